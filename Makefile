@@ -1,0 +1,59 @@
+# Two commands matter: `make demo` and `make test`. Both set up what they need, once.
+# A Linux machine without GPU saves gigabytes with PIP_EXTRA_INDEX_URL set to PyTorch's CPU wheels.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+# After set-up nothing may look outside this machine.
+OFFLINE := HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
+
+.PHONY: help demo test lint format types clean distclean lock
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.11, 3.12 or 3.13 found; name one with PYTHON=..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The stamps say that the locked versions are in place; editing a lock renews them.
+$(VENV)/run.stamp: requirements.lock pyproject.toml | $(BIN)/python
+	@echo "Setting up $(VENV) (once, 2-5 minutes) ..."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev.stamp: requirements-dev.lock $(VENV)/run.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock -c requirements.lock
+	@touch $@
+
+demo: $(VENV)/run.stamp  ## set up, then measure and cluster the embedded model on the embedded corpus
+	$(OFFLINE) $(BIN)/python -m jobs.pipeline $(ARGS)
+
+test: lint types  ## set up, then all checks and tests
+	$(OFFLINE) $(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/dev.stamp  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/dev.stamp  ## mypy --strict
+	$(BIN)/mypy
+
+format: $(VENV)/dev.stamp  ## let ruff repair and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(VENV)/dev.stamp  ## write both locks anew from pyproject.toml's bounds
+	bash .ci/lock "$(PYTHON)"
+
+clean:  ## remove the demo's run and all caches
+	rm -rf runs/demo .pytest_cache .mypy_cache .ruff_cache build *.egg-info
+	find spectro jobs tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean  ## also remove the environment
+	rm -rf $(VENV)
