@@ -1,0 +1,221 @@
+"""GPT-NeoX as pure functions of its parameters.
+
+The groups (`layer_group.py` and its neighbours) need the pieces of a forward pass, not the
+whole: the residual stream entering a layer, one component's term, the layers above. This file
+has the pieces; `Parameters` are views of a dictionary of tensors, so the same code
+differentiates through displaced weights (`full`) and runs on the resident ones.
+
+Shapes: B sequences, T positions, D hidden size, H heads, K head size, F intermediate size,
+V vocabulary, R variants (displaced copies of a component's weights: draws, or chains).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import GPTNeoXForCausalLM
+from transformers.activations import ACT2FN
+
+from spectro.models.loss import token_losses
+
+Rotary = tuple[Tensor, Tensor]
+"""Cosines and sines of the rotary embedding, each [T, rotary dimensions]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What of a checkpoint's config the arithmetic needs."""
+
+    num_layers: int
+    num_heads: int
+    hidden_size: int
+    vocab_size: int
+    max_context: int
+    parallel_residual: bool
+    layer_norm_eps: float
+    activation: Callable[[Tensor], Tensor]
+
+    @property
+    def head_size(self) -> int:
+        """Dimensions of one head, K."""
+        return self.hidden_size // self.num_heads
+
+
+class GPTNeoX:
+    """A GPT-NeoX model as functions of (shape, parameters)."""
+
+    def __init__(
+        self,
+        shape: Shape,
+        params: Mapping[str, Tensor],
+        rotary: Callable[[int], Rotary],
+        unembed_name: str,
+    ) -> None:
+        self.shape = shape
+        self.params = params
+        self.rotary = rotary
+        self.unembed_name = unembed_name
+
+    @classmethod
+    def from_pretrained_model(cls, model: GPTNeoXForCausalLM) -> GPTNeoX:
+        """Wrap a Hugging Face model; its tensors are shared, not copied.
+
+        Raises ValueError for tied embeddings: `embed` and `unembed` would be one component.
+        """
+        config = model.config
+        if config.tie_word_embeddings:
+            raise ValueError(
+                "the model ties its embedding to its unembedding: 'embed' and 'unembed' would be "
+                "one component; spectro supports untied GPT-NeoX models only (as Pythia)"
+            )
+        shape = Shape(
+            num_layers=config.num_hidden_layers,
+            num_heads=config.num_attention_heads,
+            hidden_size=config.hidden_size,
+            vocab_size=config.vocab_size,
+            max_context=config.max_position_embeddings,
+            parallel_residual=config.use_parallel_residual,
+            layer_norm_eps=config.layer_norm_eps,
+            activation=ACT2FN[config.hidden_act],
+        )
+        params = {name: tensor.detach() for name, tensor in model.named_parameters()}
+        output = model.get_output_embeddings().weight
+        unembed_name = next(n for n, tensor in model.named_parameters() if tensor is output)
+        return cls(shape, params, _RotaryTable(model), unembed_name)
+
+    def with_params(self, params: Mapping[str, Tensor]) -> GPTNeoX:
+        """The same model with other parameters under the same names."""
+        return GPTNeoX(self.shape, params, self.rotary, self.unembed_name)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters live."""
+        return self.params[self.unembed_name].device
+
+    def layer_param(self, layer: int, name: str) -> Tensor:
+        """Parameter `name` of a layer, as in `attention.dense.weight`."""
+        return self.params[f"gpt_neox.layers.{layer}.{name}"]
+
+    def layer_bias(self, layer: int, name: str) -> Tensor | None:
+        """Bias `name` of a layer, or None where the checkpoint has none."""
+        return self.params.get(f"gpt_neox.layers.{layer}.{name}")
+
+    def embed(self, ids_BT: Tensor) -> Tensor:
+        """Residual stream entering layer 0, [B, T, D]."""
+        return functional.embedding(ids_BT, self.params["gpt_neox.embed_in.weight"])
+
+    def normed(self, resid: Tensor, layer: int, which: str) -> Tensor:
+        """A layer's `input_layernorm` or `post_attention_layernorm` of a stream [..., D]."""
+        return self._norm(resid, f"gpt_neox.layers.{layer}.{which}")
+
+    def attention(self, normed_BTD: Tensor, layer: int) -> Tensor:
+        """All heads of a layer and the output bias, [B, T, D]."""
+        num_seq, num_pos, _ = normed_BTD.shape
+        qkv = functional.linear(
+            normed_BTD,
+            self.layer_param(layer, "attention.query_key_value.weight"),
+            self.layer_bias(layer, "attention.query_key_value.bias"),
+        ).view(num_seq, num_pos, self.shape.num_heads, 3 * self.shape.head_size)
+        mixed_BHTK = self.attend(qkv.transpose(1, 2))
+        return functional.linear(
+            mixed_BHTK.transpose(1, 2).reshape(num_seq, num_pos, -1),
+            self.layer_param(layer, "attention.dense.weight"),
+            self.layer_bias(layer, "attention.dense.bias"),
+        )
+
+    def attend(self, qkv_BHT3K: Tensor) -> Tensor:
+        """Causal attention from interleaved queries, keys and values: [B, H, T, 3K] → [.., K].
+
+        H may be heads or variants: attention never mixes them.
+        """
+        query, key, value = qkv_BHT3K.chunk(3, dim=-1)
+        rotary = self.rotary(qkv_BHT3K.shape[2])
+        return functional.scaled_dot_product_attention(
+            rotate(query, rotary), rotate(key, rotary), value, is_causal=True
+        )
+
+    def mlp(self, normed: Tensor, layer: int) -> Tensor:
+        """The MLP of a layer, biases included, [..., D]."""
+        inner = functional.linear(
+            normed,
+            self.layer_param(layer, "mlp.dense_h_to_4h.weight"),
+            self.layer_param(layer, "mlp.dense_h_to_4h.bias"),
+        )
+        return functional.linear(
+            self.shape.activation(inner),
+            self.layer_param(layer, "mlp.dense_4h_to_h.weight"),
+            self.layer_param(layer, "mlp.dense_4h_to_h.bias"),
+        )
+
+    def layer(self, resid_BTD: Tensor, layer: int) -> Tensor:
+        """One layer with its own weights, [B, T, D] → [B, T, D]."""
+        attention = self.attention(self.normed(resid_BTD, layer, "input_layernorm"), layer)
+        middle = resid_BTD if self.shape.parallel_residual else resid_BTD + attention
+        mlp = self.mlp(self.normed(middle, layer, "post_attention_layernorm"), layer)
+        return resid_BTD + attention + mlp
+
+    def prefix(self, ids_BT: Tensor, layer: int) -> Tensor:
+        """Clean residual stream entering `layer`, [B, T, D] (design §3.1)."""
+        resid = self.embed(ids_BT)
+        for below in range(layer):
+            resid = self.layer(resid, below)
+        return resid
+
+    def suffix(self, resid_BTD: Tensor, layer: int) -> Tensor:
+        """Final-normed stream after `layer` and all above it, [B, T, D] (design §3.3)."""
+        for above in range(layer, self.shape.num_layers):
+            resid_BTD = self.layer(resid_BTD, above)
+        return self._norm(resid_BTD, "gpt_neox.final_layer_norm")
+
+    def losses(self, hidden_BTD: Tensor, targets_BT: Tensor) -> Tensor:
+        """Loss per token in nats from the final-normed stream, [B, T]."""
+        flat = token_losses(
+            hidden_BTD.reshape(-1, self.shape.hidden_size),
+            self.params[self.unembed_name],
+            targets_BT.reshape(-1),
+        )
+        return flat.view(targets_BT.shape)
+
+    def clean_losses(self, ids_BT1: Tensor) -> Tensor:
+        """ℓ(w*) of every token of packed sequences [B, T+1] → [B, T], nats."""
+        hidden = self.suffix(self.embed(ids_BT1[:, :-1]), 0)
+        return self.losses(hidden, ids_BT1[:, 1:])
+
+    def _norm(self, resid: Tensor, name: str) -> Tensor:
+        return functional.layer_norm(
+            resid,
+            (self.shape.hidden_size,),
+            self.params[f"{name}.weight"],
+            self.params[f"{name}.bias"],
+            self.shape.layer_norm_eps,
+        )
+
+
+def rotate(states: Tensor, rotary: Rotary) -> Tensor:
+    """Apply the rotary embedding to the first dimensions of states [..., T, K]."""
+    cos, sin = rotary
+    size = cos.shape[-1]
+    turned, rest = states[..., :size], states[..., size:]
+    first, second = turned.chunk(2, dim=-1)
+    turned = turned * cos + torch.cat((-second, first), dim=-1) * sin
+    return torch.cat((turned, rest), dim=-1)
+
+
+class _RotaryTable:
+    """Cosines and sines by context length, asked of the model's own module once each."""
+
+    def __init__(self, model: GPTNeoXForCausalLM) -> None:
+        self._module = model.gpt_neox.rotary_emb
+        self._like = model.get_output_embeddings().weight
+        self._known: dict[int, Rotary] = {}
+
+    def __call__(self, num_positions: int) -> Rotary:
+        if num_positions not in self._known:
+            positions = torch.arange(num_positions, device=self._like.device)[None]
+            cos, sin = self._module(self._like[:0], positions)
+            self._known[num_positions] = (cos[0], sin[0])
+        return self._known[num_positions]

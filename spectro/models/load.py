@@ -1,0 +1,148 @@
+"""Loading GPT-NeoX checkpoints: the embedded one, a local folder, or the hub.
+
+Checkpoints are safetensors only; pickled weights are never opened. What a loader would paper
+over (missing weights initialised at random, NaN, another architecture) is an error here.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoTokenizer, GPTNeoXForCausalLM, PreTrainedTokenizerBase
+
+EMBEDDED = "embedded"
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Which model is measured, and where it runs."""
+
+    name_or_path: str = EMBEDDED
+    """`embedded`, a local folder, or a hub name such as `EleutherAI/pythia-14m`."""
+    revision: str | None = None
+    """Hub revision (branch, tag such as `step143000`, or commit); None is the default branch."""
+    device: str = "auto"
+    """`cpu`, `cuda`, `cuda:0`, or `auto`: CUDA where there is one."""
+    dtype: str = "float32"
+    """Precision of weights and arithmetic: `float32` or `float64`."""
+
+    def __post_init__(self) -> None:
+        if not self.name_or_path:
+            raise ValueError("model.name_or_path is empty: give 'embedded', a folder or a hub name")
+        if self.dtype not in DTYPES:
+            raise ValueError(f"model.dtype must be one of {', '.join(DTYPES)}, found {self.dtype!r}")
+        if self.device != "auto" and self.device.split(":")[0] not in ("cpu", "cuda"):
+            raise ValueError(f"model.device must be auto, cpu or cuda[:n], found {self.device!r}")
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of a config's name.
+
+    Raises ValueError if CUDA is asked for and absent.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"model.device is {name!r} but torch sees no CUDA device here")
+    return device
+
+
+def load_model(config: ModelConfig) -> GPTNeoXForCausalLM:
+    """Load a checkpoint, frozen and in evaluation mode, on the config's device.
+
+    Raises ValueError, in one line, for a folder that is not there or holds no GPT-NeoX
+    checkpoint, for weights that are corrupt, missing or not finite.
+    """
+    device = resolve_device(config.device)
+    place = _place(config)
+    _require_gpt_neox(config, place)
+    try:
+        model, info = GPTNeoXForCausalLM.from_pretrained(
+            place,
+            revision=config.revision,
+            dtype=DTYPES[config.dtype],
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except Exception as error:
+        raise ValueError(f"model {config.name_or_path!r} cannot be loaded: {_line(error)}") from error
+    _require_complete(config, info)
+    _require_finite(config, model)
+    return model.to(device).eval().requires_grad_(False)
+
+
+def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
+    """The tokenizer that lies beside the checkpoint.
+
+    Raises ValueError if there is none.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(_place(config), revision=config.revision)
+    except Exception as error:
+        raise ValueError(
+            f"model {config.name_or_path!r} has no tokenizer that can be loaded: {_line(error)}"
+        ) from error
+
+
+def _place(config: ModelConfig) -> str:
+    """Folder or hub name to load from."""
+    name = config.name_or_path
+    if name == EMBEDDED:
+        return str(resources.files("spectro") / "assets" / "model")
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ValueError(
+                f"model folder {name!r} has no config.json: expected a Hugging Face checkpoint "
+                "(config.json, model.safetensors, tokenizer.json)"
+            )
+        return str(path)
+    if path.exists():
+        raise ValueError(f"model {name!r} is a file: expected a checkpoint folder or a hub name")
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        raise ValueError(f"model folder {name!r} does not exist, and it is no hub name (owner/name)")
+    return name
+
+
+def _require_gpt_neox(config: ModelConfig, place: str) -> None:
+    try:
+        found = AutoConfig.from_pretrained(place, revision=config.revision)
+    except Exception as error:
+        raise ValueError(
+            f"model {config.name_or_path!r} cannot be opened: {_line(error)}"
+        ) from error
+    if found.model_type != "gpt_neox":
+        raise ValueError(
+            f"model {config.name_or_path!r} is of type {found.model_type!r}: "
+            "spectro reads GPT-NeoX checkpoints (all Pythia sizes)"
+        )
+
+
+def _require_complete(config: ModelConfig, info: dict[str, Any]) -> None:
+    for what in ("missing_keys", "mismatched_keys"):
+        if info.get(what):
+            names = sorted(str(key) for key in info[what])
+            raise ValueError(
+                f"model {config.name_or_path!r} has {what.replace('_', ' ')} ({len(names)}, such "
+                f"as {names[0]}): the weights and config.json are of different models"
+            )
+
+
+def _require_finite(config: ModelConfig, model: GPTNeoXForCausalLM) -> None:
+    for name, parameter in model.named_parameters():
+        if not math.isfinite(float(parameter.sum())) and not parameter.isfinite().all():
+            raise ValueError(
+                f"model {config.name_or_path!r}: weight {name} has values that are not finite"
+            )
+
+
+def _line(error: Exception) -> str:
+    """First line of a library's message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,242 @@
+"""Update rules of the restricted posterior (design §2), as pure steps.
+
+All rules target  p(w) ∝ exp{ −nβ L(w) − (γ/2) ‖w − w*‖² }  and act on the displacement
+δ = w − w* of one component, block by block and element by element. ε is the step size with the
+drift convention ε/2; g is the minibatch gradient of L at w* + δ with respect to the component's
+weights (L in nats per token); ξ ~ N(0, 1). Gradients and noise are passed in.
+
+    sgld         δ ← δ − (ε/2)(nβ g + γ δ) + √ε ξ
+    psgld        V ← αV + (1−α) g²,  D = 1/(√V + a),  V₀ = 0
+                 δ ← δ − (ε/2) D (nβ g + γ δ) + √(εD) ξ
+    exponential  with the same D and ρ = exp(−εDγ/2):
+                 δ ← ρ δ − ((1−ρ)/γ) nβ g + √((1−ρ²)/γ) ξ
+    gaussian     δ = ξ/√γ, the posterior at nβ = 0, drawn exactly
+
+`sgld` and `psgld` are Baker et al. 2025 (arXiv 2504.18274) and devinterp 2.0.1; at nβ = 0 their
+Euler step has stationary variance 1/(γ(1 − εDγ/4)). `exponential` integrates the Gaussian part
+of the drift exactly: its stationary variance is 1/γ for every ε.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+Blocks = dict[str, Tensor]
+"""Tensors of a component by block name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainState:
+    """State of a component's chain between steps; with keyed noise it is all that resuming needs."""
+
+    displacement: Blocks
+    """δ = w − w*, by block."""
+    second_moment: Blocks = field(default_factory=dict)
+    """V, the running mean of g², by block; empty for rules without preconditioner."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepInfo:
+    """What a step reports; returned, never carried."""
+
+    squared_displacement: float
+    """‖δ‖² after the step, over all blocks."""
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """What a chain needs of an update rule."""
+
+    @property
+    def gamma(self) -> float:
+        """γ, the localisation strength."""
+        ...
+
+    @property
+    def nbeta(self) -> float:
+        """nβ, the effective inverse temperature."""
+        ...
+
+    @property
+    def needs_gradient(self) -> bool:
+        """Whether steps read the gradient; if not, the chain never computes one."""
+        ...
+
+    def init(self, weights: Mapping[str, Tensor]) -> ChainState:
+        """State at w*, in the shapes of the weights."""
+        ...
+
+    def step(self, state: ChainState, gradient: Blocks, noise: Blocks) -> tuple[ChainState, StepInfo]:
+        """One step; `gradient` is empty where `needs_gradient` is false."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Langevin:
+    """What the gradient-driven rules share."""
+
+    gamma: float = 300.0
+    """γ, localisation strength per squared weight; > 0."""
+    nbeta: float = 10.0
+    """nβ, effective inverse temperature; ≥ 0."""
+    step_size: float = 1e-5
+    """ε, with the drift convention ε/2; > 0."""
+
+    def __post_init__(self) -> None:
+        _require_positive("sampler.gamma", self.gamma)
+        _require_positive("sampler.step_size", self.step_size)
+        if not (self.nbeta >= 0 and math.isfinite(self.nbeta)):
+            raise ValueError(f"sampler.nbeta must be a finite number ≥ 0, found {self.nbeta}")
+
+    @property
+    def needs_gradient(self) -> bool:
+        """True: at nβ = 0 too, for the preconditioner reads it."""
+        return True
+
+    def init(self, weights: Mapping[str, Tensor]) -> ChainState:
+        """δ = 0, V = 0."""
+        return ChainState(displacement=_zeros(weights), second_moment=_zeros(weights))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sgld(_Langevin):
+    """Stochastic gradient Langevin dynamics with localisation (Lau et al. 2023)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_contraction(self.step_size * self.gamma, "ε·γ")
+
+    def init(self, weights: Mapping[str, Tensor]) -> ChainState:
+        """δ = 0."""
+        return ChainState(displacement=_zeros(weights))
+
+    def step(self, state: ChainState, gradient: Blocks, noise: Blocks) -> tuple[ChainState, StepInfo]:
+        """δ ← δ − (ε/2)(nβ g + γ δ) + √ε ξ."""
+        half, root = self.step_size / 2, math.sqrt(self.step_size)
+        moved = {
+            name: delta
+            - half * (self.nbeta * gradient[name] + self.gamma * delta)
+            + root * noise[name]
+            for name, delta in state.displacement.items()
+        }
+        return ChainState(displacement=moved), _info(moved)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Preconditioned(_Langevin):
+    """RMSprop preconditioner D = 1/(√V + a)."""
+
+    alpha: float = 0.99
+    """α, decay of the running mean of g²; in [0, 1)."""
+    damping: float = 0.1
+    """a, added to √V; > 0. D is at most 1/a."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_positive("sampler.damping", self.damping)
+        if not 0 <= self.alpha < 1:
+            raise ValueError(f"sampler.alpha must be in [0, 1), found {self.alpha}")
+
+    def _precondition(self, state: ChainState, gradient: Blocks) -> tuple[Blocks, Blocks]:
+        """New V and D, by block."""
+        moment = {
+            name: torch.addcmul(self.alpha * v, gradient[name], gradient[name], value=1 - self.alpha)
+            for name, v in state.second_moment.items()
+        }
+        return moment, {name: 1.0 / (v.sqrt() + self.damping) for name, v in moment.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Psgld(_Preconditioned):
+    """Preconditioned SGLD with an Euler step: the published sampler."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_contraction(
+            self.step_size * self.gamma / self.damping, "ε·γ/a (the largest ε·D·γ)"
+        )
+
+    def step(self, state: ChainState, gradient: Blocks, noise: Blocks) -> tuple[ChainState, StepInfo]:
+        """δ ← δ − (ε/2) D (nβ g + γ δ) + √(εD) ξ."""
+        moment, precondition = self._precondition(state, gradient)
+        moved = {}
+        for name, delta in state.displacement.items():
+            scale = self.step_size * precondition[name]
+            drift = self.nbeta * gradient[name] + self.gamma * delta
+            moved[name] = delta - 0.5 * scale * drift + scale.sqrt() * noise[name]
+        return ChainState(displacement=moved, second_moment=moment), _info(moved)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exponential(_Preconditioned):
+    """Preconditioned SGLD with the Gaussian part of the drift integrated exactly."""
+
+    def step(self, state: ChainState, gradient: Blocks, noise: Blocks) -> tuple[ChainState, StepInfo]:
+        """δ ← ρ δ − ((1−ρ)/γ) nβ g + √((1−ρ²)/γ) ξ,  ρ = exp(−εDγ/2)."""
+        moment, precondition = self._precondition(state, gradient)
+        moved = {}
+        for name, delta in state.displacement.items():
+            rate = (0.5 * self.step_size * self.gamma) * precondition[name]
+            pull = torch.expm1(-rate).neg() * (self.nbeta / self.gamma)
+            spread = (torch.expm1(-2 * rate).neg() / self.gamma).sqrt()
+            moved[name] = torch.exp(-rate) * delta - pull * gradient[name] + spread * noise[name]
+        return ChainState(displacement=moved, second_moment=moment), _info(moved)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gaussian:
+    """The posterior at nβ = 0: independent exact draws, the control of every result."""
+
+    gamma: float = 300.0
+    """γ, localisation strength per squared weight; > 0."""
+
+    def __post_init__(self) -> None:
+        _require_positive("sampler.gamma", self.gamma)
+
+    @property
+    def nbeta(self) -> float:
+        """0: the loss does not enter."""
+        return 0.0
+
+    @property
+    def needs_gradient(self) -> bool:
+        """False."""
+        return False
+
+    def init(self, weights: Mapping[str, Tensor]) -> ChainState:
+        """δ = 0."""
+        return ChainState(displacement=_zeros(weights))
+
+    def step(self, state: ChainState, gradient: Blocks, noise: Blocks) -> tuple[ChainState, StepInfo]:
+        """δ = ξ/√γ, whatever the state."""
+        moved = {name: noise[name] / math.sqrt(self.gamma) for name in state.displacement}
+        return ChainState(displacement=moved), _info(moved)
+
+
+def _zeros(weights: Mapping[str, Tensor]) -> Blocks:
+    return {name: torch.zeros_like(tensor) for name, tensor in weights.items()}
+
+
+def _info(displacement: Blocks) -> StepInfo:
+    total = sum(float(delta.pow(2).sum()) for delta in displacement.values())
+    return StepInfo(squared_displacement=total)
+
+
+def _require_positive(name: str, value: float) -> None:
+    if not (value > 0 and math.isfinite(value)):
+        raise ValueError(f"{name} must be a finite number > 0, found {value}")
+
+
+def _require_contraction(rate: float, words: str) -> None:
+    """An Euler step multiplies δ by 1 − rate/2: it diverges unless rate < 4."""
+    if rate >= 4:
+        raise ValueError(
+            f"the Euler step diverges: {words} = {rate:.3g} must be below 4; "
+            "lower sampler.step_size, or use the exponential sampler"
+        )

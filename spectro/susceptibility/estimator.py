@@ -1,0 +1,118 @@
+"""Susceptibilities from running sums (design §1; Baker et al. 2025, arXiv 2504.18274, app. C.4).
+
+With Δℓ_i(t) = ℓ_i(w_t) − ℓ_i(w*), ΔL(t) its mean over the evaluation set, φ_t the observable,
+E_C the mean over a component's chains and draws, E_full that over the unrestricted chains:
+
+    two_chain   χ_i = −E_C[φ (Δℓ_i − ΔL)] + E_C[φ] · B_i,      B_i = E_full[Δℓ_i − ΔL]
+    one_chain   the same with E_C in the place of E_full: a plain covariance
+
+    paired      φ_t = ΔL(t)
+    unpaired    φ_t = ΔL(t) + L(w*) − L̃*, L̃* the mean loss at w* over other batches, as
+                devinterp takes it; for comparisons only: the offset adds o · (B_i − E_C[Δℓ_i − ΔL])
+
+Shapes: N tokens, C chains, T draws per chain. Units: χ in nats², B in nats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class EstimatorKind(StrEnum):
+    """Which expectation the second term uses."""
+
+    TWO_CHAIN = "two_chain"
+    ONE_CHAIN = "one_chain"
+
+
+class Baseline(StrEnum):
+    """What φ is measured against."""
+
+    PAIRED = "paired"
+    UNPAIRED = "unpaired"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimatorConfig:
+    """How sums become susceptibilities."""
+
+    kind: EstimatorKind = EstimatorKind.TWO_CHAIN
+    """`two_chain` (published) or `one_chain` (a plain covariance)."""
+    baseline: Baseline = Baseline.PAIRED
+    """`paired`: ΔL on the same sequences; `unpaired` only for parity with devinterp."""
+    num_baseline_batches: int = 32
+    """Minibatches over which `unpaired` takes its L(w*); as devinterp's num_init_loss_batches."""
+
+    def __post_init__(self) -> None:
+        if self.num_baseline_batches < 1:
+            raise ValueError(
+                f"estimator.num_baseline_batches must be at least 1, "
+                f"found {self.num_baseline_batches}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainSums:
+    """One component's sums over draws, per chain."""
+
+    weighted_CN: npt.NDArray[np.floating]
+    """Σ_t ΔL(t) Δℓ_i(t)."""
+    plain_CN: npt.NDArray[np.floating]
+    """Σ_t Δℓ_i(t)."""
+    delta_loss_CT: FloatArray
+    """ΔL(t) of every draw."""
+
+    def of_chains(self, chains: Sequence[int]) -> ChainMeans:
+        """Means over the draws of some of the chains."""
+        chosen = list(chains)
+        delta_loss = self.delta_loss_CT[chosen]
+        num_draws = delta_loss.size
+        return ChainMeans(
+            weighted_N=self.weighted_CN[chosen].sum(0, dtype=np.float64) / num_draws,
+            plain_N=self.plain_CN[chosen].sum(0, dtype=np.float64) / num_draws,
+            delta_loss=float(delta_loss.mean()),
+            delta_loss_squared=float((delta_loss**2).mean()),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainMeans:
+    """One component's means over chains and draws."""
+
+    weighted_N: FloatArray
+    """E[ΔL Δℓ_i]."""
+    plain_N: FloatArray
+    """E[Δℓ_i]."""
+    delta_loss: float
+    """E[ΔL]."""
+    delta_loss_squared: float
+    """E[ΔL²]."""
+
+    @property
+    def response_N(self) -> FloatArray:
+        """E[Δℓ_i − ΔL]; of the unrestricted chains this is B_i."""
+        return self.plain_N - self.delta_loss
+
+
+def susceptibility(
+    component: ChainMeans, reference: ChainMeans, *, phi_offset: float = 0.0
+) -> FloatArray:
+    """χ_i of one component, float64 [N].
+
+    Args:
+        component: E_C.
+        reference: E_full for `two_chain`; E_C itself for `one_chain`.
+        phi_offset: o in φ_t = ΔL(t) + o; 0 for the paired baseline.
+    """
+    phi_mean = component.delta_loss + phi_offset
+    phi_response_N = (component.weighted_N - component.delta_loss_squared) + (
+        phi_offset * component.response_N
+    )
+    return -phi_response_N + phi_mean * reference.response_N

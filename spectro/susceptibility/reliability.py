@@ -1,0 +1,180 @@
+"""Error bars: standard error and split-half reliability from the per-chain sums (design §1).
+
+Chains are the independent replicates. A *split* parts them into two disjoint halves, the
+component's chains and the unrestricted ones alike, so that the halves share nothing but the
+tokens; the reliability of a column is the correlation over tokens between the two estimates,
+averaged over splits. It is the reliability of *half* the data: a lower bound for the column
+itself. The standard error is the delete-one-chain jackknife. Both are accumulated as moments
+that merge across token shards, so no shard ever needs another.
+
+Shapes: N tokens, C chains, H components, P splits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+
+from spectro.susceptibility.estimator import ChainSums, EstimatorKind, susceptibility
+
+FloatArray = npt.NDArray[np.float64]
+MAX_SPLITS = 16
+"""More splits of the same chains add next to nothing; the first in lexicographic order are used."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnMoments:
+    """Mergeable moments of one column of χ."""
+
+    num_tokens: int
+    """Tokens seen."""
+    mean: float
+    """Mean of χ."""
+    squares: float
+    """Σ (χ − mean)²."""
+    error_squares: float
+    """Σ of the squared jackknife standard errors; NaN with one chain."""
+    half_means_P2: FloatArray
+    """Mean of the estimates of the two halves of each split."""
+    half_products_P3: FloatArray
+    """Σ aa, Σ bb, Σ ab of the halves' deviations from their means."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnEstimate:
+    """One column of χ with its error bars."""
+
+    chi_N: FloatArray
+    """χ, from all chains."""
+    standard_error_N: FloatArray
+    """Jackknife standard error over chains; NaN with one chain."""
+    moments: ColumnMoments
+    """What reliability is computed from."""
+
+
+def splits(num_chains: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Ways to part the chains into two disjoint halves of equal size, at most MAX_SPLITS."""
+    half = num_chains // 2
+    if half == 0:
+        return []
+    chains = range(num_chains)
+    found = []
+    for first in combinations(chains, half):
+        for second in combinations([c for c in chains if c not in first], half):
+            if first < second:
+                found.append((first, second))
+            if len(found) == MAX_SPLITS:
+                return found
+    return found
+
+
+def estimate_column(
+    component: ChainSums, full: ChainSums | None, kind: EstimatorKind, *, phi_offset: float = 0.0
+) -> ColumnEstimate:
+    """χ of one component for the tokens of the sums, with its error bars.
+
+    Args:
+        component: sums of the component's restricted chains.
+        full: sums of the unrestricted chains, as many; None only for `one_chain`.
+        kind: estimator.
+        phi_offset: see `susceptibility`.
+    """
+
+    def chi(chains: Sequence[int]) -> FloatArray:
+        own = component.of_chains(chains)
+        if kind is EstimatorKind.ONE_CHAIN:
+            return susceptibility(own, own, phi_offset=phi_offset)
+        assert full is not None
+        return susceptibility(own, full.of_chains(chains), phi_offset=phi_offset)
+
+    num_chains = len(component.delta_loss_CT)
+    chi_N = chi(range(num_chains))
+    error_N = _jackknife([chi([c for c in range(num_chains) if c != left]) for left in range(num_chains)]) \
+        if num_chains > 1 else np.full_like(chi_N, np.nan)
+    halves = [(chi(first), chi(second)) for first, second in splits(num_chains)]
+    return ColumnEstimate(
+        chi_N=chi_N, standard_error_N=error_N, moments=_moments(chi_N, error_N, halves)
+    )
+
+
+def merge(first: ColumnMoments, second: ColumnMoments) -> ColumnMoments:
+    """Moments of the union of two shards (Chan, Golub & LeVeque 1983)."""
+    total = first.num_tokens + second.num_tokens
+    factor = first.num_tokens * second.num_tokens / total
+    shift = second.mean - first.mean
+    half_shift_P2 = second.half_means_P2 - first.half_means_P2
+    a, b = half_shift_P2[:, 0], half_shift_P2[:, 1]
+    weight = second.num_tokens / total
+    return ColumnMoments(
+        num_tokens=total,
+        mean=first.mean + weight * shift,
+        squares=first.squares + second.squares + factor * shift**2,
+        error_squares=first.error_squares + second.error_squares,
+        half_means_P2=first.half_means_P2 + weight * half_shift_P2,
+        half_products_P3=first.half_products_P3
+        + second.half_products_P3
+        + factor * np.stack([a * a, b * b, a * b], axis=-1),
+    )
+
+
+def reliability(moments: ColumnMoments) -> float:
+    """Split-half reliability of a column; NaN with one chain or a constant column."""
+    if len(moments.half_products_P3) == 0:
+        return float("nan")
+    aa, bb, ab = moments.half_products_P3.T
+    scale = np.sqrt(aa * bb)
+    if not (scale > 0).all():
+        return float("nan")
+    return float((ab / scale).mean())
+
+
+def standard_error(moments: ColumnMoments) -> float:
+    """Root mean square over tokens of the standard error of χ, nats²; NaN with one chain."""
+    return float(np.sqrt(moments.error_squares / moments.num_tokens))
+
+
+def standard_deviation(moments: ColumnMoments) -> float:
+    """Standard deviation of χ over tokens, nats²: what standardisation divides by."""
+    return float(np.sqrt(moments.squares / moments.num_tokens))
+
+
+def gelman_rubin(trace_CT: npt.NDArray[np.floating]) -> float:
+    """R̂ of a trace over chains (Gelman & Rubin 1992); near 1 where chains agree.
+
+    NaN with fewer than two chains or two draws, or if no chain moves.
+    """
+    num_chains, num_draws = trace_CT.shape
+    if num_chains < 2 or num_draws < 2:
+        return float("nan")
+    within = float(trace_CT.var(axis=1, ddof=1).mean())
+    between = float(trace_CT.mean(axis=1).var(ddof=1))
+    if within == 0.0:
+        return float("nan")
+    return float(np.sqrt((num_draws - 1) / num_draws + between / within))
+
+
+def _jackknife(left_out: list[FloatArray]) -> FloatArray:
+    stacked = np.stack(left_out)
+    return np.sqrt((len(stacked) - 1) * stacked.var(axis=0))
+
+
+def _moments(
+    chi_N: FloatArray, error_N: FloatArray, halves: list[tuple[FloatArray, FloatArray]]
+) -> ColumnMoments:
+    means, products = np.zeros((len(halves), 2)), np.zeros((len(halves), 3))
+    for row, (first, second) in enumerate(halves):
+        means[row] = first.mean(), second.mean()
+        a, b = first - first.mean(), second - second.mean()
+        products[row] = a @ a, b @ b, a @ b
+    return ColumnMoments(
+        num_tokens=len(chi_N),
+        mean=float(chi_N.mean()),
+        squares=float(((chi_N - chi_N.mean()) ** 2).sum()),
+        error_squares=float((error_N**2).sum()),
+        half_means_P2=means,
+        half_products_P3=products,
+    )
