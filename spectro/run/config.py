@@ -1,0 +1,123 @@
+"""Configuration of a whole run: the stages' dataclasses, and how they are executed."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from spectro.cluster.config import ClusterConfig
+from spectro.models.load import ModelConfig
+from spectro.report.config import ReportConfig
+from spectro.sampling.chain import ChainConfig
+from spectro.sampling.samplers import Exponential, Gaussian, Psgld, Sgld
+from spectro.storage.fingerprint import FORMAT_VERSION
+from spectro.susceptibility.estimator import EstimatorConfig
+from spectro.tokens.config import TokensConfig
+
+SamplerConfig = Sgld | Psgld | Exponential | Gaussian
+CONTROL = "control"
+"""Folder, within a run's, of its nβ = 0 control."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Where a run lies and how it is executed. Nothing here changes its numbers."""
+
+    uri: str
+    """Folder or URI of the run; made if absent, continued if it holds the same run."""
+    num_workers: int | None = None
+    """Workers with the model resident; None: as many as the cores allow, one per GPU if there
+    are GPUs. 0 runs every unit in this process, without Ray."""
+    threads_per_worker: int = 1
+    """Threads of each worker's arithmetic; another number may change the last bits of χ."""
+    gpus_per_worker: float | None = None
+    """GPUs that Ray reserves per worker; None: 1 if the cluster has any and the model may use
+    them."""
+    ray_address: str | None = None
+    """Ray cluster to join, such as `auto` or `ray://host:10001`; None starts one here."""
+    max_attempts: int = 3
+    """Times that a unit is given to a new worker after its worker died."""
+    keep_draws: bool = True
+    """Keep the draws of the chains, so that more tokens can be measured along them later."""
+    debug: bool = False
+    """Show tracebacks on the terminal."""
+
+    def __post_init__(self) -> None:
+        if not self.uri.strip():
+            raise ValueError("run.uri is empty: give a folder or a URI such as s3://bucket/run")
+        if self.num_workers is not None and self.num_workers < 0:
+            raise ValueError(f"run.num_workers must be at least 0, found {self.num_workers}")
+        for name in ("threads_per_worker", "max_attempts"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"run.{name} must be at least 1, found {getattr(self, name)}")
+        if self.gpus_per_worker is not None and self.gpus_per_worker < 0:
+            raise ValueError(f"run.gpus_per_worker must be ≥ 0, found {self.gpus_per_worker}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineConfig:
+    """Everything that one run is."""
+
+    model: ModelConfig
+    """Which model."""
+    tokens: TokensConfig
+    """Which tokens are measured, sampled from, and evaluated on."""
+    sampler: SamplerConfig
+    """Update rule of the chains."""
+    chain: ChainConfig
+    """Length and number of the chains."""
+    run: RunConfig
+    """Where and how it is executed."""
+    components: list[str] = field(default_factory=lambda: ["*"])
+    """Names or patterns of the components: `l0h1`, `l*mlp`, `embed`, `*`."""
+    estimator: EstimatorConfig = field(default_factory=EstimatorConfig)
+    """How sums become susceptibilities."""
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    """How clusters are found."""
+    report: ReportConfig = field(default_factory=ReportConfig)
+    """What the page shows."""
+    control: bool = True
+    """Also measure and cluster the nβ = 0 control, in `<run.uri>/control`."""
+    seed: int = 0
+    """Keys all randomness of the chains."""
+
+    def __post_init__(self) -> None:
+        if not self.components:
+            raise ValueError("components is empty: give names or patterns, such as '*'")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must be in [0, 2^63), found {self.seed}")
+
+    def as_control(self) -> PipelineConfig:
+        """The same measurement with exact draws at nβ = 0."""
+        return dataclasses.replace(self, sampler=Gaussian(gamma=self.sampler.gamma), control=False)
+
+    def inputs(self) -> dict[str, Any]:
+        """What determines χ, but for the digest of the model's weights."""
+        plain = to_dict(self)
+        model = {"dtype": plain["model"]["dtype"]}
+        names = ("tokens", "components", "sampler", "chain", "estimator", "seed")
+        return {"format": FORMAT_VERSION, "model": model, **{name: plain[name] for name in names}}
+
+
+def to_dict(value: Any) -> Any:
+    """A configuration as plain values, as `run.yaml` has it; samplers carry their `kind`."""
+    if isinstance(value, SamplerConfig):
+        kind = re.sub(r"(?<!^)(?=[A-Z])", "_", type(value).__name__).lower()
+        return {"kind": kind, **_fields(value)}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _fields(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(key): to_dict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_dict(item) for item in value]
+    return value
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {f.name: to_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}

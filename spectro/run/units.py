@@ -1,0 +1,251 @@
+"""Units of work: what is done, where its result lies, and what must be there before.
+
+A unit is idempotent: its objects are serialised first and put once, and their presence is what
+"done" means. `required` walks back from what a run is for, as `make` does, so that what is
+already there is never scheduled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from spectro.models.components import Group
+from spectro.run.info import ModelInfo
+from spectro.storage.draws import draws_name, record_name
+from spectro.storage.product import part_name
+from spectro.storage.tiles import tile_name
+from spectro.storage.tokens import MARKER as TOKENS_MARKER
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """One thing to do."""
+
+    part: str = ""
+    """Subfolder of the run that it belongs to: empty, or `control`."""
+    cost: float = 1.0
+    """Work relative to other units of its stage; the time left is reckoned with it."""
+    needs: tuple[Unit, ...] = ()
+    """Units that must be done before."""
+
+    @property
+    def stage(self) -> str:
+        """Word under which progress is shown."""
+        raise NotImplementedError
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Objects that it makes, relative to its part of the run."""
+        raise NotImplementedError
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Objects that it makes, relative to the run's root."""
+        return tuple(f"{self.part}/{name}" if self.part else name for name in self.names)
+
+    @property
+    def id(self) -> str:
+        """Name in logs and messages."""
+        return self.outputs[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokensUnit(Unit):
+    """Read, tokenise and sample all sequences."""
+
+    @property
+    def stage(self) -> str:
+        """See `Unit`."""
+        return "tokens"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """See `Unit`."""
+        return (TOKENS_MARKER,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainUnit(Unit):
+    """One chain of one group."""
+
+    group: Group
+    """Whose components."""
+    chain: int
+    """Index of the chain."""
+
+    @property
+    def stage(self) -> str:
+        """See `Unit`."""
+        return "chains"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """See `Unit`."""
+        return (draws_name(self.group.name, self.chain), record_name(self.group.name, self.chain))
+
+
+@dataclass(frozen=True, kw_only=True)
+class TileUnit(Unit):
+    """Sums of one group for one token shard."""
+
+    group: Group
+    """Whose components."""
+    shard: int
+    """Which tokens."""
+
+    @property
+    def stage(self) -> str:
+        """See `Unit`."""
+        return "tiles"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """See `Unit`."""
+        return (tile_name(self.shard, self.group.name),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssemblyUnit(Unit):
+    """All tiles of one shard, made into rows of the product."""
+
+    shard: int
+    """Which tokens."""
+    groups: tuple[Group, ...]
+    """Whose tiles, `full` included where it was sampled."""
+
+    @property
+    def stage(self) -> str:
+        """See `Unit`."""
+        return "assembly"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """See `Unit`."""
+        return (part_name(self.shard),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SummaryUnit(Unit):
+    """Reliability and standard error of every column, from the moments of all shards."""
+
+    num_shards: int
+    """Shards of the product."""
+    groups: tuple[Group, ...]
+    """Whose chains."""
+
+    @property
+    def stage(self) -> str:
+        """See `Unit`."""
+        return "assembly"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """See `Unit`."""
+        return ("susceptibilities/summary.json",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterUnit(Unit):
+    """Clusters of the product."""
+
+    @property
+    def stage(self) -> str:
+        """See `Unit`."""
+        return "clusters"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """See `Unit`; `cluster.json` is written last."""
+        return ("clusters/cluster.json", "clusters/clusters.parquet", "clusters/members.parquet")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportUnit(Unit):
+    """The page."""
+
+    @property
+    def stage(self) -> str:
+        """See `Unit`."""
+        return "report"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """See `Unit`."""
+        return ("report/index.html",)
+
+
+def measurement_units(
+    *,
+    part: str,
+    groups: Sequence[Group],
+    model: ModelInfo,
+    num_chains: int,
+    num_shards: int,
+    tokens: TokensUnit,
+) -> SummaryUnit:
+    """Chains, tiles and assembly of one measurement; returns the last unit, which needs the rest.
+
+    Args:
+        part: subfolder of the run.
+        groups: all groups that are sampled, `full` included for the two-chain estimator.
+        model: for the costs.
+        num_chains: chains per group.
+        num_shards: probe shards.
+        tokens: what the chains need.
+    """
+    chains = {
+        group.name: tuple(
+            ChainUnit(part=part, group=group, chain=c, cost=model.cost(group), needs=(tokens,))
+            for c in range(num_chains)
+        )
+        for group in groups
+    }
+    shards = []
+    for shard in range(num_shards):
+        tiles = tuple(
+            TileUnit(
+                part=part,
+                group=group,
+                shard=shard,
+                cost=model.cost(group),
+                needs=chains[group.name],
+            )
+            for group in groups
+        )
+        shards.append(AssemblyUnit(part=part, shard=shard, groups=tuple(groups), needs=tiles))
+    return SummaryUnit(
+        part=part, num_shards=num_shards, groups=tuple(groups), needs=tuple(shards)
+    )
+
+
+def required(goals: Iterable[Unit], present: Collection[str]) -> list[Unit]:
+    """Units to do; those whose outputs are present, and what only they need, are left out.
+
+    Order: the run before its control, chains before tiles before the rest, the costliest first,
+    the tiles of one group together.
+    """
+    found: dict[str, Unit] = {}
+
+    def visit(unit: Unit) -> None:
+        if unit.id in found or all(name in present for name in unit.outputs):
+            return
+        found[unit.id] = unit
+        for need in unit.needs:
+            visit(need)
+
+    for goal in goals:
+        visit(goal)
+    return sorted(found.values(), key=_priority)
+
+
+STAGES = ("tokens", "chains", "tiles", "assembly", "clusters", "report")
+"""In the order of their work."""
+
+
+def _priority(unit: Unit) -> tuple[str, int, float, str]:
+    return (unit.part, STAGES.index(unit.stage), -unit.cost, _group_first(unit))
+
+
+def _group_first(unit: Unit) -> str:
+    return f"{unit.group.name}/{unit.shard:05d}" if isinstance(unit, TileUnit) else unit.id

@@ -1,0 +1,56 @@
+"""What determines a run's numbers, its digest, and the difference between two of them.
+
+Inputs are a nested dictionary of plain values: model weights' digest, tokens, components,
+sampler, chain, estimator, seed, and the version of the formats. What does not change results
+(workers, threads, logging, the URI, what is kept) is not among them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+FORMAT_VERSION = 1
+"""Raised when the same configuration gives other numbers or other files."""
+
+
+class OtherRunError(ValueError):
+    """A folder holds a run of another configuration."""
+
+
+def digest(inputs: Mapping[str, Any]) -> str:
+    """Hex digest of the inputs, independent of the order of their keys."""
+    text = json.dumps(inputs, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Every field in which two inputs differ, as `field: old → new`."""
+    flat_old, flat_new = dict(_flatten(old, "")), dict(_flatten(new, ""))
+    names = [*flat_old, *(name for name in flat_new if name not in flat_old)]
+    absent = "absent"
+    return [
+        f"{name}: {flat_old.get(name, absent)} → {flat_new.get(name, absent)}"
+        for name in names
+        if flat_old.get(name, absent) != flat_new.get(name, absent)
+    ]
+
+
+def require_same(uri: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Raise OtherRunError, in one line with every difference, unless the inputs agree."""
+    found = differences(old, new)
+    if found:
+        raise OtherRunError(
+            f"{uri} holds a run of another configuration ({'; '.join(found)}): "
+            "give another run.uri, or remove that folder"
+        )
+
+
+def _flatten(value: Any, name: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            yield from _flatten(item, f"{name}.{key}" if name else str(key))
+    else:
+        yield name, json.dumps(value, ensure_ascii=False)
