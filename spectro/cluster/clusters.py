@@ -1,0 +1,146 @@
+"""χ in, clusters out: the whole of design.md §6 in one call.
+
+Shapes: N tokens, H components, C clusters, D dimensions of the preprocessed space.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spectro.cluster.config import ClusterConfig
+from spectro.cluster.graph import Graph, self_tuning_graph
+from spectro.cluster.local import Candidate
+from spectro.cluster.neighbours import nearest_neighbours
+from spectro.cluster.preprocess import Transform, fit_transform
+from spectro.cluster.select import SelectionState, find_clusters
+from spectro.cluster.workers import SeedMap, serial_map
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clusters:
+    """Found clusters, largest first; a cluster's id is its place in this order."""
+
+    config: ClusterConfig
+    """What they were found with."""
+    transform: Transform
+    """From χ to the space of the centroids; reapplied to new tokens."""
+    num_tokens: int
+    """N, clustered or not."""
+    members: tuple[NDArray[np.int32], ...]
+    """Per cluster its rows of χ, by falling p / degree."""
+    scores: tuple[NDArray[np.float32], ...]
+    """p / degree of each member."""
+    conductance_C: NDArray[np.float64]
+    """cut(S) / min(vol S, vol rest) in the whole graph, recomputed from its definition."""
+    seed_C: NDArray[np.int32]
+    """Row from which each cluster was found."""
+    centroid_CD: NDArray[np.float32]
+    """Mean of the members in the preprocessed space."""
+    mean_chi_CH: NDArray[np.float32]
+    """Mean of the members' standardised χ: below zero expression, above zero suppression."""
+    statistics: dict[str, Any]
+    """Counts worth keeping: nodes, edges, rounds, edges visited, columns dropped."""
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    @property
+    def size_C(self) -> NDArray[np.int32]:
+        """Number of members."""
+        return np.array([rows.size for rows in self.members], np.int32)
+
+    @property
+    def label_N(self) -> NDArray[np.int32]:
+        """Cluster of every token, −1 for none; of overlapping clusters the smallest."""
+        label = np.full(self.num_tokens, -1, np.int32)
+        for cluster, rows in enumerate(self.members):
+            label[rows] = cluster
+        return label
+
+
+def cluster(
+    chi_NH: NDArray[np.float32],
+    config: ClusterConfig,
+    *,
+    reliability_H: Sequence[float] | None = None,
+    names: Sequence[str] | None = None,
+    map_seeds: SeedMap = serial_map,
+    progress: Progress | None = None,
+) -> Clusters:
+    """Preprocess, neighbours, graph, rounds of seeds.
+
+    `progress(stage, done, total)` with stages "neighbours" and "seeds". `names` are only for
+    messages. The same χ and config give the same clusters, whatever `map_seeds` is.
+    ValueError: χ not finite, a constant column, not more than k tokens, all tokens equal.
+    """
+    transform = fit_transform(chi_NH, config, reliability_H=reliability_H, names=names)
+    x_ND = transform.apply(chi_NH)
+    graph = build_graph(x_ND, config, progress=progress)
+    state = find_clusters(graph, config, map_seeds=map_seeds, progress=_stage(progress, "seeds"))
+    return _assemble(chi_NH, x_ND, transform, graph, state, config)
+
+
+def build_graph(
+    x_ND: NDArray[np.float32], config: ClusterConfig, *, progress: Progress | None = None
+) -> Graph:
+    """Neighbours and self-tuning weights of preprocessed vectors."""
+    neighbours = nearest_neighbours(
+        x_ND, config.num_neighbours, progress=_stage(progress, "neighbours")
+    )
+    return self_tuning_graph(neighbours)
+
+
+def _stage(progress: Progress | None, stage: str) -> Callable[[int, int], None] | None:
+    if progress is None:
+        return None
+    return lambda done, total: progress(stage, done, total)
+
+
+def _assemble(
+    chi_NH: NDArray[np.float32],
+    x_ND: NDArray[np.float32],
+    transform: Transform,
+    graph: Graph,
+    state: SelectionState,
+    config: ClusterConfig,
+) -> Clusters:
+    found: list[Candidate] = sorted(state.clusters, key=lambda c: (-c.nodes.size, c.seed))
+    members = tuple(candidate.nodes for candidate in found)
+    num_dropped = chi_NH.shape[1] - transform.kept_K.size
+    return Clusters(
+        config=config,
+        transform=transform,
+        num_tokens=graph.num_nodes,
+        members=members,
+        scores=tuple(candidate.scores for candidate in found),
+        conductance_C=np.array([graph.conductance(rows) for rows in members], np.float64),
+        seed_C=np.array([candidate.seed for candidate in found], np.int32),
+        centroid_CD=_means(x_ND, members),
+        mean_chi_CH=_means(transform.standardise(chi_NH), members),
+        statistics={
+            "num_tokens": graph.num_nodes,
+            "num_edges": int(graph.indices.size // 2),
+            "volume": graph.volume,
+            "num_isolated": int((graph.degrees == 0).sum()),
+            "num_rounds": state.num_rounds,
+            "num_edges_visited": state.num_edges,
+            "num_columns": int(transform.kept_K.size),
+            "num_columns_dropped": int(num_dropped),
+        },
+    )
+
+
+def _means(
+    values: NDArray[np.float32], members: tuple[NDArray[np.int32], ...]
+) -> NDArray[np.float32]:
+    means = [values[rows].mean(axis=0, dtype=np.float64) for rows in members]
+    shape = (len(members), values.shape[1])
+    return np.array(means, np.float32).reshape(shape)

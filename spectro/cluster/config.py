@@ -1,0 +1,112 @@
+"""What a user may choose about clustering (design.md §6), and the published choices by name."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Preprocess(Enum):
+    """How susceptibilities become the vectors whose distances are taken."""
+
+    STANDARDISE = "standardise"
+    """Unit variance per column over tokens, then zero mean per row [G]."""
+    WHITEN = "whiten"
+    """Principal components of the standardised columns, each at unit variance [S]."""
+
+
+class ToleranceKind(Enum):
+    """What the push's tolerance is measured against; ε below is always per unit of degree."""
+
+    REACH = "reach"
+    """ε = 1 / (reach · mean degree): the same for a thousand tokens and for a million."""
+    VOLUME = "volume"
+    """ε = tolerance / vol(graph): the seed may spread over vol(graph) / tolerance."""
+    DEGREE = "degree"
+    """ε = tolerance, the published reading (1e-7)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterConfig:
+    """Settings of one clustering; the result depends on nothing else but χ."""
+
+    preprocess: Preprocess = Preprocess.STANDARDISE
+    """How χ is scaled before distances are taken."""
+    whiten_variance: float = 0.99
+    """Share of the variance whose principal components are kept (only `whiten`)."""
+    min_reliability: float | None = None
+    """Columns whose split-half reliability is below this are dropped; None keeps all."""
+    weigh_by_reliability: bool = False
+    """Multiply each standardised column by √reliability, its share of signal."""
+    num_neighbours: int = 45
+    """k of the nearest-neighbour graph; published 45."""
+    alpha: float = 0.001
+    """Teleport probability of the *lazy* walk of Andersen, Chung and Lang; published 0.001."""
+    tolerance_kind: ToleranceKind = ToleranceKind.REACH
+    """What sets the push's tolerance ε: `reach` (default), `volume` or `degree` (published)."""
+    tolerance: float = 1e-7
+    """Used by `degree` (published 1e-7) and `volume`; not by `reach`."""
+    reach: int = 1000
+    """Nodes of mean degree over which one seed's mass may spread (only `reach`), at most a
+    quarter of the graph; also the largest cluster that can be found."""
+    max_pushes: int | None = None
+    """Stop a seed's push after this many nodes; None pushes until the tolerance holds.
+    `localgraphclustering` stops at 100 000."""
+    min_size: int = 20
+    """Clusters with fewer tokens are rejected; published 20."""
+    max_fraction: float = 0.99
+    """Clusters with more than this share of what is left are rejected (the main body)."""
+    max_conductance: float = 0.5
+    """Clusters that send more of their edge weight out than this are rejected; 1 accepts all."""
+    overlap: bool = False
+    """False removes each found cluster [G]; True removes only the tried seeds [S]."""
+    round_size: int = 256
+    """Seeds tried against the same state of the graph; the result depends on it, and not on
+    how many workers share a round."""
+    untried_fraction: float = 0.001
+    """Stop when fewer than this share of the tokens have not been tried; published 0.001."""
+    seed: int = 0
+    """Key of the order in which tokens are tried."""
+
+    def __post_init__(self) -> None:
+        _check_range("whiten_variance", self.whiten_variance, 0.0, 1.0, include_low=False)
+        _check_range("alpha", self.alpha, 0.0, 1.0, include_low=False)
+        _check_range("max_fraction", self.max_fraction, 0.0, 1.0, include_low=False)
+        _check_range("max_conductance", self.max_conductance, 0.0, 1.0, include_low=False)
+        _check_range("untried_fraction", self.untried_fraction, 0.0, 1.0)
+        if self.min_reliability is not None:
+            _check_range("min_reliability", self.min_reliability, -1.0, 1.0)
+        if not 0.0 < self.tolerance < float("inf"):
+            raise ValueError(f"cluster.tolerance must be positive, found {self.tolerance}")
+        for name in ("num_neighbours", "reach", "min_size", "round_size"):
+            _check_at_least_one(name, getattr(self, name))
+        if self.max_pushes is not None:
+            _check_at_least_one("max_pushes", self.max_pushes)
+        if self.reach < self.min_size:
+            raise ValueError(
+                f"cluster.reach must be at least min_size ({self.min_size}), found {self.reach}: "
+                "no cluster could be found"
+            )
+
+    @classmethod
+    def published(cls, *, overlap: bool = False, seed: int = 0) -> "ClusterConfig":
+        """The values of [G] as printed: tolerance 1e-7 · degree, no bound on conductance."""
+        return cls(
+            tolerance_kind=ToleranceKind.DEGREE,
+            tolerance=1e-7,
+            max_pushes=100_000,
+            max_conductance=1.0,
+            overlap=overlap,
+            seed=seed,
+        )
+
+
+def _check_range(
+    name: str, value: float, low: float, high: float, *, include_low: bool = True
+) -> None:
+    if not (low <= value <= high) or (value == low and not include_low):
+        bracket = "[" if include_low else "("
+        raise ValueError(f"cluster.{name} must be in {bracket}{low:g}, {high:g}], found {value}")
+
+
+def _check_at_least_one(name: str, value: int) -> None:
+    if value < 1:
+        raise ValueError(f"cluster.{name} must be at least 1, found {value}")

@@ -1,0 +1,101 @@
+"""One seed: push, sweep, and the candidate cluster it proposes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spectro.cluster.config import ClusterConfig, ToleranceKind
+from spectro.cluster.graph import Graph
+from spectro.cluster.pagerank import Workspace, push
+from spectro.cluster.sweep import sweep
+
+UNLIMITED_PUSHES = 2**62
+MAX_REACH_FRACTION = 0.25
+"""`reach` is at most this share of the graph: with more, a seed sees only the main body."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalRule:
+    """What a worker must know to try a seed, in the graph's own units."""
+
+    alpha: float
+    """Teleport probability of the lazy walk."""
+    epsilon: float
+    """Push until r(u) < epsilon · degree(u)."""
+    max_pushes: int
+    """Or until this many pushes."""
+    max_volume: float
+    """Largest volume of a prefix that is swept."""
+    max_conductance: float
+    """A prefix above this is no candidate, and its nodes are not returned."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """What one seed found; `nodes` is empty when the sweep saw nothing below the threshold."""
+
+    seed: int
+    """The node the mass started from."""
+    nodes: NDArray[np.int32]
+    """The prefix, by falling p / degree."""
+    scores: NDArray[np.float32]
+    """p / degree of each node."""
+    conductance: float
+    """Conductance of the best prefix in the whole graph, also when it is no candidate."""
+    num_edges: int
+    """Edges visited by the push."""
+
+
+def local_rule(graph: Graph, config: ClusterConfig) -> LocalRule:
+    """The tolerance ε and the largest volume, from the config and the graph's volume."""
+    mean_degree = graph.volume / graph.num_nodes
+    if config.tolerance_kind is ToleranceKind.REACH:
+        reach = min(config.reach, MAX_REACH_FRACTION * graph.num_nodes)
+        epsilon, max_volume = 1.0 / (reach * mean_degree), reach * mean_degree
+    else:
+        is_volume = config.tolerance_kind is ToleranceKind.VOLUME
+        epsilon = config.tolerance / graph.volume if is_volume else config.tolerance
+        max_volume = graph.volume
+    return LocalRule(
+        alpha=config.alpha,
+        epsilon=epsilon,
+        max_pushes=UNLIMITED_PUSHES if config.max_pushes is None else config.max_pushes,
+        max_volume=max_volume,
+        max_conductance=config.max_conductance,
+    )
+
+
+def try_seed(
+    graph: Graph, rule: LocalRule, removed: NDArray[np.uint8], seed: int, workspace: Workspace
+) -> Candidate:
+    """Push from the seed, order what p reached by p / degree (ties by node), sweep."""
+    csr = (graph.indptr, graph.indices, graph.weights, graph.degrees)
+    num_touched, _, num_edges = push(
+        *csr, removed, seed, rule.alpha, rule.epsilon, rule.max_pushes,
+        workspace.p, workspace.r, workspace.queue, workspace.touched, workspace.flag,
+    )  # fmt: skip
+    nodes, scores = _ordered_support(graph, workspace, num_touched, rule.max_volume)
+    workspace.reset(num_touched)
+    size, conductance = sweep(*csr, graph.volume, rule.max_volume, nodes, workspace.flag)
+    best = float(conductance[size - 1]) if size else 1.0
+    if best > rule.max_conductance:
+        size = 0
+    return Candidate(
+        seed=seed,
+        nodes=nodes[:size],
+        scores=scores[:size].astype(np.float32),
+        conductance=best,
+        num_edges=num_edges,
+    )
+
+
+def _ordered_support(
+    graph: Graph, workspace: Workspace, num_touched: int, max_volume: float
+) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    touched = workspace.touched[:num_touched]
+    nodes = touched[workspace.p[touched] > 0.0]
+    degrees = graph.degrees[nodes]
+    scores = workspace.p[nodes] / np.where(degrees > 0, degrees, np.inf)
+    order = np.lexsort((nodes, -scores))
+    return nodes[order], scores[order]

@@ -1,0 +1,164 @@
+"""Clusters on storage: two tables and a small JSON, each put once.
+
+    <uri>/clusters.parquet  one row per cluster, largest first:
+        cluster_id int32 · size int32 · conductance float64 · seed_token_id int64 ·
+        centroid fixed_size_list<float32>[D] · mean_chi fixed_size_list<float32>[H] ·
+        top_tokens list<int32> · top_counts list<int32> ·
+        subset_names list<string> · subset_counts list<int32> ·
+        purity float32 · token_purity float32 ·
+        neighbours list<int32> · neighbour_distances list<float32>
+    <uri>/members.parquet   one row per (cluster, token), by cluster and falling rank:
+        token_id int64 · cluster_id int32 · rank float32 (p / degree)
+    <uri>/cluster.json      parameters, transform, counts; put last: its presence means done.
+
+The same clusters give the same bytes. Shapes: C clusters, D dimensions, H components.
+"""
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from enum import Enum
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from spectro.cluster import Clusters, Description, TokenLabels, Transform
+from spectro.storage.fs import Store
+
+CLUSTERS, MEMBERS, PROVENANCE = "clusters.parquet", "members.parquet", "cluster.json"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredClusters:
+    """What `read_clusters` gives back."""
+
+    clusters: pa.Table
+    """One row per cluster."""
+    members: pa.Table
+    """One row per (cluster, token)."""
+    transform: Transform
+    """To place new tokens in the space of the centroids."""
+    provenance: dict[str, Any]
+    """cluster.json as written."""
+
+
+def write_clusters(
+    uri: str,
+    clusters: Clusters,
+    description: Description,
+    labels: TokenLabels,
+    *,
+    components: Sequence[str],
+    extra: dict[str, Any] | None = None,
+) -> None:
+    """Serialise, read back, then put the three objects; `extra` joins cluster.json.
+
+    Raises FileExistsError where clusters are already written, ValueError on a wrong number of
+    component names.
+    """
+    num_columns = clusters.mean_chi_CH.shape[1]
+    if len(components) != num_columns:
+        raise ValueError(
+            f"found {len(components)} component names for {num_columns} columns: "
+            "were the clusters made from another run?"
+        )
+    store = Store(uri)
+    if store.exists(PROVENANCE):
+        raise FileExistsError(f"{uri}/{PROVENANCE} exists: these clusters are already written")
+    tables = {
+        CLUSTERS: clusters_table(clusters, description, labels, components),
+        MEMBERS: members_table(clusters, labels),
+    }
+    for name, table in tables.items():
+        store.put(name, _serialise(table, name))
+    provenance = _provenance(clusters, components) | (extra or {})
+    store.put(PROVENANCE, json.dumps(provenance, indent=1).encode())
+
+
+def read_clusters(uri: str) -> StoredClusters:
+    """All of what `write_clusters` wrote; FileNotFoundError where it has not finished."""
+    store = Store(uri)
+    provenance = json.loads(store.read(PROVENANCE))
+    return StoredClusters(
+        clusters=pq.read_table(io.BytesIO(store.read(CLUSTERS))),
+        members=pq.read_table(io.BytesIO(store.read(MEMBERS))),
+        transform=Transform.from_dict(provenance["transform"]),
+        provenance=provenance,
+    )
+
+
+def clusters_table(
+    clusters: Clusters,
+    description: Description,
+    labels: TokenLabels,
+    components: Sequence[str],
+) -> pa.Table:
+    """The table of clusters.parquet."""
+    num_clusters = len(clusters)
+    names = pa.array([list(labels.subset_names)] * num_clusters, pa.list_(pa.string()))
+    int_list, float_list = pa.list_(pa.int32()), pa.list_(pa.float32())
+    columns = {
+        "cluster_id": pa.array(np.arange(num_clusters, dtype=np.int32)),
+        "size": pa.array(clusters.size_C),
+        "conductance": pa.array(clusters.conductance_C),
+        "seed_token_id": pa.array(labels.token_id_N[clusters.seed_C]),
+        "centroid": _fixed_lists(clusters.centroid_CD),
+        "mean_chi": _fixed_lists(clusters.mean_chi_CH),
+        "top_tokens": pa.array([t.tolist() for t in description.top_tokens], int_list),
+        "top_counts": pa.array([c.tolist() for c in description.top_counts], int_list),
+        "subset_names": names,
+        "subset_counts": pa.array(description.subset_counts_CS.tolist(), int_list),
+        "purity": pa.array(description.purity_C),
+        "token_purity": pa.array(description.token_purity_C),
+        "neighbours": pa.array(description.neighbour_CM.tolist(), int_list),
+        "neighbour_distances": pa.array(description.neighbour_distance_CM.tolist(), float_list),
+    }
+    metadata = {"spectro.components": json.dumps(list(components))}
+    return pa.table(columns).replace_schema_metadata(metadata)
+
+
+def members_table(clusters: Clusters, labels: TokenLabels) -> pa.Table:
+    """The table of members.parquet."""
+    rows = np.concatenate([*clusters.members, np.empty(0, np.int32)]).astype(np.int64)
+    scores = np.concatenate([*clusters.scores, np.empty(0, np.float32)])
+    cluster_ids = np.repeat(np.arange(len(clusters), dtype=np.int32), clusters.size_C)
+    return pa.table(
+        {"token_id": labels.token_id_N[rows], "cluster_id": cluster_ids, "rank": scores}
+    )
+
+
+def _fixed_lists(values_CD: NDArray[np.float32]) -> pa.FixedSizeListArray:
+    flat = pa.array(np.ascontiguousarray(values_CD, np.float32).ravel())
+    return pa.FixedSizeListArray.from_arrays(flat, values_CD.shape[1])
+
+
+def _provenance(clusters: Clusters, components: Sequence[str]) -> dict[str, Any]:
+    config = {
+        name: value.value if isinstance(value, Enum) else value
+        for name, value in asdict(clusters.config).items()
+    }
+    num_clustered = int(np.count_nonzero(clusters.label_N >= 0))
+    return {
+        "format": FORMAT_VERSION,
+        "config": config,
+        "components": list(components),
+        "num_clusters": len(clusters),
+        "num_clustered_tokens": num_clustered,
+        "statistics": clusters.statistics,
+        "transform": clusters.transform.to_dict(),
+    }
+
+
+def _serialise(table: pa.Table, name: str) -> bytes:
+    """Parquet bytes that were read back and found equal."""
+    sink = io.BytesIO()
+    pq.write_table(table, sink, compression="zstd")
+    data = sink.getvalue()
+    if not pq.read_table(io.BytesIO(data)).equals(table):
+        raise ValueError(f"{name} did not survive being read back: is pyarrow damaged?")
+    return data
