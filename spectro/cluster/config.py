@@ -78,6 +78,8 @@ class ClusterConfig:
             raise ValueError(f"cluster.tolerance must be positive, found {self.tolerance}")
         for name in ("num_neighbours", "reach", "min_size", "round_size"):
             _check_at_least_one(name, getattr(self, name))
+        if self.seed < 0:
+            raise ValueError(f"cluster.seed must not be negative, found {self.seed}")
         if self.max_pushes is not None:
             _check_at_least_one("max_pushes", self.max_pushes)
         if self.reach < self.min_size:
