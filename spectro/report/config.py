@@ -1,0 +1,42 @@
+"""What the page shows and how much of it. Nothing here changes a number of the run."""
+
+from dataclasses import dataclass, fields
+from typing import Optional
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig:
+    """Settings of the page.
+
+    Raises ValueError if a number is below its least useful value.
+    """
+
+    title: Optional[str] = None
+    """Heading of the page; None takes the run's own name."""
+    max_cards: int = 200
+    """Clusters that get a card, largest first."""
+    max_control_cards: int = 24
+    """Clusters of the nβ = 0 control that get a card, largest first."""
+    contexts_per_cluster: int = 10
+    """Random contexts per card, fewer if the cluster is smaller."""
+    tokens_before: int = 24
+    """Tokens of context shown before y."""
+    tokens_after: int = 6
+    """Tokens shown after y."""
+    max_points: int = 6000
+    """Tokens drawn on the map. Clustered tokens come first; the rest is background."""
+    num_neighbours: int = 15
+    """Neighbours per token in the map's layout (not in the clustering)."""
+    seed: int = 0
+    """Key of the random contexts, of the points drawn and of the layout."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that make no page."""
+        least = {"seed": 0, "tokens_before": 0, "tokens_after": 0, "max_control_cards": 0}
+        least["num_neighbours"] = 2
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int) and value < least.get(field.name, 1):
+                raise ValueError(
+                    f"report.{field.name} must be at least {least.get(field.name, 1)}, found {value}"
+                )
