@@ -141,7 +141,9 @@ def susceptibilities(
     sampling = check_ids(resident, sampling_ids, "sampling_ids")
     probe = check_ids(resident, probe_ids, "probe_ids")
     evaluation = (
-        sampling if evaluation_ids is None else check_ids(resident, evaluation_ids, "evaluation_ids")
+        sampling
+        if evaluation_ids is None
+        else check_ids(resident, evaluation_ids, "evaluation_ids")
     )
     source = randomness or KeyedRandomness(seed=seed)
     groups = group_components(chosen)

@@ -20,8 +20,10 @@ CleanT = TypeVar("CleanT")
 class GroupModel(Protocol[CleanT]):
     """Exact forward passes with one component displaced and all other weights at w*."""
 
-    names: tuple[str, ...]
-    """Names of the components, in canonical order."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the components, in canonical order."""
+        ...
 
     def weights(self, component: str) -> Weights:
         """w* of a component, by block; shared with the resident model, never written to."""

@@ -113,18 +113,21 @@ class LayerGroup:
     def _suffix_losses(self, clean: CleanLayer, streams: dict[str, Tensor]) -> dict[str, Tensor]:
         num_seq, num_pos = clean.targets_BT.shape
         counts = [len(stream) for stream in streams.values()]
-        joined = torch.cat(list(streams.values())) if len(streams) > 1 else next(
-            iter(streams.values())
+        joined = (
+            torch.cat(list(streams.values())) if len(streams) > 1 else next(iter(streams.values()))
         )
         hidden = self._model.suffix(joined.flatten(0, 1), self._layer + 1)
         targets = clean.targets_BT.repeat(sum(counts), 1)
         losses = self._model.losses(hidden, targets).view(-1, num_seq, num_pos)
-        return dict(zip(streams, losses.split(counts), strict=True))
+        return dict(zip(streams, torch.split(losses, counts), strict=True))
 
     def _head_weights(self, component: Component) -> Weights:
         head, size = component.head, self._model.shape.head_size
         assert head is not None
-        rows, columns = slice(3 * size * head, 3 * size * (head + 1)), slice(size * head, size * (head + 1))
+        rows, columns = (
+            slice(3 * size * head, 3 * size * (head + 1)),
+            slice(size * head, size * (head + 1)),
+        )
         qkv = self._model.layer_param(self._layer, "attention.query_key_value.weight")
         bias = self._model.layer_bias(self._layer, "attention.query_key_value.bias")
         dense = self._model.layer_param(self._layer, "attention.dense.weight")
@@ -148,7 +151,7 @@ class LayerGroup:
         mixed = mixed_BRTK.transpose(0, 1).reshape(sum(counts), num_seq * num_pos, -1)
         dense = torch.cat([w["dense_weight"] for w in heads.values()])
         terms = torch.bmm(mixed, dense.transpose(1, 2)).view(-1, num_seq, num_pos, hidden)
-        return dict(zip(heads, terms.split(counts), strict=True))
+        return dict(zip(heads, torch.split(terms, counts), strict=True))
 
     def _mlp_term(self, normed_BTD: Tensor, mlp: Weights) -> Tensor:
         """Term of an MLP, [R, B, T, D]: shared input, weights per variant."""

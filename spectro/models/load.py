@@ -36,7 +36,9 @@ class ModelConfig:
         if not self.name_or_path:
             raise ValueError("model.name_or_path is empty: give 'embedded', a folder or a hub name")
         if self.dtype not in DTYPES:
-            raise ValueError(f"model.dtype must be one of {', '.join(DTYPES)}, found {self.dtype!r}")
+            raise ValueError(
+                f"model.dtype must be one of {', '.join(DTYPES)}, found {self.dtype!r}"
+            )
         if self.device != "auto" and self.device.split(":")[0] not in ("cpu", "cuda"):
             raise ValueError(f"model.device must be auto, cpu or cuda[:n], found {self.device!r}")
 
@@ -72,7 +74,9 @@ def load_model(config: ModelConfig) -> GPTNeoXForCausalLM:
             output_loading_info=True,
         )
     except Exception as error:
-        raise ValueError(f"model {config.name_or_path!r} cannot be loaded: {_line(error)}") from error
+        raise ValueError(
+            f"model {config.name_or_path!r} cannot be loaded: {_line(error)}"
+        ) from error
     _require_complete(config, info)
     _require_finite(config, model)
     return model.to(device).eval().requires_grad_(False)
@@ -107,7 +111,9 @@ def _place(config: ModelConfig) -> str:
     if path.exists():
         raise ValueError(f"model {name!r} is a file: expected a checkpoint folder or a hub name")
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
-        raise ValueError(f"model folder {name!r} does not exist, and it is no hub name (owner/name)")
+        raise ValueError(
+            f"model folder {name!r} does not exist, and it is no hub name (owner/name)"
+        )
     return name
 
 

@@ -101,37 +101,59 @@ def run_chain(
     randomness: Randomness | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> ChainResult:
+    """Run one chain of a group's components: `run_group_chain` on the group of a GPT-NeoX model."""
+    return run_group_chain(
+        group_model(model, group),
+        sampler,
+        config,
+        sampling_ids,
+        evaluation_ids,
+        chain=chain,
+        randomness=randomness or KeyedRandomness(seed=seed),
+        on_step=on_step,
+    )
+
+
+def run_group_chain(
+    part: GroupModel[Any],
+    sampler: Sampler,
+    config: ChainConfig,
+    sampling_ids: Tensor,
+    evaluation_ids: Tensor,
+    *,
+    chain: int,
+    randomness: Randomness,
+    on_step: Callable[[int, int], None] | None = None,
+) -> ChainResult:
     """Run one chain of a group's components.
 
     Args:
-        model: the resident model, at w*.
-        group: which components.
+        part: the group's forward passes, of any architecture.
         sampler: update rule.
         config: length and minibatch size.
         sampling_ids: int64 [M, T+1], sequences of the sampling distribution for minibatches.
         evaluation_ids: int64 [E, T+1], the fixed sequences on which ΔL is taken.
         chain: index of the chain.
-        seed: seed of the run; keys the noise and the minibatches.
-        randomness: replaces the keyed randomness, for comparisons with other packages.
+        randomness: where noise and minibatches come from.
         on_step: called with (steps done, steps in all).
 
     Raises:
         NonFiniteLossError: the loss of a component is infinite or not a number.
         ValueError: the sampling set has fewer sequences than a minibatch.
     """
-    part = group_model(model, group)
-    source = randomness or KeyedRandomness(seed=seed)
     states = {name: sampler.init(part.weights(name)) for name in part.names}
     recorder = _Recorder(states, config)
     num_steps = config.num_steps(sampler)
     for step in range(num_steps):
         gradients: dict[str, Blocks] = {name: {} for name in part.names}
         if sampler.needs_gradient:
-            chosen = source.minibatch(chain, step, len(sampling_ids), config.batch_size)
-            losses, gradients = _gradients(part, states, sampling_ids[chosen.to(sampling_ids.device)])
-            recorder.losses(losses, group, chain, step)
+            chosen = randomness.minibatch(chain, step, len(sampling_ids), config.batch_size)
+            losses, gradients = _gradients(
+                part, states, sampling_ids[chosen.to(sampling_ids.device)]
+            )
+            recorder.losses(losses, chain, step)
         for name, state in states.items():
-            noise = source.noise(name, chain, step, state.displacement)
+            noise = randomness.noise(name, chain, step, state.displacement)
             states[name], info = sampler.step(state, gradients[name], noise)
             draw = config.draw_of_step(step) if sampler.needs_gradient else step
             recorder.draw(name, draw, states[name], info.squared_displacement)
@@ -169,9 +191,7 @@ def _gradients(
     return {name: float(mean.detach()) for name, mean in means.items()}, gradients
 
 
-def _evaluate(
-    part: GroupModel[Any], draws: Draws, evaluation_ids: Tensor
-) -> dict[str, FloatArray]:
+def _evaluate(part: GroupModel[Any], draws: Draws, evaluation_ids: Tensor) -> dict[str, FloatArray]:
     """ΔL(t): mean Δℓ over the evaluation set, for every draw; summed in float64."""
     num_tokens = evaluation_ids[:, 1:].numel()
     totals = {name: np.zeros(len(next(iter(blocks.values())))) for name, blocks in draws.items()}
@@ -195,13 +215,13 @@ class _Recorder:
         self.step_loss: dict[str, list[float]] = {name: [] for name in states}
         self.squared_displacement = {name: np.zeros(config.num_draws) for name in states}
 
-    def losses(self, losses: Mapping[str, float], group: Group, chain: int, step: int) -> None:
+    def losses(self, losses: Mapping[str, float], chain: int, step: int) -> None:
         for name, loss in losses.items():
             if not np.isfinite(loss):
                 raise NonFiniteLossError(
-                    f"component {name}, chain {chain}, step {step}: the loss is {loss}; the chain "
-                    f"of group {group.name} was stopped and nothing of it is kept. Lower "
-                    "sampler.step_size or nbeta, or raise gamma"
+                    f"component {name}, chain {chain}, step {step}: the loss is {loss}; the "
+                    "chain was stopped and nothing of it is kept. Lower sampler.step_size or "
+                    "nbeta, or raise gamma"
                 )
             self.step_loss[name].append(loss)
 

@@ -33,7 +33,7 @@ Blocks = dict[str, Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class ChainState:
-    """State of a component's chain between steps; with keyed noise it is all that resuming needs."""
+    """State of a component's chain between steps; with keyed noise, all that resuming needs."""
 
     displacement: Blocks
     """δ = w − w*, by block."""
@@ -72,7 +72,9 @@ class Sampler(Protocol):
         """State at w*, in the shapes of the weights."""
         ...
 
-    def step(self, state: ChainState, gradient: Blocks, noise: Blocks) -> tuple[ChainState, StepInfo]:
+    def step(
+        self, state: ChainState, gradient: Blocks, noise: Blocks
+    ) -> tuple[ChainState, StepInfo]:
         """One step; `gradient` is empty where `needs_gradient` is false."""
         ...
 
@@ -116,7 +118,9 @@ class Sgld(_Langevin):
         """δ = 0."""
         return ChainState(displacement=_zeros(weights))
 
-    def step(self, state: ChainState, gradient: Blocks, noise: Blocks) -> tuple[ChainState, StepInfo]:
+    def step(
+        self, state: ChainState, gradient: Blocks, noise: Blocks
+    ) -> tuple[ChainState, StepInfo]:
         """δ ← δ − (ε/2)(nβ g + γ δ) + √ε ξ."""
         half, root = self.step_size / 2, math.sqrt(self.step_size)
         moved = {
@@ -146,7 +150,9 @@ class _Preconditioned(_Langevin):
     def _precondition(self, state: ChainState, gradient: Blocks) -> tuple[Blocks, Blocks]:
         """New V and D, by block."""
         moment = {
-            name: torch.addcmul(self.alpha * v, gradient[name], gradient[name], value=1 - self.alpha)
+            name: torch.addcmul(
+                self.alpha * v, gradient[name], gradient[name], value=1 - self.alpha
+            )
             for name, v in state.second_moment.items()
         }
         return moment, {name: 1.0 / (v.sqrt() + self.damping) for name, v in moment.items()}
@@ -162,7 +168,9 @@ class Psgld(_Preconditioned):
             self.step_size * self.gamma / self.damping, "ε·γ/a (the largest ε·D·γ)"
         )
 
-    def step(self, state: ChainState, gradient: Blocks, noise: Blocks) -> tuple[ChainState, StepInfo]:
+    def step(
+        self, state: ChainState, gradient: Blocks, noise: Blocks
+    ) -> tuple[ChainState, StepInfo]:
         """δ ← δ − (ε/2) D (nβ g + γ δ) + √(εD) ξ."""
         moment, precondition = self._precondition(state, gradient)
         moved = {}
@@ -177,7 +185,9 @@ class Psgld(_Preconditioned):
 class Exponential(_Preconditioned):
     """Preconditioned SGLD with the Gaussian part of the drift integrated exactly."""
 
-    def step(self, state: ChainState, gradient: Blocks, noise: Blocks) -> tuple[ChainState, StepInfo]:
+    def step(
+        self, state: ChainState, gradient: Blocks, noise: Blocks
+    ) -> tuple[ChainState, StepInfo]:
         """δ ← ρ δ − ((1−ρ)/γ) nβ g + √((1−ρ²)/γ) ξ,  ρ = exp(−εDγ/2)."""
         moment, precondition = self._precondition(state, gradient)
         moved = {}
@@ -213,7 +223,9 @@ class Gaussian:
         """δ = 0."""
         return ChainState(displacement=_zeros(weights))
 
-    def step(self, state: ChainState, gradient: Blocks, noise: Blocks) -> tuple[ChainState, StepInfo]:
+    def step(
+        self, state: ChainState, gradient: Blocks, noise: Blocks
+    ) -> tuple[ChainState, StepInfo]:
         """δ = ξ/√γ, whatever the state."""
         moved = {name: noise[name] / math.sqrt(self.gamma) for name in state.displacement}
         return ChainState(displacement=moved), _info(moved)

@@ -93,8 +93,11 @@ def estimate_column(
 
     num_chains = len(component.delta_loss_CT)
     chi_N = chi(range(num_chains))
-    error_N = _jackknife([chi([c for c in range(num_chains) if c != left]) for left in range(num_chains)]) \
-        if num_chains > 1 else np.full_like(chi_N, np.nan)
+    error_N = (
+        _jackknife([chi([c for c in range(num_chains) if c != left]) for left in range(num_chains)])
+        if num_chains > 1
+        else np.full_like(chi_N, np.nan)
+    )
     halves = [(chi(first), chi(second)) for first, second in splits(num_chains)]
     return ColumnEstimate(
         chi_N=chi_N, standard_error_N=error_N, moments=_moments(chi_N, error_N, halves)
@@ -159,7 +162,8 @@ def gelman_rubin(trace_CT: npt.NDArray[np.floating]) -> float:
 
 def _jackknife(left_out: list[FloatArray]) -> FloatArray:
     stacked = np.stack(left_out)
-    return np.sqrt((len(stacked) - 1) * stacked.var(axis=0))
+    error_N: FloatArray = np.sqrt((len(stacked) - 1) * stacked.var(axis=0))
+    return error_N
 
 
 def _moments(

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from spectro.models.architecture import Weights
+from spectro.models.architecture import GroupModel, Weights
 from spectro.models.components import Group
 from spectro.models.delta import delta_losses, sequence_batches
 from spectro.models.gpt_neox import GPTNeoX
@@ -45,11 +46,24 @@ def score_tile(
     *,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, TileSums]:
+    """Score a shard: `score_group_tile` on the group of a GPT-NeoX model."""
+    return score_group_tile(
+        group_model(model, group), draws_by_chain, delta_loss, probe_ids, on_progress=on_progress
+    )
+
+
+def score_group_tile(
+    part: GroupModel[Any],
+    draws_by_chain: Sequence[Mapping[str, Weights]],
+    delta_loss: Mapping[str, FloatArray],
+    probe_ids: Tensor,
+    *,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> dict[str, TileSums]:
     """Score the tokens of one shard along the draws of all chains of a group.
 
     Args:
-        model: the resident model, at w*.
-        group: which components.
+        part: the group's forward passes, of any architecture.
         draws_by_chain: per chain: component → block → displacements [num_draws, *block shape].
         delta_loss: component → ΔL(t) of every draw, [C, num_draws], nats.
         probe_ids: int64 [n, T+1].
@@ -58,7 +72,6 @@ def score_tile(
     Raises:
         ValueError: a sum is not finite (the message names component and chain).
     """
-    part = group_model(model, group)
     num_seq, num_pos = probe_ids.shape[0], probe_ids.shape[1] - 1
     shape = (len(draws_by_chain), num_seq, num_pos)
     weighted = {name: torch.zeros(shape, dtype=torch.float64) for name in part.names}

@@ -18,7 +18,9 @@ VARIANTS = {
     "parallel": {},
     "sequential": {"use_parallel_residual": False},
     "no_attention_bias": {"attention_bias": False},
-    "full_rotary": {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 1.0}},
+    "full_rotary": {
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 1.0}
+    },
     "one_layer_one_head": {"num_hidden_layers": 1, "num_attention_heads": 1},
     "relu": {"hidden_act": "relu"},
 }
@@ -31,7 +33,9 @@ def plain_losses(model: GPTNeoXForCausalLM, ids: Tensor) -> Tensor:
     return flat.view(len(ids), -1)
 
 
-def displaced(model: GPTNeoXForCausalLM, component: Component, delta: dict[str, Tensor]) -> GPTNeoXForCausalLM:
+def displaced(
+    model: GPTNeoXForCausalLM, component: Component, delta: dict[str, Tensor]
+) -> GPTNeoXForCausalLM:
     """A copy of the model with one component's own parameters moved, by explicit indexing."""
     model = copy.deepcopy(model)
     if component.name == "full":
@@ -105,7 +109,10 @@ def test_component_gradients_equal_autograd_of_the_whole_model(make_model, varia
         }
         losses = part.losses(part.prepare(ids), stacked)
         torch.stack([loss.mean() for loss in losses.values()]).sum().backward()
-        zero = {c.name: {b: torch.zeros_like(t) for b, t in part.weights(c.name).items()} for c in group.components}
+        zero = {
+            c.name: {b: torch.zeros_like(t) for b, t in part.weights(c.name).items()}
+            for c in group.components
+        }
         for component in group.components:
             for block in zero[component.name]:
                 expected = _whole_model_gradient(hf, component, zero[component.name], block, ids)
@@ -113,9 +120,11 @@ def test_component_gradients_equal_autograd_of_the_whole_model(make_model, varia
                 torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
-def _whole_model_gradient(hf, component: Component, zero: dict[str, Tensor], block: str, ids: Tensor) -> Tensor:
-    """Gradient of the mean loss with respect to one block, by central differences of the plain
-    model along a few random directions would be weak; instead read the parameters' own .grad."""
+def _whole_model_gradient(
+    hf, component: Component, zero: dict[str, Tensor], block: str, ids: Tensor
+) -> Tensor:
+    """Gradient of the mean loss in one block: the whole model's own .grad, cut by the same map of
+    component to parameters that the displaced-forward test has checked."""
     model = copy.deepcopy(hf).requires_grad_(True)
     plain_losses(model, ids).mean().backward()
     as_gradients = copy.deepcopy(model)

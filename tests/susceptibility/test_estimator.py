@@ -1,0 +1,149 @@
+"""Estimator, error bars and merging against slow, obvious references on full traces."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import numpy as np
+import pytest
+
+from spectro.susceptibility.estimator import ChainSums, EstimatorConfig, EstimatorKind
+from spectro.susceptibility.reliability import (
+    MAX_SPLITS,
+    estimate_column,
+    gelman_rubin,
+    merge,
+    reliability,
+    splits,
+    standard_deviation,
+    standard_error,
+)
+
+TOKENS, CHAINS, DRAWS = 40, 4, 30
+
+
+def traces(seed: int = 0, tokens: int = TOKENS) -> dict[str, np.ndarray]:
+    """Full traces Δℓ [C, T, N] and ΔL [C, T], correlated as a model's would be."""
+    stream = np.random.default_rng(seed)
+    loading = stream.normal(size=tokens)
+    made = {}
+    for name, strength in (("c", 1.0), ("full", 3.0)):
+        common = strength * stream.gamma(4, size=(CHAINS, DRAWS))
+        noise = 0.3 * stream.normal(size=(CHAINS, DRAWS, tokens))
+        made[name] = common[..., None] * (1 + loading) + noise
+        made[f"{name}_loss"] = common + 0.1 * stream.normal(size=(CHAINS, DRAWS))
+    return made
+
+
+def sums(made: dict[str, np.ndarray], name: str, tokens: slice = slice(None)) -> ChainSums:
+    delta, loss = made[name][..., tokens], made[f"{name}_loss"]
+    return ChainSums(
+        weighted_CN=(loss[..., None] * delta).sum(1), plain_CN=delta.sum(1), delta_loss_CT=loss
+    )
+
+
+def reference(
+    made: dict[str, np.ndarray], chains: list[int], offset: float = 0.0, kind: str = "two_chain"
+) -> np.ndarray:
+    """design §1, term by term from the traces."""
+    delta, loss = made["c"][chains], made["c_loss"][chains]
+    other, other_loss = (
+        (made["full"][chains], made["full_loss"][chains]) if kind == "two_chain" else (delta, loss)
+    )
+    phi = loss + offset
+    first = np.mean(phi[..., None] * (delta - loss[..., None]), axis=(0, 1))
+    second = phi.mean() * np.mean(other - other_loss[..., None], axis=(0, 1))
+    return -first + second
+
+
+@pytest.mark.parametrize("kind", list(EstimatorKind))
+@pytest.mark.parametrize("offset", [0.0, 0.7])
+def test_running_sums_give_the_equation(kind: EstimatorKind, offset: float) -> None:
+    made = traces()
+    column = estimate_column(sums(made, "c"), sums(made, "full"), kind, phi_offset=offset)
+    expected = reference(made, list(range(CHAINS)), offset, kind.value)
+    np.testing.assert_allclose(column.chi_N, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_one_chain_is_numpys_covariance() -> None:
+    made = traces()
+    column = estimate_column(sums(made, "c"), None, EstimatorKind.ONE_CHAIN)
+    loss, delta = made["c_loss"].ravel(), made["c"].reshape(-1, TOKENS)
+    for token in range(TOKENS):
+        expected = -np.cov(loss, delta[:, token] - loss, ddof=0)[0, 1]
+        assert column.chi_N[token] == pytest.approx(expected, rel=1e-9)
+
+
+def test_standard_error_is_the_delete_one_chain_jackknife() -> None:
+    made = traces()
+    column = estimate_column(sums(made, "c"), sums(made, "full"), EstimatorKind.TWO_CHAIN)
+    left = np.stack(
+        [reference(made, [c for c in range(CHAINS) if c != out]) for out in range(CHAINS)]
+    )
+    expected = np.sqrt((CHAINS - 1) / CHAINS * ((left - left.mean(0)) ** 2).sum(0))
+    np.testing.assert_allclose(column.standard_error_N, expected, rtol=1e-8)
+
+
+def test_reliability_is_the_correlation_of_disjoint_halves() -> None:
+    made = traces()
+    column = estimate_column(sums(made, "c"), sums(made, "full"), EstimatorKind.TWO_CHAIN)
+    halves = [([0, 1], [2, 3]), ([0, 2], [1, 3]), ([0, 3], [1, 2])]
+    expected = np.mean(
+        [np.corrcoef(reference(made, a), reference(made, b))[0, 1] for a, b in halves]
+    )
+    assert reliability(column.moments) == pytest.approx(expected, rel=1e-9)
+
+
+def test_moments_merge_across_any_shards() -> None:
+    made = traces()
+    whole = estimate_column(sums(made, "c"), sums(made, "full"), EstimatorKind.TWO_CHAIN).moments
+    cuts = [slice(0, 1), slice(1, 7), slice(7, 40)]
+    parts = [
+        estimate_column(
+            sums(made, "c", cut), sums(made, "full", cut), EstimatorKind.TWO_CHAIN
+        ).moments
+        for cut in cuts
+    ]
+    for order in (parts, parts[::-1]):
+        merged = reduce(merge, order)
+        assert merged.num_tokens == TOKENS
+        assert reliability(merged) == pytest.approx(reliability(whole), rel=1e-10)
+        assert standard_error(merged) == pytest.approx(standard_error(whole), rel=1e-10)
+        assert standard_deviation(merged) == pytest.approx(standard_deviation(whole), rel=1e-10)
+
+
+def test_splits_are_disjoint_halves_each_once() -> None:
+    assert splits(1) == []
+    assert splits(2) == [((0,), (1,))]
+    assert len(splits(3)) == 3
+    assert len(splits(4)) == 3
+    assert len(splits(6)) == 10
+    assert len(splits(20)) == MAX_SPLITS
+    for first, second in splits(7):
+        assert len(first) == len(second) == 3
+        assert not set(first) & set(second)
+
+
+def test_degenerate_columns_have_no_reliability_rather_than_a_wrong_one() -> None:
+    made = traces()
+    single = {name: value[:1] for name, value in made.items()}
+    column = estimate_column(sums(single, "c"), sums(single, "full"), EstimatorKind.TWO_CHAIN)
+    assert np.isnan(reliability(column.moments))
+    assert np.isnan(standard_error(column.moments))
+    one_token = estimate_column(
+        sums(made, "c", slice(0, 1)), sums(made, "full", slice(0, 1)), EstimatorKind.TWO_CHAIN
+    )
+    assert np.isnan(reliability(one_token.moments))
+
+
+def test_rhat_is_near_one_for_agreeing_chains_and_large_otherwise() -> None:
+    agreeing = np.random.default_rng(0).normal(size=(4, 500))
+    assert abs(gelman_rubin(agreeing) - 1) < 0.02
+    assert gelman_rubin(agreeing + np.arange(4)[:, None]) > 1.5
+    assert np.isnan(gelman_rubin(agreeing[:1]))
+    assert np.isnan(gelman_rubin(np.ones((3, 5))))
+
+
+def test_impossible_settings_are_refused() -> None:
+    with pytest.raises(ValueError, match="num_baseline_batches must be at least 1"):
+        EstimatorConfig(num_baseline_batches=0)

@@ -1,0 +1,138 @@
+"""`spectro.susceptibilities`: shapes, determinism, and what must not change the result."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+import spectro
+from spectro.models import delta
+
+SETTINGS = {"num_chains": 2, "num_draws": 5, "batch_size": 3, "seed": 1}
+PSGLD = spectro.Psgld(gamma=100.0, nbeta=10.0, step_size=1e-4)
+
+
+@pytest.fixture(scope="module")
+def model() -> GPTNeoXForCausalLM:
+    torch.manual_seed(0)
+    config = GPTNeoXConfig(
+        vocab_size=31,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=24,
+        max_position_embeddings=16,
+        initializer_range=0.3,
+    )
+    return GPTNeoXForCausalLM(config).eval()
+
+
+@pytest.fixture(scope="module")
+def ids() -> tuple[torch.Tensor, torch.Tensor]:
+    stream = torch.Generator().manual_seed(0)
+    return tuple(torch.randint(0, 31, (n, 10), generator=stream) for n in (8, 5))
+
+
+def test_shapes_and_labels(model, ids) -> None:
+    result = spectro.susceptibilities(model, *ids, sampler=PSGLD, **SETTINGS)
+    assert result.components == (
+        "embed",
+        "l0h0",
+        "l0h1",
+        "l0mlp",
+        "l1h0",
+        "l1h1",
+        "l1mlp",
+        "unembed",
+    )
+    assert result.chi.shape == result.standard_error.shape == (5, 9, 8)
+    assert result.chi.dtype == np.float32
+    assert result.loss.shape == result.full_response.shape == (5, 9)
+    assert result.reliability.shape == result.mean_phi.shape == result.rhat.shape == (8,)
+    assert np.isfinite(result.chi).all()
+    dataset = result.to_xarray()
+    assert dataset.sizes == {"sequence": 5, "position": 9, "component": 8}
+    np.testing.assert_array_equal(dataset.token, ids[1][:, 1:])
+
+
+def test_loss_is_the_models_own(model, ids) -> None:
+    result = spectro.susceptibilities(model, *ids, sampler=spectro.Gaussian(), **SETTINGS)
+    logits = model(ids[1][:, :-1]).logits.detach()
+    expected = torch.nn.functional.cross_entropy(logits.mT, ids[1][:, 1:], reduction="none")
+    np.testing.assert_allclose(result.loss, expected, atol=1e-5)
+
+
+def test_same_call_same_bits_and_seed_matters(model, ids) -> None:
+    runs = [
+        spectro.susceptibilities(model, *ids, sampler=PSGLD, **{**SETTINGS, "seed": seed})
+        for seed in (1, 1, 2)
+    ]
+    assert runs[0].chi.tobytes() == runs[1].chi.tobytes()
+    assert np.abs(runs[0].chi - runs[2].chi).max() > 0
+
+
+def test_a_component_does_not_depend_on_its_company(model, ids) -> None:
+    """Noise and data are keyed by component, chain and step, never by what else is measured."""
+    everything = spectro.susceptibilities(model, *ids, sampler=PSGLD, **SETTINGS)
+    alone = spectro.susceptibilities(model, *ids, sampler=PSGLD, components=["l1h0"], **SETTINGS)
+    column = everything.chi[..., everything.components.index("l1h0")]
+    np.testing.assert_allclose(alone.chi[..., 0], column, rtol=1e-3, atol=1e-6)
+
+
+def test_tokens_do_not_depend_on_their_company(model, ids) -> None:
+    """A draw never looks at the tokens measured: half the probe gives the same half of χ."""
+    whole = spectro.susceptibilities(model, *ids, sampler=PSGLD, **SETTINGS)
+    part = spectro.susceptibilities(model, ids[0], ids[1][2:4], sampler=PSGLD, **SETTINGS)
+    np.testing.assert_allclose(part.chi, whole.chi[2:4], rtol=1e-3, atol=1e-6)
+
+
+def test_batch_sizes_do_not_change_the_result(model, ids, monkeypatch) -> None:
+    whole = spectro.susceptibilities(model, *ids, sampler=PSGLD, **SETTINGS)
+    monkeypatch.setitem(delta.ROWS_AT_ONCE, "cpu", 10)  # one sequence, one draw at a time
+    small = spectro.susceptibilities(model, *ids, sampler=PSGLD, **SETTINGS)
+    np.testing.assert_allclose(small.chi, whole.chi, rtol=1e-3, atol=1e-6)
+
+
+def test_weights_are_left_alone(model, ids) -> None:
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    spectro.susceptibilities(model, *ids, sampler=PSGLD, **SETTINGS)
+    assert all(torch.equal(before[name], p) for name, p in model.named_parameters())
+
+
+def test_one_chain_has_no_error_bars_but_a_result(model, ids) -> None:
+    settings = {**SETTINGS, "num_chains": 1}
+    result = spectro.susceptibilities(model, *ids, sampler=PSGLD, **settings)
+    assert np.isfinite(result.chi).all()
+    assert np.isnan(result.reliability).all()
+
+
+def test_a_diverging_chain_is_stopped_and_named(model, ids) -> None:
+    wild = spectro.Psgld(gamma=1e-3, nbeta=1e12, step_size=1e-2)
+    with pytest.raises(spectro.NonFiniteLossError, match=r"component l0h0, chain 0, step \d+"):
+        spectro.susceptibilities(model, *ids, sampler=wild, components=["l0h0"], **SETTINGS)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("probe_ids", torch.zeros(2, 10), "must be integers of shape"),
+        ("probe_ids", torch.zeros(10, dtype=torch.int64), "must be integers of shape"),
+        ("probe_ids", torch.zeros(0, 10, dtype=torch.int64), "at least one sequence"),
+        ("probe_ids", torch.zeros(3, 1, dtype=torch.int64), "at least two tokens"),
+        ("probe_ids", torch.full((2, 10), 31), "vocabulary is 0 to 30"),
+        ("sampling_ids", torch.full((2, 10), -1), "token ids from -1"),
+        ("probe_ids", torch.zeros(2, 18, dtype=torch.int64), "at most 16"),
+        ("sampling_ids", torch.zeros(2, 10, dtype=torch.int64), "sampling set has 2"),
+        ("num_draws", 0, "num_draws must be at least 1"),
+        ("num_chains", 0, "num_chains must be at least 1"),
+        ("num_burnin_steps", -1, "num_burnin_steps must be at least 0"),
+        ("components", ["l7mlp"], "selects nothing"),
+    ],
+)
+def test_bad_input_is_one_line(model, ids, name: str, value: object, message: str) -> None:
+    settings = {**SETTINGS, "sampling_ids": ids[0], "probe_ids": ids[1], name: value}
+    with pytest.raises(ValueError, match=message) as caught:
+        spectro.susceptibilities(model, sampler=PSGLD, **settings)
+    assert "\n" not in str(caught.value)
