@@ -39,9 +39,13 @@ def choices(annotation: Any) -> dict[str, type]:
     return {kind_name(m): m for m in members}
 
 
-@cache
 def twin(original: type, kind: str | None = None) -> type:
     """Mutable dataclass with the fields of a frozen one; required fields become `???`."""
+    return _twin(original, kind)
+
+
+@cache  # OmegaConf compares types by identity
+def _twin(original: type, kind: str | None) -> type:
     hints = get_type_hints(original)
     fields: list[Any] = [] if kind is None else [(KIND, str, dataclasses.field(default=kind))]
     for field in dataclasses.fields(original):
@@ -83,6 +87,9 @@ def _default(field: dataclasses.Field[Any], annotation: Any) -> Any:
     if field.default is not dataclasses.MISSING:
         value = field.default
         return dataclasses.field(default_factory=lambda: _thawed(value, annotation))
+    if get_origin(annotation) in (dict, Mapping):
+        # A file's dictionary must replace the default, and OmegaConf would merge the two.
+        return dataclasses.field(default=MISSING)
     if field.default_factory is not dataclasses.MISSING:
         factory = field.default_factory
         return dataclasses.field(default_factory=lambda: _thawed(factory(), annotation))
@@ -138,9 +145,16 @@ def _build_dataclass(original: type, node: Any, where: str) -> Any:
     for field in dataclasses.fields(original):
         place = f"{where}.{field.name}".lstrip(".")
         if OmegaConf.is_missing(node, field.name):
+            if field.default_factory is not dataclasses.MISSING:
+                continue
             raise ValueError(f"{place} has no value and no default: give one, as in {place}=...")
         arguments[field.name] = _build(hints[field.name], node[field.name], place)
-    return original(**arguments)
+    try:
+        return original(**arguments)
+    except ValueError as error:
+        if f"{where.split('.')[0]}." in str(error):
+            raise
+        raise ValueError(f"{where}: {error}".lstrip(": ")) from error
 
 
 def _build_choice(members: dict[str, type], node: Any, where: str) -> Any:

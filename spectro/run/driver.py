@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from spectro.run.errors import UnitError
 from spectro.run.progress import Progress
 from spectro.run.units import Unit
 
@@ -53,10 +54,6 @@ class Pool(Protocol):
     def positions(self) -> dict[str, float]:
         """Share done of every running unit, by id."""
         ...
-
-
-class UnitError(RuntimeError):
-    """A unit failed; the message is one line."""
 
 
 def run_units(

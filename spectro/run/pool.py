@@ -87,8 +87,11 @@ class RayPool:
 
     def positions(self) -> dict[str, float]:
         """Last known shares done; asks anew without waiting for the answers."""
-        answered, _ = ray.wait(list(self._asked), num_returns=max(1, len(self._asked)), timeout=0) \
-            if self._asked else ([], [])
+        answered, _ = (
+            ray.wait(list(self._asked), num_returns=max(1, len(self._asked)), timeout=0)
+            if self._asked
+            else ([], [])
+        )
         for answer in answered:
             unit_id = self._asked.pop(answer)
             try:

@@ -108,7 +108,9 @@ class Progress:
         stage.shown = float("inf") if stage.ended is not None else now
         if self._console is not None:
             percent = 100 * stage.done / stage.total if stage.total else 100
-            self._console.print(f"{name:<18} {percent:3.0f} %  {times(stage, now)}", highlight=False)
+            self._console.print(
+                f"{name:<18} {percent:3.0f} %  {times(stage, now)}", highlight=False
+            )
 
 
 def times(stage: Stage, now: float) -> str:

@@ -214,9 +214,7 @@ def measurement_units(
             for group in groups
         )
         shards.append(AssemblyUnit(part=part, shard=shard, groups=tuple(groups), needs=tiles))
-    return SummaryUnit(
-        part=part, num_shards=num_shards, groups=tuple(groups), needs=tuple(shards)
-    )
+    return SummaryUnit(part=part, num_shards=num_shards, groups=tuple(groups), needs=tuple(shards))
 
 
 def required(goals: Iterable[Unit], present: Collection[str]) -> list[Unit]:

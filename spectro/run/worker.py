@@ -10,6 +10,7 @@ import torch
 
 from spectro.run.config import PipelineConfig
 from spectro.run.driver import Outcome
+from spectro.run.errors import one_line
 from spectro.run.execute import Resident, execute
 from spectro.run.info import ModelInfo
 from spectro.run.units import Unit
@@ -59,14 +60,4 @@ class Worker:
             execute(unit, self._resident, on_progress)
         except Exception as failure:  # noqa: BLE001 - whatever it is, the driver must hear of it
             error, trace = one_line(failure), traceback.format_exc()
-        return Outcome(
-            unit_id=unit.id, seconds=time.monotonic() - start, error=error, trace=trace
-        )
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message without line breaks; its type where the message alone says little."""
-    text = " ".join(str(error).split())
-    if isinstance(error, ValueError | OSError) and text:
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+        return Outcome(unit_id=unit.id, seconds=time.monotonic() - start, error=error, trace=trace)

@@ -1,0 +1,37 @@
+"""The `spectro` command: `spectro <job> [key=value ...]` is `python -m jobs.<job> ...`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+JOBS = {
+    "pipeline": "everything: tokens, chains, susceptibilities, clusters, page",
+    "tokens": "token sequences only",
+    "sample": "tokens, chains and susceptibilities",
+    "cluster": "clusters of a measured run (run.uri=...)",
+    "report": "the page of a clustered run (run.uri=...)",
+    "resume": "go on with a run from its own run.yaml (run.uri=...)",
+    "pretrain": "train the embedded model",
+}
+
+
+def main() -> int:
+    """Hand the arguments to a job; returns the exit status."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: spectro <job> [key=value ...]\n")
+        print("\n".join(f"  {name:<10} {what}" for name, what in JOBS.items()))
+        print("\nspectro <job> --help lists the job's settings.")
+        return 0 if arguments else 2
+    name = arguments[0]
+    if name not in JOBS:
+        sys.stderr.write(f"spectro: no job {name!r}; known: {', '.join(JOBS)}\n")
+        return 2
+    sys.argv = [f"spectro {name}", *arguments[1:]]
+    status = importlib.import_module(f"jobs.{name}").main()
+    return int(status or 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,157 @@
+"""What every job has in common: compose, validate, run, one line on error, exit status.
+
+Status 0: done. 1: work failed. 2: the user's input is wrong, said before anything is started
+or written. 130: interrupted. The traceback goes to the run's log, to the terminal only with
+run.debug=true.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from jobs.schema import KIND, build, choices, twin
+from spectro.run.errors import UnitError, one_line
+
+T = TypeVar("T")
+CONF = str(Path(__file__).parent.parent / "conf")
+FAILED, WRONG_INPUT, INTERRUPTED = 1, 2, 130
+
+
+class ConfigError(ValueError):
+    """The configuration is wrong; the message is one line."""
+
+
+def launch(name: str, root: str, original: type[T], task: Callable[[T], None]) -> int:
+    """Compose `conf/<root>.yaml` with the command line, build it, do the task.
+
+    Args:
+        name: of the job, for messages.
+        root: name of its root config.
+        original: the frozen dataclass of the whole configuration.
+        task: what to do with it.
+
+    Returns: the exit status.
+    """
+    # Makes Hydra raise instead of printing its own report and leaving with status 1.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    failures: list[Exception] = []
+    show_trace = False
+
+    def composed(raw: DictConfig) -> None:
+        nonlocal show_trace
+        if failures:  # of a sweep, whose later members would most likely fail the same way
+            return
+        try:
+            config = validated(original, raw)
+            show_trace = bool(OmegaConf.select(raw, "run.debug", default=False))
+            task(config)
+        except Exception as failure:  # raised below: Hydra would print a report of its own
+            failures.append(failure)
+
+    try:
+        register(root, original)
+        hydra.main(version_base="1.3", config_path=CONF, config_name=root)(composed)()
+        if failures:
+            raise failures[0]
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{name}: interrupted; the same command goes on where this stopped\n")
+        return INTERRUPTED
+    except SystemExit as leave:  # --help, --cfg, a malformed flag
+        return leave.code if isinstance(leave.code, int) else 0
+    except Exception as error:
+        return _report(name, error, show_trace=show_trace)
+    finally:
+        GlobalHydra.instance().clear()
+    return 0
+
+
+def register(name: str, original: type) -> None:
+    """Put the schemas of a root config and of its choices into Hydra's ConfigStore."""
+    store = ConfigStore.instance()
+    store.store(name=f"{name}_schema", node=twin(original))
+    hints = get_type_hints(original)
+    for field in dataclasses.fields(original):
+        for kind, member in choices(hints[field.name]).items():
+            store.store(group=field.name, name=f"{kind}_schema", node=twin(member, kind))
+
+
+def validated(original: type[T], raw: Any) -> T:
+    """The frozen configuration of a composed one.
+
+    Raises ConfigError, in one line.
+    """
+    try:
+        typed = OmegaConf.merge(OmegaConf.structured(twin(original)), raw)
+        OmegaConf.resolve(typed)
+        return build(original, typed)
+    except OmegaConfBaseException as error:
+        raise ConfigError(_omegaconf_line(error)) from error
+
+
+def _report(name: str, error: Exception, *, show_trace: bool) -> int:
+    """Say it in one line; returns the exit status."""
+    if show_trace:
+        traceback.print_exception(error)
+    cause = _omegaconf_cause(error)
+    if cause is not None:
+        line, status = _omegaconf_line(cause), WRONG_INPUT
+    elif isinstance(error, UnitError):
+        line, status = one_line(error), FAILED
+    elif isinstance(error, HydraException | ValueError | OSError):
+        line, status = _hydra_line(error), WRONG_INPUT
+    else:
+        line = f"unexpected {one_line(error)} (run.debug=true shows the traceback)"
+        status = FAILED
+    sys.stderr.write(f"{name}: {line}\n")
+    return status
+
+
+def _omegaconf_cause(error: BaseException | None) -> OmegaConfBaseException | None:
+    """The OmegaConf error behind a Hydra one."""
+    while error is not None and not isinstance(error, OmegaConfBaseException):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def _omegaconf_line(error: OmegaConfBaseException) -> str:
+    """`sampler.gama: unknown key; did you mean gamma? (known: …)`."""
+    place = str(error.full_key or error.key or "config")
+    key = str(error.key)
+    known = [str(k) for k in error.parent_node] if _is_mapping(error.parent_node) else []
+    known = [name for name in known if name not in ("hydra", KIND)]
+    if "not in '" in str(error) and known and key not in known:
+        near = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        return f"{place}: unknown key; {hint}(known: {', '.join(known)})"
+    return f"{place}: {str(error).splitlines()[0]}"
+
+
+def _hydra_line(error: Exception) -> str:
+    """Hydra's message on one line; for a group's option that is not there, those that are."""
+    text = " ".join(str(error).split())
+    absent = re.search(r"Could not find '(.*?)/([^/']*)'.*?Available options in '.*?': (.*)", text)
+    if absent is None:
+        return text
+    group, option, rest = absent.groups()
+    options = rest.split(" Config search path")[0].split()
+    names = [name for name in options if not name.endswith("_schema")]
+    return f"{group}: no option {option!r}; conf/{group} has {', '.join(names)}"
+
+
+def _is_mapping(node: Any) -> bool:
+    return isinstance(node, DictConfig) and not node._is_none() and not node._is_missing()

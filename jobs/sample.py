@@ -1,0 +1,21 @@
+"""`python -m jobs.sample [key=value ...]`: tokens, chains, tiles and susceptibilities."""
+
+from __future__ import annotations
+
+import sys
+
+from jobs.launch import launch
+from jobs.terminal import run_and_tell
+from spectro.run.config import PipelineConfig
+from spectro.run.pipeline import Goal
+
+
+def main() -> int:
+    """Compose, run; returns the exit status."""
+    return launch(
+        "sample", "pipeline", PipelineConfig, lambda config: run_and_tell(config, Goal.SAMPLE)
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

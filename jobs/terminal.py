@@ -1,0 +1,80 @@
+"""What a person sees of a run: progress, then a table of the largest clusters, then the page."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from jobs.log import run_log
+from spectro.report.vocabulary import display
+from spectro.run.config import PipelineConfig
+from spectro.run.page import PAGE, vocabulary
+from spectro.run.pipeline import Finished, Goal, run_pipeline
+from spectro.run.progress import Progress, clock
+from spectro.storage import tokens
+from spectro.storage.clusters import read_clusters
+from spectro.storage.fs import Store
+
+ROWS = 15
+TOP_TOKENS = 6
+logger = logging.getLogger(__name__)
+
+
+def run_and_tell(config: PipelineConfig, goal: Goal, *, renew_page: bool = False) -> None:
+    """Run as far as the goal, show progress, and say what came out."""
+    console = Console(soft_wrap=True)
+    store = Store(config.run.uri)
+    with run_log(store):
+        if renew_page:
+            store.delete(PAGE)
+        console.print(f"run {config.run.uri}", highlight=False)
+        with Progress(console) as progress:
+            finished = run_pipeline(config, progress, goal=goal)
+        _tell(console, config, finished, goal)
+
+
+def _tell(console: Console, config: PipelineConfig, finished: Finished, goal: Goal) -> None:
+    store = Store(config.run.uri)
+    stages = ", ".join(f"{name} {clock(s)}" for name, s in finished.stage_seconds.items() if s)
+    done = f"{finished.num_units} units" if finished.num_units else "nothing left to do"
+    line = f"{done} in {clock(finished.seconds)}" + (f" ({stages})" if stages else "")
+    logger.info("%s", line)
+    if goal in (Goal.CLUSTER, Goal.REPORT):
+        console.print(cluster_table(config, store))
+    console.print(line, highlight=False)
+    if goal is Goal.REPORT:
+        page = Path(store.path(PAGE)).resolve() if store.is_local else f"{store.uri}/{PAGE}"
+        console.print(f"page: {page}", highlight=False)
+
+
+def cluster_table(config: PipelineConfig, store: Store) -> Table:
+    """The largest clusters: size, conductance, subset, most common y."""
+    found = read_clusters(f"{store.uri}/clusters").clusters
+    pieces = vocabulary(config.model, tokens.read_info(store).vocab_size)
+    table = Table(title=f"The largest of {found.num_rows} clusters", title_justify="left")
+    for name in ("cluster", "tokens", "conductance"):
+        table.add_column(name, justify="right")
+    table.add_column("subset (share)")
+    table.add_column("most common y", overflow="fold")
+    for row in found.slice(0, ROWS).to_pylist():
+        counts = row["subset_counts"]
+        subset = row["subset_names"][counts.index(max(counts))]
+        tops = [_shown(pieces[token]) for token in row["top_tokens"][:TOP_TOKENS]]
+        table.add_row(
+            str(row["cluster_id"]),
+            str(row["size"]),
+            f"{row['conductance']:.3f}",
+            f"{subset} ({row['purity']:.0%})",
+            Text("  ".join(tops)),
+        )
+    return table
+
+
+def _shown(piece: bytes | None) -> str:
+    """A token on one line of a terminal: spaces as ␣, line breaks as ⏎."""
+    marks = {"\ue000": "<", "\ue001": ">", "\ue002": "␣", "\ue003": "⏎", "\ue004": "⇥"}
+    return "".join(marks.get(char, char) for char in display(piece))

@@ -1,0 +1,188 @@
+"""Tiles into rows, and the moments of all shards into the run's summary."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from spectro.models.components import FULL_GROUP, Group
+from spectro.models.delta import clean_losses
+from spectro.models.groups import group_model
+from spectro.run.config import PipelineConfig
+from spectro.run.units import AssemblyUnit, SummaryUnit
+from spectro.sampling.baseline import unpaired_offset
+from spectro.sampling.keys import KeyedRandomness
+from spectro.storage import draws, product, run_dir, tiles, tokens
+from spectro.storage.fs import Store
+from spectro.susceptibility.estimator import Baseline, ChainSums
+from spectro.susceptibility.reliability import (
+    ColumnEstimate,
+    ColumnMoments,
+    estimate_column,
+    gelman_rubin,
+    merge,
+    reliability,
+    standard_deviation,
+    standard_error,
+)
+
+if TYPE_CHECKING:
+    from spectro.run.execute import Resident
+
+
+def moments_name(shard: int) -> str:
+    """Name of the object with a shard's moments; put before the shard's rows."""
+    return f"{product.FOLDER}/part-{shard:05d}.json"
+
+
+def assemble_shard(
+    unit: AssemblyUnit, resident: Resident, store: Store, config: PipelineConfig
+) -> None:
+    """Estimate χ from a shard's tiles, put its moments and its rows, remove the tiles."""
+    sums, seconds = _read_sums(store, unit.shard, unit.groups, config.chain.num_chains)
+    full = sums.pop(FULL_GROUP.name, None)
+    offset = _phi_offset(resident, config)
+    columns = {
+        name: estimate_column(own, full, config.estimator.kind, phi_offset=offset)
+        for name, own in sums.items()
+    }
+    sequence_id_n, sequences = tokens.read_shard(resident.root, "probe", unit.shard)
+    num_tokens = sequences.ids_ST1[:, 1:].size
+    response_N = (
+        full.of_chains(range(config.chain.num_chains)).response_N
+        if full
+        else np.full(num_tokens, np.nan)
+    )
+    ids = resident.probe_ids(unit.shard)
+    rows = product.ShardRows(
+        ids_nT1=sequences.ids_ST1,
+        sequence_id_n=sequence_id_n,
+        subset_n=sequences.subset_S,
+        subset_names=sequences.subset_names,
+        loss_N=clean_losses(group_model(resident.model, FULL_GROUP), ids).cpu().numpy().reshape(-1),
+        full_response_N=response_N,
+        chi_NH=np.stack([column.chi_N for column in columns.values()], axis=-1),
+    )
+    of_chains = {name: _of_chains(own, offset) for name, own in sums.items()}
+    table = product.shard_table(
+        rows,
+        list(columns),
+        run_dir.require(store).fingerprint,
+        _summary({n: c.moments for n, c in columns.items()}, of_chains),
+    )
+    moments = {
+        "moments": {name: _plain(column) for name, column in columns.items()},
+        "chains": of_chains,
+        "seconds": seconds,
+    }
+    store.put_if_absent(moments_name(unit.shard), json.dumps(moments).encode())
+    store.put_if_absent(product.part_name(unit.shard), product.to_bytes(table))
+    for group in unit.groups:
+        store.delete(tiles.tile_name(unit.shard, group.name))
+
+
+def summarise(unit: SummaryUnit, store: Store) -> None:
+    """Put `summary.json`: what is known of every column over all tokens."""
+    shards = [json.loads(store.read(moments_name(s))) for s in range(unit.num_shards)]
+    merged = {
+        name: reduce(merge, [_moments(shard["moments"][name]) for shard in shards])
+        for name in shards[0]["moments"]
+    }
+    chain_seconds = [
+        draws.read_record(store, group.name, chain).seconds
+        for group in unit.groups
+        for chain in range(len(shards[0]["chains"][next(iter(merged))]["mean_phi_by_chain"]))
+    ]
+    summary = _summary(merged, shards[0]["chains"])
+    summary["seconds"] = {
+        "chains": sum(chain_seconds),
+        "tiles": sum(shard["seconds"] for shard in shards),
+    }
+    store.put_if_absent(unit.names[0], json.dumps(summary, indent=1).encode())
+
+
+def _read_sums(
+    store: Store, shard: int, groups: Sequence[Group], num_chains: int
+) -> tuple[dict[str, ChainSums], float]:
+    """Sums of every component of a shard, and the seconds that its tiles took."""
+    found, seconds = {}, 0.0
+    for group in groups:
+        sums, tile_seconds = tiles.read_tile(store, shard, group.name)
+        records = [draws.read_record(store, group.name, chain) for chain in range(num_chains)]
+        seconds += tile_seconds
+        for component in group.components:
+            tile = sums[component.name]
+            found[component.name] = ChainSums(
+                weighted_CN=tile.weighted_CN,
+                plain_CN=tile.plain_CN,
+                delta_loss_CT=np.stack([record.delta_loss[component.name] for record in records]),
+            )
+    return found, seconds
+
+
+def _phi_offset(resident: Resident, config: PipelineConfig) -> float:
+    if config.estimator.baseline is not Baseline.UNPAIRED:
+        return 0.0
+    return unpaired_offset(
+        resident.model,
+        resident.sampling_ids,
+        resident.evaluation_ids,
+        KeyedRandomness(seed=config.seed),
+        batch_size=config.chain.batch_size,
+        num_batches=config.estimator.num_baseline_batches,
+        num_chains=config.chain.num_chains,
+    )
+
+
+def _of_chains(own: ChainSums, offset: float) -> dict[str, Any]:
+    """What the chains alone say of a column."""
+    by_chain = own.delta_loss_CT.mean(axis=1) + offset
+    return {
+        "mean_phi": float(by_chain.mean()),
+        "mean_phi_by_chain": by_chain.tolist(),
+        "rhat": _finite(gelman_rubin(own.delta_loss_CT)),
+        "num_draws": int(own.delta_loss_CT.size),
+    }
+
+
+def _summary(
+    moments: Mapping[str, ColumnMoments], chains: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Lists by column; NaN becomes null."""
+    return {
+        "components": list(moments),
+        "num_tokens": next(iter(moments.values())).num_tokens,
+        "reliability": [_finite(reliability(m)) for m in moments.values()],
+        "standard_error": [_finite(standard_error(m)) for m in moments.values()],
+        "standard_deviation": [_finite(standard_deviation(m)) for m in moments.values()],
+        "mean_phi": [chains[name]["mean_phi"] for name in moments],
+        "rhat": [chains[name]["rhat"] for name in moments],
+        "num_draws": [chains[name]["num_draws"] for name in moments],
+    }
+
+
+def _plain(column: ColumnEstimate) -> dict[str, Any]:
+    fields = dataclasses.asdict(column.moments)
+    return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in fields.items()}
+
+
+def _moments(plain: Mapping[str, Any]) -> ColumnMoments:
+    arrays = {"half_means_P2": 2, "half_products_P3": 3}
+    return ColumnMoments(
+        **{
+            name: np.array(value, dtype=np.float64).reshape(-1, arrays[name])
+            if name in arrays
+            else value
+            for name, value in plain.items()
+        }
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,142 @@
+"""A whole run: what is to be done for a goal, checked, then handed to the driver."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+
+from spectro.run.clusters import check_clusters
+from spectro.run.config import CONTROL, PipelineConfig, to_dict
+from spectro.run.driver import run_units
+from spectro.run.info import ModelInfo
+from spectro.run.pool import InlinePool, RayPool
+from spectro.run.progress import Progress
+from spectro.run.ray_session import gpus_per_worker, num_workers, ray_session
+from spectro.run.units import (
+    ClusterUnit,
+    ReportUnit,
+    SummaryUnit,
+    TokensUnit,
+    Unit,
+    measurement_units,
+    required,
+)
+from spectro.storage import run_dir, tokens
+from spectro.storage.fs import Store
+
+logger = logging.getLogger(__name__)
+
+
+class Goal(StrEnum):
+    """How far a run goes; each includes those before it."""
+
+    TOKENS = "tokens"
+    SAMPLE = "sample"
+    CLUSTER = "cluster"
+    REPORT = "report"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What a run leaves to be told."""
+
+    uri: str
+    """Of the run."""
+    num_units: int
+    """Units done now; 0 if all was there already."""
+    seconds: float
+    """Wall time of this invocation."""
+    stage_seconds: dict[str, float]
+    """Wall time by stage; stages overlap."""
+
+
+def run_pipeline(
+    config: PipelineConfig, progress: Progress, *, goal: Goal = Goal.REPORT
+) -> Finished:
+    """Do what is missing of a run.
+
+    Raises ValueError for what the user can mend (one line, nothing written that was not right),
+    UnitError for work that failed.
+    """
+    start = time.monotonic()
+    store = Store(config.run.uri)
+    run_dir.check(store, config.inputs())
+    check_clusters(store, config.cluster)
+    with _workers(config) as pool:
+        model = pool.describe()
+        _check_model(config, model)
+        _open(store, config, model)
+        first = required([TokensUnit()], store.list())
+        run_units(first, pool, progress, max_attempts=config.run.max_attempts)
+        rest: list[Unit] = []
+        if goal is not Goal.TOKENS:
+            rest = required(_goals(config, model, store, goal), store.list())
+            run_units(rest, pool, progress, max_attempts=config.run.max_attempts)
+    now = time.monotonic()
+    return Finished(
+        uri=store.uri,
+        num_units=len(first) + len(rest),
+        seconds=now - start,
+        stage_seconds={name: s.elapsed_seconds(now) for name, s in progress.stages.items()},
+    )
+
+
+def _open(store: Store, config: PipelineConfig, model: ModelInfo) -> None:
+    """Write `run.yaml` of the run and of its control, or check those that are there."""
+    weights = {"model_weights": model.weights_sha256}
+    run_dir.start(store, to_dict(config), config.inputs() | weights)
+    if config.control:
+        control = config.as_control()
+        run_dir.start(store.child(CONTROL), to_dict(control), control.inputs() | weights)
+
+
+def _check_model(config: PipelineConfig, model: ModelInfo) -> None:
+    """Refuse, before anything is written, what the model cannot do."""
+    model.groups(config.components, config.estimator.kind)
+    if config.tokens.context > model.max_context:
+        raise ValueError(
+            f"tokens.context is {config.tokens.context}, but the model was built for contexts of "
+            f"at most {model.max_context}"
+        )
+
+
+def _goals(config: PipelineConfig, model: ModelInfo, store: Store, goal: Goal) -> list[Unit]:
+    """The last units of what was asked for."""
+    groups = model.groups(config.components, config.estimator.kind)
+    num_shards = tokens.read_info(store).splits["probe"].num_shards
+
+    def measured(part: str) -> SummaryUnit:
+        return measurement_units(
+            part=part,
+            groups=groups,
+            model=model,
+            num_chains=config.chain.num_chains,
+            num_shards=num_shards,
+            tokens=TokensUnit(),
+        )
+
+    parts = ["", CONTROL] if config.control else [""]
+    last: list[Unit] = [measured(part) for part in parts]
+    if goal in (Goal.CLUSTER, Goal.REPORT):
+        last = [ClusterUnit(part=p, needs=(m,)) for p, m in zip(parts, last, strict=True)]
+    if goal is Goal.REPORT:
+        last = [ReportUnit(needs=tuple(last))]
+    return last
+
+
+@contextmanager
+def _workers(config: PipelineConfig) -> Iterator[InlinePool | RayPool]:
+    if config.run.num_workers == 0:
+        yield InlinePool(config)
+        return
+    with ray_session(config.run):
+        gpus = gpus_per_worker(config.run, config.model.device)
+        pool = RayPool(config, num_workers=num_workers(config.run, gpus), gpus_per_worker=gpus)
+        try:
+            yield pool
+        finally:
+            pool.close()

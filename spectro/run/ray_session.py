@@ -1,0 +1,91 @@
+"""Ray: started here when no address is given, joined when one is, ended only if started here."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+
+from spectro.run.config import RunConfig
+
+logger = logging.getLogger(__name__)
+OBJECT_STORE_BYTES = 100_000_000
+"""Workers read and write storage themselves; only messages pass through Ray."""
+
+
+@contextmanager
+def ray_session(config: RunConfig) -> Iterator[None]:
+    """A Ray cluster for as long as the block lasts.
+
+    Raises ValueError, in one line, if the cluster at the address does not answer.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    # Decided here: otherwise Ray may switch it on and write a token into the home directory.
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if config.ray_address is not None:
+        yield from _joined(config.ray_address)
+    else:
+        yield from _started(config)
+
+
+def num_workers(config: RunConfig, gpus_per_worker: float) -> int:
+    """Workers that the connected cluster has room for, or as many as the config says."""
+    if config.num_workers is not None:
+        return config.num_workers
+    resources = ray.cluster_resources()
+    if gpus_per_worker > 0:
+        return max(1, int(resources.get("GPU", 0) // gpus_per_worker))
+    return max(1, int(resources.get("CPU", 1) // config.threads_per_worker))
+
+
+def gpus_per_worker(config: RunConfig, device: str) -> float:
+    """GPUs to reserve per worker."""
+    if config.gpus_per_worker is not None:
+        return config.gpus_per_worker
+    if device == "cpu":
+        return 0.0
+    return 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
+
+
+def _joined(address: str) -> Iterator[None]:
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"no Ray cluster answers at run.ray_address={address!r}: {error}"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _started(config: RunConfig) -> Iterator[None]:
+    # Paths of Ray's sockets must stay short, whatever TMPDIR is.
+    base = "/tmp" if os.access("/tmp", os.W_OK) else None
+    folder = tempfile.mkdtemp(prefix="spectro-", dir=base)
+    wanted = (config.num_workers or 0) * config.threads_per_worker
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        ray.init(
+            num_cpus=max(wanted, cores or 1),
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=OBJECT_STORE_BYTES,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=folder,
+        )
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
