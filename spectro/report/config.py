@@ -1,7 +1,6 @@
 """What the page shows and how much of it. Nothing here changes a number of the run."""
 
 from dataclasses import dataclass, fields
-from typing import Optional
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -11,7 +10,7 @@ class ReportConfig:
     Raises ValueError if a number is below its least useful value.
     """
 
-    title: Optional[str] = None
+    title: str | None = None
     """Heading of the page; None takes the run's own name."""
     max_cards: int = 200
     """Clusters that get a card, largest first."""
@@ -36,7 +35,5 @@ class ReportConfig:
         least["num_neighbours"] = 2
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, int) and value < least.get(field.name, 1):
-                raise ValueError(
-                    f"report.{field.name} must be at least {least.get(field.name, 1)}, found {value}"
-                )
+            if isinstance(value, int) and value < (low := least.get(field.name, 1)):
+                raise ValueError(f"report.{field.name} must be at least {low}, found {value}")

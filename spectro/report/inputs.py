@@ -69,8 +69,6 @@ class Clusters:
     conductance_K: Floats
     purity_K: Floats
     """Share of the commonest subset."""
-    token_purity_K: Floats
-    """Share of the commonest y."""
     mean_chi_KH: Floats
     """Mean standardised χ of the members."""
     top_tokens_K: tuple[tuple[tuple[int, int], ...], ...]
@@ -79,8 +77,8 @@ class Clusters:
     """Members per subset, columns in the order of Probe.subset_names."""
     member_token_id_M: Ints
     member_cluster_id_M: Ints
-    neighbours_K: tuple[tuple[int, ...], ...]
-    """Ids of the clusters with the nearest centroids, nearest first."""
+    neighbours_K: tuple[tuple[int, ...], ...] | None = None
+    """Ids of the clusters with the nearest centroids, nearest first; None: not known."""
 
 
 @dataclass(frozen=True, kw_only=True)

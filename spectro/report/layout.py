@@ -5,24 +5,27 @@ principal axes and single-threaded, so that the same run gives the same map (ADR
 Shapes: N measured tokens, D coordinates, n tokens drawn, K clusters.
 """
 
+import warnings
+
 import numpy as np
+from numpy.typing import NDArray
 
 from spectro.report.config import ReportConfig
 from spectro.report.inputs import Floats, Ints
 
 _POINTS_KEY = 0x706F696E
 _LEAST_FOR_UMAP = 32
-_NUM_EPOCHS = 300
+_NUM_EPOCHS = 200
 
 
-def choose_points(clustered_N: Ints, config: ReportConfig) -> Ints:
+def choose_points(clustered_N: NDArray[np.bool_], config: ReportConfig) -> Ints:
     """Rows to draw: clustered tokens first (at most ¾ of max_points), then background.
 
     `clustered_N` is true where a token is in a cluster. Ascending row indices.
     """
     rng = np.random.default_rng([config.seed, _POINTS_KEY])
     inside = rng.permutation(np.flatnonzero(clustered_N))
-    outside = rng.permutation(np.flatnonzero(~clustered_N.astype(bool)))
+    outside = rng.permutation(np.flatnonzero(~clustered_N))
     num_inside = min(len(inside), max(3 * config.max_points // 4, config.max_points - len(outside)))
     chosen = np.concatenate([inside[:num_inside], outside[: config.max_points - num_inside]])
     return np.sort(chosen)
@@ -34,6 +37,8 @@ def layout(points_nD: Floats, config: ReportConfig) -> Floats:
     Raises ValueError if a coordinate is not finite.
     """
     points_nD = np.ascontiguousarray(points_nD, dtype=np.float32)
+    if not len(points_nD):
+        return np.zeros((0, 2))
     if not np.isfinite(points_nD).all():
         raise ValueError(
             f"the map needs finite coordinates, found {int((~np.isfinite(points_nD)).sum())} "
@@ -76,13 +81,13 @@ def _umap(points_nD: Floats, start_n2: Floats, config: ReportConfig) -> Floats:
         random_state=config.seed,
         n_jobs=1,
     )
-    return np.asarray(reducer.fit_transform(points_nD), dtype=np.float64)
+    with warnings.catch_warnings():  # new tokens cannot be placed later: they are not meant to be
+        warnings.filterwarnings("ignore", message=".*precomputed_knn.*")
+        return np.asarray(reducer.fit_transform(points_nD), dtype=np.float64)
 
 
 def unit_square(xy_n2: Floats) -> Floats:
     """Moved and scaled into [0, 1]², aspect kept, centred on the shorter side."""
-    if not len(xy_n2):
-        return np.zeros((0, 2))
     low_2, high_2 = xy_n2.min(axis=0), xy_n2.max(axis=0)
     scale = max(float((high_2 - low_2).max()), 1e-12)
     return np.asarray((xy_n2 - (low_2 + high_2) / 2) / scale + 0.5, dtype=np.float64)

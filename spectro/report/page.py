@@ -127,14 +127,16 @@ def _cards(
 
 
 def _card(clusters: Clusters, index: int) -> dict[str, Any]:
+    top = [list(pair) for pair in clusters.top_tokens_K[index][:_NUM_TOP_TOKENS]]
+    size = int(clusters.size_K[index])
     return {
         "id": int(clusters.cluster_id_K[index]),
-        "size": int(clusters.size_K[index]),
+        "size": size,
         "conductance": _number(clusters.conductance_K[index], 4),
         "purity": _number(clusters.purity_K[index], 3),
-        "tokenPurity": _number(clusters.token_purity_K[index], 3),
-        "near": list(clusters.neighbours_K[index]),
-        "top": [list(pair) for pair in clusters.top_tokens_K[index][:_NUM_TOP_TOKENS]],
+        "tokenPurity": _number(top[0][1] / size, 3) if top and size else None,
+        "near": list(clusters.neighbours_K[index]) if clusters.neighbours_K else [],
+        "top": top,
         "subsets": clusters.subset_counts_KP[index].tolist(),
         "chi": _numbers(clusters.mean_chi_KH[index], 3),
     }

@@ -14,8 +14,8 @@ WORDS = (
 
 
 def components(num_layers: int = 4, num_heads: int = 4) -> tuple[str, ...]:
-    layers = [[f"l{k}h{h}" for h in range(num_heads)] + [f"l{k}mlp"] for k in range(num_layers)]
-    return ("embed", *sum(layers, []), "unembed")
+    parts = [*(f"h{head}" for head in range(num_heads)), "mlp"]
+    return ("embed", *(f"l{k}{part}" for k in range(num_layers) for part in parts), "unembed")
 
 
 def words(num: int = 600) -> list[bytes]:
@@ -52,7 +52,7 @@ def run(
     chi = np.where(label[:, None] >= 0, profile[label] + 0.45 * noise, 0.8 * noise)
     chi = chi.astype(np.float32)
     real = Measurement(columns=columns(rng, names, 0.78), clusters=clusters(rng, probe, label, chi))
-    other = planted(rng, num_tokens, num_clusters // 5)
+    other = planted(rng, num_tokens, -(-num_clusters // 5))
     return ReportInputs(
         title="A made-up run",
         facts=(("Model", "made up, 4 layers × 4 heads"), ("Tokens", f"{num_tokens:,}")),
@@ -87,7 +87,9 @@ def favour(rng: np.random.Generator, ids: np.ndarray, label: np.ndarray) -> None
     y = ids[:, 1:].reshape(-1)
     own = rng.integers(0, min(len(WORDS) + 60, ids.max() + 1), (label.max(initial=0) + 1, 4))
     chosen = own[label, rng.choice(4, len(y), p=[0.6, 0.2, 0.1, 0.1])]
-    ids[:, 1:] = np.where((label >= 0) & (rng.random(len(y)) < 0.9), chosen, y).reshape(len(ids), -1)
+    ids[:, 1:] = np.where((label >= 0) & (rng.random(len(y)) < 0.9), chosen, y).reshape(
+        len(ids), -1
+    )
 
 
 def columns(rng: np.random.Generator, names: tuple[str, ...], level: float) -> Columns:
@@ -119,7 +121,6 @@ def clusters(
         size_K=sizes,
         conductance_K=rng.uniform(0.02, 0.4, num),
         purity_K=counts.max(axis=1, initial=0) / np.maximum(sizes, 1),
-        token_purity_K=np.array([top[0][1] for top in tops]) / np.maximum(sizes, 1),
         mean_chi_KH=np.array(mean).reshape(num, chi.shape[1]),
         top_tokens_K=tuple(tops),
         subset_counts_KP=counts,

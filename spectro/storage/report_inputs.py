@@ -1,0 +1,160 @@
+"""What the page shows, read from a run's folder.
+
+Reads run.yaml, tokens/, susceptibilities/, clusters/ and, where there is one, the control's
+susceptibilities/summary.json and clusters/ in control/. The control measured the same tokens.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from spectro.report.inputs import Clusters, Columns, Measurement, Probe, ReportInputs
+from spectro.storage.clusters import PROVENANCE, StoredClusters, read_clusters
+from spectro.storage.fs import Store
+from spectro.storage.product import FOLDER, Product, read_product
+from spectro.storage.run_dir import NAME, require
+from spectro.storage.tokens import read_split
+
+SUMMARY = f"{FOLDER}/summary.json"
+CONTROL = "control"
+
+
+def read_report_inputs(store: Store, vocabulary: Sequence[bytes | None]) -> ReportInputs:
+    """Everything that `spectro.report.render` needs.
+
+    Raises ValueError where parts are missing or belong to different runs, FileNotFoundError
+    where a stage has not finished.
+    """
+    run = require(store)
+    product, stored = read_product(store), read_clusters(store.child("clusters").uri)
+    sequences = read_split(store, "probe")
+    probe = Probe(
+        sequence_id_S=np.arange(len(sequences.ids_ST1)),
+        ids_ST1=sequences.ids_ST1,
+        subset_S=sequences.subset_S,
+        subset_names=sequences.subset_names,
+    )
+    order_N = np.argsort(product.column("token_id"), kind="stable")
+    columns = _columns(store, product.components)
+    return ReportInputs(
+        title=store.uri.rsplit("/", 1)[-1],
+        facts=_facts(run.config, run.fingerprint, product, columns, stored),
+        provenance=store.read(NAME).decode("utf-8"),
+        vocabulary=vocabulary,
+        probe=probe,
+        token_id_N=product.column("token_id")[order_N],
+        loss_N=product.column("loss")[order_N],
+        points_ND=stored.transform.apply(product.chi_NH)[order_N],
+        real=Measurement(columns=columns, clusters=_clusters(stored, probe)),
+        control=_control(store, probe),
+    )
+
+
+def _control(store: Store, probe: Probe) -> Measurement | None:
+    """None unless the control has been measured and clustered."""
+    child = store.child(CONTROL)
+    if not (child.exists(SUMMARY) and child.exists(f"clusters/{PROVENANCE}")):
+        return None
+    stored = read_clusters(child.child("clusters").uri)
+    return Measurement(
+        columns=_columns(child, stored.provenance["components"]), clusters=_clusters(stored, probe)
+    )
+
+
+def _columns(store: Store, components: Sequence[str]) -> Columns:
+    summary = json.loads(store.read(SUMMARY))
+    if list(summary["components"]) != list(components):
+        raise ValueError(
+            f"{store.uri}/{SUMMARY} has {len(summary['components'])} components, expected the "
+            f"{len(components)} of the product, in their order: was it made by another run?"
+        )
+
+    def optional(name: str) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+        values = summary.get(name)
+        return None if values is None else _floats(values)
+
+    return Columns(
+        components=tuple(components),
+        reliability_H=_floats(summary["reliability"]),
+        standard_error_H=optional("standard_error"),
+        mean_phi_H=optional("mean_phi"),
+    )
+
+
+def _floats(values: Sequence[float | None]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """JSON's null is NaN."""
+    return np.array([np.nan if value is None else value for value in values], np.float64)
+
+
+def _clusters(stored: StoredClusters, probe: Probe) -> Clusters:
+    table, members = stored.clusters, stored.members
+
+    def column(name: str) -> np.ndarray[Any, np.dtype[Any]]:
+        return np.asarray(table[name].combine_chunks())
+
+    tops = zip(table["top_tokens"].to_pylist(), table["top_counts"].to_pylist(), strict=True)
+    counts = [
+        [dict(zip(names, numbers, strict=True)).get(name, 0) for name in probe.subset_names]
+        for names, numbers in zip(
+            table["subset_names"].to_pylist(), table["subset_counts"].to_pylist(), strict=True
+        )
+    ]
+    width = len(stored.provenance["components"])
+    return Clusters(
+        cluster_id_K=column("cluster_id"),
+        size_K=column("size"),
+        conductance_K=column("conductance"),
+        purity_K=column("purity"),
+        mean_chi_KH=np.array(table["mean_chi"].to_pylist(), np.float32).reshape(-1, width),
+        top_tokens_K=tuple(tuple(zip(*pair, strict=True)) for pair in tops),
+        subset_counts_KP=np.array(counts, np.int64).reshape(-1, len(probe.subset_names)),
+        member_token_id_M=np.asarray(members["token_id"].combine_chunks()),
+        member_cluster_id_M=np.asarray(members["cluster_id"].combine_chunks()),
+        neighbours_K=tuple(tuple(ids) for ids in table["neighbours"].to_pylist()),
+    )
+
+
+def _facts(
+    config: Mapping[str, Any],
+    fingerprint: str,
+    product: Product,
+    columns: Columns,
+    stored: StoredClusters,
+) -> tuple[tuple[str, str], ...]:
+    """The header's facts; what the configuration does not say is left out."""
+    model, chain = config.get("model", {}), config.get("chain", {})
+    num_subsets = len(config.get("tokens", {}).get("subsets", {}))
+    revision = model.get("revision")
+    known = {
+        "Model": f"{model.get('name_or_path', '')}{f' @ {revision}' if revision else ''}",
+        "Tokens": f"{len(product.chi_NH):,} in {num_subsets} subsets",
+        "Components": f"{len(product.components)}",
+        "Sampler": _settings(config.get("sampler", {}), first="kind"),
+        "Chains": f"{chain.get('num_chains')} × {chain.get('num_draws')} draws" if chain else "",
+        "Estimator": _settings(config.get("estimator", {}), first="kind"),
+        "Clustering": _clustering(stored.provenance.get("config", {})),
+        "Seed": str(config.get("seed", "")),
+        "Median reliability": f"{np.nanmedian(columns.reliability_H):.2f}"
+        if np.isfinite(columns.reliability_H).any()
+        else "",
+        "Fingerprint": fingerprint[:16],
+    }
+    return tuple((name, value) for name, value in known.items() if value)
+
+
+def _clustering(config: Mapping[str, Any]) -> str:
+    if not config:
+        return ""
+    return f"{config['preprocess']}, {config['num_neighbours']} neighbours, α = {config['alpha']:g}"
+
+
+_SYMBOLS = {"gamma": "γ", "nbeta": "nβ", "step_size": "ε"}
+
+
+def _settings(settings: Mapping[str, Any], *, first: str) -> str:
+    """`exponential, γ = 300, nβ = 30, ε = 0.001`: the kind and what has a symbol."""
+    words = [str(settings[first]).replace("_", "-")] if first in settings else []
+    words += [f"{_SYMBOLS[k]} = {v:g}" for k, v in settings.items() if k in _SYMBOLS]
+    return ", ".join(words)

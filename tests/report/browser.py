@@ -1,0 +1,139 @@
+"""A headless Chromium, driven over a pipe with its own protocol: no server, no extra package."""
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import time
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-extensions",
+    "--hide-scrollbars",
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+    "--remote-debugging-pipe",
+)
+
+
+def find():
+    return next((path for name in NAMES if (path := shutil.which(name))), None)
+
+
+class Browser:
+    """One page; keeps what the page logged and asked for."""
+
+    def __init__(self, folder, width=1400, height=1000):
+        to_child, self._out = os.pipe()
+        self._in, from_child = os.pipe()
+
+        def as_3_and_4():
+            first, second = os.dup(to_child), os.dup(from_child)
+            os.dup2(first, 3)
+            os.dup2(second, 4)
+
+        self._process = subprocess.Popen(
+            [find(), *FLAGS, f"--user-data-dir={folder}", "about:blank"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            close_fds=False,
+            preexec_fn=as_3_and_4,
+        )
+        os.close(to_child)
+        os.close(from_child)
+        self._count, self._rest, self.events, self._session = 0, b"", [], None
+        pages = [t for t in self("Target.getTargets")["targetInfos"] if t["type"] == "page"]
+        target = {"targetId": pages[0]["targetId"], "flatten": True}
+        self._session = self("Target.attachToTarget", **target)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self(f"{domain}.enable")
+        self.resize(width, height)
+
+    def __call__(self, method, **params):
+        self._count += 1
+        message = {"id": self._count, "method": method, "params": params}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._out, json.dumps(message).encode() + b"\0")
+        while (answer := self._read()).get("id") != self._count:
+            self.events.append(answer)
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def _read(self):
+        while b"\0" not in self._rest:
+            data = os.read(self._in, 1 << 16)
+            assert data, "the browser has ended"
+            self._rest += data
+        message, self._rest = self._rest.split(b"\0", 1)
+        return json.loads(message)
+
+    def resize(self, width, height):
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self("Emulation.setDeviceMetricsOverride", **metrics)
+
+    def open(self, path, query=""):
+        self("Page.navigate", url=path.as_uri() + query)
+        self.wait("document.documentElement?.dataset.ready === 'true'")
+
+    def js(self, expression):
+        result = self("Runtime.evaluate", expression=expression, returnByValue=True)
+        assert "exceptionDetails" not in result, result
+        return result["result"].get("value")
+
+    def wait(self, condition, seconds=60):
+        end = time.monotonic() + seconds
+        while not self.js(condition):
+            assert time.monotonic() < end, f"never true: {condition}"
+            time.sleep(0.05)
+
+    def count(self, selector):
+        return self.js(f"document.querySelectorAll({json.dumps(selector)}).length")
+
+    def text(self, selector):
+        return self.js(f"document.querySelector({json.dumps(selector)}).textContent")
+
+    def set(self, selector, value, event):
+        self.js(
+            f"(node => {{ node.value = {json.dumps(value)};"
+            f" node.dispatchEvent(new Event('{event}')); }})"
+            f"(document.querySelector({json.dumps(selector)}))"
+        )
+
+    def box(self, selector):
+        measure = "(b => [b.x, b.y, b.width, b.height])"
+        found = f"document.querySelector({json.dumps(selector)}).getBoundingClientRect()"
+        return self.js(f"{measure}({found})")
+
+    def pointer(self, kind, x, y, **params):
+        self("Input.dispatchMouseEvent", type=kind, x=x, y=y, **params)
+
+    def click(self, x, y):
+        for kind in ("mousePressed", "mouseReleased"):
+            self.pointer(kind, x, y, button="left", clickCount=1)
+
+    def press(self, key):
+        for kind in ("keyDown", "keyUp"):
+            text = {"text": key} if kind == "keyDown" and len(key) == 1 else {}
+            self("Input.dispatchKeyEvent", type=kind, key=key, **text)
+
+    def screenshot(self, path):
+        path.write_bytes(base64.b64decode(self("Page.captureScreenshot", format="png")["data"]))
+
+    def complaints(self):
+        """Exceptions, console messages, refused policies."""
+        kinds = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
+        return [event["params"] for event in self.events if event.get("method") in kinds]
+
+    def requests(self):
+        sent = [e for e in self.events if e.get("method") == "Network.requestWillBeSent"]
+        return [event["params"]["request"]["url"] for event in sent]
+
+    def close(self):
+        self._process.terminate()
+        self._process.wait(timeout=20)
+        os.close(self._out)
+        os.close(self._in)
