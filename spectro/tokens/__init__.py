@@ -1,0 +1,1 @@
+"""Token sources -> packed sequences, split into what is measured and what is sampled from."""

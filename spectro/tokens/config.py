@@ -1,0 +1,121 @@
+"""Which text is measured: token sources by subset, context, and how many sequences."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+
+class SourceKind(Enum):
+    """Where the text of a subset comes from."""
+
+    EMBEDDED = "embedded"
+    """Text that the installed packages carry; never touches the network."""
+    TEXT_FOLDER = "text_folder"
+    """Every file of a folder is one document."""
+    JSONL = "jsonl"
+    """One JSON object per line, plain or compressed (`.zst`, `.gz`)."""
+    PARQUET = "parquet"
+    """One document per row."""
+    HUB = "hub"
+    """A Hugging Face dataset, streamed; the only kind that uses the network."""
+    MEMMAP = "memmap"
+    """GPT-NeoX `.bin`/`.idx`, already tokenised: Pythia's own training data."""
+
+
+NEEDS_PATH = (SourceKind.TEXT_FOLDER, SourceKind.JSONL, SourceKind.PARQUET, SourceKind.MEMMAP)
+NEEDS_NAME = (SourceKind.EMBEDDED, SourceKind.HUB)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Source of one subset."""
+
+    kind: SourceKind
+    """Which reader is used; decides which of the other fields are needed."""
+    path: str | None = None
+    """`text_folder`: the folder. `jsonl`, `parquet`: a file, folder or glob.
+    `memmap`: the path of the pair with or without `.bin`."""
+    pattern: str = "**/*"
+    """`text_folder`: which files of the folder, as a glob."""
+    name: str | None = None
+    """`embedded`: name of the part. `hub`: name of the dataset, such as `timaeus/pile-github`."""
+    hub_config: str | None = None
+    """`hub`: configuration (subset) of the dataset."""
+    hub_split: str = "train"
+    """`hub`: split of the dataset."""
+    hub_revision: str | None = None
+    """`hub`: branch, tag or commit; pin a commit to make a study repeatable."""
+    field: str = "text"
+    """`jsonl`, `parquet`, `hub`: the field that holds the document, dots for nested ones."""
+
+    def __post_init__(self) -> None:
+        kind = self.kind.value
+        if self.kind in NEEDS_PATH and not self.path:
+            raise ValueError(f"a source of kind {kind} needs a path; found none")
+        if self.kind in NEEDS_NAME and not self.name:
+            raise ValueError(f"a source of kind {kind} needs a name; found none")
+        if self.kind not in NEEDS_PATH and self.path:
+            raise ValueError(
+                f"a source of kind {kind} takes no path, found {self.path!r}: is the kind wrong?"
+            )
+        if self.kind not in NEEDS_NAME and self.name:
+            raise ValueError(
+                f"a source of kind {kind} takes no name, found {self.name!r}: is the kind wrong?"
+            )
+        if not self.field:
+            raise ValueError(f"a source of kind {kind} needs a field, such as 'text'; found none")
+
+
+def embedded_subsets() -> dict[str, Source]:
+    """The parts of the embedded corpus, each as a subset."""
+    names = ("python", "docs", "docstrings", "licences", "cpp_headers", "web", "data", "config")
+    return {name: Source(kind=SourceKind.EMBEDDED, name=name) for name in names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokensConfig:
+    """Token sequences of a run. Counts are per subset."""
+
+    subsets: dict[str, Source] = field(default_factory=embedded_subsets)
+    """Sources by the name that the product shows."""
+    context: int = 128
+    """T: targets per sequence; sequences carry T + 1 ids."""
+    seed: int = 0
+    """Keys which sequences are taken, and the order of the embedded corpus' files."""
+    num_probe_sequences: int = 16
+    """Sequences per subset whose tokens are measured."""
+    num_sampling_sequences: int = 16
+    """Sequences per subset that the chains' minibatches are drawn from."""
+    num_evaluation_sequences: int = 8
+    """Sequences per subset on which ΔL is taken."""
+    sequences_per_shard: int = 32
+    """Probe sequences per token shard, the unit of work and of the product's files."""
+    pool_factor: float = 8.0
+    """Documents are read until the pool holds this many times the sequences needed."""
+    max_documents: int = 200_000
+    """At most this many documents of a subset are read, whatever the pool holds."""
+    max_document_chars: int = 200_000
+    """Longer documents are cut here before they are tokenised."""
+
+    def __post_init__(self) -> None:
+        if not self.subsets:
+            raise ValueError("tokens.subsets is empty: name at least one source")
+        if len(self.subsets) > 2**15 - 1:
+            raise ValueError(f"tokens.subsets has {len(self.subsets)} entries, at most 32767")
+        bounds = {
+            "context": 1, "num_probe_sequences": 1, "num_sampling_sequences": 1,
+            "num_evaluation_sequences": 1, "sequences_per_shard": 1, "pool_factor": 1,
+            "max_documents": 1, "max_document_chars": 1, "seed": 0,
+        }  # fmt: skip
+        for name, least in bounds.items():
+            value = getattr(self, name)
+            if not value >= least:
+                raise ValueError(f"tokens.{name} must be at least {least}, found {value}")
+        if self.seed >= 2**63:
+            raise ValueError(f"tokens.seed must be below 2^63, found {self.seed}")
+
+    @property
+    def num_sequences(self) -> int:
+        """Sequences that each subset must provide, over all splits."""
+        return (
+            self.num_probe_sequences + self.num_sampling_sequences + self.num_evaluation_sequences
+        )

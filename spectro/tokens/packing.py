@@ -1,0 +1,63 @@
+"""Packing as GPT-NeoX and Pythia were trained: documents joined by end-of-text, cut to length.
+
+The token stream is doc_0, EOT, doc_1, EOT, ...; sample i covers stream[i·T : i·T + T + 1], so
+neighbours share one id, which is the last target of one and the first input of the next.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+Encode = Callable[[list[str]], list[list[int]]]
+_BATCH_DOCUMENTS = 16
+
+
+def num_samples(num_ids: int, context: int) -> int:
+    """Whole samples of `context` + 1 ids, overlapping by one, in a stream of `num_ids`."""
+    return max(0, (num_ids - 1) // context)
+
+
+def sample(
+    stream: NDArray[np.integer], indices: NDArray[np.int64], context: int
+) -> NDArray[np.int32]:
+    """Samples of a stream by index; int32 [len(indices), context + 1]."""
+    offsets_T1 = np.arange(context + 1)
+    return np.asarray(stream[indices[:, None] * context + offsets_T1], dtype=np.int32)
+
+
+def encode_stream(
+    documents: Iterable[str],
+    encode: Encode,
+    *,
+    eot_id: int,
+    vocab_size: int,
+    enough: Callable[[int], bool],
+) -> NDArray[np.int32]:
+    """Tokenise documents, end-of-text after each, until `enough(num_ids)` or none is left.
+
+    Documents are read and encoded in small batches of fixed size, so that how many are read
+    depends on the documents alone. Returns the stream, int32 [num_ids].
+    Raises ValueError for ids outside the vocabulary.
+    """
+    parts: list[NDArray[np.int32]] = []
+    num_ids = 0
+    for batch in _batches(documents):
+        for ids in encode(batch):
+            if ids and not (min(ids) >= 0 and max(ids) < vocab_size):
+                raise ValueError(
+                    f"the tokenizer gave ids from {min(ids)} to {max(ids)}, the model's "
+                    f"vocabulary is 0 to {vocab_size - 1}: do tokenizer and model belong together?"
+                )
+            parts.append(np.asarray([*ids, eot_id], dtype=np.int32))
+            num_ids += len(ids) + 1
+        if enough(num_ids):
+            break
+    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int32)
+
+
+def _batches(documents: Iterable[str]) -> Iterator[list[str]]:
+    iterator = iter(documents)
+    while batch := list(islice(iterator, _BATCH_DOCUMENTS)):
+        yield batch
