@@ -6,6 +6,7 @@ It is made of the same functions as the distributed jobs: `run_chain`, `score_ti
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,6 +69,38 @@ class Result:
     """R̂ of ΔL over chains per column, [H]; NaN with one chain."""
     probe_ids: npt.NDArray[np.int64]
     """The sequences measured, [N, T+1]."""
+
+    def to_parquet(self, uri: str) -> str:
+        """Write the product of design §5 under a folder or URI; returns the object's path.
+
+        `subset` is "probe" for every token; reliability and the rest stand in the schema's
+        metadata. Raises FileExistsError if the folder holds a product already.
+        """
+        from spectro.storage import product
+        from spectro.storage.fs import Store
+
+        num_sequences = len(self.probe_ids)
+        rows = product.ShardRows(
+            ids_nT1=self.probe_ids,
+            sequence_id_n=np.arange(num_sequences),
+            subset_n=np.zeros(num_sequences, dtype=np.int16),
+            subset_names=("probe",),
+            loss_N=self.loss.reshape(-1),
+            full_response_N=self.full_response.reshape(-1),
+            chi_NH=self.chi.reshape(-1, len(self.components)),
+        )
+        summary = {
+            "components": list(self.components),
+            "num_tokens": self.loss.size,
+            "reliability": _numbers(self.reliability),
+            "mean_phi": _numbers(self.mean_phi),
+            "rhat": _numbers(self.rhat),
+        }
+        digest = hashlib.sha256(self.chi.tobytes()).hexdigest()
+        table = product.shard_table(rows, self.components, f"in-process:{digest}", summary)
+        store = Store(uri)
+        store.put(product.part_name(0), product.to_bytes(table))
+        return f"{store.uri}/{product.part_name(0)}"
 
     def to_xarray(self) -> xarray.Dataset:
         """The result as a labelled dataset (needs the package xarray)."""
@@ -202,6 +235,11 @@ def check_ids(model: GPTNeoX, ids: Ids, name: str) -> Tensor:
             f"{model.shape.vocab_size - 1}: were they made by another tokenizer?"
         )
     return tensor.to(device=model.device, dtype=torch.int64)
+
+
+def _numbers(values: npt.NDArray[np.float64]) -> list[float | None]:
+    """JSON has no NaN."""
+    return [float(value) if np.isfinite(value) else None for value in values]
 
 
 def _group_sums(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,8 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 import spectro
 from spectro.models import delta
+from spectro.storage.fs import Store
+from spectro.storage.product import read_product
 
 SETTINGS = {"num_chains": 2, "num_draws": 5, "batch_size": 3, "seed": 1}
 PSGLD = spectro.Psgld(gamma=100.0, nbeta=10.0, step_size=1e-4)
@@ -55,6 +59,20 @@ def test_shapes_and_labels(model, ids) -> None:
     dataset = result.to_xarray()
     assert dataset.sizes == {"sequence": 5, "position": 9, "component": 8}
     np.testing.assert_array_equal(dataset.token, ids[1][:, 1:])
+
+
+def test_parquet_is_the_product_and_is_never_overwritten(model, ids, tmp_path) -> None:
+    settings = {**SETTINGS, "num_chains": 1}
+    result = spectro.susceptibilities(model, *ids, sampler=PSGLD, **settings)
+    path = result.to_parquet(str(tmp_path / "made"))
+    stored = read_product(Store(str(tmp_path / "made")))
+    assert stored.components == result.components
+    np.testing.assert_array_equal(stored.chi_NH, result.chi.reshape(-1, 8))
+    np.testing.assert_array_equal(stored.column("token"), ids[1][:, 1:].reshape(-1))
+    before = Path(path).read_bytes()
+    with pytest.raises(FileExistsError):
+        result.to_parquet(str(tmp_path / "made"))
+    assert Path(path).read_bytes() == before
 
 
 def test_loss_is_the_models_own(model, ids) -> None:

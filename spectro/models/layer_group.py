@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from spectro.models.architecture import Weights
 from spectro.models.components import Component, ComponentKind, Group
@@ -154,16 +155,13 @@ class LayerGroup:
         return dict(zip(heads, torch.split(terms, counts), strict=True))
 
     def _mlp_term(self, normed_BTD: Tensor, mlp: Weights) -> Tensor:
-        """Term of an MLP, [R, B, T, D]: shared input, weights per variant."""
+        """Term of an MLP, [R, B, T, D]: the first product shares its input between variants."""
         num_seq, num_pos, hidden = normed_BTD.shape
         num_variants, inner, _ = mlp["up_weight"].shape
-        flat = normed_BTD.reshape(1, num_seq * num_pos, hidden).expand(num_variants, -1, -1)
-        up = torch.baddbmm(mlp["up_bias"][:, None], flat, mlp["up_weight"].transpose(1, 2))
-        assert up.shape[-1] == inner
+        up = functional.linear(normed_BTD, mlp["up_weight"].flatten(0, 1), mlp["up_bias"].flatten())
+        up = self._model.shape.activation(up).view(num_seq * num_pos, num_variants, inner)
         down = torch.baddbmm(
-            mlp["down_bias"][:, None],
-            self._model.shape.activation(up),
-            mlp["down_weight"].transpose(1, 2),
+            mlp["down_bias"][:, None], up.transpose(0, 1), mlp["down_weight"].transpose(1, 2)
         )
         return down.view(num_variants, num_seq, num_pos, hidden)
 
