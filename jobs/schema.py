@@ -72,9 +72,9 @@ def _mutable(annotation: Any) -> Any:
     if origin in (Union, types.UnionType):
         return Union[tuple(_mutable(a) for a in arguments)]  # noqa: UP007
     if origin in (dict, Mapping):
-        return dict[arguments[0], _mutable(arguments[1])]  # type: ignore[misc]
+        return types.GenericAlias(dict, (arguments[0], _mutable(arguments[1])))
     if origin in (list, tuple):
-        return list[_mutable(arguments[0])]  # type: ignore[misc]
+        return types.GenericAlias(list, (_mutable(arguments[0]),))
     if isinstance(annotation, type):
         if dataclasses.is_dataclass(annotation):
             return twin(annotation)

@@ -173,14 +173,16 @@ def _plain(column: ColumnEstimate) -> dict[str, Any]:
 
 
 def _moments(plain: Mapping[str, Any]) -> ColumnMoments:
-    arrays = {"half_means_P2": 2, "half_products_P3": 3}
+    def rows(name: str, width: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+        return np.array(plain[name], dtype=np.float64).reshape(-1, width)
+
     return ColumnMoments(
-        **{
-            name: np.array(value, dtype=np.float64).reshape(-1, arrays[name])
-            if name in arrays
-            else value
-            for name, value in plain.items()
-        }
+        num_tokens=plain["num_tokens"],
+        mean=plain["mean"],
+        squares=plain["squares"],
+        error_squares=plain["error_squares"],
+        half_means_P2=rows("half_means_P2", 2),
+        half_products_P3=rows("half_products_P3", 3),
     )
 
 

@@ -7,7 +7,7 @@ done stays done. A worker that dies costs its unit, which is given out again a f
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -65,7 +65,9 @@ def run_units(
     """
     board = _Board(units, progress)
     while board.todo:
-        for unit in board.ready(pool.idle()):
+        chosen = board.ready(pool.idle())
+        board.show(pool.positions())
+        for unit in chosen:
             logger.debug("unit %s starts", unit.id)
             pool.submit(unit)
         for outcome in pool.wait(POLL_SECONDS):
@@ -80,10 +82,10 @@ class _Board:
     def __init__(self, units: Sequence[Unit], progress: Progress) -> None:
         self.todo = {unit.id: unit for unit in units}
         self.running: dict[str, Unit] = {}
-        self.seconds: Counter[str] = Counter()  # type: ignore[assignment]
+        self.seconds: dict[str, float] = defaultdict(float)
         self._attempts: Counter[str] = Counter()
         self._progress = progress
-        self._done: Counter[str] = Counter()
+        self._done: dict[str, float] = defaultdict(float)
         for unit in units:
             progress.add(label(unit), unit.cost)
 
@@ -117,8 +119,8 @@ class _Board:
             raise UnitError(outcome.error)
         logger.debug("unit %s done in %.1f s", unit.id, outcome.seconds)
         del self.todo[unit.id]
-        self.seconds[unit.stage] += outcome.seconds  # type: ignore[assignment]
-        self._done[label(unit)] += unit.cost  # type: ignore[assignment]
+        self.seconds[unit.stage] += outcome.seconds
+        self._done[label(unit)] += unit.cost
 
     def show(self, positions: dict[str, float]) -> None:
         """Hand every stage's state to the progress display."""
