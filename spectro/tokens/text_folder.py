@@ -1,5 +1,6 @@
 """A folder of text files: one document per file, in the order of their paths."""
 
+import glob
 import logging
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,10 +31,7 @@ def matching_paths(path: str, suffixes: tuple[str, ...]) -> list[Path]:
     if root.is_dir():
         found = [p for p in root.rglob("*") if p.name.endswith(suffixes) and p.is_file()]
     else:
-        fixed = [part for part in root.parts if not any(c in part for c in "*?[")]
-        base = Path(*root.parts[: len(fixed)]) if root.parts[: len(fixed)] == (*fixed,) else None
-        pattern = "/".join(root.parts[len(fixed) :])
-        found = [p for p in base.glob(pattern) if p.is_file()] if base and pattern else []
+        found = [Path(p) for p in glob.glob(str(root), recursive=True) if Path(p).is_file()]
     if not found:
         raise FileNotFoundError(
             f"expected a file, a folder with {' or '.join(suffixes)} files, or a glob that "
