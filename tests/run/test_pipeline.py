@@ -1,0 +1,189 @@
+"""Whole runs of a tiny model: how they are executed changes nothing; what is done stays done."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import GPTNeoXForCausalLM
+
+import spectro
+from spectro.models.load import load_model
+from spectro.run.config import PipelineConfig, RunConfig
+from spectro.run.errors import UnitError
+from spectro.run.pipeline import Finished, Goal, run_pipeline
+from spectro.run.progress import Progress
+from spectro.sampling.samplers import Sgld
+from spectro.storage import tokens
+from spectro.storage.fingerprint import OtherRunError
+from spectro.storage.fs import Store
+from spectro.storage.product import read_product
+from spectro.susceptibility.estimator import EstimatorConfig, EstimatorKind
+
+MakeConfig = Callable[..., PipelineConfig]
+CHI = ("susceptibilities/part-00000.parquet", "susceptibilities/part-00001.parquet")
+
+
+def run(config: PipelineConfig, goal: Goal = Goal.SAMPLE) -> Finished:
+    return run_pipeline(config, Progress(), goal=goal)
+
+
+def chi_bytes(config: PipelineConfig) -> list[bytes]:
+    store = Store(config.run.uri)
+    return [store.read(name) for name in CHI]
+
+
+def test_the_whole_path_and_a_second_invocation(make_config: MakeConfig) -> None:
+    config = make_config(control=True)
+    finished = run(config, Goal.REPORT)
+    assert finished.num_units > 20
+    store = Store(config.run.uri)
+    names = set(store.list())
+    assert {"run.yaml", "report/index.html", "clusters/cluster.json", *CHI} <= names
+    assert {"control/run.yaml", *(f"control/{name}" for name in CHI)} <= names
+    assert not [name for name in names if name.startswith("tiles/")]
+    assert not [name for name in names if name.startswith("control/tokens/")]
+    summary = json.loads(store.read("susceptibilities/summary.json"))
+    assert summary["components"] == ["embed", "l0h1", "l1h0", "l1h1", "l1mlp", "unembed"]
+    assert len(summary["reliability"]) == 6
+    assert summary["num_tokens"] == 2 * 6 * 16
+    before = {name: store.read(name) for name in names}
+    assert run(config, Goal.REPORT).num_units == 0
+    assert {name: store.read(name) for name in store.list()} == before
+
+
+def test_the_run_agrees_with_the_api(make_config: MakeConfig) -> None:
+    config = make_config()
+    run(config)
+    store = Store(config.run.uri)
+
+    def ids(split: str) -> torch.Tensor:
+        return torch.from_numpy(tokens.read_split(store, split).ids_ST1).long()
+
+    result = spectro.susceptibilities(
+        load_model(config.model),
+        ids("sampling"),
+        ids("probe"),
+        sampler=config.sampler,
+        components=config.components,
+        evaluation_ids=ids("evaluation"),
+        num_chains=config.chain.num_chains,
+        num_draws=config.chain.num_draws,
+        batch_size=config.chain.batch_size,
+        seed=config.seed,
+    )
+    product = read_product(store)
+    assert product.components == result.components
+    # float32 sums, taken over batches of other sizes
+    expected = result.chi.reshape(product.chi_NH.shape)
+    assert np.allclose(product.chi_NH, expected, rtol=0, atol=2e-5 * expected.std())
+    assert np.allclose(product.column("loss"), result.loss.ravel(), atol=1e-5)
+    summary = json.loads(store.read("susceptibilities/summary.json"))
+    assert np.allclose(summary["reliability"], result.reliability, atol=1e-4)
+    assert np.allclose(summary["mean_phi"], result.mean_phi, rtol=1e-5)
+
+
+def test_the_same_bytes_from_ray_with_one_worker_and_two_and_none(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    plain = make_config(tmp_path / "plain")
+    run(plain)
+    for workers in (1, 2):
+        config = dataclasses.replace(
+            plain, run=RunConfig(uri=str(tmp_path / f"ray{workers}"), num_workers=workers)
+        )
+        run(config)
+        assert chi_bytes(config) == chi_bytes(plain)
+
+
+def test_a_broken_off_run_is_gone_on_with(make_config: MakeConfig, tmp_path: Path) -> None:
+    whole, broken = make_config(tmp_path / "whole"), make_config(tmp_path / "broken")
+    run(whole)
+    run(broken)
+    store = Store(broken.run.uri)
+    for name in ("susceptibilities/part-00001.parquet", "susceptibilities/summary.json"):
+        store.delete(name)
+    store.delete("chains/l1/0.json")  # as if killed between the draws and their marker
+    store.delete("chains/embed/1.safetensors")
+    # tiles of shard 1 for all five groups, their two lost chains, assembly and summary
+    assert run(broken).num_units == 5 + 2 + 2
+    assert chi_bytes(broken) == chi_bytes(whole)
+
+
+def test_draws_are_dropped_only_at_the_end_and_only_if_asked(make_config: MakeConfig) -> None:
+    config = make_config()
+    config = dataclasses.replace(config, run=dataclasses.replace(config.run, keep_draws=False))
+    run(config)
+    names = Store(config.run.uri).list()
+    assert not [name for name in names if name.endswith(".safetensors")]
+    assert "chains/full/0.json" in names
+    assert run(config).num_units == 0
+
+
+def test_one_chain_needs_no_full(make_config: MakeConfig) -> None:
+    config = make_config(estimator=EstimatorConfig(kind=EstimatorKind.ONE_CHAIN))
+    run(config)
+    store = Store(config.run.uri)
+    assert not [name for name in store.list() if "full" in name]
+    assert np.isnan(read_product(store).column("full_response")).all()
+
+
+def test_what_does_not_change_results_may_change(make_config: MakeConfig) -> None:
+    config = make_config()
+    run(config)
+    moved = dataclasses.replace(config.run, threads_per_worker=2, keep_draws=False, debug=True)
+    assert run(dataclasses.replace(config, run=moved)).num_units == 0
+
+
+def test_a_run_of_another_configuration_is_refused(make_config: MakeConfig) -> None:
+    config = make_config()
+    run(config)
+    before = {name: size for name, size in Store(config.run.uri).list().items()}
+    with pytest.raises(OtherRunError, match=r"seed: 0 → 1.*give another run\.uri"):
+        run(dataclasses.replace(config, seed=1))
+    other = dataclasses.replace(config, chain=dataclasses.replace(config.chain, num_draws=4))
+    with pytest.raises(OtherRunError, match=r"chain\.num_draws: 3 → 4"):
+        run(other)
+    assert Store(config.run.uri).list() == before
+
+
+def test_other_weights_under_the_same_name_are_refused(
+    make_config: MakeConfig, tmp_path: Path
+) -> None:
+    model = GPTNeoXForCausalLM.from_pretrained(make_config().model.name_or_path)
+    folder = tmp_path / "model"
+    model.save_pretrained(folder)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_bytes((Path(make_config().model.name_or_path) / name).read_bytes())
+    config = make_config(model=dataclasses.replace(make_config().model, name_or_path=str(folder)))
+    run(config, Goal.TOKENS)
+    model.gpt_neox.embed_in.weight.data[0, 0] += 1
+    model.save_pretrained(folder)
+    with pytest.raises(OtherRunError, match="model_weights"):
+        run(config, Goal.TOKENS)
+
+
+def test_a_chain_that_diverges_stops_the_run_and_reaches_no_product(
+    make_config: MakeConfig,
+) -> None:
+    config = make_config(sampler=Sgld(gamma=1e-3, nbeta=1e30, step_size=1e3))
+    with pytest.raises(UnitError, match=r"component .*, chain 0, step .*: the loss is") as error:
+        run(config)
+    assert "\n" not in str(error.value)
+    names = Store(config.run.uri).list()
+    assert not [name for name in names if name.startswith(("susceptibilities", "chains"))]
+
+
+def test_control_is_a_run_of_its_own(make_config: MakeConfig) -> None:
+    config = make_config(control=True)
+    run(config)
+    control = read_product(Store(config.run.uri).child("control"))
+    real = read_product(Store(config.run.uri))
+    assert control.fingerprint != real.fingerprint
+    assert np.array_equal(control.column("loss"), real.column("loss"))
+    assert not np.array_equal(control.chi_NH, real.chi_NH)

@@ -1,0 +1,142 @@
+"""The product, written here, read back by pyarrow, pandas and duckdb."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from spectro.storage.fs import Store
+from spectro.storage.product import (
+    ShardRows,
+    part_name,
+    read_metadata,
+    read_product,
+    shard_table,
+    to_bytes,
+)
+
+COMPONENTS = ["l0h0", "embed", "unembed"]
+
+
+def rows(first: int = 0, num: int = 4, context: int = 5, seed: int = 0) -> ShardRows:
+    rng = np.random.default_rng(seed)
+    return ShardRows(
+        ids_nT1=rng.integers(0, 50, (num, context + 1)),
+        sequence_id_n=np.arange(first, first + num),
+        subset_n=np.arange(num) % 2,
+        subset_names=("code", "prose"),
+        loss_N=rng.random(num * context),
+        full_response_N=rng.standard_normal(num * context),
+        chi_NH=rng.standard_normal((num * context, len(COMPONENTS))),
+    )
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Path:
+    store = Store(str(tmp_path))
+    for shard, first in enumerate((0, 4)):
+        table = shard_table(rows(first, seed=shard), COMPONENTS, "abc", {"num_tokens": 20})
+        store.put(part_name(shard), to_bytes(table))
+    return tmp_path
+
+
+def test_schema_is_that_of_the_design(written: Path) -> None:
+    schema = pq.read_schema(written / part_name(0))
+    assert [(f.name, str(f.type)) for f in schema] == [
+        ("token_id", "int64"),
+        ("sequence_id", "int32"),
+        ("position", "int16"),
+        ("subset", "dictionary<values=string, indices=int32, ordered=0>"),
+        ("token", "int32"),
+        ("loss", "float"),
+        ("full_response", "float"),
+        ("chi", f"fixed_size_list<element: float>[{len(COMPONENTS)}]"),
+    ]
+    assert json.loads(schema.metadata[b"spectro.components"]) == COMPONENTS
+    assert schema.metadata[b"spectro.fingerprint"] == b"abc"
+
+
+def test_floats_are_byte_stream_split_and_everything_is_zstd(written: Path) -> None:
+    group = pq.ParquetFile(written / part_name(0)).metadata.row_group(0)
+    columns = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
+    for name in ("loss", "full_response", "chi.list.element"):
+        assert "BYTE_STREAM_SPLIT" in columns[name].encodings, name
+    assert {column.compression for column in columns.values()} == {"ZSTD"}
+
+
+def test_rows_by_pyarrow(written: Path) -> None:
+    expected = rows()
+    table = pq.read_table(written / part_name(0))
+    assert np.array_equal(table["token_id"], np.arange(20))
+    assert np.array_equal(table["position"], np.tile(np.arange(5), 4))
+    assert np.array_equal(table["token"], expected.ids_nT1[:, 1:].ravel())
+    assert table["subset"].to_pylist()[:6] == ["code"] * 5 + ["prose"]
+    chi = np.array(table["chi"].to_pylist(), np.float32)
+    assert np.array_equal(chi, expected.chi_NH.astype(np.float32))
+
+
+def test_rows_by_pandas_and_duckdb(written: Path) -> None:
+    expected = rows()
+    frame = pd.read_parquet(written / part_name(0))
+    assert np.array_equal(np.stack(frame["chi"]), expected.chi_NH.astype(np.float32))
+    query = (
+        "select subset, count(*) as n, sum(chi[2])::double as second "
+        f"from '{written}/susceptibilities/*.parquet' group by subset order by subset"
+    )
+    found = duckdb.sql(query).fetchall()
+    assert [(name, n) for name, n, _ in found] == [("code", 20), ("prose", 20)]
+    both = np.concatenate([rows(seed=s).chi_NH[:, 1] for s in (0, 1)]).astype(np.float32)
+    assert sum(second for *_, second in found) == pytest.approx(both.sum(), rel=1e-5)
+
+
+def test_all_shards_are_read_in_order(written: Path) -> None:
+    product = read_product(Store(str(written)))
+    assert product.components == tuple(COMPONENTS)
+    assert np.array_equal(product.column("token_id"), np.arange(40))
+    expected = np.concatenate([rows(seed=s).chi_NH for s in (0, 1)]).astype(np.float32)
+    assert np.array_equal(product.chi_NH, expected)
+    assert read_metadata(Store(str(written)), 1)["spectro.summary"] == {"num_tokens": 20}
+
+
+def test_the_same_rows_give_the_same_bytes() -> None:
+    table = shard_table(rows(), COMPONENTS, "abc", {})
+    assert to_bytes(table) == to_bytes(shard_table(rows(), COMPONENTS, "abc", {}))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_is_refused(bad: float) -> None:
+    good = rows()
+    chi = good.chi_NH.copy()
+    chi[3, 1] = bad
+    with pytest.raises(ValueError, match="chi has values that are not finite"):
+        shard_table(replace(good, chi_NH=chi), COMPONENTS, "abc", {})
+
+
+def test_wrong_width_is_refused() -> None:
+    with pytest.raises(ValueError, match="were tiles of two runs mixed"):
+        shard_table(rows(), COMPONENTS[:2], "abc", {})
+
+
+def test_missing_foreign_and_mixed_products_are_refused(written: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has no susceptibilities"):
+        read_product(Store(str(tmp_path / "empty")))
+    store = Store(str(written))
+    store.put(part_name(2), to_bytes(shard_table(rows(8), COMPONENTS, "other", {})))
+    with pytest.raises(ValueError, match=r"another spectro\.fingerprint"):
+        read_product(store)
+    store.delete(part_name(2))
+    store.put(part_name(2), b"PAR1 no")
+    with pytest.raises(ValueError, match="is no Parquet file"):
+        read_product(store)
+    store.delete(part_name(2))
+    pq.write_table(pa.table({"x": [1]}), written / part_name(2))
+    with pytest.raises(ValueError, match="was it written by spectro"):
+        read_product(store)
