@@ -18,9 +18,9 @@ class ReportConfig:
     """Clusters of the nβ = 0 control that get a card, largest first."""
     contexts_per_cluster: int = 10
     """Random contexts per card, fewer if the cluster is smaller."""
-    tokens_before: int = 24
+    tokens_before: int = 32
     """Tokens of context shown before y."""
-    tokens_after: int = 6
+    tokens_after: int = 10
     """Tokens shown after y."""
     max_points: int = 6000
     """Tokens drawn on the map. Clustered tokens come first; the rest is background."""

@@ -38,6 +38,17 @@ function contextLine([subset, loss, tokenId, position, clipped, before, y, after
   return line;
 }
 
+function contextList(lines, size) {
+  const list = element("ol", "contexts", ...lines);
+  const unfold = button("unfold", "unfold all", () => {
+    const folded = lines.some((line) => !line.classList.contains("unfolded"));
+    for (const line of lines) line.classList.toggle("unfolded", folded);
+    unfold.textContent = folded ? "fold all" : "unfold all";
+  });
+  const count = lines.length === size ? `all ${lines.length} members` : `${lines.length} random members of ${integer(size)}; loss in nats at the right`;
+  return element("div", "card-right", element("header", "", element("span", "", count), unfold), list);
+}
+
 function near(id, prefix) {
   const link = element("a", "", `#${id}`);
   link.href = `#${prefix}${id}`;
@@ -57,11 +68,10 @@ function card(cluster, components, prefix) {
     element("h4", "", "Most common y"),
     element("div", "tops", ...cluster.top.map(([id, count]) => element("span", "top", token(id), element("small", "", integer(count))))),
     element("h4", "", "Subsets"), ...subsetBar(cluster),
-    element("h4", "", "Mean χ by component"), profile(cluster, components),
+    element("h4", "", "Mean χ by component", element("small", "", strongest(cluster.chi, components))), profile(cluster, components),
     cluster.near.length ? element("p", "near", "Nearest: ", ...cluster.near.map((id) => near(id, prefix))) : null);
   const lines = (cluster.contexts ?? []).map(contextLine);
-  const right = lines.length
-    ? element("ol", "contexts", ...lines)
+  const right = lines.length ? contextList(lines, cluster.size)
     : element("p", "empty", "Contexts are kept for the largest clusters only (report.max_cards).");
   const node = element("article", "card", left, right);
   node.id = `${prefix}${cluster.id}`;

@@ -1,9 +1,9 @@
 function drawHeader() {
   const numComponents = DATA.columns.components.length;
   byId("lede").textContent =
-    `Each of ${integer(DATA.numTokens)} tokens was described by its susceptibilities χ: how the model's prediction of ` +
-    `it responds when one component at a time, of ${numComponents}, is moved within its posterior. ` +
-    "The clusters below were found from these responses alone, with no access to the text.";
+    `Each of ${integer(DATA.numTokens)} tokens in context is described by its susceptibilities χ: how the loss on it moves with ` +
+    `the model's overall loss when one component at a time (attention heads, MLPs, embeddings: ${numComponents} of them) ` +
+    "is sampled from its local posterior. The clusters were found from these responses alone, without looking at the text.";
   const numbers = [[DATA.clusters.length, "clusters", "real posterior"]];
   if (DATA.control) numbers.push([DATA.control.sizes.length, "clusters", "control, nβ = 0"]);
   byId("versus").append(...numbers.map(([count, noun, where], index) =>

@@ -20,13 +20,16 @@ function blocks(components) {
 
 const MOST_BARS = 64;
 
+function strongest(chi, components) {
+  const columns = [...chi.keys()].filter((column) => chi[column] !== null);
+  return columns.sort((a, b) => Math.abs(chi[b]) - Math.abs(chi[a])).slice(0, 2)
+    .map((column) => `${components[column]} ${signed(chi[column])}`).join(", ");
+}
+
 function profile(cluster, components) {
   const draw = components.length <= MOST_BARS ? bars : tiles;
   const picture = draw(cluster.chi, components);
-  const columns = [...cluster.chi.keys()].filter((column) => cluster.chi[column] !== null);
-  const strongest = columns.sort((a, b) => Math.abs(cluster.chi[b]) - Math.abs(cluster.chi[a])).slice(0, 3)
-    .map((column) => `${components[column]} ${signed(cluster.chi[column])}`).join(", ");
-  picture.setAttribute("aria-label", `Mean standardised χ by component; strongest: ${strongest}`);
+  picture.setAttribute("aria-label", `Mean standardised χ by component; strongest: ${strongest(cluster.chi, components)}`);
   return picture;
 }
 
