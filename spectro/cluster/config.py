@@ -45,16 +45,19 @@ class ClusterConfig:
     tolerance: float = 1e-7
     """Used by `degree` (published 1e-7) and `volume`; not by `reach`."""
     reach: int = 1000
-    """Nodes of mean degree over which one seed's mass may spread (only `reach`), at most a
-    quarter of the graph; also the largest cluster that can be found."""
-    max_pushes: int | None = None
-    """Stop a seed's push after this many nodes; None pushes until the tolerance holds.
-    `localgraphclustering` stops at 100 000."""
+    """Nodes of mean degree over which one seed's mass may spread (only `reach`), at most
+    half of the graph; also the largest cluster that can be found."""
+    max_pushes: int | None = 10_000
+    """Stop a seed's push after this many nodes, None never: mass locked in a tight cluster
+    would go round it 1/alpha times. `localgraphclustering` stops at 100 000."""
     min_size: int = 20
     """Clusters with fewer tokens are rejected; published 20."""
     max_fraction: float = 0.99
     """Clusters with more than this share of what is left are rejected (the main body)."""
-    max_conductance: float = 0.5
+    min_rise: float = 1.1
+    """Conductance must rise by this factor within twice the cluster's volume, or the seed lies
+    in the main body; 1 takes the least conductance of all, as published."""
+    max_conductance: float = 0.8
     """Clusters that send more of their edge weight out than this are rejected; 1 accepts all."""
     overlap: bool = False
     """False removes each found cluster [G]; True removes only the tried seeds [S]."""
@@ -78,6 +81,8 @@ class ClusterConfig:
             raise ValueError(f"cluster.tolerance must be positive, found {self.tolerance}")
         for name in ("num_neighbours", "reach", "min_size", "round_size"):
             _check_at_least_one(name, getattr(self, name))
+        if not 1.0 <= self.min_rise < float("inf"):
+            raise ValueError(f"cluster.min_rise must be at least 1, found {self.min_rise}")
         if self.seed < 0:
             raise ValueError(f"cluster.seed must not be negative, found {self.seed}")
         if self.max_pushes is not None:
@@ -95,6 +100,7 @@ class ClusterConfig:
             tolerance_kind=ToleranceKind.DEGREE,
             tolerance=1e-7,
             max_pushes=100_000,
+            min_rise=1.0,
             max_conductance=1.0,
             overlap=overlap,
             seed=seed,

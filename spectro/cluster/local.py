@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from spectro.cluster.config import ClusterConfig, ToleranceKind
 from spectro.cluster.graph import Graph
 from spectro.cluster.pagerank import Workspace, push
-from spectro.cluster.sweep import sweep
+from spectro.cluster.sweep import choose_prefix, sweep
 
 UNLIMITED_PUSHES = 2**62
-MAX_REACH_FRACTION = 0.25
-"""`reach` is at most this share of the graph: with more, a seed sees only the main body."""
+MAX_REACH_FRACTION = 0.5
+"""`reach` is at most this share of the graph: beyond half, a set is its complement's cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,11 @@ class LocalRule:
     max_pushes: int
     """Or until this many pushes."""
     max_volume: float
-    """Largest volume of a prefix that is swept."""
+    """Largest volume of a candidate."""
+    min_size: int
+    """Smallest prefix that is a candidate."""
+    min_rise: float
+    """How much conductance must rise beyond a candidate."""
     max_conductance: float
     """A prefix above this is no candidate, and its nodes are not returned."""
 
@@ -62,6 +66,8 @@ def local_rule(graph: Graph, config: ClusterConfig) -> LocalRule:
         epsilon=epsilon,
         max_pushes=UNLIMITED_PUSHES if config.max_pushes is None else config.max_pushes,
         max_volume=max_volume,
+        min_size=config.min_size,
+        min_rise=config.min_rise,
         max_conductance=config.max_conductance,
     )
 
@@ -69,15 +75,19 @@ def local_rule(graph: Graph, config: ClusterConfig) -> LocalRule:
 def try_seed(
     graph: Graph, rule: LocalRule, removed: NDArray[np.uint8], seed: int, workspace: Workspace
 ) -> Candidate:
-    """Push from the seed, order what p reached by p / degree (ties by node), sweep."""
+    """Push from the seed, order what it touched, sweep, choose."""
     csr = (graph.indptr, graph.indices, graph.weights, graph.degrees)
     num_touched, _, num_edges = push(
         *csr, removed, seed, rule.alpha, rule.epsilon, rule.max_pushes,
         workspace.p, workspace.r, workspace.queue, workspace.touched, workspace.flag,
     )  # fmt: skip
-    nodes, scores = _ordered_support(graph, workspace, num_touched, rule.max_volume)
+    nodes, scores = _ordered(graph, workspace, num_touched)
     workspace.reset(num_touched)
-    size, conductance = sweep(*csr, graph.volume, rule.max_volume, nodes, workspace.flag)
+    # Twice the volume: the largest cluster, too, must be seen to end.
+    conductance, volumes = sweep(*csr, graph.volume, 2 * rule.max_volume, nodes, workspace.flag)
+    size = choose_prefix(
+        conductance, volumes, graph.volume, rule.min_size, rule.max_volume, rule.min_rise
+    )
     best = float(conductance[size - 1]) if size else 1.0
     if best > rule.max_conductance:
         size = 0
@@ -90,12 +100,17 @@ def try_seed(
     )
 
 
-def _ordered_support(
-    graph: Graph, workspace: Workspace, num_touched: int, max_volume: float
+def _ordered(
+    graph: Graph, workspace: Workspace, num_touched: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    touched = workspace.touched[:num_touched]
-    nodes = touched[workspace.p[touched] > 0.0]
-    degrees = graph.degrees[nodes]
-    scores = workspace.p[nodes] / np.where(degrees > 0, degrees, np.inf)
-    order = np.lexsort((nodes, -scores))
+    """Nodes by p / degree; then those that only hold a residual, by r / degree; ties by node.
+
+    The second kind is the fringe just outside: where a cluster holds all that was pushed, only
+    the fringe can show that conductance rises beyond it. Its score is 0.
+    """
+    nodes = workspace.touched[:num_touched].copy()
+    degrees = np.maximum(graph.degrees[nodes], np.finfo(np.float64).tiny)
+    scores = workspace.p[nodes] / degrees
+    fringe = np.where(scores > 0, 0.0, workspace.r[nodes] / degrees)
+    order = np.lexsort((nodes, -fringe, -scores))
     return nodes[order], scores[order]

@@ -48,7 +48,9 @@ def test_unreliable_columns_are_dropped_or_weighed():
     reliability = [0.9, 0.1, 0.8, 0.7, 0.05, 0.9, 0.5, 0.6]
     dropped = fit_transform(CHI, ClusterConfig(min_reliability=0.3), reliability_H=reliability)
     assert dropped.kept_K.tolist() == [0, 2, 3, 5, 6, 7]
-    weighed = fit_transform(CHI, ClusterConfig(weigh_by_reliability=True), reliability_H=reliability)
+    weighed = fit_transform(
+        CHI, ClusterConfig(weigh_by_reliability=True), reliability_H=reliability
+    )
     np.testing.assert_allclose(weighed.weight_K**2, reliability)
 
 
@@ -69,7 +71,12 @@ def _with(value: float) -> np.ndarray:
         (CHI[:, 0], ClusterConfig(), {}, "N ≥ 2"),
         (CHI[:, :1], ClusterConfig(), {}, "at least 2 columns"),
         (CHI, ClusterConfig(min_reliability=0.5), {}, "need the reliability"),
-        (CHI, ClusterConfig(min_reliability=0.5), {"reliability_H": [1.0]}, "1 reliabilities for 8"),
+        (
+            CHI,
+            ClusterConfig(min_reliability=0.5),
+            {"reliability_H": [1.0]},
+            "1 reliabilities for 8",
+        ),
         (CHI, ClusterConfig(min_reliability=0.5), {"reliability_H": [0.1] * 8}, "found 0 of 8"),
     ],
 )
