@@ -100,7 +100,8 @@ def test_the_same_clusters_give_the_same_bytes(tmp_path, found: Clusters, labels
 
 
 def test_no_clusters_at_all(tmp_path, labels: TokenLabels):
-    none = cluster(CHI, ClusterConfig(max_conductance=1e-12))
+    body = mixture(sizes=[], num_body=TRUTH.size, num_columns=8)[0]
+    none = cluster(body, ClusterConfig(max_conductance=1e-12))
     assert len(none) == 0 and (none.label_N == -1).all()
     uri = str(tmp_path)
     write_clusters(uri, none, describe(none, labels), labels, components=COMPONENTS)
