@@ -147,14 +147,15 @@ def _facts(
 def _clustering(config: Mapping[str, Any]) -> str:
     if not config:
         return ""
-    return f"{config['preprocess']}, {config['num_neighbours']} neighbours, α = {config['alpha']:g}"
+    return f"{config['preprocess']}, {config['num_neighbours']} neighbours, α{_EQUALS}{config['alpha']:g}"
 
 
+_EQUALS = "\u00a0=\u00a0"  # a symbol and its number stay on one line
 _SYMBOLS = {"gamma": "γ", "nbeta": "nβ", "step_size": "ε"}
 
 
 def _settings(settings: Mapping[str, Any], *, first: str) -> str:
     """`exponential, γ = 300, nβ = 30, ε = 0.001`: the kind and what has a symbol."""
     words = [str(settings[first]).replace("_", "-")] if first in settings else []
-    words += [f"{_SYMBOLS[k]} = {v:g}" for k, v in settings.items() if k in _SYMBOLS]
+    words += [f"{_SYMBOLS[k]}{_EQUALS}{v:g}" for k, v in settings.items() if k in _SYMBOLS]
     return ", ".join(words)

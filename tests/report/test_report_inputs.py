@@ -117,7 +117,7 @@ def test_what_was_written_is_read(tmp_path, run):
         assert set(mine.clusters.member_token_id_M) == set(theirs.clusters.member_token_id_M)
     assert found.real.clusters.neighbours_K[0]
     facts = dict(found.facts)
-    assert facts["Sampler"] == "exponential, γ = 300, nβ = 30, ε = 0.001"
+    assert facts["Sampler"].replace("\u00a0", " ") == "exponential, γ = 300, nβ = 30, ε = 0.001"
     assert facts["Tokens"] == "256 in 8 subsets" and facts["Seed"] == "7"
     assert "seed: 7" in found.provenance
     assert "made up" not in render(found, ReportConfig(max_points=30))
