@@ -147,7 +147,8 @@ def _facts(
 def _clustering(config: Mapping[str, Any]) -> str:
     if not config:
         return ""
-    return f"{config['preprocess']}, {config['num_neighbours']} neighbours, α{_EQUALS}{config['alpha']:g}"
+    neighbours = f"{config['num_neighbours']} neighbours"
+    return f"{config['preprocess']}, {neighbours}, α{_EQUALS}{config['alpha']:g}"
 
 
 _EQUALS = "\u00a0=\u00a0"  # a symbol and its number stay on one line
