@@ -83,10 +83,12 @@ def try_seed(
     )  # fmt: skip
     nodes, scores = _ordered(graph, workspace, num_touched)
     workspace.reset(num_touched)
-    # Twice the volume: the largest cluster, too, must be seen to end.
-    conductance, volumes = sweep(*csr, graph.volume, 2 * rule.max_volume, nodes, workspace.flag)
+    # Only what holds p is a candidate; twice its volume, so that its end can be seen.
+    support_volume = float(graph.degrees[nodes[scores > 0.0]].sum())
+    max_volume = min(rule.max_volume, support_volume * (1.0 + 1e-9))
+    conductance, volumes = sweep(*csr, graph.volume, 2.0 * max_volume, nodes, workspace.flag)
     size = choose_prefix(
-        conductance, volumes, graph.volume, rule.min_size, rule.max_volume, rule.min_rise
+        conductance, volumes, graph.volume, rule.min_size, max_volume, rule.min_rise
     )
     best = float(conductance[size - 1]) if size else 1.0
     if best > rule.max_conductance:
@@ -103,14 +105,21 @@ def try_seed(
 def _ordered(
     graph: Graph, workspace: Workspace, num_touched: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Nodes by p / degree; then those that only hold a residual, by r / degree; ties by node.
+    """Nodes by p / degree; then those that only hold a residual, by r / degree; ties by arrival.
 
     The second kind is the fringe just outside: where a cluster holds all that was pushed, only
     the fringe can show that conductance rises beyond it. Its score is 0.
     """
-    nodes = workspace.touched[:num_touched].copy()
-    degrees = np.maximum(graph.degrees[nodes], np.finfo(np.float64).tiny)
-    scores = workspace.p[nodes] / degrees
-    fringe = np.where(scores > 0, 0.0, workspace.r[nodes] / degrees)
-    order = np.lexsort((nodes, -fringe, -scores))
-    return nodes[order], scores[order]
+    touched = workspace.touched[:num_touched]
+    holds = workspace.p[touched] > 0.0
+    support, fringe = touched[holds], touched[~holds]
+    scores = workspace.p[support] / _positive(graph.degrees[support])
+    by_score = np.argsort(-scores, kind="stable")
+    by_residual = np.argsort(-workspace.r[fringe] / _positive(graph.degrees[fringe]), kind="stable")
+    nodes = np.concatenate([support[by_score], fringe[by_residual]])
+    return nodes, np.concatenate([scores[by_score], np.zeros(fringe.size)])
+
+
+def _positive(degrees: NDArray[np.float64]) -> NDArray[np.float64]:
+    """An isolated node has no degree to divide by."""
+    return np.maximum(degrees, np.finfo(np.float64).tiny)
