@@ -24,7 +24,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from jobs.schema import KIND, build, choices, twin
+from jobs.schema import build, choices, twin
 from spectro.run.errors import UnitError, one_line
 
 T = TypeVar("T")
@@ -133,7 +133,7 @@ def _omegaconf_line(error: OmegaConfBaseException) -> str:
     place = str(error.full_key or error.key or "config")
     key = str(error.key)
     known = [str(k) for k in error.parent_node] if _is_mapping(error.parent_node) else []
-    known = [name for name in known if name not in ("hydra", KIND)]
+    known = [name for name in known if name != "hydra"]
     if "not in '" in str(error) and known and key not in known:
         near = difflib.get_close_matches(key, known, n=1)
         hint = f"did you mean {near[0]}? " if near else ""

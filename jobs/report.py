@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jobs.launch import launch
 from jobs.stored import stored_config
@@ -20,7 +20,7 @@ class ReportJob:
 
     run: RunConfig
     """Its folder and how it is executed."""
-    report: ReportConfig
+    report: ReportConfig = field(default_factory=ReportConfig)
     """What the page shows."""
 
 

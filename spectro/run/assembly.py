@@ -18,7 +18,7 @@ from spectro.run.config import PipelineConfig
 from spectro.run.units import AssemblyUnit, SummaryUnit
 from spectro.sampling.baseline import unpaired_offset
 from spectro.sampling.keys import KeyedRandomness
-from spectro.storage import draws, product, run_dir, tiles, tokens
+from spectro.storage import draws, fingerprint, product, run_dir, tiles, tokens
 from spectro.storage.fs import Store
 from spectro.susceptibility.estimator import Baseline, ChainSums
 from spectro.susceptibility.reliability import (
@@ -73,7 +73,7 @@ def assemble_shard(
     table = product.shard_table(
         rows,
         list(columns),
-        run_dir.require(store).fingerprint,
+        _fingerprint(resident, store),
         _summary({n: c.moments for n, c in columns.items()}, of_chains),
     )
     moments = {
@@ -105,6 +105,16 @@ def summarise(unit: SummaryUnit, store: Store) -> None:
         "tiles": sum(shard["seconds"] for shard in shards),
     }
     store.put_if_absent(unit.names[0], json.dumps(summary, indent=1).encode())
+
+
+def _fingerprint(resident: Resident, store: Store) -> str:
+    """Of the run and of the tokens that its sources gave, which no configuration can promise."""
+    return fingerprint.digest(
+        {
+            "run": run_dir.require(store).fingerprint,
+            "tokens": tokens.read_info(resident.root).fingerprint,
+        }
+    )
 
 
 def _read_sums(

@@ -108,6 +108,11 @@ def _tokens(unit: TokensUnit, resident: Resident, on_progress: OnProgress) -> No
             f"the tokenizer of {config.model.name_or_path!r} has no end-of-text token: "
             "documents cannot be packed as the model was trained"
         )
+    if not encode(["text"])[0]:
+        raise ValueError(
+            f"the tokenizer of {config.model.name_or_path!r} has no vocabulary: "
+            "is tokenizer.json missing beside the checkpoint?"
+        )
     splits = build(config.tokens, encode, tokenizer.eos_token_id, vocab_size, progress=on_progress)
     tokens.write_tokens(
         resident.root,

@@ -105,7 +105,7 @@ def _check_model(config: PipelineConfig, model: ModelInfo) -> None:
 
 
 def _goals(config: PipelineConfig, model: ModelInfo, store: Store, goal: Goal) -> list[Unit]:
-    """The last units of what was asked for."""
+    """The units that were asked for; what they need comes with them."""
     groups = model.groups(config.components, config.estimator.kind)
     num_shards = tokens.read_info(store).splits["probe"].num_shards
 
@@ -120,12 +120,15 @@ def _goals(config: PipelineConfig, model: ModelInfo, store: Store, goal: Goal) -
         )
 
     parts = ["", CONTROL] if config.control else [""]
-    last: list[Unit] = [measured(part) for part in parts]
+    summaries = [measured(part) for part in parts]
+    # Shards are goals of their own: one that was lost is made again even if its summary is there.
+    goals: list[Unit] = [unit for summary in summaries for unit in (*summary.needs, summary)]
+    clusters = [ClusterUnit(part=p, needs=(s,)) for p, s in zip(parts, summaries, strict=True)]
     if goal in (Goal.CLUSTER, Goal.REPORT):
-        last = [ClusterUnit(part=p, needs=(m,)) for p, m in zip(parts, last, strict=True)]
+        goals += clusters
     if goal is Goal.REPORT:
-        last = [ReportUnit(needs=tuple(last))]
-    return last
+        goals.append(ReportUnit(needs=tuple(clusters)))
+    return goals
 
 
 @contextmanager

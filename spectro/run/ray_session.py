@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import ray
 from spectro.run.config import RunConfig
 
 logger = logging.getLogger(__name__)
+CONNECT_SECONDS = 10.0
 OBJECT_STORE_BYTES = 100_000_000
 """Workers read and write storage themselves; only messages pass through Ray."""
 
@@ -58,8 +60,9 @@ def gpus_per_worker(config: RunConfig, device: str) -> float:
 
 def _joined(address: str) -> Iterator[None]:
     try:
+        _require_listener(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"no Ray cluster answers at run.ray_address={address!r}: {error}"
         ) from error
@@ -67,6 +70,13 @@ def _joined(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _require_listener(address: str) -> None:
+    """Raise OSError if nobody listens at `[ray://]host:port`: Ray itself would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=CONNECT_SECONDS).close()
 
 
 def _started(config: RunConfig) -> Iterator[None]:

@@ -7,6 +7,7 @@ import time
 import traceback
 
 import torch
+import transformers
 
 from spectro.run.config import PipelineConfig
 from spectro.run.driver import Outcome
@@ -22,6 +23,8 @@ class Worker:
     """Runs units; becomes a Ray actor in `RayPool`."""
 
     def __init__(self, config: PipelineConfig) -> None:
+        transformers.logging.disable_progress_bar()
+        transformers.logging.set_verbosity_error()
         self._threads = config.run.threads_per_worker
         self._resident = Resident(config)
         self._position = ("", 0.0)

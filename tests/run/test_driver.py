@@ -134,7 +134,7 @@ def test_a_lost_worker_costs_its_unit_until_patience_ends() -> None:
 
 def test_a_failed_unit_stops_the_run() -> None:
     pool = FakePool(fail="chains/full/0.safetensors")
-    with pytest.raises(UnitError, match="^it broke$"):
+    with pytest.raises(UnitError, match=r"^it broke$"):
         run_units(all_units(), pool, Progress())
     assert not [unit for unit in pool.started if unit.stage == "tiles"]
 

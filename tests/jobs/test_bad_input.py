@@ -1,0 +1,326 @@
+"""Whatever is wrong with the input: one line, a status that is not 0, nothing overwritten."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import GPTNeoXForCausalLM
+
+Job = Callable[..., int]
+ROOT = Path(__file__).parent.parent.parent
+
+# (arguments, what the line must say)
+WRONG_CONFIG: list[tuple[list[str], str]] = [
+    (["sampler.gama=3"], "sampler.gama: unknown key; did you mean gamma?"),
+    (["nonsense=1"], "nonsense: unknown key"),
+    (["chain.num_darws=3"], "did you mean num_draws?"),
+    (["tokens.subsets.python.kindd=x"], "unknown key; did you mean kind?"),
+    (["run.workers=3"], "run.workers: unknown key"),
+    (["sampler=gaussian", "sampler.nbeta=3"], "sampler.nbeta: unknown key"),
+    (["sampler=adam"], "sampler: no option 'adam'; conf/sampler has exponential, gaussian"),
+    (["model=gpt2"], "model: no option 'gpt2'"),
+    (["experiment=pythia_99b"], "experiment: no option 'pythia_99b'"),
+    (["chain.num_draws=many"], "chain.num_draws: Value 'many'"),
+    (["chain.batch_size=1.5"], "chain.batch_size: Value '1.5'"),
+    (["control=maybe"], "control: Value 'maybe'"),
+    (["sampler.gamma=[1]"], "sampler.gamma"),
+    (["chain=3"], "chain: "),
+    (["components=embed"], "components: "),
+    (["components=[]"], "components is empty"),
+    (["chain.num_draws=0"], "chain.num_draws must be at least 1, found 0"),
+    (["chain.num_chains=-1"], "chain.num_chains must be at least 1, found -1"),
+    (["chain.steps_between_draws=0"], "chain.steps_between_draws must be at least 1"),
+    (["chain.num_burnin_steps=-1"], "chain.num_burnin_steps must be at least 0"),
+    (["sampler.gamma=0"], "sampler.gamma must be a finite number > 0"),
+    (["sampler.nbeta=-1"], "sampler.nbeta must be a finite number ≥ 0"),
+    (["sampler.nbeta=nan"], "sampler.nbeta must be a finite number"),
+    (["sampler.step_size=inf"], "sampler.step_size must be a finite number"),
+    (["sampler.alpha=1"], "sampler.alpha must be in [0, 1)"),
+    (["sampler=psgld", "sampler.step_size=1"], "the Euler step diverges"),
+    (["estimator.kind=three_chain"], "estimator.kind must be one of two_chain, one_chain"),
+    (["tokens.context=0"], "tokens.context must be at least 1"),
+    (["tokens.num_probe_sequences=0"], "tokens.num_probe_sequences must be at least 1"),
+    (["tokens=jsonl"], "tokens.subsets.text: a source of kind jsonl needs a path"),
+    (["tokens.subsets.python.kind=tape"], "tokens.subsets.python.kind must be one of"),
+    (["cluster.num_neighbours=0"], "cluster.num_neighbours must be at least 1"),
+    (["cluster.alpha=2"], "cluster.alpha must be in"),
+    (["report.max_points=0"], "report.max_points must be at least 1"),
+    (["run.uri="], "run.uri is empty"),
+    (["run.num_workers=-1"], "run.num_workers must be at least 0"),
+    (["run.threads_per_worker=0"], "run.threads_per_worker must be at least 1"),
+    (["run.uri=${nowhere}"], "nowhere"),
+    (["model.dtype=float8"], "model.dtype must be one of"),
+    (["model.device=tpu"], "model.device must be auto, cpu or cuda"),
+    (["seed=-1"], "seed must be in"),
+    (["run.uri=nosuchprotocol://x"], "cannot be opened"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), WRONG_CONFIG, ids=[a[-1] for a, _ in WRONG_CONFIG]
+)
+def test_wrong_configurations(
+    job: Job,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    arguments: list[str],
+    message: str,
+) -> None:
+    status = job("pipeline", "run.num_workers=0", *arguments)
+    line = one_line(capsys)
+    assert status == 2
+    assert message in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def one_line(capsys: pytest.CaptureFixture[str]) -> str:
+    """The only line on stderr."""
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    assert "Traceback" not in lines[0]
+    return lines[0]
+
+
+@pytest.fixture
+def arguments(tiny_model_dir: Path, text_dir: Path, tmp_path: Path) -> list[str]:
+    """Of a run of a few seconds."""
+    return [
+        f"run.uri={tmp_path / 'run'}",
+        "run.num_workers=0",
+        f"model.name_or_path={tiny_model_dir}",
+        "tokens=text_folder",
+        f"tokens.subsets.text.path={text_dir / 'code'}",
+        "tokens.context=8",
+        "tokens.num_probe_sequences=6",
+        "tokens.num_sampling_sequences=4",
+        "tokens.num_evaluation_sequences=2",
+        "chain.num_chains=2",
+        "chain.num_draws=2",
+        "chain.num_burnin_steps=0",
+        "chain.batch_size=2",
+        "components=[l0h1,unembed]",
+        "cluster.num_neighbours=5",
+        "cluster.min_size=4",
+        "control=false",
+    ]
+
+
+def refused(
+    job: Job, capsys: pytest.CaptureFixture[str], name: str, *args: str, status: int = 2
+) -> str:
+    """The line that a job says; checks its status."""
+    found = job(name, *args)
+    line = one_line(capsys)
+    assert found == status, line
+    assert line.startswith(f"{name}: ")
+    return line
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder, logs aside."""
+    files = [p for p in folder.rglob("*") if p.is_file() and "logs" not in p.parts]
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["model.name_or_path=/no/such/folder"], "does not exist"),
+        (["model.name_or_path=."], "has no config.json"),
+        (["components=[l9h9]"], "component 'l9h9' selects nothing"),
+        (["components=[full]"], "component 'full' cannot be a column"),
+        (["tokens.context=4096"], "the model was built for contexts of at most 32"),
+    ],
+)
+def test_impossible_runs_write_nothing(
+    job: Job,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    arguments: list[str],
+    extra: list[str],
+    message: str,
+) -> None:
+    assert message in refused(job, capsys, "sample", *arguments, *extra)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["tokens.subsets.text.path=/no/such/folder"], "/no/such/folder"),
+        (["tokens.num_probe_sequences=100000"], "text"),
+        (["chain.batch_size=5"], "a minibatch needs 5 different sequences"),
+        (
+            ["sampler=sgld", "sampler.gamma=1e-3", "sampler.nbeta=1e30", "sampler.step_size=1e3"],
+            "the loss is",
+        ),
+    ],
+)
+def test_failures_of_work_are_one_line_and_reach_no_product(
+    job: Job,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    arguments: list[str],
+    extra: list[str],
+    message: str,
+) -> None:
+    line = refused(job, capsys, "sample", *arguments, *extra, status=1)
+    assert message in line
+    assert not (tmp_path / "run" / "susceptibilities").exists()
+    logs = "".join(p.read_text() for p in (tmp_path / "run" / "logs").iterdir())
+    assert "Traceback" in logs
+
+
+def copy_of(model: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(model, tmp_path / "model"))
+
+
+def damage_truncated(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def damage_garbage(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(b"not safetensors at all")
+
+
+def damage_nan(folder: Path) -> None:
+    model = GPTNeoXForCausalLM.from_pretrained(folder)
+    model.gpt_neox.layers[1].mlp.dense_h_to_4h.weight.data[0, 0] = torch.nan
+    model.save_pretrained(folder)
+
+
+def damage_missing_weight(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    weights.pop("gpt_neox.layers.0.attention.dense.weight")
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+def damage_no_weights(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+
+
+def damage_other_architecture(folder: Path) -> None:
+    text = (folder / "config.json").read_text()
+    (folder / "config.json").write_text(text.replace('"gpt_neox"', '"llama"'))
+
+
+def damage_config(folder: Path) -> None:
+    (folder / "config.json").write_text("{")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (damage_truncated, "cannot be loaded"),
+        (damage_garbage, "cannot be loaded"),
+        (damage_nan, "not finite"),
+        (damage_missing_weight, "missing keys"),
+        (damage_no_weights, "cannot be loaded"),
+        (damage_other_architecture, "of type 'llama'"),
+        (damage_config, "cannot be opened"),
+    ],
+)
+def test_damaged_models_write_nothing(
+    job: Job,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    tiny_model_dir: Path,
+    arguments: list[str],
+    damage: Callable[[Path], None],
+    message: str,
+) -> None:
+    folder = copy_of(tiny_model_dir, tmp_path)
+    damage(folder)
+    capsys.readouterr()
+    line = refused(job, capsys, "sample", *arguments, f"model.name_or_path={folder}")
+    assert message in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_without_tokenizer(
+    job: Job,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    tiny_model_dir: Path,
+    arguments: list[str],
+) -> None:
+    folder = copy_of(tiny_model_dir, tmp_path)
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    line = refused(job, capsys, "tokens", *arguments, f"model.name_or_path={folder}", status=1)
+    assert "tokenizer" in line
+
+
+def test_a_run_of_another_configuration(
+    job: Job, capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str]
+) -> None:
+    assert job("cluster", f"run.uri={tmp_path / 'run'}") == 2
+    assert "is not the folder of a run" in one_line(capsys)
+    assert job("pipeline", *arguments) == 0
+    capsys.readouterr()
+    before = contents(tmp_path / "run")
+    line = refused(job, capsys, "pipeline", *arguments, "seed=1", "sampler.nbeta=3")
+    assert "seed: 0 → 1" in line
+    assert "sampler.nbeta: 10.0 → 3.0" in line
+    line = refused(job, capsys, "pipeline", *arguments, "cluster.min_size=5")
+    assert "cluster.min_size: 4 → 5" in line
+    assert contents(tmp_path / "run") == before
+    # the same run, from its own run.yaml
+    assert job("resume", f"run.uri={tmp_path / 'run'}", "run.num_workers=0") == 0
+    assert "nothing left to do" in capsys.readouterr().out
+    assert contents(tmp_path / "run") == before
+    # another page of the same run
+    renewed = [f"run.uri={tmp_path / 'run'}", "run.num_workers=0", "report.title=Other"]
+    assert job("report", *renewed) == 0
+    assert b"Other" in contents(tmp_path / "run")["report/index.html"]
+
+
+def test_damage_within_a_run(
+    job: Job, capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str]
+) -> None:
+    assert job("sample", *arguments, "run.keep_draws=true") == 0
+    capsys.readouterr()
+    run = tmp_path / "run"
+    (run / "susceptibilities" / "part-00000.parquet").unlink()
+    draws = next((run / "chains").rglob("*.safetensors"))
+    data = bytearray(draws.read_bytes())
+    data[-1] ^= 1
+    draws.write_bytes(data)
+    line = refused(job, capsys, "sample", *arguments, "run.keep_draws=true", status=1)
+    assert "is damaged" in line
+    assert str(draws.relative_to(run)) in line
+
+
+def test_a_folder_of_something_else(
+    job: Job, capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str]
+) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "thesis.tex").write_text("x")
+    assert "files but no run.yaml" in refused(job, capsys, "pipeline", *arguments)
+    assert contents(tmp_path / "run") == {"thesis.tex": b"x"}
+
+
+@pytest.mark.parametrize("arguments_", [["sampler.gama=3"], ["run.ray_address=127.0.0.1:1"]])
+def test_the_real_command_line(tmp_path: Path, arguments_: list[str]) -> None:
+    command = [sys.executable, "-m", "jobs.pipeline", f"run.uri={tmp_path / 'run'}", *arguments_]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_help_and_unknown_jobs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "jobs.cli", "nosuchjob"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "no job 'nosuchjob'" in done.stderr

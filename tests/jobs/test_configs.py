@@ -1,0 +1,174 @@
+"""Every shipped YAML composes and validates; the derived schemas say what the originals say."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from jobs.cluster import ClusterJob
+from jobs.launch import CONF, register, validated
+from jobs.report import ReportJob
+from jobs.resume import ResumeJob
+from jobs.schema import build, twin
+from jobs.stored import stored_config
+from spectro.run.config import PipelineConfig, to_dict
+from spectro.sampling.samplers import Exponential, Gaussian, Psgld
+from spectro.storage import run_dir
+from spectro.storage.fs import Store
+
+ROOTS = {
+    "pipeline": PipelineConfig,
+    "cluster_job": ClusterJob,
+    "report_job": ReportJob,
+    "resume_job": ResumeJob,
+}
+OTHER_ROOTS = {"hydra_quiet", "pretrain"}
+GROUPS = ("model", "tokens", "sampler", "cluster", "experiment")
+SHIPPED = [
+    (group, path.stem) for group in GROUPS for path in sorted((Path(CONF) / group).glob("*.yaml"))
+]
+FILL = {  # what a file leaves to the user
+    ("tokens", "pythia_pretokenised"): ["tokens.subsets.pile.path=/data/document"],
+    ("tokens", "jsonl"): ["tokens.subsets.text.path=/data/a.jsonl"],
+    ("tokens", "parquet"): ["tokens.subsets.text.path=/data/a.parquet"],
+    ("tokens", "text_folder"): ["tokens.subsets.text.path=/data"],
+    ("tokens", "hub"): ["tokens.subsets.text.name=owner/dataset"],
+}
+
+
+def composed(root: str, *overrides: str) -> PipelineConfig:
+    register(root, ROOTS[root])
+    with initialize_config_dir(CONF, version_base="1.3"):
+        return validated(ROOTS[root], compose(root, list(overrides)))
+
+
+@pytest.mark.parametrize(("group", "name"), SHIPPED)
+def test_every_shipped_file_composes(group: str, name: str) -> None:
+    config = composed("pipeline", f"{group}={name}", *FILL.get((group, name), []))
+    assert isinstance(config, PipelineConfig)
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_every_root_composes(root: str) -> None:
+    assert isinstance(composed(root), ROOTS[root])
+
+
+def test_no_file_is_left_out() -> None:
+    files = {path.relative_to(CONF) for path in Path(CONF).rglob("*.yaml")}
+    tested = {Path(f"{group}/{name}.yaml") for group, name in SHIPPED}
+    tested |= {Path(f"{root}.yaml") for root in (*ROOTS, *OTHER_ROOTS)}
+    assert files - tested == set()
+
+
+def test_published_settings() -> None:
+    small, large = (
+        composed("pipeline", "experiment=pythia_14m"),
+        composed("pipeline", "experiment=pythia_1_4b"),
+    )
+    for config, nbeta, between in ((small, 3, 55), (large, 10, 160)):
+        assert isinstance(config.sampler, Psgld)
+        assert (config.sampler.gamma, config.sampler.nbeta) == (300, nbeta)
+        assert (config.sampler.step_size, config.sampler.alpha) == (1e-5, 0.99)
+        chain = config.chain
+        assert (chain.num_chains, chain.num_draws, chain.batch_size) == (4, 100, 16)
+        assert chain.steps_between_draws == between
+        assert len(config.tokens.subsets) == 13
+        assert config.tokens.subsets["github"].name == "timaeus/pile-github"
+        assert config.cluster.num_neighbours == 45
+    tokens = small.tokens
+    assert 13 * tokens.num_probe_sequences * tokens.context == pytest.approx(780e3, rel=0.01)
+    tokens = large.tokens
+    assert 13 * tokens.num_probe_sequences * tokens.context == pytest.approx(4.25e6, rel=0.01)
+
+
+def test_another_tokens_file_replaces_the_subsets() -> None:
+    config = composed("pipeline", "tokens=jsonl", "tokens.subsets.text.path=/data/a.jsonl")
+    assert list(config.tokens.subsets) == ["text"]
+
+
+def test_run_yaml_gives_the_same_configuration_back(tmp_path: Path) -> None:
+    for sampler in ("exponential", "psgld", "sgld", "gaussian"):
+        config = composed("pipeline", f"sampler={sampler}")
+        store = Store(str(tmp_path / sampler))
+        run_dir.start(store, to_dict(config), config.inputs())
+        assert stored_config(store.uri) == config
+        assert yaml.safe_load(store.read("run.yaml"))["config"]["sampler"]["kind"] == sampler
+
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaf:
+    size: int
+    colour: Colour = Colour.RED
+
+    def __post_init__(self) -> None:
+        if self.size < 0:
+            raise ValueError(f"size must be ≥ 0, found {self.size}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tree:
+    sampler: Psgld | Gaussian
+    leaves: dict[str, Leaf] = field(default_factory=lambda: {"a": Leaf(size=1)})
+    row: list[Leaf] = field(default_factory=list)
+    pair: tuple[int, ...] = (1, 2)
+    extra: Leaf | None = None
+    name: str | None = None
+
+
+def from_yaml(text: str) -> Tree:
+    node = OmegaConf.merge(OmegaConf.structured(twin(Tree)), OmegaConf.create(text))
+    return build(Tree, node)
+
+
+def test_nested_schemas_round_trip() -> None:
+    tree = from_yaml(
+        "{sampler: {kind: gaussian, gamma: 5}, leaves: {b: {size: 2, colour: blue}},"
+        " row: [{size: 3}], pair: [4], extra: {size: 6}}"
+    )
+    assert tree == Tree(
+        sampler=Gaussian(gamma=5.0),
+        leaves={"b": Leaf(size=2, colour=Colour.BLUE)},
+        row=[Leaf(size=3)],
+        pair=(4,),
+        extra=Leaf(size=6),
+    )
+    assert from_yaml("sampler: {kind: psgld}") == Tree(sampler=Psgld())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{}", "sampler has no value"),
+        ("sampler: {kind: adam}", "sampler must be one of psgld, gaussian; found 'adam'"),
+        ("sampler: {gamma: 1}", "sampler must be one of"),
+        ("{sampler: {kind: gaussian}, leaves: {b: {}}}", "leaves.b.size has no value"),
+        ("{sampler: {kind: gaussian}, leaves: {b: {size: -1}}}", "leaves.b: size must be ≥ 0"),
+        (
+            "{sampler: {kind: gaussian}, row: [{size: 1, colour: green}]}",
+            r"row\[0\].colour must be one of red, blue; found 'green'",
+        ),
+    ],
+)
+def test_schemas_refuse_in_one_line(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        from_yaml(text)
+    assert "\n" not in str(error.value)
+
+
+def test_defaults_of_the_schemas_are_those_of_the_originals() -> None:
+    for kind in (Psgld, Exponential, Gaussian):
+        built = build(kind, OmegaConf.structured(twin(kind)))
+        assert built == kind()
+        assert dataclasses.is_dataclass(twin(kind))
