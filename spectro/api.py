@@ -34,6 +34,7 @@ from spectro.susceptibility.estimator import (
 )
 from spectro.susceptibility.reliability import (
     ColumnEstimate,
+    centred_reliability,
     estimate_column,
     gelman_rubin,
     reliability,
@@ -59,6 +60,8 @@ class Result:
     """Jackknife standard error of χ over chains, [N, T, H]; NaN with one chain."""
     reliability: npt.NDArray[np.float64]
     """Split-half reliability per column, [H]; NaN with one chain."""
+    centred_reliability: npt.NDArray[np.float64]
+    """The same after standardising columns and centring rows, as clustering sees them, [H]."""
     loss: npt.NDArray[np.float32]
     """ℓ(w*), [N, T], nats."""
     full_response: npt.NDArray[np.float32]
@@ -93,6 +96,7 @@ class Result:
             "components": list(self.components),
             "num_tokens": self.loss.size,
             "reliability": _numbers(self.reliability),
+            "centred_reliability": _numbers(self.centred_reliability),
             "mean_phi": _numbers(self.mean_phi),
             "rhat": _numbers(self.rhat),
         }
@@ -115,6 +119,7 @@ class Result:
                 "full_response": (token, self.full_response),
                 "token": (token, self.probe_ids[:, 1:]),
                 "reliability": ("component", self.reliability),
+                "centred_reliability": ("component", self.centred_reliability),
                 "mean_phi": ("component", self.mean_phi),
                 "rhat": ("component", self.rhat),
             },
@@ -294,6 +299,7 @@ def _result(
         chi=grid([column.chi_N for column in columns.values()]),
         standard_error=grid([column.standard_error_N for column in columns.values()]),
         reliability=np.array([reliability(column.moments) for column in columns.values()]),
+        centred_reliability=centred_reliability(list(columns.values())),
         loss=loss,
         full_response=response_N.astype(np.float32).reshape(loss.shape),
         mean_phi=np.array([own.delta_loss_CT.mean() + offset for own in sums.values()]),

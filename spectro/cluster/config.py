@@ -33,7 +33,7 @@ class ClusterConfig:
     whiten_variance: float = 0.99
     """Share of the variance whose principal components are kept (only `whiten`)."""
     min_reliability: float | None = None
-    """Columns whose split-half reliability is below this are dropped; None keeps all."""
+    """Columns whose centred split-half reliability is below this are dropped; None keeps all."""
     weigh_by_reliability: bool = False
     """Multiply each standardised column by √reliability, its share of signal."""
     num_neighbours: int = 45

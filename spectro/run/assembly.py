@@ -10,6 +10,7 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from spectro.models.components import FULL_GROUP, Group
 from spectro.models.delta import clean_losses
@@ -24,6 +25,7 @@ from spectro.susceptibility.estimator import Baseline, ChainSums
 from spectro.susceptibility.reliability import (
     ColumnEstimate,
     ColumnMoments,
+    centred_reliability,
     estimate_column,
     gelman_rubin,
     merge,
@@ -70,14 +72,16 @@ def assemble_shard(
         chi_NH=np.stack([column.chi_N for column in columns.values()], axis=-1),
     )
     of_chains = {name: _of_chains(own, offset) for name, own in sums.items()}
+    centred_H = centred_reliability(list(columns.values()))
     table = product.shard_table(
         rows,
         list(columns),
         _fingerprint(resident, store),
-        _summary({n: c.moments for n, c in columns.items()}, of_chains),
+        _summary({n: c.moments for n, c in columns.items()}, of_chains, centred_H),
     )
     moments = {
         "moments": {name: _plain(column) for name, column in columns.items()},
+        "centred_reliability": [_finite(r) for r in centred_H],
         "chains": of_chains,
         "seconds": seconds,
     }
@@ -99,7 +103,7 @@ def summarise(unit: SummaryUnit, store: Store) -> None:
         for group in unit.groups
         for chain in range(len(shards[0]["chains"][next(iter(merged))]["mean_phi_by_chain"]))
     ]
-    summary = _summary(merged, shards[0]["chains"])
+    summary = _summary(merged, shards[0]["chains"], _mean_over_shards(shards))
     summary["seconds"] = {
         "chains": sum(chain_seconds),
         "tiles": sum(shard["seconds"] for shard in shards),
@@ -162,19 +166,30 @@ def _of_chains(own: ChainSums, offset: float) -> dict[str, Any]:
 
 
 def _summary(
-    moments: Mapping[str, ColumnMoments], chains: Mapping[str, Mapping[str, Any]]
+    moments: Mapping[str, ColumnMoments],
+    chains: Mapping[str, Mapping[str, Any]],
+    centred_H: npt.NDArray[np.float64],
 ) -> dict[str, Any]:
     """Lists by column; NaN becomes null."""
     return {
         "components": list(moments),
         "num_tokens": next(iter(moments.values())).num_tokens,
         "reliability": [_finite(reliability(m)) for m in moments.values()],
+        "centred_reliability": [_finite(r) for r in centred_H],
         "standard_error": [_finite(standard_error(m)) for m in moments.values()],
         "standard_deviation": [_finite(standard_deviation(m)) for m in moments.values()],
         "mean_phi": [chains[name]["mean_phi"] for name in moments],
         "rhat": [chains[name]["rhat"] for name in moments],
         "num_draws": [chains[name]["num_draws"] for name in moments],
     }
+
+
+def _mean_over_shards(shards: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.float64]:
+    """Centred reliability by column, shards weighted by their tokens; NaN where one has none."""
+    values = np.array([shard["centred_reliability"] for shard in shards], dtype=np.float64)
+    weights = [next(iter(shard["moments"].values()))["num_tokens"] for shard in shards]
+    mean_H: npt.NDArray[np.float64] = np.average(values, axis=0, weights=weights)
+    return mean_H
 
 
 def _plain(column: ColumnEstimate) -> dict[str, Any]:

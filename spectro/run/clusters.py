@@ -48,7 +48,7 @@ def find_and_write_clusters(
             1.0,
         )
 
-    reliability = [np.nan if r is None else r for r in summary["reliability"]]
+    reliability = [np.nan if r is None else r for r in summary["centred_reliability"]]
     found = cluster(
         product.chi_NH,
         config,

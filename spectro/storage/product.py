@@ -150,7 +150,9 @@ def read_product(store: Store) -> Product:
             "is this the folder of a finished run?"
         )
     tables = [_open(store, name).read() for name in sorted(names)]
-    heads = [_decoded(t.schema.metadata or {}, store, n) for t, n in zip(tables, names, strict=True)]
+    heads = [
+        _decoded(t.schema.metadata or {}, store, n) for t, n in zip(tables, names, strict=True)
+    ]
     for name, head in zip(names, heads, strict=True):
         for key in (COMPONENTS, FINGERPRINT):
             if head[key] != heads[0][key]:

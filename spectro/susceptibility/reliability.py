@@ -54,6 +54,8 @@ class ColumnEstimate:
     """Jackknife standard error over chains; NaN with one chain."""
     moments: ColumnMoments
     """What reliability is computed from."""
+    halves_P2N: FloatArray
+    """χ from the two halves of the chains, for every split."""
 
 
 def splits(num_chains: int) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -100,8 +102,32 @@ def estimate_column(
     )
     halves = [(chi(first), chi(second)) for first, second in splits(num_chains)]
     return ColumnEstimate(
-        chi_N=chi_N, standard_error_N=error_N, moments=_moments(chi_N, error_N, halves)
+        chi_N=chi_N,
+        standard_error_N=error_N,
+        moments=_moments(chi_N, error_N, halves),
+        halves_P2N=np.array(halves).reshape(len(halves), 2, len(chi_N)),
     )
+
+
+def centred_reliability(columns: Sequence[ColumnEstimate]) -> FloatArray:
+    """Reliability of what is left of each column after standardising and row-centring, [H].
+
+    Clusters are found in the standardised columns less the mean of each row: without the uniform
+    mode, which every column shares and which dominates the raw columns' reliability (ADR 004).
+    The same is done here to each half by itself, then halves are correlated as in `reliability`.
+    The columns are those of one token shard; summaries average over shards. NaN with one chain,
+    one column, or a constant column.
+    """
+    halves_HP2N = np.stack([column.halves_P2N for column in columns])
+    num_columns, num_splits, _, _ = halves_HP2N.shape
+    if num_splits == 0 or num_columns == 1:
+        return np.full(num_columns, np.nan)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        centred = _standardised(halves_HP2N)
+        centred = _standardised(centred - centred.mean(axis=0))
+        correlation_HP: FloatArray = (centred[:, :, 0] * centred[:, :, 1]).mean(axis=-1)
+    mean_H: FloatArray = correlation_HP.mean(axis=1)
+    return mean_H
 
 
 def merge(first: ColumnMoments, second: ColumnMoments) -> ColumnMoments:
@@ -158,6 +184,12 @@ def gelman_rubin(trace_CT: npt.NDArray[np.floating]) -> float:
     if within == 0.0:
         return float("nan")
     return float(np.sqrt((num_draws - 1) / num_draws + between / within))
+
+
+def _standardised(values: FloatArray) -> FloatArray:
+    """Zero mean and unit variance along the last axis."""
+    result: FloatArray = values - values.mean(axis=-1, keepdims=True)
+    return result / result.std(axis=-1, keepdims=True)
 
 
 def _jackknife(left_out: list[FloatArray]) -> FloatArray:

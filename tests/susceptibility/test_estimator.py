@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import reduce
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from spectro.susceptibility.estimator import ChainSums, EstimatorConfig, EstimatorKind
 from spectro.susceptibility.reliability import (
     MAX_SPLITS,
+    centred_reliability,
     estimate_column,
     gelman_rubin,
     merge,
@@ -94,6 +96,37 @@ def test_reliability_is_the_correlation_of_disjoint_halves() -> None:
     assert reliability(column.moments) == pytest.approx(expected, rel=1e-9)
 
 
+def test_centred_reliability_is_that_of_standardised_row_centred_halves() -> None:
+    columns = [
+        estimate_column(sums(made, "c"), sums(made, "full"), EstimatorKind.TWO_CHAIN)
+        for made in (traces(seed) for seed in range(5))
+    ]
+    found = centred_reliability(columns)
+    for_column = np.zeros((5, 3))
+    for split in range(3):
+        halves = []
+        for half in range(2):
+            chi = np.stack([c.halves_P2N[split, half] for c in columns], axis=-1)
+            chi = (chi - chi.mean(0)) / chi.std(0)
+            halves.append(chi - chi.mean(1, keepdims=True))
+        for h in range(5):
+            for_column[h, split] = np.corrcoef(halves[0][:, h], halves[1][:, h])[0, 1]
+    np.testing.assert_allclose(found, for_column.mean(1), rtol=1e-9)
+
+
+def test_a_shared_mode_makes_columns_reliable_but_not_what_clusters_see() -> None:
+    """Columns that are one mode plus independent noise: raw halves agree, centred ones do not."""
+    stream, columns = np.random.default_rng(0), []
+    mode = stream.normal(size=4000)
+    for _ in range(8):
+        halves = mode + 0.3 * stream.normal(size=(3, 2, 4000))
+        made = traces(0)
+        column = estimate_column(sums(made, "c"), sums(made, "full"), EstimatorKind.TWO_CHAIN)
+        columns.append(dataclasses.replace(column, halves_P2N=halves))
+        assert np.corrcoef(halves[0])[0, 1] > 0.9
+    assert (np.abs(centred_reliability(columns)) < 0.1).all()
+
+
 def test_moments_merge_across_any_shards() -> None:
     made = traces()
     whole = estimate_column(sums(made, "c"), sums(made, "full"), EstimatorKind.TWO_CHAIN).moments
@@ -130,6 +163,7 @@ def test_degenerate_columns_have_no_reliability_rather_than_a_wrong_one() -> Non
     column = estimate_column(sums(single, "c"), sums(single, "full"), EstimatorKind.TWO_CHAIN)
     assert np.isnan(reliability(column.moments))
     assert np.isnan(standard_error(column.moments))
+    assert np.isnan(centred_reliability([column, column])).all()
     one_token = estimate_column(
         sums(made, "c", slice(0, 1)), sums(made, "full", slice(0, 1)), EstimatorKind.TWO_CHAIN
     )
