@@ -25,6 +25,7 @@ $(VENV)/run.stamp: requirements.lock pyproject.toml | $(BIN)/python
 	@echo "Setting up $(VENV) (once, 2-5 minutes) ..."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -W ignore -c "import umap"  # compiles for half a minute the first time, then is cached
 	@touch $@
 
 $(VENV)/dev.stamp: requirements-dev.lock $(VENV)/run.stamp

@@ -54,6 +54,8 @@ class Columns:
     """Component names, in column order."""
     reliability_H: Floats
     """Split-half reliability of each column."""
+    centred_reliability_H: Floats | None = None
+    """The same after standardising columns and centring rows, as clustering sees them."""
     standard_error_H: Floats | None = None
     """Standard error of χ, in the column's own units."""
     mean_phi_H: Floats | None = None

@@ -146,6 +146,7 @@ def _columns(columns: Columns) -> dict[str, Any]:
     return {
         "components": list(columns.components),
         "reliability": _numbers(columns.reliability_H, 3),
+        "centred": _numbers(columns.centred_reliability_H, 3),
         "standardError": _numbers(columns.standard_error_H, None),
         "meanPhi": _numbers(columns.mean_phi_H, None),
     }

@@ -78,6 +78,7 @@ def _columns(store: Store, components: Sequence[str]) -> Columns:
     return Columns(
         components=tuple(components),
         reliability_H=_floats(summary["reliability"]),
+        centred_reliability_H=optional("centred_reliability"),
         standard_error_H=optional("standard_error"),
         mean_phi_H=optional("mean_phi"),
     )

@@ -26,6 +26,7 @@ function drawColumns() {
   picture.setAttribute("width", end + 4);
   byId("reliability").append(
     element("p", "key", element("span", "key-real"), `run, median ${fixed(median(real.reliability), 2)}`,
+      ...(real.centred ? [element("span", "key-centred"), `run, row-centred, median ${fixed(median(real.centred), 2)}`] : []),
       ...(control ? [element("span", "key-control"), `control, median ${fixed(median(control.reliability), 2)}`] : [])),
     element("div", "scroll", picture));
 }
@@ -45,10 +46,15 @@ function columnBars(column, x, width, yOf, height) {
   const group = svg("g", { tabindex: 0, role: "img", "aria-label": `${name}: reliability ${fixed(mine, 2)}` },
     svg("rect", { x, y: 0, width, height: height + 18, class: "catch" }),
     bar(mine, x + width * 0.08, width * split - 1, "bar-real"));
+  if (real.centred && real.centred[column] !== null) {
+    const y = yOf(real.centred[column]);
+    group.append(svg("line", { x1: x + width * 0.02, x2: x + width * (0.08 + split), y1: y, y2: y, class: "mark-centred" }));
+  }
   if (other >= 0) group.append(bar(theirs, x + width * (0.08 + split), width * 0.26, "bar-control"));
   withTooltip(group, () => [
     element("strong", "", name),
     element("div", "", `reliability ${fixed(mine, 3)}`, other >= 0 ? `, control ${fixed(theirs, 3)}` : ""),
+    real.centred ? element("div", "", `row-centred ${fixed(real.centred[column], 3)}`, other >= 0 && DATA.control.columns.centred ? `, control ${fixed(DATA.control.columns.centred[other], 3)}` : "") : "",
     real.meanPhi ? element("div", "", `mean φ ${scientific(real.meanPhi[column])} nats`) : "",
     real.standardError ? element("div", "", `standard error of χ ${scientific(real.standardError[column])}`) : "",
   ]);
