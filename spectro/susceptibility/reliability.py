@@ -188,8 +188,9 @@ def gelman_rubin(trace_CT: npt.NDArray[np.floating]) -> float:
 
 def _standardised(values: FloatArray) -> FloatArray:
     """Zero mean and unit variance along the last axis."""
-    result: FloatArray = values - values.mean(axis=-1, keepdims=True)
-    return result / result.std(axis=-1, keepdims=True)
+    deviations = values - values.mean(axis=-1, keepdims=True)
+    result: FloatArray = deviations / deviations.std(axis=-1, keepdims=True)
+    return result
 
 
 def _jackknife(left_out: list[FloatArray]) -> FloatArray:
