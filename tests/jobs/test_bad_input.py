@@ -24,7 +24,7 @@ WRONG_CONFIG: list[tuple[list[str], str]] = [
     (["tokens.subsets.python.kindd=x"], "unknown key; did you mean kind?"),
     (["run.workers=3"], "run.workers: unknown key"),
     (["sampler=gaussian", "sampler.nbeta=3"], "sampler.nbeta: unknown key"),
-    (["sampler=adam"], "sampler: no option 'adam'; conf/sampler has exponential, gaussian"),
+    (["sampler=adam"], "sampler: no option 'adam'; conf/sampler has embedded, exponential"),
     (["model=gpt2"], "model: no option 'gpt2'"),
     (["experiment=pythia_99b"], "experiment: no option 'pythia_99b'"),
     (["chain.num_draws=many"], "chain.num_draws: Value 'many'"),
