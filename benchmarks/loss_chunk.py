@@ -1,4 +1,4 @@
-"""How many logits should the chunked loss hold at once? Seconds per token, alternating sizes.
+"""How many rows of logits should the chunked loss hold at once? Seconds per token, alternating sizes.
 
     python benchmarks/loss_chunk.py [--out benchmarks/results]
 
@@ -23,7 +23,7 @@ from torch.nn import functional
 from spectro.models import loss
 
 SHAPES = {"embedded": (128, 2048), "pythia-14m": (128, 50304), "pythia-70m": (512, 50304)}
-SIZES = [2**power for power in (14, 16, 17, 18, 19, 20, 22)]
+SIZES = [16, 32, 64, 128, 160, 256, 512, 1024]
 ROWS = 2048
 
 
@@ -38,7 +38,7 @@ def rounds(hidden: int, vocab: int, num_rounds: int) -> dict[str, list[float]]:
             if name == "plain":
                 functional.cross_entropy(states @ unembed.T, targets, reduction="none")
             else:
-                loss.CHUNK_ELEMENTS["cpu"] = int(name)
+                loss.CHUNK_ROWS["cpu"] = int(name)
                 loss.token_losses(states, unembed, targets)
             times.append(time.perf_counter() - start)
     return found
@@ -69,7 +69,7 @@ def main() -> None:
         }
         print(name, {size: round(ratio, 2) for size, ratio in ratios[name].items()})
     result = {
-        "question": "time relative to the unchunked loss, by logits held at once",
+        "question": "time relative to the unchunked loss, by rows of logits held at once",
         "ratios": ratios,
         "hardware": platform.processor() or platform.machine(),
         "threads": options.threads,

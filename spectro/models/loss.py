@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-CHUNK_ELEMENTS = {"cpu": 2**18, "cuda": 2**27}
-"""Logits held at once, by device type. On a CPU they should stay in the second-level cache:
-2^18 float32 (1 MB) measured fastest for vocabularies of 2 048 and 50 304; see benchmarks/."""
+CHUNK_ROWS = {"cpu": 160, "cuda": 2048}
+"""Rows whose logits are held at once, by device type. Fewer make poor products, more leave the
+processor's cache: 128–160 measured best on a CPU for vocabularies of 2 048 and of 50 304
+(`benchmarks/loss_chunk.py`); the figure for CUDA is not measured yet."""
 
 
 def token_losses(hidden_ND: Tensor, unembed_VD: Tensor, targets_N: Tensor) -> Tensor:
@@ -79,8 +80,7 @@ class _TokenLosses(torch.autograd.Function):
 def _logit_chunks(hidden_ND: Tensor, unembed_VD: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """Yield row slices and their logits; the buffer is reused, so use it before the next."""
     num_rows, vocab = len(hidden_ND), len(unembed_VD)
-    elements = CHUNK_ELEMENTS.get(hidden_ND.device.type, CHUNK_ELEMENTS["cuda"])
-    chunk = min(num_rows, max(16, elements // vocab))
+    chunk = min(num_rows, CHUNK_ROWS.get(hidden_ND.device.type, CHUNK_ROWS["cuda"]))
     buffer = torch.empty(chunk, vocab, dtype=hidden_ND.dtype, device=hidden_ND.device)
     unembed_DV = unembed_VD.T
     for start in range(0, num_rows, chunk):
