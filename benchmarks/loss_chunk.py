@@ -1,4 +1,4 @@
-"""How many rows of logits should the chunked loss hold at once? Seconds per token, alternating sizes.
+"""How many rows of logits should the chunked loss hold at once? Time by size, in one run.
 
     python benchmarks/loss_chunk.py [--out benchmarks/results]
 
