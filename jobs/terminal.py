@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -29,12 +31,24 @@ def run_and_tell(config: PipelineConfig, goal: Goal, *, renew_page: bool = False
     console = Console(soft_wrap=True)
     store = Store(config.run.uri)
     with run_log(store):
-        if renew_page:
-            store.delete(PAGE)
         console.print(f"run {config.run.uri}", highlight=False)
-        with Progress(console) as progress:
+        with Progress(console) as progress, _renewed(store, renew_page):
             finished = run_pipeline(config, progress, goal=goal)
         _tell(console, config, finished, goal)
+
+
+@contextmanager
+def _renewed(store: Store, renew_page: bool) -> Iterator[None]:
+    """Make way for a new page; the old one comes back if none could be made."""
+    old = store.read(PAGE) if renew_page and store.exists(PAGE) else None
+    if old is not None:
+        store.delete(PAGE)
+    try:
+        yield
+    except BaseException:
+        if old is not None:
+            store.put_if_absent(PAGE, old)
+        raise
 
 
 def _tell(console: Console, config: PipelineConfig, finished: Finished, goal: Goal) -> None:

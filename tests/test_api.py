@@ -132,6 +132,12 @@ def test_a_diverging_chain_is_stopped_and_named(model, ids) -> None:
         spectro.susceptibilities(model, *ids, sampler=wild, components=["l0h0"], **SETTINGS)
 
 
+def test_half_precision_is_refused(model, ids) -> None:
+    half = GPTNeoXForCausalLM(model.config).to(torch.bfloat16)
+    with pytest.raises(ValueError, match=r"load it in float32"):
+        spectro.susceptibilities(half, *ids, sampler=PSGLD, **SETTINGS)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [

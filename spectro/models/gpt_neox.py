@@ -64,13 +64,20 @@ class GPTNeoX:
     def from_pretrained_model(cls, model: GPTNeoXForCausalLM) -> GPTNeoX:
         """Wrap a Hugging Face model; its tensors are shared, not copied.
 
-        Raises ValueError for tied embeddings: `embed` and `unembed` would be one component.
+        Raises ValueError for tied embeddings (`embed` and `unembed` would be one component) and
+        for weights of less than float32.
         """
         config = model.config
         if config.tie_word_embeddings:
             raise ValueError(
                 "the model ties its embedding to its unembedding: 'embed' and 'unembed' would be "
                 "one component; spectro supports untied GPT-NeoX models only (as Pythia)"
+            )
+        dtype = model.get_output_embeddings().weight.dtype
+        if dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"the model's weights are {dtype}: displacements and their noise would be rounded; "
+                "load it in float32, or call model.float()"
             )
         shape = Shape(
             num_layers=config.num_hidden_layers,

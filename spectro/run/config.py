@@ -21,6 +21,8 @@ from spectro.tokens.config import TokensConfig
 SamplerConfig = Sgld | Psgld | Exponential | Gaussian
 CONTROL = "control"
 """Folder, within a run's, of its nβ = 0 control."""
+CONTROL_SEED = 2**62
+"""Added to the run's seed for its control."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +88,28 @@ class PipelineConfig:
     """Keys all randomness of the chains."""
 
     def __post_init__(self) -> None:
+        available = self.tokens.num_sampling_sequences * len(self.tokens.subsets)
+        if self.sampler.nbeta > 0 and self.chain.batch_size > available:
+            raise ValueError(
+                f"chain.batch_size is {self.chain.batch_size}, but the sampling set has "
+                f"{available} sequences (tokens.num_sampling_sequences × subsets)"
+            )
         if not self.components:
             raise ValueError("components is empty: give names or patterns, such as '*'")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be in [0, 2^63), found {self.seed}")
 
     def as_control(self) -> PipelineConfig:
-        """The same measurement with exact draws at nβ = 0."""
-        return dataclasses.replace(self, sampler=Gaussian(gamma=self.sampler.gamma), control=False)
+        """The same measurement with exact draws at nβ = 0.
+
+        Its seed is another one: with the same noise, run and control would agree for that reason.
+        """
+        return dataclasses.replace(
+            self,
+            sampler=Gaussian(gamma=self.sampler.gamma),
+            control=False,
+            seed=(self.seed + CONTROL_SEED) % 2**63,
+        )
 
     def inputs(self) -> dict[str, Any]:
         """What determines χ, but for the digest of the model's weights."""

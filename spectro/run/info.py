@@ -11,6 +11,16 @@ from transformers import GPTNeoXForCausalLM
 from spectro.models.components import FULL_GROUP, Group, group_components, select_components
 from spectro.susceptibility.estimator import EstimatorKind
 
+ARITHMETIC = (
+    "num_attention_heads",
+    "use_parallel_residual",
+    "layer_norm_eps",
+    "hidden_act",
+    "attention_bias",
+    "rope_parameters",
+)
+"""Fields of a checkpoint's config that change its losses without changing a weight."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
@@ -29,7 +39,7 @@ class ModelInfo:
     device: str
     """Where the workers hold it."""
     weights_sha256: str
-    """Digest of all weights by name, shape and value."""
+    """Digest of the model's arithmetic (its config) and of all weights by name and value."""
 
     @classmethod
     def of(cls, model: GPTNeoXForCausalLM) -> ModelInfo:
@@ -71,6 +81,8 @@ class ModelInfo:
 
 def _digest(model: GPTNeoXForCausalLM) -> str:
     digest = hashlib.sha256()
+    for field in ARITHMETIC:
+        digest.update(f"{field} {getattr(model.config, field, None)!r}".encode())
     for name, tensor in sorted(model.named_parameters()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())

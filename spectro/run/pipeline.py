@@ -87,7 +87,10 @@ def run_pipeline(
 
 def _open(store: Store, config: PipelineConfig, model: ModelInfo) -> None:
     """Write `run.yaml` of the run and of its control, or check those that are there."""
-    weights = {"model_weights": model.weights_sha256}
+    weights = {
+        "model_weights": model.weights_sha256,
+        "device_type": model.device.split(":")[0],  # noise differs between CPU and CUDA (ADR 003)
+    }
     run_dir.start(store, to_dict(config), config.inputs() | weights)
     if config.control:
         control = config.as_control()

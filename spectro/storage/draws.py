@@ -47,7 +47,12 @@ def record_name(group: str, chain: int) -> str:
 
 
 def write_chain(store: Store, group: str, chain: int, result: ChainResult, seconds: float) -> None:
-    """Put the draws, then the marker. A draw that another writer put first must be the same."""
+    """Put the draws, then the marker.
+
+    Draws without a marker are those of a writer that died: nobody has read them, and they are
+    replaced (other threads or another processor may have changed their last bits). Draws with
+    a marker must be the same.
+    """
     tensors = {
         f"{component}/{block}": tensor.detach().cpu().contiguous()
         for component, blocks in result.draws.items()
@@ -55,6 +60,8 @@ def write_chain(store: Store, group: str, chain: int, result: ChainResult, secon
     }
     data = safetensors.torch.save(tensors)
     info = ObjectInfo.of(data)
+    if not store.exists(record_name(group, chain)):
+        store.delete(draws_name(group, chain))
     if not store.put_if_absent(draws_name(group, chain), data):
         info.verify(store.read(draws_name(group, chain)), f"{store.uri}/{draws_name(group, chain)}")
     marker = {

@@ -89,8 +89,9 @@ def start(store: Store, config: Mapping[str, Any], inputs: Mapping[str, Any]) ->
         "versions": {"python": platform.python_version(), **_versions()},
         "git_commit": _git_commit(),
     }
-    if not store.exists(NAME):
-        store.put_if_absent(NAME, yaml.safe_dump(content, sort_keys=False).encode())
+    data = yaml.safe_dump(content, sort_keys=False).encode()
+    if not store.exists(NAME) and not store.put_if_absent(NAME, data):
+        check(store, inputs)  # another driver was first: its run must be ours
     return fingerprint.digest(inputs)
 
 

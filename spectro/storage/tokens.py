@@ -62,7 +62,10 @@ def shard_name(split: str, shard: int) -> str:
 def write_tokens(
     store: Store, splits: TokenSplits, *, vocab_size: int, sequences_per_shard: int
 ) -> TokensInfo:
-    """Put all shards, then the marker."""
+    """Put all shards, then the marker; shards of a writer that died before it are replaced."""
+    if not store.exists(MARKER):
+        for leftover in store.list(MARKER.split("/")[0]):
+            store.delete(leftover)
     infos, context = {}, 0
     for split in SPLITS:
         sequences: Sequences = getattr(splits, split)

@@ -2,7 +2,8 @@
 
 Per component, chain and token i the sums over draws t
     Σ_t φ_t Δℓ_i(t)        and        Σ_t Δℓ_i(t)        with φ_t = ΔL(t)
-are kept; no trace of size draws × tokens ever exists. Sums accumulate in float64.
+are kept; no trace of size draws × tokens ever exists. Sums accumulate in float64
+over slices of draws.
 
 Shapes: n sequences, T positions, N = n·T tokens in row-major order, C chains.
 """

@@ -32,6 +32,7 @@ WRONG_CONFIG: list[tuple[list[str], str]] = [
     (["control=maybe"], "control: Value 'maybe'"),
     (["sampler.gamma=[1]"], "sampler.gamma"),
     (["chain=3"], "chain: "),
+    (["chain.batch_size=129"], "chain.batch_size is 129, but the sampling set has 128 sequences"),
     (["components=embed"], "components: "),
     (["components=[]"], "components is empty"),
     (["chain.num_draws=0"], "chain.num_draws must be at least 1, found 0"),
@@ -156,7 +157,6 @@ def test_impossible_runs_write_nothing(
     [
         (["tokens.subsets.text.path=/no/such/folder"], "/no/such/folder"),
         (["tokens.num_probe_sequences=100000"], "text"),
-        (["chain.batch_size=5"], "a minibatch needs 5 different sequences"),
         (
             ["sampler=sgld", "sampler.gamma=1e-3", "sampler.nbeta=1e30", "sampler.step_size=1e3"],
             "the loss is",

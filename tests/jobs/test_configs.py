@@ -18,6 +18,7 @@ from jobs.report import ReportJob
 from jobs.resume import ResumeJob
 from jobs.schema import build, twin
 from jobs.stored import stored_config
+from spectro.cluster.config import ClusterConfig
 from spectro.run.config import PipelineConfig, to_dict
 from spectro.sampling.samplers import Exponential, Gaussian, Psgld
 from spectro.storage import run_dir
@@ -65,6 +66,10 @@ def test_no_file_is_left_out() -> None:
     tested = {Path(f"{group}/{name}.yaml") for group, name in SHIPPED}
     tested |= {Path(f"{root}.yaml") for root in (*ROOTS, *OTHER_ROOTS)}
     assert files - tested == set()
+
+
+def test_published_clustering_is_the_published_rule() -> None:
+    assert composed("pipeline", "cluster=published").cluster == ClusterConfig.published()
 
 
 def test_published_settings() -> None:

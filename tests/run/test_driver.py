@@ -6,6 +6,8 @@ import itertools
 from dataclasses import dataclass, field
 
 import pytest
+import torch
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from spectro.models.components import FULL_GROUP, Component, ComponentKind, Group
 from spectro.run.driver import Outcome, run_units
@@ -158,6 +160,19 @@ def test_time_left_is_linear_in_the_work() -> None:
     assert lefts == [pytest.approx(7.0 * (10 - done)) for done in range(1, 10)]
     stage.done, stage.ended = 10, 70.0
     assert times(stage, 100.0) == "1:10"
+
+
+def test_the_models_identity_has_its_arithmetic_and_its_weights() -> None:
+    shape = {"vocab_size": 7, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    torch.manual_seed(0)
+    model = GPTNeoXForCausalLM(GPTNeoXConfig(**shape, intermediate_size=8))
+    before = ModelInfo.of(model).weights_sha256
+    model.config.use_parallel_residual = False
+    assert ModelInfo.of(model).weights_sha256 != before
+    model.config.use_parallel_residual = True
+    assert ModelInfo.of(model).weights_sha256 == before
+    model.gpt_neox.final_layer_norm.bias.data[0] += 1e-6
+    assert ModelInfo.of(model).weights_sha256 != before
 
 
 def test_clock() -> None:

@@ -60,6 +60,14 @@ def test_a_second_writer_of_the_same_chain_changes_nothing(store: Store) -> None
         draws.write_chain(store, "l0", 0, chain_result(seed=1), 1.0)
 
 
+def test_draws_of_a_writer_that_died_before_its_marker_are_replaced(store: Store) -> None:
+    draws.write_chain(store, "l0", 0, chain_result(), 1.0)
+    store.delete(draws.record_name("l0", 0))
+    draws.write_chain(store, "l0", 0, chain_result(seed=1), 2.0)
+    assert draws.read_record(store, "l0", 0).seconds == 2.0
+    draws.read_draws(store, "l0", 0)  # checks them against the marker
+
+
 def test_damaged_draws_and_markers_are_noticed(store: Store, tmp_path: Path) -> None:
     draws.write_chain(store, "l0", 0, chain_result(), 1.0)
     flip_a_byte(tmp_path / "run" / draws.draws_name("l0", 0))
