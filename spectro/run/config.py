@@ -51,6 +51,8 @@ class RunConfig:
     def __post_init__(self) -> None:
         if not self.uri.strip():
             raise ValueError("run.uri is empty: give a folder or a URI such as s3://bucket/run")
+        if re.match(r"[A-Za-z0-9+.-]+:/(?!/)", self.uri):
+            raise ValueError(f"run.uri {self.uri!r} has one slash after its scheme: expected two")
         if self.num_workers is not None and self.num_workers < 0:
             raise ValueError(f"run.num_workers must be at least 0, found {self.num_workers}")
         for name in ("threads_per_worker", "max_attempts"):

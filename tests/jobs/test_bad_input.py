@@ -54,6 +54,7 @@ WRONG_CONFIG: list[tuple[list[str], str]] = [
     (["cluster.alpha=2"], "cluster.alpha must be in"),
     (["report.max_points=0"], "report.max_points must be at least 1"),
     (["run.uri="], "run.uri is empty"),
+    (["run.uri=s3:/bucket/run"], "has one slash after its scheme: expected two"),
     (["run.num_workers=-1"], "run.num_workers must be at least 0"),
     (["run.threads_per_worker=0"], "run.threads_per_worker must be at least 1"),
     (["run.uri=${nowhere}"], "nowhere"),
