@@ -8,6 +8,8 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Processes that test side by side; each wants a core and up to 4 GB. ARGS="-n 0" tests in one.
+WORKERS ?= 2
 
 # After set-up nothing may look outside this machine.
 OFFLINE := HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
@@ -36,7 +38,7 @@ demo: $(VENV)/run.stamp  ## set up, then measure and cluster the embedded model 
 	$(OFFLINE) $(BIN)/python -m jobs.pipeline $(ARGS)
 
 test: lint types  ## set up, then all checks and tests
-	$(OFFLINE) $(BIN)/python -m pytest $(ARGS)
+	$(OFFLINE) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: $(VENV)/dev.stamp  ## kill everything a hundred times over one run; about half an hour
 	$(OFFLINE) $(BIN)/python -m tests.chaos.soak $(ARGS)

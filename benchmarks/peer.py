@@ -100,7 +100,7 @@ def options_of(arguments: Sequence[str] | None = None) -> Any:
     options = common.parse(found, arguments)
     options.gamma = options.gamma or _usual_gamma(options)
     if options.toy:
-        options.context, options.batch, options.probe, options.evaluation = 16, 4, 8, 4
+        options.context, options.batch, options.probe, options.evaluation = 16, 2, 4, 2
         options.draws, options.timed_peer_draws, options.rounds = 4, 2, 1
         options.replicates, options.peer_draws, options.our_draws = 2, 2, 4
         options.result_probe, options.result_context = 8, 16
@@ -223,6 +223,7 @@ def measure_same_result(options: Any) -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Check, measure, print, and write if asked."""
     options = options_of(arguments)
+    gc.freeze()  # and again with what only the peer imports
     parity = check_parity()
     gc.freeze()  # the peer collects garbage around every chain: not all of this process' modules
     print(f"parity: χ agrees to {parity:.1e} of a column's standard deviation")

@@ -162,7 +162,7 @@ def main() -> None:
     options = common.parse(parser)
     components = COMPONENTS
     if options.toy:
-        options.draws, options.pilot_draws, options.batch = 4, 8, 1
+        options.draws, options.pilot_draws, options.batch = 2, 8, 1
         components = ["l1h1"]
     pilots.NUM_PILOT_DRAWS = options.pilot_draws  # more draws than a run spends
     hf_model = model_of(options.shape, options.device)
@@ -173,7 +173,7 @@ def main() -> None:
         sampling=64,
         evaluation=options.evaluation,
         probe=8,
-        context=128,
+        context=16 if options.toy else 128,
     )
     result: dict[str, Any] = {
         "question": "bias, faithfulness and effective draws per gradient of each sampler",

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+# Before torch is imported, and for all processes that tests start: small tensors gain nothing by a
+# second thread, and lose much where two test processes share the cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest
 import torch
@@ -24,6 +30,14 @@ from tests.servers.fixtures import moto_server, seaweed  # noqa: F401 - fixtures
 
 MakeConfig = Callable[..., PipelineConfig]
 VOCAB_SIZE = 257
+CHAIN = ChainConfig(num_chains=2, num_draws=3, batch_size=2, steps_between_draws=2)
+"""A distance that is given: chains that measure theirs take up to 256 steps from draw to draw."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """No test, and no fixture, inherits the threads of a unit that had the machine to itself."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +103,7 @@ def make_config(tiny_model_dir: Path, text_dir: Path, tmp_path: Path) -> MakeCon
                 sequences_per_shard=8,
             ),
             sampler=Exponential(gamma=300.0, nbeta=10.0, step_size=1e-3),
-            chain=ChainConfig(num_chains=2, num_draws=3, batch_size=2),
+            chain=CHAIN,
             run=run,
             components=["l0h1", "l1*", "embed", "unembed"],
             cluster=ClusterConfig(num_neighbours=8, min_size=4, reach=50),

@@ -3,29 +3,16 @@
 Nothing here looks at a time: what is tested is that the scripts work and their files are whole.
 """
 
-import json
-import os
-import subprocess
-import sys
+import gc
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.benchmarks.toy import run_toy
 
 
 def run(name: str, out: Path, *arguments: str) -> dict:
-    done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{name}", "--toy", "--out", str(out), *arguments],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    (path,) = out.glob("*.json")
-    result = json.loads(path.read_text())
+    result = run_toy(name, out, *arguments)
     assert result["question"] and result["commit"]
     assert result["hardware"]["processor"] and result["hardware"]["threads"] == 1
     assert result["versions"]["torch"] and result["versions"]["python"]
@@ -63,12 +50,20 @@ def test_peer(tmp_path: Path) -> None:
     assert same_result["extrapolated"] and same_result["published"]["steps_per_draw"] == 55
 
 
-def test_peer_without_lists_in_bfloat16(tmp_path: Path) -> None:
+def test_peer_without_lists_in_bfloat16() -> None:
+    """The same work alone, in this process: what follows it has neither option."""
     pytest.importorskip(
         "devinterp", reason="the peer to compare with: pip install devinterp==2.0.1"
     )
-    result = run("peer", tmp_path, "--no-lists", "--precision", "bfloat16")
-    same_work = result["same_work"]
+    from benchmarks import peer
+
+    options = peer.options_of(["--toy", "--no-lists", "--precision", "bfloat16"])
+    gc.freeze()  # as the script does: the peer collects garbage around every chain
+    try:
+        same_work = peer.measure_same_work(peer.work_of(options), options)
+    finally:
+        gc.unfreeze()
+    assert peer._name(options) == "peer-toy-bfloat16-exact"
     assert set(same_work["ratios"]) == {"engine"} and same_work["lists"] == "not asked for"
     assert "bfloat16" in same_work["engines"]["engine"]["settings"]
 

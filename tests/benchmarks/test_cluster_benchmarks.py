@@ -1,32 +1,19 @@
 """The clustering benchmarks run with --toy and leave whole files; nothing here looks at a time."""
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks.cluster_point import STAGES
 from benchmarks.planted_graph import planted_graph, write_graph
+from tests.benchmarks.toy import run_toy
 
-ROOT = Path(__file__).parents[2]
 PEER_PYTHON = os.environ.get("SPECTRO_PEER_PYTHON")
 
 
 def run(name: str, out: Path, *arguments: str) -> dict:
-    done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{name}", "--toy", "--out", str(out), *arguments],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    (path,) = out.glob("*.json")
-    result = json.loads(path.read_text())
+    result = run_toy(name, out, *arguments)
     assert result["question"] and result["commit"] and result["versions"]["numpy"]
     return result
 

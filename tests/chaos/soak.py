@@ -14,20 +14,18 @@ import argparse
 import json
 import os
 import random
-import re
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from benchmarks.common import write
 from spectro.storage.fs import Store
+from tests.chaos.blows import Blows, Pace, started
 from tests.chaos.cluster import SimulatedCluster
 from tests.servers.fault_proxy import Fault, FaultProxy
 from tests.servers.seaweed import BUCKET, Seaweed
@@ -49,17 +47,6 @@ SETTINGS = (
 )
 """The embedded model: some hundred and fifty units of seconds each."""
 INLINE = ("run.num_workers=0",)
-WEIGHTS = {
-    "worker": 40,
-    "machine": 10,
-    "raylet": 10,
-    "notice": 8,
-    "driver": 12,
-    "driver_told": 6,
-    "second_driver": 6,
-    "server": 8,
-}
-"""How often each blow is chosen."""
 FAULTS = {
     Fault.SLOW_DOWN: 0.03,
     Fault.INTERNAL_ERROR: 0.02,
@@ -69,10 +56,6 @@ FAULTS = {
     Fault.STALE_LIST: 0.2,
 }
 """Probability of each fault of a request that it may happen to."""
-MOST_SECONDS_BETWEEN = 30.0
-"""A blow waits for the run to go on, but not longer."""
-LATE_SECONDS = (0.0, 10.0)
-"""A lost machine is replaced so much later."""
 
 
 @dataclass(kw_only=True)
@@ -126,12 +109,14 @@ class Soak:
     """The first blows, in this order; those that follow are drawn."""
     machines: int = 3
     """Of the cluster."""
+    pace: Pace = Pace()
+    """Of the blows."""
     most_seconds: float = 7200.0
     """The run is given up after so long."""
 
     def run(self) -> Report:
         """Do it."""
-        self._random = random.Random(self.seed)
+        self.random = random.Random(self.seed)
         self.report = Report(seed=self.seed)
         self.folder.mkdir(parents=True, exist_ok=True)
         calm = self.folder / "calm"
@@ -168,7 +153,7 @@ class Soak:
         self, cluster: SimulatedCluster, server: Seaweed, environment: dict[str, str]
     ) -> None:
         end = time.monotonic() + self.most_seconds
-        blows = _Blows(self, cluster, server, environment)
+        blows = Blows(self, cluster, server, environment)
         try:
             while time.monotonic() < end:
                 driver = blows.driver()
@@ -226,134 +211,6 @@ class Soak:
         return subprocess.Popen(
             command, cwd=ROOT, stdout=out, stderr=out, env={**os.environ, **environment}
         )
-
-
-@dataclass
-class _Blows:
-    """Who is hit when."""
-
-    soak: Soak
-    cluster: SimulatedCluster
-    server: Seaweed
-    environment: dict[str, str]
-
-    def __post_init__(self) -> None:
-        self.left = self.soak.kills
-        self._driver: subprocess.Popen[bytes] | None = None
-        self._second: subprocess.Popen[bytes] | None = None
-        self._last, self._starts_then = time.monotonic(), 0
-        self._pause = 5.0
-        self._coming: list[float] = []
-
-    def driver(self) -> subprocess.Popen[bytes]:
-        """The driver; started again where it has ended and blows are left, or it was not done."""
-        if self._driver is not None and self._driver.poll() == 0 and self.left > 0:
-            self.soak.report.blows["over_early"] = self.left  # the run was too short for them all
-            self.left = 0
-        if self._driver is None or self._driver.poll() not in (None, 0):
-            address = self.cluster.address
-            extra = [f"run.ray_address={address}", f"run.num_workers={self.soak.machines}"]
-            self._driver = self.soak.start_driver(self.environment, extra)
-        return self._driver
-
-    def is_time(self) -> bool:
-        """Whether the run has gone on since the last blow, or that takes too long."""
-        since = time.monotonic() - self._last
-        went_on = since >= self._pause and self._num_starts() > self._starts_then
-        return went_on or since >= MOST_SECONDS_BETWEEN
-
-    def strike(self) -> None:
-        """One blow."""
-        done = self.soak.kills - self.left
-        drawn = self.soak._random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
-        kind = self.soak.order[done] if done < len(self.soak.order) else drawn
-        if not self._blow(kind):
-            return
-        self.left -= 1
-        self.soak.report.blows[kind] += 1
-        self._last, self._starts_then = time.monotonic(), self._num_starts()
-        self._pause = self.soak._random.uniform(0.0, 6.0)
-        print(f"blow {self.soak.kills - self.left}: {kind}", flush=True)
-
-    def reinforce(self) -> None:
-        """Machines that were lost are replaced, late; a second driver does not stay."""
-        now = time.monotonic()
-        self.cluster.take_away()
-        for when in [when for when in self._coming if when <= now]:
-            self._coming.remove(when)
-            self.cluster.add()
-        if self._second is not None and now - self._second_since > 25:
-            _end(self._second)
-            self._second = None
-
-    def end(self) -> None:
-        """No driver is left running."""
-        for process in (self._driver, self._second):
-            if process is not None:
-                _end(process)
-
-    def _num_starts(self) -> int:
-        logs = sorted(self.soak.folder.glob("driver-*.log"))
-        return sum(len(started(log.read_text())) for log in logs)
-
-    def _machine_of_choice(self) -> Any:
-        return self.soak._random.choice(self.cluster.machines)
-
-    def _lose(self, how: Callable[[Any], None]) -> bool:
-        """A machine goes; another one comes, later."""
-        if not self.cluster.machines:
-            return False
-        how(self._machine_of_choice())
-        self._coming.append(time.monotonic() + self.soak._random.uniform(*LATE_SECONDS))
-        return True
-
-    def _blow(self, kind: str) -> bool:
-        """Deal it; False if there was nobody to hit."""
-        cluster = self.cluster
-        match kind:
-            case "worker":
-                return bool(cluster.machines) and cluster.kill_worker(self._machine_of_choice())
-            case "machine":
-                return self._lose(cluster.kill_machine)
-            case "raylet":
-                return self._lose(cluster.kill_raylet)
-            case "notice":
-                return self._lose(lambda machine: cluster.give_notice(machine, seconds=20.0))
-            case "driver":
-                return self._signal_driver(signal.SIGKILL)
-            case "driver_told":
-                return self._signal_driver(signal.SIGTERM)
-            case "second_driver":
-                return self._start_second()
-        assert kind == "server"
-        self.server.kill()
-        time.sleep(self.soak._random.uniform(0.0, 5.0))
-        self.server.start()
-        return True
-
-    def _signal_driver(self, number: int) -> bool:
-        assert self._driver is not None
-        self._driver.send_signal(number)
-        self._driver.wait(120)
-        return True
-
-    def _start_second(self) -> bool:
-        if self._second is not None:
-            return False
-        self._second = self.soak.start_driver(self.environment, ["run.num_workers=0"])
-        self._second_since = time.monotonic()
-        return True
-
-
-def started(log: str) -> list[str]:
-    """Units that a driver gave out."""
-    return re.findall(r"unit (\S+) starts", log)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.kill()
-    process.wait()
 
 
 def _shape(store: Store) -> set[str]:

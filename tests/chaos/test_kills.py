@@ -5,8 +5,13 @@ The long one is `make soak`; its figures stand in docs/operations.md.
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from tests.chaos.blows import Pace
 from tests.chaos.soak import Soak
 
 SETTINGS = (
@@ -27,6 +32,16 @@ SETTINGS = (
 )
 BLOWS = ("worker", "raylet", "notice", "driver")
 SEED = 5
+PACE = Pace(pause=2.0, patience=15.0, late=3.0, notice=8.0)
+
+
+@pytest.fixture(autouse=True)
+def own_environment() -> Iterator[None]:
+    """The soak tells Ray and storage by the environment where they are."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def test_whatever_is_killed_the_product_is_the_same(tmp_path: Path) -> None:
@@ -38,6 +53,7 @@ def test_whatever_is_killed_the_product_is_the_same(tmp_path: Path) -> None:
         kills=len(BLOWS),
         order=BLOWS,
         machines=2,
+        pace=PACE,
         most_seconds=600.0,
     )
     report = soak.run()

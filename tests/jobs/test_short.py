@@ -17,9 +17,8 @@ TEXTS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("text", TEXTS)
-@pytest.mark.parametrize("key", ["sql", "find"])
-def test_text_arrives_as_it_is(text: str, key: str) -> None:
+@pytest.mark.parametrize(("key", "text"), [*(("sql", text) for text in TEXTS), ("find", SQL)])
+def test_text_arrives_as_it_is(key: str, text: str) -> None:
     register("query_job", QueryJob)
     with initialize_config_dir(CONF, version_base="1.3"):
         job = validated(QueryJob, compose("query_job", [f"query.{key}={quoted(text)}"]))

@@ -8,7 +8,8 @@ and suffix factorisation, devinterp a masked full model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pytest
@@ -121,6 +122,14 @@ def ids() -> dict[str, Tensor]:
 
 def _dataset(rows: Tensor):
     return datasets.Dataset.from_dict({"input_ids": rows.tolist()}).with_format("torch")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def garbage_of_others() -> Iterator[None]:
+    """devinterp collects garbage around every chain; what was there before has none."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module", params=["rmsprop_sgld", "sgmcmc_sgld"])

@@ -1,10 +1,16 @@
-"""A headless Chromium, driven over a pipe with its own protocol: no server, no extra package."""
+"""A headless Chromium, driven over a pipe with its own protocol: no server, no extra package.
 
+Windows share a process for each kind of graphics, which starts with the first and ends with the
+tests; cookies, storage and history are each window's own, as those of two people.
+"""
+
+import atexit
 import base64
 import json
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -29,10 +35,10 @@ def find():
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
-class Browser:
-    """One page; keeps what the page logged and asked for."""
+class _Chromium:
+    """The process: passes what windows ask, and keeps for each what it is told meanwhile."""
 
-    def __init__(self, folder, width=1400, height=1000, graphics=PLAIN):
+    def __init__(self, graphics):
         to_child, self._out = os.pipe()
         self._in, from_child = os.pipe()
 
@@ -41,8 +47,9 @@ class Browser:
             os.dup2(first, 3)
             os.dup2(second, 4)
 
+        self._folder = tempfile.mkdtemp(prefix="browser-")
         self._process = subprocess.Popen(
-            [find(), *FLAGS, *graphics, f"--user-data-dir={folder}", "about:blank"],
+            [find(), *FLAGS, *graphics, f"--user-data-dir={self._folder}", "about:blank"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             close_fds=False,
@@ -50,22 +57,19 @@ class Browser:
         )
         os.close(to_child)
         os.close(from_child)
-        self._count, self._rest, self.events, self._session = 0, b"", [], None
-        pages = [t for t in self("Target.getTargets")["targetInfos"] if t["type"] == "page"]
-        target = {"targetId": pages[0]["targetId"], "flatten": True}
-        self._session = self("Target.attachToTarget", **target)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self(f"{domain}.enable")
-        self.resize(width, height)
+        self._count, self._rest = 0, b""
+        self.events = {}
+        atexit.register(self._end)
 
-    def __call__(self, method, **params):
+    def __call__(self, method, session=None, **params):
         self._count += 1
         message = {"id": self._count, "method": method, "params": params}
-        if self._session:
-            message["sessionId"] = self._session
+        if session:
+            message["sessionId"] = session
         os.write(self._out, json.dumps(message).encode() + b"\0")
         while (answer := self._read()).get("id") != self._count:
-            self.events.append(answer)
+            if (told := answer.get("sessionId")) in self.events:
+                self.events[told].append(answer)
         assert "error" not in answer, answer
         return answer["result"]
 
@@ -76,6 +80,40 @@ class Browser:
             self._rest += data
         message, self._rest = self._rest.split(b"\0", 1)
         return json.loads(message)
+
+    def runs(self):
+        return self._process.poll() is None
+
+    def _end(self):
+        self._process.terminate()
+        self._process.wait(timeout=20)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+_running = {}
+
+
+class Browser:
+    """A window with one page; keeps what the page logged and asked for."""
+
+    def __init__(self, folder=None, width=1400, height=1000, graphics=PLAIN):
+        """`folder` is not used: a window keeps nothing on disk."""
+        if graphics not in _running or not _running[graphics].runs():
+            _running[graphics] = _Chromium(graphics)
+        self._chromium = _running[graphics]
+        self._context = self._chromium("Target.createBrowserContext")["browserContextId"]
+        opened = {"url": "about:blank", "browserContextId": self._context}
+        target = self._chromium("Target.createTarget", **opened)["targetId"]
+        attached = self._chromium("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = attached["sessionId"]
+        self._chromium.events[self._session] = self.events = []
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self(f"{domain}.enable")
+        self("Emulation.setFocusEmulationEnabled", enabled=True)  # whatever other windows there are
+        self.resize(width, height)
+
+    def __call__(self, method, **params):
+        return self._chromium(method, session=self._session, **params)
 
     def resize(self, width, height):
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
@@ -142,7 +180,5 @@ class Browser:
         return [event["params"]["request"]["url"] for event in sent]
 
     def close(self):
-        self._process.terminate()
-        self._process.wait(timeout=20)
-        os.close(self._out)
-        os.close(self._in)
+        del self._chromium.events[self._session]
+        self._chromium("Target.disposeBrowserContext", browserContextId=self._context)

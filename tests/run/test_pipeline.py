@@ -18,6 +18,7 @@ from spectro.run.config import PipelineConfig, RunConfig
 from spectro.run.errors import UnitError
 from spectro.run.pipeline import Finished, Goal, run_pipeline
 from spectro.run.progress import Progress
+from spectro.run.ray_session import ray_session
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.samplers import Sgld
 from spectro.storage import tokens
@@ -31,6 +32,7 @@ from spectro.storage.sealed import read_sealed
 from spectro.susceptibility.estimator import EstimatorConfig, EstimatorKind
 
 MakeConfig = Callable[..., PipelineConfig]
+THREE_CHAINS = ChainConfig(num_chains=3, num_draws=3, batch_size=2, steps_between_draws=2)
 GROUPS = ("embed", "l0", "l1", "unembed")
 CHI = tuple(
     f"susceptibilities/{kind}-{shard:05d}.parquet"
@@ -68,7 +70,9 @@ def test_the_whole_path_and_a_second_invocation(make_config: MakeConfig) -> None
 
 
 def test_the_run_agrees_with_the_api(make_config: MakeConfig) -> None:
-    config = make_config()
+    """With the distance of draws that the chains measure, as both do where nothing is given."""
+    config = make_config(chain=ChainConfig(num_chains=2, num_draws=3, batch_size=2))
+    assert config.chain.steps_between_draws is None
     run(config)
     store = Store(config.run.uri)
 
@@ -105,12 +109,13 @@ def test_the_same_bytes_from_ray_with_one_worker_and_two_and_none(
 ) -> None:
     plain = make_config(tmp_path / "plain")
     run(plain)
-    for workers in (1, 2):
-        config = dataclasses.replace(
-            plain, run=RunConfig(uri=str(tmp_path / f"ray{workers}"), num_workers=workers)
-        )
-        run(config)
-        assert chi_bytes(config) == chi_bytes(plain)
+    with ray_session(RunConfig(num_workers=2)):  # one that both runs find there
+        for workers in (1, 2):
+            config = dataclasses.replace(
+                plain, run=RunConfig(uri=str(tmp_path / f"ray{workers}"), num_workers=workers)
+            )
+            run(config)
+            assert chi_bytes(config) == chi_bytes(plain)
 
 
 def test_a_broken_off_run_is_gone_on_with(make_config: MakeConfig, tmp_path: Path) -> None:
@@ -132,9 +137,7 @@ def test_chains_that_step_together_change_last_bits_at_most(
     make_config: MakeConfig, tmp_path: Path
 ) -> None:
     """Also where one unit has fewer, and where a run is gone on with in other companies."""
-    plain = make_config(
-        tmp_path / "plain", chain=ChainConfig(num_chains=3, num_draws=3, batch_size=2)
-    )
+    plain = make_config(tmp_path / "plain", chain=THREE_CHAINS)
     run(plain)
     chi = read_product(Store(plain.run.uri)).chi_NH
     for together in (2, 3):
@@ -151,7 +154,7 @@ def test_of_chains_that_step_together_only_the_missing_are_done_again(
     make_config: MakeConfig, tmp_path: Path
 ) -> None:
     """A lost marker: that chain alone. Lost draws: the same bits, in the old company."""
-    plain = make_config(chain=ChainConfig(num_chains=3, num_draws=3, batch_size=2))
+    plain = make_config(chain=THREE_CHAINS)
     config = together_config(plain, tmp_path / "run", 3)
     run(config)
     store, whole = Store(config.run.uri), chi_bytes(config)

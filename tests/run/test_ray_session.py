@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
+OFTEN = {"RAY_metrics_report_interval_ms": "500"}
+"""Numbers travel every ten seconds otherwise."""
 PROGRAM = """
 import time, urllib.request, ray
 from spectro.run.config import RunConfig
@@ -36,7 +39,12 @@ with ray_session(RunConfig(uri="runs/x", num_workers=1)):
 
 def test_it_listens_on_this_machine_alone_and_serves_the_runs_numbers() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=300, check=True
+        [sys.executable, "-c", PROGRAM],
+        env={**os.environ, **OFTEN},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
     )
     address, *metrics = done.stdout.splitlines()[-7:]
     assert address == "127.0.0.1"

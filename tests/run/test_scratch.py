@@ -3,41 +3,47 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
-import subprocess
-import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
 from spectro.run.scratch import OLD_SECONDS, WHOLE, Scratch
 
-MAKER = """
-import sys, time
-from pathlib import Path
-from spectro.run.scratch import Scratch
-
-base, say = sys.argv[1:]
-def make(folder):
-    (folder / "data").write_text("made by " + say)
-    print("making", flush=True)
-    time.sleep(float("inf") if say == "killed" else 0.5)
-with Scratch(base, "name") as scratch:
-    scratch.made("part", make)
-    print("made", flush=True)
-    sys.stdin.readline()
-"""
+FORK = multiprocessing.get_context("fork")
 
 
-def process(base: Path, say: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", MAKER, str(base), say]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def maker(base: Path, say: str, ends: Connection) -> None:
+    """Make a part, say so, and hold it until told; one that is to be killed never gets done."""
+
+    def make(folder: Path) -> None:
+        (folder / "data").write_text("made by " + say)
+        ends.send("making")
+        time.sleep(1000 if say == "killed" else 0.5)
+
+    with Scratch(str(base), "name") as scratch:
+        scratch.made("part", make)
+        ends.send("made")
+        ends.recv()
 
 
-def said(maker: subprocess.Popen[str]) -> str:
-    assert maker.stdout is not None
-    return maker.stdout.readline().strip()
+@contextmanager
+def another(base: Path, say: str) -> Iterator[tuple[BaseProcess, Connection]]:
+    """Another process at the same scratch, and what to hear it by."""
+    here, there = FORK.Pipe()
+    process = FORK.Process(target=maker, args=(base, say, there))
+    process.start()
+    try:
+        yield process, here
+    finally:
+        process.kill()
+        process.join()
 
 
 def never(folder: Path) -> None:
@@ -53,30 +59,30 @@ def files(base: Path) -> list[str]:
 
 
 def test_what_a_killed_maker_left_is_begun_anew(tmp_path: Path) -> None:
-    maker = process(tmp_path, "killed")
-    assert said(maker) == "making"
-    maker.kill()
-    maker.communicate()
+    with another(tmp_path, "killed") as (process, ends):
+        assert ends.recv() == "making"
+        process.kill()
+        process.join()
     with Scratch(str(tmp_path), "name") as scratch:
         assert (scratch.made("part", put("anew")) / "data").read_text() == "anew"
 
 
 def test_who_comes_second_waits_and_takes_what_is_there(tmp_path: Path) -> None:
-    first = process(tmp_path, "first")
-    assert said(first) == "making"
-    with Scratch(str(tmp_path), "name") as scratch:
-        assert (scratch.made("part", never) / "data").read_text() == "made by first"
-    first.communicate("\n")
+    with another(tmp_path, "first") as (_, ends):
+        assert ends.recv() == "making"
+        with Scratch(str(tmp_path), "name") as scratch:
+            assert (scratch.made("part", never) / "data").read_text() == "made by first"
 
 
 def test_what_another_process_holds_is_not_removed(tmp_path: Path) -> None:
-    other = process(tmp_path, "other")
-    assert (said(other), said(other)) == ("making", "made")
-    mine = Scratch(str(tmp_path), "name")
-    folder = mine.made("part", never)
-    mine.remove()
-    assert (folder / WHOLE).exists()
-    other.communicate("\n")
+    with another(tmp_path, "other") as (process, ends):
+        assert (ends.recv(), ends.recv()) == ("making", "made")
+        mine = Scratch(str(tmp_path), "name")
+        folder = mine.made("part", never)
+        mine.remove()
+        assert (folder / WHOLE).exists()
+        ends.send("go")
+        process.join()
     mine.remove()
     assert not files(tmp_path)
 

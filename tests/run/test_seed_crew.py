@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,13 @@ from tests.cluster.planted import mixture
 CONFIG = ClusterConfig(num_neighbours=12, min_size=10, reach=150, round_size=24, stability=False)
 
 
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """A Ray cluster; each test leaves no process of its own behind."""
+    with ray_session(RunConfig(num_workers=3)):
+        yield
+
+
 def tables(folder: Path, name: str, **run: Any) -> list[bytes]:
     chi, _ = mixture(sizes=[120, 90, 60, 40], num_body=890, num_columns=8)
     layout = write_product(str(folder / name), [chi[:800], chi[800:]])
@@ -33,10 +40,11 @@ def tables(folder: Path, name: str, **run: Any) -> list[bytes]:
     return [store.read(f"clusters/{table}.parquet") for table in ("clusters", "members")]
 
 
+@pytest.mark.usefixtures("cluster")
 def test_processes_that_join_and_die_do_not_show(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alone = tables(tmp_path, "alone")
+    alone = tables(tmp_path, "alone", seed_processes=0)
     given: list[int] = []
     look, start = SeedCrew._look, ProcessHand.start
 
@@ -57,8 +65,7 @@ def test_processes_that_join_and_die_do_not_show(
     monkeypatch.setattr(SeedCrew, "_look", look_and_wait)
     monkeypatch.setattr(ProcessHand, "start", start_or_die)
     monkeypatch.setattr("spectro.run.seed_crew.LOOK_SECONDS", 0.0)
-    with ray_session(RunConfig(num_workers=3)):
-        shared = tables(tmp_path, "shared", seed_processes=2)
+    shared = tables(tmp_path, "shared", seed_processes=2)
     assert len(given) > 20 and len(met_on_the_way) >= 3
     assert shared == alone
 
@@ -97,6 +104,7 @@ def crew_with(start: Callable[[Any], ProcessHand]) -> SeedCrew:
     return SeedCrew(hands=[Alone()], start_process=start, wanted=lambda there: 1)
 
 
+@pytest.mark.usefixtures("cluster")
 def test_processes_that_never_come_up_are_not_started_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -107,22 +115,21 @@ def test_processes_that_never_come_up_are_not_started_for_ever(
         started.append(ProcessHand(broken().remote("too much")))
         return started[-1]
 
-    with ray_session(RunConfig(num_workers=1)):
-        crew = crew_with(start)
-        for _ in range(2 * MAX_STILLBORN):
-            wait([hand.ready for hand in started])
-            crew.try_seeds([1, 2])
-        crew.close()
+    crew = crew_with(start)
+    for _ in range(2 * MAX_STILLBORN):
+        wait([hand.ready for hand in started])
+        crew.try_seeds([1, 2])
+    crew.close()
     assert len(started) == MAX_STILLBORN
     assert all(hand._thread._shutdown for hand in started)
 
 
+@pytest.mark.usefixtures("cluster")
 def test_what_a_process_says_is_wrong_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spectro.run.seed_crew.LOOK_SECONDS", 0.0)
-    with ray_session(RunConfig(num_workers=1)):
-        crew = crew_with(lambda known: ProcessHand(broken().remote()))
+    crew = crew_with(lambda known: ProcessHand(broken().remote()))
+    crew.try_seeds([1, 2])
+    wait([hand.ready for hand in crew._coming])
+    with pytest.raises(ValueError, match="seed 3 is in a cluster already"):
         crew.try_seeds([1, 2])
-        wait([hand.ready for hand in crew._coming])
-        with pytest.raises(ValueError, match="seed 3 is in a cluster already"):
-            crew.try_seeds([1, 2])
-        crew.close()
+    crew.close()

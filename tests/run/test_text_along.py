@@ -128,7 +128,8 @@ def test_the_error_is_the_jackknife_over_chains(whole_run: PipelineConfig) -> No
 
 
 def test_one_chain_has_no_standard_errors(make_config: MakeConfig) -> None:
-    config = make_config(chain=ChainConfig(num_chains=1, num_draws=3, batch_size=2))
+    chain = ChainConfig(num_chains=1, num_draws=3, batch_size=2, steps_between_draws=2)
+    config = make_config(chain=chain)
     view = RunView(measured(config).run.uri)
     made = document_of_text(view, config, "a text", "a text")
     assert made.error_NC is None and len(made.components) == 3
