@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from spectro.report.lit import Vocabulary
 from spectro.report.scaling import Scaling
-from spectro.storage.fs import Store
+from spectro.storage.out_file import put_file
 from spectro.storage.run_view import RunView
 from spectro.views.contexts import vocabulary_of
 from spectro.views.matrix import Rows, matrix, principal_axes
@@ -129,11 +129,7 @@ def put_figure(made: Figure, out: str, theme: Theme) -> None:
     """Write it where `out` says; what is there is replaced."""
     from spectro.report.figures.save import suffix_of, to_bytes
 
-    data = to_bytes(made, suffix_of(out), theme)
-    folder, _, name = out.rpartition("/")
-    store = Store(folder or ("/" if out.startswith("/") else "."))
-    store.delete(name)
-    store.put(name, data)
+    put_file(out, to_bytes(made, suffix_of(out), theme))
 
 
 def _chosen(settings: dict[str, Any]) -> dict[str, Any]:
