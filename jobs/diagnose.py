@@ -53,8 +53,8 @@ class DiagnoseConfig:
     format: DiagnoseFormat = DiagnoseFormat.TABLE
     """`table` or `json`."""
     out: str | None = None
-    """File: a page (.html), the traces (.svg, .pdf, .png) or everything (.json); one that is there is
-    replaced. None if null."""
+    """File: a page (.html), the traces (.svg, .pdf, .png) or everything (.json); replaces
+    one that is there. None if null."""
     panels: int = 48
     """Components whose traces are drawn at most, the worst first; ≥ 1."""
     theme: str = "light"

@@ -112,6 +112,11 @@ class RunView:
         return self.info.splits["probe"].num_sequences * self.context
 
     @property
+    def is_control(self) -> bool:
+        """Whether it is the nβ = 0 control of a run, whose sequences it shares."""
+        return self.root.uri != self.uri
+
+    @property
     def is_half(self) -> bool:
         """Whether its clusters are those of a half of the chains, in the space of that half's χ."""
         return HALF.fullmatch(self.folder.rpartition("/")[2]) is not None

@@ -69,8 +69,7 @@ def _panel(
         axes.plot(*value_2H[:, own], mark, color=theme.real, markersize=3.5, alpha=0.7,
                   markeredgewidth=0)  # fmt: skip
     low, high = float(value_2H[:, known_H].min()), float(value_2H[:, known_H].max())
-    axes.axline((low, low), (high, high) if high > low else None, slope=None if high > low else 1,
-                color=theme.control, linewidth=0.8, zorder=0.5)  # fmt: skip
+    axes.plot([low, high], [low, high], color=theme.control, linewidth=0.8, zorder=0.5)
     _names(axes, theme, components, value_2H, logarithmic=logarithmic)
     axes.set_xlabel("nβ = 0")
     axes.set_ylabel("run")

@@ -41,7 +41,7 @@ def figure(data: ResponseMatrix, theme: Theme) -> Figure:
     """
     num_rows = len(data.names)
     require_room(
-        num_rows, MOST_ROWS, "rows", "ask for fewer (rows=, max_rows=) or for the numbers (spectro matrix)"
+        num_rows, MOST_ROWS, "rows", "ask for fewer (max_rows=) or for numbers (spectro matrix)"
     )
     made = new_figure(WIDE, 1.35 + ROW_INCHES * max(3, num_rows))
     head(made, theme, "Response matrix", HELP)

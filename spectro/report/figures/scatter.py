@@ -65,8 +65,9 @@ def _tokens(axes: Axes, theme: Theme, data: ScatterData) -> None:
     for line in (axes.axhline, axes.axvline):
         line(0.0, color=theme.strong_line, linewidth=0.6, zorder=0.5)
     size = float(np.clip(9000 / len(data.x_n2), 0.8, 10.0))
-    # A keyed order would be another choice to make; by subset the rarest lie on top.
-    counts = np.bincount(data.subset_n, minlength=len(data.subset_names))
+    counts = np.bincount(  # the rarest subset lies on top
+        data.subset_n, minlength=len(data.subset_names)
+    )
     for subset in np.argsort(-counts, kind="stable").tolist():
         x, y = data.x_n2[data.subset_n == subset].T
         axes.scatter(

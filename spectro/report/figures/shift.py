@@ -41,7 +41,10 @@ def figure(data: ResponseMatrix, theme: Theme) -> Figure:
     """
     num_rows = len(data.names)
     require_room(
-        num_rows, MOST_ROWS, "sets of tokens", "ask for fewer (max_rows=) or for the heat map (kind=matrix)"
+        num_rows,
+        MOST_ROWS,
+        "sets of tokens",
+        "ask for fewer (max_rows=) or for the heat map (kind=matrix)",
     )
     across = min(PANELS_ACROSS, max(1, num_rows))
     down = max(1, math.ceil(num_rows / across))
