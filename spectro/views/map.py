@@ -133,7 +133,7 @@ def copy_map(source: Store, target: Store) -> WrittenMap:
 
 
 def _control_view(view: RunView, config: MapConfig) -> RunView | None:
-    """The nβ = 0 control's clusters of the same name, if all of its tokens are measured; else None."""
+    """The control's clusters of the same name, if all of its tokens are measured; else None."""
     if not config.control or view.is_control or view.is_half:
         return None
     part = view.store.child(CONTROL)

@@ -32,7 +32,8 @@ def array_of(data: bytes, name: str) -> NDArray[Any]:
     codes = {told: code for code, told in _NAMES.items()}
     if name not in codes:
         raise ValueError(f"the map has columns of {', '.join(codes)}, found {name}")
-    return np.frombuffer(data, f"<{codes[name]}")
+    dtype = np.dtype(f"<{codes[name]}")
+    return np.frombuffer(data, dtype) if data else np.empty(0, dtype)
 
 
 def parts(num_rows: int, rows_per_file: int) -> Iterator[tuple[int, slice]]:
