@@ -140,10 +140,11 @@ def test_tokens_assigned_later_are_told_apart(opened, tmp_path):
 
 ROOM = """(() => {
   const { view } = spectroMap, [left, low, right, high] = view.scene.span();
-  const controls = document.querySelector('#controls'), { clientWidth, clientHeight } = view.node;
-  const covered = controls.open && clientWidth > 2.2 * controls.offsetWidth ? controls.offsetWidth : 0;
-  const scale = 2 ** view.at.zoom;
-  return [(right - left) * scale / (clientWidth - covered - 68), (high - low) * scale / (clientHeight - 68)];
+  const { open, offsetWidth } = document.querySelector('#controls');
+  const { clientWidth, clientHeight } = view.node, scale = 2 ** view.at.zoom;
+  const covered = open && clientWidth > 2.2 * offsetWidth ? offsetWidth : 0;
+  const across = (right - left) * scale, down = (high - low) * scale;
+  return [across / (clientWidth - covered - 68), down / (clientHeight - 68)];
 })()"""
 
 

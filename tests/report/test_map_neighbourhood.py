@@ -67,7 +67,7 @@ def test_the_mean_profile_is_weighted_by_size(map_page, map_made, chosen, tmp_pa
 
 def halfway(data):
     """A shape that no token lies on the edge of, and what it holds."""
-    x, y = data.tokens.x.astype(float), data.tokens.y.astype(float)
+    x = data.tokens.x.astype(float)
     right, top = float(np.median(x)) + 0.5, 65535.0
     shape = [[-0.5, -0.5], [right, -0.5], [right, top + 0.5], [-0.5, top + 0.5]]
     return shape, x < right, data.clusters.x.astype(float) < right
