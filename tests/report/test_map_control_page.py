@@ -132,8 +132,8 @@ def test_tokens_assigned_later_are_told_apart(opened, tmp_path):
     assert f"{number:,} of {fields['assigned']['of']:,} tokens that were added" in page.text(
         "#about"
     )
-    page.change(panel="selection", selection={"shape": [[-1, -1], [70000, -1], [70000, 70000],
-                                                        [-1, 70000]]}, **{"size": [0, 1e9]})  # fmt: skip
+    whole = [[-1, -1], [70000, -1], [70000, 70000], [-1, 70000]]
+    page.change(panel="selection", selection={"shape": whole}, size=[0, 1e9])
     names = page.js("[...document.querySelectorAll('#selection .stat')].map(n => n.textContent)")
     assert f"{number:,}assigned later" in names
 
