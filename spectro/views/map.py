@@ -1,6 +1,7 @@
 """The cluster map of a run as a folder of files: made, found again, copied (ADR 033, 034).
 
-It lies beside the clusters that it shows: `<run>/map`, `<run>/map-k30` for `<run>/clusters-k30`.
+It lies beside the clusters that it shows: `<run>/map`, `<run>/map-k30` for `<run>/clusters-k30`; in
+it, below `control/`, that of the nβ = 0 control.
 `map.json`, put last and sealed, names all other objects with their sizes and checksums, and says
 what they were made from; a map that was made from the same is left as it is.
 """
@@ -9,22 +10,25 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 
 from spectro.models.load import ModelConfig
 from spectro.report.map import (
+    CONTROL_FOLDER,
     FORMAT,
     MARKER,
     VOCABULARY,
     MapConfig,
+    MapData,
     json_bytes,
     manifest,
     objects,
     page_files,
+    within,
 )
 from spectro.report.vocabulary import display
 from spectro.run.page import vocabulary
@@ -32,15 +36,16 @@ from spectro.storage.clusters import PROVENANCE
 from spectro.storage.derived import TOKENS, put_derived
 from spectro.storage.fs import DamagedObjectError, ObjectInfo, Store
 from spectro.storage.kinds import kind_of
-from spectro.storage.product import moments_name
+from spectro.storage.product import SUMMARY_NAME, moments_name
 from spectro.storage.report_inputs import CONTROL
 from spectro.storage.run_view import DEFAULT_CLUSTERS, RunView
 from spectro.storage.sealed import read_sealed
+from spectro.views.map_assigned import read_assigned_tokens
 from spectro.views.map_data import read_map_data
+from spectro.views.map_placed import OnProgress, require_whole
 
 logger = logging.getLogger(__name__)
 FOLDER = "map"
-OnProgress = Callable[[float, float], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,17 +98,20 @@ def write_map(
     Raises ValueError, in one line, where parts of the run are missing or the folder holds
     something else; FileExistsError if another process writes the same map.
     """
+    require_whole(view)
     store = target or view.store.child(map_folder(view))
     shown = _vocabulary(view, model)
-    made_of = _made_of(view, config)
+    control = _control_view(view, config)
+    made_of = _made_of(view, control, config)
     fixed = {VOCABULARY: json_bytes(shown), **dict(page_files())}
     if not renew and (told := _found(store, view, made_of, fixed)) is not None:
         return WrittenMap(store=store, told=told, was_there=True)
     _check_free(store)
     _check_ready(view, config)
-    data = read_map_data(view, config, shown, on_progress)
+    data, *controls = _read_all(view, control, config, shown, on_progress)
     _clear(store)
-    infos = _put_all(store, page_files(), objects(data))
+    others = (within(CONTROL_FOLDER, each) for each in controls)
+    infos = _put_all(store, page_files(), objects(data), *others)
     content = {**manifest(data), "made_of": made_of, "objects": infos}
     put_derived(store, MARKER, content, view.info.probe_sha256)
     return WrittenMap(store=store, told=read_sealed(store, MARKER), was_there=False)
@@ -122,6 +130,39 @@ def copy_map(source: Store, target: Store) -> WrittenMap:
         target.put(name, data)
     target.put(MARKER, source.read(MARKER))
     return WrittenMap(store=target, told=told, was_there=False)
+
+
+def _control_view(view: RunView, config: MapConfig) -> RunView | None:
+    """The control's clusters of the same name, if all of its tokens are measured; else None."""
+    if not config.control or view.is_control or view.is_half:
+        return None
+    part = view.store.child(CONTROL)
+    wanted = (f"{view.folder}/{PROVENANCE}", moments_name(view.num_shards - 1), SUMMARY_NAME)
+    if not all(part.exists(name) for name in wanted):
+        return None
+    return RunView(part.child(view.folder).uri)
+
+
+def _read_all(
+    view: RunView,
+    control: RunView | None,
+    config: MapConfig,
+    shown: list[str | None],
+    on_progress: OnProgress,
+) -> list[MapData]:
+    """The data of the run's map, then of its control's, which the first points to."""
+    views = [view] if control is None else [view, control]
+    found = []
+    for index, each in enumerate(views):
+        title = f"{config.title} / {CONTROL}" if index and config.title else config.title
+
+        def share(done: float, total: float, index: int = index) -> None:
+            on_progress(done + index * total, total * len(views))
+
+        found.append(read_map_data(each, replace(config, title=title), shown, share))
+    if control is not None:
+        found[0] = replace(found[0], control={**(found[0].control or {}), "map": CONTROL_FOLDER})
+    return found
 
 
 def _check_ready(view: RunView, config: MapConfig) -> None:
@@ -149,17 +190,20 @@ def _vocabulary(view: RunView, model: ModelConfig | None) -> list[str | None]:
     return [f"#{token}" for token in range(size)]
 
 
-def _made_of(view: RunView, config: MapConfig) -> dict[str, Any]:
+def _made_of(view: RunView, control: RunView | None, config: MapConfig) -> dict[str, Any]:
     """What decides over the bytes of a map, beside the tokens and the page's files."""
     settings = asdict(config)
     del settings["device"]
-    own, control = view.store.child(view.folder), view.store.child(f"{CONTROL}/{view.folder}")
+    own, other = view.store.child(view.folder), view.store.child(f"{CONTROL}/{view.folder}")
+    assigned = [read_assigned_tokens(each) for each in (view, control) if each is not None]
     return {
         "format": FORMAT,
         "config": settings,
         "clusters": view.folder,
         "clusters_sha256": _digest(own) if view.has_clusters else None,
-        "control_sha256": _digest(control) if control.exists(PROVENANCE) else None,
+        "control_sha256": _digest(other) if other.exists(PROVENANCE) else None,
+        "control_drawn": control is not None,
+        "assigned_sha256": [None if each is None else each.sha256 for each in assigned],
     }
 
 

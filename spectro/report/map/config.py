@@ -26,6 +26,8 @@ class MapConfig:
     """Random members per cluster, for its card."""
     num_central: int = 5
     """Members of highest rank per cluster, for its card."""
+    control: bool = True
+    """Whether the clusters of the nβ = 0 control are mapped too, where there are any."""
     rows_per_file: int = 131_072
     """Tokens in a file of a column: a page shows something after the first."""
     device: str = "cpu"
@@ -38,7 +40,8 @@ class MapConfig:
         least = {"seed": 0, "num_neighbours": 2}
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, int) and value < (low := least.get(field.name, 1)):
+            number = isinstance(value, int) and not isinstance(value, bool)
+            if number and value < (low := least.get(field.name, 1)):
                 raise ValueError(f"map.{field.name} must be at least {low}, found {value}")
         if self.device.split(":")[0] not in ("cpu", "cuda"):
             raise ValueError(f"map.device must be cpu or cuda[:n], found {self.device!r}")

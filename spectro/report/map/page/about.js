@@ -14,6 +14,7 @@ function numbers(sizes, conductances, total) {
 
 function comparison({ map, clusters }) {
   const own = numbers([...clusters.size.values], clusters.conductance.values, map.tokens.total);
+  if (map.is_control) return [element("p", "empty", "This is the nβ = 0 control itself: clusters that noise gives which never looked at the loss.")];
   if (!map.control) return [element("p", "empty", "The nβ = 0 control was not run: these clusters cannot be told from what noise alone would give.")];
   const other = numbers(map.control.sizes, map.control.conductances, map.tokens.total);
   return [
@@ -35,10 +36,11 @@ export function drawAbout(world) {
   const { map } = world;
   const facts = element("dl", "facts", ...map.facts.flatMap(([name, value]) => [element("dt", "", name), element("dd", "", String(value))]));
   const drawn = map.tokens.count < map.tokens.total ? `${integer(map.tokens.count)} of ${integer(map.tokens.total)} tokens are drawn, chosen at random.` : `All ${integer(map.tokens.total)} tokens are drawn.`;
+  const later = map.assigned ? [element("p", "soft", `${integer(map.assigned.tokens)} of ${integer(map.assigned.of)} tokens that were added after the clusters were found were assigned to them (drawn fainter; search for assigned:).`)] : [];
   const details = element("details", "", element("summary", "", "Configuration and versions"), element("pre", "", map.provenance));
   const layout = element("details", "", element("summary", "", "How positions were made"), element("pre", "", JSON.stringify(map.layout ?? {}, null, 2)));
   byId("about").replaceChildren(
-    element("h2", "", "This run"), facts, element("p", "soft", drawn),
+    element("h2", "", "This run"), facts, element("p", "soft", drawn), ...later,
     element("h3", "", "The control"), ...comparison(world), ...reliability(world),
     element("h3", "", "Provenance"), details, layout);
 }

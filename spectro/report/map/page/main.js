@@ -2,6 +2,7 @@
 import { drawAbout } from "./about.js";
 import { decode, encode } from "./address.js";
 import { drawCard } from "./card.js";
+import { startMaps } from "./control.js";
 import { startControls } from "./controls.js";
 import { readMap, readTokens } from "./data.js";
 import { byId, integer } from "./dom.js";
@@ -110,6 +111,7 @@ async function readAll(world, recount) {
     line.hidden = loaded >= count;
     recount();
     view?.update();
+    view?.refit();
   };
   report();
   await readTokens(world, report);
@@ -126,6 +128,7 @@ async function start() {
   const recount = startModel(world);
   const actions = { hover: (id) => view?.hover(id), reveal: (id) => view?.showCluster(id), show: (id) => { byId("stage").scrollIntoView(); view?.closer(id); } };
   startTheme(() => { view?.scene.repaint(); view?.update(); });
+  startMaps(world);
   startSearch();
   startControls(world);
   startList(world, actions.hover);

@@ -1,6 +1,6 @@
 // From tokens and clusters to deck.gl's layers. One unit of the drawing is SCALE units of the grid.
 import { clusterColours, opacity, readInk } from "./colours.js";
-import { isDrawn } from "./filters.js";
+import { homeOf, isDrawn } from "./filters.js";
 import { model } from "./model.js";
 import { state } from "./state.js";
 
@@ -45,6 +45,23 @@ export class Scene {
     return false;
   }
 
+  // [left, low, right, high] of clusters, outlines and the first block of tokens, which is a random
+  // sample of all: what lies far from everything is left to the margin.
+  span() {
+    const { tokens, clusters, regions } = this.world, used = Math.min(tokens.loaded, BLOCK_ROWS);
+    if (this.spanned?.used === used) return this.spanned.box;
+    const box = [Infinity, Infinity, -Infinity, -Infinity];
+    const add = (x, y) => {
+      box[0] = Math.min(box[0], x); box[1] = Math.min(box[1], y);
+      box[2] = Math.max(box[2], x); box[3] = Math.max(box[3], y);
+    };
+    for (let id = 0; id < clusters.count; id++) add(clusters.x.values[id], clusters.y.values[id]);
+    for (const region of regions) for (const [x, y] of region.outline) add(x, y);
+    for (let i = 0; i < used; i++) add(tokens.x[i], tokens.y[i]);
+    this.spanned = { used, box: box[0] <= box[2] ? box.map((value) => value / SCALE) : [0, 0, SIDE, SIDE] };
+    return this.spanned.box;
+  }
+
   rowsOf(start, end) {
     const { cluster, subset } = this.world.tokens, rows = new Uint32Array(end - start);
     let length = 0;
@@ -61,8 +78,8 @@ export class Scene {
       const i = rows[n], own = cluster[i], at = 4 * n;
       positions[2 * n] = x[i] / SCALE;
       positions[2 * n + 1] = y[i] / SCALE;
-      const colour = bySubset ? hues[subset[i] % hues.length] : faint;
-      for (let c = 0; c < 3; c++) colours[at + c] = bySubset || own < 0 ? colour[c] : this.colours[3 * own + c];
+      const home = homeOf(own), colour = bySubset ? hues[subset[i] % hues.length] : faint;
+      for (let c = 0; c < 3; c++) colours[at + c] = bySubset || home < 0 ? colour[c] : this.colours[3 * home + c];
       colours[at + 3] = own < 0 ? outside : inside;
     }
     return { rows, length: rows.length, attributes: { getPosition: { value: positions, size: 2 }, getFillColor: { value: colours, size: 4, normalized: true } } };

@@ -6,6 +6,7 @@ import { MOST_BLOCKS, Scene, SCALE, SIDE } from "./scene.js";
 import { change, state } from "./state.js";
 
 const PAD = 34, MIN_ZOOM = -3, MAX_ZOOM = 9;
+const LEAST_SPAN = SIDE / 16; // so that a lonely token is not all that one sees
 const REST_MS = 180, GLIDE_MS = 260, WORK_MS = 10, SHOW_MS = 250;
 const SLOW_FRAME_MS = 34, FAST_FRAME_MS = 18;
 const SLOW_PICK_MS = 300;
@@ -32,9 +33,10 @@ export class View {
   // The place of the state, or the one that shows all.
   wanted() {
     if (state.place) return { x: state.place.x / SCALE, y: state.place.y / SCALE, zoom: state.place.zoom };
-    const { clientWidth, clientHeight } = this.node, covered = covers(clientWidth);
-    const zoom = Math.log2(Math.max(Math.min(clientWidth - covered, clientHeight) - 2 * PAD, 50) / SIDE);
-    return { x: SIDE / 2 - covered / 2 / 2 ** zoom, y: SIDE / 2, zoom };
+    const { clientWidth, clientHeight } = this.node, covered = covers(clientWidth), [left, low, right, high] = this.scene.span();
+    const fitting = (room, length) => Math.log2(Math.max(room - 2 * PAD, 50) / Math.max(length, LEAST_SPAN));
+    const zoom = Math.min(fitting(clientWidth - covered, right - left), fitting(clientHeight, high - low));
+    return { x: (left + right) / 2 - covered / 2 / 2 ** zoom, y: (low + high) / 2, zoom };
   }
 
   viewState() {
@@ -76,6 +78,14 @@ export class View {
     const unit = 2 ** -this.at.zoom;
     this.fitting = false;
     this.go({ ...this.at, x: this.at.x + dx * unit, y: this.at.y + dy * unit });
+  }
+
+  // Tokens have come: the view of all follows, unless someone has moved it.
+  refit() {
+    const span = this.scene.span().join();
+    if (span === this.spanSeen || state.place || this.isMoving || this.glide) return;
+    this.spanSeen = span;
+    this.jump(this.wanted());
   }
 
   showAll() {
