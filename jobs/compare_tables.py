@@ -16,7 +16,7 @@ from rich.table import Table
 from spectro.cluster.compare import EDGES, Side
 from spectro.run.compare import Pair
 from spectro.storage.clusterings import StoredClustering
-from spectro.storage.fs import Store
+from spectro.storage.out_file import put_file
 
 FOR_FILES = (".parquet", ".csv")
 BEST_OF = (0.5, 0.9)
@@ -94,7 +94,7 @@ def clusters_of(pairs: list[Pair], out: str) -> None:
 
     clusters_of · against (places) · cluster_id · size · size_common (among the tokens of both) ·
     match_id (null where no cluster shares a token) · jaccard · jaccard_by_chance · matched.
-    Raises FileExistsError: nothing is overwritten.
+    A file that is there is replaced; errors as `replaced` of storage/out_file.py.
     """
     rows = [
         _rows(own, side, against.place.name)
@@ -109,8 +109,7 @@ def clusters_of(pairs: list[Pair], out: str) -> None:
         pyarrow.csv.write_csv(table, sink)
     else:
         pq.write_table(table, sink, compression="zstd")
-    folder, _, name = out.rpartition("/")
-    Store(folder or ".").put(name, sink.getvalue())
+    put_file(out, sink.getvalue())
 
 
 def _rows(own: StoredClustering, side: Side, against: str) -> pa.Table:

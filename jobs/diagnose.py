@@ -28,7 +28,7 @@ from spectro.report.figures.save import SUFFIXES, to_bytes
 from spectro.report.figures.theme import theme
 from spectro.report.figures.traces import loss_traces
 from spectro.storage.credentials import refuse_credentials
-from spectro.storage.fs import Store
+from spectro.storage.out_file import put_file
 from spectro.storage.run_view import RunView
 from spectro.views.diagnose import diagnose_run
 
@@ -53,7 +53,8 @@ class DiagnoseConfig:
     format: DiagnoseFormat = DiagnoseFormat.TABLE
     """`table` or `json`."""
     out: str | None = None
-    """File: a page (.html), the traces (.svg, .pdf, .png) or everything (.json); none if null."""
+    """File: a page (.html), the traces (.svg, .pdf, .png) or everything (.json); replaces
+    one that is there. None if null."""
     panels: int = 48
     """Components whose traces are drawn at most, the worst first; ≥ 1."""
     theme: str = "light"
@@ -93,9 +94,7 @@ def _diagnose(job: DiagnoseJob) -> None:
     config, view = job.diagnose, RunView(job.run.uri)
     found = diagnose_run(view, config.components)
     if config.out is not None:
-        folder, _, name = config.out.rpartition("/")
-        store = Store(folder or ("/" if config.out.startswith("/") else "."))
-        store.put(name, _bytes(found, view.name, config))
+        put_file(config.out, _bytes(found, view.name, config))
     if config.format is DiagnoseFormat.JSON:
         print(_json(found))
         return

@@ -44,7 +44,7 @@ class MatrixJob:
     format: MatrixFormat = MatrixFormat.TABLE
     """`table` or `json`."""
     out: str | None = None
-    """File for a line per row and component: .parquet or .csv; nothing is overwritten."""
+    """File for a line per row and component: .parquet or .csv; a file that is there is replaced."""
 
     def __post_init__(self) -> None:
         refuse_credentials(self.out or "", "out")

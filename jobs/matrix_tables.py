@@ -17,7 +17,7 @@ from jobs.shown import on_one_line
 from spectro.report.grid import in_order
 from spectro.report.matrix import ResponseMatrix
 from spectro.report.scaling import UNITS, Scaling
-from spectro.storage.fs import Store
+from spectro.storage.out_file import put_file
 
 FOR_FILES = (".parquet", ".csv")
 
@@ -71,8 +71,8 @@ def put_table(found: ResponseMatrix, out: str) -> None:
     """Put a line for each row and component: Parquet or CSV, by its ending.
 
     row · num_tokens · component · shift · standard_error (null where it is not known) · scaling ·
-    standard_deviation of the component over all tokens (nats²). Raises FileExistsError: nothing is
-    overwritten.
+    standard_deviation of the component over all tokens (nats²). A file that is there is replaced;
+    errors as `replaced`.
     """
     num_rows, num_columns = found.mean_RH.shape
     names = [on_one_line(name) for name in found.names]
@@ -92,8 +92,7 @@ def put_table(found: ResponseMatrix, out: str) -> None:
         pyarrow.csv.write_csv(table, sink)
     else:
         pq.write_table(table, sink, compression="zstd")
-    folder, _, name = out.rpartition("/")
-    Store(folder or ("/" if out.startswith("/") else ".")).put(name, sink.getvalue())
+    put_file(out, sink.getvalue())
 
 
 def _cell(mean: float, error: float, form: str) -> str:

@@ -57,7 +57,7 @@ class QueryConfig:
     format: QueryFormat | None = None
     """`table`, `csv`, `json` or `parquet`; None: by the ending of `out`, a table without."""
     out: str | None = None
-    """File for all rows, local or a URI; nothing is overwritten. None: the terminal."""
+    """File for all rows, local or a URI; one that is there is replaced. None: the terminal."""
     limit: int = 40
     """Rows of a table on the terminal, ≥ 1; files have all."""
     window: Window = field(default_factory=Window)

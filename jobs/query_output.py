@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -21,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spectro.report.plain import plain_string
-from spectro.storage.fs import Store
+from spectro.storage.out_file import replaced
 from spectro.views.query import Query
 from spectro.views.query_contexts import CONTEXT_COLUMNS
 
@@ -96,39 +93,15 @@ def tell(told: Told, limit: int) -> None:
 def write(reader: pa.RecordBatchReader, kind: str, out: str | None) -> int:
     """All rows as csv, json or parquet, to a file or to standard output; how many.
 
-    Raises FileExistsError: nothing is overwritten.
+    A file that is there is replaced once all rows are written; errors as `replaced`.
     """
     writer = {"csv": _csv, "json": _json, "parquet": _parquet}[kind]
     if out is None:
         rows = writer(reader, sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return rows
-    with _sink(out) as sink:
+    with replaced(out) as sink:
         return writer(reader, sink)
-
-
-@contextmanager
-def _sink(out: str) -> Iterator[BinaryIO]:
-    """A new file; none is left behind by what fails. Elsewhere than on disk it is put whole."""
-    folder, _, name = out.rpartition("/")
-    store = Store(folder or ("/" if out.startswith("/") else "."))
-    if not store.is_local:
-        memory = io.BytesIO()
-        yield memory
-        store.put(name, memory.getvalue())
-        return
-    path = Path(store.path(name))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        file = path.open("xb")
-    except FileExistsError:
-        raise FileExistsError(f"{out} exists already") from None
-    try:
-        with file:
-            yield file
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
 
 
 def _first(reader: pa.RecordBatchReader, limit: int) -> tuple[list[dict[str, Any]], bool]:

@@ -16,6 +16,7 @@ from spectro.report.figures.theme import THEMES
 from spectro.report.figures.theme import theme as named_theme
 from spectro.report.text import Colours, Document, Scale, figure, render
 from spectro.run.progress import Progress
+from spectro.storage.out_file import place_of, put_file
 from spectro.storage.run_view import RunView
 from spectro.tokens.text_folder import decode, warn_of_replaced
 from spectro.views.text import document_of_sequence, document_of_text
@@ -71,8 +72,9 @@ def _text(job: TextJob) -> None:
     place = Path(job.out).expanduser()
     if not place.parent.is_dir():
         raise ValueError(f"out={job.out}: there is no folder {place.parent}")
+    place_of(str(place))  # before anything is measured
     console = Console(soft_wrap=True)
-    place.write_bytes(_drawn(job, _document(job, console)))
+    put_file(str(place), _drawn(job, _document(job, console)))
     console.print(f"text: {place.resolve()}", highlight=False, markup=False)
 
 

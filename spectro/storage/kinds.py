@@ -27,7 +27,8 @@ _PATTERNS = {
     "assigned": rf"{CLUSTERS}/assigned-[0-9a-f]{{16}}\.(parquet|json)",
     "page": r"report/(index\.html|page\.json)",
     "maps": rf"{MAP}/map\.json",
-    "map_files": rf"{MAP}/([\w.-]+\.(html|css|js|json)|(tokens|clusters|sequences)/[\w-]+\.bin)",
+    "map_files": rf"{MAP}/(control/)?([\w.-]+\.(html|css|js|json)"
+    r"|(tokens|clusters|sequences)/[\w-]+\.bin)",
     "sessions": r"sessions/[^/]+/\d+\.json",
     "failures": r"failures/[^/]+\.json",
     "logs": r"logs/.+",

@@ -1,12 +1,14 @@
 """A measured run as its views read it: what is asked for, never all of χ.
 
 A place is the URI of a run, of its control (`<run>/control`), or of a folder of clusters in either
-(`<run>/clusters-k30`). Tokens are named by token_id = sequence_id · T + position.
+(`<run>/clusters-k30`), or of a half of its chains (`<run>/clusters/half-0`; χ is then still that of
+all chains). Tokens are named by token_id = sequence_id · T + position.
 Shapes: n tokens or sequences asked for, H components, T context.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
@@ -29,6 +31,8 @@ from spectro.storage.product import (
 from spectro.storage.sealed import read_sealed
 
 DEFAULT_CLUSTERS = "clusters"
+HALF = re.compile(r"half-[01]")
+"""Folder of the clusters of a half of the chains, within those of all."""
 
 
 class RunView:
@@ -42,6 +46,9 @@ class RunView:
         self.folder = DEFAULT_CLUSTERS
         if store.exists(PROVENANCE) and not store.exists(run_dir.NAME):
             above, _, self.folder = store.uri.rpartition("/")
+            if HALF.fullmatch(self.folder):
+                above, _, whole = above.rpartition("/")
+                self.folder = f"{whole}/{self.folder}"
             store = Store(above)
         self.store = store
         self.file = run_dir.require(store)
@@ -103,6 +110,16 @@ class RunView:
     def num_tokens(self) -> int:
         """Tokens that the run has, measured or not."""
         return self.info.splits["probe"].num_sequences * self.context
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is the nβ = 0 control of a run, whose sequences it shares."""
+        return self.root.uri != self.uri
+
+    @property
+    def is_half(self) -> bool:
+        """Whether its clusters are those of a half of the chains, in the space of that half's χ."""
+        return HALF.fullmatch(self.folder.rpartition("/")[2]) is not None
 
     @property
     def has_clusters(self) -> bool:

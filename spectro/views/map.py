@@ -1,6 +1,7 @@
 """The cluster map of a run as a folder of files: made, found again, copied (ADR 033, 034).
 
-It lies beside the clusters that it shows: `<run>/map`, `<run>/map-k30` for `<run>/clusters-k30`.
+It lies beside the clusters that it shows: `<run>/map`, `<run>/map-k30` for `<run>/clusters-k30`; in
+it, below `control/`, that of the nβ = 0 control.
 `map.json`, put last and sealed, names all other objects with their sizes and checksums, and says
 what they were made from; a map that was made from the same is left as it is, but for its page.
 """
@@ -9,21 +10,24 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 
 from spectro.report.map import (
+    CONTROL_FOLDER,
     FORMAT,
     MARKER,
     VOCABULARY,
     MapConfig,
+    MapData,
     json_bytes,
     manifest,
     objects,
     page_files,
+    within,
 )
 from spectro.report.vocabulary import display
 from spectro.storage.clusters import PROVENANCE
@@ -34,6 +38,7 @@ from spectro.storage.report_inputs import CONTROL
 from spectro.storage.run_view import DEFAULT_CLUSTERS, RunView
 from spectro.storage.sealed import read_sealed
 from spectro.views.contexts import vocabulary_of
+from spectro.views.map_assigned import read_assigned_tokens
 from spectro.views.map_data import read_map_data
 from spectro.views.map_folder import (
     FOLDER,
@@ -46,9 +51,9 @@ from spectro.views.map_folder import (
     read_words,
     require_own,
 )
+from spectro.views.map_placed import OnProgress, require_whole
 
 logger = logging.getLogger(__name__)
-OnProgress = Callable[[float, float], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,17 +106,20 @@ def write_map(
     Raises ValueError, in one line, where parts of the run are missing or the folder holds
     something else; FileExistsError if another process writes the same map.
     """
+    require_whole(view)
     store, of_run = _place(view, target), target is None
-    there, made_of, page = read_told(store), _made_of(view, config), dict(page_files())
+    control = _control_view(view, config)
+    made_of, page, there = _made_of(view, control, config), dict(page_files()), read_told(store)
     shown = _shown(view, store, there)
     if not renew and there is not None and _is_same(view, store, there, made_of, shown):
         told = put_page(store, there, page, of_run=of_run)
         return WrittenMap(store=store, told=told, was_there=True)
     require_own(store, of_run=of_run)
     _check_ready(view, config)
-    data = read_map_data(view, config, shown, on_progress)
+    data, *controls = _read_all(view, control, config, shown, on_progress)
     clear(store, of_run=of_run)
-    infos = put_all(store, page.items(), objects(data))
+    others = (within(CONTROL_FOLDER, each) for each in controls)
+    infos = put_all(store, page.items(), objects(data), *others)
     content = {**manifest(data), "made_of": made_of, "objects": infos}
     put_derived(store, MARKER, content, view.info.probe_sha256)
     return WrittenMap(store=store, told=read_sealed(store, MARKER), was_there=False)
@@ -125,8 +133,8 @@ def settings_there(view: RunView, target: Store | None = None) -> MapConfig | No
     told = read_told(_place(view, target))
     if told is None or told.get(TOKENS) != view.info.probe_sha256:
         return None
-    made, now = told.get("made_of", {}), _made_of(view, MapConfig())
-    if any(made.get(name) != now[name] for name in ("clusters", "clusters_sha256")):
+    made = told.get("made_of", {})
+    if [made.get("clusters"), made.get("clusters_sha256")] != [view.folder, _digest_of(view)]:
         return None
     try:
         return MapConfig(**made["config"])
@@ -154,6 +162,39 @@ def _place(view: RunView, target: Store | None) -> Store:
     return target or view.store.child(map_folder(view))
 
 
+def _control_view(view: RunView, config: MapConfig) -> RunView | None:
+    """The control's clusters of the same name, if all of its tokens are measured; else None."""
+    if not config.control or view.is_control or view.is_half:
+        return None
+    part = view.store.child(CONTROL)
+    wanted = (f"{view.folder}/{PROVENANCE}", moments_name(view.num_shards - 1), SUMMARY_NAME)
+    if not all(part.exists(name) for name in wanted):
+        return None
+    return RunView(part.child(view.folder).uri)
+
+
+def _read_all(
+    view: RunView,
+    control: RunView | None,
+    config: MapConfig,
+    shown: Sequence[str | None],
+    on_progress: OnProgress,
+) -> list[MapData]:
+    """The data of the run's map, then of its control's, which the first points to."""
+    views = [view] if control is None else [view, control]
+    found = []
+    for index, each in enumerate(views):
+        title = f"{config.title} / {CONTROL}" if index and config.title else config.title
+
+        def share(done: float, total: float, index: int = index) -> None:
+            on_progress(done + index * total, total * len(views))
+
+        found.append(read_map_data(each, replace(config, title=title), shown, share))
+    if control is not None:
+        found[0] = replace(found[0], control={**(found[0].control or {}), "map": CONTROL_FOLDER})
+    return found
+
+
 def _check_ready(view: RunView, config: MapConfig) -> None:
     """Raise ValueError where a map cannot be made yet, or not here."""
     last = moments_name(view.num_shards - 1)
@@ -179,19 +220,27 @@ def _shown(view: RunView, store: Store, there: Told | None) -> Sequence[str | No
     return [f"#{token}" for token in range(view.info.vocab_size)]
 
 
-def _made_of(view: RunView, config: MapConfig) -> dict[str, Any]:
+def _made_of(view: RunView, control: RunView | None, config: MapConfig) -> dict[str, Any]:
     """What decides over the data of a map, beside the tokens and their words."""
     settings = asdict(config)
     del settings["device"]
-    own, control = view.store.child(view.folder), view.store.child(f"{CONTROL}/{view.folder}")
+    other = view.store.child(f"{CONTROL}/{view.folder}")
+    assigned = [read_assigned_tokens(each) for each in (view, control) if each is not None]
     return {
         "format": FORMAT,
         "config": settings,
         "clusters": view.folder,
-        "clusters_sha256": _digest(own) if view.has_clusters else None,
-        "control_sha256": _digest(control) if control.exists(PROVENANCE) else None,
+        "clusters_sha256": _digest_of(view),
+        "control_sha256": _digest(other) if other.exists(PROVENANCE) else None,
+        "control_drawn": control is not None,
         "control_measured": view.store.exists(f"{CONTROL}/{SUMMARY_NAME}"),
+        "assigned_sha256": [None if each is None else each.sha256 for each in assigned],
     }
+
+
+def _digest_of(view: RunView) -> str | None:
+    """Of the clusters of a view; None where there are none."""
+    return _digest(view.store.child(view.folder)) if view.has_clusters else None
 
 
 def _digest(clusters: Store) -> str:

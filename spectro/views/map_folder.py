@@ -13,7 +13,7 @@ from typing import Any
 
 from spectro.report.map import MARKER, VOCABULARY, page_files
 from spectro.report.map.names import is_data_name, is_page_name
-from spectro.storage.derived import put_derived
+from spectro.storage.derived import TOKENS, put_derived
 from spectro.storage.fs import DamagedObjectError, ObjectInfo, Store
 from spectro.storage.kinds import kind_of
 from spectro.storage.sealed import read_sealed
@@ -71,7 +71,7 @@ def put_page(store: Store, told: Told, page: Mapping[str, bytes], *, of_run: boo
     store.delete_many([*stale, *(page.keys() - fresh)])
     put_all(store, ((name, data) for name, data in page.items() if name not in fresh))
     kept = {name: info for name, info in known.items() if not is_page_name(name)}
-    put_derived(store, MARKER, {**told, "objects": infos | kept}, told["probe_sha256"])
+    put_derived(store, MARKER, {**told, "objects": infos | kept}, told[TOKENS])
     return read_sealed(store, MARKER)
 
 

@@ -11,13 +11,22 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
 
 from spectro.report.diagnostics import Diagnosis
+from spectro.report.figures.parts import head
 from spectro.report.figures.theme import SMALL, WIDE, Theme, themed
 from spectro.report.traces import spearman_brown
 
 COLUMNS = 4
 """Small pictures in a row."""
 ROW_INCHES = 1.25
-TITLE_INCHES = 0.6
+TITLE_INCHES = 0.75
+TRACES_HELP = (
+    "ΔL of every draw in nats, a colour for each chain, its verdict above each picture: chains "
+    "should rise, level off soon and agree."
+)
+CURVES_HELP = (
+    "How alike two estimates of a column from so many draws each would be: dots are measured on "
+    "halves of the chains, lines predicted from them (Spearman and Brown)."
+)
 FACTORS = np.geomspace(0.25, 8, 41)
 """Multiples of the run's draws for which reliability is predicted."""
 LABELLED = 6
@@ -30,7 +39,7 @@ def loss_traces(diagnoses: Sequence[Diagnosis], chosen: Theme) -> Figure:
     rows = max(1, math.ceil(len(diagnoses) / COLUMNS))
     height = TITLE_INCHES + ROW_INCHES * rows
     figure = Figure(figsize=(WIDE, height), layout="constrained")
-    figure.suptitle("ΔL along the draws, nats; a colour per chain", x=0.01, ha="left")
+    head(figure, chosen, "ΔL along the draws", TRACES_HELP)
     grid = figure.subplots(rows, COLUMNS, squeeze=False).reshape(-1)
     for axes, diagnosis in zip(grid, diagnoses, strict=False):
         _small(axes, diagnosis, chosen)
@@ -45,9 +54,9 @@ def loss_traces(diagnoses: Sequence[Diagnosis], chosen: Theme) -> Figure:
 @themed
 def reliability_curves(diagnoses: Sequence[Diagnosis], chosen: Theme) -> Figure:
     """Reliability of columns against draws: dots are measured, lines predicted from them."""
-    figure = Figure(figsize=(WIDE, 2.8), layout="constrained")
+    figure = Figure(figsize=(WIDE, 3.2), layout="constrained")
+    head(figure, chosen, "Reliability of a column against the draws of its chains", CURVES_HELP)
     axes = figure.subplots()
-    axes.set_title("Reliability of a column against the draws of all its chains")
     axes.set_xlabel("draws")
     axes.set_ylabel("reliability")
     axes.set_ylim(0, 1.02)

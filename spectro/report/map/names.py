@@ -3,7 +3,13 @@
 import re
 from dataclasses import fields
 
-from spectro.report.map.folder import VOCABULARY, ClusterColumns, TokenColumns
+from spectro.report.map.folder import (
+    CONTROL_FOLDER,
+    MARKER,
+    VOCABULARY,
+    ClusterColumns,
+    TokenColumns,
+)
 
 
 def _one_of(kind: type[TokenColumns] | type[ClusterColumns]) -> str:
@@ -30,5 +36,6 @@ def is_page_name(name: str) -> bool:
 
 
 def is_data_name(name: str) -> bool:
-    """Whether `folder.objects` gives files of this name."""
-    return _DATA.fullmatch(name) is not None
+    """Whether `folder.objects` or `folder.within` give files of this name."""
+    inner = name.removeprefix(f"{CONTROL_FOLDER}/")
+    return _DATA.fullmatch(inner) is not None or (inner != name and inner == MARKER)
