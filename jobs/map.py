@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 from rich.console import Console
 
@@ -84,11 +86,27 @@ def lines(made: WrittenMap, job: MapJob) -> list[str]:
         f"map: {place}{there}",
         f"{told['clusters']['count']:,} clusters and {tokens} tokens in {made.num_objects} files, "
         f"{made.size_bytes / 1e6:.1f} MB",
+        *_of_control(told),
     ]
     if job.serve is None:
         again = f"spectro map {job.run.uri}" + (f" export={job.export}" if job.export else "")
         found.append(f"look at it: {again} serve=0, or put the folder on any static server")
     return found
+
+
+def _of_control(told: Mapping[str, Any]) -> list[str]:
+    """What there is of the nβ = 0 control; nothing where the run is one itself."""
+    control = told["control"]
+    if told["is_control"]:
+        return []
+    if control is None:
+        return [
+            "no nβ = 0 control beside it: none was run, or it has no clusters of this name; "
+            "spectro pipeline with control=true makes both"
+        ]
+    number = f"nβ = 0 control: {control['clusters']:,} clusters"
+    return [f"{number}, a map of their own in the same folder" if "map" in control
+            else f"{number}, not drawn"]  # fmt: skip
 
 
 def _serve(console: Console, store: Store, port: int) -> None:

@@ -2,6 +2,7 @@
 import { isSecondRound, NUM_COLOURS } from "./colours.js";
 import { row } from "./data.js";
 import { element, integer, percent, sum, withTooltip } from "./dom.js";
+import { profile, strongest } from "./profile.js";
 
 // A subset's mark: a disc for the first eight, a diamond for the next.
 export function swatch(subset) {
@@ -31,4 +32,19 @@ export function subsetBar(names, counts) {
     element("span", "", swatch(subset), `${names[subset]} ${percent(counts[subset] / total)}`)));
   if (order.length > 4) said.append(element("span", "", `+${order.length - 4}`));
   return [bar, said];
+}
+
+// A number with its name.
+export function stat(value, name, help) {
+  const node = element("div", "stat", element("b", "", value), element("span", "", name));
+  node.title = help;
+  return node;
+}
+
+// Mean standardised χ by component: the strongest in words, the picture, what its colours mean.
+export function chiPicture(values, components) {
+  return [
+    element("figcaption", "", strongest(values, components)),
+    profile(values, components, { name: "Mean standardised χ by component", least: 0.5 }),
+    element("p", "key", element("span", "key-negative"), "below zero: expression, supports y ", element("span", "key-positive"), "above: suppression")];
 }

@@ -2,13 +2,15 @@
 import { row } from "./data.js";
 import { label, plain, vocabularySize } from "./text.js";
 
-// null, or { kind, … }: #12 · subset:name · region:name · size:20-500 · else text, white space and all.
+// null, or { kind, … }: #12 · subset:name · region:name · size:20-500 · assigned: · else text, white space and all.
 export function parse(query) {
   if (!query) return null;
   const number = /^\s*#(\d{1,9})\s*$/.exec(query);
   if (number) return { kind: "cluster", id: Number(number[1]) };
   const named = /^\s*(subset|region):\s*(.+?)\s*$/i.exec(query);
   if (named) return { kind: named[1].toLowerCase(), name: named[2].toLowerCase() };
+  const assigned = /^\s*assigned:\s*#?(\d{0,9})\s*$/i.exec(query);
+  if (assigned) return { kind: "assigned", id: assigned[1] === "" ? null : Number(assigned[1]) };
   const size = /^\s*size:\s*(\d*)\s*(-?)\s*(\d*)\s*$/i.exec(query);
   if (size && (size[1] || size[3])) {
     const low = Number(size[1] || 0), high = size[3] ? Number(size[3]) : size[2] ? Infinity : low;
@@ -31,6 +33,9 @@ export function search(query, world) {
     return { kind: asked.kind, subsets, clusters };
   }
   if (asked.kind === "cluster" && asked.id < clusters.length) clusters[asked.id] = 1;
+  if (asked.kind === "assigned" && world.clusters.assigned) {
+    clusters.forEach((_, id) => { clusters[id] = Number(world.clusters.assigned.values[id] > 0 && (asked.id ?? id) === id); });
+  }
   if (asked.kind === "size") clusters.forEach((_, id) => { clusters[id] = Number(size.values[id] >= asked.low && size.values[id] <= asked.high); });
   if (asked.kind === "region") {
     const isMeant = (one) => (/^\d+$/.test(asked.name) ? String(one.id) === asked.name : isNamed(one.plain));
