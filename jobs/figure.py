@@ -22,7 +22,7 @@ class FigureJob(FigureConfig):
     run: StoredRun
     """Run, a part of one, or a folder of clusters."""
     out: str | None = None
-    """File or URI ending in .svg, .pdf or .png; a file that is there is replaced. None: <kind>.svg."""
+    """File or URI ending in .svg, .pdf or .png; one that is there is replaced. None: <kind>.svg."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from spectro.report.map import (
+    CONTROL_FOLDER,
     ClusterColumns,
     Laid,
     MapConfig,
@@ -24,6 +25,7 @@ from spectro.report.map import (
     manifest,
     objects,
     page_files,
+    within,
 )
 from spectro.report.map.columns import first_of_each, narrow, on_grid
 from spectro.report.vocabulary import display
@@ -210,10 +212,19 @@ def top_of(own, y, num):
     return top, first_of_each(times.astype(np.uint32), own, (num, 10), 0)
 
 
-def write_made_map(folder, num_tokens=20_000, num_clusters=60, seed=0, *, page=True, **overrides):
-    """Write the folder: all data, the page's own files if `page`, map.json last."""
+def write_made_map(
+    folder, num_tokens=20_000, num_clusters=60, seed=0, *, page=True, control_map=None, **overrides
+):
+    """Write the folder: all data, the page's own files if `page`, map.json last.
+
+    `control_map` is the data of a second map, that of the control.
+    """
     folder, data = Path(folder), made_map(num_tokens, num_clusters, seed, **overrides)
-    for name, content in (*(page_files() if page else ()), *objects(data)):
+    others = ()
+    if control_map is not None:
+        data = dataclasses.replace(data, control={**data.control, "map": CONTROL_FOLDER})
+        others = within(CONTROL_FOLDER, control_map)
+    for name, content in (*(page_files() if page else ()), *objects(data), *others):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     (folder / "map.json").write_bytes(json_bytes(manifest(data)))

@@ -174,8 +174,10 @@ def test_files_have_all_rows(
     assert [json.loads(row["chi"]) for row in rows] == chi
     assert [row["chi"] for row in json.loads((tmp_path / "a.json").read_text())] == chi
     assert pq.read_table(tmp_path / "a.parquet")["chi"].to_pylist() == chi
-    assert job("query", run, 'query.sql="select 1"', "query.out=a.csv") == 2
-    assert "a.csv exists already" in capfd.readouterr().err
+    assert job("query", run, "query.sql=\"select error('no')\"", "query.out=a.csv") == 2
+    assert len((tmp_path / "a.csv").read_text()) > NUM_TOKENS  # what fails replaces nothing
+    assert job("query", run, 'query.sql="select 1"', "query.out=a.csv") == 0
+    assert (tmp_path / "a.csv").read_text().splitlines()[1:] == ["1"]
     assert job("query", run, "query.sql=\"select error('no')\"", "query.out=b.csv") == 2
     assert not (tmp_path / "b.csv").exists()
     capfd.readouterr()
