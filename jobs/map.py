@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -14,14 +14,13 @@ from rich.console import Console
 
 from jobs.launch import launch
 from jobs.look import StoredRun
-from jobs.stored import stored_config
-from spectro.models.load import ModelConfig
+from jobs.stored import is_given
 from spectro.report.map import MapConfig
 from spectro.run.progress import Progress
 from spectro.storage.credentials import refuse_credentials
 from spectro.storage.fs import Store
 from spectro.storage.run_view import RunView
-from spectro.views.map import WrittenMap, copy_map, write_map
+from spectro.views.map import WrittenMap, copy_map, settings_there, write_map
 from spectro.views.serve import served
 
 LARGEST_PORT = 65_535
@@ -55,12 +54,11 @@ def main() -> int:
 
 def _map(job: MapJob) -> None:
     console = Console(soft_wrap=True)
-    view = RunView(job.run.uri)
+    view, target = RunView(job.run.uri), None if job.export is None else Store(job.export)
     with Progress(console) as progress:
         progress.add("map", 1.0)
         made = write_map(
-            view, job.map, None if job.export is None else Store(job.export),
-            model=_model(view), renew=job.renew,
+            view, _settings(job, view, target), target, renew=job.renew,
             on_progress=lambda done, total: progress.update("map", 0.9 * done / max(1.0, total)),
         )  # fmt: skip
         progress.update("map", 1.0)
@@ -70,12 +68,11 @@ def _map(job: MapJob) -> None:
         _serve(console, made.store, job.serve)
 
 
-def _model(view: RunView) -> ModelConfig | None:
-    """The run's model; None where its configuration is not one of today's."""
-    try:
-        return stored_config(view.uri).model
-    except ValueError:
-        return None
+def _settings(job: MapJob, view: RunView, target: Store | None) -> MapConfig:
+    """Those of the map that is there, unless the command line has some: looking changes nothing."""
+    given = is_given("map", but=("map.device",))  # which changes no byte
+    there = None if given else settings_there(view, target)
+    return job.map if there is None else replace(there, device=job.map.device)
 
 
 def lines(made: WrittenMap, job: MapJob) -> list[str]:

@@ -42,7 +42,9 @@ def read_report_inputs(store: Store, vocabulary: Sequence[bytes | None]) -> Repo
     columns = read_columns(store, measured.components)
     return ReportInputs(
         title=store.uri.rsplit("/", 1)[-1],
-        facts=run_facts(run.config, run.fingerprint, len(order_N), columns, stored),
+        facts=run_facts(
+            run.config, run.fingerprint, len(order_N), len(probe.subset_names), columns, stored
+        ),
         provenance=store.read(NAME).decode("utf-8"),
         vocabulary=vocabulary,
         probe=probe,
@@ -152,16 +154,19 @@ def run_facts(
     config: Mapping[str, Any],
     fingerprint: str,
     num_tokens: int,
+    num_subsets: int,
     columns: Columns,
     stored: StoredClusters,
 ) -> tuple[tuple[str, str], ...]:
-    """The header's facts; what the configuration does not say is left out."""
+    """The header's facts; what the configuration does not say is left out.
+
+    Subsets are those of the tokens: additions may have brought some that it does not name.
+    """
     model, chain = config.get("model", {}), config.get("chain", {})
-    num_subsets = len(config.get("tokens", {}).get("subsets", {}))
     revision = model.get("revision")
     known = {
         "Model": f"{model.get('name_or_path', '')}{f' @ {revision}' if revision else ''}",
-        "Tokens": f"{num_tokens:,} in {num_subsets} subsets",
+        "Tokens": f"{num_tokens:,} in {num_subsets} {'subset' if num_subsets == 1 else 'subsets'}",
         "Components": f"{len(columns.components)}",
         "Sampler": _settings(config.get("sampler", {}), first="kind"),
         "Chains": f"{chain.get('num_chains')} × {chain.get('num_draws')} draws" if chain else "",

@@ -13,6 +13,7 @@ import numpy as np
 from spectro.report.map import MapConfig, MapData, SequenceSource
 from spectro.storage import tokens
 from spectro.storage.clusters import CLUSTERS, PROVENANCE, read_table
+from spectro.storage.product import SUMMARY_NAME
 from spectro.storage.report_inputs import CONTROL, read_columns, run_facts
 from spectro.storage.run_dir import NAME
 from spectro.storage.run_view import DEFAULT_CLUSTERS, RunView
@@ -42,7 +43,9 @@ def read_map_data(
     stored, file = view.clusters, view.file
     return MapData(
         title=config.title or _title(view),
-        facts=run_facts(file.config, file.fingerprint, placed.num_tokens, known, stored),
+        facts=run_facts(
+            file.config, file.fingerprint, placed.num_tokens, len(view.subset_names), known, stored
+        ),
         provenance=view.store.read(NAME).decode("utf-8"),
         subsets=view.subset_names,
         components=view.components,
@@ -55,6 +58,8 @@ def read_map_data(
         vocabulary=vocabulary,
         regions=placed.regions,
         control=_control(view),
+        num_clustered_tokens=stored.provenance["num_clustered_tokens"],
+        control_measured=view.store.exists(f"{CONTROL}/{SUMMARY_NAME}"),
         is_control=view.is_control,
         assigned=None if placed.assigned is None else placed.assigned.told(),
         layout=placed.layout,
@@ -85,9 +90,11 @@ def _control(view: RunView) -> dict[str, Any] | None:
     folder = view.store.child(CONTROL).child(view.folder)
     if not folder.exists(PROVENANCE):
         return None
-    table = read_table(folder, CLUSTERS, read_sealed(folder, PROVENANCE), ["size", "conductance"])
+    provenance = read_sealed(folder, PROVENANCE)
+    table = read_table(folder, CLUSTERS, provenance, ["size", "conductance"])
     return {
         "clusters": table.num_rows,
+        "tokens": provenance["num_clustered_tokens"],
         "sizes": table["size"].to_pylist(),
         "conductances": [round(value, 4) for value in table["conductance"].to_pylist()],
     }

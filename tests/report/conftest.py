@@ -5,13 +5,15 @@ import made_map
 import map_site
 import pytest
 
+from spectro.views.serve import served
+
 
 @pytest.fixture(scope="session")
 def map_made(tmp_path_factory):
     """What is in the folder, and its address."""
     folder = tmp_path_factory.mktemp("map")
     data = made_map.write_made_map(folder, map_site.NUM_TOKENS, map_site.NUM_CLUSTERS)
-    with map_site.served(folder) as address:
+    with served(folder) as address:
         yield data, address
 
 
@@ -32,3 +34,32 @@ def map_page(map_window, map_made):
     yield map_window
     assert map_window.complaints() == []
     assert map_window.outside() == []
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """Writes a map, serves it, opens it in a window of its own; `script` runs before the page's."""
+    windows = []
+
+    def open_map(
+        num_tokens, num_clusters, query="", *, graphics=browser.WEBGL, total=None, script="",
+        **fields,
+    ):  # fmt: skip
+        folder = tmp_path / "map"
+        made_map.write_made_map(folder, num_tokens, num_clusters, **fields)
+        if total is not None:
+            map_site.edit(folder, f'"total":{num_tokens}', f'"total":{total}')
+        site = served(folder)
+        windows.append((site, map_site.MapPage(tmp_path / "profile", graphics=graphics)))
+        window = windows[-1][1]
+        if script:
+            window("Page.addScriptToEvaluateOnNewDocument", source=script)
+        window.visit(site.__enter__(), query)
+        return window
+
+    yield open_map
+    for site, window in windows:
+        assert window.complaints() == []
+        assert window.outside() == []
+        window.close()
+        site.__exit__(None, None, None)

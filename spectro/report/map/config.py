@@ -15,7 +15,7 @@ class MapConfig:
     max_tokens: int | None = 200_000
     """Tokens drawn, a keyed sample of all; None draws them all."""
     landmarks: int = 20_000
-    """Points that UMAP lays out: the centroids of all clusters, and tokens up to this number."""
+    """Points that UMAP lays out: the centroids of clusters, and tokens up to this number."""
     many_clusters: int = 5_000
     """From so many clusters on, their centroids alone are landmarks."""
     num_neighbours: int = 15

@@ -160,11 +160,15 @@ class MapData:
     regions: Sequence[Region]
     """Groups of clusters."""
     control: dict[str, Any] | None
-    """Number, sizes and conductances of the control's clusters; `map`, where theirs lies."""
+    """Number, tokens, sizes, conductances of the control's clusters; `map`, where theirs lies."""
     layout: dict[str, Any]
     """How positions were made."""
     rows_per_file: int
     """Tokens in a file of a column."""
+    num_clustered_tokens: int | None = None
+    """Tokens in any cluster, drawn or not, each counted once; None: not known."""
+    control_measured: bool = False
+    """Whether there is a control, clustered under this name or not."""
     is_control: bool = False
     """Whether the run is itself an nβ = 0 control."""
     assigned: dict[str, Any] | None = None
@@ -206,6 +210,7 @@ def manifest(data: MapData) -> dict[str, Any]:
         },
         "clusters": {
             "count": len(clusters),
+            "tokens": data.num_clustered_tokens,
             "columns": {name: _described(values) for name, values in clusters.columns().items()},
             "profiles": {"rows_per_file": _profiles_per_file(data)},
         },
@@ -216,6 +221,7 @@ def manifest(data: MapData) -> dict[str, Any]:
             "subsets": "sequences/subsets.bin",
         },
         "control": data.control,
+        "control_measured": data.control_measured,
         "is_control": data.is_control,
         "assigned": data.assigned,
         "reliability": [value if math.isfinite(value) else None for value in reliability],

@@ -11,13 +11,16 @@ const REST_MS = 180, GLIDE_MS = 260, WORK_MS = 10, SHOW_MS = 250;
 const SLOW_FRAME_MS = 34, FAST_FRAME_MS = 18;
 const SLOW_PICK_MS = 300;
 const MOVING_TOKENS = { first: 200_000, least: 20_000 };
+const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+// A place near the map, whatever an address says.
+const near = ({ x, y, zoom }) => ({ x: clamp(x, -SIDE, 2 * SIDE), y: clamp(y, -SIDE, 2 * SIDE), zoom: clamp(zoom, MIN_ZOOM, MAX_ZOOM) });
 
 export class View {
   constructor(world, library, listeners) {
     Object.assign(this, { world, library, listeners, frames: 0, isMoving: false, isPartial: true, pickBlocks: MOST_BLOCKS, isPicking: false, budget: MOVING_TOKENS.first });
     this.node = byId("map");
     this.scene = new Scene(world, library);
-    this.at = this.wanted();
+    this.at = near(this.wanted());
     this.deck = new library.Deck({
       parent: this.node, views: new library.OrthographicView({ id: "map", flipY: false, controller: { keyboard: false, inertia: 200, dragRotate: false } }),
       initialViewState: this.viewState(), useDevicePixels: Math.min(devicePixelRatio || 1, 2), layers: [],
@@ -27,8 +30,12 @@ export class View {
       onAfterRender: () => this.drawn(), onClick: (_, event) => listeners.click(event.offsetCenter),
       onLoad: () => listeners.ready(), onError: (error) => listeners.failed(error),
     });
-    new ResizeObserver(() => { if (!state.place) this.jump(this.wanted()); listeners.moved(this); }).observe(this.node);
+    this.watch = new ResizeObserver(() => { if (!state.place) this.jump(this.wanted()); listeners.moved(this); });
+    this.watch.observe(this.node);
   }
+
+  // For a view that could not start: nothing may ask deck.gl to draw any more.
+  end() { this.watch.disconnect(); }
 
   // The place of the state, or the one that shows all.
   wanted() {
@@ -52,7 +59,7 @@ export class View {
   }
 
   jump(to) {
-    this.at = { ...to, zoom: Math.min(Math.max(to.zoom, MIN_ZOOM), MAX_ZOOM) };
+    this.at = near(to);
     this.deck.setProps({ initialViewState: this.viewState() });
     this.listeners.moved(this);
   }
