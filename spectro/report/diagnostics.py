@@ -297,4 +297,4 @@ _OF_DRAWS: Sequence[_Rule] = (_stuck, _spikes, _falls, _collapsed, _little_signa
 _OF_CHAINS: Sequence[_Rule] = (
     _stuck, _spikes, _disagree, _drifts, _falls, _biased, _remembers, _too_short, _little_signal,
 )  # fmt: skip
-"""Rules for independent draws, which have no course, and for stepped chains; as `Verdict` orders."""
+"""Rules for independent draws, which have no course, and for stepped chains, worst first."""

@@ -24,8 +24,7 @@ from spectro.report.figures.traces import LABELLED, loss_traces, reliability_cur
 HELP = (
     "One line per component: what its chains did, how sure that is, and the setting to change. "
     "R̂ compares chains, effective draws are the independent ones that all are worth, reliability "
-    "is that of the whole column, predicted from halves, row-centred as clusters see it where that is "
-    "known."
+    "is that of the whole column, predicted from halves, as clusters see it where that is known."
 )
 FACTORS = (0.5, 1, 2, 4, 8)
 """Multiples of the run's draws for which reliability is predicted."""

@@ -97,7 +97,7 @@ class ComponentTraces:
 
     @property
     def half_share(self) -> float:
-        """Share of the chains in either half: ⌊C/2⌋ of C, as `susceptibility.reliability.splits`."""
+        """Share of the chains in either half: ⌊C/2⌋ of C (susceptibility/reliability.py)."""
         num_chains = len(self.chains)
         return num_chains // 2 / num_chains if num_chains > 1 else 0.5
 
