@@ -69,7 +69,6 @@ def page_data(document: Document) -> dict[str, Any]:
     there = scales(document)
     error_NC, columns, step_C = document.error_NC, document.columns, _steps(document)
     row_mean_N = document.row_mean_N
-    columns_and_steps = zip(document.chi_NC.T, step_C, strict=True)
     return {
         "title": document.title,
         "facts": [list(fact) for fact in document.facts],
@@ -86,9 +85,7 @@ def page_data(document: Document) -> dict[str, Any]:
         "maxBands": MAX_BANDS,
         "scales": [scale.value for scale in there],
         "step": step_C.tolist(),
-        "values": [
-            _whole(chi_N / step) for chi_N, step in zip(document.chi_NC.T, step_C, strict=True)
-        ],
+        "values": [_whole(column) for column in (document.chi_NC / step_C).T],
         "mean": _numbers(columns.mean_C, 7),
         "deviation": _numbers(np.where(columns.deviation_C > 0, columns.deviation_C, np.nan), 7),
         "rowMean": None if row_mean_N is None else _numbers(row_mean_N),
