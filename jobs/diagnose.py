@@ -110,7 +110,7 @@ def _diagnose(job: DiagnoseJob) -> None:
 
 def table_of(diagnoses: Sequence[Diagnosis], uri: str) -> Table:
     """A line per component, in their order."""
-    table = Table(title=Text(f"Chains of {uri}"), title_justify="left")
+    table = Table(title=Text(f"Chains of {plain_string(uri)}"), title_justify="left")
     for name, number in HEADS:
         table.add_column(name, justify="right" if number else "left", overflow="fold")
     for diagnosis in diagnoses:
