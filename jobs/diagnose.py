@@ -27,6 +27,7 @@ from spectro.report.diagnostics_page import (
 from spectro.report.figures.save import SUFFIXES, to_bytes
 from spectro.report.figures.theme import theme
 from spectro.report.figures.traces import loss_traces
+from spectro.report.plain import plain_string
 from spectro.storage.credentials import refuse_credentials
 from spectro.storage.out_file import put_file
 from spectro.storage.run_view import RunView
@@ -108,7 +109,7 @@ def _diagnose(job: DiagnoseJob) -> None:
 
 def table_of(diagnoses: Sequence[Diagnosis], uri: str) -> Table:
     """A line per component, in their order."""
-    table = Table(title=Text(f"Chains of {uri}"), title_justify="left")
+    table = Table(title=Text(f"Chains of {plain_string(uri)}"), title_justify="left")
     for name, number in HEADS:
         table.add_column(name, justify="right" if number else "left", overflow="fold")
     for diagnosis in diagnoses:
@@ -124,11 +125,12 @@ def _bytes(diagnoses: Sequence[Diagnosis], title: str, config: DiagnoseConfig) -
     """What the file holds."""
     assert config.out is not None
     if config.out.endswith(".html"):
-        return page(title, diagnoses, config.panels).encode()
+        return page(plain_string(title), diagnoses, config.panels).encode()
     if config.out.endswith(".json"):
         return _json(diagnoses).encode()
     chosen = theme(config.theme)
-    figure = loss_traces(worst_first(diagnoses)[: config.panels], chosen)
+    drawn = worst_first(diagnoses)[: config.panels]
+    figure = loss_traces(drawn, chosen, num_all=len(diagnoses))
     return to_bytes(figure, f".{config.out.rpartition('.')[2]}", chosen)
 
 

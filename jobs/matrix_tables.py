@@ -13,9 +13,11 @@ import pyarrow.parquet as pq
 from rich.table import Table
 from rich.text import Text
 
+from jobs.csv_cells import harmless
 from jobs.shown import on_one_line
 from spectro.report.grid import in_order
 from spectro.report.matrix import ResponseMatrix
+from spectro.report.plain import plain_string
 from spectro.report.scaling import UNITS, Scaling
 from spectro.storage.out_file import put_file
 
@@ -24,7 +26,7 @@ FOR_FILES = (".parquet", ".csv")
 
 def table_of(found: ResponseMatrix, place: str) -> Table:
     """A line for each component, a column for each set of tokens: mean ± standard error."""
-    table = Table(title=f"Responses of {place}", title_justify="left")
+    table = Table(title=Text(f"Responses of {plain_string(place)}"), title_justify="left")
     table.add_column("component")
     for name in found.names:
         table.add_column(Text(on_one_line(name)), justify="right", overflow="fold")
@@ -89,7 +91,8 @@ def put_table(found: ResponseMatrix, out: str) -> None:
     )
     sink = io.BytesIO()
     if out.endswith(".csv"):
-        pyarrow.csv.write_csv(table, sink)
+        rows = table["row"].combine_chunks()
+        pyarrow.csv.write_csv(table.set_column(0, "row", harmless(rows)), sink)
     else:
         pq.write_table(table, sink, compression="zstd")
     put_file(out, sink.getvalue())

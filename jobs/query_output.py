@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from jobs.csv_cells import harmless, harmless_name, is_text
 from spectro.report.plain import plain_string
 from spectro.storage.out_file import replaced
 from spectro.views.query import Query
@@ -49,7 +50,8 @@ class Told:
 
 def tables_of(query: Query) -> Table:
     """The tables that can be asked, with their columns."""
-    table = Table(title=f"Tables of {query.view.uri}", title_justify="left", show_lines=True)
+    title = Text(f"Tables of {plain_string(query.view.uri)}")
+    table = Table(title=title, title_justify="left", show_lines=True)
     table.add_column("table")
     table.add_column("columns", overflow="fold")
     for name, columns in query.tables.items():
@@ -142,22 +144,27 @@ def _cell(value: Any) -> str:
 
 
 def _csv(reader: pa.RecordBatchReader, sink: BinaryIO) -> int:
-    """Lists, structures and bytes as JSON text."""
-    fields = [
-        field.with_type(pa.string()) if _nested(field.type) else field for field in reader.schema
-    ]
-    schema, rows = pa.schema(fields), 0
+    """Lists, structures and bytes as JSON text; no text that a spreadsheet takes for a formula."""
+    schema, rows = pa.schema([_csv_field(field) for field in reader.schema]), 0
     with pyarrow.csv.CSVWriter(sink, schema) as writer:
         for batch in reader:
-            columns = [
-                pa.array([_json_text(value) for value in column.to_pylist()], pa.string())
-                if _nested(column.type)
-                else column
-                for column in batch.columns
-            ]
+            columns = [_csv_column(column) for column in batch.columns]
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
             rows += batch.num_rows
     return rows
+
+
+def _csv_field(field: pa.Field) -> pa.Field:
+    kind = pa.string() if _nested(field.type) or is_text(field.type) else field.type
+    return pa.field(harmless_name(field.name), kind)
+
+
+def _csv_column(column: pa.Array) -> pa.Array:
+    if is_text(column.type):
+        return harmless(column)
+    if _nested(column.type):
+        return pa.array([_json_text(value) for value in column.to_pylist()], pa.string())
+    return column
 
 
 def _parquet(reader: pa.RecordBatchReader, sink: BinaryIO) -> int:

@@ -9,7 +9,7 @@ Shapes: n tokens or sequences asked for, H components, T context.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -21,14 +21,16 @@ from spectro.storage import run_dir, tokens
 from spectro.storage.clusters import PROVENANCE, StoredClusters, read_clusters
 from spectro.storage.fs import Store
 from spectro.storage.product import (
+    FOLDER,
     LABELS,
     SUMMARY_NAME,
     moments_name,
+    part_name,
     read_chi,
-    read_head,
-    read_labels,
 )
-from spectro.storage.sealed import read_sealed
+from spectro.storage.ranges import Meter
+from spectro.storage.sealed import read_sealed, unseal
+from spectro.storage.shard_file import columns_by_range, head_by_range
 
 DEFAULT_CLUSTERS = "clusters"
 HALF = re.compile(r"half-[01]")
@@ -82,8 +84,9 @@ class RunView:
 
     @cached_property
     def components(self) -> tuple[str, ...]:
-        """Names of the columns of χ."""
-        return tuple(read_head(self.store, 0).components)
+        """Names of the columns of χ, from the end of the first shard's object."""
+        shard = self.measured[0]
+        return head_by_range(self.store, part_name(shard), self._sizes[shard], Meter()).components
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -105,6 +108,31 @@ class RunView:
     def num_shards(self) -> int:
         """Token shards that the run has, measured or not."""
         return self.info.splits["probe"].num_shards
+
+    @cached_property
+    def measured(self) -> tuple[int, ...]:
+        """Numbers of the token shards that are measured, in order; more may be while it goes on."""
+        return tuple(n for n in range(self.num_shards) if n in self._sizes)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every token that the run has is measured."""
+        return len(self.measured) == self.num_shards
+
+    def require_measured(self, shards: Collection[int] | None = None) -> None:
+        """Raise ValueError, in one line, unless these token shards are measured; None: all."""
+        wanted = range(self.num_shards) if shards is None else shards
+        lacking = sorted(set(wanted) - set(self.measured))
+        if lacking:
+            raise ValueError(
+                f"{self.uri}: {len(self.measured)} of {self.num_shards} token shards are measured, "
+                f"shard {lacking[0]} is not; go on with spectro resume run.uri={self.root.uri}"
+            )
+
+    def moments(self) -> list[dict[str, Any]]:
+        """What is told of every shard that is measured, in their order (storage/product.py)."""
+        read = self.store.read_many(moments_name(shard) for shard in self.measured)
+        return [unseal(data, f"{self.store.uri}/{name}") for name, data in read]
 
     @property
     def num_tokens(self) -> int:
@@ -136,22 +164,35 @@ class RunView:
         return read_clusters(self.store.child(self.folder).uri)
 
     def labels(self, columns: Sequence[str] = LABELS) -> pa.Table:
-        """All that is known of every token but χ, in the order of token ids."""
-        shards = [read_labels(self.store, shard, columns) for shard in range(self.num_shards)]
+        """All that is known of every token but χ, in the order of token ids; χ is not read.
+
+        Parts of objects are not held against their checksums. Raises ValueError, in one line,
+        unless all tokens are measured.
+        """
+        self.require_measured()
+        shards = [
+            columns_by_range(self.store, part_name(shard), self._sizes[shard], columns, Meter())
+            for shard in range(self.num_shards)
+        ]
         return pa.concat_tables(shards).unify_dictionaries()  # later shards may know more subsets
 
     def shards(self) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
-        """χ of all tokens: (first token id, [n, H]), a shard at a time."""
+        """χ of all tokens: (first token id, [n, H]), a shard at a time.
+
+        Raises ValueError, in one line, unless all tokens are measured.
+        """
+        self.require_measured()
         for shard, first in enumerate(self._first_sequences[:-1].tolist()):
             yield first * self.context, read_chi(self.store, shard)
 
     def chi(self, token_id_n: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
         """χ of some tokens [n, H], in their order; only shards that have some are read.
 
-        Raises ValueError for an id that no token has.
+        Raises ValueError for an id that no token has, or one that is not measured.
         """
         ids = self._known(np.asarray(token_id_n, np.int64), self.num_tokens, "token")
         shard_n = np.searchsorted(self._first_sequences, ids // self.context, side="right") - 1
+        self.require_measured(np.unique(shard_n).tolist())
         found = np.empty((ids.size, len(self.components)), np.float32)
         for shard in np.unique(shard_n).tolist():
             own = shard_n == shard
@@ -177,6 +218,17 @@ class RunView:
             _, sequences = tokens.read_shard(self.root, "probe", shard, self.info)
             rows[own], subset[own] = sequences.ids_ST1[place], sequences.subset_S[place]
         return rows, subset
+
+    def shard_of(self, sequence_id: int) -> int:
+        """Number of the token shard that has a sequence."""
+        return int(np.searchsorted(self._first_sequences, sequence_id, side="right")) - 1
+
+    @cached_property
+    def _sizes(self) -> dict[int, int]:
+        """Bytes of the rows of every shard that is measured: its small JSON is put last."""
+        there = self.store.list(FOLDER)
+        numbers = range(self.num_shards)
+        return {n: there.get(part_name(n), 0) for n in numbers if moments_name(n) in there}
 
     @cached_property
     def _first_sequences(self) -> npt.NDArray[np.int64]:

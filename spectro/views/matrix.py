@@ -17,12 +17,15 @@ from spectro.report.matrix import Block, ResponseMatrix, moments_of, response_ma
 from spectro.report.patterns import NAMES, Traits, pattern_types
 from spectro.report.principal import AxesData, End, ends, principal
 from spectro.report.scaling import Scale, Scaling
+from spectro.report.vocabulary import display_name
 from spectro.storage.run_view import RunView
 from spectro.views.contexts import lit_tokens, required_pieces, vocabulary_of
 
 Ints = npt.NDArray[np.int64]
 NUM_TOP_TOKENS = 4
 """Tokens in the name of a cluster's row."""
+MAX_ROWS = 24
+"""Clusters that are rows unless more are asked for: what a page has room for."""
 
 
 class Rows(Enum):
@@ -51,7 +54,7 @@ def matrix(
     rows: Rows = Rows.SUBSETS,
     *,
     scaling: Scaling = Scaling.STANDARDISED,
-    max_rows: int = 40,
+    max_rows: int = MAX_ROWS,
     known: Vocabulary | None = None,
 ) -> ResponseMatrix:
     """The response matrix of a run, in two passes over its shards.
@@ -63,8 +66,10 @@ def matrix(
         max_rows: clusters at most, largest first.
         known: the vocabulary, read here if not given.
 
-    Raises ValueError, in one line, where there are no clusters, or no tokenizer to tell patterns.
+    Raises ValueError, in one line, where there are no clusters, or no tokenizer to tell patterns;
+    for more rows than memory is meant for, and for tokens that are not measured yet.
     """
+    view.require_measured()
     sets = _sets(view, rows, max_rows, known or vocabulary_of(view))
     return response_matrix(
         lambda: _blocks(view, sets),
@@ -139,7 +144,7 @@ def _blocks(view: RunView, sets: _Sets) -> Iterator[Block]:
 
 def _sets(view: RunView, rows: Rows, max_rows: int, known: Vocabulary) -> _Sets:
     if rows is Rows.SUBSETS:
-        return _Sets(names=view.subset_names, members=_of_subsets)
+        return _Sets(names=tuple(map(display_name, view.subset_names)), members=_of_subsets)
     if rows is Rows.PATTERNS:
         traits = Traits.of(required_pieces(view, known, "rows=patterns"))
         return _Sets(names=NAMES, members=lambda _, ids_ST1, __: _of_patterns(traits, ids_ST1))

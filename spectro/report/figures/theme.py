@@ -14,13 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, wraps
 from importlib.resources import files
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import matplotlib.style
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 
 D = TypeVar("D")
 R = TypeVar("R")
+P = ParamSpec("P")
 
 SANS, MONO = "DejaVu Sans", "DejaVu Sans Mono"
 """Shipped with matplotlib: the same on every machine."""
@@ -117,13 +118,15 @@ def style(chosen: Theme) -> Iterator[None]:
         yield
 
 
-def themed(draw: Callable[[D, Theme], R]) -> Callable[[D, Theme], R]:
-    """A drawing function of (data, theme) that runs in its theme's style."""
+def themed(
+    draw: Callable[Concatenate[D, Theme, P], R],
+) -> Callable[Concatenate[D, Theme, P], R]:
+    """A drawing function of (data, theme, …) that runs in its theme's style."""
 
     @wraps(draw)
-    def inside(data: D, theme: Theme) -> R:
+    def inside(data: D, theme: Theme, *args: P.args, **kwargs: P.kwargs) -> R:
         with style(theme):
-            return draw(data, theme)
+            return draw(data, theme, *args, **kwargs)
 
     return inside
 
