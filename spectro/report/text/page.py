@@ -18,8 +18,8 @@ from spectro.report.text.scales import Scale, limits, scales, values
 from spectro.report.vocabulary import display
 
 _SCRIPTS = (
-    "dom.js",
-    "text.js",
+    "common/dom.js",
+    "common/text.js",
     "text/state.js",
     "text/tokens.js",
     "text/tip.js",
@@ -50,7 +50,7 @@ def render(
         document.title,
         data,
         template="text/page.html",
-        styles=("page.css", "text/page.css"),
+        styles=("common/base.css", "page.css", "text/page.css"),
         scripts=_SCRIPTS,
         rules=style_rules(),
     )
