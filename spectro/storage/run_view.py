@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,13 @@ class RunView:
     def name(self) -> str:
         """Last part of the URI."""
         return self.store.uri.rpartition("/")[2]
+
+    @property
+    def title(self) -> str:
+        """Names of the run, of its part, and of clusters that are not its own."""
+        names = [] if self.root.uri == self.uri else [self.root.uri.rpartition("/")[2]]
+        others = [] if self.folder == DEFAULT_CLUSTERS else [self.folder]
+        return " / ".join([*names, self.name, *others])
 
     @property
     def config(self) -> dict[str, Any]:
@@ -122,6 +130,29 @@ class RunView:
         """All that is known of every token but χ, in the order of token ids."""
         shards = [read_labels(self.store, shard, columns) for shard in range(self.num_shards)]
         return pa.concat_tables(shards).unify_dictionaries()  # later shards may know more subsets
+
+    def labels_of(
+        self, token_id_n: npt.NDArray[np.integer], columns: Sequence[str] = LABELS
+    ) -> pa.Table:
+        """The same of some tokens [n], in their order; only shards that have some are read.
+
+        Raises ValueError for an id that no token has.
+        """
+        ids = self._known(np.asarray(token_id_n, np.int64), self.num_tokens, "token")
+        if not ids.size:
+            return read_labels(self.store, 0, columns).slice(0, 0)
+        order_n = np.argsort(ids, kind="stable")
+        ends = np.searchsorted(ids[order_n], self._first_sequences * self.context)
+        tables = [
+            read_labels(self.store, shard, columns).take(
+                ids[order_n[start:stop]] - self._first_sequences[shard] * self.context
+            )
+            for shard, (start, stop) in enumerate(pairwise(ends.tolist()))
+            if start < stop
+        ]
+        place_n = np.empty_like(order_n)
+        place_n[order_n] = np.arange(ids.size)
+        return pa.concat_tables(tables).unify_dictionaries().take(place_n)
 
     def shards(self) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
         """χ of all tokens: (first token id, [n, H]), a shard at a time."""

@@ -14,9 +14,10 @@ from spectro.report.config import ReportConfig
 from spectro.report.contexts import random_members
 from spectro.report.figures.card import CardData
 from spectro.report.figures.cluster_map import MapData
-from spectro.report.layout import choose_points, cluster_positions, layout
 from spectro.report.lit import Vocabulary
+from spectro.storage.cluster_columns import subset_counts
 from spectro.storage.run_view import RunView
+from spectro.storage.sampled_map import sampled_map
 from spectro.views.contexts import lit_tokens
 
 NUM_NAMES = 3
@@ -28,21 +29,17 @@ def map_data(view: RunView, max_points: int, seed: int, known: Vocabulary) -> Ma
 
     Raises ValueError, in one line, where there are no clusters.
     """
-    stored, config = view.clusters, ReportConfig(max_points=max_points, seed=seed)
-    size_K = _column(stored.clusters, "size").astype(np.int64)
-    cluster_N = _cluster_of(view, size_K)
-    token_id_n = choose_points(cluster_N >= 0, config)
-    xy_n2 = layout(stored.transform.apply(view.chi(token_id_n)), config)
-    cluster_n = cluster_N[token_id_n]
-    sequence_id, row_n = np.unique(token_id_n // view.context, return_inverse=True)
-    counts_KP = _subset_counts(view)
+    stored = view.clusters
+    drawn = sampled_map(view, ReportConfig(max_points=max_points, seed=seed))
+    sequence_id, row_n = np.unique(drawn.token_id_n // view.context, return_inverse=True)
+    counts_KP = subset_counts(stored.clusters, view.subset_names)
     return MapData(
-        xy_n2=xy_n2,
+        xy_n2=drawn.xy_n2,
         subset_n=view.sequences(sequence_id)[1][row_n].astype(np.int64),
-        cluster_n=cluster_n,
+        cluster_n=drawn.cluster_n,
         subset_names=view.subset_names,
-        centre_K2=cluster_positions(xy_n2, cluster_n, len(size_K)),
-        size_K=size_K,
+        centre_K2=drawn.centre_K2,
+        size_K=_column(stored.clusters, "size").astype(np.int64),
         dominant_K=counts_KP.argmax(axis=1),
         names_K=tuple(
             tuple(map(known.show, tops[:NUM_NAMES]))
@@ -79,34 +76,11 @@ def card_data(
             for token, count in zip(row["top_tokens"], row["top_counts"], strict=True)
         ),
         subset_names=view.subset_names,
-        subset_counts_P=_subset_counts(view)[cluster],
+        subset_counts_P=subset_counts(stored.clusters, view.subset_names)[cluster].astype(np.int64),
         components=view.components,
         mean_chi_H=np.asarray(row["mean_chi"], np.float64),
         contexts=tuple(lit_tokens(view, chosen, known, before=40, after=24)),
     )
-
-
-def _cluster_of(view: RunView, size_K: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Cluster of every token id, −1 outside; the smallest one where clusters overlap."""
-    members = view.clusters.members
-    cluster_M = _column(members, "cluster_id").astype(np.int64)
-    token_id_M = _column(members, "token_id").astype(np.int64)
-    cluster_N = np.full(view.num_tokens, -1, np.int64)
-    order = np.argsort(-size_K[cluster_M], kind="stable")
-    cluster_N[token_id_M[order]] = cluster_M[order]
-    return cluster_N
-
-
-def _subset_counts(view: RunView) -> npt.NDArray[np.int64]:
-    """Members of each cluster from each of the run's subsets, [K, P]."""
-    table = view.clusters.clusters
-    counts = [
-        [dict(zip(names, numbers, strict=True)).get(name, 0) for name in view.subset_names]
-        for names, numbers in zip(
-            table["subset_names"].to_pylist(), table["subset_counts"].to_pylist(), strict=True
-        )
-    ]
-    return np.array(counts, np.int64).reshape(-1, len(view.subset_names))
 
 
 def _column(table: Any, name: str) -> npt.NDArray[Any]:

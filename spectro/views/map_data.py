@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from spectro.report.contexts import examples
 from spectro.report.map import (
     ClusterColumns,
     Laid,
@@ -24,17 +25,22 @@ from spectro.report.map import (
     find_regions,
     place,
 )
-from spectro.report.map.columns import first_of_each, narrow, on_grid
+from spectro.report.map.columns import narrow, on_grid
 from spectro.report.map.layout import Clustered, drawn_members
 from spectro.storage import tokens
+from spectro.storage.cluster_columns import array as _array
+from spectro.storage.cluster_columns import floats as _floats
+from spectro.storage.cluster_columns import matrix as _matrix
+from spectro.storage.cluster_columns import members as _members
+from spectro.storage.cluster_columns import ragged as _ragged
+from spectro.storage.cluster_columns import subset_counts as _subset_counts
 from spectro.storage.clusters import CLUSTERS, PROVENANCE, read_table
 from spectro.storage.report_inputs import CONTROL, read_columns, run_facts
 from spectro.storage.run_dir import NAME
-from spectro.storage.run_view import DEFAULT_CLUSTERS, RunView
+from spectro.storage.run_view import RunView
 from spectro.storage.sealed import read_sealed
 
 NUM_TOP_TOKENS, NUM_NEIGHBOURS = 10, 5
-_EXAMPLES_KEY = 0x6578616D
 OnProgress = Callable[[float, float], None]
 
 
@@ -55,7 +61,7 @@ def read_map_data(
     Raises ValueError, in one line, where parts of the run are missing.
     """
     labels = view.labels(["subset", "token", "loss"])
-    clustered = _clustered(view, labels.num_rows)
+    clustered = _clustered(view)
     row_n = draw(labels.num_rows, config)
     vectors = _Vectors(view, len(row_n), on_progress)
     places = place(row_n, vectors, clustered, config)
@@ -65,7 +71,7 @@ def read_map_data(
     known = read_columns(view.store, view.components)
     stored, file = view.clusters, view.file
     return MapData(
-        title=config.title or _title(view),
+        title=config.title or view.title,
         facts=run_facts(file.config, file.fingerprint, labels.num_rows, known, stored),
         provenance=view.store.read(NAME).decode("utf-8"),
         subsets=view.subset_names,
@@ -106,19 +112,14 @@ class _Vectors:
                 self._on_progress(self._num_done, self._num_drawn)
 
 
-def _clustered(view: RunView, num_tokens: int) -> Clustered:
+def _clustered(view: RunView) -> Clustered:
     """Members and centroids; ValueError where a member is no token of the run."""
     stored = view.clusters
-    row_M = _array(stored.members["token_id"]).astype(np.int64)
-    if row_M.size and not 0 <= row_M.min() <= row_M.max() < num_tokens:
-        raise ValueError(
-            f"{view.uri}/{view.folder} has member {row_M.max()}, the run has tokens 0 to "
-            f"{num_tokens - 1}: were the clusters found in another run?"
-        )
+    row_M, cluster_M = _members(view)
     return Clustered(
         centroid_KD=_matrix(stored.clusters["centroid"], stored.transform.num_dimensions),
         row_M=row_M,
-        cluster_M=_array(stored.members["cluster_id"]),
+        cluster_M=cluster_M,
     )
 
 
@@ -183,15 +184,23 @@ def _clusters(
 def _members_shown(
     clustered: Clustered, num_clusters: int, config: MapConfig
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Random members and those of highest rank; members are stored by falling rank."""
-    token_id_M, cluster_M = clustered.row_M.astype(np.float64), clustered.cluster_M
-    rng = np.random.default_rng([config.seed, _EXAMPLES_KEY])
-    order_M = np.lexsort((rng.random(token_id_M.size), cluster_M))
-    random = token_id_M[order_M], cluster_M[order_M]
-    return {
-        "examples": first_of_each(*random, (num_clusters, config.num_examples), -1),
-        "central": first_of_each(token_id_M, cluster_M, (num_clusters, config.num_central), -1),
+    """Token ids of random members and of those of highest rank; −1 beyond the last."""
+    found = examples(
+        clustered.row_M,
+        clustered.cluster_M,
+        range(num_clusters),
+        num_random=config.num_examples,
+        num_central=config.num_central,
+        seed=config.seed,
+    )
+    shown = {
+        "examples": np.full((num_clusters, config.num_examples), -1.0),
+        "central": np.full((num_clusters, config.num_central), -1.0),
     }
+    for cluster, own in enumerate(found):
+        shown["examples"][cluster, : len(own.random)] = own.random
+        shown["central"][cluster, : len(own.central)] = own.central
+    return shown
 
 
 def _sequences(view: RunView) -> SequenceSource:
@@ -225,12 +234,6 @@ def _control(view: RunView) -> dict[str, Any] | None:
     }
 
 
-def _title(view: RunView) -> str:
-    names = [] if view.root.uri == view.uri else [view.root.uri.rpartition("/")[2]]
-    others = [] if view.folder == DEFAULT_CLUSTERS else [view.folder]
-    return " / ".join([*names, view.name, *others])
-
-
 def _subsets(column: pa.ChunkedArray, names: Sequence[str]) -> npt.NDArray[np.unsignedinteger]:
     """Index into `names` of every row of a column of names."""
     values = column.combine_chunks()
@@ -239,40 +242,5 @@ def _subsets(column: pa.ChunkedArray, names: Sequence[str]) -> npt.NDArray[np.un
     return np.asarray(known[np.asarray(values.indices)], _subset_dtype(names))
 
 
-def _subset_counts(table: pa.Table, names: Sequence[str]) -> npt.NDArray[np.uint32]:
-    """Members of each subset [K, P]; subsets of tokens that were added later have none."""
-    counts = np.zeros((table.num_rows, len(names)), np.uint32)
-    if table.num_rows:
-        known = table["subset_names"][0].as_py()
-        of_known = _ragged(table["subset_counts"], len(known), np.uint32, 0)
-        counts[:, [names.index(name) for name in known]] = of_known
-    return counts
-
-
 def _subset_dtype(names: Sequence[str]) -> np.dtype[Any]:
     return narrow(len(names) - 1)
-
-
-def _ragged(
-    column: pa.ChunkedArray, width: int, dtype: npt.DTypeLike, fill: int
-) -> npt.NDArray[Any]:
-    """Lists as rows of equal width [K, width], cut, or filled up at their ends."""
-    lists = column.combine_chunks()
-    row_M = np.repeat(np.arange(len(lists)), np.asarray(lists.value_lengths()))
-    values_M = np.asarray(lists.flatten()).astype(dtype)
-    return first_of_each(values_M, row_M, (len(lists), width), fill)
-
-
-def _matrix(column: pa.ChunkedArray, width: int) -> npt.NDArray[np.float32]:
-    """A column of lists of one width, [K, width]."""
-    flat = np.asarray(column.combine_chunks().flatten(), np.float32)
-    return flat.reshape(len(column), width)
-
-
-def _floats(column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
-    """NaN for null."""
-    return np.asarray(column.combine_chunks().to_numpy(zero_copy_only=False), np.float32)
-
-
-def _array(column: pa.ChunkedArray) -> npt.NDArray[Any]:
-    return np.asarray(column.combine_chunks())
