@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,13 @@ class RunView:
     def name(self) -> str:
         """Last part of the URI."""
         return self.store.uri.rpartition("/")[2]
+
+    @property
+    def title(self) -> str:
+        """Names of the run, of its part, and of clusters that are not its own."""
+        names = [] if self.root.uri == self.uri else [self.root.uri.rpartition("/")[2]]
+        others = [] if self.folder == DEFAULT_CLUSTERS else [self.folder]
+        return " / ".join([*names, self.name, *others])
 
     @property
     def config(self) -> dict[str, Any]:
@@ -170,11 +178,32 @@ class RunView:
         unless all tokens are measured.
         """
         self.require_measured()
-        shards = [
-            columns_by_range(self.store, part_name(shard), self._sizes[shard], columns, Meter())
-            for shard in range(self.num_shards)
-        ]
+        shards = [self._labels(shard, columns) for shard in range(self.num_shards)]
         return pa.concat_tables(shards).unify_dictionaries()  # later shards may know more subsets
+
+    def labels_of(
+        self, token_id_n: npt.NDArray[np.integer], columns: Sequence[str] = LABELS
+    ) -> pa.Table:
+        """The same of some tokens [n], in their order; only shards that have some are read.
+
+        Raises ValueError for an id that no token has.
+        """
+        ids = self._known(np.asarray(token_id_n, np.int64), self.num_tokens, "token")
+        if not ids.size:
+            return self._labels(self.measured[0], columns).slice(0, 0)
+        self.require_measured(np.unique(self._shard_of(ids // self.context)).tolist())
+        order_n = np.argsort(ids, kind="stable")
+        ends = np.searchsorted(ids[order_n], self._first_sequences * self.context)
+        tables = [
+            self._labels(shard, columns).take(
+                ids[order_n[start:stop]] - self._first_sequences[shard] * self.context
+            )
+            for shard, (start, stop) in enumerate(pairwise(ends.tolist()))
+            if start < stop
+        ]
+        place_n = np.empty_like(order_n)
+        place_n[order_n] = np.arange(ids.size)
+        return pa.concat_tables(tables).unify_dictionaries().take(place_n)
 
     def shards(self) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
         """χ of all tokens: (first token id, [n, H]), a shard at a time.
@@ -191,7 +220,7 @@ class RunView:
         Raises ValueError for an id that no token has, or one that is not measured.
         """
         ids = self._known(np.asarray(token_id_n, np.int64), self.num_tokens, "token")
-        shard_n = np.searchsorted(self._first_sequences, ids // self.context, side="right") - 1
+        shard_n = self._shard_of(ids // self.context)
         self.require_measured(np.unique(shard_n).tolist())
         found = np.empty((ids.size, len(self.components)), np.float32)
         for shard in np.unique(shard_n).tolist():
@@ -209,7 +238,7 @@ class RunView:
         """
         num_sequences = self.info.splits["probe"].num_sequences
         ids = self._known(np.asarray(sequence_id_n, np.int64), num_sequences, "sequence")
-        shard_n = np.searchsorted(self._first_sequences, ids, side="right") - 1
+        shard_n = self._shard_of(ids)
         rows = np.empty((ids.size, self.context + 1), np.int32)
         subset = np.empty(ids.size, np.int16)
         for shard in np.unique(shard_n).tolist():
@@ -229,6 +258,12 @@ class RunView:
         there = self.store.list(FOLDER)
         numbers = range(self.num_shards)
         return {n: there.get(part_name(n), 0) for n in numbers if moments_name(n) in there}
+
+    def _labels(self, shard: int, columns: Sequence[str]) -> pa.Table:
+        return columns_by_range(self.store, part_name(shard), self._sizes[shard], columns, Meter())
+
+    def _shard_of(self, sequence_id_n: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        return np.searchsorted(self._first_sequences, sequence_id_n, side="right") - 1
 
     @cached_property
     def _first_sequences(self) -> npt.NDArray[np.int64]:

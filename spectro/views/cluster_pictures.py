@@ -18,8 +18,8 @@ from spectro.report.figures.cluster_map import MapData, Region
 from spectro.report.layout import choose_points
 from spectro.report.lit import Vocabulary
 from spectro.report.map.columns import GRID
+from spectro.storage.cluster_columns import array, subset_counts
 from spectro.storage.run_view import RunView
-from spectro.views.arrow_columns import array, subset_counts
 from spectro.views.contexts import lit_tokens
 from spectro.views.map_read import drawn_map
 
@@ -36,7 +36,7 @@ def map_data(view: RunView, max_points: int, seed: int, known: Vocabulary) -> Ma
     drawn = drawn_map(view, seed)
     cluster_n = drawn.tokens["cluster"].astype(np.int64)
     config = ReportConfig(max_points=max_points, seed=seed)
-    chosen = choose_points(cluster_n >= 0, config)
+    chosen = choose_points(np.flatnonzero(cluster_n >= 0), len(cluster_n), config)
     return MapData(
         xy_n2=_places(drawn.tokens)[chosen],
         subset_n=drawn.tokens["subset"][chosen].astype(np.int64),
@@ -87,7 +87,7 @@ def card_data(
             for token, count in zip(row["top_tokens"], row["top_counts"], strict=True)
         ),
         subset_names=view.subset_names,
-        subset_counts_P=subset_counts(stored.clusters, view.subset_names)[cluster],
+        subset_counts_P=subset_counts(stored.clusters, view.subset_names)[cluster].astype(np.int64),
         components=view.components,
         mean_chi_H=np.asarray(row["mean_chi"], np.float64),
         contexts=tuple(lit_tokens(view, chosen, known, before=40, after=24)),

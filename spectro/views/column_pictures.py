@@ -19,12 +19,12 @@ from spectro.report.figures.control import ControlData
 from spectro.report.figures.scatter import ScatterData
 from spectro.report.figures.sizes import SizesData, Spread
 from spectro.report.scaling import Scale, Scaling
+from spectro.storage.cluster_columns import array, floats
 from spectro.storage.clusters import CLUSTERS, PROVENANCE, read_table
 from spectro.storage.product import SUMMARY_NAME
 from spectro.storage.report_inputs import CONTROL
 from spectro.storage.run_view import RunView
 from spectro.storage.sealed import read_sealed, with_nan
-from spectro.views.arrow_columns import array, floats
 from spectro.views.columns import run_columns
 
 _SCATTER_KEY = 0x73636174

@@ -17,11 +17,11 @@ import pyarrow.parquet as pq
 from spectro.cluster.assign import AssignConfig
 from spectro.run.config import to_dict
 from spectro.storage.assigned import PREFIX
+from spectro.storage.cluster_columns import array
 from spectro.storage.clusters import PROVENANCE
 from spectro.storage.fs import ObjectInfo
 from spectro.storage.run_view import RunView
 from spectro.storage.sealed import read_sealed
-from spectro.views.arrow_columns import array
 
 _MARKER = re.compile(rf"{PREFIX}[0-9a-f]+\.json")
 

@@ -12,13 +12,13 @@ import numpy as np
 
 from spectro.report.map import MapConfig, MapData, SequenceSource
 from spectro.storage import tokens
+from spectro.storage.cluster_columns import matrix, subset_dtype
 from spectro.storage.clusters import CLUSTERS, PROVENANCE, read_table
 from spectro.storage.product import SUMMARY_NAME
 from spectro.storage.report_inputs import CONTROL, read_columns, run_facts
 from spectro.storage.run_dir import NAME
-from spectro.storage.run_view import DEFAULT_CLUSTERS, RunView
+from spectro.storage.run_view import RunView
 from spectro.storage.sealed import read_sealed
-from spectro.views.arrow_columns import matrix_of, subset_dtype
 from spectro.views.map_placed import OnProgress, read_placed
 
 
@@ -42,7 +42,7 @@ def read_map_data(
     known = read_columns(view.store, view.components)
     stored, file = view.clusters, view.file
     return MapData(
-        title=config.title or _title(view),
+        title=config.title or view.title,
         facts=run_facts(
             file.config, file.fingerprint, placed.num_tokens, len(view.subset_names), known, stored
         ),
@@ -53,7 +53,7 @@ def read_map_data(
         num_tokens=placed.num_tokens,
         tokens=placed.tokens,
         clusters=placed.clusters,
-        profile_KH=matrix_of(stored.clusters["mean_chi"], len(view.components)),
+        profile_KH=matrix(stored.clusters["mean_chi"], len(view.components)),
         sequences=_sequences(view),
         vocabulary=vocabulary,
         regions=placed.regions,
@@ -98,9 +98,3 @@ def _control(view: RunView) -> dict[str, Any] | None:
         "sizes": table["size"].to_pylist(),
         "conductances": [round(value, 4) for value in table["conductance"].to_pylist()],
     }
-
-
-def _title(view: RunView) -> str:
-    names = [] if not view.is_control else [view.root.uri.rpartition("/")[2]]
-    others = [] if view.folder == DEFAULT_CLUSTERS else [view.folder]
-    return " / ".join([*names, view.name, *others])

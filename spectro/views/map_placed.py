@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from spectro.report.contexts import examples
 from spectro.report.map import (
     ClusterColumns,
     Laid,
@@ -26,20 +27,21 @@ from spectro.report.map import (
 )
 from spectro.report.map.columns import first_of_each, on_grid
 from spectro.report.map.layout import Clustered, drawn_members
-from spectro.storage.run_view import RunView
-from spectro.views.arrow_columns import (
+from spectro.storage.cluster_columns import (
     array,
     floats,
-    matrix_of,
+    matrix,
+    members,
     ragged,
     subset_counts,
     subset_dtype,
     subsets,
 )
+from spectro.storage.run_view import RunView
 from spectro.views.map_assigned import AssignedTokens, read_assigned_tokens
 
 NUM_TOP_TOKENS, NUM_NEIGHBOURS = 10, 5
-_EXAMPLES_KEY, _ASSIGNED_KEY = 0x6578616D, 0x61737367  # keep these streams apart
+_ASSIGNED_KEY = 0x61737367  # keeps this stream apart
 OnProgress = Callable[[float, float], None]
 
 
@@ -79,7 +81,7 @@ def read_placed(
     """
     require_whole(view)
     labels = view.labels(["subset", "token", "loss"])
-    clustered, assigned = _clustered(view, labels.num_rows), read_assigned_tokens(view)
+    clustered, assigned = _clustered(view), read_assigned_tokens(view)
     row_n = draw(labels.num_rows, config)
     places = place(row_n, _Vectors(view, len(row_n), on_progress), clustered, config)
     columns, laid = _clusters(view, clustered, places, row_n, config)
@@ -128,19 +130,14 @@ class _Vectors:
                 self._on_progress(self._num_done, self._num_drawn)
 
 
-def _clustered(view: RunView, num_tokens: int) -> Clustered:
+def _clustered(view: RunView) -> Clustered:
     """Members and centroids; ValueError where a member is no token of the run."""
     stored = view.clusters
-    row_M = array(stored.members["token_id"]).astype(np.int64)
-    if row_M.size and not 0 <= row_M.min() <= row_M.max() < num_tokens:
-        raise ValueError(
-            f"{view.uri}/{view.folder} has member {row_M.max()}, the run has tokens 0 to "
-            f"{num_tokens - 1}: were the clusters found in another run?"
-        )
+    row_M, cluster_M = members(view)
     return Clustered(
-        centroid_KD=matrix_of(stored.clusters["centroid"], stored.transform.num_dimensions),
+        centroid_KD=matrix(stored.clusters["centroid"], stored.transform.num_dimensions),
         row_M=row_M,
-        cluster_M=array(stored.members["cluster_id"]),
+        cluster_M=cluster_M,
     )
 
 
@@ -215,13 +212,23 @@ def _clusters(
 def _members_shown(
     clustered: Clustered, num_clusters: int, config: MapConfig
 ) -> dict[str, npt.NDArray[np.float64]]:
-    """Random members and those of highest rank; members are stored by falling rank."""
-    token_id_M, cluster_M = clustered.row_M.astype(np.float64), clustered.cluster_M
-    random = _shuffled(token_id_M, cluster_M, (config.seed, _EXAMPLES_KEY))
-    return {
-        "examples": first_of_each(*random, (num_clusters, config.num_examples), -1),
-        "central": first_of_each(token_id_M, cluster_M, (num_clusters, config.num_central), -1),
+    """Token ids of random members and of those of highest rank; −1 beyond the last."""
+    found = examples(
+        clustered.row_M,
+        clustered.cluster_M,
+        range(num_clusters),
+        num_random=config.num_examples,
+        num_central=config.num_central,
+        seed=config.seed,
+    )
+    shown = {
+        "examples": np.full((num_clusters, config.num_examples), -1.0),
+        "central": np.full((num_clusters, config.num_central), -1.0),
     }
+    for cluster, own in enumerate(found):
+        shown["examples"][cluster, : len(own.random)] = own.random
+        shown["central"][cluster, : len(own.central)] = own.central
+    return shown
 
 
 def _assigned_shown(

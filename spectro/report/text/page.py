@@ -21,8 +21,8 @@ from spectro.report.vocabulary import display
 STEPS = 2000
 """Of χ, in a standard deviation of its column: half a step is beyond what is shown."""
 _SCRIPTS = (
-    "dom.js",
-    "text.js",
+    "common/dom.js",
+    "common/text.js",
     "text/state.js",
     "text/tokens.js",
     "text/tip.js",
@@ -53,7 +53,7 @@ def render(
         document.title,
         data,
         template="text/page.html",
-        styles=("page.css", "text/page.css"),
+        styles=("common/base.css", "page.css", "text/page.css"),
         scripts=_SCRIPTS,
         rules=style_rules(),
     )

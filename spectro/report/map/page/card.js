@@ -1,8 +1,8 @@
 // The card of a cluster: what it is made of, its tokens in their contexts, its neighbours.
-import { readContext, readProfile, row } from "./data.js";
+import { readContext, readProfile, row, top } from "./data.js";
 import { button, byId, element, fixed, integer, percent } from "./dom.js";
 import { clusterRow } from "./list.js";
-import { chiPicture, stat, subsetBar, swatch, top } from "./marks.js";
+import { chiPicture, stat, subsetBar, swatch } from "./marks.js";
 import { change, state } from "./state.js";
 import { shown, token, tokens } from "./text.js";
 

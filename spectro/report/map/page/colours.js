@@ -1,12 +1,11 @@
-// Colours of tokens and clusters. Eight hues (docs/adr/032-showing-tokens-and-colours.md), repeated
-// with a mark; quantities on a ramp of rising lightness.
+// Colours of tokens and clusters: the eight hues of the marks, repeated; quantities on a ramp of
+// rising lightness.
 import { fixed } from "./dom.js";
+import { NUM_COLOURS } from "./marks.js";
 
-export const NUM_COLOURS = 8;
 const NUM_STOPS = 5;
 export const MODES = {
   subset: "subset", cluster: "cluster", conductance: "conductance", stability: "stability", region: "region" };
-export const isSecondRound = (index) => index >= NUM_COLOURS;
 
 const rgb = (text) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
 

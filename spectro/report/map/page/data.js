@@ -63,6 +63,12 @@ async function readClusters({ count, columns }) {
 
 export const row = ({ values, width }, index) => values.subarray(index * width, (index + 1) * width);
 
+// [[token, count], ...] of a cluster, most common first.
+export function top({ clusters }, id, most = Infinity) {
+  const counts = row(clusters.top_counts, id);
+  return [...row(clusters.top_tokens, id)].map((token, i) => [token, counts[i]]).filter(([token]) => token >= 0).slice(0, most);
+}
+
 function emptyTokens({ count, columns }) {
   const arrays = DRAWN.map((name) => [name, new TYPES[columns[name]](count)]);
   return { count, loaded: 0, ...Object.fromEntries(arrays) };

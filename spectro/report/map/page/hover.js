@@ -1,8 +1,8 @@
 // What the pointer is over: picked on the GPU when the pointer rests, shown beside it.
 import { element, fixed, hideTooltip, integer, percent, sum, tooltipAt } from "./dom.js";
-import { readContext, readToken, row } from "./data.js";
+import { readContext, readToken, row, top } from "./data.js";
 import { homeOf } from "./filters.js";
-import { swatch, top } from "./marks.js";
+import { swatch } from "./marks.js";
 import { change } from "./state.js";
 import { token, tokens } from "./text.js";
 

@@ -1,8 +1,9 @@
 // The clusters as a list: what the map shows, for reading and for the keyboard.
+import { top } from "./data.js";
 import { byId, button, element, fixed, integer, percent } from "./dom.js";
 import { model, onModel } from "./model.js";
 import { change, isFiltered, NO_FILTER, onChange, START, state } from "./state.js";
-import { swatch, top } from "./marks.js";
+import { swatch } from "./marks.js";
 import { token, visible } from "./text.js";
 
 const BATCH = 150;

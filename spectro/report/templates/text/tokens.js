@@ -1,7 +1,7 @@
 // The text as it flows: a span for each token, line ends as they are, bands as its background.
 const spans = [];
 
-// As tokenNodes, but a line ends where the text's line does.
+// As shown, but a line ends where the text's line does.
 function flowNodes(id) {
   return piece(id).split(MARKS).filter(Boolean).map((part) => {
     if (/^[\ue002-\ue004]/.test(part)) {
