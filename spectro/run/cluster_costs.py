@@ -91,7 +91,7 @@ def vector_stages(work: ClusterWork, machines: Machines, times: int) -> list[Clu
 
 def list_stages(work: ClusterWork, machines: Machines, times: int) -> list[ClusterStage]:
     """Lists of all rows by the search that the settings mean, and their recall."""
-    per_pair = machines.rates.exact_search.value * work.num_columns / 1e9
+    per_pair = machines.rates.exact_seconds(work.num_columns)
     recall = Seconds(0.0, work.recall_pairs * per_pair)
     held = 3 * work.list_bytes(max(work.blocks))
     found = _exact(work, machines, times, per_pair) if work.is_exact else _approximate(
@@ -105,7 +105,7 @@ def _exact(
 ) -> list[ClusterStage]:
     """All pairs of rows once: of one block, or of every pair of blocks."""
     pairs = work.pairs or [(work.num_tokens, 0)]
-    units = [Seconds(0.0, (2 * a * b if b else a * a) * per_pair) for a, b in pairs]
+    units = [Seconds(0.0, (a * b if b else a * a / 2) * per_pair) for a, b in pairs]
     rows = max(a + b for a, b in pairs)
     held, mapped = work.exact_peak(rows), work.vector_bytes
     if not work.pairs:

@@ -214,7 +214,7 @@ def test_arithmetic_by_hand() -> None:
     expected = 1998 * (125 * SHIPPED.seed.value + SHIPPED.round.value)
     assert plan["seeds"].finish_seconds == pytest.approx(expected)
     exact = stages_of(plan_of(10_000, cores=4))["exact"]
-    assert exact.core_seconds == pytest.approx(1e8 * 64 / 1e9 * SHIPPED.exact_search.value)
+    assert exact.core_seconds == pytest.approx(1e8 / 2 * SHIPPED.exact_seconds(64))
 
 
 def test_rounds_wait_for_their_last_seed() -> None:
