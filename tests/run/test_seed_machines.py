@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ray._private import ray_constants
 
 from benchmarks.product import clusters_of, do_units, product_config, write_product
 from spectro.cluster.config import ClusterConfig
@@ -32,6 +34,17 @@ def tables(uri: str, **run: Any) -> list[bytes]:
     return [store.read(f"clusters/{table}.parquet") for table in ("clusters", "members")]
 
 
+@pytest.fixture
+def on_loopback(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Ray has read what a cluster tells it by the environment when it was imported."""
+    before = dict(os.environ)
+    monkeypatch.setattr(ray_constants, "ENABLE_RAY_CLUSTER", False)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.mark.usefixtures("on_loopback")
 def test_machines_that_have_nothing_make_their_own_graph_and_may_go(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

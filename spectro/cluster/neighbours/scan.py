@@ -34,8 +34,8 @@ from spectro.cluster.neighbours.products import ieee_products
 
 TILE_ROWS, TILE_COLUMNS = 256, 1024
 """A tile of products stays in the cache, and is large enough for what a call costs beside it."""
-CHUNK = 64
-"""Pairs that are compared with the bounds at once."""
+CHUNK, PART = 64, 16
+"""Pairs that are compared with the bounds at once, and again where some lie below."""
 MAX_BLOCKS, LEAST_ROWS = 64, 2048
 """Blocks of the tournament at most, and rows of a block at least."""
 Floats = NDArray[np.float32]
@@ -257,17 +257,21 @@ def _sift(
             stop = min(start + CHUNK, low_LM.shape[1])
             if _any(low_LM[l, start:stop], square, limit, limit_M[start:stop]) == 0:
                 continue
-            for m in range(start, stop):
-                whole = low_LM[l, m] + square
-                if (whole > limit and whole > limit_M[m]) or row_L[l] == row_M[m]:
+            for near in range(start, stop, PART):
+                end = min(near + PART, stop)
+                if _any(low_LM[l, near:end], square, limit, limit_M[near:end]) == 0:
                     continue
-                if has_rest:
-                    whole += 2 * (radius_L[l] * radius_M[m] - _dot(rest_LR[l], rest_MR[m]))
-                    if whole > limit and whole > limit_M[m]:
+                for m in range(near, end):
+                    whole = low_LM[l, m] + square
+                    if (whole > limit and whole > limit_M[m]) or row_L[l] == row_M[m]:
                         continue
-                far = distance(x_LD[l], y_MD[m])
-                if insert(index_Lk[l], distance_Lk[l], row_M[m], far) >= 0:
-                    limit = _limit(square, distance_Lk[l, -1], num_dimensions)
-                if both and insert(index_Mk[m], distance_Mk[m], row_L[l], far) >= 0:
-                    limit_M[m] = _limit(square_M[m], distance_Mk[m, -1], num_dimensions)
+                    if has_rest:
+                        whole += 2 * (radius_L[l] * radius_M[m] - _dot(rest_LR[l], rest_MR[m]))
+                        if whole > limit and whole > limit_M[m]:
+                            continue
+                    far = distance(x_LD[l], y_MD[m])
+                    if insert(index_Lk[l], distance_Lk[l], row_M[m], far) >= 0:
+                        limit = _limit(square, distance_Lk[l, -1], num_dimensions)
+                    if both and insert(index_Mk[m], distance_Mk[m], row_L[l], far) >= 0:
+                        limit_M[m] = _limit(square_M[m], distance_Mk[m, -1], num_dimensions)
         limit_L[l] = limit
