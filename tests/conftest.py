@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,14 @@ CHAIN = ChainConfig(num_chains=2, num_draws=3, batch_size=2, steps_between_draws
 def pytest_runtest_setup() -> None:
     """No test, and no fixture, inherits the threads of a unit that had the machine to itself."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def disk() -> Iterator[None]:
+    """Not waited for: nothing here outlives a power cut, and each put would sync twice."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -120,7 +120,7 @@ class Soak:
         self.report = Report(seed=self.seed)
         self.folder.mkdir(parents=True, exist_ok=True)
         calm = self.folder / "calm"
-        self._done(["sample", f"run.uri={calm}", "run.num_workers=2", *self.settings], {})
+        self._done(["sample", f"run.uri={calm}", *INLINE, *self.settings], {})
         calm_store = Store(str(calm))
         start = time.monotonic()
         server = Seaweed(self.folder / "seaweed")

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
-from jobs.cli import _ordered
+from jobs.cli import _ordered, main
+
+Spectro = Callable[..., int]
+
+
+@pytest.fixture
+def spectro(monkeypatch: pytest.MonkeyPatch) -> Spectro:
+    """The command in this process; that it starts by itself too is seen in test_bad_input."""
+
+    def call(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["spectro", *arguments])
+        return main()
+
+    return call
 
 
 @pytest.mark.parametrize(
@@ -54,14 +67,19 @@ def test_arguments(job: str, given: list[str], seen: list[str]) -> None:
     assert _ordered(job, given) == seen
 
 
-def test_help_names_the_job() -> None:
-    command = [sys.executable, "-m", "jobs.cli", "resume", "--help"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert "python -m jobs.resume" in done.stdout
+def test_help_names_the_job(spectro: Spectro, capsys: pytest.CaptureFixture[str]) -> None:
+    assert spectro("resume", "--help") == 0
+    assert "python -m jobs.resume" in capsys.readouterr().out
 
 
-def test_settings_of_an_addition_without_one() -> None:
-    command = [sys.executable, "-m", "jobs.cli", "sample", "more.num_probe_sequences=3"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 2
-    assert "give tokens=more with it" in done.stderr and done.stderr.count("\n") == 1
+def test_unknown_jobs(spectro: Spectro, capsys: pytest.CaptureFixture[str]) -> None:
+    assert spectro("nosuchjob") == 2
+    assert "no job 'nosuchjob'" in capsys.readouterr().err
+
+
+def test_settings_of_an_addition_without_one(
+    spectro: Spectro, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert spectro("sample", "more.num_probe_sequences=3") == 2
+    said = capsys.readouterr().err
+    assert "give tokens=more with it" in said and said.count("\n") == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -39,13 +40,19 @@ from tests.run.made_runs import (
 FIRST, MORE = text(30, 1), text(9, 2)
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """A run with clusters, and tokens that were added after."""
-    made = make_run(tmp_path / "run", FIRST)
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A run with clusters, and tokens that were added after; look, do not touch."""
+    made = make_run(tmp_path_factory.mktemp("extended") / "run", FIRST)
     assert len(put_clusters(made)) >= 4
     add_tokens(made, MORE)
     return made
+
+
+@pytest.fixture
+def store(extended: Store, tmp_path: Path) -> Store:
+    """A copy of it."""
+    return Store(str(shutil.copytree(extended.root, tmp_path / "run")))
 
 
 IN_BLOCKS = dataclasses.replace(CONFIG, neighbour_rows=250)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,11 +30,16 @@ FIRST, SECOND = text(20, 1), text(12, 2)
 Job = Callable[..., int]
 
 
-@pytest.fixture
-def run_a(tmp_path: Path) -> Store:
-    store = make_run(tmp_path / "a", joined(FIRST, SECOND))
+@pytest.fixture(scope="module")
+def clustered(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    store = make_run(tmp_path_factory.mktemp("clustered") / "a", joined(FIRST, SECOND))
     put_clusters(store)
     return store
+
+
+@pytest.fixture
+def run_a(clustered: Store, tmp_path: Path) -> Store:
+    return Store(str(shutil.copytree(clustered.root, tmp_path / "a")))
 
 
 def test_places_of_one_run(run_a: Store) -> None:

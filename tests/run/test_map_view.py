@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -29,13 +30,19 @@ def summed_up(store: Store) -> None:
     put_derived(store, SUMMARY_NAME, told, read_info(store).probe_sha256)
 
 
+@pytest.fixture(scope="module")
+def clustered(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """A run of 600 tokens in four shards, with clusters; look, do not touch."""
+    store = make_run(tmp_path_factory.mktemp("clustered") / "run", text(30, 1))
+    assert len(put_clusters(store)) >= 4
+    summed_up(store)
+    return store
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """A run of 600 tokens in four shards, with clusters."""
-    made = make_run(tmp_path / "run", text(30, 1))
-    assert len(put_clusters(made)) >= 4
-    summed_up(made)
-    return made
+def store(clustered: Store, tmp_path: Path) -> Store:
+    """A copy of it."""
+    return Store(str(shutil.copytree(clustered.root, tmp_path / "run")))
 
 
 def made(store: Store, config: MapConfig = CONFIG, **options: object) -> ReadMap:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,7 +39,7 @@ def clustered(
 ) -> PipelineConfig:
     """The whole run with a second clustering beside its own, and tokens assigned to both."""
     uri = str(tmp_path_factory.mktemp("clustered") / "run")
-    _copy(whole_run.run.uri, uri)
+    shutil.copytree(whole_run.run.uri, uri)
     fewer = dataclasses.replace(whole_run.cluster, num_neighbours=6)
     go_on(uri, whole_run, clusters="clusters-k6", cluster=fewer, goal=Goal.CLUSTER)
     for folder in FOLDERS:
@@ -49,14 +50,7 @@ def clustered(
 @pytest.fixture
 def store(clustered: PipelineConfig, tmp_path: Path) -> Store:
     """A copy that may be spoilt."""
-    _copy(clustered.run.uri, str(tmp_path / "copy"))
-    return Store(str(tmp_path / "copy"))
-
-
-def _copy(source: str, target: str) -> None:
-    old, new = Store(source), Store(target)
-    for name in old.list():
-        new.put(name, old.read(name))
+    return Store(str(shutil.copytree(clustered.run.uri, tmp_path / "copy")))
 
 
 def go_on(

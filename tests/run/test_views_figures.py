@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,12 +42,19 @@ def whole(whole_run: PipelineConfig) -> RunView:
     return RunView(whole_run.run.uri)
 
 
-@pytest.fixture
-def made(tmp_path: Path, tiny_model_dir: Path) -> Store:
+@pytest.fixture(scope="module")
+def clustered(tmp_path_factory: pytest.TempPathFactory, tiny_model_dir: Path) -> Store:
     """Planted clusters, two shards and more, tokens of a byte-level tokenizer."""
-    store = make_run(tmp_path / "made", text(20, 1), model=str(tiny_model_dir))
+    folder = tmp_path_factory.mktemp("clustered") / "made"
+    store = make_run(folder, text(20, 1), model=str(tiny_model_dir))
     put_clusters(store)
     return store
+
+
+@pytest.fixture
+def made(clustered: Store, tmp_path: Path) -> Store:
+    """A copy of it."""
+    return Store(str(shutil.copytree(clustered.root, tmp_path / "made")))
 
 
 @pytest.mark.parametrize("kind", Kind)

@@ -6,6 +6,7 @@ import errno
 import multiprocessing
 import os
 import pickle
+import stat
 import threading
 import time
 from pathlib import Path
@@ -141,6 +142,19 @@ def test_a_writer_is_killed_in_the_middle_of_a_put(tmp_path: Path) -> None:
     assert store.put_if_absent("x", b"1")
     assert store.sweep(older_than_seconds=-60) == 1
     assert [file.name for file in root.iterdir()] == ["x"]
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_the_name_before_put_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, seen = Store(str(tmp_path)), []
+
+    def synced(file: int) -> None:
+        seen.append((stat.S_ISDIR(os.fstat(file).st_mode), store.exists("a/x")))
+
+    monkeypatch.setattr(os, "fsync", synced)
+    store.put("a/x", b"1")
+    assert seen == [(False, False), (True, True)]
 
 
 def test_a_disk_without_hard_links_is_refused(
