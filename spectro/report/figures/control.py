@@ -96,8 +96,9 @@ def _names(
         is_free = all((np.abs(at_2 - other) > LABEL_ROOM).any() for other in named)
         if far_H[column] > 0 and is_free:
             named.append(at_2)
+            x, y = value_2H[:, column].tolist()
             axes.annotate(
-                components[column], tuple(value_2H[:, column].tolist()), (3, 2), textcoords="offset points",
+                components[column], (x, y), (3, 2), textcoords="offset points",
                 size=SMALL - 1, family=MONO, color=theme.soft,
             )  # fmt: skip
 
