@@ -18,6 +18,9 @@ from spectro.cluster.moments import Moments, merge
 from spectro.report.figures.control import ControlData
 from spectro.report.figures.scatter import ScatterData
 from spectro.report.figures.sizes import SizesData, Spread
+from spectro.report.figures.spread import LEVELS, SpreadData
+from spectro.report.lit import Vocabulary
+from spectro.report.matrix import moments_of
 from spectro.report.scaling import Scale, Scaling
 from spectro.storage.clusters import CLUSTERS, PROVENANCE, read_table
 from spectro.storage.product import SUMMARY_NAME
@@ -26,6 +29,7 @@ from spectro.storage.run_view import RunView
 from spectro.storage.sealed import read_sealed, with_nan
 from spectro.views.arrow_columns import array, floats
 from spectro.views.columns import run_columns
+from spectro.views.matrix import Rows, blocks_of, sets_of
 
 _SCATTER_KEY = 0x73636174
 
@@ -55,7 +59,13 @@ def scatter_data(
 
     Raises ValueError, in one line, for other than two names, and one that no component has.
     """
-    pair = _pair(view, names)
+    if names and len(names) != 2:
+        raise ValueError(
+            f"kind=scatter takes two components, found {len(names)}: as in components="
+            f"[{view.components[0]},{view.components[-1]}]"
+        )
+    columns = _columns(view, names, 2)
+    pair = [columns[0], columns[-1]]
     parts = (Moments.of(chi_NH, covariances=True) for _, chi_NH in view.shards())
     moments = reduce(merge, parts)
     scale = Scale.of(moments, scaling)
@@ -72,6 +82,48 @@ def scatter_data(
         subset_names=view.subset_names,
         correlation=float(covariance_22[0, 1]) / spread if spread > 0 else math.nan,
         num_tokens=view.num_tokens,
+    )
+
+
+def spread_data(
+    view: RunView,
+    rows: Rows,
+    names: Sequence[str],
+    scaling: Scaling,
+    max_rows: int,
+    known: Vocabulary,
+) -> SpreadData:
+    """Quantiles of some columns over each set of tokens, in two passes.
+
+    Args:
+        view: the run.
+        rows: what the sets are.
+        names: of components; none: the three of highest reliability × deviation.
+        scaling: units.
+        max_rows: clusters at most, largest first.
+        known: the vocabulary.
+
+    Raises ValueError, in one line, for a name that no component has, and as `matrix`.
+    """
+    columns = _columns(view, names, 3)
+    sets = sets_of(view, rows, max_rows, known)
+    scale = Scale.of(moments_of(lambda: blocks_of(view, sets)), scaling)
+    parts: list[list[npt.NDArray[np.float32]]] = [[] for _ in sets.names]
+    for block in blocks_of(view, sets):
+        x_MC = scale.apply(block.chi_NH)[:, columns][block.token_M].astype(np.float32)
+        for row in np.unique(block.row_M).tolist():
+            own_mC = x_MC[block.row_M == row]
+            parts[row].append(own_mC[np.isfinite(own_mC).all(axis=1)])
+    empty = np.empty((0, len(columns)), np.float32)
+    values_R = [np.concatenate([empty, *part]) for part in parts]
+    unknown = np.full((len(columns), len(LEVELS)), math.nan)
+    quantiles = [np.quantile(v, LEVELS, axis=0).T if len(v) else unknown for v in values_R]
+    return SpreadData(
+        names=sets.names,
+        components=tuple(view.components[column] for column in columns),
+        scaling=scaling,
+        num_tokens_R=np.array([len(v) for v in values_R], np.int64),
+        quantile_RC5=np.array(quantiles).reshape(len(parts), len(columns), len(LEVELS)),
     )
 
 
@@ -106,26 +158,24 @@ def _spread(table: pa.Table, told: Mapping[str, Any]) -> Spread:
     )
 
 
-def _pair(view: RunView, names: Sequence[str]) -> list[int]:
-    """Columns of the two components."""
+def _columns(view: RunView, names: Sequence[str], number: int) -> list[int]:
+    """Columns of the components named; without names those that say most, best first."""
     known = list(view.components)
-    if names:
-        wrong = [name for name in names if name not in known]
-        if wrong or len(names) != 2:
-            what = f"{wrong[0]!r}, which the run has not" if wrong else f"{len(names)}"
+    for name in names:
+        if name not in known:
             raise ValueError(
-                f"kind=scatter takes two components, found {what}: it measured {known[0]} … "
-                f"{known[-1]}, as in components=[{known[0]},{known[-1]}]"
+                f"components: found {name!r}, which the run has not: it measured {len(known)}, "
+                f"{known[0]} … {known[-1]}"
             )
+    if names:
         return [known.index(name) for name in names]
     if not view.store.exists(SUMMARY_NAME):
-        return [0, len(known) - 1]
+        return list(range(len(known)))[:number]
     columns = run_columns(view).columns
     has = np.isfinite(columns.reliability_C).any()
     weight_C = np.nan_to_num(columns.reliability_C) if has else 1.0
     score_C = weight_C * np.nan_to_num(columns.deviation_C)
-    order = np.argsort(-score_C, kind="stable")
-    return [int(order[0]), int(order[min(1, len(known) - 1)])]
+    return [int(column) for column in np.argsort(-score_C, kind="stable")[:number]]
 
 
 def _both(told: Sequence[Mapping[str, Any]], name: str) -> npt.NDArray[np.float64]:

@@ -26,6 +26,8 @@ class Kind(Enum):
     """Data shift: the response of every component to more of each subset, with errors."""
     SCATTER = "scatter"
     """χ of two components, token by token."""
+    SPREAD = "spread"
+    """Quantiles of χ over each set of tokens, component by component."""
     CONTROL = "control"
     """Every column against that of the nβ = 0 control: reliability and deviation."""
     TRACES = "traces"
@@ -53,19 +55,19 @@ class FigureConfig:
     """
 
     kind: Kind = Kind.MAP
-    """`map`, `card`, `clusters`, `matrix`, `axes`, `shift`, `scatter`, `control`, `traces`, `rhat`
-    or `reliability`."""
+    """`map`, `card`, `clusters`, `matrix`, `axes`, `shift`, `scatter`, `spread`, `control`,
+    `traces`, `rhat` or `reliability`."""
     theme: ThemeName = ThemeName.LIGHT
     """`light` or `dark`."""
     cluster: int = 0
     """Which cluster (card); 0 is the largest."""
     components: tuple[str, ...] = ()
-    """Two names (scatter; none: those of highest reliability × deviation); names or patterns
-    (traces, rhat, reliability; none: all)."""
+    """Two names (scatter) or some (spread; none: those of highest reliability × deviation); names
+    or patterns (traces, rhat, reliability; none: all)."""
     rows: Rows = Rows.SUBSETS
-    """Sets of tokens (matrix, shift): `subsets`, `clusters` or `patterns`."""
+    """Sets of tokens (matrix, shift, spread): `subsets`, `clusters` or `patterns`."""
     scaling: Scaling = Scaling.STANDARDISED
-    """Units (matrix, axes, shift, scatter): `raw` (nats²), `standardised`, or `centred`:
+    """Units (matrix, axes, shift, scatter, spread): `raw` (nats²), `standardised`, or `centred`:
     standardised, less the mean of each row, which takes the uniform mode away."""
     max_rows: int = 24
     """Clusters that are rows, largest first; components whose traces are drawn, worst first."""

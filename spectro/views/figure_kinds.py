@@ -73,6 +73,14 @@ def _scatter(view: RunView, config: FigureConfig, theme: Theme, known: Vocabular
     return scatter.figure(data, theme)
 
 
+def _spread(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
+    from spectro.report.figures import spread
+    from spectro.views.column_pictures import spread_data
+
+    chosen = (config.rows, config.components, config.scaling, config.max_rows)
+    return spread.figure(spread_data(view, *chosen, known), theme)
+
+
 def _control(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
     from spectro.report.figures import control
     from spectro.views.column_pictures import control_data
@@ -113,6 +121,7 @@ DRAW: dict[Kind, Callable[[RunView, FigureConfig, Theme, Vocabulary], Figure]] =
     Kind.AXES: _axes,
     Kind.SHIFT: _shift,
     Kind.SCATTER: _scatter,
+    Kind.SPREAD: _spread,
     Kind.CONTROL: _control,
     Kind.TRACES: _traces,
     Kind.RHAT: _rhat,

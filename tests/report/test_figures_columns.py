@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from spectro.report.diagnostics import Diagnosis, diagnose
-from spectro.report.figures import control, convergence, scatter, sizes, traces
+from spectro.report.figures import control, convergence, scatter, sizes, spread, traces
 from spectro.report.figures.control import ControlData
 from spectro.report.figures.save import SUFFIXES, to_bytes
 from spectro.report.figures.scatter import ScatterData
 from spectro.report.figures.sizes import SizesData, Spread
+from spectro.report.figures.spread import SpreadData
 from spectro.report.figures.theme import THEMES, theme
 from spectro.report.scaling import Scaling
 from spectro.report.traces import ComponentTraces, Settings
@@ -27,7 +28,7 @@ FEW = ("embed", "l0h0", "l0h1", "l0mlp", "unembed", "$x^2$")
 SETTINGS = Settings(num_draws=60, num_burnin_steps=8, gamma=300.0, nbeta=10.0, step_size=1e-3)
 
 
-def spread(num: int, known: bool = True) -> Spread:
+def clusters(num: int, known: bool = True) -> Spread:
     rng = np.random.default_rng(num)
     size_K = np.sort(rng.integers(8, 900, num))[::-1]
     return Spread(
@@ -57,6 +58,18 @@ def columns(names: tuple[str, ...], value: float | None = None) -> ControlData:
     return ControlData(components=names, reliability_2H=made, deviation_2H=made * 1e-6)
 
 
+def spreads(names: tuple[str, ...], num_rows: int, value: float | None = None) -> SpreadData:
+    rng = np.random.default_rng(0)
+    made = np.sort(rng.normal(size=(num_rows, len(names), 5)), axis=2)
+    return SpreadData(
+        names=tuple(["$a_1$", "\ue002\u05d0", "b" * 60][row % 3] for row in range(num_rows)),
+        components=names,
+        scaling=Scaling.CENTRED,
+        num_tokens_R=np.arange(num_rows) * 1000,
+        quantile_RC5=made if value is None else np.full_like(made, value),
+    )
+
+
 def chains(names: tuple[str, ...], num_chains: int = 3, num_draws: int = 20) -> list[Diagnosis]:
     """Every second component's chains are far apart, every third draws independently."""
     found = []
@@ -74,16 +87,24 @@ def chains(names: tuple[str, ...], num_chains: int = 3, num_draws: int = 20) -> 
 
 
 CASES: dict[str, tuple[Callable[[Any, Any], Figure], Any]] = {
-    "clusters": (sizes.figure, SizesData(real=spread(300), control=spread(90))),
-    "few clusters": (sizes.figure, SizesData(real=spread(3), control=spread(1, known=False))),
-    "one cluster": (sizes.figure, SizesData(real=spread(1, known=False), control=None)),
-    "no clusters": (sizes.figure, SizesData(real=spread(0), control=spread(0))),
-    "clusters of the control alone": (sizes.figure, SizesData(real=spread(0), control=spread(9))),
+    "clusters": (sizes.figure, SizesData(real=clusters(300), control=clusters(90))),
+    "few clusters": (sizes.figure, SizesData(real=clusters(3), control=clusters(1, known=False))),
+    "one cluster": (sizes.figure, SizesData(real=clusters(1, known=False), control=None)),
+    "no clusters": (sizes.figure, SizesData(real=clusters(0), control=clusters(0))),
+    "clusters of the control alone": (
+        sizes.figure,
+        SizesData(real=clusters(0), control=clusters(9)),
+    ),
     "scatter": (scatter.figure, tokens(300)),
     "scatter of one token": (scatter.figure, tokens(1, correlation=NAN)),
     "scatter of nothing": (scatter.figure, tokens(0, correlation=NAN)),
     "scatter of no numbers": (scatter.figure, tokens(5, x_n2=np.full((5, 2), NAN))),
     "scatter of equal tokens": (scatter.figure, tokens(5, x_n2=np.zeros((5, 2)))),
+    "spread": (spread.figure, spreads(FEW[:3], 8)),
+    "spread of one set": (spread.figure, spreads(FEW[:1], 1)),
+    "spread of nothing": (spread.figure, spreads(FEW, 0)),
+    "spread of empty sets": (spread.figure, spreads(FEW[:2], 3, NAN)),
+    "spread of equal tokens": (spread.figure, spreads(FEW[:2], 3, 0.0)),
     "control": (control.figure, columns(FEW)),
     "control of 410 components": (control.figure, columns(MANY)),
     "control of one component": (control.figure, columns(("embed",))),
@@ -121,7 +142,7 @@ def test_drawn(name: str) -> None:
     assert to_bytes(made, ".png", theme("light")).startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("name", ["clusters", "scatter", "control", "rhat"])
+@pytest.mark.parametrize("name", ["clusters", "scatter", "spread", "control", "rhat"])
 def test_the_same_data_gives_the_same_bytes(name: str) -> None:
     draw, data = CASES[name]
     seen = set()
@@ -137,6 +158,7 @@ def test_the_same_data_gives_the_same_bytes(name: str) -> None:
     ("name", "sentence"),
     [
         ("clusters", sizes.HELP), ("one cluster", sizes.NO_CONTROL), ("scatter", scatter.HELP),
+        ("spread", spread.HELP),
         ("control", control.HELP), ("rhat", convergence.HELP), ("traces", traces.TRACES_HELP),
         ("reliability", traces.CURVES_HELP),
     ],
@@ -167,6 +189,22 @@ def test_the_marks_of_a_scatter_are_the_tokens() -> None:
     points = np.concatenate([np.asarray(each.get_offsets()) for each in drawn.collections])
     assert sorted(points.tolist()) == sorted(data.x_n2.tolist())
     assert "r = −0.25" in " ".join(t.get_text() for t in drawn.figure.findobj(Text))
+
+
+def test_the_lines_of_a_spread_are_its_quantiles() -> None:
+    data = CASES["spread"][1]
+    panels = spread.figure(data, theme("light")).axes
+    assert [axes.get_title(loc="left") for axes in panels] == list(data.components)
+    thin, thick, dot = panels[1].lines[1 + 3 * 2 :][:3]  # after the line at zero and two sets
+    least, low, middle, high, most = data.quantile_RC5[2, 1].tolist()
+    assert list(thin.get_xdata()) == [least, most] and list(thin.get_ydata()) == [2, 2]
+    assert list(thick.get_xdata()) == [low, high] and list(dot.get_xdata()) == [middle]
+
+
+@pytest.mark.parametrize(("rows", "columns", "what"), [(41, 1, "40 sets"), (3, 7, "6 components")])
+def test_what_a_page_has_no_room_for(rows: int, columns: int, what: str) -> None:
+    with pytest.raises(ValueError, match=f"room for {what}"):
+        spread.figure(spreads(tuple(f"l0h{h}" for h in range(columns)), rows), theme("light"))
 
 
 def test_chains_that_disagree_are_named() -> None:

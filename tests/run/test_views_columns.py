@@ -8,14 +8,17 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from spectro.report.figures.spread import LEVELS
+from spectro.report.patterns import NAMES
 from spectro.report.scaling import Scaling
 from spectro.run.config import PipelineConfig
 from spectro.storage.fs import Store
 from spectro.storage.product import read_product
 from spectro.views import RunView, figure
 from spectro.views.across import across
-from spectro.views.column_pictures import control_data, scatter_data, sizes_data
+from spectro.views.column_pictures import control_data, scatter_data, sizes_data, spread_data
 from spectro.views.contexts import vocabulary_of
+from spectro.views.matrix import Rows
 from tests.run.made_runs import make_run, put_clusters, text
 
 
@@ -41,6 +44,25 @@ def test_two_components_token_by_token(made: Store) -> None:
     np.testing.assert_array_equal(told.x_n2, again.x_n2)
     raw = scatter_data(view, ("l0h3", "l0h1"), Scaling.RAW, 10**6, 7)
     np.testing.assert_allclose(raw.x_n2, (chi - chi.mean(axis=0))[:, [3, 1]], atol=1e-5)
+
+
+def test_how_two_columns_are_spread(made: Store) -> None:
+    """Quantiles against the product in one piece, of clusters, whose tokens lie anywhere."""
+    view, product = RunView(made.uri), read_product(made)
+    known = vocabulary_of(view)
+    told = spread_data(view, Rows.CLUSTERS, ("l0h4", "l0h0"), Scaling.CENTRED, 3, known)
+    chi = product.chi_NH.astype(float)
+    x = (chi - chi.mean(axis=0)) / chi.std(axis=0)
+    x -= x.mean(axis=1, keepdims=True)
+    stored = view.clusters
+    member, cluster = (np.asarray(stored.members[name]) for name in ("token_id", "cluster_id"))
+    assert told.components == ("l0h4", "l0h0") and 1 < len(told.names) <= 3
+    for row, name in enumerate(told.names):
+        own = x[member[cluster == int(name.split()[0][1:])]]
+        assert told.num_tokens_R[row] == len(own)
+        expected = np.quantile(own[:, [4, 0]], LEVELS, axis=0).T
+        np.testing.assert_allclose(told.quantile_RC5[row], expected, atol=1e-5)
+    assert spread_data(view, Rows.PATTERNS, (), Scaling.RAW, 3, known).names == NAMES
 
 
 def test_clusters_and_columns_beside_the_control(whole_run: PipelineConfig) -> None:

@@ -146,7 +146,7 @@ def test_what_there_is_not(tmp_path: Path, made: Store) -> None:
         figure(made.uri, "control")
     with pytest.raises(ValueError, match="no finished chains"):
         figure(made.uri, "traces")
-    with pytest.raises(ValueError, match="takes two components, found 1: it measured l0h0 …"):
+    with pytest.raises(ValueError, match="takes two components, found 1: as in components="):
         figure(made.uri, "scatter", components=("l0h0",))
     with pytest.raises(ValueError, match="found 'l9h9', which the run has not"):
         figure(made.uri, "scatter", components=("l0h0", "l9h9"))
@@ -171,7 +171,7 @@ def test_a_run_of_one_token(tmp_path: Path) -> None:
     put_clusters(store, config=dataclasses.replace(CONFIG, num_neighbours=3, min_size=19))
     view = RunView(store.uri)
     assert tokens.read_info(store).splits["probe"].num_sequences == 1
-    for kind in ("map", "clusters", "matrix", "axes", "shift", "scatter"):
+    for kind in ("map", "clusters", "matrix", "axes", "shift", "scatter", "spread"):
         figure(view, kind)
 
 
