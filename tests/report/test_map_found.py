@@ -79,7 +79,7 @@ def test_the_ninth_subset_and_later_have_another_shape(opened, tmp_path):
 PAINTED = """(() => {
   const from = document.querySelector('#map canvas'), to = document.createElement('canvas');
   [to.width, to.height] = [from.width, from.height];
-  const pen = to.getContext('2d');
+  const pen = to.getContext('2d', { willReadFrequently: true });
   pen.drawImage(from, 0, 0);
   const left = Math.round(from.width / 2), top = Math.round(from.height / 2);
   const at = (x, y) => [...pen.getImageData(left + x, top + y, 1, 1).data];
@@ -145,6 +145,9 @@ def test_where_deck_gl_cannot_start_all_else_works(opened):
     assert page.js("document.activeElement.id") == "search"
     page.pointer("mouseMoved", 300, 300)
     page.click(300, 300)
+    for one in page.complaints():  # the library tells its own error once more
+        assert one["exceptionDetails"]["url"].endswith("deck.js"), one
+    page.events.clear()
 
 
 NO_LIBRARY = "HTMLHeadElement.prototype.append = () => {};"
@@ -168,7 +171,7 @@ def test_while_the_map_does_not_start_all_else_is_there(opened, tmp_path):
 QUICK_ENTER = """(() => {
   const box = document.querySelector('#search');
   box.focus();
-  box.value = ' ab';
+  box.value = 'an';
   box.dispatchEvent(new Event('input'));
   const said = { key: 'Enter', bubbles: true, cancelable: true };
   box.dispatchEvent(new KeyboardEvent('keydown', said));
@@ -180,12 +183,12 @@ def test_enter_at_once_is_the_same_search(map_page):
     map_page.js(QUICK_ENTER)
     map_page.settle()
     said = "(({ query, sort, open, panel }) => [query, sort, open, panel])(spectroMap.state)"
-    assert map_page.js(said) == [" ab", "matches", None, "list"]
+    assert map_page.js(said) == ["an", "matches", None, "list"]
     assert map_page.js("document.activeElement.matches('#list .row')")
     map_page.change(sort="id")
     map_page.js("document.querySelector('#search').focus()")
     map_page.press("Enter")
-    assert map_page.js(said) == [" ab", "id", None, "list"], "nothing new was typed"
+    assert map_page.js(said) == ["an", "id", None, "list"], "nothing new was typed"
 
 
 def test_enter_on_the_map_opens_what_the_filters_leave(map_page, map_made):
