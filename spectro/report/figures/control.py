@@ -9,16 +9,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from spectro.report.figures.parts import head, new_figure, nothing
+from spectro.report.figures.parts import head, new_figure, nothing, plain_logarithms
 from spectro.report.figures.theme import MONO, SMALL, WIDE, Theme, themed
 from spectro.report.grid import is_mlp, place
 
 HELP = (
     "A mark is a component: a disc a head, a square an MLP, a diamond the rest; across as noise "
-    "alone gives it (nβ = 0), upwards as the run has it: on the line nothing goes beyond the noise."
+    "alone gives it (nβ = 0), upwards as the run has it; on the line the two are alike."
 )
 MOST_NAMED = 6
 """Components that are named, those farthest from the line."""
+LABEL_ROOM = np.array([0.13, 0.04])
+"""Of the panel: names nearer to another are left out."""
 _MARKS = {"head": "o", "mlp": "s", "other": "D"}
 
 
@@ -63,6 +65,7 @@ def _panel(
     if logarithmic:
         axes.set_xscale("log")
         axes.set_yscale("log")
+        plain_logarithms(axes, "{x:g}")
     kind_H = np.array([_kind(name) for name in components])
     for kind, mark in _MARKS.items():
         own = known_H & (kind_H == kind)
@@ -84,11 +87,18 @@ def _names(
     logarithmic: bool,
 ) -> None:
     scaled_2H = np.log(value_2H) if logarithmic else value_2H
+    extent_2 = np.nanmax(scaled_2H, axis=1) - np.nanmin(scaled_2H, axis=1)
+    unit_2 = np.where(extent_2 > 0, extent_2, 1.0)
+    named: list[NDArray[np.floating]] = []
     far_H = np.nan_to_num(np.abs(scaled_2H[1] - scaled_2H[0]), nan=-1.0)
     for column in np.argsort(-far_H, kind="stable")[:MOST_NAMED].tolist():
-        if far_H[column] > 0:
+        at_2 = scaled_2H[:, column] / unit_2
+        is_free = all((np.abs(at_2 - other) > LABEL_ROOM).any() for other in named)
+        if far_H[column] > 0 and is_free:
+            named.append(at_2)
+            x, y = value_2H[:, column].tolist()
             axes.annotate(
-                components[column], value_2H[:, column], (3, 2), textcoords="offset points",
+                components[column], (x, y), (3, 2), textcoords="offset points",
                 size=SMALL - 1, family=MONO, color=theme.soft,
             )  # fmt: skip
 

@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm, to_rgba
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from spectro.report.figures.text import (
@@ -188,6 +189,13 @@ def context_line(
     axes.annotate(y, at, (0, 0), ha="left", color=theme.lit_ink, bbox=box, **common)
     move = width_points(y, size) + 1.5
     axes.annotate(after, at, (move, 0), ha="left", color=theme.mute, **common)
+
+
+def plain_logarithms(axes: Axes, form: str = "{x:,.0f}") -> None:
+    """Numbers at logarithmic axes as plain text: powers would be formulas, which are off."""
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(StrMethodFormatter(form))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def bare(axes: Axes) -> None:

@@ -45,7 +45,7 @@ class ScatterData:
 @themed
 def figure(data: ScatterData, theme: Theme) -> Figure:
     """The tokens, lines at zero, a legend of subsets beside them."""
-    made = new_figure(WIDE * 0.75, WIDE * 0.55 + 0.8)
+    made = new_figure(WIDE * 0.75, WIDE * 0.6 + 0.9)
     drawn = f"Drawn: {len(data.x_n2):,} of {data.num_tokens:,} tokens."
     title = f"{data.components[1]} against {data.components[0]}: r = {number(data.correlation)}"
     head(made, theme, title, f"{HELP} {drawn}")
@@ -82,4 +82,7 @@ def _legend(made: Figure, theme: Theme, data: ScatterData) -> None:
                color=theme.colour(index))
         for index, name in enumerate(data.subset_names)
     ]  # fmt: skip
-    made.legend(handles=handles, loc="outside right upper", handletextpad=0.2)
+    made.legend(
+        handles=handles, loc="outside lower center", ncols=min(6, len(handles)), handletextpad=0.2,
+        columnspacing=1.2,
+    )  # fmt: skip

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from spectro.report.figures.parts import head, new_figure, nothing, number
+from spectro.report.figures.parts import head, new_figure, nothing, number, plain_logarithms
 from spectro.report.figures.theme import WIDE, Theme, themed
 
 HELP = (
@@ -51,13 +51,16 @@ class SizesData:
 @themed
 def figure(data: SizesData, theme: Theme) -> Figure:
     """Sizes by rank, then the distributions of conductance and stability."""
-    made = new_figure(WIDE, 3.1)
+    made = new_figure(WIDE, 3.3)
     head(made, theme, "Clusters", HELP if data.control is not None else f"{HELP} {NO_CONTROL}")
     panels = made.subplots(1, 3, width_ratios=[1.35, 1, 1])
     lines = [("run", data.real, theme.real, "-")]
     if data.control is not None:
         lines.append(("nβ = 0", data.control, theme.control, "--"))
     _sizes(panels[0], theme, lines)
+    handles, names = panels[0].get_legend_handles_labels()
+    if handles:
+        made.legend(handles, names, loc="outside lower left", ncols=2, handlelength=1.8)
     _shares(panels[1], theme, "Conductance", [(s.conductance_K, c, d) for _, s, c, d in lines])
     _shares(panels[2], theme, "Stability", [(s.stability_K, c, d) for _, s, c, d in lines])
     return made
@@ -77,9 +80,9 @@ def _sizes(axes: Axes, theme: Theme, lines: list[tuple[str, Spread, str, str]]) 
         axes.plot(rank_K, size_K, dash, color=colour, marker=mark, markersize=3, label=label)
     axes.set_xscale("log")
     axes.set_yscale("log")
+    plain_logarithms(axes)
     axes.set_xlabel("rank")
     axes.set_ylabel("tokens")
-    axes.legend(loc="lower left", handlelength=1.6)
 
 
 def _shares(
