@@ -107,7 +107,6 @@ def made_map(num_tokens=20_000, num_clusters=60, seed=0, *, subsets=SUBSETS, **o
             "conductances": [0.5] * num_control,
         },
         num_clustered_tokens=int((label >= 0).sum()),
-        control_measured=True,
         layout={"method": "made up"},
         rows_per_file=131_072,
     )

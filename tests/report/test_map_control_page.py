@@ -8,6 +8,8 @@ import map_site
 import numpy as np
 import pytest
 
+from spectro.views.serve import served
+
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(
@@ -24,7 +26,7 @@ def opened(tmp_path):
 
     def open_map(*numbers, **fields):
         data = made_map.write_made_map(tmp_path / "map", *numbers, **fields)
-        site = map_site.served(tmp_path / "map")
+        site = served(tmp_path / "map")
         windows.append((site, map_site.MapPage(tmp_path / "profile", graphics=browser.WEBGL)))
         windows[-1][1].visit(site.__enter__())
         return data, windows[-1][1]

@@ -26,8 +26,8 @@ NESTED = "control/"
 
 
 def test_both_maps_lie_in_one_folder(run_copy: RunCopy, tmp_path: Path) -> None:
-    store, config = run_copy()
-    written = write_map(RunView(store.uri), CONFIG, model=config.model)
+    store, _ = run_copy()
+    written = write_map(RunView(store.uri), CONFIG)
     own, other = read_map(written.store.root), read_map(f"{written.store.root}/control")
     table = pq.read_table(f"{store.root}/control/clusters/clusters.parquet")
     assert other.clusters["size"].tolist() == table["size"].to_pylist()
@@ -45,10 +45,10 @@ def test_both_maps_lie_in_one_folder(run_copy: RunCopy, tmp_path: Path) -> None:
 
 def test_the_run_knows_what_lies_there(run_copy: RunCopy) -> None:
     store, config = run_copy()
-    written = write_map(RunView(store.uri), CONFIG, model=config.model)
+    written = write_map(RunView(store.uri), CONFIG)
     found = verify_run(store, config)
     assert found.faults == () and found.leftovers == ()
-    assert write_map(RunView(store.uri), CONFIG, model=config.model).was_there
+    assert write_map(RunView(store.uri), CONFIG).was_there
     path = Path(written.store.root) / "control/clusters/size.bin"
     path.write_bytes(path.read_bytes() + b"x")
     (fault,) = verify_run(store, config).faults
@@ -59,11 +59,9 @@ def test_the_run_knows_what_lies_there(run_copy: RunCopy) -> None:
 
 
 def test_it_may_be_left_out(run_copy: RunCopy) -> None:
-    store, config = run_copy()
-    both = write_map(RunView(store.uri), CONFIG, model=config.model)
-    alone = write_map(
-        RunView(store.uri), MapConfig(landmarks=80, control=False), model=config.model
-    )
+    store, _ = run_copy()
+    both = write_map(RunView(store.uri), CONFIG)
+    alone = write_map(RunView(store.uri), MapConfig(landmarks=80, control=False))
     assert not alone.was_there and not any(name.startswith(NESTED) for name in alone.store.list())
     assert set(alone.store.list()) == {*alone.told["objects"], MARKER}
     assert alone.told["control"]["clusters"] == both.told["control"]["clusters"]
@@ -71,8 +69,8 @@ def test_it_may_be_left_out(run_copy: RunCopy) -> None:
 
 
 def test_a_copy_has_both(run_copy: RunCopy, tmp_path: Path) -> None:
-    store, config = run_copy()
-    written = write_map(RunView(store.uri), CONFIG, model=config.model)
+    store, _ = run_copy()
+    written = write_map(RunView(store.uri), CONFIG)
     copied = copy_map(written.store, Store(str(tmp_path / "site")))
     assert copied.store.list() == written.store.list()
 
@@ -86,11 +84,11 @@ def test_a_copy_has_both(run_copy: RunCopy, tmp_path: Path) -> None:
     ],
 )
 def test_what_there_is_of_it_is_said(run_copy: RunCopy, lost: str, drawn: bool, said: str) -> None:
-    store, config = run_copy()
+    store, _ = run_copy()
     number = pq.read_table(f"{store.root}/control/clusters/clusters.parquet").num_rows
     if lost:
         store.delete(f"control/{lost}")
-    written = write_map(RunView(store.uri), CONFIG, model=config.model)
+    written = write_map(RunView(store.uri), CONFIG)
     assert written.store.exists("control/map.json") == drawn
     told = lines(written, MapJob(run=StoredRun(uri=store.uri)))
     assert any(line.startswith(said.format(number=number)) for line in told)

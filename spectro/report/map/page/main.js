@@ -111,6 +111,7 @@ async function startMap(world) {
   if (!view) return;
   hover = new Hover(world, view);
   lasso = new Lasso(view);
+  view.refit(); // to what has come meanwhile
   onModel(({ filtered }) => { if (filtered) view.scene.repaint(); view.update(); drawLabels(view); });
   onChange((changed) => {
     if (changed.has("colour")) view.scene.repaint();

@@ -67,7 +67,7 @@ export class View {
   // A short ride, or a jump for those who want no motion.
   go(to) {
     const from = { ...this.at }, start = performance.now();
-    if (matchMedia("(prefers-reduced-motion: reduce)").matches) { this.jump(to); return this.moved(to.x, to.y, to.zoom); }
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) { this.jump(to); return this.moved(this.at.x, this.at.y, this.at.zoom); }
     const ride = this.glide = (now) => {
       if (this.glide !== ride) return;
       const share = Math.min(Math.max((now - start) / GLIDE_MS, 0), 1), eased = share * (2 - share);
