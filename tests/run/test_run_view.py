@@ -124,10 +124,12 @@ def test_columns_are_as_the_summary_had_them(growing: Store, whole_run: Pipeline
 
 
 def test_commands_on_a_run_that_grows(
-    growing: Store, job: Job, capsys: pytest.CaptureFixture[str]
+    growing: Store, job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = f"run.uri={growing.uri}"
     assert job("text", run, "sequence=0") == 0
+    (tmp_path / "a.txt").write_text("a text")
+    assert job("text", run, "file=a.txt") == 0
     assert job("diagnose", run, "diagnose.components=['L1*']") == 0
     told = capsys.readouterr().out
     assert "l1h0" in told and "embed" not in told
