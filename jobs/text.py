@@ -17,7 +17,6 @@ from spectro.report.figures.theme import theme as named_theme
 from spectro.report.plain import plain_string
 from spectro.report.text import Colours, Document, Scale, figure, render
 from spectro.run.progress import Progress
-from spectro.storage.credentials import refuse_credentials
 from spectro.storage.run_view import RunView
 from spectro.tokens.text_folder import decode, warn_of_replaced
 from spectro.views.text import document_of_sequence, document_of_text
@@ -52,10 +51,9 @@ class TextJob:
     """A longer file is not measured."""
 
     def __post_init__(self) -> None:
-        refuse_credentials(self.out, "out")
-        if "://" in self.out:
+        if "://" in self.out:  # which may hold what must not be repeated
             raise ValueError(
-                f"out={self.out}: a text is written to a local file: give a path, and copy it from "
+                "out: a text is written to a local file, found a URI: give a path, and copy it from "
                 "there"
             )
         if not self.out.lower().endswith((PAGE, *SUFFIXES)):
@@ -81,7 +79,7 @@ def _text(job: TextJob) -> None:
         raise ValueError(f"out={job.out}: there is no folder {place.parent}")
     console = Console(soft_wrap=True)
     place.write_bytes(_drawn(job, _document(job, console)))
-    console.print(f"text: {plain_string(str(place.resolve()))}", highlight=False, markup=False)
+    console.print(f"text: {place.resolve()}", highlight=False, markup=False)
 
 
 def _document(job: TextJob, console: Console) -> Document:

@@ -51,11 +51,7 @@ def loss_traces(
 
 @themed
 def reliability_curves(diagnoses: Sequence[Diagnosis], chosen: Theme) -> Figure:
-    """Reliability of columns against draws: dots are measured, lines predicted from them.
-
-    Of columns as clusters see them (row-centred) where that is known, filled dots; else raw, hollow
-    ones. Columns whose halves do not agree at all are counted, not drawn.
-    """
+    """Reliability of columns against draws: dots are measured, lines predicted from them."""
     figure = Figure(figsize=(WIDE, 2.8), layout="constrained")
     axes = figure.subplots()
     axes.set_title("Reliability of a column against the draws of all its chains")
@@ -110,6 +106,7 @@ def _kinds(known: Sequence[Diagnosis]) -> str:
 
 
 def _curve(axes: Axes, diagnosis: Diagnosis, rank: int, chosen: Theme) -> None:
+    """Of a column as clusters see it (row-centred) where that is known, filled; else raw, hollow."""
     traces = diagnosis.traces
     half, centred = traces.num_draws * traces.half_share, traces.is_centred
     colour = chosen.colour(rank) if rank < LABELLED else chosen.strong_line
