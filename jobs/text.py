@@ -53,7 +53,7 @@ class TextJob:
     def __post_init__(self) -> None:
         if "://" in self.out:  # which may hold what must not be repeated
             raise ValueError(
-                "out: a text is written to a local file, found a URI: give a path, copy it from there"
+                "out: a text is written to a local file, found a URI: give a path in a folder"
             )
         if not self.out.lower().endswith((PAGE, *SUFFIXES)):
             raise ValueError(f"out must end in {PAGE} or {', '.join(SUFFIXES)}: {self.out!r}")
