@@ -48,11 +48,11 @@ def skewed(rng: np.random.Generator, chains: int, draws: int) -> np.ndarray:
 
 
 def traces(x: np.ndarray, **fields: object) -> ComponentTraces:
-    finite = bool(np.isfinite(x).all())
+    stepped = not fields.get("independent") and bool(np.isfinite(x).all())
     known = {
         "name": "l0h0", "independent": False, "chains": tuple(range(len(x))),
         "delta_loss": tuple(x), "weight": tuple(np.ones_like(row) for row in x),
-        "effective_draws": sum(map(effective_number_of_chain, x)) if finite else math.nan,
+        "effective_draws": sum(map(effective_number_of_chain, x)) if stepped else float(x.size),
         "steps_between_draws": 5, "reliability": 0.8,
     }  # fmt: skip
     return ComponentTraces(**(known | fields))
