@@ -130,6 +130,7 @@ def test_commands_on_a_run_that_grows(
     assert job("text", run, "sequence=0") == 0
     (tmp_path / "a.txt").write_text("a text")
     assert job("text", run, "file=a.txt") == 0
+    capsys.readouterr()
     assert job("diagnose", run, "diagnose.components=['L1*']") == 0
     told = capsys.readouterr().out
     assert "l1h0" in told and "embed" not in told
