@@ -39,7 +39,7 @@ def table_of(found: ResponseMatrix, place: str) -> Table:
                 found.mean_RH[:, column].tolist(), found.error_RH[:, column].tolist(), strict=True
             )
         ]
-        table.add_row(found.components[column], *cells)
+        table.add_row(Text(found.components[column]), *cells)
     table.caption = (
         f"Mean over the set less that over all tokens, {UNITS[found.scale.kind]} ± standard error "
         "over sequences.\nBelow zero: the component expresses what the set has more of; above: it "

@@ -27,7 +27,7 @@ class QueryFormat(Enum):
     TABLE = "table"
     """For people: the first rows."""
     CSV = "csv"
-    """All rows; lists as JSON."""
+    """All rows; lists as JSON; ' before text that a spreadsheet would run as a formula."""
     JSON = "json"
     """All rows, a list of objects."""
     PARQUET = "parquet"

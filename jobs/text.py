@@ -17,7 +17,6 @@ from spectro.report.figures.theme import theme as named_theme
 from spectro.report.plain import plain_string
 from spectro.report.text import Colours, Document, Scale, figure, render
 from spectro.run.progress import Progress
-from spectro.storage.credentials import refuse_credentials
 from spectro.storage.out_file import place_of, put_file
 from spectro.storage.run_view import RunView
 from spectro.tokens.text_folder import decode, warn_of_replaced
@@ -53,11 +52,9 @@ class TextJob:
     """A longer file is not measured."""
 
     def __post_init__(self) -> None:
-        refuse_credentials(self.out, "out")
-        if "://" in self.out:
+        if "://" in self.out:  # which may hold what must not be repeated
             raise ValueError(
-                f"out={self.out}: a text is written to a local file: give a path, and copy it from "
-                "there"
+                "out: a text is written to a local file, found a URI: give a path in a folder"
             )
         if not self.out.lower().endswith((PAGE, *SUFFIXES)):
             raise ValueError(f"out must end in {PAGE} or {', '.join(SUFFIXES)}: {self.out!r}")

@@ -261,9 +261,10 @@ class _Errors:
         reach_H = (np.abs(self.scale.mean_H) + self.scale.deviation_H) / self.scale.unit_H
         if self.scale.kind is Scaling.CENTRED:  # the row's mean brings in every column's rounding
             reach_H = np.full_like(reach_H, reach_H.max(initial=0.0))
-        return (uu_GH.sum(axis=0) <= ROUNDING_OF_SQUARES * terms_GH.sum(axis=0)) & (
-            np.abs(self.mean_RH[row]) <= ROUNDING_OF_MEAN * reach_H
-        )
+        no_spread_H = uu_GH.sum(axis=0) <= ROUNDING_OF_SQUARES * terms_GH.sum(axis=0)
+        no_mean_H = np.abs(self.mean_RH[row]) <= ROUNDING_OF_MEAN * reach_H
+        result: NDArray[np.bool_] = no_spread_H & no_mean_H
+        return result
 
 
 def _finite(part: Block) -> tuple[NDArray[np.bool_], Float64]:

@@ -9,7 +9,7 @@ Shapes: n tokens or sequences asked for, H components, T context.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -127,7 +127,7 @@ class RunView:
         """Whether every token that the run has is measured."""
         return len(self.measured) == self.num_shards
 
-    def require_measured(self, shards: Collection[int] | None = None) -> None:
+    def require_measured(self, shards: Sequence[int] | None = None) -> None:
         """Raise ValueError, in one line, unless these token shards are measured; None: all."""
         wanted = range(self.num_shards) if shards is None else shards
         lacking = sorted(set(wanted) - set(self.measured))

@@ -124,7 +124,7 @@ def themed(
     """A drawing function of (data, theme, …) that runs in its theme's style."""
 
     @wraps(draw)
-    def inside(data: D, theme: Theme, *args: P.args, **kwargs: P.kwargs) -> R:
+    def inside(data: D, theme: Theme, /, *args: P.args, **kwargs: P.kwargs) -> R:
         with style(theme):
             return draw(data, theme, *args, **kwargs)
 

@@ -119,6 +119,7 @@ def _kinds(known: Sequence[Diagnosis]) -> str:
 
 
 def _curve(axes: Axes, diagnosis: Diagnosis, rank: int, chosen: Theme) -> None:
+    """Of a column as clusters see it (row-centred) where known, filled; else raw, hollow."""
     traces = diagnosis.traces
     half, centred = traces.num_draws * traces.half_share, traces.is_centred
     colour = chosen.colour(rank) if rank < LABELLED else chosen.strong_line
