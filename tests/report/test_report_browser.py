@@ -1,4 +1,4 @@
-"""The page's table in a real browser: it sorts, filters, opens cards, follows keys and addresses."""
+"""The page's table in a real browser: sorting, filters, keys, addresses, very many rows."""
 
 import dataclasses
 import itertools
