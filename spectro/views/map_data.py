@@ -35,12 +35,17 @@ from spectro.storage.cluster_columns import members as _members
 from spectro.storage.cluster_columns import ragged as _ragged
 from spectro.storage.cluster_columns import subset_counts as _subset_counts
 from spectro.storage.clusters import CLUSTERS, PROVENANCE, read_table
-from spectro.storage.report_inputs import CONTROL, read_columns, run_facts
+from spectro.storage.report_inputs import (
+    CONTROL,
+    NUM_NEIGHBOURS,
+    NUM_TOP_TOKENS,
+    read_columns,
+    run_facts,
+)
 from spectro.storage.run_dir import NAME
 from spectro.storage.run_view import RunView
 from spectro.storage.sealed import read_sealed
 
-NUM_TOP_TOKENS, NUM_NEIGHBOURS = 10, 5
 OnProgress = Callable[[float, float], None]
 
 
