@@ -130,7 +130,7 @@ def test_reliability_is_sorted_and_what_is_below_the_threshold_named(open_report
 
 def test_the_bill_is_told(report_page):
     line = report_page.text("#bill-line")
-    assert line == "3.0 min of devices' time, 2.1 Tflop, 2 stages."
+    assert line == "3.0 min of devices' time, told by 1 of 2 stages; 2.1 Tflop in all."
     rows = report_page.cells("#stages tbody tr")
     assert rows[0] == ["posterior", "tiles", "3", "1 T", "1.1 T", "1.10", "3.0 min"]
     assert rows[1][-1] == "not recorded"
