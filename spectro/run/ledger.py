@@ -72,7 +72,8 @@ def _draws(view: RunView) -> list[tuple[str, str]]:
     independent = sum(kind == "independent" for kind in summary["sampling"])
     effective = sum(value for value in summary["effective_draws"] if value is not None)
     return [
-        ("Draws", f"{sum(summary['num_draws']):,} of all columns, worth {effective:,.0f}"),
+        ("Draws", f"{sum(summary['num_draws']):,} of all columns, worth {effective:,.0f} "
+                  "independent ones"),
         ("Columns", f"{independent} by independent draws, "
                     f"{len(summary['sampling']) - independent} by chains"),
     ]  # fmt: skip

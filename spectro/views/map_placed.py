@@ -37,10 +37,10 @@ from spectro.storage.cluster_columns import (
     subset_dtype,
     subsets,
 )
+from spectro.storage.report_inputs import NUM_NEIGHBOURS, NUM_TOP_TOKENS
 from spectro.storage.run_view import RunView
 from spectro.views.map_assigned import AssignedTokens, read_assigned_tokens
 
-NUM_TOP_TOKENS, NUM_NEIGHBOURS = 10, 5
 _ASSIGNED_KEY = 0x61737367  # keeps this stream apart
 OnProgress = Callable[[float, float], None]
 

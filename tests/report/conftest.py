@@ -1,9 +1,10 @@
-"""One small map and one browser for all tests of the map's page."""
+"""One small map and one made-up run, and a browser for the tests of each one's page."""
 
 import browser
 import made_map
 import map_site
 import pytest
+import report_site
 
 from spectro.views.serve import served
 
@@ -63,3 +64,28 @@ def opened(tmp_path):
         assert window.outside() == []
         window.close()
         site.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def report_window(tmp_path_factory):
+    one = report_site.ReportPage(tmp_path_factory.mktemp("report"))
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="session")
+def report_made():
+    return report_site.made_run()
+
+
+@pytest.fixture
+def open_report(report_window):
+    """Opens pages of runs; at the end nothing was complained of or asked of the world."""
+    yield report_window.show
+    report_window.check()
+
+
+@pytest.fixture
+def report_page(open_report, report_made):
+    """The page of one run as it opens."""
+    return open_report(report_made)

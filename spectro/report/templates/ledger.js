@@ -16,8 +16,9 @@ function lasting(seconds) {
 
 function drawLedger() {
   const { facts, stages, missing } = DATA.ledger;
-  const recorded = stages.map(([, , , , , seconds]) => seconds).filter(isKnown), done = sum(stages.map(([, , , , flops]) => flops));
-  const line = stages.length ? [`${lasting(recorded.length ? sum(recorded) : null)} of devices' time, ${scaled(done)}flop, ${stages.length} stages.`.replace(/(\d)flop/, "$1 flop")] : [];
+  const recorded = stages.map(([, , , , , seconds]) => seconds).filter(isKnown), done = scaled(sum(stages.map(([, , , , flops]) => flops)));
+  const time = recorded.length ? `${lasting(sum(recorded))} of devices' time, told by ${recorded.length} of ${stages.length} stages` : "Devices' time is not recorded";
+  const line = stages.length ? [`${time}; ${done.replace(/(\d)$/, "$1 ")}flop in all.`] : [];
   byId("bill-line").textContent = [...line, ...missing].join(" ");
   byId("bill-line").hidden = !line.length && !missing.length;
   byId("bill").hidden = !stages.length;
