@@ -146,12 +146,11 @@ def test_drawn(name: str) -> None:
 def test_the_same_data_gives_the_same_bytes(name: str) -> None:
     draw, data = CASES[name]
     seen = set()
-    for which in THEMES:
-        for suffix in SUFFIXES:
-            once = to_bytes(draw(data, theme(which)), suffix, theme(which))
-            assert once == to_bytes(draw(data, theme(which)), suffix, theme(which))
-            seen.add(once)
-    assert len(seen) == len(THEMES) * len(SUFFIXES)
+    for which, suffix in zip((*THEMES, "light"), SUFFIXES, strict=True):
+        once = to_bytes(draw(data, theme(which)), suffix, theme(which))
+        assert once == to_bytes(draw(data, theme(which)), suffix, theme(which))
+        seen.add(once)
+    assert len(seen) == len(SUFFIXES)
 
 
 @pytest.mark.parametrize(
@@ -212,5 +211,12 @@ def test_chains_that_disagree_are_named() -> None:
     upper, lower = convergence.figure(found, theme("light")).axes
     named = {text.get_text() for text in upper.texts}
     assert named == {each.traces.name for each in found if each.rhat > 1.1} != set()
-    shares = [float(line.get_ydata()[0]) for line in lower.lines if len(line.get_ydata()) == 1]
-    assert shares == [1.0] * len(found)
+    dots = [line for line in lower.lines if line.get_marker() == "o"]
+    shares = np.concatenate([np.asarray(line.get_ydata()) for line in dots])
+    assert shares.tolist() == [1.0] * len(found)
+    hollow = sum(
+        len(line.get_ydata())
+        for line in dots
+        if line.get_markerfacecolor() == theme("light").raised
+    )
+    assert hollow == sum(each.traces.independent for each in found)

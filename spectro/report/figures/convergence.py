@@ -56,11 +56,13 @@ def _panel(
         return
     place_H = block_axis(axes, [each.traces.name for each in diagnoses])
     axes.axhline(line, color=theme.control, linewidth=0.8, linestyle="--", zorder=0.5)
-    for at, value, each in zip(place_H.tolist(), value_H.tolist(), diagnoses, strict=True):
-        colour = theme.real if each.verdict.is_good else theme.positive
-        fill = theme.raised if each.traces.independent else colour
-        axes.plot([at], [value], "o", markersize=3.2, markeredgecolor=colour, markerfacecolor=fill,
-                  markeredgewidth=0.8)  # fmt: skip
+    good_H = np.array([each.verdict.is_good for each in diagnoses])
+    stepped_H = np.array([not each.traces.independent for each in diagnoses])
+    for is_good, colour in ((True, theme.real), (False, theme.positive)):
+        for is_stepped, fill in ((True, colour), (False, theme.raised)):
+            own = (good_H == is_good) & (stepped_H == is_stepped)
+            axes.plot(place_H[own], value_H[own], "o", markersize=3.2, markeredgecolor=colour,
+                      markerfacecolor=fill, markeredgewidth=0.8)  # fmt: skip
     axes.margins(y=0.15)
 
 
