@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
+from matplotlib.colors import to_rgb, to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
@@ -121,30 +121,32 @@ def _radius(data: MapData) -> NDArray[np.float64]:
 
 
 def _rings(axes: Axes, theme: Theme, data: MapData) -> None:
-    points_per_unit = _points_per_unit(axes)
-    for index in np.argsort(-data.size_K, kind="stable").tolist():
-        if not np.isfinite(data.centre_K2[index]).all():
-            continue
-        subset = int(data.dominant_K[index])
-        colour, size = theme.colour(subset), _radius(data)[index] * 2 * points_per_unit
-        place = data.centre_K2[index]
-        mark = theme.marker(subset)
-        axes.plot(*place, mark, markersize=size, color=colour, alpha=0.13, markeredgewidth=0)
-        axes.plot(*place, mark, markersize=size, markerfacecolor="none", markeredgecolor=colour,
-                  markeredgewidth=0.8)  # fmt: skip
+    """Largest below; one collection for each shape, however many clusters there are."""
+    width_K = 2 * _radius(data) * _points_per_unit(axes)
+    order = np.argsort(-data.size_K, kind="stable")
+    order = order[np.isfinite(data.centre_K2[order]).all(axis=1)]
+    marker_k = np.array([theme.marker(subset) for subset in data.dominant_K[order].tolist()])
+    for marker in np.unique(marker_k).tolist():
+        own = order[marker_k == marker]
+        colours = [theme.colour(subset) for subset in data.dominant_K[own].tolist()]
+        axes.scatter(
+            *data.centre_K2[own].T, s=width_K[own] ** 2, marker=marker,
+            facecolors=to_rgba_array(colours, 0.13), edgecolors=colours, linewidths=0.8,
+            rasterized=len(order) > MOST_VECTORS,
+        )  # fmt: skip
 
 
 def _names(axes: Axes, theme: Theme, data: MapData, taken: list[Box]) -> None:
     """Names below the largest rings, where no other name is in the way."""
     per_unit = _points_per_unit(axes)
-    size = SMALL - 0.5
+    size, radius_K = SMALL - 0.5, _radius(data)
     for index in np.argsort(-data.size_K, kind="stable")[:MOST_NAMES].tolist():
         x, y = data.centre_K2[index].tolist()
         if not np.isfinite([x, y]).all():
             continue
         name = shortened(" ".join(joined([token]) for token in data.names_K[index]), 26)
         half = (width_points(name, size) / 2 + 2) / per_unit
-        below = y - _radius(data)[index] - 0.95 * size / per_unit
+        below = y - radius_K[index] - 0.95 * size / per_unit
         x = min(max(x, axes.get_xlim()[0] + half), axes.get_xlim()[1] - half)
         box = (x - half, below - 0.7 * size / per_unit, x + half, below + 0.7 * size / per_unit)
         if any(_overlap(box, other) for other in taken):
