@@ -129,8 +129,9 @@ def _rings(axes: Axes, theme: Theme, data: MapData) -> None:
     for marker in np.unique(marker_k).tolist():
         own = order[marker_k == marker]
         colours = [theme.colour(subset) for subset in data.dominant_K[own].tolist()]
+        x, y = data.centre_K2[own].T
         axes.scatter(
-            *data.centre_K2[own].T, s=width_K[own] ** 2, marker=marker,
+            x, y, s=width_K[own] ** 2, marker=marker,
             facecolors=to_rgba_array(colours, 0.13), edgecolors=colours, linewidths=0.8,
             rasterized=len(order) > MOST_VECTORS,
         )  # fmt: skip
