@@ -45,7 +45,7 @@ class AcrossJob:
     format: AcrossFormat = AcrossFormat.TABLE
     """`table` or `json`."""
     out: str | None = None
-    """Picture: .svg, .pdf or .png; what is there is replaced."""
+    """Picture: .svg, .pdf or .png; a file that is there is replaced."""
     theme: ThemeName = ThemeName.LIGHT
     """Of the picture: `light` or `dark`."""
 

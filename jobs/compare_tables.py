@@ -12,11 +12,13 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 from rich.table import Table
+from rich.text import Text
 
 from spectro.cluster.compare import EDGES, Side
+from spectro.report.plain import plain_string
 from spectro.run.compare import Pair
 from spectro.storage.clusterings import StoredClustering
-from spectro.storage.fs import Store
+from spectro.storage.out_file import put_file
 
 FOR_FILES = (".parquet", ".csv")
 BEST_OF = (0.5, 0.9)
@@ -26,9 +28,8 @@ BEST_OF = (0.5, 0.9)
 def table_of(pair: Pair) -> Table:
     """One pair: counts of either side, scores, and the distribution of best indices."""
     found = pair.comparison
-    table = Table(
-        title=f"{pair.a.place.name} (A) and {pair.b.place.name} (B)", title_justify="left"
-    )
+    title = f"{plain_string(pair.a.place.name)} (A) and {plain_string(pair.b.place.name)} (B)"
+    table = Table(title=Text(title), title_justify="left")
     table.add_column("")
     for name in ("A", "B"):
         table.add_column(name, justify="right")
@@ -60,8 +61,8 @@ def overview(pairs: list[Pair]) -> Table:
         found = pair.comparison
         sides = (found.a, found.b)
         table.add_row(
-            pair.a.place.name,
-            pair.b.place.name,
+            Text(plain_string(pair.a.place.name)),
+            Text(plain_string(pair.b.place.name)),
             f"{found.num_common:,}",
             " / ".join(f"{side.num_clusters:,}" for side in sides),
             " / ".join(f"{side.num_clustered:,}" for side in sides),
@@ -94,7 +95,7 @@ def clusters_of(pairs: list[Pair], out: str) -> None:
 
     clusters_of · against (places) · cluster_id · size · size_common (among the tokens of both) ·
     match_id (null where no cluster shares a token) · jaccard · jaccard_by_chance · matched.
-    Raises FileExistsError: nothing is overwritten.
+    A file that is there is replaced; errors as `replaced` of storage/out_file.py.
     """
     rows = [
         _rows(own, side, against.place.name)
@@ -109,8 +110,7 @@ def clusters_of(pairs: list[Pair], out: str) -> None:
         pyarrow.csv.write_csv(table, sink)
     else:
         pq.write_table(table, sink, compression="zstd")
-    folder, _, name = out.rpartition("/")
-    Store(folder or ".").put(name, sink.getvalue())
+    put_file(out, sink.getvalue())
 
 
 def _rows(own: StoredClustering, side: Side, against: str) -> pa.Table:

@@ -27,8 +27,9 @@ from spectro.report.diagnostics_page import (
 from spectro.report.figures.save import SUFFIXES, to_bytes
 from spectro.report.figures.theme import theme
 from spectro.report.figures.traces import loss_traces
+from spectro.report.plain import plain_string
 from spectro.storage.credentials import refuse_credentials
-from spectro.storage.fs import Store
+from spectro.storage.out_file import put_file
 from spectro.storage.run_view import RunView
 from spectro.views.diagnose import diagnose_run
 
@@ -53,7 +54,8 @@ class DiagnoseConfig:
     format: DiagnoseFormat = DiagnoseFormat.TABLE
     """`table` or `json`."""
     out: str | None = None
-    """File: a page (.html), the traces (.svg, .pdf, .png) or everything (.json); none if null."""
+    """File: a page (.html), the traces (.svg, .pdf, .png) or everything (.json); replaces
+    one that is there. None if null."""
     panels: int = 48
     """Components whose traces are drawn at most, the worst first; ≥ 1."""
     theme: str = "light"
@@ -93,9 +95,7 @@ def _diagnose(job: DiagnoseJob) -> None:
     config, view = job.diagnose, RunView(job.run.uri)
     found = diagnose_run(view, config.components)
     if config.out is not None:
-        folder, _, name = config.out.rpartition("/")
-        store = Store(folder or ("/" if config.out.startswith("/") else "."))
-        store.put(name, _bytes(found, view.name, config))
+        put_file(config.out, _bytes(found, view.name, config))
     if config.format is DiagnoseFormat.JSON:
         print(_json(found))
         return
@@ -109,7 +109,7 @@ def _diagnose(job: DiagnoseJob) -> None:
 
 def table_of(diagnoses: Sequence[Diagnosis], uri: str) -> Table:
     """A line per component, in their order."""
-    table = Table(title=Text(f"Chains of {uri}"), title_justify="left")
+    table = Table(title=Text(f"Chains of {plain_string(uri)}"), title_justify="left")
     for name, number in HEADS:
         table.add_column(name, justify="right" if number else "left", overflow="fold")
     for diagnosis in diagnoses:
@@ -125,11 +125,12 @@ def _bytes(diagnoses: Sequence[Diagnosis], title: str, config: DiagnoseConfig) -
     """What the file holds."""
     assert config.out is not None
     if config.out.endswith(".html"):
-        return page(title, diagnoses, config.panels).encode()
+        return page(plain_string(title), diagnoses, config.panels).encode()
     if config.out.endswith(".json"):
         return _json(diagnoses).encode()
     chosen = theme(config.theme)
-    figure = loss_traces(worst_first(diagnoses)[: config.panels], chosen)
+    drawn = worst_first(diagnoses)[: config.panels]
+    figure = loss_traces(drawn, chosen, num_all=len(diagnoses))
     return to_bytes(figure, f".{config.out.rpartition('.')[2]}", chosen)
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 from jobs.launch import launch
 from jobs.look import StoredRun
 from spectro.storage.credentials import refuse_credentials
+from spectro.storage.out_file import place_of
 from spectro.storage.run_view import RunView
 from spectro.views.figures import FigureConfig, drawn, put_figure
 
@@ -21,7 +22,7 @@ class FigureJob(FigureConfig):
     run: StoredRun
     """Run, a part of one, or a folder of clusters."""
     out: str | None = None
-    """File or URI ending in .svg, .pdf or .png; what is there is replaced. None: <kind>.svg."""
+    """File or URI ending in .svg, .pdf or .png; one that is there is replaced. None: <kind>.svg."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -42,6 +43,7 @@ def main() -> int:
 
 
 def _figure(job: FigureJob) -> None:
+    place_of(job.file)  # refused before anything is drawn
     made, theme = drawn(RunView(job.run.uri), job)
     put_figure(made, job.file, theme)
     Console(soft_wrap=True).print(f"figure: {job.file}", highlight=False, markup=False)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 from rich.console import Console
 
 from jobs.launch import launch
 from jobs.look import StoredRun
-from jobs.stored import stored_config
-from spectro.models.load import ModelConfig
+from jobs.stored import is_given
 from spectro.report.map import MapConfig
 from spectro.run.progress import Progress
 from spectro.storage.credentials import refuse_credentials
 from spectro.storage.fs import Store
 from spectro.storage.run_view import RunView
-from spectro.views.map import WrittenMap, copy_map, write_map
+from spectro.views.map import WrittenMap, copy_map, settings_there, write_map
 from spectro.views.serve import served
 
 LARGEST_PORT = 65_535
@@ -53,12 +54,11 @@ def main() -> int:
 
 def _map(job: MapJob) -> None:
     console = Console(soft_wrap=True)
-    view = RunView(job.run.uri)
+    view, target = RunView(job.run.uri), None if job.export is None else Store(job.export)
     with Progress(console) as progress:
         progress.add("map", 1.0)
         made = write_map(
-            view, job.map, None if job.export is None else Store(job.export),
-            model=_model(view), renew=job.renew,
+            view, _settings(job, view, target), target, renew=job.renew,
             on_progress=lambda done, total: progress.update("map", 0.9 * done / max(1.0, total)),
         )  # fmt: skip
         progress.update("map", 1.0)
@@ -68,12 +68,11 @@ def _map(job: MapJob) -> None:
         _serve(console, made.store, job.serve)
 
 
-def _model(view: RunView) -> ModelConfig | None:
-    """The run's model; None where its configuration is not one of today's."""
-    try:
-        return stored_config(view.uri).model
-    except ValueError:
-        return None
+def _settings(job: MapJob, view: RunView, target: Store | None) -> MapConfig:
+    """Those of the map that is there, unless the command line has some: looking changes nothing."""
+    given = is_given("map", but=("map.device",))  # which changes no byte
+    there = None if given else settings_there(view, target)
+    return job.map if there is None else replace(there, device=job.map.device)
 
 
 def lines(made: WrittenMap, job: MapJob) -> list[str]:
@@ -87,11 +86,27 @@ def lines(made: WrittenMap, job: MapJob) -> list[str]:
         f"map: {place}{there}",
         f"{told['clusters']['count']:,} clusters and {tokens} tokens in {made.num_objects} files, "
         f"{made.size_bytes / 1e6:.1f} MB",
+        *_of_control(told),
     ]
     if job.serve is None:
         again = f"spectro map {job.run.uri}" + (f" export={job.export}" if job.export else "")
         found.append(f"look at it: {again} serve=0, or put the folder on any static server")
     return found
+
+
+def _of_control(told: Mapping[str, Any]) -> list[str]:
+    """What there is of the nβ = 0 control; nothing where the run is one itself."""
+    control = told["control"]
+    if told["is_control"]:
+        return []
+    if control is None:
+        return [
+            "no nβ = 0 control beside it: none was run, or it has no clusters of this name; "
+            "spectro pipeline with control=true makes both"
+        ]
+    number = f"nβ = 0 control: {control['clusters']:,} clusters"
+    return [f"{number}, a map of their own in the same folder" if "map" in control
+            else f"{number}, not drawn"]  # fmt: skip
 
 
 def _serve(console: Console, store: Store, port: int) -> None:

@@ -15,7 +15,7 @@ from jobs.matrix_tables import FOR_FILES, as_dict, put_table, table_of
 from spectro.report.scaling import Scaling
 from spectro.storage.credentials import refuse_credentials
 from spectro.storage.run_view import RunView
-from spectro.views.matrix import Rows, matrix
+from spectro.views.matrix import MAX_ROWS, Rows, matrix
 
 LEAST_WIDTH = 160
 
@@ -39,12 +39,12 @@ class MatrixJob:
     """Sets of tokens: `subsets`, `clusters` or `patterns`."""
     scaling: Scaling = Scaling.STANDARDISED
     """Units: `raw` (nats²), `standardised`, or `centred` (less the mean of each row)."""
-    max_rows: int = 24
+    max_rows: int = MAX_ROWS
     """Clusters that are rows, largest first."""
     format: MatrixFormat = MatrixFormat.TABLE
     """`table` or `json`."""
     out: str | None = None
-    """File for a line per row and component: .parquet or .csv; nothing is overwritten."""
+    """File for a line per row and component: .parquet or .csv; a file that is there is replaced."""
 
     def __post_init__(self) -> None:
         refuse_credentials(self.out or "", "out")

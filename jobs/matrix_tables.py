@@ -13,18 +13,20 @@ import pyarrow.parquet as pq
 from rich.table import Table
 from rich.text import Text
 
+from jobs.csv_cells import harmless
 from jobs.shown import on_one_line
 from spectro.report.grid import in_order
 from spectro.report.matrix import ResponseMatrix
+from spectro.report.plain import plain_string
 from spectro.report.scaling import UNITS, Scaling
-from spectro.storage.fs import Store
+from spectro.storage.out_file import put_file
 
 FOR_FILES = (".parquet", ".csv")
 
 
 def table_of(found: ResponseMatrix, place: str) -> Table:
     """A line for each component, a column for each set of tokens: mean ± standard error."""
-    table = Table(title=f"Responses of {place}", title_justify="left")
+    table = Table(title=Text(f"Responses of {plain_string(place)}"), title_justify="left")
     table.add_column("component")
     for name in found.names:
         table.add_column(Text(on_one_line(name)), justify="right", overflow="fold")
@@ -37,7 +39,7 @@ def table_of(found: ResponseMatrix, place: str) -> Table:
                 found.mean_RH[:, column].tolist(), found.error_RH[:, column].tolist(), strict=True
             )
         ]
-        table.add_row(found.components[column], *cells)
+        table.add_row(Text(found.components[column]), *cells)
     table.caption = (
         f"Mean over the set less that over all tokens, {UNITS[found.scale.kind]} ± standard error "
         "over sequences.\nBelow zero: the component expresses what the set has more of; above: it "
@@ -71,8 +73,8 @@ def put_table(found: ResponseMatrix, out: str) -> None:
     """Put a line for each row and component: Parquet or CSV, by its ending.
 
     row · num_tokens · component · shift · standard_error (null where it is not known) · scaling ·
-    standard_deviation of the component over all tokens (nats²). Raises FileExistsError: nothing is
-    overwritten.
+    standard_deviation of the component over all tokens (nats²). A file that is there is replaced;
+    errors as `replaced`.
     """
     num_rows, num_columns = found.mean_RH.shape
     names = [on_one_line(name) for name in found.names]
@@ -89,11 +91,11 @@ def put_table(found: ResponseMatrix, out: str) -> None:
     )
     sink = io.BytesIO()
     if out.endswith(".csv"):
-        pyarrow.csv.write_csv(table, sink)
+        rows = table["row"].combine_chunks()
+        pyarrow.csv.write_csv(table.set_column(0, "row", harmless(rows)), sink)
     else:
         pq.write_table(table, sink, compression="zstd")
-    folder, _, name = out.rpartition("/")
-    Store(folder or ("/" if out.startswith("/") else ".")).put(name, sink.getvalue())
+    put_file(out, sink.getvalue())
 
 
 def _cell(mean: float, error: float, form: str) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -13,15 +11,13 @@ from rich.console import Console
 from jobs.launch import launch
 from jobs.look import StoredRun
 from jobs.query_output import Told, tables_of, tell, write
-from spectro.models.load import ModelConfig
-from spectro.run.page import vocabulary
 from spectro.storage.credentials import refuse_credentials
 from spectro.storage.run_view import RunView
+from spectro.views.contexts import vocabulary_of
 from spectro.views.lookups import Answer, find, nearest, of_cluster, of_token
 from spectro.views.query import Limits, Query
 from spectro.views.query_contexts import Window
 
-logger = logging.getLogger(__name__)
 ASKED = ("sql", "near", "show", "cluster", "find")
 
 
@@ -31,7 +27,7 @@ class QueryFormat(Enum):
     TABLE = "table"
     """For people: the first rows."""
     CSV = "csv"
-    """All rows; lists as JSON."""
+    """All rows; lists as JSON; ' before text that a spreadsheet would run as a formula."""
     JSON = "json"
     """All rows, a list of objects."""
     PARQUET = "parquet"
@@ -57,7 +53,7 @@ class QueryConfig:
     format: QueryFormat | None = None
     """`table`, `csv`, `json` or `parquet`; None: by the ending of `out`, a table without."""
     out: str | None = None
-    """File for all rows, local or a URI; nothing is overwritten. None: the terminal."""
+    """File for all rows, local or a URI; one that is there is replaced. None: the terminal."""
     limit: int = 40
     """Rows of a table on the terminal, ≥ 1; files have all."""
     window: Window = field(default_factory=Window)
@@ -111,7 +107,7 @@ def main() -> int:
 
 def _query(job: QueryJob) -> None:
     config, view = job.query, RunView(job.run.uri)
-    with Query(view, lambda: pieces_of(view), config.limits) as query:
+    with Query(view, lambda: vocabulary_of(view).pieces, config.limits) as query:
         if all(getattr(config, name) is None for name in ASKED):
             Console().print(tables_of(query))
             return
@@ -132,9 +128,9 @@ def _answer(query: Query, config: QueryConfig) -> Told:
     answer = _lookup(query, config)
     return Told(
         title=answer.title,
-        reader=answer.table.to_reader(),
+        reader=answer.rows,
         notes=answer.notes,
-        total=answer.table.num_rows,
+        total=answer.num_rows,
         context=answer.context,
     )
 
@@ -148,17 +144,6 @@ def _lookup(query: Query, config: QueryConfig) -> Answer:
         return of_cluster(query, config.cluster, config.window)
     assert config.find is not None
     return find(query, config.find, config.window)
-
-
-def pieces_of(view: RunView) -> Sequence[bytes | None] | None:
-    """Bytes of every token of a run's vocabulary; None where its tokenizer is not there."""
-    told = view.config.get("model", {})
-    try:
-        model = ModelConfig(name_or_path=told["name_or_path"], revision=told.get("revision"))
-        return vocabulary(model, view.info.vocab_size)
-    except (KeyError, ValueError, OSError) as error:
-        logger.warning("tokens are shown by their ids: %s", error)
-        return None
 
 
 if __name__ == "__main__":

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -20,8 +17,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from jobs.csv_cells import harmless, harmless_name, is_text
 from spectro.report.plain import plain_string
-from spectro.storage.fs import Store
+from spectro.storage.out_file import replaced
 from spectro.views.query import Query
 from spectro.views.query_contexts import CONTEXT_COLUMNS
 
@@ -52,7 +50,8 @@ class Told:
 
 def tables_of(query: Query) -> Table:
     """The tables that can be asked, with their columns."""
-    table = Table(title=f"Tables of {query.view.uri}", title_justify="left", show_lines=True)
+    title = Text(f"Tables of {plain_string(query.view.uri)}")
+    table = Table(title=title, title_justify="left", show_lines=True)
     table.add_column("table")
     table.add_column("columns", overflow="fold")
     for name, columns in query.tables.items():
@@ -96,39 +95,15 @@ def tell(told: Told, limit: int) -> None:
 def write(reader: pa.RecordBatchReader, kind: str, out: str | None) -> int:
     """All rows as csv, json or parquet, to a file or to standard output; how many.
 
-    Raises FileExistsError: nothing is overwritten.
+    A file that is there is replaced once all rows are written; errors as `replaced`.
     """
     writer = {"csv": _csv, "json": _json, "parquet": _parquet}[kind]
     if out is None:
         rows = writer(reader, sys.stdout.buffer)
         sys.stdout.buffer.flush()
         return rows
-    with _sink(out) as sink:
+    with replaced(out) as sink:
         return writer(reader, sink)
-
-
-@contextmanager
-def _sink(out: str) -> Iterator[BinaryIO]:
-    """A new file; none is left behind by what fails. Elsewhere than on disk it is put whole."""
-    folder, _, name = out.rpartition("/")
-    store = Store(folder or ("/" if out.startswith("/") else "."))
-    if not store.is_local:
-        memory = io.BytesIO()
-        yield memory
-        store.put(name, memory.getvalue())
-        return
-    path = Path(store.path(name))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        file = path.open("xb")
-    except FileExistsError:
-        raise FileExistsError(f"{out} exists already") from None
-    try:
-        with file:
-            yield file
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
 
 
 def _first(reader: pa.RecordBatchReader, limit: int) -> tuple[list[dict[str, Any]], bool]:
@@ -169,22 +144,27 @@ def _cell(value: Any) -> str:
 
 
 def _csv(reader: pa.RecordBatchReader, sink: BinaryIO) -> int:
-    """Lists, structures and bytes as JSON text."""
-    fields = [
-        field.with_type(pa.string()) if _nested(field.type) else field for field in reader.schema
-    ]
-    schema, rows = pa.schema(fields), 0
+    """Lists, structures and bytes as JSON text; no text that a spreadsheet takes for a formula."""
+    schema, rows = pa.schema([_csv_field(field) for field in reader.schema]), 0
     with pyarrow.csv.CSVWriter(sink, schema) as writer:
         for batch in reader:
-            columns = [
-                pa.array([_json_text(value) for value in column.to_pylist()], pa.string())
-                if _nested(column.type)
-                else column
-                for column in batch.columns
-            ]
+            columns = [_csv_column(column) for column in batch.columns]
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
             rows += batch.num_rows
     return rows
+
+
+def _csv_field(field: pa.Field) -> pa.Field:
+    kind = pa.string() if _nested(field.type) or is_text(field.type) else field.type
+    return pa.field(harmless_name(field.name), kind)
+
+
+def _csv_column(column: pa.Array) -> pa.Array:
+    if is_text(column.type):
+        return harmless(column)
+    if _nested(column.type):
+        return pa.array([_json_text(value) for value in column.to_pylist()], pa.string())
+    return column
 
 
 def _parquet(reader: pa.RecordBatchReader, sink: BinaryIO) -> int:

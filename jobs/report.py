@@ -1,4 +1,7 @@
-"""`python -m jobs.report run.uri=<run> [report.key=value ...]`: the page of a clustered run."""
+"""`spectro report <run> [report.key=value ...]`: the page of a run's clusters.
+
+A folder of clusters (`<run>/clusters-k30`) has a page of its own, `<run>/report-k30/index.html`.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,14 @@ import sys
 from dataclasses import dataclass, field
 
 from jobs.launch import launch
-from jobs.stored import stored_with
+from jobs.stored import found_with, stored_with
 from jobs.terminal import run_and_tell
 from spectro.report.config import ReportConfig
-from spectro.run.config import RunConfig
+from spectro.run.config import PipelineConfig, RunConfig
 from spectro.run.pipeline import Goal
+from spectro.storage import run_dir
+from spectro.storage.clusters import PROVENANCE
+from spectro.storage.fs import Store
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +25,7 @@ class ReportJob:
     """Which run, and what its page shows."""
 
     run: RunConfig
-    """Its folder and how it is executed."""
+    """Its folder, or one of clusters in it, and how it is executed."""
     report: ReportConfig = field(default_factory=ReportConfig)
     """What the page shows."""
 
@@ -30,8 +36,19 @@ def main() -> int:
 
 
 def _report(job: ReportJob) -> None:
-    config = dataclasses.replace(stored_with(job.run), report=job.report)
+    config = dataclasses.replace(_stored(job.run), report=job.report)
     run_and_tell(config, Goal.REPORT, renew_page=True)
+
+
+def _stored(run: RunConfig) -> PipelineConfig:
+    """The stored configuration of a run, or of the run that a folder of clusters lies in."""
+    store = Store(run.uri)
+    if store.exists(run_dir.NAME) or not store.exists(PROVENANCE):
+        return stored_with(run)
+    above, _, folder = store.uri.rpartition("/")
+    stored = stored_with(dataclasses.replace(run, uri=above))
+    own = dataclasses.replace(stored.run, clusters=folder)
+    return dataclasses.replace(stored, run=own, cluster=found_with(own) or stored.cluster)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,9 @@ from __future__ import annotations
 from rich.text import Text
 
 from spectro.report.lit import Lit
+from spectro.report.plain import plain as on_one_line
 
-_MARKS = {"\ue000": "<", "\ue001": ">", "\ue002": "␣", "\ue003": "⏎", "\ue004": "⇥"}
-
-
-def on_one_line(shown: str) -> str:
-    """Spaces as ␣, line breaks as ⏎, what does not print in angle brackets."""
-    return "".join(_MARKS.get(char, char) for char in shown)
+__all__ = ["lit_line", "on_one_line"]
 
 
 def lit_line(lit: Lit, before: int, after: int) -> Text:

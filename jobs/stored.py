@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from hydra.core.hydra_config import HydraConfig
@@ -79,6 +80,11 @@ def explicit(group: str, stored: T, composed: T, *, always: tuple[str, ...] = ()
     names = {key.split(".")[1] for key in given if key.startswith(f"{group}.")} | set(always)
     changed: dict[str, Any] = {name: getattr(composed, name) for name in names}
     return dataclasses.replace(stored, **changed)  # type: ignore[type-var]
+
+
+def is_given(group: str, *, but: Sequence[str] = ()) -> bool:
+    """Whether the command line says anything of a group, other than the settings in `but`."""
+    return any(key.split(".")[0] == group and key not in but for key in _given())
 
 
 def _given() -> list[str]:

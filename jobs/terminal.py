@@ -15,7 +15,7 @@ from rich.text import Text
 from jobs.log import run_log
 from spectro.report.vocabulary import display
 from spectro.run.config import PipelineConfig
-from spectro.run.page import MARKER, PAGE, vocabulary
+from spectro.run.page import vocabulary
 from spectro.run.pipeline import Finished, Goal, run_pipeline
 from spectro.run.progress import Progress, clock
 from spectro.run.status import SILENT_SECONDS
@@ -23,6 +23,7 @@ from spectro.storage import retry, tokens
 from spectro.storage.clusters import read_clusters
 from spectro.storage.credentials import redact
 from spectro.storage.fs import Store
+from spectro.storage.kinds import page_names
 from spectro.storage.sessions import SESSIONS, read_beats
 
 ROWS = 15
@@ -38,7 +39,7 @@ def run_and_tell(config: PipelineConfig, goal: Goal, *, renew_page: bool = False
         console.print(f"run {config.run.uri}", highlight=False)
         for line in others_at_work(store):
             console.print(line, highlight=False)
-        with Progress(console) as progress, _renewed(store, renew_page):
+        with Progress(console) as progress, _renewed(store, config if renew_page else None):
             finished = run_pipeline(config, progress, goal=goal)
         _tell(console, config, finished, goal)
     return finished
@@ -73,9 +74,10 @@ def others_at_work(store: Store) -> list[str]:
 
 
 @contextmanager
-def _renewed(store: Store, renew_page: bool) -> Iterator[None]:
-    """Make way for a new page; the old one comes back if none could be made."""
-    names = [name for name in (MARKER, PAGE) if renew_page and store.exists(name)]
+def _renewed(store: Store, config: PipelineConfig | None) -> Iterator[None]:
+    """Make way for a new page, if any; the old one comes back if none could be made."""
+    known = () if config is None else reversed(page_names(config.run.clusters))
+    names = [name for name in known if store.exists(name)]
     old = {name: store.read(name) for name in names}
     for name in old:
         store.delete(name)
@@ -97,7 +99,8 @@ def _tell(console: Console, config: PipelineConfig, finished: Finished, goal: Go
         console.print(cluster_table(config, store))
     console.print(line, highlight=False)
     if goal is Goal.REPORT:
-        page = Path(store.path(PAGE)).resolve() if store.is_local else f"{store.uri}/{PAGE}"
+        name, _ = page_names(config.run.clusters)
+        page = Path(store.path(name)).resolve() if store.is_local else f"{store.uri}/{name}"
         console.print(f"page: {page}", highlight=False)
 
 

@@ -14,8 +14,10 @@ from jobs.stored import stored_config
 from spectro.report.figures.save import SUFFIXES, suffix_of, to_bytes
 from spectro.report.figures.theme import THEMES
 from spectro.report.figures.theme import theme as named_theme
+from spectro.report.plain import plain_string
 from spectro.report.text import Colours, Document, Scale, figure, render
 from spectro.run.progress import Progress
+from spectro.storage.out_file import place_of, put_file
 from spectro.storage.run_view import RunView
 from spectro.tokens.text_folder import decode, warn_of_replaced
 from spectro.views.text import document_of_sequence, document_of_text
@@ -39,7 +41,7 @@ class TextJob:
     """Names or patterns; none: all of a sequence, of a file the three of highest reliability ×
     deviation."""
     out: str = "text.html"
-    """Page (.html) or figure (.svg, .pdf, .png)."""
+    """Page (.html) or figure (.svg, .pdf, .png); a local file."""
     scale: Scale = Scale.STANDARDISED
     """What is coloured first: `standardised`, `centred`, `raw`."""
     colours: Colours = Colours.GREEN_RED
@@ -50,6 +52,10 @@ class TextJob:
     """A longer file is not measured."""
 
     def __post_init__(self) -> None:
+        if "://" in self.out:  # which may hold what must not be repeated
+            raise ValueError(
+                "out: a text is written to a local file, found a URI: give a path in a folder"
+            )
         if not self.out.lower().endswith((PAGE, *SUFFIXES)):
             raise ValueError(f"out must end in {PAGE} or {', '.join(SUFFIXES)}: {self.out!r}")
         if self.file is not None and self.sequence is not None:
@@ -71,23 +77,23 @@ def _text(job: TextJob) -> None:
     place = Path(job.out).expanduser()
     if not place.parent.is_dir():
         raise ValueError(f"out={job.out}: there is no folder {place.parent}")
+    place_of(str(place))  # before anything is measured
     console = Console(soft_wrap=True)
-    place.write_bytes(_drawn(job, _document(job, console)))
-    console.print(f"text: {place.resolve()}", highlight=False, markup=False)
+    put_file(str(place), _drawn(job, _document(job, console)))
+    console.print(f"text: {plain_string(str(place.resolve()))}", highlight=False, markup=False)
 
 
 def _document(job: TextJob, console: Console) -> Document:
     view = RunView(job.run.uri)
-    config = stored_config(view.uri)
     if job.file is None:
-        return document_of_sequence(
-            view, job.sequence or 0, components=job.components, model=config.model
-        )
-    text, name = read_text(job.file), Path(job.file).name
+        return document_of_sequence(view, job.sequence or 0, components=job.components)
+    config = stored_config(view.uri)
+    text, name = read_text(job.file), plain_string(Path(job.file).name)
     with Progress(console) as progress:
         progress.add("text", 1.0)
         return document_of_text(
             view, config, text, name, components=job.components, max_tokens=job.max_tokens,
+            centred=job.scale is Scale.CENTRED,
             on_cost=lambda line: console.print(line, highlight=False, markup=False),
             on_progress=lambda done, of: progress.update("text", done / of),
         )  # fmt: skip

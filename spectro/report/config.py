@@ -12,12 +12,16 @@ class ReportConfig:
 
     title: str | None = None
     """Heading of the page; None takes the run's own name."""
+    max_rows: int = 60_000
+    """Clusters in the table, largest first."""
     max_cards: int = 200
     """Clusters that get a card, largest first."""
     max_control_cards: int = 24
     """Clusters of the nβ = 0 control that get a card, largest first."""
     contexts_per_cluster: int = 10
-    """Random contexts per card, fewer if the cluster is smaller."""
+    """Random members per card, in their contexts; fewer if the cluster is smaller."""
+    num_central: int = 5
+    """Members of highest rank per card, in their contexts."""
     tokens_before: int = 32
     """Tokens of context shown before y."""
     tokens_after: int = 10
@@ -32,7 +36,7 @@ class ReportConfig:
     def __post_init__(self) -> None:
         """Refuse numbers that make no page."""
         least = {"seed": 0, "tokens_before": 0, "tokens_after": 0, "max_control_cards": 0}
-        least["num_neighbours"] = 2
+        least |= {"num_central": 0, "num_neighbours": 2}
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, int) and value < (low := least.get(field.name, 1)):

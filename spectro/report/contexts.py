@@ -1,11 +1,15 @@
-"""Random tokens of a cluster, in their contexts."""
+"""Members of a cluster that are shown, random and most central ones, and tokens in their contexts.
 
+Shapes: M members of all clusters together.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from spectro.report.config import ReportConfig
-from spectro.report.inputs import Clusters, Ints, Probe
+from spectro.report.inputs import Examples, Ints, Probe
 
 _CONTEXTS_KEY = 0x636F6E74  # keeps this stream apart from other uses of the same seed
 
@@ -25,17 +29,37 @@ class Context:
     """Whether x begins earlier than what is shown."""
 
 
-def pick(clusters: Clusters, cluster_id: int, config: ReportConfig) -> Ints:
-    """Token ids of random members, uniformly without replacement.
+def examples(
+    token_id_M: Ints,
+    cluster_M: Ints,
+    clusters: Iterable[int],
+    *,
+    num_random: int,
+    num_central: int,
+    seed: int,
+) -> tuple[Examples, ...]:
+    """Random members and those of highest rank of some clusters; the same in every view.
 
-    Keyed by (seed, cluster id): the choice does not depend on which other cards are made.
+    Args:
+        token_id_M, cluster_M: members by cluster and falling rank, as they are stored.
+        clusters: ids of those that are asked for.
+        num_random, num_central: members of each kind, fewer if the cluster is smaller.
+        seed: key of the random ones.
     """
-    member_M = clusters.member_token_id_M[clusters.member_cluster_id_M == cluster_id]
-    return random_members(member_M, cluster_id, config.contexts_per_cluster, config.seed)
+    found = []
+    for cluster in clusters:
+        start, stop = np.searchsorted(cluster_M, [cluster, cluster + 1])
+        own_m = token_id_M[start:stop]
+        random = random_members(own_m, cluster, num_random, seed)
+        found.append(Examples(random=random, central=own_m[:num_central]))
+    return tuple(found)
 
 
 def random_members(member_M: Ints, cluster_id: int, number: int, seed: int) -> Ints:
-    """Some of a cluster's members, or of a part of them; the same in every view."""
+    """Some of a cluster's members, or of a part of them, uniformly without replacement.
+
+    Keyed by (seed, cluster id): the choice does not depend on which others are made.
+    """
     rng = np.random.default_rng([seed, _CONTEXTS_KEY, cluster_id])
     return rng.permutation(np.sort(member_M))[:number]
 

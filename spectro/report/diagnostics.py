@@ -1,8 +1,8 @@
 """Whether the chains of a component can be trusted, in a few words, and what to change.
 
-A verdict is the first rule below that holds; every rule that holds is told. All thresholds stand
-here. A rule that tests (p) also asks for a size that matters: with many draws nearly nothing is
-exactly level, with few an R̂ of 1.2 is chance. p is small because a run has hundreds of components.
+Every rule below that holds is told; the verdict is the worst of them, in the order of `Verdict`.
+All thresholds stand here. A rule that tests (p, small for hundreds of components) also asks for a
+size that matters: with many draws nearly nothing is exactly level, with few an R̂ of 1.2 is chance.
 
 Shapes: K lags.
 """
@@ -147,10 +147,11 @@ def _stuck(traces: ComponentTraces, settings: Settings) -> Finding | None:
     ]
     if not still:
         return None
+    step = "" if traces.independent else f"raise sampler.step_size ({settings.step_size:g}); "
     return Finding(
         verdict=Verdict.STUCK,
         evidence=f"ΔL of chain {still[0]} is the same at every draw",
-        change=f"raise sampler.step_size ({settings.step_size:g}); is the component used at all?",
+        change=f"{step}does the component do anything? If not, leave it out (components)",
     )
 
 
@@ -205,7 +206,7 @@ def _drifts(traces: ComponentTraces, settings: Settings) -> Finding | None:
 
 
 def _falls(traces: ComponentTraces, settings: Settings) -> Finding | None:
-    errors = course.mean_in_errors(traces.delta_loss, traces.weight)
+    errors = course.mean_in_errors(traces)
     if not errors < -MIN_MEAN:
         return None
     return Finding(
@@ -240,14 +241,13 @@ def _collapsed(traces: ComponentTraces, settings: Settings) -> Finding | None:
 
 
 def _remembers(traces: ComponentTraces, settings: Settings) -> Finding | None:
-    longest = min(len(trace) for trace in traces.delta_loss)
-    tau = course.correlation_time(traces.delta_loss)
+    shortest, tau = min(len(trace) for trace in traces.delta_loss), traces.correlation_time
     moves = all(np.ptp(trace) > 0 for trace in traces.delta_loss)
-    if tau <= 1 / MIN_EFFECTIVE_SHARE or longest < 2 / MIN_EFFECTIVE_SHARE or not moves:
+    if tau <= 1 / MIN_EFFECTIVE_SHARE or shortest < 2 / MIN_EFFECTIVE_SHARE or not moves:
         return None
     return Finding(
         verdict=Verdict.REMEMBERS,
-        evidence=f"{traces.num_draws} draws are worth {traces.num_draws / tau:.0f}",
+        evidence=f"{traces.num_draws} draws are worth {traces.effective_draws:.0f}",
         change=f"raise chain.steps_between_draws ({traces.steps_between_draws}, to about "
         f"{math.ceil(traces.steps_between_draws * tau)}) or sampler.step_size "
         f"({settings.step_size:g})",
@@ -255,18 +255,19 @@ def _remembers(traces: ComponentTraces, settings: Settings) -> Finding | None:
 
 
 def _little_signal(traces: ComponentTraces, settings: Settings) -> Finding | None:
-    whole = traces.whole_reliability
-    if whole < MIN_RELIABILITY:
-        factor = course.more_data(whole, WANTED_RELIABILITY)
+    known, whole = traces.known_reliability, traces.whole_reliability
+    if known <= 0 or whole < MIN_RELIABILITY:
+        factor = course.more_data(whole, WANTED_RELIABILITY) if known > 0 else math.inf
+        agree = f"reliability of the column {whole:.2f}"
         wanted = math.ceil(settings.num_draws * factor) if factor < 20 else None
         enough = "" if wanted is None else f", to about {wanted} for {WANTED_RELIABILITY:g}"
         other = f", or lower sampler.gamma ({settings.gamma:g})" if wanted is None else ""
         return Finding(
             verdict=Verdict.LITTLE_SIGNAL,
-            evidence=f"reliability of the column {whole:.2f}",
+            evidence=agree if known > 0 else f"halves of the chains do not agree (r {known:.2f})",
             change=f"raise chain.num_draws ({settings.num_draws}{enough}){other}",
         )
-    errors = course.mean_in_errors(traces.delta_loss, traces.weight)
+    errors = course.mean_in_errors(traces)
     if abs(errors) >= MIN_MEAN or math.isnan(errors):
         return None
     return Finding(
@@ -293,8 +294,7 @@ def _too_short(traces: ComponentTraces, settings: Settings) -> Finding | None:
 
 _Rule = Callable[[ComponentTraces, Settings], Finding | None]
 _OF_DRAWS: Sequence[_Rule] = (_stuck, _spikes, _falls, _collapsed, _little_signal)
-"""Rules for independent draws, which have no course."""
 _OF_CHAINS: Sequence[_Rule] = (
-    _stuck, _spikes, _disagree, _drifts, _falls, _biased, _remembers, _little_signal, _too_short,
+    _stuck, _spikes, _disagree, _drifts, _falls, _biased, _remembers, _too_short, _little_signal,
 )  # fmt: skip
-"""Rules for stepped chains."""
+"""Rules for independent draws, which have no course, and for stepped chains, worst first."""

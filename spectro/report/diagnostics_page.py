@@ -20,12 +20,11 @@ from spectro.report.diagnostics import Diagnosis, Verdict
 from spectro.report.figures.save import to_bytes
 from spectro.report.figures.theme import THEMES, Theme, theme
 from spectro.report.figures.traces import LABELLED, loss_traces, reliability_curves
-from spectro.report.traces import spearman_brown
 
 HELP = (
     "One line per component: what its chains did, how sure that is, and the setting to change. "
     "R̂ compares chains, effective draws are the independent ones that all are worth, reliability "
-    "is that of the whole column as clusters see it."
+    "is that of the whole column, predicted from halves, as clusters see it where that is known."
 )
 FACTORS = (0.5, 1, 2, 4, 8)
 """Multiples of the run's draws for which reliability is predicted."""
@@ -39,8 +38,9 @@ HEADS = (
 def as_dict(diagnosis: Diagnosis) -> dict[str, Any]:
     """Everything that is said of a component, as plain values; what is not known is None.
 
-    `reliability.measured` are correlations of χ from halves of the chains, one per split;
-    `reliability.predicted` follow from their mean by Spearman and Brown's formula.
+    `reliability.measured` are correlations of χ from halves of the chains, one per split, and
+    `measured_centred` is the row-centred one, as clusters see the column; `reliability.predicted`
+    follow from their means by Spearman and Brown's formula, None where halves do not agree.
     """
     traces = diagnosis.traces
     return {
@@ -63,15 +63,15 @@ def as_dict(diagnosis: Diagnosis) -> dict[str, Any]:
         },
         "reliability": {
             "measured": [
-                {"draws": traces.num_draws / 2, "reliability": _number(value)}
+                {"draws": traces.num_draws * traces.half_share, "reliability": _number(value)}
                 for value in traces.split_reliability or (traces.reliability,)
             ],
             "measured_centred": _number(traces.centred_reliability),
             "predicted": [
                 {
                     "draws": traces.num_draws * factor,
-                    "reliability": _number(_predicted(traces.reliability, factor)),
-                    "centred": _number(_predicted(traces.centred_reliability, factor)),
+                    "reliability": _number(traces.predicted(traces.reliability, factor)),
+                    "centred": _number(traces.predicted(traces.centred_reliability, factor)),
                 }
                 for factor in FACTORS
             ],
@@ -97,7 +97,7 @@ def cells(diagnosis: Diagnosis) -> tuple[str, ...]:
         _told(traces.effective_draws, ".0f"),
         _told(float(first), ".2f"),
         _told(traces.delta_loss_bias, "+.0%") + z,
-        _told(traces.whole_reliability, ".2f"),
+        "≤ 0" if traces.known_reliability <= 0 else _told(traces.whole_reliability, ".2f"),
         diagnosis.change or "–",
     )
 
@@ -174,11 +174,6 @@ def _picture(
 def _address(figure: Figure, chosen: Theme) -> str:
     data = base64.b64encode(to_bytes(figure, ".svg", chosen)).decode("ascii")
     return f"data:image/svg+xml;base64,{data}"
-
-
-def _predicted(reliability: float, factor: float) -> float:
-    """Of `factor` times all draws, from the reliability of half of them."""
-    return spearman_brown(reliability, 2 * factor)
 
 
 def _told(value: float, form: str) -> str:

@@ -1,6 +1,6 @@
 """Components laid out by layer: heads by their number, then the MLP; embed first, unembed last.
 
-The same order as the page's profiles (`templates/profile.js`). Shapes: H components, L rows of
+The same order as the page's profiles (`common/profile.js`). Shapes: H components, L rows of
 the grid, W columns.
 """
 

@@ -1,14 +1,19 @@
-"""What a page is made of: plain arrays, no storage.
+"""What the page is made of: plain arrays, no storage.
 
-Shapes: N measured tokens, S probe sequences, T context, H components, K clusters,
-M members of all clusters together, P subsets, D coordinates the clustering saw.
+Tokens are named by token_id = sequence_id · T + position, clusters by their rows, largest first.
+Shapes: S sequences that are shown, T context, H components, K clusters, E clusters with examples,
+P subsets, n tokens drawn, s tokens shown in their contexts.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from spectro.cluster.matching import BestMatches
+from spectro.report.ledger import Ledger
+from spectro.report.lit import Vocabulary
 
 Ints = NDArray[np.integer]
 Floats = NDArray[np.floating]
@@ -16,7 +21,7 @@ Floats = NDArray[np.floating]
 
 @dataclass(frozen=True, kw_only=True)
 class Probe:
-    """The sequences that were measured; token_id = sequence_id · T + position."""
+    """Sequences that were measured, all or some."""
 
     sequence_id_S: Ints
     """Ascending sequence ids."""
@@ -60,27 +65,63 @@ class Columns:
     """Standard error of χ, in the column's own units."""
     mean_phi_H: Floats | None = None
     """E_C[φ], in nats."""
+    threshold: float | None = None
+    """Least centred reliability that the clustering asked of a column; None: it asked none."""
+    left_out: tuple[str, ...] = ()
+    """Components that the clusters were found without."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """Token ids of a cluster's members that are shown."""
+
+    random: Ints
+    """Random ones."""
+    central: Ints
+    """Those of highest rank, highest first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clusters:
-    """Clusters and their members; K may be 0."""
+    """Clusters by id, largest first; K may be 0. NaN: not known."""
 
-    cluster_id_K: Ints
     size_K: Ints
+    """Members."""
     conductance_K: Floats
+    """In the whole graph."""
+    stability_K: Floats
+    """Across two halves of the chains."""
     purity_K: Floats
     """Share of the commonest subset."""
+    token_purity_K: Floats
+    """Share of the commonest y."""
     mean_chi_KH: Floats
     """Mean standardised χ of the members."""
-    top_tokens_K: tuple[tuple[tuple[int, int], ...], ...]
-    """Most common y of each cluster: (token id, count), commonest first."""
+    top_tokens_KT: Ints
+    """Most common y, commonest first; −1 beyond the last."""
+    top_counts_KT: Ints
+    """How often."""
     subset_counts_KP: Ints
     """Members per subset, columns in the order of Probe.subset_names."""
-    member_token_id_M: Ints
-    member_cluster_id_M: Ints
-    neighbours_K: tuple[tuple[int, ...], ...] | None = None
-    """Ids of the clusters with the nearest centroids, nearest first; None: not known."""
+    neighbours_KM: Ints
+    """Clusters of the nearest centroids, nearest first; −1 beyond the last."""
+    num_clustered: int
+    """Tokens that are in any of them."""
+    examples_E: tuple[Examples, ...]
+    """Of the first clusters: those that get a card."""
+
+    def __len__(self) -> int:
+        return len(self.size_K)
+
+    def __post_init__(self) -> None:
+        """Refuse columns of different lengths."""
+        columns = {name: values for name, values in vars(self).items() if "_K" in name}
+        lengths = {name: len(values) for name, values in columns.items()}
+        if len(set(lengths.values())) > 1 or len(self.examples_E) > len(self):
+            raise ValueError(
+                f"columns of clusters must be equally long, found {lengths} and examples of "
+                f"{len(self.examples_E)}: were they read from different runs?"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +130,22 @@ class Measurement:
 
     columns: Columns
     clusters: Clusters
+
+
+@dataclass(frozen=True, kw_only=True)
+class Points:
+    """The tokens of the page's map, and where they stand in the unit square."""
+
+    xy_n2: Floats
+    """Places."""
+    cluster_n: Ints
+    """Cluster, −1 outside; the smallest one where clusters overlap."""
+    subset_n: Ints
+    """Index into the subsets' names."""
+    token_n: Ints
+    """y."""
+    centre_K2: Floats
+    """Places of the clusters; NaN where no member is drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,37 +158,51 @@ class ReportInputs:
     """What the header says of the run: (label, value), in order, no dates."""
     provenance: str
     """Full resolved configuration and versions, as text."""
-    vocabulary: Sequence[bytes | None]
-    """Bytes of each token id; None where the tokenizer has no such id."""
+    ledger: Ledger = field(default_factory=Ledger)
+    """What the run did, from its own records."""
+    vocabulary: Vocabulary
+    """How token ids are shown."""
+    num_tokens: int
+    """Tokens that were measured."""
     probe: Probe
-    token_id_N: Ints
-    """Every measured token, ascending."""
-    loss_N: Floats
-    """ℓ at w*, nats."""
-    points_ND: Floats
-    """Preprocessed χ, as the clustering saw it."""
+    """The sequences of the tokens shown."""
+    shown_token_id_s: Ints
+    """Tokens that are shown in their contexts, ascending."""
+    shown_loss_s: Floats
+    """Their ℓ at w*, nats."""
+    points: Points
+    """The map."""
     real: Measurement
+    """The run itself."""
     control: Measurement | None
     """The nβ = 0 control, None if it was not run."""
+    matches: BestMatches | None = None
+    """Of each cluster the control's most alike, by the Jaccard index; None without a control."""
 
     def __post_init__(self) -> None:
         """Refuse parts that belong to different runs."""
-        found = {len(self.token_id_N), len(self.loss_N), len(self.points_ND)}
-        if len(found) != 1:
-            raise ValueError(
-                f"token_id, loss and points must be equally long, found lengths {sorted(found)}: "
-                "were they read from different runs?"
-            )
         for name, side in (("run", self.real), ("control", self.control)):
             if side is not None:
-                _check_width(name, side)
+                _check_widths(name, side, self.probe.subset_names)
+        if self.matches is not None and len(self.matches.match_C) != len(self.real.clusters):
+            raise ValueError(
+                f"the run has {len(self.real.clusters)} clusters, {len(self.matches.match_C)} were "
+                "matched with the control: are these the matches of another clustering?"
+            )
 
 
-def _check_width(name: str, side: Measurement) -> None:
-    num_components = len(side.columns.components)
-    width = side.clusters.mean_chi_KH.shape[1]
-    if len(side.clusters.cluster_id_K) and width != num_components:
+def _check_widths(name: str, side: Measurement, subset_names: Sequence[str]) -> None:
+    if not len(side.clusters):
+        return
+    num_components, width = len(side.columns.components), side.clusters.mean_chi_KH.shape[1]
+    if width != num_components:
         raise ValueError(
             f"the {name} has {num_components} components, its clusters have {width}: "
+            "were the clusters found in another run?"
+        )
+    num_subsets = side.clusters.subset_counts_KP.shape[1]
+    if num_subsets != len(subset_names):
+        raise ValueError(
+            f"the {name} has {len(subset_names)} subsets, its clusters have {num_subsets}: "
             "were the clusters found in another run?"
         )

@@ -33,17 +33,21 @@ class LayoutSettings(Protocol):
         """Key of the layout."""
 
 
-def choose_points(clustered_N: NDArray[np.bool_], config: ReportConfig) -> Ints:
-    """Rows to draw: clustered tokens first (at most ¾ of max_points), then background.
+def choose_points(member_M: Ints, num_tokens: int, config: ReportConfig) -> Ints:
+    """Tokens to draw: members of clusters first (at most ¾ of max_points), then background.
 
-    `clustered_N` is true where a token is in a cluster. Ascending row indices.
+    Ascending token ids. Needs the memory of the members, not of all tokens.
     """
     rng = np.random.default_rng([config.seed, _POINTS_KEY])
-    inside = rng.permutation(np.flatnonzero(clustered_N))
-    outside = rng.permutation(np.flatnonzero(~clustered_N))
-    num_inside = min(len(inside), max(3 * config.max_points // 4, config.max_points - len(outside)))
-    chosen = np.concatenate([inside[:num_inside], outside[: config.max_points - num_inside]])
-    return np.sort(chosen)
+    inside = np.unique(member_M).astype(np.int64)
+    num_outside = num_tokens - len(inside)
+    most_inside = max(3 * config.max_points // 4, config.max_points - num_outside)
+    drawn_inside = rng.permutation(inside)[:most_inside]
+    num_drawn = min(config.max_points - len(drawn_inside), num_outside)
+    rank = rng.choice(num_outside, num_drawn, replace=False) if num_drawn else np.empty(0, np.int64)
+    # Before the r-th token outside lie as many members as have at most r outsiders before them.
+    outside = rank + np.searchsorted(inside - np.arange(len(inside)), rank, side="right")
+    return np.sort(np.concatenate([drawn_inside, outside]))
 
 
 def layout(points_nD: Floats, settings: LayoutSettings) -> Floats:

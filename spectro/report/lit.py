@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from spectro.report.contexts import Context
 from spectro.report.vocabulary import CLOSE, OPEN, display
+
+if TYPE_CHECKING:  # inputs.py, which it needs, needs this file
+    from spectro.report.contexts import Context
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,9 @@ u_s = f_s − g_s, and var = Σ_h n_h/(n_h − 1) Σ_{s∈h} (u_s − ū_h)², t
 ratio under stratified cluster sampling (Särndal, Swensson & Wretman 1992; no correction for finite
 populations). A stratum of one sequence has no variance: rows with tokens in it get NaN.
 
-Everything is read block by block, twice; what is held is R × strata × H.
+Where the set is all tokens, u is 0 but for rounding: the entry and its error are then exactly 0.
+
+Everything is read block by block, twice; what is held is R × strata × H, three times.
 Shapes: N tokens and S sequences of a block, T context, R rows, H components, M members, G strata,
 P pairs of a row and a sequence.
 """
@@ -34,6 +36,14 @@ from spectro.report.scaling import Float64, Scale, Scaling
 Ints = NDArray[np.integer]
 TOKENS_AT_ONCE = 8192
 """Tokens in float64 at once, at least one sequence."""
+MOST_BYTES = 2 * 2**30
+"""Of the sums that errors are made from."""
+NUM_SUMS = 3
+"""Arrays of R × strata × H: of f, f² and fg."""
+ROUNDING_OF_SQUARES = 1e-12
+"""Share of its terms below which Σu² is rounding: sums of many float64 are good to that."""
+ROUNDING_OF_MEAN = 1e-9
+"""The same of a mean, as a share of χ's own mean and deviation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,8 +135,10 @@ def response_matrix(
         scaling: units.
         num_strata: G.
 
-    Raises ValueError, in one line, for columns that are not the components, and without tokens.
+    Raises ValueError, in one line, for columns that are not the components, without tokens, and
+    for more rows than memory is meant for, before anything is read.
     """
+    require_fits(len(names), num_strata, len(components))
     totals, moments = _Totals(len(names), len(components)), None
     for block in blocks():
         if block.chi_NH.shape[1] != len(components):
@@ -136,7 +148,7 @@ def response_matrix(
             )
         found = Moments.of(block.chi_NH, covariances=False)
         moments = found if moments is None else merge(moments, found)
-        for part in _parts(block):
+        for part in parts(block):
             totals.add(part)
     if moments is None:
         raise ValueError("responses need at least one block of tokens, found none")
@@ -144,16 +156,28 @@ def response_matrix(
     mean_RH = scale.apply(totals.mean_RH)
     errors = _Errors(scale, mean_RH, totals.num_R, moments.num_tokens, num_strata)
     for block in blocks():
-        for part in _parts(block):
+        for part in parts(block):
             errors.add(part)
+    mean_RH, error_RH = errors.told()
     return ResponseMatrix(
         names=tuple(names),
         components=tuple(components),
         scale=scale,
         num_tokens_R=totals.num_R,
         mean_RH=mean_RH,
-        error_RH=errors.standard_error(),
+        error_RH=error_RH,
     )
+
+
+def require_fits(num_rows: int, num_strata: int, num_columns: int) -> None:
+    """Raise ValueError, in one line, for a matrix whose sums take more than `MOST_BYTES`."""
+    row_bytes = NUM_SUMS * num_strata * num_columns * 8
+    if num_rows * row_bytes > MOST_BYTES:
+        raise ValueError(
+            f"{num_rows:,} rows × {num_strata} subsets × {num_columns} components take "
+            f"{num_rows * row_bytes / 1e9:.1f} GB, more than {MOST_BYTES / 1e9:.1f}: "
+            f"ask for fewer, max_rows={MOST_BYTES // row_bytes} at most"
+        )
 
 
 class _Totals:
@@ -209,18 +233,38 @@ class _Errors:
         np.add.at(self.fg, place, f_PH * g_SH[sequence_P])
         self.has_RG[place] = True
 
-    def standard_error(self) -> Float64:
-        """[R, H]."""
-        num_G = self.num_G[:, None].astype(np.float64)
-        u = self.f - self.g
-        uu = self.ff - 2 * self.fg + self.gg
-        with np.errstate(invalid="ignore", divide="ignore"):
-            within = (uu - u**2 / num_G) * (num_G / (num_G - 1))
-        within = np.where(num_G >= 2, np.maximum(within, 0.0), 0.0)
-        error_RH: Float64 = np.sqrt(within.sum(axis=1))
+    def told(self) -> tuple[Float64, Float64]:
+        """Mean x of every set, and its standard error, [R, H] each."""
+        mean_RH, error_RH = self.mean_RH.copy(), np.empty_like(self.mean_RH)
         alone_R = np.any(self.has_RG & (self.num_G < 2), axis=1)
+        for row in range(len(mean_RH)):
+            u_GH = self.f[row] - self.g
+            uu_GH = self.ff[row] - 2 * self.fg[row] + self.gg
+            nothing_H = self._is_rounding(row, uu_GH)
+            mean_RH[row, nothing_H] = 0.0
+            error_RH[row] = np.where(nothing_H, 0.0, self._error(u_GH, uu_GH))
         error_RH[alone_R | (self.num_R == 0)] = np.nan
-        return error_RH
+        return mean_RH, error_RH
+
+    def _error(self, u_GH: Float64, uu_GH: Float64) -> Float64:
+        """Standard error of one row, [H]; strata of one sequence add nothing."""
+        num_G1 = self.num_G[:, None].astype(np.float64)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            within_GH = (uu_GH - u_GH**2 / num_G1) * (num_G1 / (num_G1 - 1))
+        within_GH = np.where(num_G1 >= 2, np.maximum(within_GH, 0.0), 0.0)
+        error_H: Float64 = np.sqrt(within_GH.sum(axis=0))
+        return error_H
+
+    def _is_rounding(self, row: int, uu_GH: Float64) -> NDArray[np.bool_]:
+        """Where u and the mean are 0 but for rounding, as they are for the set of all tokens."""
+        terms_GH = self.ff[row] + 2 * np.abs(self.fg[row]) + self.gg
+        reach_H = (np.abs(self.scale.mean_H) + self.scale.deviation_H) / self.scale.unit_H
+        if self.scale.kind is Scaling.CENTRED:  # the row's mean brings in every column's rounding
+            reach_H = np.full_like(reach_H, reach_H.max(initial=0.0))
+        no_spread_H = uu_GH.sum(axis=0) <= ROUNDING_OF_SQUARES * terms_GH.sum(axis=0)
+        no_mean_H = np.abs(self.mean_RH[row]) <= ROUNDING_OF_MEAN * reach_H
+        result: NDArray[np.bool_] = no_spread_H & no_mean_H
+        return result
 
 
 def _finite(part: Block) -> tuple[NDArray[np.bool_], Float64]:
@@ -234,7 +278,7 @@ def _indicator(row_M: Ints, column_M: Ints, num_rows: int, num_columns: int) -> 
     return sparse.csr_matrix((np.ones(row_M.size), (row_M, column_M)), (num_rows, num_columns))
 
 
-def _parts(block: Block) -> Iterator[Block]:
+def parts(block: Block) -> Iterator[Block]:
     """The same sequences, a bounded number of tokens at a time."""
     step = max(1, TOKENS_AT_ONCE // max(1, block.context))
     order = np.argsort(block.token_M, kind="stable")

@@ -2,21 +2,25 @@
 
 The display alphabet of `vocabulary.py` with printable marks for its private-use characters: a
 space is ␣, a line end ⏎, a tab ⇥, and what does not print stands in ⟨⟩ (⟨1B⟩ a byte that is no
-character, ⟨␛⟩ a control character, ⟨U+202E⟩ one that changes what stands around it).
+character, ⟨␛⟩ a control character, ⟨U+202E⟩ one that changes what stands around it). Figures,
+whose font has fewer letters, write more of them so (`figures/text.py`).
 """
 
-from spectro.report.vocabulary import CLOSE, NEWLINE, OPEN, SPACE, TAB, display
+from spectro.report.vocabulary import CLOSE, NEWLINE, OPEN, SPACE, TAB, display, display_name
 
-_MARKS = {OPEN: "⟨", CLOSE: "⟩", SPACE: "␣", NEWLINE: "⏎", TAB: "⇥"}
-_TOKEN = str.maketrans(_MARKS)
-_STRING = str.maketrans(_MARKS | {SPACE: " "})
+_MARKS = str.maketrans({OPEN: "⟨", CLOSE: "⟩", SPACE: "␣", NEWLINE: "⏎", TAB: "⇥"})
+
+
+def plain(shown: str) -> str:
+    """Tokens of the display alphabet, or a name."""
+    return shown.translate(_MARKS)
 
 
 def plain_token(piece: bytes | None) -> str:
     """One token; never empty."""
-    return display(piece).translate(_TOKEN)
+    return plain(display(piece))
 
 
 def plain_string(text: str) -> str:
     """Any string; spaces stay spaces, and an empty string stays empty."""
-    return display(text.encode("utf-8", "surrogateescape")).translate(_STRING) if text else ""
+    return plain(display_name(text))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spectro.cluster.moments import Moments
 from spectro.report.lit import Lit
-from spectro.report.matrix import Blocks
+from spectro.report.matrix import Blocks, parts
 from spectro.report.scaling import Float64, Scale
 
 
@@ -95,7 +95,7 @@ def principal(
 
 
 def ends(blocks: Blocks, found: Principal, num_each: int) -> Ends:
-    """The tokens at both ends, in one pass; ties by token id.
+    """The tokens at both ends, in one pass, some thousand tokens at a time; ties by token id.
 
     A run of fewer tokens has fewer; an axis without variance has scores of 0.
     """
@@ -103,11 +103,11 @@ def ends(blocks: Blocks, found: Principal, num_each: int) -> Ends:
     deviation_A = np.sqrt(found.variance_H[:num_axes])
     unit_A = np.where(deviation_A > 0, deviation_A, np.inf)
     low, high = _Strongest(num_axes, num_each), _Strongest(num_axes, num_each)
-    for block in blocks():
-        finite = np.flatnonzero(np.isfinite(block.chi_NH).all(axis=1))
-        score_NA = (found.scale.apply(block.chi_NH[finite]) @ found.loading_AH.T) / unit_A
-        high.add(score_NA.T, block.first_token_id + finite)
-        low.add(-score_NA.T, block.first_token_id + finite)
+    for part in (part for block in blocks() for part in parts(block)):
+        finite = np.flatnonzero(np.isfinite(part.chi_NH).all(axis=1))
+        score_NA = (found.scale.apply(part.chi_NH[finite]) @ found.loading_AH.T) / unit_A
+        high.add(score_NA.T, part.first_token_id + finite)
+        low.add(-score_NA.T, part.first_token_id + finite)
     return Ends(
         low_token_id_AK=low.token_id_AK,
         low_score_AK=-low.score_AK,

@@ -2,7 +2,8 @@
 
 Raw columns of χ cannot be compared between components (design §1); standardised they can. The mean
 of a standardised row is the uniform mode, most of the variance; `centred` takes it away, as the
-clustering does. Shapes: N tokens, H components.
+clustering does. A constant column (a component to which no token responds) is 0 in every unit but
+nats², and no part of that mean. Shapes: N tokens, H components.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectro.cluster.moments import Moments
+from spectro.cluster.preprocess import ROUNDING
 
 Float64 = NDArray[np.float64]
 
@@ -26,7 +28,7 @@ class Scaling(Enum):
     STANDARDISED = "standardised"
     """Each column less its mean, in its own standard deviations."""
     CENTRED = "centred"
-    """Standardised, and each row less its mean over components."""
+    """Standardised, and each row less its mean over the components that vary."""
 
 
 UNITS = {
@@ -34,6 +36,15 @@ UNITS = {
     Scaling.STANDARDISED: "standard deviations",
     Scaling.CENTRED: "standard deviations, less the row's mean",
 }
+
+
+def varying(deviation_H: NDArray[np.floating], largest_H: NDArray[np.floating]) -> Float64:
+    """Standard deviations, with 0 for columns that vary by less than rounding of their values.
+
+    The clustering's rule (`preprocess.ROUNDING`). NaN, a deviation that is not known, stays NaN.
+    """
+    constant_H = deviation_H <= ROUNDING * np.abs(largest_H)
+    return np.where(constant_H, 0.0, deviation_H)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +69,8 @@ class Scale:
                 f"responses need tokens with finite χ, found none beside {moments.num_not_finite} "
                 "that are not finite: was the product written by an interrupted run?"
             )
-        return cls(kind=kind, mean_H=moments.mean_H, deviation_H=moments.scale_H)
+        deviation_H = varying(moments.scale_H, moments.largest_H)
+        return cls(kind=kind, mean_H=moments.mean_H, deviation_H=deviation_H)
 
     @property
     def unit_H(self) -> Float64:
@@ -75,8 +87,8 @@ class Scale:
                 "is it of another run?"
             )
         x_NH = (chi_NH.astype(np.float64) - self.mean_H) / self.unit_H
-        if self.kind is Scaling.CENTRED:
-            x_NH -= x_NH.mean(axis=1, keepdims=True)
+        if self.kind is Scaling.CENTRED:  # constant columns are 0, and add nothing to the sum
+            x_NH -= x_NH.sum(axis=1, keepdims=True) * self._share_H
         result: Float64 = x_NH
         return result
 
@@ -84,6 +96,12 @@ class Scale:
         """Covariance [H, H] of x over all tokens."""
         result: Float64 = moments.covariance_HH / np.outer(self.unit_H, self.unit_H)
         if self.kind is Scaling.CENTRED:
-            result = result - result.mean(axis=0)
-            result = result - result.mean(axis=1, keepdims=True)
+            result = result - np.outer(self._share_H, result.sum(axis=0))
+            result = result - np.outer(result.sum(axis=1), self._share_H)
         return result
+
+    @property
+    def _share_H(self) -> Float64:
+        """Of each column in a row's mean: equal among those that vary, 0 for the others."""
+        varies_H = (self.deviation_H > 0).astype(np.float64)
+        return varies_H / max(1.0, float(varies_H.sum()))

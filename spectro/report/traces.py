@@ -71,7 +71,7 @@ class ComponentTraces:
     weight: tuple[FloatArray, ...]
     """Importance weights, each [T]; ones for stepped draws."""
     effective_draws: float
-    """Independent draws that all are worth."""
+    """Independent draws that all are worth (`sampling.faithfulness.effective_draws`)."""
     steps_between_draws: int = 0
     """Of stepped chains."""
     delta_loss_bias: float = math.nan
@@ -79,7 +79,7 @@ class ComponentTraces:
     delta_loss_z: float = math.nan
     """The same in Monte-Carlo errors."""
     reliability: float = math.nan
-    """Split-half reliability of the column: of half of the draws."""
+    """Split-half reliability of the column: of `half_share` of the draws."""
     centred_reliability: float = math.nan
     """The same as clusters see the column."""
     split_reliability: tuple[float, ...] = ()
@@ -91,12 +91,34 @@ class ComponentTraces:
         return sum(len(trace) for trace in self.delta_loss)
 
     @property
+    def correlation_time(self) -> float:
+        """Draws for one independent one, all over `effective_draws`; 1 for independent draws."""
+        return 1.0 if self.independent else self.num_draws / self.effective_draws
+
+    @property
+    def half_share(self) -> float:
+        """Share of the chains in either half: ⌊C/2⌋ of C (susceptibility/reliability.py)."""
+        num_chains = len(self.chains)
+        return num_chains // 2 / num_chains if num_chains > 1 else 0.5
+
+    @property
+    def known_reliability(self) -> float:
+        """Of one half, as clusters see the column (row-centred) where that is known, else raw."""
+        return self.centred_reliability if self.is_centred else self.reliability
+
+    @property
+    def is_centred(self) -> bool:
+        """Whether the row-centred reliability is known."""
+        return not math.isnan(self.centred_reliability)
+
+    @property
     def whole_reliability(self) -> float:
-        """Of all draws, as clusters see the column where that is known (Spearman and Brown's)."""
-        known = (
-            self.reliability if math.isnan(self.centred_reliability) else self.centred_reliability
-        )
-        return spearman_brown(known, 2.0)
+        """Of all draws, from `known_reliability`; NaN where the halves do not agree at all."""
+        return self.predicted(self.known_reliability, 1.0)
+
+    def predicted(self, reliability: float, factor: float) -> float:
+        """Of `factor` times all draws, from that of one half (Spearman and Brown's)."""
+        return spearman_brown(reliability, factor / self.half_share)
 
 
 def autocorrelation(traces: Sequence[FloatArray], num_lags: int) -> FloatArray:
@@ -105,8 +127,8 @@ def autocorrelation(traces: Sequence[FloatArray], num_lags: int) -> FloatArray:
     Autocovariances are summed over chains before they are divided: one chain's are noise.
     """
     centred = [trace - trace.mean() for trace in traces]
-    longest = min(len(trace) for trace in centred)
-    lags = range(min(num_lags + 1, longest))
+    shortest = min(len(trace) for trace in centred)
+    lags = range(min(num_lags + 1, shortest))
     sums = [sum(float(x[: len(x) - k] @ x[k:]) for x in centred) for k in lags]
     return np.array(sums) / sums[0] if sums[0] > 0 else np.full(len(sums), math.nan)
 
@@ -207,22 +229,27 @@ def spikes(traces: Sequence[FloatArray], threshold: float) -> list[tuple[int, in
     ]
 
 
-def mean_in_errors(traces: Sequence[FloatArray], weights: Sequence[FloatArray]) -> float:
+def mean_in_errors(traces: ComponentTraces) -> float:
     """Weighted mean of all draws over its Monte-Carlo error; NaN where it has none.
 
-    Draws that differ in weight are independent: their error is that of (Σω)²/Σω² draws; others
-    remember one another, and count as T/τ.
+    The error is that of `effective_draws` independent draws.
     """
-    x, w = np.concatenate(traces), np.concatenate(weights)
+    x, w = np.concatenate(traces.delta_loss), np.concatenate(traces.weight)
     mean = float(w @ x / w.sum())
     variance = float(w @ (x - mean) ** 2 / w.sum())
-    effective = float(w.sum() ** 2 / (w @ w)) / correlation_time(list(traces))
-    return mean / math.sqrt(variance / effective) if variance > 0 else math.nan
+    known = variance > 0 and traces.effective_draws > 0
+    return mean / math.sqrt(variance / traces.effective_draws) if known else math.nan
 
 
 def spearman_brown(reliability: float, factor: float) -> float:
-    """Reliability of `factor` times as much data: m r / (1 + (m − 1) r) (Spearman, Brown 1910)."""
-    return factor * reliability / (1 + (factor - 1) * reliability)
+    """Reliability of `factor` times as much data: m r / (1 + (m − 1) r) (Spearman, Brown 1910).
+
+    In [0, 1]; NaN for r ≤ 0: halves that do not agree at all foretell nothing, and the formula has
+    a pole at r = −1 / (m − 1).
+    """
+    if not reliability > 0:
+        return math.nan
+    return min(1.0, factor * reliability / (1 + (factor - 1) * reliability))
 
 
 def more_data(reliability: float, wanted: float) -> float:

@@ -55,6 +55,19 @@ def display(piece: bytes | None) -> str:
     return _DOTTED_CIRCLE + shown if unicodedata.category(text[0])[0] == "M" else shown
 
 
+def display_name(text: str) -> str:
+    """A name, of a subset or a file, in the display alphabet; spaces stay, "" stays empty."""
+    return display(_bytes_of(text)).replace(SPACE, " ") if text else ""
+
+
+def _bytes_of(text: str) -> bytes:
+    """Of any string: names of files may hold bytes that are no UTF-8, JSON half characters."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+
+
 def _display_char(char: str) -> str:
     code = ord(char)
     if char in _WHITE:

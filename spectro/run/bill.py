@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from spectro.models.size import ModelSize
 from spectro.run.config import CONTROL, PipelineConfig
-from spectro.run.counts import Course, Courses, Work
-from spectro.run.courses import count_part, measurement_of, total
+from spectro.run.counts import Course, Courses, Measurement, Work
+from spectro.run.courses import Assumptions, assumed_courses, count_part, measurement_of, total
 from spectro.run.groups import groups_of
 from spectro.run.plan import Plan
 from spectro.sampling.pilot import listed_components
@@ -37,22 +38,39 @@ class BillLine:
     """Of all devices together, as the units recorded it; None where they record none."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class StageWork:
+    """One stage of one part of a run: its work alone, whatever the rates of a device are."""
+
+    part: str
+    """`posterior` or `control`."""
+    stage: str
+    """As progress shows it."""
+    planned: Work
+    """What the configuration lets expect; bytes that are read again are not in it."""
+    done: Work
+    """What the draws that were really made took; as above."""
+    seconds: float | None
+    """As `BillLine`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedWork:
+    """What a finished run did, from its records alone."""
+
+    stages: tuple[StageWork, ...]
+    """The posterior's, then the control's."""
+    num_forward_tokens: int
+    """Tokens scored, once for every draw of every component, `full` too."""
+
+
 def make_bill(plan: Plan, config: PipelineConfig) -> tuple[BillLine, ...]:
     """What a finished run did, beside its plan.
 
     Raises ValueError if the run is not finished.
     """
-    root = Store(config.run.uri)
-    parts = {"posterior": (root, config)}
-    if config.control:
-        parts["control"] = (root.child(CONTROL), config.as_control())
-    for store, _ in parts.values():
-        if not store.exists(SUMMARY_NAME):
-            raise ValueError(f"{store.uri} is not measured yet: a bill needs {SUMMARY_NAME}")
     lines: list[BillLine] = []
-    measured = tokens.read_info(root).splits["probe"].shard_sizes  # with what was added
-    for part, (store, own) in parts.items():
-        m = replace(measurement_of(own, plan.size), shard_sizes=measured)
+    for part, store, own, m in _measured_parts(config, plan.size):
         courses = courses_of_run(store, own, plan.size)
 
         batches = partial(plan.device.num_batches, m)
@@ -72,6 +90,59 @@ def make_bill(plan: Plan, config: PipelineConfig) -> tuple[BillLine, ...]:
             if stage.part == part and stage.stage in done
         ]
     return tuple(lines)
+
+
+def recorded_work(config: PipelineConfig, size: ModelSize) -> RecordedWork:
+    """What a finished run did, beside what its configuration let expect of the tokens it has.
+
+    Raises ValueError if the run is not finished, FileNotFoundError where its records are gone.
+    """
+    stages: list[StageWork] = []
+    num_forward_tokens = 0
+    for part, store, own, m in _measured_parts(config, size):
+        courses = courses_of_run(store, own, size)
+        count = partial(count_part, own, m, num_batches=_one_batch)
+        setups = 1 if part == "posterior" else 0
+        expected = count(assumed_courses(own, size, Assumptions()), num_setups=setups)
+        done = count(courses, num_setups=setups)
+        seconds = recorded_seconds(store)
+        stages += [
+            StageWork(
+                part=part,
+                stage=stage,
+                planned=total(expected[stage]),
+                done=total(units),
+                seconds=seconds.get(stage),
+            )
+            for stage, units in done.items()
+            if total(units).num_units
+        ]
+        num_forward_tokens += sum(m.shard_sizes) * m.context * _num_draws(courses)
+    return RecordedWork(stages=tuple(stages), num_forward_tokens=num_forward_tokens)
+
+
+def _measured_parts(
+    config: PipelineConfig, size: ModelSize
+) -> Iterator[tuple[str, Store, PipelineConfig, Measurement]]:
+    """Parts of a run, with what their counts depend on; ValueError if one is not measured."""
+    root = Store(config.run.uri)
+    parts = {"posterior": (root, config)}
+    if config.control:
+        parts["control"] = (root.child(CONTROL), config.as_control())
+    for store, _ in parts.values():
+        if not store.exists(SUMMARY_NAME):
+            raise ValueError(f"{store.uri} is not measured yet: a bill needs {SUMMARY_NAME}")
+    measured = tokens.read_info(root).splits["probe"].shard_sizes  # with what was added
+    for part, (store, own) in parts.items():
+        yield part, store, own, replace(measurement_of(own, size), shard_sizes=measured)
+
+
+def _one_batch(num_seq: int, listed: bool) -> int:
+    return 1
+
+
+def _num_draws(courses: Mapping[str, Sequence[Courses]]) -> int:
+    return sum(c.num_draws for own in courses.values() for chain in own for c in chain.values())
 
 
 def courses_of_run(

@@ -91,7 +91,7 @@ def vector_stages(work: ClusterWork, machines: Machines, times: int) -> list[Clu
 
 def list_stages(work: ClusterWork, machines: Machines, times: int) -> list[ClusterStage]:
     """Lists of all rows by the search that the settings mean, and their recall."""
-    per_pair = machines.rates.exact_search.value * work.num_columns / 1e9
+    per_pair = machines.rates.exact_seconds(work.num_columns)
     recall = Seconds(0.0, work.recall_pairs * per_pair)
     held = 3 * work.list_bytes(max(work.blocks))
     found = _exact(work, machines, times, per_pair) if work.is_exact else _approximate(
@@ -103,26 +103,39 @@ def list_stages(work: ClusterWork, machines: Machines, times: int) -> list[Clust
 def _exact(
     work: ClusterWork, machines: Machines, times: int, per_pair: float
 ) -> list[ClusterStage]:
-    units = [Seconds(0.0, rows * work.num_tokens * per_pair) for rows in work.blocks]
-    held = work.exact_peak(max(work.blocks))
-    return [_stage("neighbours: exact", machines, units * times, held, work.vector_bytes)]
+    """All pairs of rows once: of one block, or of every pair of blocks."""
+    pairs = work.pairs or [(work.num_tokens, 0)]
+    units = [Seconds(0.0, (a * b if b else a * a / 2) * per_pair) for a, b in pairs]
+    rows = max(a + b for a, b in pairs)
+    held, mapped = work.exact_peak(rows), work.vector_bytes
+    if not work.pairs:
+        return [_stage("neighbours: exact", machines, units * times, held, mapped)]
+    return [
+        _stage("neighbours: exact, pairs of blocks", machines, units * times, held, mapped),
+        _merging(work, machines, times),
+    ]
 
 
 def _approximate(work: ClusterWork, machines: Machines, times: int) -> list[ClusterStage]:
     """One search, or one for each pair of blocks and then the merging of lists."""
     rates = machines.rates
     per_row, share = rates.approximate_seconds(work.num_columns), rates.serial_share.value
-    searches = work.pairs or work.blocks
+    searches = [a + b for a, b in work.pairs] or work.blocks
     units = [Seconds(share * rows * per_row, (1 - share) * rows * per_row) for rows in searches]
     held = work.search_peak(max(searches), rates.search_bytes.value)
     if not work.pairs:
         return [_stage("neighbours: one search", machines, units * times, held)]
-    places = (len(work.blocks) - 1) * work.config.num_neighbours
-    merges = [Seconds(rows * places * rates.merged_entry.value) for rows in work.blocks]
     return [
         _stage("neighbours: pairs of blocks", machines, units * times, held),
-        _stage("neighbours: merging", machines, merges * times, work.merge_peak),
+        _merging(work, machines, times),
     ]
+
+
+def _merging(work: ClusterWork, machines: Machines, times: int) -> ClusterStage:
+    lists_each = len(work.blocks) - 1 + work.is_exact
+    places = lists_each * work.config.num_neighbours
+    merges = [Seconds(rows * places * machines.rates.merged_entry.value) for rows in work.blocks]
+    return _stage("neighbours: merging", machines, merges * times, work.merge_peak)
 
 
 def graph_stage(

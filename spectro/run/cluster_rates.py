@@ -54,6 +54,10 @@ class WidthFigure(Figure):
             raise ValueError(f"columns must be at least 1, found {self.columns!r}")
 
 
+WIDTHS = ("exact_pair", "approximate_row")
+"""Rates that are known at several numbers of columns."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClusterRates:
     """One machine."""
@@ -66,8 +70,8 @@ class ClusterRates:
     """Seconds per row and column: χ is read, and goes into moments or vectors."""
     covariance_cell: Figure
     """Seconds per row and column squared: covariances, which only `whiten` takes."""
-    exact_search: Figure
-    """Seconds per 10⁹ pairs times columns."""
+    exact_pair: tuple[WidthFigure, ...]
+    """Seconds per pair of rows, each looked at once, at one number of columns or more, rising."""
     approximate_row: tuple[WidthFigure, ...]
     """Seconds per row of a search, at one number of columns or more, rising."""
     serial_share: Figure
@@ -90,14 +94,8 @@ class ClusterRates:
     """Held per row while the tables are made."""
 
     def __post_init__(self) -> None:
-        if not self.approximate_row:
-            raise ValueError("approximate_row has no entry: give one number of columns at least")
-        for low, high in pairwise(self.approximate_row):
-            if not (low.columns < high.columns and low.value <= high.value):
-                raise ValueError(
-                    f"approximate_row must rise with columns, found {low.value} at {low.columns} "
-                    f"before {high.value} at {high.columns}"
-                )
+        for name in WIDTHS:
+            _check_rising(name, getattr(self, name))
         if self.serial_share.value >= 1:
             raise ValueError(f"serial_share must be below 1, found {self.serial_share.value}")
         if not 1 <= self.entries_per_neighbour.value <= 2:
@@ -109,7 +107,7 @@ class ClusterRates:
         """Names of the figures that are assumed."""
         own = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         figures = [(name, f) for name, f in own.items() if isinstance(f, Figure)]
-        figures += [(f"approximate_row at {f.columns}", f) for f in self.approximate_row]
+        figures += [(f"{name} at {f.columns}", f) for name in WIDTHS for f in own[name]]
         return tuple(name for name, figure in figures if not figure.measured)
 
     @property
@@ -124,19 +122,38 @@ class ClusterRates:
             return f"measured on {self.machine}, {self.date}"
         return f"ASSUMED, NOT MEASURED ({self.machine}, {self.date}): {', '.join(self.unmeasured)}"
 
+    def exact_seconds(self, num_columns: int) -> float:
+        """Seconds per pair of rows; between widths as `approximate_seconds`."""
+        return _at_width(self.exact_pair, num_columns)
+
     def approximate_seconds(self, num_columns: int) -> float:
         """Seconds per row: linear between two widths; outside, never less than a line would give.
 
         Below the least width its own value, above the greatest in proportion.
         """
-        least, greatest = self.approximate_row[0], self.approximate_row[-1]
-        if num_columns <= least.columns:
-            return least.value
-        for low, high in pairwise(self.approximate_row):
-            if num_columns <= high.columns:
-                share = (num_columns - low.columns) / (high.columns - low.columns)
-                return low.value + share * (high.value - low.value)
-        return greatest.value * num_columns / greatest.columns
+        return _at_width(self.approximate_row, num_columns)
+
+
+def _at_width(figures: tuple[WidthFigure, ...], num_columns: int) -> float:
+    least, greatest = figures[0], figures[-1]
+    if num_columns <= least.columns:
+        return least.value
+    for low, high in pairwise(figures):
+        if num_columns <= high.columns:
+            share = (num_columns - low.columns) / (high.columns - low.columns)
+            return low.value + share * (high.value - low.value)
+    return greatest.value * num_columns / greatest.columns
+
+
+def _check_rising(name: str, figures: tuple[WidthFigure, ...]) -> None:
+    if not figures:
+        raise ValueError(f"{name} has no entry: give one number of columns at least")
+    for low, high in pairwise(figures):
+        if not (low.columns < high.columns and low.value <= high.value):
+            raise ValueError(
+                f"{name} must rise with columns, found {low.value} at {low.columns} "
+                f"before {high.value} at {high.columns}"
+            )
 
 
 def load_cluster_rates(path: Path) -> ClusterRates:
@@ -151,13 +168,15 @@ def load_cluster_rates(path: Path) -> ClusterRates:
             wrong = ", ".join(sorted(known ^ found.keys()))
             raise ValueError(f"expected the figures of ClusterRates, missing or unknown: {wrong}")
         plain = {name: found[name] for name in ("machine", "date")}
-        rows = tuple(_figure(WidthFigure, "approximate_row", f) for f in found["approximate_row"])
-        figures = {
-            name: _figure(Figure, name, found[name])
-            for name in known - plain.keys() - {"approximate_row"}
-        }
-        own: dict[str, Any] = {**figures, **{name: str(text) for name, text in plain.items()}}
-        return ClusterRates(**own, approximate_row=rows)
+        own: dict[str, Any] = {name: str(text) for name, text in plain.items()}
+        for name in known - plain.keys():
+            entry = found[name]
+            own[name] = (
+                tuple(_figure(WidthFigure, name, width) for width in entry)
+                if name in WIDTHS
+                else _figure(Figure, name, entry)
+            )
+        return ClusterRates(**own)
     except (TypeError, AttributeError) as error:
         raise ValueError(f"{path} is no file of cluster rates: {error}") from error
     except ValueError as error:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any, Literal
 
 from spectro.cluster.config import ClusterConfig
-from spectro.cluster.neighbours import is_exact
+from spectro.cluster.neighbours import block_pairs, is_exact
 from spectro.cluster.neighbours.approximate import VERSION
 from spectro.run.config import to_dict
 from spectro.run.units import Unit
@@ -100,12 +99,12 @@ class TransformUnit(ListsUnit):
 
 @dataclass(frozen=True, kw_only=True)
 class PairUnit(ListsUnit):
-    """Approximate neighbours of the rows of two blocks in their union."""
+    """Neighbours of the rows of two blocks: approximate in their union, or exact in the other."""
 
     first: int
     """One block."""
     second: int
-    """The other."""
+    """The other; where search is exact, also the same."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -235,13 +234,12 @@ def _lists(measured: Unit, config: ClusterConfig, own: dict[str, Any]) -> tuple[
     layout: Layout = own["layout"]
     blocks = range(layout.num_blocks)
     transform = TransformUnit(**own, cost=COSTS["transform"], needs=(measured,))
-    pairs: list[PairUnit] = []
-    if not is_exact(layout.num_rows, config.neighbour_search):
-        both = list(combinations(blocks, 2))  # a union of two holds each of them
-        pairs = [
-            PairUnit(**own, first=a, second=b, cost=COSTS["lists"] / len(both), needs=(transform,))
-            for a, b in both
-        ]
+    exact = is_exact(layout.num_rows, config.neighbour_search)
+    both = block_pairs(layout.num_blocks, exact=exact)
+    pairs = [
+        PairUnit(**own, first=a, second=b, cost=COSTS["lists"] / len(both), needs=(transform,))
+        for a, b in both
+    ]
     lists = tuple(
         NeighboursUnit(
             **own,

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
 
 from spectro.cluster.config import ClusterConfig
-from spectro.cluster.neighbours import is_exact
+from spectro.cluster.neighbours import block_pairs, is_exact
 from spectro.cluster.select import round_size
 from spectro.run.cluster_units import HALVES, Layout
 from spectro.run.clusters import MIN_TOKENS_TO_SPREAD
@@ -79,9 +78,10 @@ class ClusterWork:
         return [len(self.layout.block(block)) for block in range(self.layout.num_blocks)]
 
     @cached_property
-    def pairs(self) -> list[int]:
-        """Rows of the union of every pair of blocks: units too, where search is approximate."""
-        return [] if self.is_exact else [a + b for a, b in combinations(self.blocks, 2)]
+    def pairs(self) -> list[tuple[int, int]]:
+        """Rows of both blocks of every pair, (n, 0) of a block with itself: units too."""
+        pairs = block_pairs(len(self.blocks), exact=self.is_exact)
+        return [(self.blocks[a], self.blocks[b] if a != b else 0) for a, b in pairs]
 
     @property
     def num_searches(self) -> int:
@@ -156,7 +156,7 @@ class ClusterWork:
     @property
     def stored_bytes(self) -> int:
         """Lists on storage at most: those of pairs go when an invocation has merged them."""
-        return self.list_bytes(self.num_tokens) + self.list_bytes(sum(self.pairs))
+        return self.list_bytes(self.num_tokens) + self.list_bytes(sum(map(sum, self.pairs)))
 
 
 def num_clusterings(config: PipelineConfig) -> int:

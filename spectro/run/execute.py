@@ -258,7 +258,7 @@ def _transform(
 def _pair(unit: PairUnit, resident: Resident, on_progress: OnProgress, leave: Leave) -> None:
     lists, config = resident.lists_of(unit)
     with lists:
-        make_pair(unit, lists, config, on_progress)
+        make_pair(unit, lists, config, resident.search_device, on_progress)
 
 
 @_execute.register

@@ -170,7 +170,13 @@ def goal_units(
     if goal in (Goal.CLUSTER, Goal.REPORT):
         goals += clusters
     if goal is Goal.REPORT:
-        goals.append(ReportUnit(probe_sha256=info.probe_sha256, needs=tuple(clusters)))
+        goals.append(
+            ReportUnit(
+                probe_sha256=info.probe_sha256,
+                clusters=config.run.clusters,
+                needs=tuple(clusters),
+            )
+        )
     return goals
 
 

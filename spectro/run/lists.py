@@ -12,6 +12,7 @@ from spectro.cluster.config import ClusterConfig
 from spectro.cluster.moments import Moments, merge
 from spectro.cluster.neighbours import (
     Neighbours,
+    block_pairs,
     exact_neighbours,
     is_exact,
     measured_recall,
@@ -75,37 +76,34 @@ def make_transform(
 
 
 def make_pair(
-    unit: PairUnit, lists: ListsOnNode, config: ClusterConfig, on_progress: OnProgress
-) -> None:
-    """Approximate neighbours of the rows of two blocks in their union."""
-    first, second = (lists.layout.block(block) for block in (unit.first, unit.second))
+    unit: PairUnit, lists: ListsOnNode, config: ClusterConfig, device: str,
+    on_progress: OnProgress,
+) -> None:  # fmt: skip
+    """Neighbours of the rows of two blocks: exact in the other one, or approximate in the union."""
+    first, second = (
+        (lists.layout.block(block).start, lists.vectors(block))
+        for block in (unit.first, unit.second)
+    )
     found = pair_neighbours(
-        lists.vectors(unit.first),
-        first.start,
-        lists.vectors(unit.second),
-        second.start,
-        config.num_neighbours,
-        seed=config.seed,
-        progress=on_progress,
-    )
-    both = Neighbours(
-        index_Nk=np.concatenate([part.index_Nk for part in found]),
-        distance_Nk=np.concatenate([part.distance_Nk for part in found]),
-    )
-    put_lists(lists.store, unit.names[0], both)
+        first, second, config.num_neighbours,
+        exact=is_exact(lists.layout.num_rows, config.neighbour_search),
+        seed=config.seed, device=device, progress=on_progress,
+    )  # fmt: skip
+    put_lists(lists.store, unit.names[0], found)
 
 
 def make_lists(
     unit: NeighboursUnit, lists: ListsOnNode, config: ClusterConfig, device: str,
     on_progress: OnProgress,
 ) -> None:  # fmt: skip
-    """The nearest others of a block's rows."""
-    whole = lists.layout.num_blocks == 1 and device == "cpu"
-    if whole or not is_exact(lists.layout.num_rows, config.neighbour_search):
-        found = _of_block(unit.block, lists, config, on_progress)
+    """The nearest others of a block's rows: of one search where there is one block, else merged."""
+    if lists.layout.num_blocks > 1:
+        found = merge_lists(_of_pairs(unit, lists, config, on_progress))
     else:
-        rows = np.arange(*_ends(lists.layout.block(unit.block)))
-        found = _exact(lists.vectors(unit.block), rows, lists, config, device, on_progress)
+        found = nearest_neighbours(
+            lists.vectors(unit.block), config.num_neighbours, search=config.neighbour_search,
+            seed=config.seed, device=device, progress=on_progress,
+        )  # fmt: skip
     put_lists(lists.store, unit.names[0], found)
 
 
@@ -152,25 +150,16 @@ def _exact(
     )  # fmt: skip
 
 
-def _of_block(
-    block: int, lists: ListsOnNode, config: ClusterConfig, on_progress: OnProgress
-) -> Neighbours:
-    """One search where there is one block, else the pairs that a block is in."""
-    layout, k = lists.layout, config.num_neighbours
-    if layout.num_blocks == 1:
-        return nearest_neighbours(
-            lists.vectors(block), k, search=config.neighbour_search, seed=config.seed,
-            progress=on_progress,
-        )  # fmt: skip
-
-    def of_pairs() -> Iterator[Neighbours]:
-        others = [b for b in range(layout.num_blocks) if b != block]
-        for number, other in enumerate(others):
-            first, second = sorted((block, other))
-            both = read_lists(lists.store, pair_name(lists.key, first, second))
-            cut = len(layout.block(first))
-            own = slice(0, cut) if block == first else slice(cut, None)
-            yield Neighbours(index_Nk=both.index_Nk[own], distance_Nk=both.distance_Nk[own])
-            on_progress(number + 1, len(others))
-
-    return merge_lists(of_pairs())
+def _of_pairs(
+    unit: NeighboursUnit, lists: ListsOnNode, config: ClusterConfig, on_progress: OnProgress
+) -> Iterator[Neighbours]:
+    """A block's lists from every pair that it is in."""
+    layout = lists.layout
+    exact = is_exact(layout.num_rows, config.neighbour_search)
+    pairs = [pair for pair in block_pairs(layout.num_blocks, exact=exact) if unit.block in pair]
+    for number, (first, second) in enumerate(pairs):
+        both = read_lists(lists.store, pair_name(lists.key, first, second))
+        cut = len(layout.block(first))
+        own = slice(0, cut) if unit.block == first else slice(cut, None)
+        yield Neighbours(index_Nk=both.index_Nk[own], distance_Nk=both.distance_Nk[own])
+        on_progress(number + 1, len(pairs))

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict
 
 from spectro.models.load import ModelConfig, load_tokenizer
 from spectro.report import byte_pieces, render
+from spectro.report.lit import Vocabulary
 from spectro.run.config import PipelineConfig
-from spectro.storage import tokens
+from spectro.run.ledger import read_ledger
 from spectro.storage.derived import put_derived
 from spectro.storage.fs import ObjectInfo, Store
+from spectro.storage.kinds import page_names
 from spectro.storage.report_inputs import read_report_inputs
+from spectro.storage.run_view import RunView
 
-PAGE, MARKER = "report/index.html", "report/page.json"
+logger = logging.getLogger(__name__)
 
 
 def write_page(
@@ -22,15 +26,17 @@ def write_page(
     probe_sha256: str,
     on_progress: Callable[[float, float], None],
 ) -> None:
-    """Put the page, then its size, checksum and the tokens that it is of."""
-    pieces = vocabulary(config.model, tokens.read_info(root).vocab_size)
-    inputs = read_report_inputs(root, pieces)
-    on_progress(0.2, 1.0)
+    """Put the page of `run.clusters`, then its size, checksum and the tokens that it is of."""
+    page, marker = page_names(config.run.clusters)
+    view = RunView(root.child(config.run.clusters).uri)
+    ledger = read_ledger(view, config)
+    inputs = read_report_inputs(view, _known(config.model, view), config.report, ledger)
+    on_progress(0.8, 1.0)
     data = render(inputs, config.report).encode()
-    root.delete(MARKER)  # of another page, or none
-    root.delete(PAGE)
-    root.put(PAGE, data)
-    put_derived(root, MARKER, {"page": asdict(ObjectInfo.of(data))}, probe_sha256)
+    root.delete(marker)  # of another page, or none
+    root.delete(page)
+    root.put(page, data)
+    put_derived(root, marker, {"page": asdict(ObjectInfo.of(data))}, probe_sha256)
 
 
 def vocabulary(model: ModelConfig, size: int) -> list[bytes | None]:
@@ -39,3 +45,12 @@ def vocabulary(model: ModelConfig, size: int) -> list[bytes | None]:
     known = min(size, len(tokenizer))
     pieces = list(tokenizer.convert_ids_to_tokens(list(range(known))))
     return byte_pieces([*pieces, *[None] * (size - known)], set(tokenizer.get_added_vocab()))
+
+
+def _known(model: ModelConfig, view: RunView) -> Vocabulary:
+    """How tokens are shown: by their ids where the model is not at hand, which is logged."""
+    try:
+        return Vocabulary(pieces=vocabulary(model, view.info.vocab_size))
+    except (ValueError, OSError) as error:
+        logger.warning("tokens are shown by their ids: %s", error)
+        return Vocabulary(pieces=None)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from spectro.models.components import Group
 from spectro.run.info import ModelInfo
 from spectro.storage.chain_names import pilot_name, record_name
+from spectro.storage.kinds import page_names
 from spectro.storage.product import SUMMARY_NAME, moments_name, part_name
 from spectro.storage.tiles import tile_name
 from spectro.storage.tokens import MARKER as TOKENS_MARKER
@@ -195,6 +196,8 @@ class ReportUnit(Unit):
 
     probe_sha256: str = ""
     """Of the tokens that it is made from; what is of others is stale."""
+    clusters: str = "clusters"
+    """Folder of the clusters that it shows."""
 
     @property
     def stage(self) -> str:
@@ -204,7 +207,7 @@ class ReportUnit(Unit):
     @property
     def names(self) -> tuple[str, ...]:
         """See `Unit`."""
-        return ("report/index.html", "report/page.json")
+        return page_names(self.clusters)
 
 
 def measurement_units(

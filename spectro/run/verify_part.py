@@ -169,7 +169,7 @@ class Part:
         elif kind == "assigned":
             named = self._clusters.note_assigned(name, content)
         elif kind == "page":
-            named["report/index.html"] = content["page"]
+            named[name.replace("page.json", "index.html")] = content["page"]
         elif kind == "maps":
             folder = name.rpartition("/")[0]
             named = {f"{folder}/{file}": info for file, info in content["objects"].items()}

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from spectro.storage.fs import DamagedObjectError, Store
-from spectro.storage.kinds import CLUSTERS, MAP
+from spectro.storage.kinds import CLUSTERS, MAP, PAGE
 from spectro.storage.product import SUMMARY_NAME
 from spectro.storage.sealed import read_sealed, seal
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 TOKENS = "probe_sha256"
 """Key of the digest of the tokens (`TokensInfo.probe_sha256`) in those objects."""
 _CLUSTERS = re.compile(rf"{CLUSTERS}/cluster\.json|neighbours/[^/]+/transform\.json")
-_OTHERS = re.compile(rf"{re.escape(SUMMARY_NAME)}|report/page\.json|{MAP}/map\.json")
+_OTHERS = re.compile(rf"{re.escape(SUMMARY_NAME)}|{PAGE}/page\.json|{MAP}/map\.json")
 """Completing objects."""
 
 

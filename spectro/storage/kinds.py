@@ -10,6 +10,8 @@ CLUSTERS = r"clusters(?:-[a-z0-9]+)*(?:/half-[01])?"
 """Folders of clusters: a run's own, others beside it, and those of the halves of its chains."""
 MAP = r"map(?:-[a-z0-9]+)*"
 """Folders of cluster maps, each beside the clusters of its name (ADR 033)."""
+PAGE = r"report(?:-[a-z0-9]+)*"
+"""Folders of pages, each beside the clusters of its name."""
 _PATTERNS = {
     "run": r"run\.yaml",
     "tokens": r"tokens/(tokens|more-\d+)\.json|tokens/(probe|sampling|evaluation)-\d+\.parquet",
@@ -25,9 +27,10 @@ _PATTERNS = {
     "lists": r"neighbours/[^/]+/((transform|recall)\.json|(pairs/\d+-\d+|lists-\d+)\.safetensors)",
     "clusters": rf"{CLUSTERS}/((clusters|members)\.parquet|cluster\.json)",
     "assigned": rf"{CLUSTERS}/assigned-[0-9a-f]{{16}}\.(parquet|json)",
-    "page": r"report/(index\.html|page\.json)",
+    "page": rf"{PAGE}/(index\.html|page\.json)",
     "maps": rf"{MAP}/map\.json",
-    "map_files": rf"{MAP}/([\w.-]+\.(html|css|js|json)|(tokens|clusters|sequences)/[\w-]+\.bin)",
+    "map_files": rf"{MAP}/(control/)?([\w.-]+\.(html|css|js|json)"
+    r"|(tokens|clusters|sequences)/[\w-]+\.bin)",
     "sessions": r"sessions/[^/]+/\d+\.json",
     "failures": r"failures/[^/]+\.json",
     "logs": r"logs/.+",
@@ -35,6 +38,12 @@ _PATTERNS = {
 }
 KINDS = (*_PATTERNS, "unknown")
 _COMPILED = {kind: re.compile(pattern) for kind, pattern in _PATTERNS.items()}
+
+
+def page_names(clusters: str = "clusters") -> tuple[str, str]:
+    """The page of a folder of clusters (`clusters`, `clusters-k30`), and its marker, put last."""
+    folder = "report" + clusters.removeprefix("clusters")
+    return f"{folder}/index.html", f"{folder}/page.json"
 
 
 def kind_of(name: str) -> str:

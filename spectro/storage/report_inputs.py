@@ -1,95 +1,183 @@
-"""What the page shows, read from a run's folder.
+"""What the page shows, read from a place: what is asked for, never all of χ.
 
-Reads run.yaml, tokens/, susceptibilities/, clusters/ and, where there is one, the control's
-susceptibilities/summary.json and clusters/ in control/. The control measured the same tokens.
+Of the tokens only a sample and those on cards are read, χ shard by shard; the control is the folder
+of clusters of the same name in `control/`, which measured the same tokens.
+Shapes: K clusters, M members, n tokens drawn, s tokens shown.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from spectro.cluster.preprocess import Transform
-from spectro.report.inputs import Clusters, Columns, Measurement, Probe, ReportInputs
+from spectro.cluster.matching import BestMatches, Clustering, best_matches
+from spectro.report.config import ReportConfig
+from spectro.report.contexts import examples
+from spectro.report.inputs import Clusters, Columns, Measurement, Points, Probe, ReportInputs
+from spectro.report.ledger import Ledger
+from spectro.report.lit import Vocabulary
+from spectro.storage.cluster_columns import array, floats, matrix, members, ragged, subset_counts
 from spectro.storage.clusters import PROVENANCE, StoredClusters, read_clusters
 from spectro.storage.fs import Store
-from spectro.storage.product import SUMMARY_NAME, iterate_product
-from spectro.storage.run_dir import NAME, require
+from spectro.storage.product import SUMMARY_NAME
+from spectro.storage.run_dir import NAME
+from spectro.storage.run_view import RunView
+from spectro.storage.sampled_map import sampled_map
 from spectro.storage.sealed import read_sealed
-from spectro.storage.tokens import read_split
 
 CONTROL = "control"
+NUM_TOP_TOKENS, NUM_NEIGHBOURS = 10, 5
 
 
-def read_report_inputs(store: Store, vocabulary: Sequence[bytes | None]) -> ReportInputs:
+@dataclass(frozen=True, kw_only=True)
+class _Side:
+    """A measurement, and the members of its clusters."""
+
+    told: Measurement
+    stored: StoredClusters
+    token_id_M: npt.NDArray[np.int64]
+    cluster_M: npt.NDArray[np.integer]
+
+
+def read_report_inputs(
+    view: RunView,
+    vocabulary: Vocabulary,
+    config: ReportConfig,
+    ledger: Ledger | None = None,
+) -> ReportInputs:
     """Everything that `spectro.report.render` needs.
+
+    Args:
+        view: of a run with clusters, all of its tokens measured.
+        vocabulary: how token ids are shown.
+        config: how much is shown.
+        ledger: what the run's records say; None: nothing.
 
     Raises ValueError where parts are missing or belong to different runs, FileNotFoundError
     where a stage has not finished.
     """
-    run = require(store)
-    stored = read_clusters(store.child("clusters").uri)
-    measured = _read_measured(store, stored.transform)
-    sequences = read_split(store, "probe")
-    probe = Probe(
-        sequence_id_S=np.arange(len(sequences.ids_ST1)),
-        ids_ST1=sequences.ids_ST1,
-        subset_S=sequences.subset_S,
-        subset_names=sequences.subset_names,
-    )
-    order_N = np.argsort(measured.token_id_N, kind="stable")
-    columns = read_columns(store, measured.components)
+    _check_components(view)
+    names = view.subset_names
+    real = _side(view.store, view.clusters, members(view), names, config, config.max_cards)
+    control = _control(view, config)
+    drawn = sampled_map(view, config)
+    shown_s = _shown([real, control])
+    probe = _probe(view, np.concatenate([drawn.token_id_n, shown_s]))
+    row_n, position_n = probe.locate(drawn.token_id_n)
+    file, columns = view.file, real.told.columns
     return ReportInputs(
-        title=store.uri.rsplit("/", 1)[-1],
-        facts=run_facts(run.config, run.fingerprint, len(order_N), columns, stored),
-        provenance=store.read(NAME).decode("utf-8"),
+        title=view.title,
+        facts=run_facts(
+            file.config,
+            file.fingerprint,
+            view.num_tokens,
+            len(view.subset_names),
+            columns,
+            view.clusters,
+        ),
+        provenance=view.store.read(NAME).decode("utf-8"),
+        ledger=ledger or Ledger(),
         vocabulary=vocabulary,
+        num_tokens=view.num_tokens,
         probe=probe,
-        token_id_N=measured.token_id_N[order_N],
-        loss_N=measured.loss_N[order_N],
-        points_ND=measured.points_ND[order_N],
-        real=Measurement(columns=columns, clusters=_clusters(stored, probe)),
-        control=_control(store, probe),
+        shown_token_id_s=shown_s,
+        shown_loss_s=array(view.labels_of(shown_s, ["loss"])["loss"]),
+        points=Points(
+            xy_n2=drawn.xy_n2,
+            cluster_n=drawn.cluster_n,
+            subset_n=probe.subset_S[row_n],
+            token_n=probe.ids_ST1[row_n, position_n + 1],
+            centre_K2=drawn.centre_K2,
+        ),
+        real=real.told,
+        control=None if control is None else control.told,
+        matches=None if control is None else matches(real, control),
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Measured:
-    """What the page takes from the product."""
-
-    components: tuple[str, ...]
-    token_id_N: np.ndarray[Any, np.dtype[np.int64]]
-    loss_N: np.ndarray[Any, np.dtype[np.float32]]
-    points_ND: np.ndarray[Any, np.dtype[np.float32]]
-
-
-def _read_measured(store: Store, transform: Transform) -> _Measured:
-    """The product shard by shard: of χ only the coordinates are kept, one shard is held."""
-    components: tuple[str, ...] = ()
-    token_id, loss, points = [], [], []
-    for shard in iterate_product(store, labels=("token_id", "loss")):
-        components = shard.components
-        token_id.append(shard.column("token_id"))
-        loss.append(shard.column("loss"))
-        points.append(transform.apply(shard.chi_NH))
-    return _Measured(
-        components=components,
-        token_id_N=np.concatenate(token_id),
-        loss_N=np.concatenate(loss),
-        points_ND=np.concatenate(points),
+def _side(
+    store: Store,
+    stored: StoredClusters,
+    members_M: tuple[npt.NDArray[np.int64], npt.NDArray[np.integer]],
+    subset_names: Sequence[str],
+    config: ReportConfig,
+    num_cards: int,
+) -> _Side:
+    components: Sequence[str] = stored.provenance["components"]
+    threshold = stored.provenance.get("config", {}).get("min_reliability")
+    kept = set(stored.transform.kept_K.tolist())
+    columns = replace(
+        read_columns(store, components),
+        threshold=threshold,
+        left_out=tuple(name for h, name in enumerate(components) if h not in kept),
+    )
+    clusters = _clusters(stored, subset_names, members_M, config, num_cards)
+    return _Side(
+        told=Measurement(columns=columns, clusters=clusters),
+        stored=stored,
+        token_id_M=members_M[0],
+        cluster_M=members_M[1],
     )
 
 
-def _control(store: Store, probe: Probe) -> Measurement | None:
-    """None unless the control has been measured and clustered."""
-    child = store.child(CONTROL)
-    if not (child.exists(SUMMARY_NAME) and child.exists(f"clusters/{PROVENANCE}")):
+def _control(view: RunView, config: ReportConfig) -> _Side | None:
+    """None unless the control has been measured and clustered under the same name."""
+    store = view.store.child(CONTROL)
+    if not (store.exists(SUMMARY_NAME) and store.exists(f"{view.folder}/{PROVENANCE}")):
         return None
-    stored = read_clusters(child.child("clusters").uri)
-    return Measurement(
-        columns=read_columns(child, stored.provenance["components"]),
-        clusters=_clusters(stored, probe),
+    stored = read_clusters(store.child(view.folder).uri)
+    members_M = array(stored.members["token_id"]), array(stored.members["cluster_id"])
+    return _side(store, stored, members_M, view.subset_names, config, config.max_control_cards)
+
+
+def matches(real: _Side, control: _Side) -> BestMatches:
+    """Of each cluster the control's most alike; counted among members, whatever the run's size."""
+    both_M = np.concatenate([real.token_id_M, control.token_id_M])
+    token_id, row_M = np.unique(both_M, return_inverse=True)
+    rows = row_M[: real.token_id_M.size], row_M[real.token_id_M.size :]
+    found = [
+        Clustering.of_pairs(side.cluster_M, row, side.stored.clusters.num_rows, token_id.size)
+        for side, row in zip((real, control), rows, strict=True)
+    ]
+    return best_matches(*found)
+
+
+def _check_components(view: RunView) -> None:
+    """Raise ValueError if the clusters are not of the product's columns."""
+    found = view.clusters.provenance["components"]
+    if list(found) != list(view.components):
+        raise ValueError(
+            f"{view.uri}/{view.folder} is of {len(found)} components, expected the "
+            f"{len(view.components)} of the product, in their order: were the clusters found in "
+            "another run?"
+        )
+
+
+def _shown(sides: Sequence[_Side | None]) -> npt.NDArray[np.int64]:
+    """Tokens on the cards of all sides, ascending."""
+    ids = [
+        token_ids
+        for side in sides
+        if side is not None
+        for each in side.told.clusters.examples_E
+        for token_ids in (each.random, each.central)
+    ]
+    return np.unique(np.concatenate([np.empty(0, np.int64), *ids])).astype(np.int64)
+
+
+def _probe(view: RunView, token_id_s: npt.NDArray[np.int64]) -> Probe:
+    """The sequences of some tokens."""
+    sequence_id = np.unique(token_id_s // view.context)
+    ids_ST1, subset_S = view.sequences(sequence_id)
+    return Probe(
+        sequence_id_S=sequence_id,
+        ids_ST1=ids_ST1,
+        subset_S=subset_S,
+        subset_names=view.subset_names,
     )
 
 
@@ -102,7 +190,7 @@ def read_columns(store: Store, components: Sequence[str]) -> Columns:
             f"{len(components)} of the product, in their order: was it made by another run?"
         )
 
-    def optional(name: str) -> np.ndarray[Any, np.dtype[np.float64]] | None:
+    def optional(name: str) -> npt.NDArray[np.float64] | None:
         values = summary.get(name)
         return None if values is None else _floats(values)
 
@@ -115,36 +203,38 @@ def read_columns(store: Store, components: Sequence[str]) -> Columns:
     )
 
 
-def _floats(values: Sequence[float | None]) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _floats(values: Sequence[float | None]) -> npt.NDArray[np.float64]:
     """JSON's null is NaN."""
     return np.array([np.nan if value is None else value for value in values], np.float64)
 
 
-def _clusters(stored: StoredClusters, probe: Probe) -> Clusters:
-    table, members = stored.clusters, stored.members
-
-    def column(name: str) -> np.ndarray[Any, np.dtype[Any]]:
-        return np.asarray(table[name].combine_chunks())
-
-    tops = zip(table["top_tokens"].to_pylist(), table["top_counts"].to_pylist(), strict=True)
-    counts = [
-        [dict(zip(names, numbers, strict=True)).get(name, 0) for name in probe.subset_names]
-        for names, numbers in zip(
-            table["subset_names"].to_pylist(), table["subset_counts"].to_pylist(), strict=True
-        )
-    ]
-    width = len(stored.provenance["components"])
+def _clusters(
+    stored: StoredClusters,
+    subset_names: Sequence[str],
+    members_M: tuple[npt.NDArray[np.int64], npt.NDArray[np.integer]],
+    config: ReportConfig,
+    num_cards: int,
+) -> Clusters:
+    table = stored.clusters
     return Clusters(
-        cluster_id_K=column("cluster_id"),
-        size_K=column("size"),
-        conductance_K=column("conductance"),
-        purity_K=column("purity"),
-        mean_chi_KH=np.array(table["mean_chi"].to_pylist(), np.float32).reshape(-1, width),
-        top_tokens_K=tuple(tuple(zip(*pair, strict=True)) for pair in tops),
-        subset_counts_KP=np.array(counts, np.int64).reshape(-1, len(probe.subset_names)),
-        member_token_id_M=np.asarray(members["token_id"].combine_chunks()),
-        member_cluster_id_M=np.asarray(members["cluster_id"].combine_chunks()),
-        neighbours_K=tuple(tuple(ids) for ids in table["neighbours"].to_pylist()),
+        size_K=array(table["size"]),
+        conductance_K=floats(table["conductance"]),
+        stability_K=floats(table["stability"]),
+        purity_K=floats(table["purity"]),
+        token_purity_K=floats(table["token_purity"]),
+        mean_chi_KH=matrix(table["mean_chi"], len(stored.provenance["components"])),
+        top_tokens_KT=ragged(table["top_tokens"], NUM_TOP_TOKENS, np.int32, -1),
+        top_counts_KT=ragged(table["top_counts"], NUM_TOP_TOKENS, np.int32, 0),
+        subset_counts_KP=subset_counts(table, subset_names).astype(np.int64),
+        neighbours_KM=ragged(table["neighbours"], NUM_NEIGHBOURS, np.int32, -1),
+        num_clustered=int(np.unique(members_M[0]).size),
+        examples_E=examples(
+            *members_M,
+            range(min(num_cards, table.num_rows)),
+            num_random=config.contexts_per_cluster,
+            num_central=config.num_central,
+            seed=config.seed,
+        ),
     )
 
 
@@ -152,16 +242,19 @@ def run_facts(
     config: Mapping[str, Any],
     fingerprint: str,
     num_tokens: int,
+    num_subsets: int,
     columns: Columns,
     stored: StoredClusters,
 ) -> tuple[tuple[str, str], ...]:
-    """The header's facts; what the configuration does not say is left out."""
+    """The header's facts; what the configuration does not say is left out.
+
+    Subsets are those of the tokens: additions may have brought some that it does not name.
+    """
     model, chain = config.get("model", {}), config.get("chain", {})
-    num_subsets = len(config.get("tokens", {}).get("subsets", {}))
     revision = model.get("revision")
     known = {
         "Model": f"{model.get('name_or_path', '')}{f' @ {revision}' if revision else ''}",
-        "Tokens": f"{num_tokens:,} in {num_subsets} subsets",
+        "Tokens": f"{num_tokens:,} in {num_subsets} {'subset' if num_subsets == 1 else 'subsets'}",
         "Components": f"{len(columns.components)}",
         "Sampler": _settings(config.get("sampler", {}), first="kind"),
         "Chains": f"{chain.get('num_chains')} × {chain.get('num_draws')} draws" if chain else "",

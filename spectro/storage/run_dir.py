@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,10 @@ class RunFile:
     """What was found of the model, from which the run's units follow; empty in older runs."""
     sealed: bool
     """Whether it carries its own checksum; older ones do not."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Of Python and of the packages that made it."""
+    git_commit: str | None = None
+    """Of the sources; None outside a checkout."""
 
 
 def read(store: Store) -> RunFile | None:
@@ -61,6 +65,8 @@ def read(store: Store) -> RunFile | None:
             fingerprint=content["fingerprint"],
             facts=content.get("facts", {}),
             sealed=checksum is not None,
+            versions=dict(content.get("versions") or {}),
+            git_commit=content.get("git_commit"),
         )
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise ValueError(

@@ -19,6 +19,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from spectro.storage.content_types import content_type
 from spectro.storage.fs import Entry
 from spectro.storage.retry import Patience, StorageUnavailableError, TransientError, persist
 from spectro.storage.s3_client import client
@@ -143,12 +144,12 @@ class S3Objects:
         """Put once; raises TakenError."""
         if len(data) > WHOLE_BYTES:
             return self._create_in_parts(path, data, word)
-        self._write("put_object", path, Body=data, IfNoneMatch="*", Metadata={WRITER: word})
+        self._write("put_object", path, Body=data, IfNoneMatch="*", **_told(path, word))
 
     def _create_in_parts(self, path: str, data: bytes, word: str) -> None:
         if self.exists(path):  # or all of it would travel for nothing
             raise TakenError(path)
-        begun = self._write("create_multipart_upload", path, Metadata={WRITER: word})
+        begun = self._write("create_multipart_upload", path, **_told(path, word))
         upload = begun["UploadId"]
         try:
             parts = self._put_parts(path, memoryview(data), upload)
@@ -213,6 +214,11 @@ class S3Objects:
                     raise translated(error["Code"], 0, "DELETE", f"{bucket}/{error['Key']}")
 
         _persist(delete, "DELETE", paths[0])
+
+
+def _told(path: str, word: str) -> dict[str, Any]:
+    """What is put beside the bytes of an object: who writes, and what browsers take it for."""
+    return {"Metadata": {WRITER: word}, "ContentType": content_type(path)}
 
 
 def _place(path: str) -> dict[str, str]:

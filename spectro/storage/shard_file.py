@@ -1,8 +1,9 @@
 """A token shard's Parquet objects: their bytes, their metadata, and some of their columns.
 
 Rows of the product and half estimates have the same metadata (component names, fingerprint of the
-draws, a summary) and the same encodings; the same table gives the same bytes. An object is always
-read whole, so that its checksum can be held against it; only the columns asked for are decoded.
+draws, a summary) and the same encodings; the same table gives the same bytes. An object is
+read whole, so that its checksum can be held against it; only the columns asked for are decoded. For
+views there are ways to read parts of it by ranges, unchecked.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spectro.storage.fs import ObjectInfo, Store
+from spectro.storage.fs import MissingObjectError, ObjectInfo, Store
+from spectro.storage.ranges import Meter, RangeReader
 
 COMPONENTS, FINGERPRINT, SUMMARY = "spectro.components", "spectro.fingerprint", "spectro.summary"
 Rows = TypeVar("Rows")
@@ -84,6 +86,30 @@ def read_head(store: Store, name: str) -> Head:
     return _head(_open(store, name, None), store, name)
 
 
+def head_by_range(store: Store, name: str, size_bytes: int, meter: Meter) -> Head:
+    """The metadata alone, from the end of an object; errors as `columns_by_range`."""
+    return _head(_ranged(store, name, size_bytes, meter), store, name)
+
+
+def columns_by_range(
+    store: Store, name: str, size_bytes: int, columns: Sequence[str], meter: Meter
+) -> pa.Table:
+    """Some columns of an object, of which nothing else is read but its end.
+
+    Parts cannot be held against the checksum of the whole: that is `read_columns`. Raises
+    MissingObjectError, ValueError if it is no object of spectro's.
+
+    Args:
+        store: of the part of the run.
+        name: of the object.
+        size_bytes: its length, as a listing has it; 0 where the listing has no such object.
+        columns: their names.
+        meter: told of what is read.
+    """
+    file = _ranged(store, name, size_bytes, meter)
+    return file.read(columns=list(columns)).replace_schema_metadata(None)
+
+
 def matrix(column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
     """A column of lists of equal length as an array, one row per list."""
     array = column.combine_chunks()
@@ -123,8 +149,19 @@ def _open(store: Store, name: str, info: ObjectInfo | None) -> pq.ParquetFile:
     data = store.read(name)
     if info is not None:
         info.verify(data, f"{store.uri}/{name}")
+    return _parquet(pa.BufferReader(data), store, name)
+
+
+def _ranged(store: Store, name: str, size_bytes: int, meter: Meter) -> pq.ParquetFile:
+    if size_bytes == 0:
+        raise MissingObjectError(f"{store.uri}/{name} does not exist")
+    reader = RangeReader(store, name, size_bytes, meter)
+    return _parquet(pa.PythonFile(reader, mode="r"), store, name)
+
+
+def _parquet(source: pa.NativeFile, store: Store, name: str) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(pa.BufferReader(data))
+        return pq.ParquetFile(source)
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{store.uri}/{name} is no Parquet file: {error}") from error
 

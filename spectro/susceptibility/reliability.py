@@ -3,9 +3,9 @@
 Chains are the independent replicates. A *split* parts them into two disjoint halves, the
 component's chains and the unrestricted ones alike, so that the halves share nothing but the
 tokens; the reliability of a column is the correlation over tokens between the two estimates,
-averaged over splits. It is the reliability of *half* the data: a lower bound for the column
-itself. The standard error is the delete-one-chain jackknife. Both are accumulated as moments
-that merge across token shards, so no shard ever needs another.
+averaged over splits. It is the reliability of *half* the data (of ⌊C/2⌋ of C chains): a lower
+bound for the column itself. The standard error is the delete-one-chain jackknife. Both are
+accumulated as moments that merge across token shards, so no shard ever needs another.
 
 Shapes: N tokens, C chains, H components, P splits.
 """

@@ -131,7 +131,8 @@ class RunDraws:
         more = 1 + max(self.view.info.splits["probe"].counts.values())
         raise ValueError(
             f"{self.view.uri}: the draws of {group} were removed (run.keep_draws=false), and a "
-            "text is measured along them; an addition of tokens makes them again: spectro sample "
+            "text is measured along them; adding tokens makes them again, and changes the run (its "
+            "clusters, page and map then have to be made again): spectro sample "
             f"run.uri={uri} tokens=more more.num_probe_sequences={more} run.keep_draws=true"
         )
 

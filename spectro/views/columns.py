@@ -6,18 +6,32 @@ Shapes: H components of the run, C of them, M tokens.
 from __future__ import annotations
 
 import fnmatch
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
 
+from spectro.report.scaling import varying
 from spectro.report.text.document import MAX_BANDS, Columns
-from spectro.storage.product import read_moments
+from spectro.run.assembly import column_moments
 from spectro.storage.run_view import RunView
+from spectro.susceptibility.reliability import (
+    ColumnMoments,
+    merge,
+    reliability,
+    standard_deviation,
+    standard_error,
+)
 
 FloatArray = npt.NDArray[np.float64]
+
+
+def matching(names: Sequence[str], pattern: str) -> list[int]:
+    """Places of the names that a pattern selects: `l1h3`, `L1H*`, `*`; case and spaces are free."""
+    wanted = "".join(pattern.lower().split())
+    return [i for i, name in enumerate(names) if fnmatch.fnmatchcase(name, wanted)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +41,7 @@ class RunColumns:
     names: tuple[str, ...]
     """Components."""
     columns: Columns
-    """Mean, deviation, reliability, error."""
+    """Mean, deviation (0 of a column that does not vary), reliability, error."""
 
     def best(self, among: Sequence[int]) -> tuple[int, ...]:
         """At most `MAX_BANDS` of these columns: those of highest reliability × deviation.
@@ -48,8 +62,7 @@ class RunColumns:
         """
         found: dict[int, None] = {}
         for pattern in patterns:
-            wanted = "".join(pattern.lower().split())
-            own = [i for i, name in enumerate(self.names) if fnmatch.fnmatchcase(name, wanted)]
+            own = matching(self.names, pattern)
             if not own:
                 raise ValueError(
                     f"components: {pattern!r} selects nothing: the run measured "
@@ -85,22 +98,31 @@ class RunColumns:
 
 
 def run_columns(view: RunView) -> RunColumns:
-    """Means from the moments of all shards, the rest from the run's summary.
+    """From the moments of the token shards that are measured, as the run's summary has them.
 
-    Raises FileNotFoundError, in one line, for a run that is not measured to the end.
+    Raises ValueError, in one line, for rows without moments.
     """
-    names, summary = view.components, view.summary
-    shards = read_moments(view.store, view.num_shards)
-    count_S = np.array([shard["num_tokens"] for shard in shards], np.float64)
-    mean_SH = np.array([[shard["moments"][name]["mean"] for name in names] for shard in shards])
+    names = view.components
+    merged = column_moments_of(view)
+    if set(merged) != set(names):
+        raise ValueError(
+            f"{view.uri} has {len(names)} columns of χ and moments of {len(merged)}: was it "
+            "written by another version?"
+        )
+    own = [merged[name] for name in names]
+    mean_H = np.array([each.mean for each in own])
     columns = Columns(
-        mean_C=count_S @ mean_SH / count_S.sum(),
-        deviation_C=_numbers(summary["standard_deviation"]),
-        reliability_C=_numbers(summary["reliability"]),
-        error_C=_numbers(summary["standard_error"]),
+        mean_C=mean_H,
+        deviation_C=varying(np.array([standard_deviation(each) for each in own]), mean_H),
+        reliability_C=np.array([reliability(each) for each in own]),
+        error_C=np.array([standard_error(each) for each in own]),
     )
     return RunColumns(names=names, columns=columns)
 
 
-def _numbers(values: Sequence[float | None]) -> FloatArray:
-    return np.array([math.nan if v is None else v for v in values], dtype=np.float64)
+def column_moments_of(view: RunView) -> dict[str, ColumnMoments]:
+    """Component → moments over the tokens that are measured; empty where none are stored."""
+    shards = [shard.get("moments", {}) for shard in view.moments()]
+    return {
+        name: reduce(merge, [column_moments(shard[name]) for shard in shards]) for name in shards[0]
+    }

@@ -1,14 +1,13 @@
 """How the chains of a run went: what is stored of them, judged (`report/diagnostics.py`).
 
-Reads the markers of the draw bank, the summary and the shards' moments: no rows, no draws.
+Reads the markers of the draw bank, the summary, the moments of the token shards that are measured,
+and the names of their columns: no rows, no draws.
 """
 
 from __future__ import annotations
 
-import fnmatch
 import math
 from collections.abc import Mapping, Sequence
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -16,16 +15,16 @@ import numpy as np
 from spectro.models.components import FULL
 from spectro.report.diagnostics import Diagnosis, diagnose
 from spectro.report.traces import ComponentTraces, Settings
-from spectro.run.assembly import column_moments
 from spectro.sampling.faithfulness import effective_draws, faithfulness
 from spectro.sampling.pilot import Moments
 from spectro.sampling.recorder import ComponentChain
 from spectro.storage.chain_names import chains_among, pilot_name
 from spectro.storage.draws import read_pilot, read_record
-from spectro.storage.product import SUMMARY_NAME, read_moments
+from spectro.storage.product import SUMMARY_NAME
 from spectro.storage.run_view import RunView
 from spectro.storage.sealed import with_nan
-from spectro.susceptibility.reliability import merge
+from spectro.susceptibility.reliability import ColumnMoments, reliability
+from spectro.views.columns import column_moments_of, matching
 
 
 def diagnose_run(view: RunView, patterns: Sequence[str] = ("*",)) -> list[Diagnosis]:
@@ -38,13 +37,16 @@ def diagnose_run(view: RunView, patterns: Sequence[str] = ("*",)) -> list[Diagno
     stored = stored_chains(view)
     known = [name for name in view.components if name in stored]
     known += [name for name in stored if name not in known]
+    chosen: set[int] = set()
     for pattern in patterns:
-        if not fnmatch.filter(known, pattern):
+        named = matching(known, pattern)
+        if not named:
             raise ValueError(
                 f"diagnose.components: {pattern!r} names nothing; {view.uri} has chains of "
                 f"{', '.join(known[:8])}{', …' if len(known) > 8 else ''}"
             )
-    wanted = [n for n in known if any(fnmatch.fnmatchcase(n, pattern) for pattern in patterns)]
+        chosen.update(named)
+    wanted = [known[index] for index in sorted(chosen)]
     columns, settings = _columns(view), settings_of(view)
     pilots: dict[str, dict[str, Moments]] = {}
     found = []
@@ -114,32 +116,28 @@ def settings_of(view: RunView) -> Settings:
 
 
 def _columns(view: RunView) -> dict[str, dict[str, Any]]:
-    """What the summary and the moments say of every column, as fields of `ComponentTraces`."""
-    known = with_nan(view.summary) if view.store.exists(SUMMARY_NAME) else {}
+    """What is known of every column over the tokens that are measured, as fields of the traces.
+
+    Row-centred reliability is the summary's: it stands for all tokens, and there is none before.
+    """
+    summary = with_nan(view.summary) if view.store.exists(SUMMARY_NAME) else {}
     unknown = [math.nan] * len(view.components)
-    reliability = known.get("reliability", unknown)
-    centred = known.get("centred_reliability", unknown)
-    splits = _split_reliability(view) if known else {}
+    centred = summary.get("centred_reliability", unknown)
+    merged = column_moments_of(view)
     return {
-        name: {
-            "reliability": reliability[index],
-            "centred_reliability": centred[index],
-            "split_reliability": splits.get(name, ()),
-        }
+        name: {"centred_reliability": centred[index], **_halves(merged.get(name))}
         for index, name in enumerate(view.components)
     }
 
 
-def _split_reliability(view: RunView) -> dict[str, tuple[float, ...]]:
-    """Measured correlation, over all tokens, of the halves of every split of the chains."""
-    shards = read_moments(view.store, view.num_shards)
-    found: dict[str, tuple[float, ...]] = {}
-    for name in shards[0].get("moments", {}):
-        merged = reduce(merge, [column_moments(shard["moments"][name]) for shard in shards])
-        aa, bb, ab = merged.half_products_P3.T
-        with np.errstate(invalid="ignore", divide="ignore"):
-            found[name] = tuple((ab / np.sqrt(aa * bb)).tolist())
-    return found
+def _halves(column: ColumnMoments | None) -> dict[str, Any]:
+    """How the halves of every split of the chains agree, over all tokens; their mean."""
+    if column is None:
+        return {}
+    aa, bb, ab = column.half_products_P3.T
+    with np.errstate(invalid="ignore", divide="ignore"):
+        splits = tuple((ab / np.sqrt(aa * bb)).tolist())
+    return {"reliability": reliability(column), "split_reliability": splits}
 
 
 def _finite(chains: Sequence[ComponentChain]) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from spectro.storage.product import CHI, SUMMARY_NAME
 from spectro.storage.sealed import read_sealed, with_nan
 from spectro.storage.shard_file import matrix
 from spectro.views.query import Query
-from spectro.views.query_contexts import AFTER, BEFORE, Window, Y, contexts, with_labels
+from spectro.views.query_contexts import AFTER, BEFORE, Window, Y, contexts, labelled
 
 Float32 = npt.NDArray[np.float32]
 
@@ -38,12 +39,20 @@ class Answer:
 
     title: str
     """What was asked, in a few words."""
-    table: pa.Table
-    """All rows; with `CONTEXT_COLUMNS` where they are tokens in their contexts."""
+    rows: pa.RecordBatchReader
+    """All rows, made as they are read, which can be done once; with `CONTEXT_COLUMNS` where they
+    are tokens in their contexts."""
+    num_rows: int
+    """How many."""
     notes: tuple[str, ...] = ()
     """Sentences."""
     context: tuple[str, str, str] | None = None
     """Of one token that was asked for: what stands before y, y, what stands after."""
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """The rows that have not been read yet, all of them at first."""
+        return self.rows.read_all()
 
 
 def nearest(query: Query, token_id: int, k: int, window: Window) -> Answer:
@@ -72,7 +81,8 @@ def nearest(query: Query, token_id: int, k: int, window: Window) -> Answer:
     found = pa.table({"token_id": best_id, "distance": best})
     return Answer(
         title=f"{found.num_rows} tokens nearest to {token_id} {_shown(query, token_id)}",
-        table=with_labels(query, found, window),
+        rows=labelled(query, found, window),
+        num_rows=found.num_rows,
         notes=(f"Euclidean distance between {space}; exact.",),
     )
 
@@ -87,8 +97,8 @@ def of_token(query: Query, token_id: int, window: Window) -> Answer:
     Raises ValueError for a token that is not there, or has not been measured.
     """
     chi_H = _chi_of(query, token_id)
-    labels = with_labels(query, pa.table({"token_id": [token_id]}), window)
-    (row,) = labels.to_pylist()
+    labels = labelled(query, pa.table({"token_id": [token_id]}), window)
+    (row,) = labels.read_all().to_pylist()
     summary = with_nan(query.view.summary) if query.view.store.exists(SUMMARY_NAME) else {}
     unknown_H = [float("nan")] * chi_H.size
     columns: dict[str, Any] = {
@@ -111,7 +121,8 @@ def of_token(query: Query, token_id: int, window: Window) -> Answer:
     )
     return Answer(
         title=f"token {token_id}",
-        table=pa.table(kept).take(order),
+        rows=pa.table(kept).take(order).to_reader(),
+        num_rows=chi_H.size,
         notes=notes,
         context=(row[BEFORE], row[Y], row[AFTER]),
     )
@@ -131,7 +142,8 @@ def of_cluster(query: Query, cluster_id: int, window: Window) -> Answer:
             f"{query.view.uri}/{query.view.folder} has no cluster {cluster_id}: {last}"
         )
     found = query.table(
-        "select token_id, rank from members where cluster_id = ? order by rank desc, token_id",
+        "select token_id, rank, cluster_id from members where cluster_id = ? "
+        "order by rank desc, token_id",
         cluster_id,
     )
     (fact,) = facts
@@ -140,7 +152,8 @@ def of_cluster(query: Query, cluster_id: int, window: Window) -> Answer:
     common = "  ".join(f"{text or token} ×{count}" for text, token, count in tops)
     return Answer(
         title=f"cluster {cluster_id}: {fact['size']} tokens",
-        table=with_labels(query, found, window),
+        rows=labelled(query, found, window),
+        num_rows=found.num_rows,
         notes=(f"conductance {fact['conductance']:.3f}, stability {stable}; {common}",),
     )
 
@@ -167,7 +180,8 @@ def find(query: Query, text: str, window: Window) -> Answer:
     )  # fmt: skip
     return Answer(
         title=f"{found.num_rows} tokens whose y is or contains {plain_token(wanted)}",
-        table=with_labels(query, found, window),
+        rows=labelled(query, found, window),
+        num_rows=found.num_rows,
         notes=(
             f"{len(holding)} entries of the vocabulary contain it, "
             f"{'one is it' if exact else 'none is it'}.",
@@ -221,13 +235,13 @@ def _standardised(query: Query, chi_H: Float32) -> Float32 | None:
 def _half(query: Query, token_id: int, half: Any) -> Float32 | None:
     """χ of a token from one half of the chains, [H]; None where halves are not stored."""
     sequence, position = divmod(token_id, query.view.context)
-    first_S = np.cumsum([0, *query.view.info.splits["probe"].shard_sizes])
-    shard = int(np.searchsorted(first_S, sequence, side="right")) - 1
+    shard = query.view.shard_of(sequence)
+    first = sum(query.view.info.splits["probe"].shard_sizes[:shard])
     try:
         chi_NH = read_half(query.view.store, shard, half)
     except (NoHalvesError, FileNotFoundError):
         return None
-    own_H: Float32 = chi_NH[(sequence - first_S[shard]) * query.view.context + position]
+    own_H: Float32 = chi_NH[(sequence - first) * query.view.context + position]
     return own_H
 
 

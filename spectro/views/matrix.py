@@ -17,12 +17,15 @@ from spectro.report.matrix import Block, ResponseMatrix, moments_of, response_ma
 from spectro.report.patterns import NAMES, Traits, pattern_types
 from spectro.report.principal import AxesData, End, ends, principal
 from spectro.report.scaling import Scale, Scaling
+from spectro.report.vocabulary import display_name
 from spectro.storage.run_view import RunView
 from spectro.views.contexts import lit_tokens, required_pieces, vocabulary_of
 
 Ints = npt.NDArray[np.int64]
 NUM_TOP_TOKENS = 4
 """Tokens in the name of a cluster's row."""
+MAX_ROWS = 24
+"""Clusters that are rows unless more are asked for: what a page has room for."""
 
 
 class Rows(Enum):
@@ -37,7 +40,7 @@ class Rows(Enum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Sets:
+class TokenSets:
     """The rows of a matrix, and who is in them."""
 
     names: tuple[str, ...]
@@ -51,7 +54,7 @@ def matrix(
     rows: Rows = Rows.SUBSETS,
     *,
     scaling: Scaling = Scaling.STANDARDISED,
-    max_rows: int = 40,
+    max_rows: int = MAX_ROWS,
     known: Vocabulary | None = None,
 ) -> ResponseMatrix:
     """The response matrix of a run, in two passes over its shards.
@@ -63,11 +66,13 @@ def matrix(
         max_rows: clusters at most, largest first.
         known: the vocabulary, read here if not given.
 
-    Raises ValueError, in one line, where there are no clusters, or no tokenizer to tell patterns.
+    Raises ValueError, in one line, where there are no clusters, or no tokenizer to tell patterns;
+    for more rows than memory is meant for, and for tokens that are not measured yet.
     """
-    sets = _sets(view, rows, max_rows, known or vocabulary_of(view))
+    view.require_measured()
+    sets = sets_of(view, rows, max_rows, known or vocabulary_of(view))
     return response_matrix(
-        lambda: _blocks(view, sets),
+        lambda: blocks_of(view, sets),
         sets.names,
         view.components,
         scaling,
@@ -85,10 +90,10 @@ def principal_axes(
 ) -> AxesData:
     """Principal axes of the responses of all tokens, with the tokens at both ends."""
     known = known or vocabulary_of(view)
-    nobody = _Sets(names=(), members=lambda *_: (np.empty(0, np.int64), np.empty(0, np.int64)))
-    moments = moments_of(lambda: _blocks(view, nobody), covariances=True)
+    nobody = TokenSets(names=(), members=lambda *_: (np.empty(0, np.int64), np.empty(0, np.int64)))
+    moments = moments_of(lambda: blocks_of(view, nobody), covariances=True)
     found = principal(moments, Scale.of(moments, scaling), view.components, num_axes)
-    strongest = ends(lambda: _blocks(view, nobody), found, num_ends)
+    strongest = ends(lambda: blocks_of(view, nobody), found, num_ends)
     sides = [
         tuple(
             _ends(view, ids, scores, known)
@@ -123,7 +128,8 @@ def _ends(
     )
 
 
-def _blocks(view: RunView, sets: _Sets) -> Iterator[Block]:
+def blocks_of(view: RunView, sets: TokenSets) -> Iterator[Block]:
+    """All tokens, shard by shard, with their rows."""
     for first_token_id, chi_NH in view.shards():
         first = first_token_id // view.context
         ids_ST1, subset_S = view.sequences(np.arange(first, first + len(chi_NH) // view.context))
@@ -137,12 +143,13 @@ def _blocks(view: RunView, sets: _Sets) -> Iterator[Block]:
         )
 
 
-def _sets(view: RunView, rows: Rows, max_rows: int, known: Vocabulary) -> _Sets:
+def sets_of(view: RunView, rows: Rows, max_rows: int, known: Vocabulary) -> TokenSets:
+    """The rows of a matrix; errors as `matrix`."""
     if rows is Rows.SUBSETS:
-        return _Sets(names=view.subset_names, members=_of_subsets)
+        return TokenSets(names=tuple(map(display_name, view.subset_names)), members=_of_subsets)
     if rows is Rows.PATTERNS:
         traits = Traits.of(required_pieces(view, known, "rows=patterns"))
-        return _Sets(names=NAMES, members=lambda _, ids_ST1, __: _of_patterns(traits, ids_ST1))
+        return TokenSets(names=NAMES, members=lambda _, ids_ST1, __: _of_patterns(traits, ids_ST1))
     return _clusters(view, max_rows, known)
 
 
@@ -158,7 +165,7 @@ def _of_patterns(traits: Traits, ids_ST1: npt.NDArray[np.int32]) -> tuple[Ints, 
     return row_M, token_M
 
 
-def _clusters(view: RunView, max_rows: int, known: Vocabulary) -> _Sets:
+def _clusters(view: RunView, max_rows: int, known: Vocabulary) -> TokenSets:
     """The largest clusters; members by token id, so that a shard's are a stretch of them."""
     stored = view.clusters
     sizes = np.asarray(stored.clusters["size"].combine_chunks())
@@ -183,4 +190,4 @@ def _clusters(view: RunView, max_rows: int, known: Vocabulary) -> _Sets:
         " ".join([f"#{index}", *map(known.show, top[:NUM_TOP_TOKENS])])
         for index, top in zip(chosen.tolist(), tops, strict=True)
     )
-    return _Sets(names=names, members=members)
+    return TokenSets(names=names, members=members)

@@ -95,6 +95,7 @@ class Query:
         self._limits = limits or Limits()
         self._scratch = TemporaryDirectory(prefix="spectro-query-")
         self._database = _database(self._limits, self._scratch.name)
+        self._shown: dict[int, str] = {}  # tokens are shown again and again
         self._sources: dict[str, Lazy] = {}  # the database holds no reference to them
         self.rows = self._add_part(view, "")
         for control in _control_of(view):
@@ -210,12 +211,22 @@ class Query:
             self._add(f"{prefix}clusters", clusters)
         return rows
 
+    def text_of(self, token: int) -> str:
+        """How a token is shown; by its number where the vocabulary is not known."""
+        if token not in self._shown:
+            pieces = self.pieces
+            if pieces is None or token >= len(pieces):
+                self._shown[token] = f"⟨{token}⟩"
+            else:
+                self._shown[token] = plain_token(pieces[token])
+        return self._shown[token]
+
     @cached_property
     def _texts(self) -> pa.Array:
         """Display of every token."""
         if self.pieces is None:
             return pa.nulls(self.view.info.vocab_size, pa.string())
-        return pa.array([plain_token(piece) for piece in self.pieces], pa.string())
+        return pa.array([self.text_of(token) for token in range(len(self.pieces))], pa.string())
 
 
 def _control_of(view: RunView) -> Iterator[RunView]:

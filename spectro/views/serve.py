@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -11,7 +12,11 @@ from pathlib import Path
 from threading import Thread
 from typing import BinaryIO
 
+from spectro.storage.content_types import OTHER, TYPES
+
 HOST = "127.0.0.1"
+_OWN_NAMES = re.compile(rf"({re.escape(HOST)}|localhost)(:\d+)?", re.IGNORECASE)
+"""Hosts that are answered; browsers leave the port out where it is 80."""
 
 
 @contextmanager
@@ -43,15 +48,13 @@ class _Handler(SimpleHTTPRequestHandler):
 
     extensions_map = {
         **SimpleHTTPRequestHandler.extensions_map,
-        ".js": "text/javascript",  # modules of another type are refused; machines differ in it
-        ".json": "application/json",
-        ".bin": "application/octet-stream",
+        **TYPES,
+        ".bin": OTHER,
     }
 
     def send_head(self) -> BytesIO | BinaryIO | None:
         """Refuse requests that another site made by giving this address its own name."""
-        host = self.headers.get("Host", "").rpartition(":")[0]
-        if host not in (HOST, "localhost"):
+        if not _OWN_NAMES.fullmatch(self.headers.get("Host", "")):
             self.send_error(403, "this server answers to 127.0.0.1 and localhost")
             return None
         return super().send_head()

@@ -10,19 +10,21 @@ run, C those that can be shown.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from spectro.models.load import ModelConfig
+from spectro.report.lit import Vocabulary
+from spectro.report.plain import plain_string
 from spectro.report.text import Document
+from spectro.report.text.scales import NEEDS_ALL
 from spectro.run.config import PipelineConfig
-from spectro.run.page import vocabulary
 from spectro.storage.product import read_shard
 from spectro.storage.run_view import RunView
 from spectro.views.along import MeasuredText, RunDraws
 from spectro.views.columns import run_columns
+from spectro.views.contexts import vocabulary_of
 from spectro.views.text_cost import cost_of
 
 logger = logging.getLogger(__name__)
@@ -35,7 +37,7 @@ def document_of_sequence(
     sequence: int,
     *,
     components: Sequence[str] = (),
-    model: ModelConfig | None = None,
+    known: Vocabulary | None = None,
 ) -> Document:
     """A sequence of the run with the χ that the run has of it; nothing is computed.
 
@@ -43,23 +45,25 @@ def document_of_sequence(
         view: a measured run.
         sequence: sequence id.
         components: names or patterns of those that can be shown; none: all.
-        model: whose tokenizer says what tokens are; without it they are shown by their numbers.
+        known: the vocabulary, read here if not given; without a tokenizer tokens are shown by their
+            numbers.
 
-    Raises ValueError, in one line, for a sequence or component that the run does not have.
+    Raises ValueError, in one line, for a sequence or component that the run does not have, and a
+    sequence that is not measured yet.
     """
+    rows, subset = view.sequences(np.array([sequence]))
+    shard = view.shard_of(sequence)
+    view.require_measured([shard])
     own = run_columns(view)
     offered = own.matching(components or ["*"])
-    rows, subset = view.sequences(np.array([sequence]))
-    sizes = view.info.splits["probe"].shard_sizes
-    shard = int(np.searchsorted(np.cumsum(sizes), sequence, side="right"))
     part = read_shard(view.store, shard, ("token_id", "loss"))
     first = int(np.flatnonzero(part.column("token_id") == sequence * view.context)[0])
     own_rows = slice(first, first + view.context)
     chi_MH = part.chi_NH[own_rows]
     ids = rows[0]
-    name = view.subset_names[int(subset[0])]
+    name = plain_string(view.subset_names[int(subset[0])])
     return Document(
-        title=f"Sequence {sequence} of {view.name}",
+        title=f"Sequence {sequence} of {plain_string(view.name)}",
         facts=(
             *_facts(view),
             ("Text", f"sequence {sequence}, subset {name}"),
@@ -74,7 +78,7 @@ def document_of_sequence(
         columns=own.some(offered),
         row_mean_N=_with_first(own.row_mean(chi_MH)),
         shown=own.first_shown(offered, bool(components)),
-        pieces=_pieces(model, view, ids),
+        pieces=_pieces(known or vocabulary_of(view), ids),
     )
 
 
@@ -86,6 +90,7 @@ def document_of_text(
     *,
     components: Sequence[str] = (),
     max_tokens: int | None = None,
+    centred: bool = False,
     on_cost: OnCost = logger.info,
     on_progress: OnProgress | None = None,
 ) -> Document:
@@ -99,24 +104,28 @@ def document_of_text(
         components: names or patterns of those that are measured; none: the three best
             (`RunColumns.best`).
         max_tokens: of a longer text nothing is measured; None: whatever its length.
+        centred: whether it is to be row-centred, which needs all components.
         on_cost: told, in one line, what measuring costs, before it begins.
         on_progress: called with (work done, work in all).
 
-    Raises ValueError, in one line, for a text of less than two tokens or too many, a component
-    that the run does not have, a model that is not there or is another, or draws that are gone.
+    Raises ValueError, in one line and before anything is measured, for a text of less than two
+    tokens or too many, a component that the run does not have, a scale that needs more of them, a
+    model that is not there or is another, or draws that are gone.
     """
     own = run_columns(view)
     measured = own.matching(components) if components else list(own.best(range(len(own.names))))
+    complete = len(measured) == len(own.names)
+    if centred and not complete:
+        raise ValueError(NEEDS_ALL)
     names = tuple(own.names[column] for column in measured)
     bank = RunDraws(view, config)
     bank.require_draws(names)
     ids = bank.tokenised(text, name, max_tokens)
     on_cost(cost_of(bank, len(ids), names).line)
     found = bank.measure(ids, names, on_progress)
-    complete = len(measured) == len(own.names)
     whole = found.chi_MC[:, np.argsort(measured)] if complete else None
     return Document(
-        title=name,
+        title=plain_string(name),
         facts=(*_facts(view), ("Text", f"{len(ids):,} tokens"), ("Measured", _how(found))),
         token_N=ids,
         context=view.context,
@@ -127,7 +136,7 @@ def document_of_text(
         columns=own.some(measured),
         row_mean_N=None if whole is None else _with_first(own.row_mean(whole)),
         shown=own.first_shown(measured, bool(components)),
-        pieces=_pieces(config.model, view, ids),
+        pieces=_pieces(vocabulary_of(view), ids),
     )
 
 
@@ -138,11 +147,14 @@ def _how(found: MeasuredText) -> str:
 
 
 def _facts(view: RunView) -> tuple[tuple[str, str], ...]:
-    model = view.config["model"]["name_or_path"]
+    model = str(view.config.get("model", {}).get("name_or_path", "not known"))
+    shown = "the embedded model" if model == "embedded" else plain_string(model.split("/")[-1])
+    part = f"{len(view.measured)} of {view.num_shards} token shards are measured"
     return (
-        ("Run", view.name),
-        ("Model", "the embedded model" if model == "embedded" else str(model).split("/")[-1]),
+        ("Run", plain_string(view.name)),
+        ("Model", shown),
         ("Context", f"{view.context} tokens"),
+        *(() if view.is_complete else (("Means and deviations", f"of what is there: {part}"),)),
     )
 
 
@@ -152,15 +164,8 @@ def _with_first(values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     return np.concatenate([first, values])
 
 
-def _pieces(
-    model: ModelConfig | None, view: RunView, ids: npt.NDArray[np.integer]
-) -> Mapping[int, bytes | None]:
+def _pieces(known: Vocabulary, ids: npt.NDArray[np.integer]) -> dict[int, bytes | None]:
     """Bytes of the tokens of a text; none where the tokenizer is not there."""
-    if model is None:
+    if known.pieces is None:
         return {}
-    try:
-        known = vocabulary(model, view.info.vocab_size)
-    except (ValueError, OSError) as error:
-        logger.warning("tokens are shown by their ids: %s", error)
-        return {}
-    return {token: known[token] for token in np.unique(ids).tolist()}
+    return {token: known.pieces[token] for token in np.unique(ids).tolist()}

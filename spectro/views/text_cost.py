@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from spectro.models.components import Group
 from spectro.models.size import ModelSize
-from spectro.run.bill import courses_of, courses_of_run, recorded_seconds
+from spectro.run.bill import courses_of, courses_of_run
 from spectro.run.counts import Measurement, Work, tile_work
 from spectro.run.courses import measurement_of, total
 from spectro.run.groups import groups_of
@@ -85,11 +85,12 @@ def _group_cost(
 
 def _seconds_per_flop(bank: RunDraws, m: Measurement) -> float | None:
     """Of the run's own tiles; None where it noted no time."""
-    seconds = recorded_seconds(bank.store).get("tiles", 0.0)
+    view = bank.view
+    seconds = sum(float(shard.get("seconds", 0.0)) for shard in view.moments())
     courses = courses_of_run(bank.store, bank.config, m.size)
     flops = sum(
         tile_work(m, group, num_seq, courses[group.name], 1).flops
-        for num_seq in bank.view.info.splits["probe"].shard_sizes
+        for num_seq in (view.info.splits["probe"].shard_sizes[shard] for shard in view.measured)
         for group in groups_of(bank.config, m.size)
     )
     return seconds / flops if seconds > 0 and flops else None

@@ -58,14 +58,15 @@ class SimulatedCluster:
         """Where drivers join."""
         return str(self._cluster.address)
 
-    def add(self) -> None:
-        """A machine joins."""
+    def add(self, **environment: str) -> None:
+        """A machine joins, with these variables in the environment of its workers."""
         self.machines.append(
             self._cluster.add_node(
                 wait=False,
                 num_cpus=1,
                 object_store_memory=80_000_000,
                 node_ip_address="127.0.0.1",
+                env_vars=environment or None,
             )
         )
 

@@ -118,6 +118,15 @@ def test_progress_rises_to_its_end():
     assert len({pair[1] for pair in seen}) == 1 and len(set(done)) > 2
 
 
+def halves(both: Neighbours, a: tuple[int, np.ndarray]) -> tuple[Neighbours, Neighbours]:
+    """Lists of the rows of a, and of the others."""
+    first, second = (
+        Neighbours(index_Nk=both.index_Nk[part], distance_Nk=both.distance_Nk[part])
+        for part in (slice(0, len(a[1])), slice(len(a[1]), None))
+    )
+    return first, second
+
+
 def test_pairs_of_blocks_cover_everything():
     x, k = hard_vectors(3000, 16), 20
     # The last block is smaller than k.
@@ -126,7 +135,7 @@ def test_pairs_of_blocks_cover_everything():
     lists: list[list[Neighbours]] = [[] for _ in blocks]
     for i in range(4):
         for j in range(i + 1, 4):
-            a, b = pair_neighbours(blocks[i][1], blocks[i][0], blocks[j][1], blocks[j][0], k)
+            a, b = halves(pair_neighbours(blocks[i], blocks[j], k, exact=False), blocks[i])
             lists[i].append(a)
             lists[j].append(b)
     parts = [merge(found) for found in lists]
@@ -141,7 +150,7 @@ def test_pairs_of_blocks_cover_everything():
 
 def test_a_pair_too_small_to_fill_its_lists():
     x = hard_vectors(12, 3)
-    a, b = pair_neighbours(x[:7], 100, x[7:], 500, 20)
+    a, b = halves(pair_neighbours((100, x[:7]), (500, x[7:]), 20, exact=False), (100, x[:7]))
     assert (a.index_Nk[:, 11:] == -1).all() and np.isinf(b.distance_Nk[:, 11:]).all()
     assert set(a.index_Nk[0, :11]) == {*range(101, 107), *range(500, 505)}
     with pytest.raises(ValueError, match="found fewer for 7 of 7"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,6 +64,7 @@ SETTINGS = {
     "two texts": (["sequence=1", "file=a.txt"], "give one of them"),
     "no such format": (["out=text.docx"], "out must end in .html or .svg, .pdf, .png"),
     "no such folder": (["out=nowhere/text.html"], "there is no folder nowhere"),
+    "no local file": (["out=s3://bucket/text.html"], "a text is written to a local file"),
     "no such theme": (["theme=blue"], "theme must be one of light, dark"),
     "no such scale": (["scale=log"], "scale must be one of standardised, centred, raw"),
     "no such file": (["file=gone.txt"], "gone.txt"),
@@ -89,6 +91,24 @@ def test_what_cannot_be_is_one_line_and_status_2(
     assert "draws of full were removed" in error.replace("embed", "full")
     assert error.count("\n") == 1
     assert not (tmp_path / "text.html").exists()
+
+
+def test_a_scale_that_it_cannot_have_is_refused_before_it_is_measured(
+    job: Job, run_uri: str, tmp_path: Path, capsys
+) -> None:
+    (tmp_path / "a.txt").write_text("a text")
+    wanted = [f"run.uri='{run_uri}'", "file=a.txt", "scale=centred"]
+    assert job("text", *wanted) == 2
+    told = capsys.readouterr()
+    assert "components=['*']" in told.err and "to measure" not in told.out
+    assert job("text", *wanted, "components=['*']") == 0
+
+
+def test_a_file_whose_name_is_no_utf8(job: Job, run_uri: str, tmp_path: Path) -> None:
+    name = os.fsdecode(b"a\xff.txt")
+    (tmp_path / name).write_text("a text")
+    assert job("text", f"run.uri='{run_uri}'", f"file='{name}'") == 0
+    assert "<title>a⟨FF⟩.txt · spectro" in (tmp_path / "text.html").read_text(encoding="utf-8")
 
 
 def test_help_says_how(job: Job, capsys) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from spectro.report.map import (
+    CONTROL_FOLDER,
     ClusterColumns,
     Laid,
     MapConfig,
@@ -24,6 +25,7 @@ from spectro.report.map import (
     manifest,
     objects,
     page_files,
+    within,
 )
 from spectro.report.map.columns import first_of_each, narrow, on_grid
 from spectro.report.vocabulary import display
@@ -68,24 +70,25 @@ def planted(rng, num_tokens, num_clusters):
     return rng.permutation(label).astype(np.int32)
 
 
-def made_map(num_tokens=20_000, num_clusters=60, seed=0, **overrides):
+def made_map(num_tokens=20_000, num_clusters=60, seed=0, *, subsets=SUBSETS, **overrides):
     """The data of a map; `overrides` replace fields."""
     rng = np.random.default_rng(seed)
     num_sequences = -(-num_tokens // CONTEXT)
-    subset_S = np.sort(rng.integers(0, len(SUBSETS), num_sequences)).astype(np.uint8)
+    subset_S = np.sort(rng.integers(0, len(subsets), num_sequences)).astype(np.uint8)
     label = planted(rng, num_tokens, num_clusters)
     ids = text(rng, label, num_sequences, num_clusters)
     y = ids[:, 1:].reshape(-1)[:num_tokens]
     subset = subset_S[np.arange(num_tokens) // CONTEXT]
     centre, xy = positions(rng, label, num_clusters)
-    clusters, regions = made_clusters(rng, label, y, subset, centre, xy)
+    clusters, regions = made_clusters(rng, label, y, subset, centre, xy, len(subsets))
     num_components = len(components())
     num_control = num_clusters // 5
+    control_sizes = list(range(20 + num_control, 20, -1))
     data = MapData(
         title="A made-up map",
         facts=(("Model", "made up, 4 layers × 4 heads"), ("Tokens", f"{num_tokens:,}")),
         provenance="seed: 0\n",
-        subsets=SUBSETS,
+        subsets=tuple(subsets),
         components=components(),
         reliability_H=np.concatenate([[np.nan], rng.uniform(0.3, 0.95, num_components - 1)]),
         num_tokens=num_tokens,
@@ -99,9 +102,11 @@ def made_map(num_tokens=20_000, num_clusters=60, seed=0, **overrides):
         regions=regions,
         control={
             "clusters": num_control,
-            "sizes": list(range(20 + num_control, 20, -1)),
+            "sizes": control_sizes,
+            "tokens": sum(control_sizes),
             "conductances": [0.5] * num_control,
         },
+        num_clustered_tokens=int((label >= 0).sum()),
         layout={"method": "made up"},
         rows_per_file=131_072,
     )
@@ -148,14 +153,14 @@ def made_tokens(rng, label, y, subset, xy):
     )
 
 
-def made_clusters(rng, label, y, subset, centre, xy):
+def made_clusters(rng, label, y, subset, centre, xy, num_subsets):
     """Columns and regions, counted from the planted tokens."""
     num = len(centre)
     member = np.flatnonzero(label >= 0)
     member = member[np.argsort(label[member], kind="stable")]
     own = label[member]
     size = np.bincount(own, minlength=num).astype(np.uint32)
-    counts = np.zeros((num, len(SUBSETS)), np.uint32)
+    counts = np.zeros((num, num_subsets), np.uint32)
     np.add.at(counts, (own, subset[member]), 1)
     top, times = top_of(own, y[member], num)
     shuffled = rng.permutation(len(member))
@@ -185,7 +190,7 @@ def made_clusters(rng, label, y, subset, centre, xy):
         stability=stability,
         purity=(counts.max(1, initial=0) / least).astype(np.float32),
         token_purity=(times.max(1, initial=0) / least).astype(np.float32),
-        subset=counts.argmax(1).astype(narrow(len(SUBSETS) - 1)),
+        subset=counts.argmax(1).astype(narrow(num_subsets - 1)),
         region=region,
         top_tokens=top,
         top_counts=times,
@@ -206,10 +211,19 @@ def top_of(own, y, num):
     return top, first_of_each(times.astype(np.uint32), own, (num, 10), 0)
 
 
-def write_made_map(folder, num_tokens=20_000, num_clusters=60, seed=0, *, page=True, **overrides):
-    """Write the folder: all data, the page's own files if `page`, map.json last."""
+def write_made_map(
+    folder, num_tokens=20_000, num_clusters=60, seed=0, *, page=True, control_map=None, **overrides
+):
+    """Write the folder: all data, the page's own files if `page`, map.json last.
+
+    `control_map` is the data of a second map, that of the control.
+    """
     folder, data = Path(folder), made_map(num_tokens, num_clusters, seed, **overrides)
-    for name, content in (*(page_files() if page else ()), *objects(data)):
+    others = ()
+    if control_map is not None:
+        data = dataclasses.replace(data, control={**data.control, "map": CONTROL_FOLDER})
+        others = within(CONTROL_FOLDER, control_map)
+    for name, content in (*(page_files() if page else ()), *objects(data), *others):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     (folder / "map.json").write_bytes(json_bytes(manifest(data)))

@@ -1,8 +1,23 @@
 """A made-up run: clusters of tokens around planted profiles, without model or storage."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
-from spectro.report import Clusters, Columns, Measurement, Probe, ReportInputs
+from spectro.cluster.matching import BestMatches, Clustering, best_matches
+from spectro.report import (
+    Clusters,
+    Columns,
+    Ledger,
+    Measurement,
+    Points,
+    Probe,
+    ReportConfig,
+    ReportInputs,
+    StageCost,
+)
+from spectro.report.contexts import examples
+from spectro.report.lit import Vocabulary
 
 SUBSETS = ("code", "docs", "prose", "legal", "math", "markup", "web", "headers")
 WORDS = (
@@ -11,6 +26,41 @@ WORDS = (
     " in", "ing", "tion", " license", " shall", " const", ";", "std", "::", "_name", " None", " is",
     " a", '"', "=", " if", "\n\n",
 )  # fmt: skip
+LEDGER = Ledger(
+    facts=(("Seeds", "run 0"), ("Versions", "python 3.11.7"), ("GPU hours", "0, measured on CPUs")),
+    stages=(
+        StageCost(part="posterior", stage="tiles", num_units=3, planned_flops=10**12,
+                  done_flops=11 * 10**11, seconds=180.0),
+        StageCost(part="control", stage="tiles", num_units=3, planned_flops=10**12,
+                  done_flops=10**12, seconds=None),
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made:
+    """What was planted; N tokens."""
+
+    probe: Probe
+    loss_N: np.ndarray
+    chi_NH: np.ndarray
+    pieces: list[bytes]
+    columns: Columns
+    label_N: np.ndarray
+    """Cluster, −1 in none."""
+    control_columns: Columns | None
+    control_label_N: np.ndarray
+    stability_K: np.ndarray
+    conductance_K: np.ndarray
+
+    @property
+    def names(self):
+        return self.columns.components
+
+    def sides(self):
+        """Columns and labels of the run, and of its control where there is one."""
+        found = [(self.columns, self.label_N)]
+        return found + ([(self.control_columns, self.control_label_N)] * bool(self.control_columns))
 
 
 def components(num_layers: int = 4, num_heads: int = 4) -> tuple[str, ...]:
@@ -25,7 +75,7 @@ def words(num: int = 600) -> list[bytes]:
     return [w.encode() for w in WORDS] + broken + [f" {w}".encode() for w in made]
 
 
-def run(
+def made(
     *,
     num_sequences: int = 128,
     context: int = 64,
@@ -33,8 +83,9 @@ def run(
     names: tuple[str, ...] | None = None,
     vocabulary: list[bytes] | None = None,
     control: bool = True,
+    stable: bool = True,
     seed: int = 0,
-) -> ReportInputs:
+) -> Made:
     """128 × 64 = 8192 tokens, 22 components, 8 subsets, about 40 clusters."""
     rng = np.random.default_rng(seed)
     names = components() if names is None else names
@@ -50,25 +101,79 @@ def run(
     profile = rng.normal(size=(max(num_clusters, 1), len(names))) * 1.1
     noise = rng.normal(size=(num_tokens, len(names)))
     chi = np.where(label[:, None] >= 0, profile[label] + 0.45 * noise, 0.8 * noise)
-    chi = chi.astype(np.float32)
-    real = Measurement(columns=columns(rng, names, 0.78), clusters=clusters(rng, probe, label, chi))
-    other = planted(rng, num_tokens, -(-num_clusters // 5))
+    stability = rng.uniform(0, 1, num_clusters).astype(np.float32)
+    stability[::7] = np.nan
+    return Made(
+        probe=probe,
+        loss_N=rng.gamma(2.0, 1.5, num_tokens).astype(np.float32),
+        chi_NH=chi.astype(np.float32),
+        pieces=pieces,
+        columns=columns(rng, names, 0.78),
+        label_N=label,
+        control_columns=columns(rng, names, 0.9) if control else None,
+        control_label_N=planted(rng, num_tokens, -(-num_clusters // 5)),
+        stability_K=stability if stable else np.full(num_clusters, np.nan),
+        conductance_K=rng.uniform(0.02, 0.4, num_clusters),
+    )
+
+
+def run(config: ReportConfig | None = None, **settings) -> ReportInputs:
+    """The page's inputs of `made(**settings)`."""
+    return inputs(made(**settings), config or ReportConfig())
+
+
+def inputs(what: Made, config: ReportConfig) -> ReportInputs:
+    """Everything that was planted, as much of it as the settings show."""
+    num_tokens = len(what.label_N)
+    sides = [
+        Measurement(columns=own, clusters=clusters(what, label, most, config))
+        for (own, label), most in zip(
+            what.sides(), (config.max_cards, config.max_control_cards), strict=False
+        )
+    ]
     return ReportInputs(
         title="A made-up run",
         facts=(("Model", "made up, 4 layers × 4 heads"), ("Tokens", f"{num_tokens:,}")),
         provenance="seed: 0\n",
-        vocabulary=pieces,
-        probe=probe,
-        token_id_N=np.arange(num_tokens),
-        loss_N=rng.gamma(2.0, 1.5, num_tokens).astype(np.float32),
-        points_ND=chi,
-        real=real,
-        control=Measurement(
-            columns=columns(rng, names, 0.9), clusters=clusters(rng, probe, other, chi)
-        )
-        if control
-        else None,
+        ledger=LEDGER,
+        vocabulary=Vocabulary(pieces=what.pieces),
+        num_tokens=num_tokens,
+        probe=what.probe,
+        shown_token_id_s=np.arange(num_tokens),
+        shown_loss_s=what.loss_N,
+        points=points(what, config),
+        real=sides[0],
+        control=sides[1] if len(sides) > 1 else None,
+        matches=matches(what) if len(sides) > 1 else None,
     )
+
+
+def points(what: Made, config: ReportConfig) -> Points:
+    """Places at random, those of a cluster close together."""
+    rng = np.random.default_rng(3)
+    num_clusters = len(what.stability_K)
+    centre = rng.uniform(0.1, 0.9, (num_clusters, 2))
+    chosen = np.sort(rng.permutation(len(what.label_N))[: config.max_points])
+    own = what.label_N[chosen]
+    xy = rng.uniform(0, 1, (len(chosen), 2))
+    xy[own >= 0] = centre[own[own >= 0]] + 0.02 * rng.normal(size=(int((own >= 0).sum()), 2))
+    context = what.probe.ids_ST1.shape[1] - 1
+    return Points(
+        xy_n2=xy.clip(0, 1),
+        cluster_n=own,
+        subset_n=what.probe.subset_S[chosen // context],
+        token_n=what.probe.ids_ST1[chosen // context, chosen % context + 1],
+        centre_K2=centre,
+    )
+
+
+def matches(what: Made) -> BestMatches:
+    """Of each cluster the control's most alike."""
+    found = [
+        Clustering.of([np.flatnonzero(label == k) for k in range(label.max() + 1)], len(label))
+        for label in (what.label_N, what.control_label_N)
+    ]
+    return best_matches(*found)
 
 
 def planted(rng: np.random.Generator, num_tokens: int, num_clusters: int) -> np.ndarray:
@@ -101,32 +206,42 @@ def columns(rng: np.random.Generator, names: tuple[str, ...], level: float) -> C
     )
 
 
-def clusters(
-    rng: np.random.Generator, probe: Probe, label: np.ndarray, chi: np.ndarray
-) -> Clusters:
+def clusters(what: Made, label: np.ndarray, num_cards: int, config: ReportConfig) -> Clusters:
+    """Counted from the labels, as a run's description of its clusters is."""
     num = int(label.max(initial=-1)) + 1
-    context = probe.ids_ST1.shape[1] - 1
-    y, subset = probe.ids_ST1[:, 1:].reshape(-1), np.repeat(probe.subset_S, context)
-    tops, counts = [], np.zeros((num, len(probe.subset_names)), int)
+    context = what.probe.ids_ST1.shape[1] - 1
+    y = what.probe.ids_ST1[:, 1:].reshape(-1)
+    subset = np.repeat(what.probe.subset_S, context)
+    top, times = np.full((num, 10), -1), np.zeros((num, 10), int)
+    counts = np.zeros((num, len(SUBSETS)), int)
     for index in range(num):
-        values, times = np.unique(y[label == index], return_counts=True)
-        order = np.argsort(-times, kind="stable")[:10]
-        tops.append(tuple((int(values[i]), int(times[i])) for i in order))
+        values, numbers = np.unique(y[label == index], return_counts=True)
+        order = np.argsort(-numbers, kind="stable")[:10]
+        top[index, : len(order)], times[index, : len(order)] = values[order], numbers[order]
         counts[index] = np.bincount(subset[label == index], minlength=counts.shape[1])
     sizes = np.bincount(label[label >= 0], minlength=num)
-    members = np.flatnonzero(label >= 0)
-    mean = [chi[label == index].mean(axis=0) for index in range(num)]
+    member = np.flatnonzero(label >= 0)
+    member = member[np.argsort(label[member], kind="stable")]
+    mean = [what.chi_NH[label == index].mean(axis=0) for index in range(num)]
+    near = [[(index + step) % num for step in (1, 2, 3)] for index in range(num)]
     return Clusters(
-        cluster_id_K=np.arange(num),
         size_K=sizes,
-        conductance_K=rng.uniform(0.02, 0.4, num),
+        conductance_K=what.conductance_K[:num],
+        stability_K=what.stability_K[:num],
         purity_K=counts.max(axis=1, initial=0) / np.maximum(sizes, 1),
-        mean_chi_KH=np.array(mean).reshape(num, chi.shape[1]),
-        top_tokens_K=tuple(tops),
+        token_purity_K=times.max(axis=1, initial=0) / np.maximum(sizes, 1),
+        mean_chi_KH=np.array(mean).reshape(num, len(what.names)),
+        top_tokens_KT=top,
+        top_counts_KT=times,
         subset_counts_KP=counts,
-        member_token_id_M=members,
-        member_cluster_id_M=label[members],
-        neighbours_K=tuple(
-            tuple((index + step) % num for step in (1, 2, 3) if num > 3) for index in range(num)
+        neighbours_KM=np.array(near if num > 3 else [[-1] * 3] * num).reshape(num, 3),
+        num_clustered=len(member),
+        examples_E=examples(
+            member,
+            label[member],
+            range(min(num, num_cards)),
+            num_random=config.contexts_per_cluster,
+            num_central=config.num_central,
+            seed=config.seed,
         ),
     )

@@ -1,11 +1,7 @@
 """A folder served on this machine alone, and a browser that draws it."""
 
-import functools
-import http.server
 import json
 import os
-import threading
-from contextlib import contextmanager
 from pathlib import Path
 
 import browser
@@ -15,29 +11,11 @@ ARTEFACTS = "SPECTRO_SCREENSHOTS"
 NUM_TOKENS, NUM_CLUSTERS = 6000, 24
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    extensions_map = {
-        **http.server.SimpleHTTPRequestHandler.extensions_map,
-        ".js": "text/javascript",
-    }
-
-    def log_message(self, *_):
-        pass
-
-
-@contextmanager
-def served(folder):
-    """Address of the folder, as long as the context lasts."""
-    handler = functools.partial(_Quiet, directory=str(folder))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+def edit(folder, old, new):
+    """In map.json."""
+    text = (folder / "map.json").read_text()
+    assert old in text
+    (folder / "map.json").write_text(text.replace(old, new))
 
 
 class MapPage(browser.Browser):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections import Counter
 
 import numpy as np
@@ -22,9 +23,12 @@ from spectro.report.traces import (
     cautious_time,
     correlation_time,
     disagreement,
+    mean_in_errors,
     more_data,
     spearman_brown,
 )
+from spectro.sampling.weights import effective_number_of_chain
+from spectro.susceptibility.reliability import splits
 
 SETTINGS = Settings(num_draws=60, num_burnin_steps=8, gamma=300.0, nbeta=10.0, step_size=1e-3)
 SEEDS = range(40)
@@ -44,10 +48,12 @@ def skewed(rng: np.random.Generator, chains: int, draws: int) -> np.ndarray:
 
 
 def traces(x: np.ndarray, **fields: object) -> ComponentTraces:
+    stepped = not fields.get("independent") and bool(np.isfinite(x).all())
     known = {
         "name": "l0h0", "independent": False, "chains": tuple(range(len(x))),
         "delta_loss": tuple(x), "weight": tuple(np.ones_like(row) for row in x),
-        "effective_draws": float(x.size), "steps_between_draws": 5, "reliability": 0.8,
+        "effective_draws": sum(map(effective_number_of_chain, x)) if stepped else float(x.size),
+        "steps_between_draws": 5, "reliability": 0.8,
     }  # fmt: skip
     return ComponentTraces(**(known | fields))
 
@@ -145,8 +151,67 @@ def test_reliability_and_what_it_takes() -> None:
     told = diagnose(traces(5 + course(np.random.default_rng(0), 4, 60), reliability=0.2), SETTINGS)
     assert told.verdict is Verdict.LITTLE_SIGNAL and "0.33" in told.findings[0].evidence
     assert "to about 480 for 0.8" in told.change
-    hopeless = traces(5 + course(np.random.default_rng(0), 4, 60), centred_reliability=-0.1)
-    assert "lower sampler.gamma" in diagnose(hopeless, SETTINGS).change
+    for r in (-0.1, -1.0, -2.0, 0.0):
+        hopeless = traces(5 + course(np.random.default_rng(0), 4, 60), centred_reliability=r)
+        told = diagnose(hopeless, SETTINGS)
+        assert told.verdict is Verdict.LITTLE_SIGNAL and f"(r {r:.2f})" in told.findings[0].evidence
+        assert "lower sampler.gamma" in told.change and cells(told)[7] == "≤ 0"
+
+
+@pytest.mark.parametrize("num_chains", [2, 3, 4, 5])
+@pytest.mark.parametrize("r", [-3.2, -1.0, -1 / 3, -1 / 7, -1e-9, 0.0, 1e-9, 0.3, 1.0, 1 + 1e-12])
+def test_a_prediction_is_a_reliability_or_not_known(num_chains: int, r: float) -> None:
+    """The formula has a pole at r = −1/(m − 1), and says 3.2 or −12 beside it."""
+    x = 5 + course(np.random.default_rng(0), num_chains, 60)
+    told = as_dict(diagnose(traces(x, reliability=r, centred_reliability=r), SETTINGS))
+    predicted = told["reliability"]["predicted"]
+    for value in [each[key] for each in predicted for key in ("reliability", "centred")]:
+        assert (value is None) == (r <= 0)
+        assert value is None or 0 <= value <= 1
+    assert math.isnan(spearman_brown(r, 7.0)) == (r <= 0)
+
+
+@pytest.mark.parametrize("num_chains", [2, 3, 4, 5, 7])
+def test_halves_of_an_odd_number_of_chains(num_chains: int) -> None:
+    """Columns of signal 1 and noise 1/draws: what is predicted of all draws is what all have."""
+    first, _ = splits(num_chains)[0]
+    share = len(first) / num_chains
+    made = traces(5 + course(np.random.default_rng(0), num_chains, 60))
+    num = made.num_draws
+    made = dataclasses.replace(made, reliability=1 / (1 + 100 / (share * num)))
+    assert made.half_share == pytest.approx(share)
+    assert made.whole_reliability == pytest.approx(1 / (1 + 100 / num))
+    told = as_dict(diagnose(made, SETTINGS))["reliability"]
+    assert told["measured"][0]["draws"] == pytest.approx(share * num)
+    for each in told["predicted"]:
+        assert each["reliability"] == pytest.approx(1 / (1 + 100 / each["draws"]))
+
+
+def test_a_dead_head_is_left_out_not_stepped_further() -> None:
+    still = traces(np.zeros((4, 60)), independent=True, effective_draws=240.0)
+    control = dataclasses.replace(SETTINGS, step_size=math.nan)
+    told = diagnose(still, control)
+    assert told.verdict is Verdict.STUCK and "leave it out" in told.change
+    assert "step_size" not in told.change and "nan" not in told.change
+
+
+def test_what_draws_are_worth_is_said_once() -> None:
+    """Evidence, table and the error of the mean have the same effective draws."""
+    x = 5 + 0.3 * course(np.random.default_rng(0), 4, 400, 0.95)
+    made = traces(x)
+    told = diagnose(made, SETTINGS)
+    (found,) = [each for each in told.findings if each.verdict is Verdict.REMEMBERS]
+    assert found.evidence == f"1600 draws are worth {cells(told)[4]}"
+    expected = x.mean() / math.sqrt(x.var() / made.effective_draws)
+    assert mean_in_errors(made) == pytest.approx(expected)
+    alone = traces(x, independent=True, effective_draws=1600.0)
+    assert alone.correlation_time == 1.0
+    assert mean_in_errors(alone) == pytest.approx(x.mean() / math.sqrt(x.var() / 1600))
+
+
+def test_findings_are_in_the_order_of_verdicts() -> None:
+    both = diagnose(traces(5 + course(np.random.default_rng(0), 4, 7), reliability=0.1), SETTINGS)
+    assert [each.verdict for each in both.findings] == [Verdict.TOO_SHORT, Verdict.LITTLE_SIGNAL]
 
 
 def test_a_bias_of_the_chain() -> None:
@@ -238,3 +303,50 @@ def test_the_page() -> None:
     assert text.count("<tr>") == 11 and text.count("data:image/svg+xml") == 4
     assert "http" not in text.replace("http-equiv", "")
     assert [len(cells(each)) for each in found] == [9] * 10
+
+
+def drawn(diagnoses: list[Diagnosis]) -> tuple[dict[str, list[float]], str, list[str]]:
+    """Of the picture of reliability: dots by component, the legend's title, other words."""
+    (axes,) = reliability_curves(diagnoses, theme("light")).axes
+    dots = [line.get_ydata().tolist() for line in axes.lines if line.get_marker() == "o"]
+    names = [line.get_label() for line in axes.lines if line.get_linestyle() == "--"]
+    legend = axes.get_legend()
+    title = "" if legend is None else legend.get_title().get_text()
+    return dict(zip(names, dots, strict=True)), title, [text.get_text() for text in axes.texts]
+
+
+def test_what_is_judged_is_what_is_drawn() -> None:
+    """The row-centred reliability where it is known, and it is said which."""
+    x = 5 + course(np.random.default_rng(0), 3, 60)
+    raw = {"reliability": 0.9, "split_reliability": (0.88, 0.9, 0.92)}
+    centred = diagnose(traces(x, name="a", centred_reliability=0.3, **raw), SETTINGS)
+    other = diagnose(traces(x, name="b", **raw), SETTINGS)
+    none = diagnose(traces(x, name="c", centred_reliability=-0.2, **raw), SETTINGS)
+    dots, title, words = drawn([centred])
+    assert dots == {"a": [0.3]} and "of row-centred χ;" in title and not words
+    dots, title, words = drawn([other])
+    assert dots == {"b": [0.88, 0.9, 0.92]} and "of raw χ;" in title
+    dots, title, words = drawn([centred, other, none])
+    assert set(dots) == {"a", "b"} and "filled: of row-centred χ, hollow: of raw χ" in title
+    assert words == ["not drawn: 1 whose halves do not agree (r ≤ 0)"]
+    (axes,) = reliability_curves([centred], theme("light")).axes
+    (place,) = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"]
+    assert place == pytest.approx(60)  # halves of three chains have one each
+    curve = next(line for line in axes.lines if line.get_linestyle() == "--")
+    at = np.interp(180, curve.get_xdata(), curve.get_ydata())
+    assert at == pytest.approx(centred.traces.whole_reliability, abs=0.01)
+
+
+def test_traces_say_that_there_are_more() -> None:
+    found = some()
+    few = loss_traces(found[:3], theme("light"), num_all=len(found))
+    assert few.get_supxlabel() == "3 of 10 components, the worst verdicts first"
+    every = loss_traces(found, theme("light"), num_all=len(found))
+    assert not every.get_supxlabel()
+
+
+def test_the_table_has_no_number_that_is_no_reliability() -> None:
+    made = traces(5 + course(np.random.default_rng(0), 4, 60), centred_reliability=-1.0)
+    text = page("run", [diagnose(made, SETTINGS)], panels=1)
+    table = re.search(r"<table>.*?</table>", text, re.DOTALL)
+    assert table is not None and '<td class="number">≤ 0</td>' in table[0]

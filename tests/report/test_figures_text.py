@@ -42,6 +42,14 @@ def test_shown(piece: bytes | None, shown: str) -> None:
     assert printed(display(piece)) == shown
 
 
+@pytest.mark.parametrize("char", ["\u241b", "\u2421", "\u25cc"])
+def test_what_stands_for_others_may_be_meant_itself(char: str) -> None:
+    """Pictures of control characters, the circle below a combining mark."""
+    itself = char if char in known_glyphs() else f"⟨U+{ord(char):04X}⟩"
+    assert printed(display(char.encode())) == itself
+    assert printed(display(f"a{char}".encode())) == f"a{itself}"
+
+
 @given(st.binary(max_size=8))
 def test_whatever_the_bytes_the_font_has_it(piece: bytes) -> None:
     assert set(printed(display(piece))) <= known_glyphs()

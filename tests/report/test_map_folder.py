@@ -9,7 +9,14 @@ import pytest
 from read_map import read_map
 
 from spectro.report.map import objects, page_files
-from spectro.report.map.columns import dtype_name, first_of_each, narrow, on_grid
+from spectro.report.map.columns import (
+    array_of,
+    data_of,
+    dtype_name,
+    first_of_each,
+    narrow,
+    on_grid,
+)
 
 
 def test_every_column_comes_back(tmp_path):
@@ -113,3 +120,36 @@ def test_columns():
         [8, -1],
         [-1] * 2,
     ]
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<u2", ">u4", "i4", "<f4", "f8"])
+@pytest.mark.parametrize("num", [0, 5])
+def test_columns_are_read_as_they_were_written(dtype, num):
+    values = np.arange(num).astype(dtype)
+    assert np.array_equal(array_of(data_of(values), dtype_name(values)), values)
+    with pytest.raises(ValueError, match="found i8"):
+        array_of(b"", "i8")
+
+
+def test_columns_that_there_are_not_are_left_out(tmp_path):
+    """Only a map with tokens that were assigned later has columns of them."""
+    base = made_map.made_map(200, 3)
+    assert "assigned" not in base.clusters.columns()
+    some = dataclasses.replace(
+        base.clusters,
+        assigned=np.array([1, 0, 2], np.uint32),
+        assigned_examples=np.array([[7.0], [-1.0], [9.0]]),
+    )
+    made_map.write_made_map(tmp_path, 200, 3, page=False, clusters=some, assigned={"tokens": 3})
+    found = read_map(tmp_path)
+    assert found.clusters["assigned"].tolist() == [1, 0, 2]
+    assert found.clusters["assigned_examples"].tolist() == [[7.0], [-1.0], [9.0]]
+    assert found.told["assigned"] == {"tokens": 3}
+
+
+def test_a_second_map_lies_whole_in_the_first(tmp_path):
+    control = made_map.made_map(300, 2, 5, is_control=True)
+    made_map.write_made_map(tmp_path, 900, 4, page=False, control_map=control)
+    inner = read_map(tmp_path / "control")
+    assert inner.told["is_control"] and inner.told["tokens"]["total"] == 300
+    assert read_map(tmp_path).told["control"]["map"] == "control"

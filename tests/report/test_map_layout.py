@@ -93,6 +93,24 @@ def test_of_many_clusters_the_centroids_alone_are_landmarks():
     assert np.mean(pile[far.argmin(axis=1)] == LABEL[order]) > 0.99
 
 
+def test_of_too_many_clusters_a_sample_are_landmarks():
+    label = np.arange(NUM) // 3  # 300 clusters of three tokens, within the piles
+    config, shards = MapConfig(landmarks=60, many_clusters=90), Shards()
+    order, clusters = draw(NUM, config), clustered(label=label, num=300)
+    places = place(order, shards, clusters, config)
+    assert [places.told[name] for name in
+            ("landmarks", "centroids", "centroids_between_landmarks", "between_landmarks")] == [
+                60, 60, 240, NUM]  # fmt: skip
+    pile = LABEL.reshape(300, 3)[:, 0]
+    far = np.linalg.norm(places.centre_K2[:, None] - places.centre_K2[None], axis=2)
+    np.fill_diagonal(far, np.inf)
+    assert np.mean(pile[far.argmin(axis=1)] == pile) > 0.99
+    assert far.min() > 0, "none hides another"
+    assert places.centre_K2.min() >= 0 and places.centre_K2.max() <= 1
+    again = place(order, Shards(size=NUM), clusters, config)
+    assert np.array_equal(places.centre_K2, again.centre_K2)
+
+
 def test_a_token_at_a_landmark_stands_beside_it_and_equal_tokens_do_not_hide():
     x = np.repeat(X[::10], 10, axis=0)  # ten equal tokens each
     config = MapConfig(landmarks=45 + PILES)

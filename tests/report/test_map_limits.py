@@ -8,6 +8,8 @@ import made_map
 import map_site
 import pytest
 
+from spectro.views.serve import served
+
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(
@@ -15,35 +17,6 @@ pytestmark = [
         reason=f"no browser: none of {', '.join(browser.NAMES)} is installed",
     ),
 ]
-
-
-def edit(folder, old, new):
-    text = (folder / "map.json").read_text()
-    assert old in text
-    (folder / "map.json").write_text(text.replace(old, new))
-
-
-@pytest.fixture
-def opened(tmp_path):
-    """Writes a map, serves it, opens it in a browser of its own."""
-    windows = []
-
-    def open_map(num_tokens, num_clusters, query="", graphics=browser.WEBGL, total=None, **fields):
-        folder = tmp_path / "map"
-        made_map.write_made_map(folder, num_tokens, num_clusters, **fields)
-        if total is not None:
-            edit(folder, f'"total":{num_tokens}', f'"total":{total}')
-        site = map_site.served(folder)
-        windows.append((site, map_site.MapPage(tmp_path / "profile", graphics=graphics)))
-        windows[-1][1].visit(site.__enter__(), query)
-        return windows[-1][1]
-
-    yield open_map
-    for site, window in windows:
-        assert window.complaints() == []
-        assert window.outside() == []
-        window.close()
-        site.__exit__(None, None, None)
 
 
 def test_without_webgl_list_search_and_cards_work(opened):
@@ -89,9 +62,9 @@ def test_a_broken_folder_is_told_in_a_line(tmp_path, broken, said):
     elif broken.startswith("tokens"):
         path.write_bytes(path.read_bytes()[:100])
     else:
-        edit(folder, '"format":1', '"format":2')
+        map_site.edit(folder, '"format":1', '"format":2')
     page = map_site.MapPage(tmp_path / "profile", graphics=browser.WEBGL)
-    with map_site.served(folder) as address:
+    with served(folder) as address:
         page("Page.navigate", url=address)
         page.wait("document.querySelector('#problem')?.hidden === false")
         assert said in page.text("#problem")

@@ -137,6 +137,15 @@ def test_names_weigh_what_others_have_too():
     assert distinctive(region, top, counts) == expected
 
 
+def test_clusters_of_no_region_are_no_part_of_the_mean_region():
+    region = np.array([0, 1, -1])
+    top = np.array([[5, 6], [5, 6], [7, -1]])
+    counts = np.array([[60, 40], [90, 10], [20_000, 0]])
+    # By hand, region 0, f of 5 and 6 is 150 and 50: with A = 200 / 2 6 comes first, by
+    # 0.4 · ln(1 + 100 / 50) = 0.44 to 0.6 · ln(1 + 100 / 150) = 0.31; with 20 200 / 2 5 would.
+    assert distinctive(region, top, counts)[0] == (6, 5)
+
+
 def test_a_token_that_the_vocabulary_lacks_is_named_by_its_id():
     laid, _ = planted()
     _, regions = find_regions(laid, [None] * 12, MapConfig(num_regions=3))

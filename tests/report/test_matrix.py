@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from spectro.report import matrix as module
-from spectro.report.matrix import Block, moments_of, response_matrix
+from spectro.report.matrix import Block, moments_of, require_fits, response_matrix
 from spectro.report.scaling import Scale, Scaling
 
 CONTEXT, NUM_SEQUENCES, NAMES = 6, 20, ("a", "b", "c")
@@ -129,12 +129,62 @@ def test_how_it_is_cut_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(cut.error_RH, whole.error_RH, rtol=1e-10)
 
 
-def test_an_empty_set_a_constant_column_a_token_that_is_not_finite() -> None:
+@pytest.mark.parametrize("scaling", Scaling)
+def test_a_constant_column_is_zero_and_no_part_of_the_mean_of_a_row(scaling: Scaling) -> None:
+    """The others are as if it were not there: a dead head is no mirror of the uniform mode."""
     chi, sets = made()
-    sets[1], chi[:, 3] = False, 7.0
+    chi[:, 1] = 7.0
+    told, others = found(chi, sets, scaling), [0, 2, 3]
+    assert (told.mean_RH[:, 1] == 0.0).all() and (told.error_RH[:, 1] == 0.0).all()
+    x = scaled(chi[:, others], scaling)
+    for row, members in enumerate(sets):
+        expected = x[members].mean(axis=0)
+        np.testing.assert_allclose(told.mean_RH[row, others], expected, rtol=1e-9, atol=1e-9)
+    expected = errors_by_loop(x, sets, STRATA)
+    np.testing.assert_allclose(told.error_RH[:, others], expected, rtol=1e-9)
+
+
+def test_a_column_that_varies_by_rounding_is_constant() -> None:
+    """As for the clusters: half of the tokens lie one float32 higher."""
+    chi, sets = made()
+    chi[:, 1] = 7.0
+    exact = found(chi, sets, Scaling.CENTRED)
+    chi[::2, 1] = np.nextafter(np.float32(7), np.float32(8))
+    told = found(chi, sets, Scaling.CENTRED)
+    assert told.scale.deviation_H[1] == 0.0 and (told.mean_RH[:, 1] == 0.0).all()
+    np.testing.assert_array_equal(told.mean_RH, exact.mean_RH)
+    nothing = found(np.full_like(chi, 7.0), sets, Scaling.CENTRED)
+    assert (nothing.mean_RH == 0.0).all() and (nothing.error_RH == 0.0).all()
+
+
+@pytest.mark.parametrize("scaling", Scaling)
+@pytest.mark.parametrize("seed", range(4))
+def test_the_set_of_all_tokens_responds_with_nothing_at_all(scaling: Scaling, seed: int) -> None:
+    """Nor is it many errors from nothing, by rounding."""
+    chi, _ = made(seed)
+    everyone = np.ones((1, len(chi)), bool)
+    for strata in (STRATA, np.zeros_like(STRATA)):
+        told = found(chi, everyone, scaling, strata=strata)
+        assert (told.mean_RH == 0.0).all() and (told.error_RH == 0.0).all()
+    almost = everyone.copy()
+    almost[0, 5] = False
+    told = found(chi, almost, scaling)
+    assert (told.mean_RH != 0.0).all() and (told.error_RH > 0.0).all()
+
+
+def test_a_response_without_error_is_not_taken_for_rounding() -> None:
+    """Every sequence has the same tokens: the shift is known exactly, and is not zero."""
+    one = np.array([1.0, -1.0] * (CONTEXT // 2), np.float32)
+    chi = np.repeat(np.tile(one, NUM_SEQUENCES)[:, None], 4, axis=1)
+    told = found(chi, (chi[:, 0] > 0)[None], Scaling.RAW)
+    assert (told.mean_RH == 1.0).all() and (told.error_RH == 0.0).all()
+
+
+def test_an_empty_set_a_token_that_is_not_finite() -> None:
+    chi, sets = made()
+    sets[1] = False
     told = found(chi, sets)
     assert np.isnan(told.mean_RH[1]).all() and np.isnan(told.error_RH[1]).all()
-    assert (told.mean_RH[0, 3], told.error_RH[0, 3]) == (0.0, 0.0)
     broken = chi.copy()
     broken[5, 0] = np.nan
     without = found(broken, sets)
@@ -169,6 +219,13 @@ def test_refusals() -> None:
         response_matrix(lambda: [], NAMES, COMPONENTS, num_strata=3)
     with pytest.raises(ValueError, match="at least one block"):
         moments_of(lambda: [])
+    with pytest.raises(ValueError, match=r"100,000 rows × 13 .* max_rows=(\d+)") as error:
+        require_fits(100_000, 13, 410)
+    assert "\n" not in str(error.value)
+    fits = int(str(error.value).split("max_rows=")[1].split()[0])
+    require_fits(fits, 13, 410)
+    with pytest.raises(ValueError, match="GB"):
+        require_fits(fits + 1, 13, 410)
     with pytest.raises(ValueError, match="found none beside 120 that are not finite"):
         found(np.full_like(chi, np.nan), sets)
     (block,) = blocks(chi, sets)()

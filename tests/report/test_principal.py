@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from spectro.report import matrix as module
 from spectro.report.matrix import moments_of
 from spectro.report.principal import ends, principal
 from spectro.report.scaling import Scale, Scaling
@@ -72,3 +73,37 @@ def test_degenerate() -> None:
     assert np.isnan(still.share_H).all()
     told = ends(all_blocks, still, 2)
     assert told.high_token_id_AK[0].tolist() == [0, 1] and (told.high_score_AK == 0).all()
+
+
+def test_a_constant_column_has_no_part_in_any_axis() -> None:
+    """Not even where rows are centred: the axes are those of the other columns."""
+    chi, _ = made()
+    chi[:, 1] = 7.0
+    for scaling in Scaling:
+        found, all_blocks = axes_of(chi, scaling, cuts=(3, 4))
+        others, _ = axes_of(chi[:, [0, 2, 3]], scaling)
+        np.testing.assert_allclose(found.variance_H[:3], others.variance_H, atol=1e-12)
+        np.testing.assert_allclose(found.loading_AH[:2, 1], 0.0, atol=1e-9)
+        x = scaled(chi[:, [0, 2, 3]], scaling)
+        score = x @ found.loading_AH[0, [0, 2, 3]] / np.sqrt(found.variance_H[0])
+        told = ends(all_blocks, found, 3)
+        np.testing.assert_allclose(told.high_score_AK[0], np.sort(score)[::-1][:3], rtol=1e-6)
+
+
+def test_ends_are_found_a_few_tokens_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    chi, _ = made()
+    found, all_blocks = axes_of(chi)
+    whole = ends(all_blocks, found, 4)
+    monkeypatch.setattr(module, "TOKENS_AT_ONCE", 12)
+    rows: list[int] = []
+    scale = Scale.apply
+
+    def counted(self: Scale, chi_NH: np.ndarray) -> np.ndarray:
+        rows.append(len(chi_NH))
+        return scale(self, chi_NH)
+
+    monkeypatch.setattr(Scale, "apply", counted)
+    cut = ends(all_blocks, found, 4)
+    assert max(rows) == 12 and sum(rows) == len(chi)
+    assert cut.low_token_id_AK.tolist() == whole.low_token_id_AK.tolist()
+    np.testing.assert_allclose(cut.high_score_AK, whole.high_score_AK, rtol=1e-9)

@@ -1,14 +1,13 @@
-"""The page in a real browser: it draws, answers, asks for nothing and executes no token."""
+"""The page's table in a real browser: sorting, filters, keys, addresses, very many rows."""
 
 import dataclasses
 import itertools
 
 import browser
 import made_up_run
+import numpy as np
 import pytest
-
-from spectro.report import ReportConfig, render
-from spectro.report.layout import principal_axes
+from report_site import ACTIVE, CONFIG, NUM_CLUSTERS, OPEN
 
 pytestmark = [
     pytest.mark.browser,
@@ -17,136 +16,190 @@ pytestmark = [
         reason=f"no browser: none of {', '.join(browser.NAMES)} is installed",
     ),
 ]
-TRAPS = (
-    b"</script><script>document.title='owned'</script>",
-    b"<img src=x onerror=\"document.title='owned'\">",
-    b"<svg onload=\"document.title='owned'\">",
-    b"javascript:document.title='owned'",
-    b"\x00\x1b\r",
-    b"\xf0\x9f",
-    "שלום".encode(),
-    "\u202e\u2028".encode(),
-    "😀".encode(),
-    b"'\"`${1}",
+ALL = f"{NUM_CLUSTERS} of {NUM_CLUSTERS} clusters"
+
+
+def values_of(run, key):
+    """What a column shows, by cluster."""
+    clusters, subsets = run.real.clusters, run.probe.subset_names
+    return {
+        "id": np.arange(len(clusters)),
+        "size": clusters.size_K,
+        "share": clusters.size_K,
+        "conductance": clusters.conductance_K.round(4),
+        "stability": clusters.stability_K.round(3),
+        "purity": clusters.purity_K.round(3),
+        "tokenPurity": clusters.token_purity_K.round(3),
+        "subset": np.array([subsets[i] for i in clusters.subset_counts_KP.argmax(axis=1)]),
+    }[key]
+
+
+@pytest.mark.parametrize(
+    "key", ["id", "size", "share", "conductance", "stability", "purity", "tokenPurity", "subset"]
 )
+def test_every_column_sorts_both_ways(report_page, report_made, key):
+    values = values_of(report_made, key)
+    directions = set()
+    for _ in range(2):
+        report_page.sort(key)
+        heads = "[...document.querySelectorAll('#heads th')].map(n => [n.dataset.key, n.ariaSort])"
+        sorts = dict(report_page.js(heads))
+        direction = sorts.pop(key)
+        assert set(sorts.values()) == {"none"}
+        directions.add(direction)
+        ids = report_page.ids()
+        shown = values[ids]
+        known = shown[shown == shown]
+        assert known.tolist() == sorted(known.tolist(), reverse=direction == "descending")
+        assert not np.any(shown[len(known) :] == shown[len(known) :]), "what is not known is last"
+        for a, b in itertools.pairwise(ids):
+            assert values[a] != values[b] or a < b, "equals by size"
+    assert directions == {"ascending", "descending"}
 
 
-@pytest.fixture
-def page(tmp_path):
-    """Opens a run's page in a fresh browser."""
-    opened = []
-
-    def open_page(run, config, query="", **size):
-        path = tmp_path / "index.html"
-        path.write_text(render(run, config), encoding="utf-8")
-        opened.append(browser.Browser(tmp_path / "profile", **size))
-        opened[0].open(path, query)
-        return opened[0]
-
-    yield open_page
-    for one in opened:
-        assert one.complaints() == []
-        assert {url.split("?")[0] for url in one.requests()} == {(tmp_path / "index.html").as_uri()}
-        one.close()
+def test_sorting_by_tokens_is_by_their_text(report_page):
+    report_page.sort("tops")
+    texts = [text.lower() for text in report_page.texts("#body tr[data-id] td:last-child")]
+    assert len(texts) > 10 and len(set(texts)) > 10
+    firsts = [text[0] for text in texts]
+    assert firsts == sorted(firsts)
 
 
-def small(**changes):
-    return made_up_run.run(**{"num_sequences": 16, "context": 16, "num_clusters": 4} | changes)
+def test_ranges_count_right_and_are_undone(report_page, report_made):
+    clusters = report_made.real.clusters
+    assert report_page.count_said() == ALL
+    report_page.set("#size-least", "30", "input")
+    report_page.set("#conductance-most", "0.25", "input")
+    passes = (clusters.size_K >= 30) & (clusters.conductance_K.round(4) <= 0.25)
+    assert 0 < passes.sum() < NUM_CLUSTERS
+    assert report_page.count_said() == f"{passes.sum()} of {NUM_CLUSTERS} clusters"
+    assert set(report_page.ids()) == set(np.flatnonzero(passes))
+    report_page.press_on("#reset button")
+    assert report_page.count_said() == ALL
+    assert report_page.js("document.querySelector('#size-least').value") == ""
+    report_page.set("#stability-least", "0", "input")
+    known = np.isfinite(clusters.stability_K).sum()
+    assert 0 < known < NUM_CLUSTERS
+    assert report_page.count_said() == f"{known} of {NUM_CLUSTERS} clusters"
 
 
-FEW = ReportConfig(max_points=30)  # so few are placed without UMAP
-ALL_CHIPS = "for (const chip of document.querySelectorAll('#legend button')) chip.click()"
+def test_subsets_are_switched_off_and_on(report_page, report_made):
+    subset = report_made.real.clusters.subset_counts_KP.argmax(axis=1)
+    chip = f"#legend button:nth-child({subset[0] + 1})"
+    report_page.press_on(chip)
+    assert report_page.attribute(chip, "aria-pressed") == "false"
+    assert set(report_page.ids()) == set(np.flatnonzero(subset != subset[0]))
+    report_page.press_on(chip)
+    assert report_page.count_said() == ALL
 
 
-def test_search_filter_sort_and_cards(page):
-    one = page(small(num_sequences=32, num_clusters=6), FEW)
-    assert one.count("#cards .card") == 6 == one.count("#list button")
-    assert one.count("#cards .context .lit") == 60
-    one.set("#search", "#3", "input")
-    assert one.count("#cards .card") == 1 and one.text(".card .card-id") == "#3"
-    assert one.text("#matches") == "1 of 6"
-    one.set("#search", "no such token", "input")
-    assert one.count("#cards .card") == 0
-    one.set("#search", "", "input")
-    one.js(ALL_CHIPS)
-    assert one.count("#cards .card") == 0
-    one.js(ALL_CHIPS)
-    assert one.count("#cards .card") == 6
-    one.set("#sort", "conductance", "change")
-    second = "s => Number(s.children[1].firstChild.textContent)"
-    shown = one.js(f"[...document.querySelectorAll('#cards .stats')].map({second})")
-    assert shown == sorted(shown)
-    one.js("document.querySelector('#control-body .more').click()")
-    assert one.count("#control-body .card") == 2
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("th", "th"), ("·", " "), (" ", " "), ("⏎", "\n"), ("zz", "zz"), ("λ", "λ")],
+)
+def test_search_is_by_the_most_common_tokens(report_page, report_made, typed, meant):
+    pieces = report_made.vocabulary.pieces
+    has = [
+        any(t >= 0 and meant in pieces[t].decode("utf-8", "replace").lower() for t in tops)
+        for tops in report_made.real.clusters.top_tokens_KT[:, :6]
+    ]
+    report_page.search(typed)
+    assert report_page.count_said() == f"{sum(has)} of {NUM_CLUSTERS} clusters"
+    assert report_page.js("document.querySelector('#none').hidden") == any(has)
+    report_page.search("")
+    assert report_page.count_said() == ALL
 
 
-def test_the_map_answers_pointer_and_keys(page):
-    one = page(small(), FEW)
-    one.js("document.querySelector('#explore').scrollIntoView()")
-    left, top, width, height = one.box("#canvas")
-    pixels = "c.getContext('2d').getImageData(0, 0, c.width, c.height).data"
-    one.wait(f"(c => new Set({pixels}).size)(document.querySelector('#canvas')) > 20")
-    is_over = "document.querySelector('#canvas').style.cursor === 'pointer'"
-    for across, down in itertools.product(range(2, 38), range(2, 38)):  # a walk meets a cluster
-        x, y = left + width * across / 40, top + height * down / 40
-        one.pointer("mouseMoved", x, y)
-        if one.js(is_over):
-            break
-    named = one.text("#tooltip strong")
-    one.click(x, y)
-    one.wait("document.querySelector('.card.chosen') !== null")
-    assert one.text(".card.chosen .card-id") == named
-    assert one.js("location.hash") == named.replace("#", "#c")
-    one.js("document.querySelector('#canvas').focus()")
-    for key in ("+", "ArrowLeft", "ArrowUp", "-", "0"):
-        one.press(key)
-    one.press("/")
-    assert one.js("document.activeElement.id") == "search"
+def test_search_by_number_opens_on_enter(report_page):
+    report_page.search("#7")
+    assert report_page.ids() == [7]
+    report_page.js("document.querySelector('#search').focus()")
+    report_page.press("Enter")
+    assert report_page.js(OPEN) == "Cluster #7"
 
 
-def test_tokens_are_shown_and_never_executed(page):
-    run = dataclasses.replace(small(vocabulary=list(TRAPS)), title="A <b>run</b>")
-    one = page(run, FEW)
-    assert one.js("document.title") == "A <b>run</b> · spectro"
-    assert one.count("img, main script, svg[onload]") == 0
-    text = one.text("#cards")
-    for shown in ("</script><script>", "onerror=", "F09F", "␀␛␍", "שלום", "U+202E", "😀"):
-        assert shown in text
-    isolated = "n => getComputedStyle(n).unicodeBidi === 'isolate'"
-    assert one.js(f"[...document.querySelectorAll('.tok')].every({isolated})")
+def test_the_keyboard_does_all(report_page):
+    report_page.js("document.querySelector('th[data-key=conductance] button').focus()")
+    report_page.press("Enter")
+    assert report_page.attribute("th[data-key=conductance]", "aria-sort") == "ascending"
+    first, second, *_ = report_page.ids()
+    report_page.js("document.querySelector('#table').focus()")
+    report_page.press("ArrowDown")
+    report_page.press("ArrowDown")
+    assert report_page.js(ACTIVE) == f"row-{second}"
+    report_page.press("ArrowUp")
+    report_page.press("Enter")
+    assert report_page.js(OPEN) == f"Cluster #{first}"
+    assert report_page.js("document.activeElement.id") == "table", "the arrows go on"
+    report_page.press("End")
+    last = report_page.js(ACTIVE)
+    _, row_top, _, row_height = report_page.box(f"#{last}")
+    _, box_top, _, box_height = report_page.box("#rows")
+    assert box_top <= row_top and row_top + row_height <= box_top + box_height + 1
+    report_page.press("Home")
+    assert report_page.js(ACTIVE) == f"row-{first}"
+    report_page.press("Escape")
+    assert report_page.js(OPEN) is None
+    report_page.press("/")
+    assert report_page.js("document.activeElement.id") == "search"
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_it_fits_a_telephone(page, theme):
-    one = page(small(), FEW, f"?theme={theme}", width=420, height=900)
-    assert one.js("document.documentElement.scrollWidth") <= 420
-    assert one.js("document.documentElement.dataset.theme") == theme
-    one.js("document.querySelector('#theme').click()")
-    assert one.js("document.documentElement.dataset.theme") != theme
+STATE = "JSON.stringify([location.hash, document.querySelector('#summary').textContent])"
 
 
-DEGENERATE = {
-    "no clusters": lambda: small(num_clusters=0),
-    "no control": lambda: small(control=False),
-    "one component": lambda: small(names=("l0mlp",)),
-    "many components": lambda: small(names=made_up_run.components(12, 8)),
-    "no subset": lambda: small(num_sequences=1, context=1, num_clusters=0),
-}
+def test_the_address_holds_what_is_seen(report_page, report_made):
+    report_page.search("e")
+    report_page.sort("stability")
+    report_page.sort("stability")
+    report_page.press_on("#legend button:nth-child(2)")
+    report_page.set("#size-least", "21", "input")
+    cluster = report_page.ids()[0]
+    report_page.open_row(cluster)
+    address, seen = report_page.js("location.hash"), report_page.js(STATE)
+    for part in ("search=e", "sort=stability.rising", "hide=1", "size=21..", f"cluster={cluster}"):
+        assert part in address
+    ids = report_page.ids()
+    report_page.check()
+    report_page.show(report_made, query=address)
+    assert report_page.js(STATE) == seen and report_page.ids() == ids
+    assert report_page.js(OPEN) == f"Cluster #{cluster}"
+    assert report_page.js("document.querySelector('#search').value") == "e"
+    report_page.press_on(".bar a[href='#columns']")
+    assert report_page.js(STATE) == seen, "going to a section keeps the address"
 
 
-@pytest.mark.parametrize("name", DEGENERATE)
-def test_a_degenerate_run_draws_without_complaint(page, name):
-    one = page(DEGENERATE[name](), FEW)
-    assert one.count("#reliability svg") == 1
-    assert one.js("document.documentElement.scrollWidth") <= 1400
+def test_back_and_wrong_addresses(report_page):
+    report_page.open_row(1)
+    report_page.open_row(2)
+    report_page.js("history.back()")
+    report_page.wait(f"({OPEN}) === 'Cluster #1'")
+    wrong = "#cluster=999999&sort=__proto__.x&hide=77,x&size=..&conductance=a..b"
+    report_page.js(f"location.hash = '{wrong}'")
+    report_page.wait(f"({OPEN}) === null")
+    assert report_page.count_said() == ALL
+    report_page.js("location.hash = '#c3'")
+    report_page.wait(f"({OPEN}) === 'Cluster #3'")
 
 
-def test_the_size_of_the_embedded_run_makes_a_small_page(page, monkeypatch, tmp_path):
-    monkeypatch.setattr("spectro.report.page.layout", principal_axes)  # seconds instead of a minute
-    one = page(made_up_run.run(), ReportConfig())
-    assert (tmp_path / "index.html").stat().st_size < 5_000_000
-    assert one.count("#list button") == 40
-    assert one.count("#cards .card") == 24
-    one.js("location.hash = '#c39'")
-    one.wait("document.querySelector('.card.chosen') !== null")
-    assert one.text(".card.chosen .card-id") == "#39"
+def test_tens_of_thousands_of_clusters_draw_only_what_is_in_sight(open_report):
+    num = 57_236
+    small = made_up_run.run(CONFIG, num_sequences=16, context=16, num_clusters=4)
+    clusters = small.real.clusters
+    many = {
+        name: np.resize(values, (num, *values.shape[1:]))
+        for name, values in vars(clusters).items()
+        if "_K" in name
+    }
+    many["size_K"] = np.arange(num, 0, -1) + 20
+    real = dataclasses.replace(small.real, clusters=dataclasses.replace(clusters, **many))
+    page = open_report(dataclasses.replace(small, real=real, control=None, matches=None))
+    assert 10 < page.count("#body tr") < 60
+    assert page.attribute("#table", "aria-rowcount") == str(num + 1)
+    page.js("document.querySelector('#table').focus()")
+    page.press("End")
+    assert page.js(ACTIVE) == f"row-{num - 1}"
+    assert page.count("#body tr") < 60 and page.count(f"#row-{num - 1}") == 1
+    page.sort("conductance")
+    page.set("#size-least", "30000", "input")
+    assert page.count_said() == f"{num - 29_979:,} of {num:,} clusters"
+    assert page.count("#body tr") < 60

@@ -5,29 +5,42 @@ import numpy as np
 import pytest
 
 from spectro.report import ReportConfig
-from spectro.report.contexts import contexts, pick
+from spectro.report.contexts import contexts, examples, random_members
 from spectro.report.layout import choose_points, cluster_positions, layout, unit_square
 
 
+def outside_of(members, num_tokens):
+    return np.setdiff1d(np.arange(num_tokens), members)
+
+
 def test_clustered_tokens_are_drawn_first():
-    clustered = np.zeros(1000, bool)
-    clustered[:100] = True
-    rows = choose_points(clustered, ReportConfig(max_points=200))
+    members = np.repeat(np.arange(0, 1000, 10), 2)  # a token may be in two clusters
+    rows = choose_points(members, 1000, ReportConfig(max_points=200))
     assert len(rows) == 200 and np.all(np.diff(rows) > 0)
-    assert clustered[rows].sum() == 100
+    assert np.isin(rows, members).sum() == 100
 
 
 def test_background_keeps_a_quarter_where_clusters_are_many():
-    clustered = np.ones(1000, bool)
-    clustered[:300] = False
-    rows = choose_points(clustered, ReportConfig(max_points=200))
-    assert clustered[rows].sum() == 150 and len(rows) == 200
+    rows = choose_points(np.arange(300, 1000), 1000, ReportConfig(max_points=200))
+    assert (rows >= 300).sum() == 150 and len(np.unique(rows)) == 200
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_all_points_are_drawn_where_there_is_room(share):
-    clustered = np.full(50, bool(share))
-    assert np.array_equal(choose_points(clustered, ReportConfig()), np.arange(50))
+@pytest.mark.parametrize("members", [np.arange(0), np.arange(50), np.arange(3, 40, 7)])
+def test_all_points_are_drawn_where_there_is_room(members):
+    assert np.array_equal(choose_points(members, 50, ReportConfig()), np.arange(50))
+
+
+def test_every_token_outside_has_the_same_chance():
+    members = np.array([0, 1, 5, 11])
+    others = outside_of(members, 12)
+    drawn = [
+        np.setdiff1d(choose_points(members, 12, ReportConfig(max_points=5, seed=seed)), members)
+        for seed in range(400)
+    ]
+    counts = np.bincount(np.concatenate(drawn), minlength=12)
+    expected = counts[others].sum() / len(others)
+    assert counts[members].sum() == 0
+    assert np.all(np.abs(counts[others] - expected) < 5 * np.sqrt(expected))
 
 
 def test_umap_keeps_planted_groups_together_and_gives_the_same_map_twice():
@@ -73,7 +86,7 @@ def test_a_cluster_none_of_whose_tokens_is_drawn_has_no_place():
 
 
 def test_contexts_show_y_between_what_stands_before_and_after():
-    run = made_up_run.run(num_sequences=4, context=16, num_clusters=0)
+    run = made_up_run.made(num_sequences=4, context=16, num_clusters=0)
     config = ReportConfig(tokens_before=5, tokens_after=3)
     ids = run.probe.ids_ST1
     first, middle, last = contexts(run.probe, np.array([16, 16 + 9, 2 * 16 + 15]), config)
@@ -83,18 +96,27 @@ def test_contexts_show_y_between_what_stands_before_and_after():
     assert last.y == ids[2, 16] and last.after == () and last.position == 15
 
 
-def test_random_contexts_are_members_and_keyed_by_the_cluster():
-    run = made_up_run.run(num_sequences=32, context=32, num_clusters=3)
-    clusters, config = run.real.clusters, ReportConfig()
-    for key in range(3):
-        chosen = pick(clusters, key, config)
-        members = clusters.member_token_id_M[clusters.member_cluster_id_M == key]
-        assert len(chosen) == 10 == len(set(chosen)) and set(chosen) <= set(members)
-        assert np.array_equal(chosen, pick(clusters, key, config))
-        assert not np.array_equal(chosen, pick(clusters, key, ReportConfig(seed=1)))
+def test_examples_are_members_keyed_by_the_cluster():
+    member = np.arange(100, 400)
+    cluster = np.repeat([0, 1, 2], [150, 140, 10])
+    shown = examples(member, cluster, range(3), num_random=10, num_central=5, seed=0)
+    again = examples(member, cluster, [2, 1], num_random=10, num_central=5, seed=0)
+    other = examples(member, cluster, range(3), num_random=10, num_central=5, seed=1)
+    for key, own in enumerate(shown):
+        members = member[cluster == key]
+        assert len(own.random) == 10 == len(set(own.random)) and set(own.random) <= set(members)
+        assert np.array_equal(own.central, members[:5])
+        assert not np.array_equal(own.random, other[key].random)
+    assert np.array_equal(again[0].random, shown[2].random)
+    assert np.array_equal(again[1].random, random_members(member[cluster == 1][::-1], 1, 10, 0))
+
+
+def test_a_cluster_smaller_than_what_is_asked_shows_all():
+    (own,) = examples(np.arange(3), np.zeros(3, int), [0], num_random=10, num_central=5, seed=0)
+    assert set(own.random) == {0, 1, 2} and list(own.central) == [0, 1, 2]
 
 
 def test_a_token_of_no_probe_sequence_is_an_error():
-    run = made_up_run.run(num_sequences=2, context=8, num_clusters=0)
+    run = made_up_run.made(num_sequences=2, context=8, num_clusters=0)
     with pytest.raises(ValueError, match="token_id 16 is in none of the 2 probe sequences"):
         run.probe.locate(np.array([3, 16]))

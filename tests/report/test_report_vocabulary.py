@@ -15,6 +15,7 @@ from spectro.report.vocabulary import (
     byte_pieces,
     bytes_to_unicode,
     display,
+    display_name,
     vocabulary,
 )
 
@@ -81,3 +82,19 @@ def test_nothing_invisible_is_left(raw):
     marks = {OPEN, CLOSE, SPACE, NEWLINE, TAB}
     for char in display(raw):
         assert char in marks or unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co", "Zs")
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("", ""),
+        ("a b", "a b"),
+        ("a\x1b[31m", f"a{OPEN}␛{CLOSE}[31m"),
+        ("a\udcff.txt", f"a{OPEN}FF{CLOSE}.txt"),  # a byte of a file's name
+        ("\ud800", f"{OPEN}ED{CLOSE}{OPEN}A0{CLOSE}{OPEN}80{CLOSE}"),  # half a character, of JSON
+        ("a\u202eb", f"a{OPEN}U+202E{CLOSE}b"),
+    ],
+)
+def test_names_can_be_shown_and_encoded(name, shown):
+    assert display_name(name) == shown
+    display_name(name).encode()

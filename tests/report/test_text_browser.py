@@ -12,6 +12,7 @@ import pytest
 from made_up_text import NAMES, PROSE, TRAPS, document
 
 from spectro.report.text import Colours, Scale, render
+from spectro.report.text.scales import values
 
 pytestmark = [
     pytest.mark.browser,
@@ -50,6 +51,11 @@ def layers(one, token):
     return [] if image == "none" else re.findall(r"linear-gradient\((.*?\)), ", image)
 
 
+def oklab(colour):
+    """L, a (green below zero, red above), b (blue below zero, yellow above)."""
+    return [float(part) for part in re.fullmatch(r"oklab\((.*?)\)", colour)[1].split()]
+
+
 def hover(one, token):
     left, top, width, height = one.box(f".t[data-token='{token}']")
     one.pointer("mouseMoved", left + width / 2, top + height / 4)
@@ -70,7 +76,9 @@ def test_bands_and_what_is_told_of_a_token(page):
     )
     assert [row[0] for row in rows] == list(NAMES[:3])
     for column, (_, raw, error, _, _, reliability) in enumerate(rows):
-        assert float(raw.replace("−", "-")) == pytest.approx(made.chi_NC[3, column], rel=0.01)
+        assert float(raw.replace("−", "-")) == pytest.approx(
+            made.chi_NC[3, column], rel=0.01, abs=made.columns.deviation_C[column] / 1000
+        )
         assert float(error.removeprefix("± ")) == pytest.approx(made.error_NC[3, column], rel=0.1)
         expected = made.columns.reliability_C[column]
         assert float(reliability) == pytest.approx(expected, abs=0.01)
@@ -87,10 +95,11 @@ def test_a_bands_colour_follows_its_value(page):
     shown = [layers(one, token)[0] for token in range(1, 5)]
     assert len(set(shown)) == 4
     assert shown[3].startswith("rgba(0, 0, 0, 0)")
+    green, red = (oklab(colour)[1] for colour in shown[:2])
+    assert green < -0.05 and red > 0.05  # χ above zero is green, as published
     one.set("#colours", "orange_blue", "change")
-    assert all(
-        a != b for a, b in zip(shown[:2], (layers(one, 1)[0], layers(one, 2)[0]), strict=True)
-    )
+    orange, blue = (oklab(layers(one, token)[0])[2] for token in (1, 2))
+    assert orange > 0.05 and blue < -0.05
     assert "orange" in one.text("#help")
 
 
@@ -181,3 +190,26 @@ def test_a_degenerate_text_draws_without_complaint(page, name):
 def test_a_long_text_is_drawn(page):
     one = page(document([f" w{n % 977}".encode() for n in range(8192)], context=128))
     assert one.count(".t") == 8192 and one.count(".cut") == 63
+
+
+def test_scales_are_what_python_has(page):
+    """The page makes them of χ and its columns; the tip tells all three of a token."""
+    made = document(PROSE)
+    one = page(made)
+    for token in (1, 5, 11):
+        hover(one, token)
+        cells = one.js(
+            "[...document.querySelectorAll('#tooltip tbody tr')]"
+            ".map(row => [...row.children].map(cell => cell.textContent))"
+        )
+        for column, told in enumerate(cells):
+            for place, scale in ((1, Scale.RAW), (3, Scale.STANDARDISED), (4, Scale.CENTRED)):
+                expected = values(made, scale)[token, column]
+                found = float(told[place].replace("−", "-"))
+                assert found == pytest.approx(expected, rel=0.01, abs=2e-3)
+
+
+def test_a_context_ends_after_the_token_that_it_predicts_last(page):
+    one = page(document(PROSE))
+    before = one.js("document.querySelector('.cut').previousElementSibling.dataset.token")
+    assert before == "8"

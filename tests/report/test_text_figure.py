@@ -12,14 +12,12 @@ from spectro.report.figures.save import SUFFIXES, to_bytes
 from spectro.report.figures.theme import theme
 from spectro.report.text import Colours, Scale, figure
 from spectro.report.text.figure import MAX_LINES
-from spectro.report.text.lines import MISSING, cells, lay_out, written
+from spectro.report.text.lines import lay_out
 from spectro.report.vocabulary import display
-
-ASCII = set(range(32, 127)) | {ord(char) for char in "·⏎⇥‹›"}
 
 
 def placed(tokens, width):
-    pieces = lay_out([display(t.encode()) for t in tokens], width, ASCII)
+    pieces = lay_out([display(t.encode()) for t in tokens], width)
     return [(p.token, p.line, p.cell, p.text) for p in pieces]
 
 
@@ -38,10 +36,19 @@ def test_a_token_that_does_not_fit_goes_to_the_next_line_and_a_long_one_is_cut()
     assert [line for _, line, _, _ in placed(["abcd"], 1)] == [0, 1, 2, 3]
 
 
-def test_wide_characters_take_two_cells_and_unknown_ones_are_boxes():
-    assert [cells(char) for char in ("a", "漢", "\u0301")] == [1, 2, 0]
-    assert written(display("a漢\n".encode()), ASCII) == f"a{MISSING}⏎"
-    assert written(display(b"\xff"), ASCII) == "‹FF›"
+def test_what_the_font_has_no_letter_of_one_width_for_is_written_by_its_code() -> None:
+    """As in every figure; nothing that is drawn is wider than its cells."""
+    assert placed(["a漢", "e\u0301\t"], 20) == [(0, 0, 0, "a⟨U+6F22⟩"), (1, 0, 9, "e⟨U+0301⟩⇥")]
+    (byte,) = lay_out([display(b"\xff")], 20)
+    assert (byte.text, byte.width) == ("⟨FF⟩", 4)
+
+
+def test_a_stroke_stands_after_the_last_token_that_a_context_predicts() -> None:
+    """Token 8 of a context of 8 is predicted from those before it; the next from it alone."""
+    made = figure(document([b"ab"] * 12), theme("light"))
+    (stroke,) = made.axes[0].lines
+    places = [text.get_position()[0] for text in made.axes[0].texts if text.get_text() == "ab"]
+    assert places[8] < stroke.get_xdata()[0] <= places[9]
 
 
 def bands_of(made):

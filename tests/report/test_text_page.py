@@ -20,29 +20,44 @@ def data_of(page):
     )
 
 
+def on_scale(data, scale):
+    """As the page's scripts do (templates/text/state.js), [N, C]."""
+    steps, step, mean, deviation = (
+        np.array(data[name], dtype=float) for name in ("values", "step", "mean", "deviation")
+    )
+    raw = steps.T * step
+    standard = (raw - mean) / deviation
+    if scale == "centred":
+        return standard - np.array(data["rowMean"], dtype=float)[:, None]
+    return {"raw": raw, "standardised": standard}[scale]
+
+
+def assert_close(raw, chi, made):
+    """To a thousandth of a deviation."""
+    assert (np.isnan(raw) == np.isnan(chi)).all()
+    assert (np.nan_to_num(np.abs(raw - chi)) <= made.columns.deviation_C / 1000).all()
+
+
 def test_the_page_holds_the_text():
     made = document(PROSE)
     data = data_of(render(made, scale=Scale.RAW, colours=Colours.ORANGE_BLUE, theme="dark"))
     assert data["tokens"] == list(range(12)) and data["starts"] == [0, 8]
     assert [data["pieces"][str(t)] for t in data["tokens"]] == [display(w) for w in PROSE]
     assert (data["scale"], data["colours"], data["theme"]) == ("raw", "orange_blue", "dark")
-    raw = np.array(data["values"]["raw"], dtype=float).T
-    assert np.allclose(raw, made.chi_NC, rtol=5e-4, equal_nan=True)
+    assert_close(on_scale(data, "raw"), made.chi_NC, made)
     assert np.allclose(
         np.array(data["error"], dtype=float).T, made.error_NC, rtol=6e-2, equal_nan=True
     )
-    assert data["loss"][0] is None and data["values"]["standardised"][2][0] is None
+    assert data["loss"][0] is None and data["values"][2][0] is None
 
 
 def test_standardised_is_by_the_columns_of_the_run_and_centred_less_the_row():
     made = document(PROSE)
     data, columns = page_data(made), made.columns
     expected = (made.chi_NC - columns.mean_C) / columns.deviation_C
-    found = np.array(data["values"]["standardised"], dtype=float).T
-    assert np.allclose(found, expected, atol=5e-4, equal_nan=True)
-    centred = np.array(data["values"]["centred"], dtype=float).T
+    assert np.allclose(on_scale(data, "standardised"), expected, atol=5e-4, equal_nan=True)
     expected -= made.row_mean_N[:, None]
-    assert np.allclose(centred, expected, atol=2e-3, equal_nan=True)
+    assert np.allclose(on_scale(data, "centred"), expected, atol=2e-3, equal_nan=True)
     assert data["limits"]["standardised"] == [3.0] * 5
     assert len(set(data["limits"]["centred"])) == 1
     share = np.percentile(np.abs(expected[1:]), 98)
@@ -53,7 +68,7 @@ def test_standardised_is_by_the_columns_of_the_run_and_centred_less_the_row():
 
 def test_without_all_components_there_is_no_centred_scale():
     made = document(PROSE, centred=False)
-    assert set(page_data(made)["values"]) == {"standardised", "raw"}
+    assert set(page_data(made)["scales"]) == {"standardised", "raw"}
     with pytest.raises(ValueError, match=r"scale=centred.*components=\['\*'\]") as error:
         render(made, scale=Scale.CENTRED)
     assert "\n" not in str(error.value)
@@ -63,8 +78,9 @@ def test_a_constant_column_has_no_standardised_values_but_raw_ones():
     constant = made_up_text.columns(1, deviation_C=np.zeros(1), mean_C=np.zeros(1))
     made = document(PROSE, names=("l0h0",), columns=constant)
     data = page_data(made)
-    assert data["values"]["standardised"] == [[None] * 12]
-    assert data["values"]["raw"][0][1] is not None
+    assert data["deviation"] == [None] and data["values"][0][0] is None
+    raw = np.array(data["values"][0][1:]) * data["step"][0]
+    assert np.allclose(raw, made.chi_NC[1:, 0], atol=data["step"][0])
     assert data["limits"]["raw"] == [1.0]
 
 
@@ -97,3 +113,24 @@ def test_arrays_that_do_not_belong_together_are_refused(change):
     with pytest.raises(ValueError, match=r"expected|at most") as error:
         dataclasses.replace(document(PROSE), **change)
     assert "\n" not in str(error.value)
+
+
+def test_small_numbers_beside_a_large_mean_keep_their_digits():
+    """Columns as they are in runs: 1e-9 nats², and a mean of many deviations."""
+    rng = np.random.default_rng(0)
+    columns = made_up_text.columns(
+        2, mean_C=np.array([3e-6, -2e-9]), deviation_C=np.array([1e-8, 3e-9])
+    )
+    chi = columns.mean_C + columns.deviation_C * rng.normal(size=(12, 2))
+    made = document(PROSE, names=("l0h0", "l0h1"), chi_NC=chi, columns=columns)
+    expected = (chi - columns.mean_C) / columns.deviation_C
+    found = on_scale(page_data(made), "standardised")
+    assert np.allclose(found, expected, atol=1e-3)
+
+
+def test_a_page_carries_every_number_once():
+    """410 components and a sequence of 1024 tokens: a few MB, not twenty."""
+    num = 410
+    names = tuple(f"l{n // 17}h{n % 17}" for n in range(num))
+    page = render(document([b"w%d" % n for n in range(1025)], names=names, error=False))
+    assert len(page) < 7.5 * num * 1025

@@ -106,11 +106,12 @@ def put_clusters(
     """Cluster all tokens that the run has now."""
     product = read_product(store)
     found = cluster(product.chi_NH, config)
+    subset = product.table["subset"].combine_chunks()
     labels = TokenLabels(
         token_id_N=product.column("token_id"),
         token_N=product.column("token"),
-        subset_N=np.zeros(len(product.chi_NH), np.int16),
-        subset_names=("text",),
+        subset_N=np.asarray(subset.indices).astype(np.int16),
+        subset_names=tuple(subset.dictionary.to_pylist()),
     )
     told = {
         TOKENS: tokens.read_info(store).probe_sha256,

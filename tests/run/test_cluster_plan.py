@@ -79,15 +79,15 @@ def test_units_and_pairs_are_those_of_the_stage(search: NeighbourSearch, num_tok
     )
     real = Counter(type(unit) for unit in units)
     plan = stages_of(plan_of(num_tokens, times=3, **settings))
-    lists = plan["exact"] if search is EXACT else plan["merging"]
-    assert real[NeighboursUnit] == lists.num_units
-    assert real[PairUnit] == (plan["pairs of blocks"].num_units if search is APPROXIMATE else 0)
+    searches = plan["exact, pairs of blocks" if search is EXACT else "pairs of blocks"]
+    assert real[NeighboursUnit] == plan["merging"].num_units
+    assert real[PairUnit] == searches.num_units
     assert real[TransformUnit] == plan["transform"].num_units
     assert real[RecallUnit] == plan["recall"].num_units
     assert real[ClusterUnit] == plan["tables"].num_units == 3
     pairs = [u for u in units if isinstance(u, PairUnit) and u.half is None]
-    rows = [sum(len(u.layout.block(b)) for b in (u.first, u.second)) for u in pairs]
-    assert sorted(rows) == sorted(work.pairs)
+    rows = [sum(len(u.layout.block(b)) for b in {u.first, u.second}) for u in pairs]
+    assert sorted(rows) == sorted(map(sum, work.pairs))
 
 
 def test_one_block_is_one_search() -> None:
@@ -214,7 +214,7 @@ def test_arithmetic_by_hand() -> None:
     expected = 1998 * (125 * SHIPPED.seed.value + SHIPPED.round.value)
     assert plan["seeds"].finish_seconds == pytest.approx(expected)
     exact = stages_of(plan_of(10_000, cores=4))["exact"]
-    assert exact.core_seconds == pytest.approx(1e8 * 64 / 1e9 * SHIPPED.exact_search.value)
+    assert exact.core_seconds == pytest.approx(1e8 / 2 * SHIPPED.exact_seconds(64))
 
 
 def test_rounds_wait_for_their_last_seed() -> None:

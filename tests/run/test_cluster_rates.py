@@ -10,26 +10,34 @@ import pytest
 import yaml
 
 from jobs.plan import RATES
-from spectro.run.cluster_rates import load_cluster_rates
+from spectro.run.cluster_rates import WIDTHS, WidthFigure, load_cluster_rates
 
 FILE = RATES / "clusters.yaml"
 SHIPPED = load_cluster_rates(FILE)
 
 
-def test_widths_between_and_beyond_those_of_the_file() -> None:
-    widths = SHIPPED.approximate_row
+@pytest.mark.parametrize(
+    ("widths", "cost"),
+    [
+        (SHIPPED.approximate_row, SHIPPED.approximate_seconds),
+        (SHIPPED.exact_pair, SHIPPED.exact_seconds),
+    ],
+)
+def test_widths_between_and_beyond_those_of_the_file(
+    widths: tuple[WidthFigure, ...], cost: Callable[[int], float]
+) -> None:
     for figure in widths:
-        assert SHIPPED.approximate_seconds(figure.columns) == pytest.approx(figure.value)
-    costs = [SHIPPED.approximate_seconds(n) for n in (1, 32, 48, 64, 300, 410, 820)]
+        assert cost(figure.columns) == pytest.approx(figure.value)
+    costs = [cost(n) for n in (1, 32, 48, 64, 300, 410, 820)]
     assert costs == sorted(costs)
     assert costs[-1] == pytest.approx(2 * widths[-1].value)
 
 
 def test_figures_that_are_assumed_are_named() -> None:
     plain = yaml.safe_load(FILE.read_text())
-    rows = plain["approximate_row"]
     figures = {n: f for n, f in plain.items() if isinstance(f, dict)}
-    figures |= {f"approximate_row at {f['columns']}": f for f in rows}
+    for name in WIDTHS:
+        figures |= {f"{name} at {f['columns']}": f for f in plain[name]}
     assumed = {name for name, figure in figures.items() if not figure["measured"]}
     assert set(SHIPPED.unmeasured) == assumed
     assert all(figure["source"] for figure in figures.values())

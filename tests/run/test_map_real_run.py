@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
+import http.client
 import json
 import shutil
 import signal
 import subprocess
 import sys
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +34,7 @@ CONFIG = MapConfig(landmarks=80)
 def test_verify_knows_maps(run_copy: RunCopy, place: str) -> None:
     store, config = run_copy()
     uri = store.child(place).uri
-    written = write_map(RunView(uri), CONFIG, model=config.model)
+    written = write_map(RunView(uri), CONFIG)
     found = verify_run(store, config)
     assert found.faults == () and found.leftovers == ()
     assert found.kinds["map_files"].objects == len(written.told["objects"])
@@ -50,13 +49,13 @@ def test_verify_knows_maps(run_copy: RunCopy, place: str) -> None:
         (f"{folder}/regions.json", MISSING),
         (f"{folder}/tokens/x-0009.bin", UNKNOWN),
     }
-    assert not write_map(RunView(uri), CONFIG, model=config.model, renew=True).was_there
+    assert not write_map(RunView(uri), CONFIG, renew=True).was_there
     assert verify_run(store, config).faults == ()
 
 
 def test_words_and_control_of_a_real_run(run_copy: RunCopy) -> None:
-    store, config = run_copy()
-    written = write_map(RunView(store.uri), CONFIG, model=config.model)
+    store, _ = run_copy()
+    written = write_map(RunView(store.uri), CONFIG)
     found = read_map(written.store.root)
     assert "a" in found.vocabulary and "\ue002" in found.vocabulary
     sizes = pq.read_table(f"{store.root}/control/clusters/clusters.parquet")["size"].to_pylist()
@@ -64,19 +63,20 @@ def test_words_and_control_of_a_real_run(run_copy: RunCopy) -> None:
     assert found.told["control"]["clusters"] == len(sizes)
     assert dict(found.told["facts"])["Tokens"].startswith("96 in")
     assert read_sealed(written.store, MARKER)["probe_sha256"] == read_info(store).probe_sha256
-    of_control = write_map(RunView(f"{store.uri}/control"), CONFIG, model=config.model)
+    of_control = write_map(RunView(f"{store.uri}/control"), CONFIG)
     assert of_control.told["control"] is None and of_control.told["title"] == "copy / control"
 
 
 def test_a_model_that_is_gone_leaves_ids(
     run_copy: RunCopy, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store, config = run_copy()
-    model = dataclasses.replace(config.model, name_or_path=str(tmp_path / "nowhere"))
-    found = read_map(write_map(RunView(store.uri), CONFIG, model=model).store.root)
+    store, _ = run_copy()
+    gone = RunView(store.uri)
+    gone.config["model"]["name_or_path"] = str(tmp_path / "nowhere")
+    found = read_map(write_map(gone, CONFIG).store.root)
     assert found.vocabulary[:2] == ["#0", "#1"]
     assert "tokens are shown by their ids" in caplog.text
-    assert not write_map(RunView(store.uri), CONFIG, model=config.model).was_there
+    assert not write_map(RunView(store.uri), CONFIG).was_there
 
 
 def _heeds_interrupts() -> None:
@@ -115,16 +115,39 @@ def test_the_command_exports_and_serves(run_copy: RunCopy, tmp_path: Path) -> No
     shutil.rmtree(folder)
 
 
+def asked(port: int, path: str, host: str) -> tuple[int, bytes, str | None]:
+    """Status, body and type of what a server says to a request that is sent as it stands."""
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    connection.putrequest("GET", path, skip_host=True)
+    connection.putheader("Host", host)
+    connection.endheaders()
+    answer = connection.getresponse()
+    found = answer.status, answer.read(), answer.getheader("Content-Type")
+    connection.close()
+    return found
+
+
+HOSTS = {
+    "127.0.0.1": 200, "localhost": 200, "127.0.0.1:80": 200, "LOCALHOST:1": 200,
+    "evil.example": 403, "evil.example:80": 403, "127.0.0.1.evil.example": 403, "": 403,
+    "localhost:80:80": 403, "evil@127.0.0.1": 403,
+}  # fmt: skip
+
+
 def test_the_server_answers_to_its_own_names_alone(tmp_path: Path) -> None:
-    (tmp_path / "a.js").write_text("1")
-    with served(tmp_path) as address:
-        with urllib.request.urlopen(f"{address}a.js") as answer:
-            assert answer.headers["Content-Type"] == "text/javascript" and answer.read() == b"1"
-        request = urllib.request.Request(f"{address}a.js", headers={"Host": "evil.example:80"})
-        with pytest.raises(urllib.error.HTTPError, match="403"):
-            urllib.request.urlopen(request)
-        with pytest.raises(urllib.error.HTTPError, match="404"):
-            urllib.request.urlopen(f"{address}../secret")
+    folder = tmp_path / "site"
+    folder.mkdir()
+    (folder / "a.js").write_text("1")
+    (tmp_path / "secret").write_text("secret")
+    with served(folder) as address:
         port = int(address.rstrip("/").rpartition(":")[2])
-        with pytest.raises(OSError, match="give another, or serve=0"), served(tmp_path, port):
+        for host, status in HOSTS.items():
+            found, body, kind = asked(port, "/a.js", host)
+            assert found == status, host
+            if status == 200:
+                assert (body, kind) == (b"1", "text/javascript")
+        for path in ("/../secret", "/%2e%2e/secret", "//../secret", "/./../secret"):
+            found, body, _ = asked(port, path, f"127.0.0.1:{port}")
+            assert found == 404 and b"secret" not in body, path
+        with pytest.raises(OSError, match="give another, or serve=0"), served(folder, port):
             pass

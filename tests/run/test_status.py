@@ -126,6 +126,7 @@ def test_the_list_of_runs_counts_the_clusters_of_a_run_in_their_folder(
     if folder != "clusters":
         os.rename(store.path("clusters"), store.path(folder))
         os.rename(store.path("control/clusters"), store.path(f"control/{folder}"))
+        os.rename(store.path("report"), store.path("report-k30"))  # its page lies beside it
     config = dataclasses.replace(config, run=dataclasses.replace(config.run, clusters=folder))
     (row,) = read_catalogue(store, lambda plain: config, NOW)
     assert (row.clusters, row.state) == (num_clusters, "done")

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from spectro.report.lit import Vocabulary
 from spectro.run.bill import recorded_seconds
 from spectro.run.config import PipelineConfig
 from spectro.sampling.config import ChainConfig
@@ -41,7 +42,7 @@ def test_the_text_of_a_sequence_has_the_products_rows(whole_run: PipelineConfig,
     require_close(view, made.chi_NC[1:], chi)
     assert made.loss_N[1:] == pytest.approx(loss, abs=1e-5)
     assert np.isnan(made.chi_NC[0]).all() and np.isnan(made.loss_N[0])
-    read = document_of_sequence(view, 4, model=config.model)
+    read = document_of_sequence(view, 4)
     assert np.array_equal(read.chi_NC[1:], chi) and np.array_equal(read.token_N, ids)
     assert read.pieces == made.pieces
     assert made.row_mean_N == pytest.approx(read.row_mean_N, abs=1e-3, nan_ok=True)
@@ -185,8 +186,7 @@ def test_three_best_columns_are_those_of_reliability_times_deviation(
 
 def test_without_a_tokenizer_tokens_are_their_numbers(whole_run: PipelineConfig) -> None:
     view = RunView(whole_run.run.uri)
-    gone = dataclasses.replace(whole_run.model, name_or_path="/no/such/folder")
-    assert document_of_sequence(view, 0, model=gone).pieces == {}
+    assert document_of_sequence(view, 0, known=Vocabulary(pieces=None)).pieces == {}
 
 
 def test_gaussian_runs_need_no_stored_draws(make_config: MakeConfig) -> None:

@@ -36,6 +36,7 @@ def test_dropped_draws_are_refused_with_the_way_to_have_them(
     view = RunView(store.uri)
     line = refusal(lambda: document_of_text(view, config, "a text", "a text"))
     assert "were removed" in line and "more.num_probe_sequences=7 run.keep_draws=true" in line
+    assert "changes the run" in line and "made again" in line  # clusters, page and map
     assert document_of_sequence(view, 0).chi_NC.shape == (17, 4)  # what is there is still shown
     control = RunView(f"{store.uri}/control")  # its draws come from their keys
     document_of_text(control, config.as_control(), "a text", "a text")
@@ -80,6 +81,22 @@ def test_texts_and_components_that_cannot_be(whole_run: PipelineConfig) -> None:
     assert "f.txt has 12 tokens, max_tokens is 8" in refusal(of("twelve bytes", max_tokens=8))
     assert "'l0h*' selects nothing" in refusal(of("a text", components=["l0h*"]))
     assert "no sequence 6: its ids are 0 to 5" in refusal(lambda: document_of_sequence(view, 6))
+
+
+def test_a_scale_that_needs_all_components_is_refused_before_anything_is_measured(
+    whole_run: PipelineConfig,
+) -> None:
+    view, told = RunView(whole_run.run.uri), []
+    wanted = {"centred": True, "on_cost": told.append}
+    for components in ([], ["l1*"]):
+        assert "scale=centred takes off" in refusal(
+            lambda c=components: document_of_text(
+                view, whole_run, "a text", "a text", components=c, **wanted
+            )
+        )
+    assert not told
+    made = document_of_text(view, whole_run, "a text", "a text", components=["*"], **wanted)
+    assert told and made.row_mean_N is not None
 
 
 def test_another_model_and_another_device_are_refused(

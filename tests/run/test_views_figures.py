@@ -144,12 +144,22 @@ def test_without_the_model(tmp_path: Path) -> None:
 
 def test_what_there_is_not(tmp_path: Path, made: Store) -> None:
     bare = make_run(tmp_path / "bare", text(3, 4))
-    for kind in ("map", "card"):
+    for kind in ("map", "card", "clusters"):
         with pytest.raises(ValueError, match="no clusters yet"):
             figure(bare.uri, kind)
     figure(bare.uri, "matrix")
     with pytest.raises(ValueError, match=r"has no cluster 99: its \d clusters"):
         figure(made.uri, "card", cluster=99)
+    with pytest.raises(ValueError, match="no nβ = 0 control to show beside it"):
+        figure(made.uri, "control")
+    with pytest.raises(ValueError, match="no finished chains"):
+        figure(made.uri, "traces")
+    with pytest.raises(ValueError, match="takes two components, found 1: as in components="):
+        figure(made.uri, "scatter", components=("l0h0",))
+    with pytest.raises(ValueError, match="found 'l9h9', which the run has not"):
+        figure(made.uri, "scatter", components=("l0h0", "l9h9"))
+    with pytest.raises(ValueError, match=r"out=.* is a folder"):
+        figure(made.uri, "matrix", out=_folder(tmp_path, "a.svg"))
     with pytest.raises(ValueError, match="'pie' is not a valid Kind"):
         figure(made.uri, "pie")
     with pytest.raises(ValueError, match=r"must end in .svg, .pdf, .png"):
@@ -158,13 +168,18 @@ def test_what_there_is_not(tmp_path: Path, made: Store) -> None:
         FigureConfig(max_points=0)
 
 
+def _folder(above: Path, name: str) -> str:
+    (above / name).mkdir()
+    return str(above / name)
+
+
 def test_a_run_of_one_token(tmp_path: Path) -> None:
     """One sequence, hardly any token, no cluster: every figure that needs none is drawn."""
     store = make_run(tmp_path / "one", text(1, 1))
     put_clusters(store, config=dataclasses.replace(CONFIG, num_neighbours=3, min_size=19))
     view = RunView(store.uri)
     assert tokens.read_info(store).splits["probe"].num_sequences == 1
-    for kind in ("map", "matrix", "axes", "shift"):
+    for kind in ("map", "clusters", "matrix", "axes", "shift", "scatter", "spread"):
         figure(view, kind)
 
 
@@ -213,8 +228,11 @@ def test_the_matrix_command(
         read = list(csv.DictReader(lines))
     assert read[0]["row"] == told["rows"][0]["name"] and read[0]["scaling"] == "standardised"
     assert float(read[1]["shift"]) == pytest.approx(told["rows"][0]["shift"][1])
-    assert job("matrix", run, f"out={tmp_path}/m.csv") == 2
-    assert "exists already" in capsys.readouterr().err
+    before = (tmp_path / "m.csv").read_bytes()
+    assert job("matrix", run, f"out={tmp_path}/m.csv") == 0  # of subsets: another table
+    assert (tmp_path / "m.csv").read_bytes() != before
+    assert job("matrix", run, f"out={made.uri}/clusters/clusters.parquet") == 2
+    assert "whose objects are never replaced" in capsys.readouterr().err
 
 
 def test_the_figure_command(
@@ -256,7 +274,7 @@ def test_help(name: str, job: Job, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("name", "argument", "message"),
     [
-        ("figure", "kind=pie", "kind must be one of map, card, matrix, axes, shift; found 'pie'"),
+        ("figure", "kind=pie", "kind must be one of map, card, clusters, matrix, axes, shift,"),
         ("figure", "out=a.jpg", "must end in .svg, .pdf, .png"),
         ("figure", "max_rows=0", "max_rows must be at least 1"),
         ("figure", "run.uri=nowhere", "nowhere"),

@@ -10,13 +10,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.query_output import write
+from spectro.report.plain import plain_token
 from spectro.storage.clusters import read_clusters
 from spectro.storage.fs import Store
 from spectro.storage.product import read_product
 from spectro.storage.run_view import RunView
+from spectro.views import query_contexts
 from spectro.views.lookups import find, nearest, of_cluster, of_token
 from spectro.views.query import Query
 from spectro.views.query_contexts import Window
@@ -174,8 +178,10 @@ def test_files_have_all_rows(
     assert [json.loads(row["chi"]) for row in rows] == chi
     assert [row["chi"] for row in json.loads((tmp_path / "a.json").read_text())] == chi
     assert pq.read_table(tmp_path / "a.parquet")["chi"].to_pylist() == chi
-    assert job("query", run, 'query.sql="select 1"', "query.out=a.csv") == 2
-    assert "a.csv exists already" in capfd.readouterr().err
+    assert job("query", run, "query.sql=\"select error('no')\"", "query.out=a.csv") == 2
+    assert len((tmp_path / "a.csv").read_text()) > NUM_TOKENS  # what fails replaces nothing
+    assert job("query", run, 'query.sql="select 1"', "query.out=a.csv") == 0
+    assert (tmp_path / "a.csv").read_text().splitlines()[1:] == ["1"]
     assert job("query", run, "query.sql=\"select error('no')\"", "query.out=b.csv") == 2
     assert not (tmp_path / "b.csv").exists()
     capfd.readouterr()
@@ -226,3 +232,64 @@ def test_wrong_arguments(
     assert job("query", f"run.uri={made.uri}", *arguments) == 2
     error = capsys.readouterr().err
     assert told in error and error.count("\n") == 1
+
+
+def test_no_text_in_a_csv_is_a_formula(tmp_path: Path) -> None:
+    """Tokens can begin like one; numbers stay numbers, and other files are exact."""
+    cells = ["=1+1", "+1", "-1", "@a", "\tb", "a=1", "", None, "'c", "−1", '=hyperlink("x")']
+    columns = {
+        "=name": pa.array(cells),
+        "number": pa.array([-1.5] * len(cells)),
+        "kind": pa.array(["-x"] * len(cells)).dictionary_encode(),
+        "list": pa.array([["=1"]] * len(cells)),
+    }
+    table = pa.table(columns)
+    for kind in ("csv", "json", "parquet"):
+        assert write(table.to_reader(), kind, str(tmp_path / f"a.{kind}")) == len(cells)
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as lines:
+        head, *rows = csv.reader(lines)
+    assert head == ["'=name", "number", "kind", "list"]
+    expected = ["'" + cell if index < 5 or index == 10 else cell or ""
+                for index, cell in enumerate(c or "" for c in cells)]  # fmt: skip
+    assert [row[0] for row in rows] == expected
+    assert {tuple(row[1:]) for row in rows} == {("-1.5", "'-x", '["=1"]')}
+    assert [row["=name"] for row in json.loads((tmp_path / "a.json").read_text())] == cells
+    assert pq.read_table(tmp_path / "a.parquet")["=name"].to_pylist() == cells
+
+
+def test_contexts_are_made_as_they_are_read(made: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who looks at a few of many waits for a few; how rows are cut changes none of them."""
+    with Query(RunView(made.uri), lambda: PIECES) as opened:
+        whole = find(opened, "t", WINDOW)
+        assert whole.num_rows > 200 and whole.table.num_rows == whole.num_rows
+    monkeypatch.setattr(query_contexts, "FIRST_ROWS", 3)
+    monkeypatch.setattr(query_contexts, "BATCH_ROWS", 50)
+    shown: list[int] = []
+    text_of = Query.text_of
+
+    def counted(self: Query, token: int) -> str:
+        shown.append(token)
+        return text_of(self, token)
+
+    monkeypatch.setattr(Query, "text_of", counted)
+    with Query(RunView(made.uri), lambda: PIECES) as opened:
+        cut = find(opened, "t", WINDOW)
+        assert not shown
+        first = cut.rows.read_next_batch()
+        assert first.num_rows == 3 and len(shown) <= 3 * (WINDOW.before + 1 + WINDOW.after)
+        rest = cut.rows.read_all()
+    assert pa.concat_tables([pa.Table.from_batches([first]), rest]).equals(whole.table)
+
+
+def test_an_entry_of_the_vocabulary_is_shown_once(
+    query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[bytes | None] = []
+
+    def counted(piece: bytes | None) -> str:
+        shown.append(piece)
+        return plain_token(piece)
+
+    monkeypatch.setattr("spectro.views.query.plain_token", counted)
+    assert find(query, "t", WINDOW).table.num_rows > len(PIECES)
+    assert 0 < len(shown) <= len(PIECES)

@@ -38,18 +38,18 @@ def complete(
 
     Args:
         x_ND: vectors, in the order of the lists; near rows near each other make it faster too.
-        lists: [N, k], N > k; what they name are row numbers.
+        lists: [N, k]; what they name are row numbers.
         rows: row number of every vector.
         progress: called with (done, total).
     """
-    packed = pack(x_ND, _basis(x_ND, lists.index_Nk.shape[1]))
+    packed = pack(x_ND, basis_of(x_ND, lists.index_Nk.shape[1]))
     all_pairs(Side(packed=packed, lists=lists, rows=np.asarray(rows, np.int64)), progress)
 
 
-def _basis(x_ND: NDArray[np.float32], k: int) -> Basis:
+def basis_of(x_ND: NDArray[np.float32], k: int) -> Basis:
     """What costs least, on a keyed sample; the lists do not depend on it."""
     num_rows, num_dimensions = x_ND.shape
-    if num_dimensions <= WIDE:
+    if num_dimensions <= WIDE or num_rows <= k:
         return plain(num_dimensions)
     axes = principal_axes(x_ND)
     turned = Basis(axes_DD=axes, num_head=num_dimensions)

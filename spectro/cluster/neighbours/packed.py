@@ -25,8 +25,8 @@ STEP = 32
 """Columns of the head come in steps of this many."""
 BASIS_ROWS, BASIS_KEY = 20_000, 0xBA515
 """Rows whose principal components are taken, and what they are drawn with."""
-REST_NS, COLUMN_NS = 30.0, 0.029
-"""What a product of two rests costs, and a column of the product per pair (ADR 025)."""
+REST_NS, COLUMN_NS = 100.0, 0.029
+"""What a pair costs that its bound does not exclude, and a column of the product (ADR 025)."""
 BLOCK_ROWS = 65_536
 """Rows that are laid out at once."""
 Floats = NDArray[np.float32]

@@ -14,12 +14,13 @@ write into lists of different rows. The lists are the same on any number of thre
 Shapes: L, M rows of two blocks, D dimensions, d columns of the head, k neighbours.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numba
 import numpy as np
@@ -31,10 +32,10 @@ from spectro.cluster.neighbours.lists import Neighbours, distance, insert
 from spectro.cluster.neighbours.packed import Packed, pack, plain
 from spectro.cluster.neighbours.products import ieee_products
 
-TILE_ROWS, TILE_COLUMNS = 512, 2048
-"""A tile of products stays in the caches, and is long enough for the threads not to queue."""
-CHUNK = 64
-"""Pairs that are compared with the bounds at once."""
+TILE_ROWS, TILE_COLUMNS = 256, 1024
+"""A tile of products stays in the cache, and is large enough for what a call costs beside it."""
+CHUNK, PART = 64, 16
+"""Pairs that are compared with the bounds at once, and again where some lie below."""
 MAX_BLOCKS, LEAST_ROWS = 64, 2048
 """Blocks of the tournament at most, and rows of a block at least."""
 Floats = NDArray[np.float32]
@@ -71,15 +72,43 @@ class Side:
 
 def all_pairs(side: Side, progress: Callable[[int, int], None] | None = None) -> None:
     """Offer every pair of different rows to both; `progress(done, total)` counts rounds."""
-    num_blocks = max(1, min(MAX_BLOCKS, -(-len(side) // LEAST_ROWS)))
+    num_blocks = _num_blocks(len(side))
     num_blocks += num_blocks % 2 if num_blocks > 1 else 0
+    blocks = _blocks(side, num_blocks)
+    rounds = [
+        [partial(join, blocks[a], blocks[b], same=a == b) for a, b in pairs]
+        for pairs in tournament(num_blocks)
+    ]
+    _meet(rounds, progress)
+
+
+def cross_pairs(one: Side, other: Side, progress: Callable[[int, int], None] | None = None) -> None:
+    """Offer every pair of a row of one side and a row of the other to both."""
+    num = _num_blocks(max(len(one), len(other)))
+    ones, others = _blocks(one, num), _blocks(other, num)
+    rounds = [
+        [partial(join, ones[i], others[(i + shift) % num]) for i in range(num)]
+        for shift in range(num)
+    ]
+    _meet(rounds, progress)
+
+
+def _num_blocks(num_rows: int) -> int:
+    return max(1, min(MAX_BLOCKS, -(-num_rows // LEAST_ROWS)))
+
+
+def _blocks(side: Side, num_blocks: int) -> list[Side]:
     edges = np.linspace(0, len(side), num_blocks + 1).astype(np.int64)
-    blocks = [side.part(slice(low, high)) for low, high in pairwise(edges)]
-    rounds = list(tournament(num_blocks))
+    return [side.part(slice(low, high)) for low, high in pairwise(edges)]
+
+
+def _meet(
+    rounds: Sequence[Sequence[Callable[[], None]]], progress: Callable[[int, int], None] | None
+) -> None:
+    """Round by round; no two meetings of a round write into lists of the same rows."""
     with _workers() as pool:
-        for number, pairs in enumerate(rounds):
-            meet = [partial(join, blocks[a], blocks[b], same=a == b) for a, b in pairs]
-            for done in [pool.submit(task) for task in meet]:
+        for number, meetings in enumerate(rounds):
+            for done in [pool.submit(meeting) for meeting in meetings]:
                 done.result()
             if progress is not None:
                 progress(number + 1, len(rounds))
@@ -136,31 +165,28 @@ def join(one: Side, other: Side, *, same: bool = False, both: bool = True) -> No
     limit = _limits(one, True)
     limits = limit, limit if same else _limits(other, both)
     out = np.empty(TILE_ROWS * TILE_COLUMNS, np.float32)
-    for top in range(0, len(one), TILE_ROWS):
-        rows = slice(top, min(top + TILE_ROWS, len(one)))
+    parts = list(_tiles(other, other.packed.right_Nd, limits[1], TILE_COLUMNS))
+    for top, left_Ld, *rows in _tiles(one, one.packed.left_Nd, limits[0], TILE_ROWS):
         # A tile of the same rows begins left of the diagonal: what is there is not offered.
-        for left in range(top - top % TILE_COLUMNS if same else 0, len(other), TILE_COLUMNS):
-            columns = slice(left, min(left + TILE_COLUMNS, len(other)))
-            _tile(one.part(rows), other.part(columns), (limits[0][rows], limits[1][columns]),
-                  top - left if same else None, both, out)  # fmt: skip
+        first = top // TILE_COLUMNS if same else 0
+        for left, right_Md, *columns in parts[first:]:
+            low_LM = out[: left_Ld.shape[0] * right_Md.shape[0]].reshape(
+                left_Ld.shape[0], right_Md.shape[0]
+            )
+            torch.mm(left_Ld, right_Md.T, out=torch.from_numpy(low_LM))
+            least = top - left if same else -1  # row i is offered columns from i + least + 1 on
+            _sift(low_LM, least, same, both, *rows, *columns)
 
 
-def _tile(
-    one: Side,
-    other: Side,
-    limits: tuple[Floats, Floats],
-    shift: int | None,
-    both: bool,
-    out: Floats,
-) -> None:
-    shape = (len(one), len(other))
-    low_LM = out[: shape[0] * shape[1]].reshape(shape)
-    torch.mm(
-        torch.from_numpy(one.packed.left_Nd), torch.from_numpy(other.packed.right_Nd).T,
-        out=torch.from_numpy(low_LM),
-    )  # fmt: skip
-    least = -1 if shift is None else shift  # in row i of one, pairs from column i + shift + 1 on
-    _sift(low_LM, least, shift is not None, both, *limits, *_arrays(one), *_arrays(other))
+def _tiles(
+    side: Side, packed_Nd: Floats, limit_N: Floats, num_rows: int
+) -> Iterator[tuple[Any, ...]]:
+    """Of every so many rows: the first, a side of the product, bounds, vectors, rows, lists."""
+    for start in range(0, len(side), num_rows):
+        span = slice(start, start + num_rows)
+        part = side.part(span)
+        packed = torch.from_numpy(packed_Nd[span])
+        yield start, packed, limit_N[span], *_arrays(part)
 
 
 def _arrays(side: Side) -> tuple[NDArray[np.generic], ...]:
@@ -179,12 +205,13 @@ def _limits(side: Side, offered: bool) -> Floats:
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _limit(square: float, far: float, num_dimensions: int) -> float:
+def _limit(square: float, far: float, num_dimensions: int) -> np.float32:
     if far == np.inf:
-        return np.inf
+        return np.float32(np.inf)
     far = far * (1.0 + 2.0**-22)  # the distance is rounded
     reach = 2.0 * np.sqrt(square) + far
-    return float(far * far + (2 * num_dimensions + 32) * 2.0**-24 * reach * reach)
+    limit = far * far + (2 * num_dimensions + 32) * 2.0**-24 * reach * reach
+    return np.float32(limit * (1.0 + 2.0**-22))  # never below it
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -192,8 +219,7 @@ def _fill_limits(
     square_L: Floats, distance_Lk: Floats, num_dimensions: int, limit_L: Floats
 ) -> None:
     for row in range(limit_L.size):
-        limit = _limit(square_L[row], distance_Lk[row, -1], num_dimensions)
-        limit_L[row] = limit * (1.0 + 2.0**-22)
+        limit_L[row] = _limit(square_L[row], distance_Lk[row, -1], num_dimensions)
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
@@ -205,22 +231,22 @@ def _dot(x_R: Floats, y_R: Floats) -> np.float32:
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _any(low_M: Floats, start: int, stop: int, square: float, limit: float, limit_M: Floats) -> int:
-    """Pairs of a chunk below either bound; a sum, so that it is compiled to vectors."""
+def _any(low_C: Floats, square: float, limit: float, limit_C: Floats) -> int:
+    """Pairs of a chunk below either bound; a sum in float32, so that it is compiled to vectors."""
     count = np.int32(0)
-    for m in range(start, stop):
-        whole = low_M[m] + square
-        count += np.int32((whole <= limit) | (whole <= limit_M[m]))
+    for c in range(low_C.size):
+        whole = low_C[c] + square
+        count += np.int32((whole <= limit) | (whole <= limit_C[c]))
     return int(count)
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _sift(
-    low_LM: Floats, least: int, is_triangle: bool, both: bool, limit_L: Floats, limit_M: Floats,
-    x_LD: Floats, square_L: Floats, radius_L: Floats, rest_LR: Floats, row_L: NDArray[np.int64],
-    index_Lk: NDArray[np.int32], distance_Lk: Floats,
-    y_MD: Floats, square_M: Floats, radius_M: Floats, rest_MR: Floats, row_M: NDArray[np.int64],
-    index_Mk: NDArray[np.int32], distance_Mk: Floats,
+    low_LM: Floats, least: int, is_triangle: bool, both: bool,
+    limit_L: Floats, x_LD: Floats, square_L: Floats, radius_L: Floats, rest_LR: Floats,
+    row_L: NDArray[np.int64], index_Lk: NDArray[np.int32], distance_Lk: Floats,
+    limit_M: Floats, y_MD: Floats, square_M: Floats, radius_M: Floats, rest_MR: Floats,
+    row_M: NDArray[np.int64], index_Mk: NDArray[np.int32], distance_Mk: Floats,
 ) -> None:  # fmt: skip
     """Offer the pairs of a tile that their bounds do not exclude."""
     num_dimensions, has_rest = x_LD.shape[1], rest_LR.shape[1] > 0
@@ -229,20 +255,23 @@ def _sift(
         square, limit = square_L[l], limit_L[l]
         for start in range(first, low_LM.shape[1], CHUNK):
             stop = min(start + CHUNK, low_LM.shape[1])
-            if _any(low_LM[l], start, stop, square, limit, limit_M) == 0:
+            if _any(low_LM[l, start:stop], square, limit, limit_M[start:stop]) == 0:
                 continue
-            for m in range(start, stop):
-                whole = low_LM[l, m] + square
-                if (whole > limit and whole > limit_M[m]) or row_L[l] == row_M[m]:
+            for near in range(start, stop, PART):
+                end = min(near + PART, stop)
+                if _any(low_LM[l, near:end], square, limit, limit_M[near:end]) == 0:
                     continue
-                if has_rest:
-                    whole += 2 * (radius_L[l] * radius_M[m] - _dot(rest_LR[l], rest_MR[m]))
-                    if whole > limit and whole > limit_M[m]:
+                for m in range(near, end):
+                    whole = low_LM[l, m] + square
+                    if (whole > limit and whole > limit_M[m]) or row_L[l] == row_M[m]:
                         continue
-                far = distance(x_LD[l], y_MD[m])
-                if insert(index_Lk[l], distance_Lk[l], row_M[m], far) >= 0:
-                    limit = _limit(square, distance_Lk[l, -1], num_dimensions) * (1.0 + 2.0**-22)
-                if both and insert(index_Mk[m], distance_Mk[m], row_L[l], far) >= 0:
-                    new = _limit(square_M[m], distance_Mk[m, -1], num_dimensions)
-                    limit_M[m] = new * (1.0 + 2.0**-22)
+                    if has_rest:
+                        whole += 2 * (radius_L[l] * radius_M[m] - _dot(rest_LR[l], rest_MR[m]))
+                        if whole > limit and whole > limit_M[m]:
+                            continue
+                    far = distance(x_LD[l], y_MD[m])
+                    if insert(index_Lk[l], distance_Lk[l], row_M[m], far) >= 0:
+                        limit = _limit(square, distance_Lk[l, -1], num_dimensions)
+                    if both and insert(index_Mk[m], distance_Mk[m], row_L[l], far) >= 0:
+                        limit_M[m] = _limit(square_M[m], distance_Mk[m, -1], num_dimensions)
         limit_L[l] = limit

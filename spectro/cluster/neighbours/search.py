@@ -3,8 +3,8 @@
 Shapes: N tokens, D dimensions, k neighbours.
 
 In memory: `nearest_neighbours(x, k)`. Beyond `cluster.neighbour_rows` rows: cut the rows into
-blocks, `pair_neighbours` of every pair i < j of them on any node in any order, then per block
-`merge` of its lists from all pairs (design: ADR 024, 025).
+blocks, `pair_neighbours` of every one of `block_pairs` on any node in any order, then per block
+`merge` of its lists from all of its pairs (pairs.py; design: ADR 024, 025).
 """
 
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def nearest_neighbours(
     ValueError when N ≤ k or a value is not finite.
     """
     require_enough(x_ND.shape[0], k)
-    _check_finite(x_ND)
+    check_finite(x_ND)
     if not is_exact(x_ND.shape[0], search):
         return approximate_neighbours(x_ND, k, seed=seed, progress=progress)
     if device == "cpu":
@@ -64,7 +64,7 @@ def is_exact(num_tokens: int, search: NeighbourSearch) -> bool:
 def all_neighbours(
     x_ND: NDArray[np.float32], k: int, *, progress: Progress | None = None
 ) -> Neighbours:
-    """The k nearest others of every row, exact, on all threads; N > k.
+    """The k nearest others of every row, exact, on all threads; places stay empty where N ≤ k.
 
     Rows are looked at in the order of small leaves, so that lists are nearly right early.
     """
@@ -72,39 +72,6 @@ def all_neighbours(
     lists = empty_lists(order.size, k)
     complete(np.ascontiguousarray(x_ND[order]), lists, order, progress)
     return in_order(lists, order)
-
-
-def pair_neighbours(
-    x_a: NDArray[np.float32],
-    first_a: int,
-    x_b: NDArray[np.float32],
-    first_b: int,
-    k: int,
-    *,
-    seed: int = 0,
-    progress: Progress | None = None,
-) -> tuple[Neighbours, Neighbours]:
-    """Approximate neighbours of the rows of two blocks in their union: lists of a, lists of b.
-
-    `first_a`, `first_b` are the row numbers of the blocks' first rows; the lists speak in row
-    numbers of the whole. Needs two copies of both blocks. A union of k rows or fewer cannot fill
-    its lists: places stay empty (row −1, distance infinite) and `merge` fills them from others.
-    """
-    both = np.concatenate([x_a, x_b])
-    _check_finite(both)
-    rows = np.concatenate([np.arange(x.shape[0]) + f for x, f in ((x_a, first_a), (x_b, first_b))])
-    found = approximate_neighbours(
-        both, min(k, both.shape[0] - 1), seed=(seed, first_a, first_b), progress=progress
-    )
-    index = np.full((both.shape[0], k), -1, np.int32)
-    distance = np.full((both.shape[0], k), np.inf, np.float32)
-    index[:, : found.index_Nk.shape[1]] = rows[found.index_Nk]
-    distance[:, : found.index_Nk.shape[1]] = found.distance_Nk
-    cut = x_a.shape[0]
-    return (
-        Neighbours(index_Nk=index[:cut], distance_Nk=distance[:cut]),
-        Neighbours(index_Nk=index[cut:], distance_Nk=distance[cut:]),
-    )
 
 
 def require_enough(num_tokens: int, k: int) -> None:
@@ -116,7 +83,8 @@ def require_enough(num_tokens: int, k: int) -> None:
         )
 
 
-def _check_finite(x_ND: NDArray[np.float32]) -> None:
+def check_finite(x_ND: NDArray[np.float32]) -> None:
+    """ValueError naming the first row that is not finite."""
     for first, block in row_blocks(x_ND, BLOCK_ROWS):
         bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
         if bad.size:

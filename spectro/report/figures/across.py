@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import ConnectionPatch, Rectangle
 
 from spectro.report.across import Across, TokenCluster, TokenInRun
-from spectro.report.figures.parts import bare, context_line, head, number
+from spectro.report.figures.parts import bare, context_line, head, number, require_room
 from spectro.report.figures.text import printed, shortened, shortened_before
 from spectro.report.figures.theme import MONO, SMALL, WIDE, Theme, themed
 
@@ -33,11 +33,7 @@ def figure(data: Across, theme: Theme) -> Figure:
 
     Raises ValueError, in one line, for more runs than a page has room for.
     """
-    if len(data.runs) > MOST_RUNS:
-        raise ValueError(
-            f"a page has room for {MOST_RUNS} runs side by side, found {len(data.runs)}: draw "
-            "fewer, or ask for the table"
-        )
+    require_room(len(data.runs), MOST_RUNS, "runs side by side", "draw fewer, or ask for the table")
     num_lines = max([_height(run) for run in data.runs], default=4.0)
     columns = max(1, len(data.runs))
     width = 2 * MARGIN_INCHES + columns * (COLUMN_INCHES + BETWEEN_INCHES) - BETWEEN_INCHES

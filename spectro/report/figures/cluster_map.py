@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb, to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
@@ -15,11 +16,13 @@ from spectro.report.figures.text import joined, shortened, width_points
 from spectro.report.figures.theme import MONO, SMALL, WIDE, Theme, themed
 
 HELP = (
-    "Tokens whose susceptibilities are alike lie near each other; a ring is a cluster, larger "
-    "with its size, its colour the subset that most of it comes from, its name its common tokens y."
+    "Tokens whose susceptibilities are alike lie near each other; a ring is a cluster, larger with "
+    "its size, its colour the subset that most of it comes from, its name its common tokens y. "
+    "Outlines are regions of clusters, named by their most distinctive tokens."
 )
 MOST_NAMES = 60
 """Clusters that are named at most, largest first, where there is room."""
+Box = tuple[float, float, float, float]
 MOST_VECTORS = 20_000
 """More tokens than this are pixels also in SVG and PDF."""
 
@@ -76,10 +79,10 @@ def figure(data: MapData, theme: Theme) -> Figure:
     axes.set_xlim(low_2[0], high_2[0])
     axes.set_ylim(low_2[1], high_2[1])
     axes.set_axis_off()
-    _regions(axes, theme, data)
+    taken = _regions(axes, theme, data)
     _tokens(axes, theme, data)
     _rings(axes, theme, data)
-    _names(axes, theme, data)
+    _names(axes, theme, data, taken)
     _legend(made, theme, data)
     return made
 
@@ -88,7 +91,8 @@ def _frame(data: MapData) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Lower and upper corner of what is drawn, with a margin; at least half as high as wide."""
     if not len(data.xy_n2):
         return np.zeros(2), np.array([1.0, 0.5])
-    low_2, high_2 = data.xy_n2.min(axis=0) - 0.04, data.xy_n2.max(axis=0) + 0.04
+    points_m2 = np.concatenate([data.xy_n2, *(region.outline_P2 for region in data.regions)])
+    low_2, high_2 = points_m2.min(axis=0) - 0.04, points_m2.max(axis=0) + 0.04
     lacking = (0.5 * (high_2 - low_2).max() - (high_2 - low_2)).clip(0.0) / 2
     return low_2 - lacking, high_2 + lacking
 
@@ -117,31 +121,33 @@ def _radius(data: MapData) -> NDArray[np.float64]:
 
 
 def _rings(axes: Axes, theme: Theme, data: MapData) -> None:
-    points_per_unit = _points_per_unit(axes)
-    for index in np.argsort(-data.size_K, kind="stable").tolist():
-        if not np.isfinite(data.centre_K2[index]).all():
-            continue
-        subset = int(data.dominant_K[index])
-        colour, size = theme.colour(subset), _radius(data)[index] * 2 * points_per_unit
-        place = data.centre_K2[index]
-        mark = theme.marker(subset)
-        axes.plot(*place, mark, markersize=size, color=colour, alpha=0.13, markeredgewidth=0)
-        axes.plot(*place, mark, markersize=size, markerfacecolor="none", markeredgecolor=colour,
-                  markeredgewidth=0.8)  # fmt: skip
+    """Largest below; one collection for each shape, however many clusters there are."""
+    width_K = 2 * _radius(data) * _points_per_unit(axes)
+    order = np.argsort(-data.size_K, kind="stable")
+    order = order[np.isfinite(data.centre_K2[order]).all(axis=1)]
+    marker_k = np.array([theme.marker(subset) for subset in data.dominant_K[order].tolist()])
+    for marker in np.unique(marker_k).tolist():
+        own = order[marker_k == marker]
+        colours = [theme.colour(subset) for subset in data.dominant_K[own].tolist()]
+        x, y = data.centre_K2[own].T
+        axes.scatter(
+            x, y, s=width_K[own] ** 2, marker=marker,
+            facecolors=to_rgba_array(colours, 0.13), edgecolors=colours, linewidths=0.8,
+            rasterized=len(order) > MOST_VECTORS,
+        )  # fmt: skip
 
 
-def _names(axes: Axes, theme: Theme, data: MapData) -> None:
+def _names(axes: Axes, theme: Theme, data: MapData, taken: list[Box]) -> None:
     """Names below the largest rings, where no other name is in the way."""
     per_unit = _points_per_unit(axes)
-    size = SMALL - 0.5
-    taken: list[tuple[float, float, float, float]] = []
+    size, radius_K = SMALL - 0.5, _radius(data)
     for index in np.argsort(-data.size_K, kind="stable")[:MOST_NAMES].tolist():
         x, y = data.centre_K2[index].tolist()
         if not np.isfinite([x, y]).all():
             continue
         name = shortened(" ".join(joined([token]) for token in data.names_K[index]), 26)
         half = (width_points(name, size) / 2 + 2) / per_unit
-        below = y - _radius(data)[index] - 0.95 * size / per_unit
+        below = y - radius_K[index] - 0.95 * size / per_unit
         x = min(max(x, axes.get_xlim()[0] + half), axes.get_xlim()[1] - half)
         box = (x - half, below - 0.7 * size / per_unit, x + half, below + 0.7 * size / per_unit)
         if any(_overlap(box, other) for other in taken):
@@ -153,16 +159,35 @@ def _names(axes: Axes, theme: Theme, data: MapData) -> None:
         )  # fmt: skip
 
 
-def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+def _overlap(a: Box, b: Box) -> bool:
     return a[0] < b[2] and a[2] > b[0] and a[1] < b[3] and a[3] > b[1]
 
 
-def _regions(axes: Axes, theme: Theme, data: MapData) -> None:
+def _regions(axes: Axes, theme: Theme, data: MapData) -> list[Box]:
+    """Outlines, their names above them where no other's is; the room that names take."""
+    per_unit = _points_per_unit(axes)
+    taken: list[Box] = []
     for region in data.regions:
-        axes.fill(*region.outline_P2.T, facecolor=theme.sunk, edgecolor=theme.strong_line, zorder=0)
-        middle, top = region.outline_P2.mean(axis=0)[0], region.outline_P2[:, 1].max()
+        axes.fill(
+            *region.outline_P2.T, facecolor=(*to_rgb(theme.sunk), 0.6), edgecolor=theme.strong_line,
+            zorder=0,
+        )  # fmt: skip
         name = shortened(" ".join(joined([token]) for token in region.name), 30)
-        axes.text(middle, top, name, ha="center", va="bottom", family=MONO, color=theme.soft)
+        half = (width_points(name, SMALL) / 2 + 2) / per_unit
+        low_2, high_2 = region.outline_P2.min(axis=0), region.outline_P2.max(axis=0)
+        low, high = axes.get_xlim()
+        x = min(max(float(low_2[0] + high_2[0]) / 2, low + half), high - half)
+        y, height = float(high_2[1]), 1.4 * SMALL / per_unit
+        box = (x - half, y, x + half, y + height)
+        if not name or any(_overlap(box, other) for other in taken):
+            continue
+        taken.append(box)
+        axes.text(
+            x, y + height / 2, name, ha="center", va="center", family=MONO, size=SMALL,
+            color=theme.soft, zorder=4,
+            bbox={"facecolor": theme.sunk, "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
+        )  # fmt: skip
+    return taken
 
 
 def _legend(made: Figure, theme: Theme, data: MapData) -> None:

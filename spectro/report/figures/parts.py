@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm, to_rgba
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from spectro.report.figures.text import (
@@ -33,6 +34,8 @@ MOST_BARS = 64
 """More components than this are drawn as tiles, layers × heads."""
 MOST_ROW_NAMES = 7
 """Layers that are named beside tiles."""
+MOST_BLOCK_NAMES = 16
+"""Layers that are named below bars or dots."""
 BLOCK_GAP = 0.8
 """Room between layers, in bars."""
 _LETTERS_PER_INCH = 21
@@ -42,6 +45,12 @@ _LETTERS_PER_INCH = 21
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of so many inches, its parts laid out without overlap."""
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def require_room(found: int, most: int, what: str, instead: str) -> None:
+    """Raise ValueError, in one line, for more than a page has room for."""
+    if found > most:
+        raise ValueError(f"a figure has room for {most} {what}, found {found}: {instead}")
 
 
 def head(figure: Figure, theme: Theme, title: str, sentence: str) -> None:
@@ -65,6 +74,24 @@ def limits(values: Floats, least: float = 1e-12) -> TwoSlopeNorm:
     return TwoSlopeNorm(vcenter=0.0, vmin=-largest, vmax=largest)
 
 
+def block_axis(axes: Axes, components: Sequence[str], *, labels: bool = True) -> Floats:
+    """Layers along the x axis, named where there is room; the place of every component, [H]."""
+    at = 0.0
+    ticks, names, place_H = [], [], np.zeros(len(components))
+    for block in blocks(components):
+        places = at + np.arange(len(block.columns))
+        place_H[list(block.columns)] = places
+        ticks.append(float(places.mean()))
+        names.append({"embed": "emb", "unembed": "un"}.get(block.name, block.name))
+        at = float(places[-1]) + 1.0 + BLOCK_GAP
+    named = range(0, len(names), math.ceil(len(names) / MOST_BLOCK_NAMES) or 1)
+    axes.set_xlim(-0.8, max(at - BLOCK_GAP, 0.9))
+    axes.set_xticks([ticks[i] for i in named], [names[i] if labels else "" for i in named])
+    axes.tick_params(axis="x", length=0)
+    axes.spines["bottom"].set_visible(False)
+    return place_H
+
+
 def bars(
     axes: Axes,
     theme: Theme,
@@ -75,14 +102,7 @@ def bars(
     labels: bool = True,
 ) -> None:
     """A bar for each component, block by block; MLPs paler; NaN leaves a gap."""
-    at = 0.0
-    ticks, names, place_H = [], [], np.zeros(len(components))
-    for block in blocks(components):
-        places = at + np.arange(len(block.columns))
-        place_H[list(block.columns)] = places
-        ticks.append(float(places.mean()))
-        names.append({"embed": "emb", "unembed": "un"}.get(block.name, block.name))
-        at = float(places[-1]) + 1.0 + BLOCK_GAP
+    place_H = block_axis(axes, components, labels=labels)
     heights = np.nan_to_num(value_H)
     colours = [
         to_rgba(theme.sign(float(value)), 0.55 if is_mlp(name) else 1.0)
@@ -96,10 +116,6 @@ def bars(
             capsize=0, fmt="none",
         )  # fmt: skip
     axes.axhline(0.0, color=theme.strong_line, linewidth=0.6, zorder=0.5)
-    axes.set_xlim(-0.8, max(at - BLOCK_GAP, 0.9))
-    axes.set_xticks(ticks, names if labels else [""] * len(names))
-    axes.tick_params(axis="x", length=0)
-    axes.spines["bottom"].set_visible(False)
 
 
 def tiles(
@@ -173,6 +189,13 @@ def context_line(
     axes.annotate(y, at, (0, 0), ha="left", color=theme.lit_ink, bbox=box, **common)
     move = width_points(y, size) + 1.5
     axes.annotate(after, at, (move, 0), ha="left", color=theme.mute, **common)
+
+
+def plain_logarithms(axes: Axes, form: str = "{x:,.0f}") -> None:
+    """Numbers at logarithmic axes as plain text: powers would be formulas, which are off."""
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(StrMethodFormatter(form))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def bare(axes: Axes) -> None:

@@ -7,7 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from spectro.report.figures.parts import dots, head, limits, new_figure, nothing
+from spectro.report.figures.parts import (
+    dots,
+    head,
+    limits,
+    new_figure,
+    nothing,
+    require_room,
+)
 from spectro.report.figures.text import printed, shortened
 from spectro.report.figures.theme import MONO, SMALL, WIDE, Theme, themed
 from spectro.report.grid import blocks, in_order
@@ -33,11 +40,9 @@ def figure(data: ResponseMatrix, theme: Theme) -> Figure:
     Raises ValueError for more rows than a page has room for.
     """
     num_rows = len(data.names)
-    if num_rows > MOST_ROWS:
-        raise ValueError(
-            f"the heat map has room for {MOST_ROWS} rows, found {num_rows}: ask for fewer (rows=, "
-            "max_rows=) or for the numbers (spectro matrix)"
-        )
+    require_room(
+        num_rows, MOST_ROWS, "rows", "ask for fewer (max_rows=) or for numbers (spectro matrix)"
+    )
     made = new_figure(WIDE, 1.35 + ROW_INCHES * max(3, num_rows))
     head(made, theme, "Response matrix", HELP)
     axes = made.add_subplot()

@@ -15,6 +15,7 @@ from spectro.report.figures.parts import (
     limits,
     new_figure,
     nothing,
+    require_room,
     tiles,
 )
 from spectro.report.figures.text import printed, shortened
@@ -39,11 +40,12 @@ def figure(data: ResponseMatrix, theme: Theme) -> Figure:
     Raises ValueError for more rows than a page has room for.
     """
     num_rows = len(data.names)
-    if num_rows > MOST_ROWS:
-        raise ValueError(
-            f"a figure has room for {MOST_ROWS} sets of tokens, found {num_rows}: ask for fewer "
-            "(subsets=, max_rows=) or for the heat map (kind=matrix)"
-        )
+    require_room(
+        num_rows,
+        MOST_ROWS,
+        "sets of tokens",
+        "ask for fewer (max_rows=) or for the heat map (kind=matrix)",
+    )
     across = min(PANELS_ACROSS, max(1, num_rows))
     down = max(1, math.ceil(num_rows / across))
     made = new_figure(WIDE, 0.75 + 1.05 * down)

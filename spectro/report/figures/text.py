@@ -6,6 +6,7 @@ character or has no glyph of one width as ⟨U+05D0⟩, and bytes as ⟨FF⟩. N
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
 from functools import cache
@@ -18,7 +19,11 @@ from spectro.report.vocabulary import CLOSE, NEWLINE, OPEN, SPACE, TAB
 ADVANCE = 1233 / 2048
 """Width of every letter of the font, in its size."""
 GLYPHS = {SPACE: "·", NEWLINE: "⏎", TAB: "⇥", OPEN: "⟨", CLOSE: "⟩"}
-_PICTURES = {chr(0x2400 + code): f"{code:02X}" for code in range(32)} | {chr(0x2421): "7F"}
+_CONTROL = re.compile(f"{OPEN}([\u2400-\u241f\u2421]){CLOSE}")
+"""A control character in the display alphabet: its picture in marks, as no text has it."""
+_DELETE, _FIRST_PICTURE = "\u2421", 0x2400
+_CIRCLE = "\u25cc"
+"""What `vocabulary.display` puts before a token that begins with a combining mark."""
 _LEFT_TO_RIGHT = {"L", "EN", "ES", "ET", "CS", "B", "S", "WS", "ON"}
 ELLIPSIS = "…"
 
@@ -32,7 +37,9 @@ def known_glyphs() -> frozenset[str]:
 
 def printed(shown: str) -> str:
     """One token of the display alphabet (`vocabulary.display`) as figures write it."""
-    return "".join(_printed(char) for char in shown if char != "\u25cc")
+    if shown.startswith(_CIRCLE) and unicodedata.category(shown[1:2] or " ")[0] == "M":
+        shown = shown[1:]
+    return "".join(map(_printed, _CONTROL.sub(_code, shown)))
 
 
 def joined(tokens: Iterable[str]) -> str:
@@ -55,11 +62,14 @@ def width_points(text: str, size: float) -> float:
     return len(text) * ADVANCE * size
 
 
+def _code(found: re.Match[str]) -> str:
+    code = 0x7F if found[1] == _DELETE else ord(found[1]) - _FIRST_PICTURE
+    return f"{OPEN}{code:02X}{CLOSE}"
+
+
 def _printed(char: str) -> str:
     if char in GLYPHS:
         return GLYPHS[char]
-    if char in _PICTURES:
-        return _PICTURES[char]
     return char if char in known_glyphs() else f"⟨U+{ord(char):04X}⟩"
 
 

@@ -1,6 +1,6 @@
 """Light and dark, and what all figures share: colours, fonts, sizes.
 
-The colours are those of the page (`templates/page.css`), read from it so that they stand in one
+The colours are those of the page (`common/base.css`), read from it so that they stand in one
 place: eight for subsets, far apart in every kind of colour vision (ADR 032), and blue below
 zero, orange above. A function that draws is wrapped by `themed`; nothing touches pyplot or
 matplotlib's global state beyond the call, and a user's matplotlibrc changes nothing.
@@ -14,13 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, wraps
 from importlib.resources import files
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import matplotlib.style
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 
 D = TypeVar("D")
 R = TypeVar("R")
+P = ParamSpec("P")
 
 SANS, MONO = "DejaVu Sans", "DejaVu Sans Mono"
 """Shipped with matplotlib: the same on every machine."""
@@ -98,7 +99,7 @@ def theme(name: str) -> Theme:
     """The theme of a name; ValueError for one that there is not."""
     if name not in THEMES:
         raise ValueError(f"theme must be one of {', '.join(THEMES)}, found {name!r}")
-    style = (files("spectro.report") / "templates" / "page.css").read_text(encoding="utf-8")
+    style = (files("spectro.report") / "common" / "base.css").read_text(encoding="utf-8")
     block = style.split("}")[THEMES.index(name)]
     found = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", block))
     subsets = tuple(found[f"s{index}"] for index in range(NUM_SUBSET_COLOURS))
@@ -117,13 +118,15 @@ def style(chosen: Theme) -> Iterator[None]:
         yield
 
 
-def themed(draw: Callable[[D, Theme], R]) -> Callable[[D, Theme], R]:
-    """A drawing function of (data, theme) that runs in its theme's style."""
+def themed(
+    draw: Callable[Concatenate[D, Theme, P], R],
+) -> Callable[Concatenate[D, Theme, P], R]:
+    """A drawing function of (data, theme, …) that runs in its theme's style."""
 
     @wraps(draw)
-    def inside(data: D, theme: Theme) -> R:
+    def inside(data: D, theme: Theme, /, *args: P.args, **kwargs: P.kwargs) -> R:
         with style(theme):
-            return draw(data, theme)
+            return draw(data, theme, *args, **kwargs)
 
     return inside
 

@@ -2,6 +2,7 @@
 
 from spectro.report.map.config import MapConfig
 from spectro.report.map.folder import (
+    CONTROL_FOLDER,
     FORMAT,
     MARKER,
     VOCABULARY,
@@ -12,12 +13,14 @@ from spectro.report.map.folder import (
     json_bytes,
     manifest,
     objects,
+    within,
 )
 from spectro.report.map.layout import Places, draw, place
 from spectro.report.map.page_files import page_files
 from spectro.report.map.regions import Laid, Region, find_regions
 
 __all__ = [
+    "CONTROL_FOLDER",
     "FORMAT",
     "MARKER",
     "VOCABULARY",
@@ -36,4 +39,5 @@ __all__ = [
     "objects",
     "page_files",
     "place",
+    "within",
 ]

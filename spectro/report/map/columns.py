@@ -27,6 +27,15 @@ def data_of(values: NDArray[Any]) -> bytes:
     return np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
 
 
+def array_of(data: bytes, name: str) -> NDArray[Any]:
+    """A column again, by what map.json calls its type; ValueError for one that no map has."""
+    codes = {told: code for code, told in _NAMES.items()}
+    if name not in codes:
+        raise ValueError(f"the map has columns of {', '.join(codes)}, found {name}")
+    dtype = np.dtype(f"<{codes[name]}")
+    return np.frombuffer(data, dtype) if data else np.empty(0, dtype)
+
+
 def parts(num_rows: int, rows_per_file: int) -> Iterator[tuple[int, slice]]:
     """Number and rows of every file of a column."""
     for number, start in enumerate(range(0, num_rows, rows_per_file)):

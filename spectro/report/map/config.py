@@ -15,7 +15,7 @@ class MapConfig:
     max_tokens: int | None = 200_000
     """Tokens drawn, a keyed sample of all; None draws them all."""
     landmarks: int = 20_000
-    """Points that UMAP lays out: the centroids of all clusters, and tokens up to this number."""
+    """Points that UMAP lays out: the centroids of clusters, and tokens up to this number."""
     many_clusters: int = 5_000
     """From so many clusters on, their centroids alone are landmarks."""
     num_neighbours: int = 15
@@ -26,6 +26,8 @@ class MapConfig:
     """Random members per cluster, for its card."""
     num_central: int = 5
     """Members of highest rank per cluster, for its card."""
+    control: bool = True
+    """Whether the clusters of the nβ = 0 control are mapped too, where there are any."""
     rows_per_file: int = 131_072
     """Tokens in a file of a column: a page shows something after the first."""
     device: str = "cpu"
@@ -38,7 +40,8 @@ class MapConfig:
         least = {"seed": 0, "num_neighbours": 2}
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, int) and value < (low := least.get(field.name, 1)):
+            number = isinstance(value, int) and not isinstance(value, bool)
+            if number and value < (low := least.get(field.name, 1)):
                 raise ValueError(f"map.{field.name} must be at least {low}, found {value}")
         if self.device.split(":")[0] not in ("cpu", "cuda"):
             raise ValueError(f"map.device must be cpu or cuda[:n], found {self.device!r}")

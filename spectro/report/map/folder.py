@@ -20,6 +20,8 @@ from spectro.report.map.regions import Region
 FORMAT = 1
 MARKER = "map.json"
 VOCABULARY = "vocabulary.json"
+CONTROL_FOLDER = "control"
+"""Where the map of the nβ = 0 control lies in the map of its run."""
 PROFILES_BYTES = SEQUENCES_BYTES = 1 << 18
 """About so large are files of which a page fetches one at a time."""
 SequenceBlocks = Iterable[NDArray[np.integer]]
@@ -29,8 +31,9 @@ class _Columns:
     """Columns of equal length, named as their files."""
 
     def columns(self) -> dict[str, NDArray[Any]]:
-        """By name, in the order of definition."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        """By name, in the order of definition; without those that there are not."""
+        found = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return {name: values for name, values in found.items() if values is not None}
 
     def __len__(self) -> int:
         return len(next(iter(self.columns().values())))
@@ -51,7 +54,7 @@ class TokenColumns(_Columns):
     y: NDArray[np.uint16]
     """On the grid, upwards."""
     cluster: NDArray[np.int32]
-    """−1 in none; the smallest where clusters overlap."""
+    """−1 in none; the smallest where clusters overlap; −2 − c where it was assigned to c later."""
     subset: NDArray[np.unsignedinteger]
     """Index into the names of the subsets."""
     token: NDArray[np.uint32]
@@ -96,6 +99,10 @@ class ClusterColumns(_Columns):
     """Token ids of the members of highest rank [K, m]; −1 beyond the last."""
     subset_counts: NDArray[np.uint32]
     """Members of each subset [K, P]."""
+    assigned: NDArray[np.uint32] | None = None
+    """Tokens assigned to it later, drawn or not; None where nothing was assigned."""
+    assigned_examples: NDArray[np.float64] | None = None
+    """Token ids of random ones of them [K, m]; −1 beyond the last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,11 +160,19 @@ class MapData:
     regions: Sequence[Region]
     """Groups of clusters."""
     control: dict[str, Any] | None
-    """Number, sizes and conductances of the control's clusters."""
+    """Number, tokens, sizes, conductances of the control's clusters; `map`, where theirs lies."""
     layout: dict[str, Any]
     """How positions were made."""
     rows_per_file: int
     """Tokens in a file of a column."""
+    num_clustered_tokens: int | None = None
+    """Tokens in any cluster, drawn or not, each counted once; None: not known."""
+    control_measured: bool = False
+    """Whether there is a control, clustered under this name or not."""
+    is_control: bool = False
+    """Whether the run is itself an nβ = 0 control."""
+    assigned: dict[str, Any] | None = None
+    """How many of the tokens that were added later were assigned, and how; None: nothing was."""
 
 
 def objects(data: MapData) -> Iterator[tuple[str, bytes]]:
@@ -195,6 +210,7 @@ def manifest(data: MapData) -> dict[str, Any]:
         },
         "clusters": {
             "count": len(clusters),
+            "tokens": data.num_clustered_tokens,
             "columns": {name: _described(values) for name, values in clusters.columns().items()},
             "profiles": {"rows_per_file": _profiles_per_file(data)},
         },
@@ -205,9 +221,19 @@ def manifest(data: MapData) -> dict[str, Any]:
             "subsets": "sequences/subsets.bin",
         },
         "control": data.control,
+        "control_measured": data.control_measured,
+        "is_control": data.is_control,
+        "assigned": data.assigned,
         "reliability": [value if math.isfinite(value) else None for value in reliability],
         "layout": data.layout,
     }
+
+
+def within(folder: str, data: MapData) -> Iterator[tuple[str, bytes]]:
+    """The files of a second map below a folder, with its `map.json`: the page's own are shared."""
+    for name, content in objects(data):
+        yield f"{folder}/{name}", content
+    yield f"{folder}/{MARKER}", json_bytes(manifest(data))
 
 
 def json_bytes(content: Any) -> bytes:

@@ -1,10 +1,11 @@
 """Positions of any number of tokens: UMAP of landmarks, the others between them (ADR 034).
 
 Landmarks are the centroids of all clusters and a sample of the tokens drawn; with very many
-clusters the centroids alone. Every other token stands at the mean of its three nearest landmarks,
-weighted by 1 / d², and a little beside it, so that tokens of equal χ do not hide each other.
-Shapes: N tokens of the run, n drawn, l of them landmarks, L landmarks in all, K clusters, D
-coordinates, M members of clusters.
+clusters the centroids alone, or a sample of them. Everything else stands at the mean of its three
+nearest landmarks, weighted by 1 / d², and a little beside it, so that tokens of equal χ do not hide
+each other.
+Shapes: N tokens of the run, n drawn, l of them landmarks, L landmarks in all, K clusters, c of them
+landmarks, D coordinates, M members of clusters.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ LEAST_TOKENS = 5
 MARGIN = 0.02
 """Left free around the landmarks, for tokens and outlines beside them."""
 _DRAW_KEY, _JITTER_KEY = 0x64726177, 0x6A697474  # keep these streams apart
+_CENTROID_KEY, _CENTROID_JITTER_KEY = 0x63656E74, 0x636A6974
 
 Float32 = NDArray[np.float32]
 Vectors = Callable[[Ints], Iterator[tuple[slice, Float32]]]
@@ -71,21 +73,23 @@ def place(row_n: Ints, vectors: Vectors, clustered: Clustered, config: MapConfig
     num_clusters = len(clustered.centroid_KD)
     sampled = num_clusters < config.many_clusters
     num_sampled = max(0, config.landmarks - num_clusters) if sampled else 0
+    cluster_c = _landmark_clusters(num_clusters, config)
     order_n = np.argsort(row_n, kind="stable")  # shards are read in the order of their rows
     is_landmark_n = order_n < num_sampled
-    points_LD = _landmarks(row_n[order_n[is_landmark_n]], vectors, clustered.centroid_KD)
+    points_LD = _landmarks(row_n[order_n[is_landmark_n]], vectors, clustered.centroid_KD[cluster_c])
     xy_L2 = (MARGIN + (1 - 2 * MARGIN) * layout(points_LD, config)).astype(np.float32)
     xy_n2 = np.empty((row_n.size, 2), np.float32)
-    xy_n2[order_n[is_landmark_n]] = xy_L2[num_clusters:]
+    xy_n2[order_n[is_landmark_n]] = xy_L2[cluster_c.size :]
     others_n = order_n[~is_landmark_n]
     xy_n2[others_n] = _between(row_n[others_n], vectors, points_LD, xy_L2, config)
-    centre_K2 = xy_L2[:num_clusters].astype(np.float64)
+    centre_K2 = _centres(clustered.centroid_KD, cluster_c, points_LD, xy_L2, config)
     if sampled:
         _to_their_tokens(centre_K2, xy_n2, row_n, clustered)
     told = {
         "method": "UMAP of landmarks" if has_umap(len(points_LD)) else "principal axes",
         "landmarks": len(points_LD),
-        "centroids": num_clusters,
+        "centroids": cluster_c.size,
+        "centroids_between_landmarks": num_clusters - cluster_c.size,
         "between_landmarks": len(others_n),
         "num_neighbours": config.num_neighbours,
         "seed": config.seed,
@@ -93,14 +97,35 @@ def place(row_n: Ints, vectors: Vectors, clustered: Clustered, config: MapConfig
     return Places(xy_n2=xy_n2, centre_K2=centre_K2, told=told)
 
 
-def _landmarks(row_l: Ints, vectors: Vectors, centroid_KD: Float32) -> Float32:
+def _landmark_clusters(num_clusters: int, config: MapConfig) -> NDArray[np.int64]:
+    """Clusters whose centroids are landmarks, ascending: all, or a keyed sample of too many."""
+    rng = np.random.default_rng([config.seed, _CENTROID_KEY])
+    return np.sort(rng.permutation(num_clusters)[: config.landmarks])
+
+
+def _landmarks(row_l: Ints, vectors: Vectors, centroid_cD: Float32) -> Float32:
     """Centroids, then tokens, [L, D]."""
-    num_clusters, width = centroid_KD.shape
-    points_LD = np.empty((num_clusters + row_l.size, width), np.float32)
-    points_LD[:num_clusters] = centroid_KD
+    num_centroids, width = centroid_cD.shape
+    points_LD = np.empty((num_centroids + row_l.size, width), np.float32)
+    points_LD[:num_centroids] = centroid_cD
     for part, x_mD in vectors(row_l):
-        points_LD[num_clusters:][part] = x_mD
+        points_LD[num_centroids:][part] = x_mD
     return points_LD
+
+
+def _centres(
+    centroid_KD: Float32, cluster_c: Ints, points_LD: Float32, xy_L2: Float32, config: MapConfig
+) -> NDArray[np.float64]:
+    """Positions [K, 2] of all clusters by their centroids."""
+    centre_K2 = np.empty((len(centroid_KD), 2))
+    centre_K2[cluster_c] = xy_L2[: len(cluster_c)]
+    other_m = np.setdiff1d(np.arange(len(centroid_KD)), cluster_c)
+    beside_m2 = _discs(other_m.size, [config.seed, _CENTROID_JITTER_KEY])
+    if other_m.size:
+        centre_K2[other_m] = _among(
+            centroid_KD[other_m], beside_m2, points_LD, xy_L2, _gaps(xy_L2), config
+        )
+    return centre_K2
 
 
 def _between(
@@ -109,19 +134,30 @@ def _between(
     """Positions [m, 2] of ascending rows that are no landmarks, shard by shard."""
     xy_m2 = np.empty((row_m.size, 2), np.float32)
     gap_L = _gaps(xy_L2)
-    beside_m2 = _discs(row_m.size, config.seed)
-    num_nearest = min(NUM_NEAREST, len(points_LD))
+    beside_m2 = _discs(row_m.size, [config.seed, _JITTER_KEY])
     for part, x_bD in vectors(row_m):
-        no_rows = np.full(len(x_bD), -1)
-        blocks = [(0, points_LD)]
-        found = exact_neighbours(x_bD, no_rows, blocks, num_nearest, device=config.device)
-        near_b3, far_b3 = found.index_Nk, found.distance_Nk.astype(np.float64)
-        # A token at a landmark stands there, however near the others are.
-        weight_b3 = 1.0 / np.maximum(far_b3, 1e-6 * far_b3.max(axis=1, keepdims=True) + 1e-30) ** 2
-        weight_b3 /= weight_b3.sum(axis=1, keepdims=True)
-        mean_b2 = np.einsum("bk,bkd->bd", weight_b3, xy_L2[near_b3])
-        xy_m2[part] = mean_b2 + beside_m2[part] * gap_L[near_b3[:, 0], None]
+        xy_m2[part] = _among(x_bD, beside_m2[part], points_LD, xy_L2, gap_L, config)
     return xy_m2
+
+
+def _among(
+    x_bD: Float32,
+    beside_b2: Float32,
+    points_LD: Float32,
+    xy_L2: Float32,
+    gap_L: Float32,
+    config: MapConfig,
+) -> Floats:
+    """Positions [b, 2] between the nearest landmarks, and beside them by places in the disc."""
+    no_rows, blocks = np.full(len(x_bD), -1), [(0, points_LD)]
+    num_nearest = min(NUM_NEAREST, len(points_LD))
+    found = exact_neighbours(x_bD, no_rows, blocks, num_nearest, device=config.device)
+    near_b3, far_b3 = found.index_Nk, found.distance_Nk.astype(np.float64)
+    # A token at a landmark stands there, however near the others are.
+    weight_b3 = 1.0 / np.maximum(far_b3, 1e-6 * far_b3.max(axis=1, keepdims=True) + 1e-30) ** 2
+    weight_b3 /= weight_b3.sum(axis=1, keepdims=True)
+    mean_b2 = np.einsum("bk,bkd->bd", weight_b3, xy_L2[near_b3])
+    return np.asarray(mean_b2 + beside_b2 * gap_L[near_b3[:, 0], None])
 
 
 def _gaps(xy_L2: Float32) -> Float32:
@@ -134,11 +170,11 @@ def _gaps(xy_L2: Float32) -> Float32:
     return np.asarray(np.minimum(far_L2[:, 1] / 2, MARGIN), np.float32)
 
 
-def _discs(num_tokens: int, seed: int) -> Float32:
+def _discs(num: int, key: list[int]) -> Float32:
     """Places in the unit disc, [m, 2], uniform, keyed."""
-    rng = np.random.default_rng([seed, _JITTER_KEY])
-    radius_m = np.sqrt(rng.random(num_tokens, np.float32))
-    angle_m = rng.random(num_tokens, np.float32) * np.float32(2 * np.pi)
+    rng = np.random.default_rng(key)
+    radius_m = np.sqrt(rng.random(num, np.float32))
+    angle_m = rng.random(num, np.float32) * np.float32(2 * np.pi)
     return np.stack([radius_m * np.cos(angle_m), radius_m * np.sin(angle_m)], axis=1)
 
 

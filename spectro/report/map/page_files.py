@@ -1,4 +1,8 @@
-"""The page's own files: what lies in `page/`, and deck.gl as pydeck's wheel brings it (ADR 033)."""
+"""The files of the map's page (ADR 033).
+
+What lies in `page/`, what it shares with other pages (`report/common/`, ADR 048), and deck.gl as
+pydeck's wheel brings it.
+"""
 
 from collections.abc import Iterator
 from importlib.resources import files
@@ -14,8 +18,9 @@ def page_files() -> Iterator[tuple[str, bytes]]:
 
     Raises ValueError, in one line, where pydeck is not installed.
     """
-    own = files("spectro.report.map") / "page"
-    for file in sorted(own.iterdir(), key=lambda file: file.name):
+    folders = files("spectro.report.map") / "page", files("spectro.report") / "common"
+    own = [file for folder in folders for file in folder.iterdir()]
+    for file in sorted(own, key=lambda file: file.name):
         if file.name.endswith((".html", ".css", ".js")):
             yield file.name, file.read_bytes()
     yield DECK, _deck()

@@ -157,8 +157,8 @@ def _ward(centre_K2: Floats, num_groups: int) -> Ints:
 def distinctive(region_K: Ints, top_tokens_KT: Ints, top_counts_KT: Ints) -> list[tuple[int, ...]]:
     """Of every region the ids of `NUM_NAMES` tokens of largest tf · ln(1 + A / f), ties by id.
 
-    tf is a token's share of the counts in the region, f its count in all clusters, A the mean
-    count of all tokens of a region.
+    tf is a token's share of the counts in the region, f its count in all clusters, A the mean over
+    regions of the count of all their tokens; clusters in no region (−1) are in f alone.
     """
     num_regions = int(region_K.max(initial=-1)) + 1
     known_KT = (top_tokens_KT >= 0) & (top_counts_KT > 0)
@@ -166,7 +166,8 @@ def distinctive(region_K: Ints, top_tokens_KT: Ints, top_counts_KT: Ints) -> lis
     count = top_counts_KT[known_KT].astype(np.float64)
     region = np.broadcast_to(region_K[:, None], known_KT.shape)[known_KT]
     overall = np.bincount(index, weights=count, minlength=token.size)
-    rarity = np.log1p(count.sum() / max(num_regions, 1) / np.maximum(overall, 1.0))
+    mean_of_regions = count[region >= 0].sum() / max(num_regions, 1)
+    rarity = np.log1p(mean_of_regions / np.maximum(overall, 1.0))
     names = []
     for number in range(num_regions):
         own = region == number

@@ -1,35 +1,19 @@
-// A card per cluster, made a screenful at a time.
-const BATCH = 24;
-let queue = [];
-
+// The card of the open cluster, in full for the largest ones; the control's cards are alike.
 function stat(value, name, help) {
   const node = element("div", "stat", element("b", "", value), element("span", "", name));
   node.title = help;
   return node;
 }
 
-function subsetBar(cluster) {
-  const total = Math.max(1, sum(cluster.subsets));
-  const order = [...cluster.subsets.keys()].filter((subset) => cluster.subsets[subset])
-    .sort((a, b) => cluster.subsets[b] - cluster.subsets[a]);
-  const bar = element("div", "stack", ...order.map((subset) => {
-    const part = element("span", isSecondRound(subset) ? "striped" : "");
-    part.style.flexGrow = cluster.subsets[subset];
-    part.style.background = `var(${colourVariable(subset)})`;
-    withTooltip(part, () => [swatch(subset), `${DATA.subsets[subset]} ${integer(cluster.subsets[subset])}, ${percent(cluster.subsets[subset] / total)}`]);
-    return part;
-  }));
-  const words = element("p", "stack-words", ...order.slice(0, 3).flatMap((subset) =>
-    [element("span", "", swatch(subset), `${DATA.subsets[subset]} ${percent(cluster.subsets[subset] / total)}`)]));
-  if (order.length > 3) words.append(element("span", "", `+${order.length - 3}`));
-  return [bar, words];
-}
+const clusterStats = (rows, id) => element("div", "stats",
+  ...[["size", integer, ""], ["conductance", fixed, 3], ["stability", fixed, 2], ["tokenPurity", percent, ""], ["purity", percent, ""]]
+    .map(([name, show, digits]) => stat(show(rows[name][id], digits), COLUMN[name].name, COLUMN[name].title)));
 
 function contextLine([subset, loss, tokenId, position, clipped, before, y, after]) {
-  const mark = swatch(subset);
-  mark.title = DATA.subsets[subset];
+  const dot = swatch(subset);
+  dot.title = DATA.subsets[subset];
   const line = element("li", "context",
-    mark,
+    dot,
     element("span", "before", element("span", "", clipped ? element("span", "ws", "… ") : null, ...tokens(before))),
     element("span", "here", token(y, "lit"), element("span", "after", ...tokens(after))),
     element("span", "loss", fixed(loss, 2)));
@@ -38,83 +22,98 @@ function contextLine([subset, loss, tokenId, position, clipped, before, y, after
   return line;
 }
 
-function contextList(lines, size) {
-  const list = element("ol", "contexts", ...lines);
+function contextList(name, said, found) {
+  const lines = found.map(contextLine), list = element("ol", "contexts", ...lines);
+  list.setAttribute("aria-label", name);
   const unfold = button("unfold", "unfold all", () => {
-    const folded = lines.some((line) => !line.classList.contains("unfolded"));
-    for (const line of lines) line.classList.toggle("unfolded", folded);
-    unfold.textContent = folded ? "fold all" : "unfold all";
+    const isFolded = lines.some((line) => !line.classList.contains("unfolded"));
+    for (const line of lines) line.classList.toggle("unfolded", isFolded);
+    unfold.textContent = isFolded ? "fold all" : "unfold all";
   });
-  const count = lines.length === size ? `all ${lines.length} members` : `${lines.length} random members of ${integer(size)}; loss in nats at the right`;
-  return element("div", "card-right", element("header", "", element("span", "", count), unfold), list);
+  return [element("header", "", element("h4", "", name, element("small", "", said)), unfold), list];
 }
 
-function near(id, prefix) {
-  const link = element("a", "", `#${id}`);
-  link.href = `#${prefix}${id}`;
-  return link;
+function contextLists({ random, central }, numMembers) {
+  const said = random.length === numMembers ? `all ${integer(numMembers)}` : `${random.length} of ${integer(numMembers)}, drawn at random`;
+  return element("div", "card-right",
+    ...contextList("Random members", `${said}; loss in nats at the right`, random),
+    ...(central.length ? contextList("Most central members", "of highest rank in the walk that found the cluster", central) : []));
 }
 
-function card(cluster, components, prefix) {
-  const anchor = element("a", "card-id", `#${cluster.id}`);
-  anchor.href = `#${prefix}${cluster.id}`;
-  const left = element("div", "card-left",
-    element("h3", "", anchor),
-    element("div", "stats",
-      stat(integer(cluster.size), "tokens", "Members of the cluster"),
-      stat(fixed(cluster.conductance, 3), "conductance", "Share of the cluster's edge weight that leaves it: lower is better separated"),
-      stat(cluster.tokenPurity === null ? "–" : percent(cluster.tokenPurity), "one y", "Share of the commonest y"),
-      stat(cluster.purity === null ? "–" : percent(cluster.purity), "one subset", "Share of the commonest subset")),
+function neighbours(ids) {
+  if (!ids.length) return [];
+  return [element("h4", "", "Neighbours", element("small", "", "nearest mean χ")),
+    element("div", "tops", ...ids.filter((id) => id < NUM_ROWS).map((id) => {
+      const link = button("near", `#${id} `, () => openCard(id));
+      link.append(...ROWS.tops[id].slice(0, 2).map((y) => token(y)));
+      return link;
+    }))];
+}
+
+// The cluster of the control that shares most members, if any does.
+function controlMatch(id) {
+  const name = element("h4", "", "In the control, nβ = 0");
+  if (!DATA.control) return [name, element("p", "match", "No control was run.")];
+  const match = DATA.matches[id];
+  if (!match) return [name, element("p", "match", "No cluster of the control shares a token with this one.")];
+  const [other, jaccard] = match, rows = DATA.control.rows;
+  if (other >= rows.size.length) return [name, element("p", "match", `Most alike: its cluster #${other}, Jaccard ${fixed(jaccard, 2)}.`)];
+  return [name, element("p", "match", `Most alike: its cluster #${other}, ${integer(rows.size[other])} tokens, Jaccard ${fixed(jaccard, 2)} of the members`),
+    element("div", "tops", ...rows.tops[other].map((y) => token(y)))];
+}
+
+function cardLeft(side, id, more) {
+  const own = side.cards[id], { components } = side.columns;
+  return [
     element("h4", "", "Most common y"),
-    element("div", "tops", ...cluster.top.map(([id, count]) => element("span", "top", token(id), element("small", "", integer(count))))),
-    element("h4", "", "Subsets"), ...subsetBar(cluster),
-    element("h4", "", "Mean χ by component", element("small", "", strongest(cluster.chi, components))), profile(cluster, components),
-    cluster.near.length ? element("p", "near", "Nearest: ", ...cluster.near.map((id) => near(id, prefix))) : null);
-  const lines = (cluster.contexts ?? []).map(contextLine);
-  const right = lines.length ? contextList(lines, cluster.size)
-    : element("p", "empty", "Contexts are kept for the largest clusters only (report.max_cards).");
-  const node = element("article", "card", left, right);
-  node.id = `${prefix}${cluster.id}`;
-  node.tabIndex = -1;
-  node.setAttribute("aria-label", `Cluster ${cluster.id}`);
-  return node;
+    element("div", "tops", ...own.top.map(([y, count]) => element("span", "top", token(y), element("small", "", integer(count))))),
+    element("h4", "", "Subsets"), ...subsetBar(DATA.subsets, own.subsets),
+    element("h4", "", "Mean χ by component", element("small", "", strongest(own.chi, components))),
+    profile(own.chi, components, { name: "Mean standardised χ by component" }),
+    element("p", "key", element("span", "key-negative"), "below zero: expression, supports y ", element("span", "key-positive"), "above: suppression"),
+    ...more];
 }
 
-function showMore(atLeast = BATCH) {
-  const next = queue.splice(0, Math.max(BATCH, atLeast));
-  byId("cards").append(...next.map((cluster) => card(cluster, DATA.columns.components, "c")));
-  byId("more").hidden = !queue.length;
-  byId("more").textContent = `Show more (${integer(queue.length)} left)`;
+function card(side, id, title, more) {
+  const full = id < side.cards.length;
+  const left = element("div", "card-left", title, clusterStats(side.rows, id), ...(full ? cardLeft(side, id, more) : [
+    element("h4", "", "Most common y"), element("div", "tops", ...side.rows.tops[id].map((y) => token(y)))]));
+  const right = full ? contextLists(side.cards[id], side.rows.size[id])
+    : element("p", "empty", `χ and contexts are kept for the ${integer(side.cards.length)} largest clusters (report.max_cards); spectro map has those of all.`);
+  return element("article", "card", left, right);
 }
 
-function drawCards() {
-  queue = shownClusters();
-  byId("cards").replaceChildren();
-  if (!queue.length) byId("cards").append(element("p", "empty",
-    DATA.clusters.length ? "No cluster matches the search and the subsets chosen." : "No cluster was found in this run."));
-  showMore();
+function drawCard() {
+  if (state.open === null) return byId("card").replaceChildren();
+  const title = element("h3", "", `Cluster #${state.open}`), close = button("close", "×", closeCard);
+  title.tabIndex = -1;
+  close.setAttribute("aria-label", "Close the card");
+  const more = state.open < NUM_CARDS ? [...neighbours(DATA.cards[state.open].near), ...controlMatch(state.open)] : [];
+  const node = card(DATA, state.open, element("div", "card-head", title, close), more);
+  node.setAttribute("aria-label", `Cluster ${state.open}`);
+  byId("card").replaceChildren(node);
 }
 
-function revealCard(cluster) {
-  if (!isShown(cluster)) {
-    byId("search").value = "";
-    for (const toggle of byId("legend").children) toggle.setAttribute("aria-pressed", "true");
-    change({ query: "", hidden: new Set() });
-  }
-  const ahead = queue.indexOf(cluster);
-  if (ahead >= 0) showMore(ahead + 1);
-  for (const other of document.querySelectorAll(".card.chosen")) other.classList.remove("chosen");
-  const node = byId(`c${cluster.id}`);
-  node.classList.add("chosen");
-  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  node.scrollIntoView({ behavior: still ? "auto" : "smooth", block: "start" });
-  node.focus({ preventScroll: true });
-  history.replaceState(null, "", `#c${cluster.id}`);
+// From the map, a neighbour or the address: the card is gone to.
+function openCard(id) {
+  change({ open: id });
+  const at = DATA.points.at[id];
+  if (at && at[0] !== null) centreOn(at);
+  showCard();
+}
+
+function showCard() {
+  const isStill = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  byId("card").scrollIntoView({ behavior: isStill ? "auto" : "smooth", block: "nearest" });
+  byId("card").querySelector("h3")?.focus({ preventScroll: true });
+}
+
+function closeCard() {
+  change({ open: null });
+  byId("table").focus({ preventScroll: true });
 }
 
 function startCards() {
-  drawCards();
-  byId("more").addEventListener("click", () => showMore());
-  byId("sort").addEventListener("change", (event) => change({ sort: event.target.value }));
-  onChange((update) => { if ("query" in update || "hidden" in update || "sort" in update) drawCards(); });
+  onChange((changed) => { if (changed.has("open")) drawCard(); });
+  drawCard();
 }

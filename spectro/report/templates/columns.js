@@ -1,64 +1,78 @@
-// Reliability of each column, the control's beside it.
+// Reliability of each column, the most reliable first, and what the clustering asked of it.
+const MOST_NAMED = 60;
+
 function drawColumns() {
-  const real = DATA.columns, control = DATA.control ? DATA.control.columns : null;
-  const layout = blocks(real.components), height = 150, gap = 14;
-  const numBlocks = layout.length, width = Math.max(9, Math.min(34, (1060 - gap * numBlocks) / Math.max(1, real.components.length)));
-  const picture = svg("svg", { role: "group", "aria-label": "Reliability by component" });
+  const { components, reliability, centred, threshold, leftOut } = DATA.columns;
+  const main = centred ?? reliability, height = 150, from = 40;
+  const order = [...components.keys()].filter((column) => isKnown(main[column])).sort((a, b) => main[b] - main[a] || a - b);
+  const unknown = [...components.keys()].filter((column) => !isKnown(main[column]));
+  const width = Math.max(2.5, Math.min(30, 1120 / Math.max(1, order.length))), end = from + width * Math.max(1, order.length) + 6;
   const yOf = (value) => height - Math.max(0, value) * height;
-  const end = 36 + real.components.length * width + gap * numBlocks;
+  const picture = svg("svg", { role: "img", "aria-label": `Reliability of ${order.length} columns, from ${fixed(main[order[0]], 2)} to ${fixed(main[order.at(-1)], 2)}` });
   for (const tick of [0, 0.25, 0.5, 0.75, 1]) {
-    picture.append(svg("line", { x1: 32, x2: end, y1: yOf(tick), y2: yOf(tick), class: tick ? "grid" : "axis" }));
-    picture.append(words(26, yOf(tick) + 4, tick, "end"));
+    picture.append(svg("line", { x1: from - 6, x2: end, y1: yOf(tick), y2: yOf(tick), class: tick ? "grid" : "axis" }), words(from - 12, yOf(tick) + 4, tick, "end"));
   }
-  let x = 40;
-  for (const [block, columns] of layout) {
-    const start = x;
-    for (const column of columns) {
-      picture.append(columnBars(column, x, width, yOf, height));
-      const name = real.components[column], caption = block === name ? "" : name.replace(/^l\d+/, "");
-      if (width >= 14) picture.append(words(x + width / 2, height + 14, caption, "middle"));
-      x += width;
-    }
-    picture.append(words((start + x) / 2, height + 30, block, "middle", "strong"));
-    x += gap;
-  }
-  picture.setAttribute("viewBox", `0 -8 ${end + 4} ${height + 44}`);
+  order.forEach((column, i) => picture.append(columnBar(column, from + i * width, width, yOf, height)));
+  if (threshold !== null) picture.append(svg("line", { x1: from - 6, x2: end, y1: yOf(threshold), y2: yOf(threshold), class: "threshold" }));
+  const named = width >= 14;
+  picture.setAttribute("viewBox", `0 -8 ${end + 4} ${height + (named ? 60 : 14)}`);
   picture.setAttribute("width", end + 4);
-  byId("reliability").append(
-    element("p", "key", element("span", "key-real"), `run, median ${fixed(median(real.reliability), 2)}`,
-      ...(real.centred ? [element("span", "key-centred"), `run, row-centred, median ${fixed(median(real.centred), 2)}`] : []),
-      ...(control ? [element("span", "key-control"), `control, median ${fixed(median(control.reliability), 2)}`] : [])),
-    element("div", "scroll", picture));
+  byId("reliability").append(reliabilityKey(), element("div", "scroll", picture), ...reliabilityWords(order, unknown, main, threshold, leftOut), columnTable(order, unknown));
 }
 
-function words(x, y, text, anchor, className = "") {
-  return Object.assign(svg("text", { x, y, "text-anchor": anchor, class: className }), { textContent: text });
-}
-
-function columnBars(column, x, width, yOf, height) {
-  const real = DATA.columns, name = real.components[column];
-  const other = DATA.control ? DATA.control.columns.components.indexOf(name) : -1;
-  const mine = real.reliability[column], theirs = other < 0 ? null : DATA.control.columns.reliability[other];
-  const bar = (value, from, span, className) => value === null
-    ? words(from + span / 2, height - 3, "×", "middle")
-    : svg("rect", { x: from, y: Math.min(yOf(value), height - 1.5), width: span, height: Math.max(1.5, height - yOf(value)), class: className, rx: 1 });
-  const split = DATA.control ? 0.58 : 0.86;
-  const group = svg("g", { tabindex: 0, role: "img", "aria-label": `${name}: reliability ${fixed(mine, 2)}` },
-    svg("rect", { x, y: 0, width, height: height + 18, class: "catch" }),
-    bar(mine, x + width * 0.08, width * split - 1, "bar-real"));
-  if (real.centred && real.centred[column] !== null) {
-    const y = yOf(real.centred[column]);
-    group.append(svg("line", { x1: x + width * 0.02, x2: x + width * (0.08 + split), y1: y, y2: y, class: "mark-centred" }));
-  }
-  if (other >= 0) group.append(bar(theirs, x + width * (0.08 + split), width * 0.26, "bar-control"));
-  withTooltip(group, () => [
-    element("strong", "", name),
-    element("div", "", `reliability ${fixed(mine, 3)}`, other >= 0 ? `, control ${fixed(theirs, 3)}` : ""),
-    real.centred ? element("div", "", `row-centred ${fixed(real.centred[column], 3)}`, other >= 0 && DATA.control.columns.centred ? `, control ${fixed(DATA.control.columns.centred[other], 3)}` : "") : "",
-    real.meanPhi ? element("div", "", `mean φ ${scientific(real.meanPhi[column])} nats`) : "",
-    real.standardError ? element("div", "", `standard error of χ ${scientific(real.standardError[column])}`) : "",
-  ]);
+function columnBar(column, x, width, yOf, height) {
+  const { components, reliability, centred, threshold } = DATA.columns, value = (centred ?? reliability)[column], name = components[column];
+  const gap = width >= 6 ? 0.14 * width : 0.4, isBelow = threshold !== null && value < threshold;
+  const group = svg("g", {}, svg("rect", { x, y: 0, width, height, class: "catch" }),
+    svg("rect", { x: x + gap, y: Math.min(yOf(value), height - 1.5), width: width - 2 * gap, height: Math.max(1.5, height - yOf(value)), class: isBelow ? "bar-below" : "bar-real" }));
+  if (centred && isKnown(reliability[column])) group.append(svg("line", { x1: x, x2: x + width, y1: yOf(reliability[column]), y2: yOf(reliability[column]), class: "mark-raw" }));
+  if (width >= 14) group.append(svg("g", { transform: `translate(${x + width / 2 + 3} ${height + 8}) rotate(-60)` }, words(0, 0, name, "end")));
+  withTooltip(group, () => [element("strong", "", name), ...columnFacts(column).map(([said, told]) => element("div", "", `${said} ${told}`))]);
   return group;
 }
 
-const scientific = (value) => (value === null ? "–" : Math.abs(value) >= 0.01 && Math.abs(value) < 1000 ? value.toPrecision(3) : value.toExponential(1));
+const scientific = (value) => (!isKnown(value) ? "–" : value === 0 ? "0" : Math.abs(value) >= 0.01 && Math.abs(value) < 1000 ? value.toPrecision(3) : value.toExponential(1));
+
+// [[what, value], ...] of a column, the control's reliability too.
+function columnFacts(column) {
+  const { components, reliability, centred, meanPhi, standardError } = DATA.columns, control = DATA.control?.columns;
+  const other = control ? control.components.indexOf(components[column]) : -1;
+  return [
+    ...(centred ? [["row-centred reliability", fixed(centred[column], 3)]] : []),
+    ["reliability", fixed(reliability[column], 3)],
+    ...(other >= 0 ? [["control's reliability", fixed(control.reliability[other], 3)]] : []),
+    ...(meanPhi ? [["mean φ, nats", scientific(meanPhi[column])]] : []),
+    ...(standardError ? [["standard error of χ", scientific(standardError[column])]] : [])];
+}
+
+function reliabilityKey() {
+  const { reliability, centred, threshold } = DATA.columns;
+  const one = (mark, text) => element("span", "", element("i", mark), text);
+  return element("p", "keys", one("key-real", `${centred ? "row-centred" : "reliability"}, median ${fixed(median(centred ?? reliability), 2)}`),
+    ...(centred ? [one("key-raw", `as measured, median ${fixed(median(reliability), 2)}`)] : []),
+    ...(threshold === null ? [] : [one("key-threshold", `asked by the clustering, ${threshold}`)]),
+    ...(DATA.control ? [element("span", "", `control as measured, median ${fixed(median(DATA.control.columns.reliability), 2)}`)] : []));
+}
+
+function reliabilityWords(order, unknown, main, threshold, leftOut) {
+  const { components } = DATA.columns, said = [];
+  const named = (columns) => columns.slice(0, MOST_NAMED).join(", ") + (columns.length > MOST_NAMED ? ` and ${columns.length - MOST_NAMED} more` : "");
+  const below = threshold === null ? [] : order.filter((column) => main[column] < threshold).map((column) => components[column]);
+  if (threshold === null) said.push("The clustering asked no least reliability of a column (cluster.min_reliability).");
+  else said.push(below.length ? `Below ${threshold}: ${named(below)}.` : `No column is below the ${threshold} that the clustering asked (cluster.min_reliability).`);
+  if (leftOut.length) said.push(`The clusters were found without ${named(leftOut)}.`);
+  if (unknown.length) said.push(`Not known, which takes two chains: ${named(unknown.map((column) => components[column]))}.`);
+  return [element("p", "said", said.join(" "))];
+}
+
+// All numbers, for reading; made when it is asked for.
+function columnTable(order, unknown) {
+  const place = element("div", "scroll"), node = element("details", "", element("summary", "", "Every column in numbers"), place);
+  node.addEventListener("toggle", () => {
+    if (place.childNodes.length || !DATA.columns.components.length) return;
+    const all = [...order, ...unknown];
+    place.append(table(["component", ...columnFacts(all[0]).map(([said]) => said)],
+      all.map((column) => [DATA.columns.components[column], ...columnFacts(column).map(([, told]) => told)])));
+  });
+  return node;
+}

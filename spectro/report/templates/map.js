@@ -1,6 +1,8 @@
-// The cluster map on its canvas.
-let drawRequested = false;
-let ink = {};
+// The cluster map on its canvas: a sample of the tokens, rings for the clusters that have cards.
+let drawRequested = false, hovered = null, ink = {};
+
+const RINGS = [...DATA.points.at.keys()].filter((id) => DATA.points.at[id][0] !== null && id < NUM_ROWS);
+const colourVariable = (subset) => `--s${subset % NUM_COLOURS}`;
 
 function requestDraw() {
   if (drawRequested) return;
@@ -16,72 +18,64 @@ function readInk() {
   requestDraw();
 }
 
-const radius = (cluster) => {
-  const largest = DATA.clusters.length ? DATA.clusters[0].size : 1;
-  const shortest = Math.min(view.width, view.height);
-  return (4 + 0.036 * shortest * Math.sqrt(cluster.size / largest)) * Math.pow(view.scale, 0.45);
-};
-
-const isFocus = (cluster) => cluster === state.hover || cluster === state.selected;
+const radius = (id) => (4 + 0.036 * Math.min(view.width, view.height) * Math.sqrt(ROWS.size[id] / ROWS.size[0])) * Math.pow(view.scale, 0.45);
+const isFocus = (id) => id === hovered || id === state.open;
+const nameOf = (id) => (ROWS.tops[id].length ? shorten(label(ROWS.tops[id][0]), 14) : `#${id}`);
 
 function drawMap() {
   const pen = byId("canvas").getContext("2d");
   pen.setTransform(view.ratio, 0, 0, view.ratio, 0, 0);
   pen.clearRect(0, 0, view.width, view.height);
   drawTokens(pen);
-  const placed = DATA.clusters.filter((cluster) => cluster.at[0] !== null);
-  for (const cluster of placed) drawRing(pen, cluster);
-  drawLabels(pen, placed);
+  for (const id of RINGS) drawRing(pen, id);
+  drawLabels(pen);
 }
 
 function drawTokens(pen) {
-  const { x, y, cluster, subset } = DATA.points, size = 1.5 * Math.pow(view.scale, 0.35);
-  const shown = DATA.clusters.map(isShown), searching = Boolean(state.query.trim());
-  const focus = state.hover ? state.hover.index : -1;
+  const { x, y, cluster, subset } = DATA.points, dotSize = 1.5 * Math.pow(view.scale, 0.35), isNarrowed = isFiltered();
   for (let i = 0; i < x.length; i++) {
     if (state.hidden.has(subset[i])) continue;
     const px = screenX(x[i]), py = screenY(y[i]), own = cluster[i];
     if (px < -4 || py < -4 || px > view.width + 4 || py > view.height + 4) continue;
-    const dim = own >= 0 ? !shown[own] : searching;
-    pen.globalAlpha = dim ? 0.1 : own < 0 ? 0.38 : focus < 0 || own === focus ? 0.72 : 0.35;
+    const isDim = own >= 0 ? !isShown(own) : isNarrowed;
+    pen.globalAlpha = isDim ? 0.1 : own < 0 ? 0.38 : hovered === null || own === hovered ? 0.72 : 0.35;
     pen.fillStyle = own < 0 ? ink.faint : ink.subsets[subset[i]];
-    mark(pen, px, py, own < 0 ? size * 0.8 : size, own >= 0 && isSecondRound(subset[i]));
+    mark(pen, px, py, own < 0 ? dotSize * 0.8 : dotSize, own >= 0 && isSecondRound(subset[i]));
     pen.fill();
   }
   pen.globalAlpha = 1;
 }
 
-function mark(pen, x, y, size, isDiamond) {
+function mark(pen, x, y, half, isDiamond) {
   pen.beginPath();
-  if (!isDiamond) return pen.arc(x, y, size, 0, 2 * Math.PI);
-  pen.moveTo(x, y - size * 1.25);
-  for (const [dx, dy] of [[1.25, 0], [0, 1.25], [-1.25, 0]]) pen.lineTo(x + dx * size, y + dy * size);
+  if (!isDiamond) return pen.arc(x, y, half, 0, 2 * Math.PI);
+  pen.moveTo(x, y - half * 1.25);
+  for (const [dx, dy] of [[1.25, 0], [0, 1.25], [-1.25, 0]]) pen.lineTo(x + dx * half, y + dy * half);
   pen.closePath();
 }
 
-function drawRing(pen, cluster) {
-  const shown = isShown(cluster), focus = isFocus(cluster);
-  mark(pen, screenX(cluster.at[0]), screenY(cluster.at[1]), radius(cluster), isSecondRound(cluster.dominant));
-  pen.fillStyle = pen.strokeStyle = ink.subsets[cluster.dominant];
-  pen.globalAlpha = shown ? (focus ? 0.3 : 0.12) : 0.02;
+function drawRing(pen, id) {
+  const isLit = isShown(id), focus = isFocus(id), [x, y] = DATA.points.at[id];
+  mark(pen, screenX(x), screenY(y), radius(id), isSecondRound(ROWS.subset[id]));
+  pen.fillStyle = pen.strokeStyle = ink.subsets[ROWS.subset[id]];
+  pen.globalAlpha = isLit ? (focus ? 0.3 : 0.12) : 0.02;
   pen.fill();
-  pen.globalAlpha = shown ? 1 : 0.12;
+  pen.globalAlpha = isLit ? 1 : 0.12;
   pen.lineWidth = focus ? 3 : 1.4;
   pen.stroke();
   pen.globalAlpha = 1;
 }
 
-// Names of the largest clusters that find room.
-function drawLabels(pen, clusters) {
+// Names where there is room for them, the largest first.
+function drawLabels(pen) {
   pen.font = `12px ${ink.mono}`;
   pen.textAlign = "center";
   pen.textBaseline = "middle";
   pen.lineJoin = "round";
   const taken = [];
-  const first = (a, b) => isFocus(b) - isFocus(a) || b.size - a.size;
-  for (const cluster of clusters.filter(isShown).sort(first)) {
-    const text = cluster.name;
-    const x = screenX(cluster.at[0]), y = screenY(cluster.at[1]) + radius(cluster) + 9;
+  for (const id of RINGS.filter(isShown).sort((a, b) => isFocus(b) - isFocus(a) || a - b)) {
+    const text = nameOf(id), [gridX, gridY] = DATA.points.at[id];
+    const x = screenX(gridX), y = screenY(gridY) + radius(id) + 9;
     const half = pen.measureText(text).width / 2 + 3;
     const box = [x - half, y - 9, x + half, y + 9];
     if (taken.some((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1])) continue;
@@ -96,10 +90,11 @@ function drawLabels(pen, clusters) {
   }
 }
 
-function clusterAt(x, y) {
-  const hits = DATA.clusters.filter((cluster) => cluster.at[0] !== null && isShown(cluster) &&
-    Math.hypot(screenX(cluster.at[0]) - x, screenY(cluster.at[1]) - y) <= Math.max(radius(cluster), 7));
-  return hits.sort((a, b) => a.size - b.size)[0] ?? null; // the smallest lies on top
+// The smallest lies on top.
+function ringAt(x, y) {
+  const hits = RINGS.filter((id) => isShown(id) &&
+    Math.hypot(screenX(DATA.points.at[id][0]) - x, screenY(DATA.points.at[id][1]) - y) <= Math.max(radius(id), 7));
+  return hits.length ? hits.at(-1) : null;
 }
 
 function pointAt(x, y) {
@@ -111,28 +106,35 @@ function pointAt(x, y) {
   return best;
 }
 
+// The cluster of a ring, or that of a token, if the table has it.
+function clusterAt(x, y, point) {
+  const own = ringAt(x, y) ?? (point < 0 ? -1 : DATA.points.cluster[point]);
+  return own >= 0 && own < NUM_ROWS ? own : null;
+}
+
+function hover(id) {
+  if (id === hovered) return;
+  hovered = id;
+  requestDraw();
+}
+
 function hoverMap(x, y, event) {
-  if (x === null) { hideTooltip(); return state.hover && change({ hover: null }); }
-  const point = pointAt(x, y), cluster = clusterAt(x, y) ?? DATA.clusters[DATA.points.cluster[point]] ?? null;
-  if (cluster !== state.hover) change({ hover: cluster });
-  byId("canvas").style.cursor = cluster ? "pointer" : "grab";
-  if (!cluster && point < 0) return hideTooltip();
-  tooltipAt(event.clientX, event.clientY, ...(cluster ? clusterTip(cluster) : []), ...(point >= 0 ? pointTip(point) : []));
+  if (x === null) { hideTooltip(); return hover(null); }
+  const point = pointAt(x, y), id = clusterAt(x, y, point);
+  hover(id);
+  byId("canvas").style.cursor = id === null ? "grab" : "pointer";
+  if (id === null && point < 0) return hideTooltip();
+  tooltipAt(event.clientX, event.clientY, ...(id === null ? [] : clusterTip(id)), ...(point >= 0 ? pointTip(point) : []));
 }
 
-function clusterTip(cluster) {
-  const share = cluster.subsets[cluster.dominant] / Math.max(1, sum(cluster.subsets));
-  return [
-    element("div", "tip-head", element("strong", "", `#${cluster.id}`), ` ${integer(cluster.size)} tokens`),
-    element("div", "", ...cluster.top.slice(0, 5).map(([id]) => token(id))),
-    element("div", "tip-foot", swatch(cluster.dominant), `${DATA.subsets[cluster.dominant]} ${percent(share)}`),
-  ];
-}
+const clusterTip = (id) => [
+  element("div", "", element("strong", "", `#${id}`), ` ${integer(ROWS.size[id])} tokens`),
+  element("div", "", ...ROWS.tops[id].slice(0, 5).map((y) => token(y))),
+  element("div", "tip-foot", swatch(ROWS.subset[id]), `${subsetName(id)} ${percent(ROWS.purity[id])}`),
+];
 
-function pointTip(point) {
-  return [element("div", "tip-foot", swatch(DATA.points.subset[point]), "y = ", token(DATA.points.token[point]),
-    DATA.points.cluster[point] < 0 ? " in no cluster" : "")];
-}
+const pointTip = (point) => [element("div", "tip-foot", swatch(DATA.points.subset[point]), "y = ", token(DATA.points.token[point]),
+  DATA.points.cluster[point] < 0 ? " in no cluster" : "")];
 
 function startMap() {
   const canvas = byId("canvas");
@@ -144,8 +146,8 @@ function startMap() {
     drawMap();
   }).observe(canvas);
   listenForMoves(canvas, hoverMap, (x, y) => {
-    const cluster = clusterAt(x, y) ?? DATA.clusters[DATA.points.cluster[pointAt(x, y)]];
-    if (cluster) openCluster(cluster);
+    const id = clusterAt(x, y, pointAt(x, y));
+    if (id !== null) openCard(id);
   });
   byId("zoom-in").addEventListener("click", () => zoomBy(1.5));
   byId("zoom-out").addEventListener("click", () => zoomBy(1 / 1.5));

@@ -25,11 +25,10 @@ function showAll() {
   requestDraw();
 }
 
-function centreOn(cluster) {
-  if (cluster.at[0] === null) return;
+function centreOn([gridX, gridY]) {
   view.scale = Math.max(view.scale, 2);
-  view.x += view.width / 2 - screenX(cluster.at[0]);
-  view.y += view.height / 2 - screenY(cluster.at[1]);
+  view.x += view.width / 2 - screenX(gridX);
+  view.y += view.height / 2 - screenY(gridY);
   requestDraw();
 }
 

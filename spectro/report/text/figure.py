@@ -15,7 +15,6 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from spectro.report.figures.theme import MONO, NARROW, SMALL, WIDE, Theme, style
 from spectro.report.text.colours import PAIRS, Colours
@@ -89,8 +88,7 @@ def _pieces(document: Document, width: int) -> list[Piece]:
         display(document.pieces[token]) if token in document.pieces else f"{OPEN}{token}{CLOSE}"
         for token in document.token_N.tolist()
     ]
-    charmap = get_font(findfont(FontProperties(family=MONO))).get_charmap()
-    return lay_out(shown, max(1, width), charmap)
+    return lay_out(shown, max(1, width))
 
 
 def _pitch(num_bands: int) -> float:
@@ -146,15 +144,17 @@ def _ramp(axes: Axes, x: float, y: float, width: float, shades: Colormap) -> Non
 def _text(
     axes: Axes, document: Document, theme: Theme, pieces: Sequence[Piece], top: float
 ) -> None:
-    """The tokens, and a stroke where a context ends and the next one begins."""
+    """The tokens, and a stroke after the last one that a context predicts, and the next begins."""
     pitch = _pitch(len(document.shown))
     known_N = np.isfinite(document.loss_N)
-    starts = set(document.starts[1:])
-    for piece in pieces:
-        if piece.token in starts:
-            starts.remove(piece.token)
-            x, y = MARGIN + piece.cell * CELL * SMALL - 0.5, top + piece.line * pitch
+    ends = {piece.token: piece for piece in pieces}  # the last part of each
+    for token in document.starts[1:]:
+        if token in ends:
+            end = ends[token]
+            x = MARGIN + (end.cell + end.width) * CELL * SMALL - 0.5
+            y = top + end.line * pitch
             axes.plot([x, x], [y, y + TEXT], color=theme.accent, linewidth=0.8)
+    for piece in pieces:
         axes.text(
             MARGIN + piece.cell * CELL * SMALL, top + piece.line * pitch + TEXT - 2.0, piece.text,
             fontsize=SMALL, family=MONO, va="baseline", parse_math=False,

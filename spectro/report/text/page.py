@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from spectro.report.html import assemble
 from spectro.report.text.colours import WORDS, Colours, style_rules
@@ -17,9 +18,11 @@ from spectro.report.text.document import MAX_BANDS, Document
 from spectro.report.text.scales import Scale, limits, scales, values
 from spectro.report.vocabulary import display
 
+STEPS = 2000
+"""Of χ, in a standard deviation of its column: half a step is beyond what is shown."""
 _SCRIPTS = (
-    "dom.js",
-    "text.js",
+    "common/dom.js",
+    "common/text.js",
     "text/state.js",
     "text/tokens.js",
     "text/tip.js",
@@ -50,7 +53,7 @@ def render(
         document.title,
         data,
         template="text/page.html",
-        styles=("page.css", "text/page.css"),
+        styles=("common/base.css", "page.css", "text/page.css"),
         scripts=_SCRIPTS,
         rules=style_rules(),
     )
@@ -59,10 +62,13 @@ def render(
 def page_data(document: Document) -> dict[str, Any]:
     """Everything the scripts draw, as plain JSON types; what is not known is null.
 
-    Numbers of tokens stand by column: `values[scale][column][token]`.
+    χ stands by column as whole numbers: `values[column][token]` times `step[column]`, which is
+    small beside the column's deviation. The page makes its scales of it as `scales.values` does
+    (`templates/text/state.js`).
     """
     there = scales(document)
-    error_NC, columns = document.error_NC, document.columns
+    error_NC, columns, step_C = document.error_NC, document.columns, _steps(document)
+    row_mean_N = document.row_mean_N
     return {
         "title": document.title,
         "facts": [list(fact) for fact in document.facts],
@@ -77,13 +83,32 @@ def page_data(document: Document) -> dict[str, Any]:
         "components": list(document.components),
         "shown": list(document.shown),
         "maxBands": MAX_BANDS,
-        "values": {s.value: [_numbers(v) for v in values(document, s).T] for s in there},
+        "scales": [scale.value for scale in there],
+        "step": step_C.tolist(),
+        "values": [_whole(column) for column in (document.chi_NC / step_C).T],
+        "mean": _numbers(columns.mean_C, 7),
+        "deviation": _numbers(np.where(columns.deviation_C > 0, columns.deviation_C, np.nan), 7),
+        "rowMean": None if row_mean_N is None else _numbers(row_mean_N),
         "limits": {s.value: _numbers(limits(document, s)) for s in there},
         "error": None if error_NC is None else [_numbers(column, 2) for column in error_NC.T],
         "columnError": _numbers(columns.error_C, 2),
         "reliability": _numbers(columns.reliability_C, 2),
         "words": {colours.value: list(words) for colours, words in WORDS.items()},
     }
+
+
+def _steps(document: Document) -> npt.NDArray[np.float64]:
+    """In what steps χ of each column is told, [C] > 0: of its deviation, else of its largest χ."""
+    size_NC = np.abs(document.chi_NC.astype(np.float64))
+    largest_C = np.max(size_NC, axis=0, where=np.isfinite(size_NC), initial=0.0)
+    deviation_C = document.columns.deviation_C
+    unit_C = np.where(deviation_C > 0, deviation_C, largest_C)
+    return np.array([float(f"{unit / STEPS:.3g}") if unit > 0 else 1.0 for unit in unit_C])
+
+
+def _whole(values: npt.NDArray[np.floating]) -> list[int | None]:
+    """To whole numbers; null where one is not finite."""
+    return [round(v) if math.isfinite(v) else None for v in values.tolist()]
 
 
 def _numbers(values: Iterable[float], digits: int = 4) -> list[float | None]:

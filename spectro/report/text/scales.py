@@ -22,6 +22,11 @@ STRONGEST = 3.0
 """Deviations at which a colour is at its strongest, on the standardised and the raw scale."""
 SHARE = 98.0
 """Per cent of the values of a text that the strongest colour lies above, on the centred scale."""
+NEEDS_ALL = (
+    "scale=centred takes off the mean of all components of the run, and not all of them are "
+    "measured on this text: components=['*'], or scale=standardised"
+)
+"""Why a text has no centred scale."""
 
 
 class Scale(Enum):
@@ -55,10 +60,7 @@ def values(document: Document, scale: Scale) -> FloatArray:
     if scale is Scale.STANDARDISED:
         return standard_NC
     if document.row_mean_N is None:
-        raise ValueError(
-            "scale=centred takes off the mean of all components of the run, and not all of them "
-            "were measured on this text: components=['*'], or scale=standardised"
-        )
+        raise ValueError(NEEDS_ALL)
     centred_NC: FloatArray = standard_NC - document.row_mean_N[:, None]
     return centred_NC
 

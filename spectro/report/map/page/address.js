@@ -17,7 +17,7 @@ export function encode(state) {
   if (state.colour !== START.colour) parts.set("colour", state.colour);
   if (state.sort !== START.sort) parts.set("sort", state.sort);
   if (state.hidden.size) parts.set("hide", [...state.hidden].sort((a, b) => a - b).join(","));
-  if (!state.loose) parts.set("loose", "0");
+  for (const name of ["loose", "assigned"]) if (!state[name]) parts.set(name, "0");
   for (const name of RANGES) if (state[name] !== ANY) parts.set(name, state[name].map(short).join(".."));
   if (state.region !== null) parts.set("region", state.region);
   if (state.selection?.clusters) parts.set("select", state.selection.clusters.join(","));
@@ -35,7 +35,7 @@ export function decode(text, { numClusters, numSubsets, regionIds }) {
   if (COLOURS.includes(parts.get("colour"))) found.colour = parts.get("colour");
   if (SORTS.includes(parts.get("sort"))) found.sort = parts.get("sort");
   found.hidden = new Set(wholes(parts.get("hide")).filter((subset) => subset < numSubsets));
-  found.loose = parts.get("loose") !== "0";
+  for (const name of ["loose", "assigned"]) found[name] = parts.get(name) !== "0";
   for (const name of RANGES) {
     const [low, high, more] = (parts.get(name) ?? "").split("..");
     if (high !== undefined && more === undefined) found[name] = range(bound(low, -Infinity), bound(high, Infinity));

@@ -1,19 +1,12 @@
 // The card of a cluster: what it is made of, its tokens in their contexts, its neighbours.
-import { readContext, readProfile, row } from "./data.js";
+import { readContext, readProfile, row, top } from "./data.js";
 import { button, byId, element, fixed, integer, percent } from "./dom.js";
 import { clusterRow } from "./list.js";
-import { subsetBar, swatch, top } from "./marks.js";
-import { profile, strongest } from "./profile.js";
+import { chiPicture, stat, subsetBar, swatch } from "./marks.js";
 import { change, state } from "./state.js";
 import { shown, token, tokens } from "./text.js";
 
 const BEFORE = 26, AFTER = 8;
-
-function stat(value, name, help) {
-  const node = element("div", "stat", element("b", "", value), element("span", "", name));
-  node.title = help;
-  return node;
-}
 
 function stats({ clusters }, id) {
   const of = (name) => clusters[name].values[id];
@@ -57,9 +50,11 @@ function members(world, id) {
   const known = (name) => [...row(world.clusters[name], id)].filter((tokenId) => tokenId >= 0);
   const random = known("examples"), central = known("central"), size = world.clusters.size.values[id];
   const said = random.length === size ? `all ${size} members` : `${random.length} of ${integer(size)}, drawn at random`;
+  const later = world.clusters.assigned?.values[id] ?? 0;
   return [
     element("h3", "", "Random members", element("small", "", said)), contexts(world, random, "Random members"),
     ...(central.length ? [element("h3", "", "Most central", element("small", "", "of highest rank in the walk that found the cluster")), contexts(world, central, "Most central members")] : []),
+    ...(later ? [element("h3", "", "Assigned later", element("small", "", `${integer(later)} tokens that were added after the clusters were found; some at random`)), contexts(world, known("assigned_examples"), "Tokens assigned later")] : []),
   ];
 }
 
@@ -75,10 +70,7 @@ function neighbours(world, id, hover) {
 
 function chi(world, id) {
   const figure = element("figure", "chi"), { components } = world.map;
-  const draw = (values) => figure.replaceChildren(
-    element("figcaption", "", strongest(values, components)),
-    profile(values, components, { name: "Mean standardised χ by component", least: 0.5 }),
-    element("p", "key", element("span", "key-negative"), "below zero: expression, supports y ", element("span", "key-positive"), "above: suppression"));
+  const draw = (values) => figure.replaceChildren(...chiPicture(values, components));
   readProfile(world, id).then(draw, (error) => figure.replaceChildren(element("p", "empty", error.message)));
   return figure;
 }

@@ -1,12 +1,11 @@
-// Colours of tokens and clusters. Eight hues (docs/adr/032-showing-tokens-and-colours.md), repeated
-// with a mark; quantities on a ramp of rising lightness.
+// Colours of tokens and clusters: the eight hues of the marks, repeated; quantities on a ramp of
+// rising lightness.
 import { fixed } from "./dom.js";
+import { NUM_COLOURS } from "./marks.js";
 
-export const NUM_COLOURS = 8;
 const NUM_STOPS = 5;
 export const MODES = {
   subset: "subset", cluster: "cluster", conductance: "conductance", stability: "stability", region: "region" };
-export const isSecondRound = (index) => index >= NUM_COLOURS;
 
 const rgb = (text) => [1, 3, 5].map((at) => parseInt(text.slice(at, at + 2), 16));
 
@@ -55,8 +54,11 @@ export function clusterColours({ clusters }, mode, ink) {
 export const opacity = (count) => (count > 1e6 ? [130, 60] : count > 1e5 ? [170, 80] : [215, 110]);
 
 // What the colours of a mode mean, in a sentence.
-export function meaning({ clusters }, mode) {
-  if (mode === "subset") return "Colour is the subset: of a token its own, of a cluster the one most of its tokens come from.";
+export function meaning({ map, clusters }, mode) {
+  if (mode === "subset") {
+    const repeated = map.subsets.length > NUM_COLOURS ? " From the ninth subset on colours repeat: its tokens are diamonds, rings of its clusters heavier." : "";
+    return `Colour is the subset: of a token its own, of a cluster the one most of its tokens come from.${repeated}`;
+  }
   if (mode === "cluster") return "Neighbouring ids get different colours; eight colours repeat. Grey is in no cluster.";
   if (mode === "region") return "Colour is the region; eight colours repeat. Grey is in no cluster, or its cluster in no region.";
   const span = extent(clusters[mode].values);

@@ -39,11 +39,13 @@ function subsetBoxes(world) {
   }));
   const loose = checkbox("tokens in no cluster", element("span", "swatch none"), () => state.loose, (value) => change({ loose: value }));
   const all = world.map.subsets.map((_, subset) => subset);
-  byId("subsets").append(...boxes.map((one) => one.node), loose.node);
+  const later = checkbox("assigned later, fainter", element("span", "swatch none"), () => state.assigned, (value) => change({ assigned: value }));
+  byId("subsets").append(...boxes.map((one) => one.node), loose.node, ...(world.map.assigned ? [later.node] : []));
   byId("subsets-all").append(button("link", "all", () => change({ hidden: new Set() })), " · ", button("link", "none", () => change({ hidden: new Set(all) })));
   return () => {
     boxes.forEach((one, subset) => one.update(integer(model.tally.bySubset[subset])));
     loose.update("");
+    later.update("");
   };
 }
 

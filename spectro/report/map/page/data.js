@@ -4,8 +4,13 @@ const TYPES = { u8: Uint8Array, u16: Uint16Array, u32: Uint32Array, i32: Int32Ar
 const DRAWN = ["x", "y", "cluster", "subset", "token"]; // the rest of a token is read when it is looked at
 const KEPT_FILES = 24;
 
-async function get(path) {
-  const answer = await fetch(path).catch(() => null);
+// The nβ = 0 control is a second map in a folder beside the page: index.html?map=control.
+export const CONTROL = "control";
+export const showsControl = new URLSearchParams(location.search).get("map") === CONTROL;
+const FOLDER = showsControl ? `${CONTROL}/` : "";
+
+async function get(name) {
+  const path = FOLDER + name, answer = await fetch(path).catch(() => null);
   if (!answer?.ok) throw new Error(`${path}: expected a file of the map, found ${answer ? `HTTP ${answer.status}` : "no answer"}: was the folder copied whole?`);
   return answer;
 }
@@ -58,6 +63,12 @@ async function readClusters({ count, columns }) {
 
 export const row = ({ values, width }, index) => values.subarray(index * width, (index + 1) * width);
 
+// [[token, count], ...] of a cluster, most common first.
+export function top({ clusters }, id, most = Infinity) {
+  const counts = row(clusters.top_counts, id);
+  return [...row(clusters.top_tokens, id)].map((token, i) => [token, counts[i]]).filter(([token]) => token >= 0).slice(0, most);
+}
+
 function emptyTokens({ count, columns }) {
   const arrays = DRAWN.map((name) => [name, new TYPES[columns[name]](count)]);
   return { count, loaded: 0, ...Object.fromEntries(arrays) };
@@ -105,6 +116,20 @@ export async function readProfile({ map, clusters }, index) {
   const file = Math.floor(index / size), rows = Math.min(size, clusters.count - file * size);
   const halves = await readKept(`clusters/profiles-${numbered(file)}.bin`, "u16", rows * width);
   return [...halves.subarray((index % size) * width, (index % size + 1) * width)].map(fromHalf);
+}
+
+// The mean of several clusters, weighted by their sizes: NaN where of none anything is known.
+export async function readMeanProfile(world, ids) {
+  const width = world.map.components.length, sums = new Float64Array(width), weights = new Float64Array(width);
+  for (const id of [...ids].sort((a, b) => a - b)) { // in the order of the files
+    const values = await readProfile(world, id), size = world.clusters.size.values[id];
+    values.forEach((value, column) => {
+      if (Number.isNaN(value)) return;
+      sums[column] += size * value;
+      weights[column] += size;
+    });
+  }
+  return Array.from(sums, (sum, column) => (weights[column] ? sum / weights[column] : NaN));
 }
 
 // IEEE 754 binary16, which not every browser has an array of.

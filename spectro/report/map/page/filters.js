@@ -19,11 +19,18 @@ export function passing({ map, clusters }, state) {
     tokensOf[id] = Number(passes);
     listed[id] = Number(passes && subsets[clusters.subset.values[id]]);
   }
-  return { subsets, tokensOf, clusters: listed, loose: state.loose };
+  return { subsets, tokensOf, clusters: listed, loose: state.loose, assigned: state.assigned };
 }
 
-export const isDrawn = (pass, cluster, subset) =>
-  pass.subsets[subset] && (cluster < 0 ? pass.loose : pass.tokensOf[cluster]);
+// The column `cluster` of a token is −1 in none, −2 − c where it was assigned to c later.
+export const homeOf = (cluster) => (cluster < -1 ? -2 - cluster : cluster);
+
+function passes(pass, cluster) {
+  if (cluster >= 0) return pass.tokensOf[cluster];
+  return cluster === -1 ? pass.loose : pass.assigned && pass.tokensOf[-2 - cluster];
+}
+
+export const isDrawn = (pass, cluster, subset) => pass.subsets[subset] && passes(pass, cluster);
 
 // Clusters of a selection: those named, or those whose centre the shape holds.
 export function selectedClusters({ clusters }, pass, selection) {
@@ -54,6 +61,7 @@ function matcher(found) {
   if (!found) return () => false;
   if (found.vocabulary) return (token) => found.vocabulary[token] === 1;
   if (found.subsets) return (token, subset) => found.subsets[subset] === 1;
+  if (found.kind === "assigned") return (token, subset, cluster) => cluster < -1 && found.clusters[-2 - cluster] === 1;
   return (token, subset, cluster) => cluster >= 0 && found.clusters[cluster] === 1;
 }
 
@@ -70,21 +78,26 @@ export function tally(world, state, pass, found) {
   const selectedFlags = selectedClusters(world, pass, state.selection);
   const matches = matcher(found), selects = selector(state.selection, selectedFlags);
   const count = {
-    drawn: 0, matched: 0, selected: 0, selectedFlags,
+    drawn: 0, matched: 0, selected: 0, selectedLoose: 0, selectedAssigned: 0, selectedElsewhere: 0, selectedFlags,
     bySubset: new Uint32Array(map.subsets.length), matchesOf: new Uint32Array(clusters.count),
     selectedSubset: new Uint32Array(map.subsets.length), selectedToken: new Uint32Array(state.selection ? vocabularySize() : 0),
   };
   const lit = new Uint32Array(loaded);
   let numLit = 0;
   for (let i = 0; i < loaded; i++) {
-    const own = cluster[i], kind = subset[i];
-    if (own < 0 ? pass.loose : pass.tokensOf[own]) count.bySubset[kind]++;
+    const own = cluster[i], home = homeOf(own), kind = subset[i];
+    if (passes(pass, own)) count.bySubset[kind]++;
     if (!isDrawn(pass, own, kind)) continue;
     count.drawn++;
     const isMatch = matches(token[i], kind, own), isSelected = selects(own, x[i], y[i]);
-    if (isMatch) { count.matched++; if (own >= 0) count.matchesOf[own]++; }
-    if (isSelected) { count.selected++; count.selectedSubset[kind]++; count.selectedToken[token[i]]++; }
-    if (isMatch || isSelected || (own >= 0 && own === state.open)) lit[numLit++] = i;
+    if (isMatch) { count.matched++; if (home >= 0) count.matchesOf[home]++; }
+    if (isSelected) {
+      count.selected++; count.selectedSubset[kind]++; count.selectedToken[token[i]]++;
+      if (own === -1) count.selectedLoose++;
+      else if (own < -1) count.selectedAssigned++;
+      else if (!selectedFlags[own]) count.selectedElsewhere++;
+    }
+    if (isMatch || isSelected || (home >= 0 && home === state.open)) lit[numLit++] = i;
   }
   return { ...count, lit: lit.slice(0, numLit) };
 }

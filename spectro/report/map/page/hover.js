@@ -1,7 +1,8 @@
 // What the pointer is over: picked on the GPU when the pointer rests, shown beside it.
 import { element, fixed, hideTooltip, integer, percent, sum, tooltipAt } from "./dom.js";
-import { readContext, readToken, row } from "./data.js";
-import { swatch, top } from "./marks.js";
+import { readContext, readToken, row, top } from "./data.js";
+import { homeOf } from "./filters.js";
+import { swatch } from "./marks.js";
 import { change } from "./state.js";
 import { token, tokens } from "./text.js";
 
@@ -24,7 +25,7 @@ function tokenTip(world, index, details) {
   return [
     context ?? element("div", "tip-context", token(y[index], "lit")),
     element("div", "tip-foot", swatch(subset[index]), `${world.map.subsets[subset[index]]} · `,
-      own < 0 ? "in no cluster" : `cluster #${own}`, details ? ` · loss ${fixed(details.loss, 2)}` : ""),
+      own >= 0 ? `cluster #${own}` : own < -1 ? `assigned to #${homeOf(own)} later` : "in no cluster", details ? ` · loss ${fixed(details.loss, 2)}` : ""),
   ];
 }
 
@@ -54,7 +55,7 @@ export class Hover {
     const box = this.view.node.getBoundingClientRect();
     const over = this.over = this.view.pick(clientX - box.x, clientY - box.y);
     if (over.cluster < 0 && over.token < 0) return this.leave();
-    const own = over.token < 0 ? -1 : this.world.tokens.cluster[over.token];
+    const own = over.token < 0 ? -1 : homeOf(this.world.tokens.cluster[over.token]);
     this.view.hover(over.cluster >= 0 ? over.cluster : own >= 0 ? own : null);
     const show = (more) => tooltipAt(clientX, clientY, ...(over.cluster >= 0 ? clusterTip(this.world, over.cluster) : []),
       ...(over.token >= 0 ? tokenTip(this.world, over.token, more) : []));
@@ -64,7 +65,7 @@ export class Hover {
 
   // A disc before a token's cluster: it lies on top.
   click({ x, y }) {
-    const { cluster, token: index } = this.view.pick(x, y), own = index < 0 ? -1 : this.world.tokens.cluster[index];
+    const { cluster, token: index } = this.view.pick(x, y), own = index < 0 ? -1 : homeOf(this.world.tokens.cluster[index]);
     const open = cluster >= 0 ? cluster : own;
     if (open >= 0) change({ open, panel: "card" });
   }

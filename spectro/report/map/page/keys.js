@@ -1,5 +1,6 @@
 // The keyboard: everything that the pointer can do on the map and in the lists.
 import { byId } from "./dom.js";
+import { model } from "./model.js";
 import { SCALE } from "./scene.js";
 import { change, state } from "./state.js";
 
@@ -15,11 +16,12 @@ const EVERYWHERE = {
   "+": (view) => view.zoomBy(0.6), "=": (view) => view.zoomBy(0.6), "-": (view) => view.zoomBy(-0.6), 0: (view) => view.showAll(),
 };
 
-// The cluster nearest to the middle of the map.
+// The cluster nearest to the middle of the map, of those that are drawn.
 function openNearest(view) {
   const { clusters } = view.world, [x, y] = [view.at.x * SCALE, view.at.y * SCALE];
   let best = null, least = Infinity;
   for (const id of view.scene.bySize) {
+    if (!model.pass.clusters[id]) continue;
     const distance = Math.hypot(clusters.x.values[id] - x, clusters.y.values[id] - y);
     if (distance < least) [best, least] = [id, distance];
   }
@@ -42,8 +44,10 @@ function walk(list, event) {
   next.focus();
 }
 
-export function startKeys(view, lasso) {
+// tools() gives { view, lasso } as they are by then: null until the map draws, and where it cannot.
+export function startKeys(tools) {
   addEventListener("keydown", (event) => {
+    const { view, lasso } = tools();
     if (event.ctrlKey || event.metaKey || event.altKey || byId("help").open) return;
     const focus = document.activeElement, isTyping = /^(INPUT|SELECT|TEXTAREA)$/.test(focus.tagName) && focus.type !== "checkbox";
     if (event.key === "Escape") {

@@ -29,6 +29,7 @@ function wanted(view) {
   const { world, scene } = view, found = [], taken = [], { clusters } = world;
   const offset = (id) => Math.min(Math.max(scene.radii[id] * 2 ** view.at.zoom, 3), 64) + 9;
   const add = (kind, at, text, nodes, below) => {
+    if (found.length === MOST) return;
     const spot = place(view, kind, at, text, below, taken);
     if (spot) found.push({ kind, spot, text, nodes });
   };

@@ -1,11 +1,13 @@
 // The clusters as a list: what the map shows, for reading and for the keyboard.
+import { top } from "./data.js";
 import { byId, button, element, fixed, integer, percent } from "./dom.js";
 import { model, onModel } from "./model.js";
 import { change, isFiltered, NO_FILTER, onChange, START, state } from "./state.js";
-import { swatch, top } from "./marks.js";
+import { swatch } from "./marks.js";
 import { token, visible } from "./text.js";
 
 const BATCH = 150;
+const PAUSE_MS = 120; // after which what is typed is searched for
 
 export function clusterRow(world, id, hover, figure = integer(world.clusters.size.values[id])) {
   const { clusters, map } = world, subset = clusters.subset.values[id];
@@ -64,17 +66,19 @@ export function startList(world, hover) {
 
 export function startSearch() {
   const box = byId("search");
-  let timer = 0;
+  let timer = null;
   box.value = state.query;
-  box.addEventListener("input", () => {
+  const submit = () => {
     clearTimeout(timer);
-    timer = setTimeout(() => change({ query: box.value, sort: box.value ? "matches" : START.sort, panel: "list", open: null }), 120);
-  });
+    timer = null;
+    change({ query: box.value, sort: box.value ? "matches" : START.sort, panel: "list", open: null });
+  };
+  box.addEventListener("input", () => { clearTimeout(timer); timer = setTimeout(submit, PAUSE_MS); });
   box.addEventListener("keydown", (event) => {
     if (event.key !== "Enter") return;
     event.preventDefault(); // or the row that gets the focus gets the key as well
-    clearTimeout(timer);
-    change({ query: box.value, panel: "list" });
+    if (timer !== null) submit();
+    else change({ panel: "list", open: null });
     const only = /^\s*#\d+\s*$/.test(box.value) && model.clusters.length === 1;
     if (only) change({ open: model.clusters[0], panel: "card" });
     else byId("list").querySelector("button")?.focus();

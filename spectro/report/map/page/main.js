@@ -2,9 +2,10 @@
 import { drawAbout } from "./about.js";
 import { decode, encode } from "./address.js";
 import { drawCard } from "./card.js";
+import { startMaps } from "./control.js";
 import { startControls } from "./controls.js";
 import { readMap, readTokens } from "./data.js";
-import { byId, integer } from "./dom.js";
+import { byId, integer, sum } from "./dom.js";
 import { Hover } from "./hover.js";
 import { startKeys } from "./keys.js";
 import { drawLabels } from "./labels.js";
@@ -17,7 +18,7 @@ import { startTheme } from "./theme.js";
 import { canDraw, loadLibrary, View } from "./view.js";
 
 const page = document.documentElement;
-let view = null;
+let view = null, hover = null, lasso = null; // of the map, where there is one
 
 function problem(text) {
   byId("problem").textContent = text;
@@ -32,18 +33,28 @@ function prepare(world) {
   return { numClusters: world.clusters.count, numSubsets: world.map.subsets.length, regionIds: new Set(world.regions.map((region) => region.id)) };
 }
 
+// Where clusters overlap the page says how their tokens are counted.
+function tellOverlap({ map, clusters }) {
+  const isOverlapping = clusters.count > 0 && sum(clusters.size.values) > (map.clusters.tokens ?? Infinity);
+  for (const node of document.querySelectorAll(".overlap")) node.hidden = !isOverlapping;
+}
+
 function startAddress(limits) {
-  let written = location.hash;
+  let written = location.hash, isFollowing = false;
   onChange((changed) => {
     const address = `#${encode(state)}`;
     if (address === written || (address === "#" && !written)) return;
     written = address;
-    history[touches(changed, "open", "selection") ? "pushState" : "replaceState"](null, "", address === "#" ? location.pathname + location.search : address);
+    // an address that was followed is put in the page's own spelling, in its place: Back must leave it
+    const isNew = !isFollowing && touches(changed, "open", "selection");
+    history[isNew ? "pushState" : "replaceState"](null, "", address === "#" ? location.pathname + location.search : address);
   });
   const follow = () => {
     if (location.hash === written) return;
     written = location.hash;
+    isFollowing = true;
     change(decode(location.hash, limits));
+    isFollowing = false;
     view?.follow();
   };
   addEventListener("popstate", follow);
@@ -71,19 +82,36 @@ function startPanel(world, actions) {
   show();
 }
 
+// The view once deck.gl is ready; null, and a sentence in its place, where it cannot start.
+function startView(world, library) {
+  return new Promise((resolve) => {
+    let started = null, isReady = false;
+    const failed = (error) => {
+      noMap(`The map cannot be drawn: ${error.message}; the list, the search and the cards work without it.`);
+      if (isReady) return;
+      started?.end();
+      resolve(null);
+    };
+    try {
+      started = new View(world, library, {
+        ready: () => { isReady = true; resolve(started); }, failed, rested: () => {},
+        moved: () => { if (view) { drawLabels(view); lasso?.draw(); } }, click: (point) => hover?.click(point),
+      });
+    } catch (error) {
+      failed(error);
+    }
+  });
+}
+
 async function startMap(world) {
   if (!canDraw()) return noMap("This browser draws no WebGL2, so there is no map; the list, the search and the cards work without it.");
   const library = await loadLibrary().catch((error) => noMap(error.message));
   if (!library) return;
-  let lasso = null;
-  await new Promise((resolve) => {
-    view = new View(world, library, {
-      ready: resolve, failed: (error) => noMap(`The map cannot be drawn: ${error.message}`), rested: () => {},
-      moved: () => { if (view) { drawLabels(view); lasso?.draw(); } }, click: (point) => hover.click(point),
-    });
-    const hover = new Hover(world, view);
-    lasso = new Lasso(view);
-  });
+  view = await startView(world, library);
+  if (!view) return;
+  hover = new Hover(world, view);
+  lasso = new Lasso(view);
+  view.refit(); // to what has come meanwhile
   onModel(({ filtered }) => { if (filtered) view.scene.repaint(); view.update(); drawLabels(view); });
   onChange((changed) => {
     if (changed.has("colour")) view.scene.repaint();
@@ -93,7 +121,6 @@ async function startMap(world) {
   for (const [id, act] of Object.entries({ "zoom-in": () => view.zoomBy(0.6), "zoom-out": () => view.zoomBy(-0.6), "zoom-all": () => view.showAll() })) byId(id).addEventListener("click", act);
   view.update();
   drawLabels(view);
-  return lasso;
 }
 
 function noMap(text) {
@@ -110,6 +137,7 @@ async function readAll(world, recount) {
     line.hidden = loaded >= count;
     recount();
     view?.update();
+    view?.refit();
   };
   report();
   await readTokens(world, report);
@@ -120,23 +148,25 @@ async function start() {
   const world = await readMap();
   setVocabulary(world.vocabulary);
   const limits = prepare(world);
+  tellOverlap(world);
   Object.assign(state, START, decode(location.hash, limits));
   byId("title").textContent = world.map.title;
   document.title = `${world.map.title} · spectro map`;
   const recount = startModel(world);
   const actions = { hover: (id) => view?.hover(id), reveal: (id) => view?.showCluster(id), show: (id) => { byId("stage").scrollIntoView(); view?.closer(id); } };
   startTheme(() => { view?.scene.repaint(); view?.update(); });
+  startMaps(world);
   startSearch();
   startControls(world);
   startList(world, actions.hover);
   startPanel(world, actions);
   drawAbout(world);
   byId("waiting").hidden = true;
-  const reading = readAll(world, recount);
-  const lasso = await startMap(world);
   startAddress(limits);
-  startKeys(view, lasso);
+  startKeys(() => ({ view, lasso }));
   byId("help-open").addEventListener("click", () => byId("help").showModal());
+  const reading = readAll(world, recount).catch((error) => problem(error.message));
+  await startMap(world);
   globalThis.spectroMap = { state, start: START, change, model, world, view, isSettled: () => !recount.isDue() && !view?.isBusy() }; // for the console, and for tests
   page.dataset.ready = "true";
   await reading;

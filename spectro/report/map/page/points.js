@@ -1,5 +1,6 @@
-// A layer of round points for deck.gl, one vertex each. ScatterplotLayer draws a square of four
-// vertices per instance, which costs several times as much for millions of small points.
+// A layer of discs and diamonds for deck.gl, one vertex each. ScatterplotLayer draws a square of four
+// vertices per instance, which costs several times as much for millions of small points. The lowest
+// bit of a point's opacity says its shape, 1 a diamond: it is not to be seen, and takes no memory.
 const UNIFORMS = `\
 layout(std140) uniform pointsUniforms {
   float radius;
@@ -12,7 +13,8 @@ const VERTEX = `#version 300 es
 in vec2 vertexPositions;
 in vec4 vertexColors;
 out vec4 colour;
-out float radiusPixels;
+out float reachPixels; // from the middle: of a disc its radius, of a diamond of equal area half its diagonal
+flat out float isDiamond;
 
 void main(void) {
   geometry.worldPosition = vec3(vertexPositions, 0.);
@@ -20,8 +22,9 @@ void main(void) {
   geometry.pickingColor = vec3(id & 255, (id >> 8) & 255, (id >> 16) & 255);
   gl_Position = project_position_to_clipspace(geometry.worldPosition, vec3(0.), vec3(0.), geometry.position);
   DECKGL_FILTER_GL_POSITION(gl_Position, geometry);
-  radiusPixels = clamp(points.radius * project.scale, points.least, points.most) * project.devicePixelRatio;
-  gl_PointSize = 2. * radiusPixels + 1.; // and the soft edge
+  isDiamond = mod(floor(vertexColors.a * 255. + .5), 2.);
+  reachPixels = clamp(points.radius * project.scale, points.least, points.most) * project.devicePixelRatio * mix(1., 1.2533, isDiamond);
+  gl_PointSize = 2. * reachPixels + 1.; // and the soft edge
   colour = vec4(vertexColors.rgb, vertexColors.a * layer.opacity);
   DECKGL_FILTER_COLOR(colour, geometry);
 }
@@ -30,12 +33,14 @@ void main(void) {
 const FRAGMENT = `#version 300 es
 precision highp float;
 in vec4 colour;
-in float radiusPixels;
+in float reachPixels;
+flat in float isDiamond;
 out vec4 fragColor;
 
 void main(void) {
-  float distance = length(gl_PointCoord - .5) * (2. * radiusPixels + 1.);
-  float inside = clamp(radiusPixels + .5 - distance, 0., 1.);
+  vec2 at = abs(gl_PointCoord - .5) * (2. * reachPixels + 1.);
+  float depth = isDiamond > .5 ? (reachPixels - at.x - at.y) * .7071 : reachPixels - length(at);
+  float inside = clamp(depth + .5, 0., 1.);
   if (inside == 0.) discard;
   fragColor = vec4(colour.rgb, colour.a * inside);
   DECKGL_FILTER_COLOR(fragColor, geometry);
@@ -44,7 +49,7 @@ void main(void) {
 
 const uniforms = { name: "points", vs: UNIFORMS, fs: "", source: "", uniformTypes: { radius: "f32", least: "f32", most: "f32" } };
 
-// data: { length, attributes: { getPosition: 2 floats, getFillColor: 4 bytes } }; radius in units of
+// data: { length, attributes: { getPosition: 2 floats, getFillColor: 4 bytes } }; radius of discs in units of
 // the drawing, between radiusMinPixels and radiusMaxPixels.
 export function pointsLayer({ Layer, project32, color, picking }, { Model }) {
   return class PointsLayer extends Layer {

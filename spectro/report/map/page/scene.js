@@ -1,6 +1,6 @@
 // From tokens and clusters to deck.gl's layers. One unit of the drawing is SCALE units of the grid.
 import { clusterColours, opacity, readInk } from "./colours.js";
-import { isDrawn } from "./filters.js";
+import { homeOf, isDrawn } from "./filters.js";
 import { model } from "./model.js";
 import { state } from "./state.js";
 
@@ -11,6 +11,7 @@ export const MOST_BLOCKS = 128; // a layer each; deck.gl tells 255 apart when it
 const FLAT = { depthCompare: "always", depthWriteEnabled: false };
 const AREA_OF_DISCS = 0.12; // of the map's, at most
 const LARGEST_DISC = 42;
+const LINE = { plain: 1.5, heavy: 3.5 }; // pixels of a ring; the hues of the heavy ones are repeated
 
 export class Scene {
   constructor(world, library) {
@@ -45,6 +46,23 @@ export class Scene {
     return false;
   }
 
+  // [left, low, right, high] of clusters, outlines and the first block of tokens, which is a random
+  // sample of all: what lies far from everything is left to the margin.
+  span() {
+    const { tokens, clusters, regions } = this.world, used = Math.min(tokens.loaded, BLOCK_ROWS);
+    if (this.spanned?.used === used) return this.spanned.box;
+    const box = [Infinity, Infinity, -Infinity, -Infinity];
+    const add = (x, y) => {
+      box[0] = Math.min(box[0], x); box[1] = Math.min(box[1], y);
+      box[2] = Math.max(box[2], x); box[3] = Math.max(box[3], y);
+    };
+    for (let id = 0; id < clusters.count; id++) add(clusters.x.values[id], clusters.y.values[id]);
+    for (const region of regions) for (const [x, y] of region.outline) add(x, y);
+    for (let i = 0; i < used; i++) add(tokens.x[i], tokens.y[i]);
+    this.spanned = { used, box: box[0] <= box[2] ? box.map((value) => value / SCALE) : [0, 0, SIDE, SIDE] };
+    return this.spanned.box;
+  }
+
   rowsOf(start, end) {
     const { cluster, subset } = this.world.tokens, rows = new Uint32Array(end - start);
     let length = 0;
@@ -61,9 +79,10 @@ export class Scene {
       const i = rows[n], own = cluster[i], at = 4 * n;
       positions[2 * n] = x[i] / SCALE;
       positions[2 * n + 1] = y[i] / SCALE;
-      const colour = bySubset ? hues[subset[i] % hues.length] : faint;
-      for (let c = 0; c < 3; c++) colours[at + c] = bySubset || own < 0 ? colour[c] : this.colours[3 * own + c];
-      colours[at + 3] = own < 0 ? outside : inside;
+      const isDiamond = bySubset && subset[i] >= hues.length;
+      const home = homeOf(own), colour = bySubset ? hues[subset[i] % hues.length] : faint;
+      for (let c = 0; c < 3; c++) colours[at + c] = bySubset || home < 0 ? colour[c] : this.colours[3 * home + c];
+      colours[at + 3] = ((own < 0 ? outside : inside) & 254) | Number(isDiamond); // as points.js reads it
     }
     return { rows, length: rows.length, attributes: { getPosition: { value: positions, size: 2 }, getFillColor: { value: colours, size: 4, normalized: true } } };
   }
@@ -102,15 +121,17 @@ export class Scene {
 
   rings(id, rows, strength, more) {
     const { x, y } = this.world.clusters, fill = new Uint8Array(4 * rows.length), line = new Uint8Array(4 * rows.length);
-    const positions = new Float32Array(2 * rows.length), radius = new Float32Array(rows.length);
+    const positions = new Float32Array(2 * rows.length), radius = new Float32Array(rows.length), width = new Float32Array(rows.length);
+    const isHeavy = (own) => state.colour === "subset" && this.world.clusters.subset.values[own] >= this.ink.hues.length;
     rows.forEach((own, n) => {
+      width[n] = isHeavy(own) ? LINE.heavy : LINE.plain;
       positions.set([x.values[own] / SCALE, y.values[own] / SCALE], 2 * n);
       radius[n] = this.radii[own];
       for (const [array, alpha] of [[fill, 34], [line, 235]]) array.set([...this.colours.subarray(3 * own, 3 * own + 3), alpha * strength(own)], 4 * n);
     });
     return new this.library.ScatterplotLayer({ id, radiusUnits: "common", radiusMinPixels: 3, radiusMaxPixels: 64, stroked: true,
-      lineWidthUnits: "pixels", getLineWidth: 1.5, parameters: FLAT, ...more,
-      data: { rows, length: rows.length, attributes: { getPosition: { value: positions, size: 2 }, getRadius: { value: radius, size: 1 },
+      lineWidthUnits: "pixels", parameters: FLAT, ...more,
+      data: { rows, length: rows.length, attributes: { getPosition: { value: positions, size: 2 }, getRadius: { value: radius, size: 1 }, getLineWidth: { value: width, size: 1 },
         getFillColor: { value: fill, size: 4, normalized: true }, getLineColor: { value: line, size: 4, normalized: true } } } });
   }
 

@@ -1,7 +1,9 @@
 // A neighbourhood by hand: a box with shift and drag, or a loop with the lasso; and what it holds.
-import { byId, button, element, integer, svg } from "./dom.js";
+import { extent } from "./colours.js";
+import { readMeanProfile } from "./data.js";
+import { byId, button, element, fixed, integer, sum, svg } from "./dom.js";
 import { clusterRow } from "./list.js";
-import { subsetBar } from "./marks.js";
+import { chiPicture, stat, subsetBar } from "./marks.js";
 import { model } from "./model.js";
 import { change, onChange, state } from "./state.js";
 import { token } from "./text.js";
@@ -67,6 +69,47 @@ export class Lasso {
   }
 }
 
+// Least and most of what is known of the clusters.
+function fromTo(values, digits) {
+  const span = extent(values.filter((value) => !Number.isNaN(value)));
+  if (!span) return "–";
+  return span[0] === span[1] ? fixed(span[0], digits) : `${fixed(span[0], digits)} to ${fixed(span[1], digits)}`;
+}
+
+// Numbers of the selection; those of tokens outside its clusters where there are such.
+function numbers({ clusters }, ids, tally) {
+  const of = (name) => ids.map((id) => clusters[name].values[id]);
+  const outside = [
+    [tally.selectedLoose, "in no cluster", "Selected tokens, of those drawn, that are in no cluster"],
+    [tally.selectedElsewhere, "of other clusters", "Selected tokens, of those drawn, whose cluster's ring lies outside the shape"],
+    [tally.selectedAssigned, "assigned later", "Selected tokens, of those drawn, that were added after the clusters were found"],
+  ].filter(([count]) => count);
+  return element("div", "stats",
+    stat(integer(sum(of("size"))), "members", "Tokens of these clusters, drawn or not; one in two of them counts twice"),
+    stat(fromTo(of("conductance"), 3), "conductance", "Least and largest of these clusters: lower is better separated"),
+    stat(fromTo(of("stability"), 2), "stability", "Least and largest of these clusters; – not known"),
+    ...outside.map(([count, name, help]) => stat(integer(count), name, help)));
+}
+
+// The profile is read once for the same clusters, however often tokens are counted again.
+const mean = { of: null, figure: element("figure", "chi") };
+
+function meanChi(world, ids) {
+  const { figure } = mean, wanted = ids.join();
+  if (mean.of === wanted) return figure;
+  mean.of = wanted;
+  figure.replaceChildren(element("p", "empty", ids.length ? "…" : "No cluster has its ring here, so there is no mean χ."));
+  const show = (...nodes) => { if (mean.of === wanted) figure.replaceChildren(...nodes); };
+  if (ids.length) readMeanProfile(world, ids).then((values) => show(...chiPicture(values, world.map.components)), (error) => { show(element("p", "empty", error.message)); mean.of = null; });
+  return figure;
+}
+
+// From a shape to the clusters that it holds: their tokens alone, wherever they lie.
+function narrower(ids) {
+  if (!state.selection.shape || !ids.length || ids.length > MOST_CLUSTERS) return "";
+  return button("action", "Select these clusters alone", () => change({ selection: { clusters: [...ids].sort((a, b) => a - b) } }));
+}
+
 export function drawSelection(world, hover) {
   const panel = byId("selection"), { tally } = model;
   if (!state.selection) return panel.replaceChildren();
@@ -79,10 +122,12 @@ export function drawSelection(world, hover) {
   panel.replaceChildren(
     element("div", "card-head", element("h2", "", "Neighbourhood"), button("close", "×", () => change({ selection: null, panel: "list" }))),
     element("p", "help", `A neighbourhood is a few nearby clusters, looked at as one: ${clusters.length} clusters, ${integer(tally.selected)} of the tokens drawn.`),
+    numbers(world, clusters, tally),
+    element("h3", "", "Mean χ by component", element("small", "", "of these clusters, weighted by their sizes")), meanChi(world, clusters),
     element("h3", "", name, element("small", "", tokens.length > MOST_TOKENS ? `the ${MOST_TOKENS} most common of ${integer(tokens.length)}` : "")),
     element("div", "tops", ...tokens.slice(0, MOST_TOKENS).map(([id, count]) => element("span", "top", token(id), element("small", "", integer(count))))),
     element("h3", "", "Subsets"), ...subsetBar(world.map.subsets, [...tally.selectedSubset]),
     element("h3", "", "Clusters", element("small", "", clusters.length > MOST_CLUSTERS ? `the ${MOST_CLUSTERS} largest of ${integer(clusters.length)}` : "")),
-    element("ol", "list", ...clusters.slice(0, MOST_CLUSTERS).map((id) => clusterRow(world, id, hover))));
+    element("ol", "list", ...clusters.slice(0, MOST_CLUSTERS).map((id) => clusterRow(world, id, hover))), narrower(clusters));
   panel.querySelector(".close").setAttribute("aria-label", "Drop the selection");
 }

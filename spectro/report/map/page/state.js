@@ -9,6 +9,7 @@ export const START = Object.freeze({
   panel: "list", // list, card, selection or about
   hidden: new Set(), // subsets
   loose: true, // tokens in no cluster
+  assigned: true, // tokens assigned to a cluster later
   size: ANY,
   conductance: ANY,
   stability: ANY,
@@ -31,7 +32,7 @@ export function change(update) {
 }
 
 export const touches = (changed, ...names) => names.some((name) => changed.has(name));
-export const FILTERS = ["hidden", "loose", "size", "conductance", "stability", "region"];
-export const isFiltered = () => state.hidden.size > 0 || state.region !== null || !state.loose ||
+export const FILTERS = ["hidden", "loose", "assigned", "size", "conductance", "stability", "region"];
+export const isFiltered = () => state.hidden.size > 0 || state.region !== null || !state.loose || !state.assigned ||
   ["size", "conductance", "stability"].some((name) => state[name] !== ANY);
 export const NO_FILTER = Object.fromEntries(FILTERS.map((name) => [name, START[name]]));

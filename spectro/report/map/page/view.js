@@ -6,17 +6,21 @@ import { MOST_BLOCKS, Scene, SCALE, SIDE } from "./scene.js";
 import { change, state } from "./state.js";
 
 const PAD = 34, MIN_ZOOM = -3, MAX_ZOOM = 9;
+const LEAST_SPAN = SIDE / 16; // so that a lonely token is not all that one sees
 const REST_MS = 180, GLIDE_MS = 260, WORK_MS = 10, SHOW_MS = 250;
 const SLOW_FRAME_MS = 34, FAST_FRAME_MS = 18;
 const SLOW_PICK_MS = 300;
 const MOVING_TOKENS = { first: 200_000, least: 20_000 };
+const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+// A place near the map, whatever an address says.
+const near = ({ x, y, zoom }) => ({ x: clamp(x, -SIDE, 2 * SIDE), y: clamp(y, -SIDE, 2 * SIDE), zoom: clamp(zoom, MIN_ZOOM, MAX_ZOOM) });
 
 export class View {
   constructor(world, library, listeners) {
     Object.assign(this, { world, library, listeners, frames: 0, isMoving: false, isPartial: true, pickBlocks: MOST_BLOCKS, isPicking: false, budget: MOVING_TOKENS.first });
     this.node = byId("map");
     this.scene = new Scene(world, library);
-    this.at = this.wanted();
+    this.at = near(this.wanted());
     this.deck = new library.Deck({
       parent: this.node, views: new library.OrthographicView({ id: "map", flipY: false, controller: { keyboard: false, inertia: 200, dragRotate: false } }),
       initialViewState: this.viewState(), useDevicePixels: Math.min(devicePixelRatio || 1, 2), layers: [],
@@ -26,15 +30,20 @@ export class View {
       onAfterRender: () => this.drawn(), onClick: (_, event) => listeners.click(event.offsetCenter),
       onLoad: () => listeners.ready(), onError: (error) => listeners.failed(error),
     });
-    new ResizeObserver(() => { if (!state.place) this.jump(this.wanted()); listeners.moved(this); }).observe(this.node);
+    this.watch = new ResizeObserver(() => { if (!state.place) this.jump(this.wanted()); listeners.moved(this); });
+    this.watch.observe(this.node);
   }
+
+  // For a view that could not start: nothing may ask deck.gl to draw any more.
+  end() { this.watch.disconnect(); }
 
   // The place of the state, or the one that shows all.
   wanted() {
     if (state.place) return { x: state.place.x / SCALE, y: state.place.y / SCALE, zoom: state.place.zoom };
-    const { clientWidth, clientHeight } = this.node, covered = covers(clientWidth);
-    const zoom = Math.log2(Math.max(Math.min(clientWidth - covered, clientHeight) - 2 * PAD, 50) / SIDE);
-    return { x: SIDE / 2 - covered / 2 / 2 ** zoom, y: SIDE / 2, zoom };
+    const { clientWidth, clientHeight } = this.node, covered = covers(clientWidth), [left, low, right, high] = this.scene.span();
+    const fitting = (room, length) => Math.log2(Math.max(room - 2 * PAD, 50) / Math.max(length, LEAST_SPAN));
+    const zoom = Math.min(fitting(clientWidth - covered, right - left), fitting(clientHeight, high - low));
+    return { x: (left + right) / 2 - covered / 2 / 2 ** zoom, y: (low + high) / 2, zoom };
   }
 
   viewState() {
@@ -50,7 +59,7 @@ export class View {
   }
 
   jump(to) {
-    this.at = { ...to, zoom: Math.min(Math.max(to.zoom, MIN_ZOOM), MAX_ZOOM) };
+    this.at = near(to);
     this.deck.setProps({ initialViewState: this.viewState() });
     this.listeners.moved(this);
   }
@@ -58,7 +67,7 @@ export class View {
   // A short ride, or a jump for those who want no motion.
   go(to) {
     const from = { ...this.at }, start = performance.now();
-    if (matchMedia("(prefers-reduced-motion: reduce)").matches) { this.jump(to); return this.moved(to.x, to.y, to.zoom); }
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) { this.jump(to); return this.moved(this.at.x, this.at.y, this.at.zoom); }
     const ride = this.glide = (now) => {
       if (this.glide !== ride) return;
       const share = Math.min(Math.max((now - start) / GLIDE_MS, 0), 1), eased = share * (2 - share);
@@ -76,6 +85,14 @@ export class View {
     const unit = 2 ** -this.at.zoom;
     this.fitting = false;
     this.go({ ...this.at, x: this.at.x + dx * unit, y: this.at.y + dy * unit });
+  }
+
+  // Tokens have come: the view of all follows, unless someone has moved it.
+  refit() {
+    const span = this.scene.span().join();
+    if (span === this.spanSeen || state.place || this.isMoving || this.glide) return;
+    this.spanSeen = span;
+    this.jump(this.wanted());
   }
 
   showAll() {

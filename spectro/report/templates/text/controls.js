@@ -23,7 +23,7 @@ function drawPickers() {
 const SCALES = { standardised: "standardised over the run", centred: "standardised and row-centred", raw: "raw, nats²" };
 
 function drawChoices() {
-  byId("scale").replaceChildren(...Object.keys(DATA.values).map((name) => option(name, SCALES[name], name === state.scale)));
+  byId("scale").replaceChildren(...DATA.scales.map((name) => option(name, SCALES[name], name === state.scale)));
   byId("colours").replaceChildren(...Object.entries(DATA.words).map(([name, words]) => option(name, words.join(" / "), name === state.colours)));
   byId("scale").addEventListener("change", (event) => change({ scale: event.target.value }));
   byId("colours").addEventListener("change", (event) => change({ colours: event.target.value }));

@@ -13,6 +13,7 @@ function redraw() {
   drawHelp();
 }
 
+setVocabulary(DATA.pieces);
 startTheme();
 startState();
 drawFacts();

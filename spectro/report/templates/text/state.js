@@ -25,7 +25,7 @@ function followAddress() {
     const columns = asked.get("bands").split(",").map((name) => DATA.components.indexOf(name)).filter((column) => column !== NONE);
     state.bands = state.bands.map((_, band) => columns[band] ?? NONE);
   }
-  if (Object.hasOwn(DATA.values, asked.get("scale"))) state.scale = asked.get("scale");
+  if (DATA.scales.includes(asked.get("scale"))) state.scale = asked.get("scale");
   if (Object.hasOwn(DATA.words, asked.get("colours"))) state.colours = asked.get("colours");
 }
 
@@ -34,7 +34,22 @@ function tellAddress() {
   history.replaceState(null, "", `#bands=${bands}&scale=${state.scale}&colours=${state.colours}`);
 }
 
-const valueOf = (column, token) => DATA.values[state.scale][column][token];
+const rawOf = (column, token) => {
+  const steps = DATA.values[column][token];
+  return steps === null ? null : steps * DATA.step[column];
+};
+
+// χ on a scale, as report/text/scales.py has it; null where nothing can be said.
+function valueOn(scale, column, token) {
+  const raw = rawOf(column, token), deviation = DATA.deviation[column];
+  if (raw === null || scale === "raw") return raw;
+  if (deviation === null) return null;
+  const standard = (raw - DATA.mean[column]) / deviation;
+  if (scale === "standardised") return standard;
+  return DATA.rowMean[token] === null ? null : standard - DATA.rowMean[token];
+}
+
+const valueOf = (column, token) => valueOn(state.scale, column, token);
 const limitOf = (column) => DATA.limits[state.scale][column];
 
 // Colour of a value: grey at zero, at its strongest from the limit on; none where nothing is known.

@@ -16,14 +16,14 @@ function tipRow(column, token) {
   const cell = (text) => element("td", "", text);
   return element("tr", "",
     element("th", "", mark, DATA.components[column]),
-    cell(withSign(DATA.values.raw[column][token])), cell(errorOf(column, token)),
-    cell(withSign(DATA.values.standardised[column][token])),
-    ...("centred" in DATA.values ? [cell(withSign(DATA.values.centred[column][token]))] : []),
+    cell(withSign(rawOf(column, token))), cell(errorOf(column, token)),
+    cell(withSign(valueOn("standardised", column, token))),
+    ...(DATA.scales.includes("centred") ? [cell(withSign(valueOn("centred", column, token)))] : []),
     cell(short(DATA.reliability[column])));
 }
 
 function tipTable(number) {
-  const names = ["", "χ", "s.e.", "standardised", ...("centred" in DATA.values ? ["centred"] : []), "reliability"];
+  const names = ["", "χ", "s.e.", "standardised", ...(DATA.scales.includes("centred") ? ["centred"] : []), "reliability"];
   return element("table", "",
     element("thead", "", element("tr", "", ...names.map((name) => element("th", "", name)))),
     element("tbody", "", ...shownBands().map((column) => tipRow(column, number))));

@@ -1,7 +1,7 @@
 // The text as it flows: a span for each token, line ends as they are, bands as its background.
 const spans = [];
 
-// As tokenNodes, but a line ends where the text's line does.
+// As shown, but a line ends where the text's line does.
 function flowNodes(id) {
   return piece(id).split(MARKS).filter(Boolean).map((part) => {
     if (/^[\ue002-\ue004]/.test(part)) {
@@ -15,17 +15,17 @@ function flowNodes(id) {
 function drawText() {
   const starts = new Set(DATA.starts.slice(1)), flow = byId("text");
   DATA.tokens.forEach((id, token) => {
-    if (starts.has(token)) {
-      const cut = element("span", "cut", "┆");
-      cut.title = "A context ends here; the next one begins with the token that follows";
-      flow.append(cut);
-    }
     if (/^[\ue002\ue004]/.test(piece(id))) flow.append(document.createElement("wbr"));
     const span = element("span", DATA.loss[token] === null ? "t alone" : "t", ...flowNodes(id));
     span.tabIndex = token === 0 ? 0 : -1;
     span.dataset.token = token;
     spans.push(span);
     flow.append(span);
+    if (starts.has(token)) {
+      const cut = element("span", "cut", "┆");
+      cut.title = "A context ends: what follows is predicted from the token before this mark on";
+      flow.append(cut);
+    }
   });
 }
 

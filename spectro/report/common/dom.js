@@ -38,7 +38,7 @@ export function table(head, rows) {
 }
 
 // NaN and null are "not known".
-const isKnown = (value) => value !== null && value !== undefined && !Number.isNaN(value);
+export const isKnown = (value) => value !== null && value !== undefined && !Number.isNaN(value);
 export const integer = (value) => (isKnown(value) ? value.toLocaleString("en-US") : "–");
 export const fixed = (value, digits) => (isKnown(value) ? value.toFixed(digits) : "–");
 export const signed = (value) => (isKnown(value) ? `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}` : "–");
@@ -72,4 +72,9 @@ export function hideTooltip() {
 export function withTooltip(node, content) {
   node.addEventListener("pointermove", (event) => tooltipAt(event.clientX, event.clientY, ...content()));
   node.addEventListener("pointerleave", hideTooltip);
+  node.addEventListener("focus", () => {
+    const box = node.getBoundingClientRect();
+    tooltipAt(box.left + box.width / 2, box.bottom - 12, ...content());
+  });
+  node.addEventListener("blur", hideTooltip);
 }

@@ -1,19 +1,16 @@
-// Small pictures that several parts of the page share.
-import { isSecondRound, NUM_COLOURS } from "./colours.js";
-import { row } from "./data.js";
+// Small pictures that several pages share. Eight hues (docs/adr/032-showing-tokens-and-colours.md),
+// repeated with a mark.
 import { element, integer, percent, sum, withTooltip } from "./dom.js";
+import { profile, strongest } from "./profile.js";
+
+export const NUM_COLOURS = 8;
+export const isSecondRound = (index) => index >= NUM_COLOURS;
 
 // A subset's mark: a disc for the first eight, a diamond for the next.
 export function swatch(subset) {
   const node = element("span", isSecondRound(subset) ? "swatch diamond" : "swatch");
   node.style.background = `var(--s${subset % NUM_COLOURS})`;
   return node;
-}
-
-// [[token, count], ...] of a cluster, most common first.
-export function top({ clusters }, id, most = Infinity) {
-  const counts = row(clusters.top_counts, id);
-  return [...row(clusters.top_tokens, id)].map((token, i) => [token, counts[i]]).filter(([token]) => token >= 0).slice(0, most);
 }
 
 // Shares of the subsets as a bar, and the largest in words.
@@ -31,4 +28,19 @@ export function subsetBar(names, counts) {
     element("span", "", swatch(subset), `${names[subset]} ${percent(counts[subset] / total)}`)));
   if (order.length > 4) said.append(element("span", "", `+${order.length - 4}`));
   return [bar, said];
+}
+
+// A number with its name.
+export function stat(value, name, help) {
+  const node = element("div", "stat", element("b", "", value), element("span", "", name));
+  node.title = help;
+  return node;
+}
+
+// Mean standardised χ by component: the strongest in words, the picture, what its colours mean.
+export function chiPicture(values, components) {
+  return [
+    element("figcaption", "", strongest(values, components)),
+    profile(values, components, { name: "Mean standardised χ by component", least: 0.5 }),
+    element("p", "key", element("span", "key-negative"), "below zero: expression, supports y ", element("span", "key-positive"), "above: suppression")];
 }

@@ -1,5 +1,5 @@
 // Numbers of components as a small picture: heads and MLP laid out by layer.
-import { element, signed, svg, withTooltip, words } from "./dom.js";
+import { element, isKnown, signed, svg, withTooltip, words } from "./dom.js";
 
 const MOST_BARS = 64;
 
@@ -22,7 +22,6 @@ export function blocks(components) {
     .map(([block, columns]) => [block, columns.sort((a, b) => a[0] - b[0]).map(([, column]) => column)]);
 }
 
-const isKnown = (value) => value !== null && !Number.isNaN(value);
 const size = (value) => (isKnown(value) ? Math.abs(value) : 0);
 const signClass = (value, isPlain) => (isPlain ? "plain" : value < 0 ? "negative" : "positive");
 

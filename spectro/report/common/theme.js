@@ -1,7 +1,7 @@
 // Light or dark: as the system says, until the switch says otherwise.
 import { byId } from "./dom.js";
 
-const KEY = "spectro-map-theme";
+const KEY = "spectro-theme";
 
 function stored(value) {
   try {

@@ -1,0 +1,73 @@
+// The columns of the table, and which clusters it lists in which order.
+const subsetName = (id) => DATA.subsets[ROWS.subset[id]];
+const share = (id) => ROWS.size[id] / Math.max(1, DATA.numTokens);
+const measured = (name) => (id) => ROWS[name][id];
+let spellings = null; // of the most common tokens, for sorting
+
+const COLUMNS = [
+  { key: "id", name: "cluster", title: "Id of the cluster: 0 is the largest", of: (id) => id, show: (id) => `#${id}`, rises: true },
+  { key: "size", name: "tokens", title: "Members of the cluster", of: measured("size"), show: (id) => integer(ROWS.size[id]) },
+  { key: "share", name: "share", title: "Members, of all tokens measured", of: share, show: (id) => `${(100 * share(id)).toPrecision(2)} %` },
+  { key: "conductance", name: "conductance", title: "Share of the cluster's edge weight that leaves it: lower is better separated",
+    of: measured("conductance"), show: (id) => fixed(ROWS.conductance[id], 3), rises: true },
+  { key: "stability", name: "stability", title: "How far two halves of the chains find the same tokens: 1 the same, – not known",
+    of: measured("stability"), show: (id) => fixed(ROWS.stability[id], 2) },
+  { key: "purity", name: "one subset", title: "Purity: share of the commonest subset", of: measured("purity"), show: (id) => percent(ROWS.purity[id]) },
+  { key: "tokenPurity", name: "one y", title: "Token purity: share of the commonest y", of: measured("tokenPurity"), show: (id) => percent(ROWS.tokenPurity[id]) },
+  { key: "subset", name: "subset", title: "Subset that most of its tokens come from", of: subsetName,
+    show: (id) => [swatch(ROWS.subset[id]), subsetName(id)], rises: true, isText: true },
+  { key: "tops", name: "most common y", title: "Its most common tokens y, commonest first; sorted as text", of: (id) => spelling(id),
+    show: (id) => ROWS.tops[id].map((y) => token(y)), rises: true, isText: true },
+];
+const COLUMN = Object.fromEntries(COLUMNS.map((column) => [column.key, column]));
+
+function spelling(id) {
+  spellings ??= ROWS.tops.map((tops) => tops.map(label).join(" ").toLowerCase());
+  return spellings[id];
+}
+
+const model = { flags: new Uint8Array(NUM_ROWS), listed: [] };
+const isShown = (id) => (id < NUM_ROWS ? model.flags[id] === 1 : !isFiltered());
+
+// What is not known passes a range that says nothing.
+const within = (value, bounds) => bounds === ANY || (isKnown(value) && value >= bounds[0] && value <= bounds[1]);
+
+function finder() {
+  const asked = parse(state.query);
+  if (!asked) return () => true;
+  if (asked.kind === "cluster") return (id) => id === asked.id;
+  if (asked.kind === "size") return (id) => ROWS.size[id] >= asked.low && ROWS.size[id] <= asked.high;
+  if (asked.kind === "subset") return (id) => subsetName(id).toLowerCase().includes(asked.name);
+  const found = new Set(Object.keys(DATA.pieces).map(Number).filter(spelled(state.query)));
+  return (id) => ROWS.tops[id].some((y) => found.has(y));
+}
+
+function filter() {
+  const isFound = finder();
+  for (let id = 0; id < NUM_ROWS; id++) {
+    model.flags[id] = Number(!state.hidden.has(ROWS.subset[id]) && RANGES.every((name) => within(ROWS[name][id], state[name])) && isFound(id));
+  }
+}
+
+// What is not known comes last, whatever the direction; equals by id, which is by size.
+function order() {
+  const { of } = COLUMN[state.sort], sign = state.descending ? -1 : 1, ids = [];
+  for (let id = 0; id < NUM_ROWS; id++) if (model.flags[id]) ids.push(id);
+  const values = new Map(ids.map((id) => [id, of(id)]));
+  model.listed = ids.sort((a, b) => {
+    const x = values.get(a), y = values.get(b);
+    if (x === y) return a - b;
+    if (!isKnown(x) || !isKnown(y)) return Number(isKnown(y)) - Number(isKnown(x));
+    return x < y ? -sign : sign;
+  });
+}
+
+function startModel() {
+  filter();
+  order();
+  onChange((changed) => {
+    const isNew = touches(changed, ...FILTERS);
+    if (isNew) filter();
+    if (isNew || touches(changed, "sort", "descending")) order();
+  });
+}

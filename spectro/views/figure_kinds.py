@@ -1,0 +1,130 @@
+"""What a figure of each kind is drawn of, and by what; matplotlib is imported when it is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from spectro.report.lit import Vocabulary
+from spectro.storage.run_view import RunView
+from spectro.views.figure_config import FigureConfig, Kind
+from spectro.views.matrix import matrix, principal_axes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from spectro.report.diagnostics import Diagnosis
+    from spectro.report.figures.theme import Theme
+
+
+def _map(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
+    from spectro.report.figures import cluster_map
+    from spectro.views.cluster_pictures import map_data
+
+    return cluster_map.figure(map_data(view, config.max_points, config.seed, known), theme)
+
+
+def _card(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
+    from spectro.report.figures import card
+    from spectro.views.cluster_pictures import card_data
+
+    data = card_data(view, config.cluster, config.num_contexts, config.seed, known)
+    return card.figure(data, theme)
+
+
+def _matrix(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
+    from spectro.report.figures import response
+
+    return response.figure(_rows(view, config, known), theme)
+
+
+def _shift(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
+    from spectro.report.figures import shift
+
+    return shift.figure(_rows(view, config, known), theme)
+
+
+def _axes(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
+    from spectro.report.figures import axes
+
+    data = principal_axes(
+        view, scaling=config.scaling, num_axes=config.num_axes, num_ends=config.num_tokens,
+        known=known,
+    )  # fmt: skip
+    return axes.figure(data, theme)
+
+
+def _rows(view: RunView, config: FigureConfig, known: Vocabulary) -> Any:
+    return matrix(view, config.rows, scaling=config.scaling, max_rows=config.max_rows, known=known)
+
+
+def _clusters(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
+    from spectro.report.figures import sizes
+    from spectro.views.column_pictures import sizes_data
+
+    return sizes.figure(sizes_data(view), theme)
+
+
+def _scatter(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
+    from spectro.report.figures import scatter
+    from spectro.views.column_pictures import scatter_data
+
+    data = scatter_data(view, config.components, config.scaling, config.max_points, config.seed)
+    return scatter.figure(data, theme)
+
+
+def _spread(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
+    from spectro.report.figures import spread
+    from spectro.views.column_pictures import spread_data
+
+    chosen = (config.rows, config.components, config.scaling, config.max_rows)
+    return spread.figure(spread_data(view, *chosen, known), theme)
+
+
+def _control(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
+    from spectro.report.figures import control
+    from spectro.views.column_pictures import control_data
+
+    return control.figure(control_data(view), theme)
+
+
+def _traces(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
+    from spectro.report.diagnostics_page import worst_first
+    from spectro.report.figures import traces
+
+    return traces.loss_traces(worst_first(_chains(view, config))[: config.max_rows], theme)
+
+
+def _rhat(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
+    from spectro.report.figures import convergence
+
+    return convergence.figure(_chains(view, config), theme)
+
+
+def _reliability(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
+    from spectro.report.figures import traces
+
+    return traces.reliability_curves(_chains(view, config), theme)
+
+
+def _chains(view: RunView, config: FigureConfig) -> list[Diagnosis]:
+    from spectro.views.diagnose import diagnose_run
+
+    return diagnose_run(view, config.components or ("*",))
+
+
+DRAW: dict[Kind, Callable[[RunView, FigureConfig, Theme, Vocabulary], Figure]] = {
+    Kind.MAP: _map,
+    Kind.CARD: _card,
+    Kind.CLUSTERS: _clusters,
+    Kind.MATRIX: _matrix,
+    Kind.AXES: _axes,
+    Kind.SHIFT: _shift,
+    Kind.SCATTER: _scatter,
+    Kind.SPREAD: _spread,
+    Kind.CONTROL: _control,
+    Kind.TRACES: _traces,
+    Kind.RHAT: _rhat,
+    Kind.RELIABILITY: _reliability,
+}
+"""Every kind."""
