@@ -16,6 +16,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest
 import torch
+from hypothesis import settings
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
@@ -28,9 +29,13 @@ from spectro.sampling.samplers import Exponential
 from spectro.tokens.config import Source, SourceKind, TokensConfig
 from tests.servers.fixtures import moto_server, seaweed  # noqa: F401 - fixtures
 
+settings.register_profile("tests", deadline=None)  # no test asserts a time
+settings.load_profile("tests")
 MakeConfig = Callable[..., PipelineConfig]
 VOCAB_SIZE = 257
-CHAIN = ChainConfig(num_chains=2, num_draws=3, batch_size=2, steps_between_draws=2)
+CHAIN = ChainConfig(
+    num_chains=2, num_draws=3, batch_size=2, num_burnin_steps=1, steps_between_draws=2
+)
 """A distance that is given: chains that measure theirs take up to 256 steps from draw to draw."""
 
 

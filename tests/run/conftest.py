@@ -38,7 +38,9 @@ def whole_run(
             sequences_per_shard=3,
         ),
         sampler=Exponential(gamma=300.0, nbeta=10.0, step_size=1e-3),
-        chain=ChainConfig(num_chains=2, num_draws=3, batch_size=2, steps_between_draws=2),
+        chain=ChainConfig(
+            num_chains=2, num_draws=3, batch_size=2, num_burnin_steps=1, steps_between_draws=2
+        ),
         run=RunConfig(uri=str(tmp_path_factory.mktemp("whole") / "run"), num_workers=0),
         components=["l1*", "embed"],
         cluster=ClusterConfig(num_neighbours=8, min_size=4, reach=50),

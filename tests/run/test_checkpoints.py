@@ -76,8 +76,10 @@ def nothing(done: float, total: float) -> None:
 def in_pieces(unit, resident: Resident, after: int) -> int:
     """Do a unit, told to leave again and again; returns how often it was handed back."""
     for count in range(200):
+        another = Resident(resident.config)
+        another.hf_model = resident.hf_model  # nothing else is kept
         try:
-            execute(unit, Resident(resident.config), nothing, Leaves(after))
+            execute(unit, another, nothing, Leaves(after))
         except HandedBack:
             continue
         return count

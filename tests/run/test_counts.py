@@ -42,24 +42,36 @@ from spectro.tokens.config import MoreConfig
 RATES = load_rates(Path(__file__).parent.parent.parent / "benchmarks/rates/h200-assumed.yaml")
 MakeConfig = Callable[..., PipelineConfig]
 REWEIGHTED = Reweighted(gamma=300.0, nbeta=10.0, step_size=1e-2)
-CHAIN = ChainConfig(num_chains=2, num_draws=6, batch_size=2, steps_between_draws=2)
+CHAIN = ChainConfig(
+    num_chains=2, num_draws=4, batch_size=2, num_burnin_steps=1, steps_between_draws=2
+)
 CASES: dict[str, dict] = {
     "reweighted": {"sampler": REWEIGHTED, "chain": CHAIN, "control": True},
     "measured_distance": {
         "sampler": Exponential(step_size=1e-2),
-        "chain": dataclasses.replace(CHAIN, steps_between_draws=None, num_burnin_steps=1),
+        "chain": dataclasses.replace(CHAIN, steps_between_draws=None),
     },
     "several_blocks": {
         "sampler": REWEIGHTED,
         "chain": ChainConfig(
-            num_chains=2, num_draws=5, draws_per_block=2, batch_size=3, steps_between_draws=3
+            num_chains=2,
+            num_draws=5,
+            draws_per_block=2,
+            batch_size=3,
+            num_burnin_steps=1,
+            steps_between_draws=3,
         ),
         "control": True,
     },
     "reliable_enough": {
         "sampler": REWEIGHTED,
         "chain": ChainConfig(
-            num_chains=2, num_draws=12, draws_per_block=2, batch_size=2, target_reliability=0.5
+            num_chains=2,
+            num_draws=8,
+            draws_per_block=2,
+            batch_size=2,
+            num_burnin_steps=1,
+            target_reliability=0.5,
         ),
         "control": True,
     },
@@ -77,14 +89,20 @@ CASES: dict[str, dict] = {
     "chains_together": {
         "sampler": REWEIGHTED,
         "chain": ChainConfig(
-            num_chains=5, num_draws=12, draws_per_block=2, batch_size=2, target_reliability=0.5
+            num_chains=3,
+            num_draws=8,
+            draws_per_block=2,
+            batch_size=2,
+            num_burnin_steps=1,
+            steps_between_draws=1,
+            target_reliability=0.5,
         ),
         "chains_per_unit": 2,
         "control": True,
     },
     "chains_together_fixed": {
         "sampler": Psgld(),
-        "chain": dataclasses.replace(CHAIN, num_chains=3, num_burnin_steps=1),
+        "chain": dataclasses.replace(CHAIN, num_chains=3),
         "chains_per_unit": 4,
     },
     "gaussian_one_chain": {
@@ -143,8 +161,10 @@ def test_a_run_does_what_is_counted(case: str, make_config: MakeConfig, monkeypa
         for stage in ("pilot", "chains", "tiles", "assembly"):
             assert total(planned[stage]).flops == real[part, stage], (part, stage)
         assert real[part, "chains"] > 0 < real[part, "tiles"]
-        listed = [c.listed for g in courses.values() for own in g for c in own.values()]
-        assert any(listed) == (case == "short_lists")
+        every = [c for g in courses.values() for own in g for c in own.values()]
+        ended_early = any(c.num_draws < config.chain.num_draws for c in every)
+        assert ended_early == (config.chain.target_reliability is not None), (case, part)
+        assert any(c.listed for c in every) == (case == "short_lists")
 
 
 @pytest.mark.parametrize(
@@ -179,7 +199,7 @@ def test_courses_of_a_run_tell_chains_from_independent_draws(make_config: MakeCo
     run_pipeline(config, Progress(), goal=Goal.SAMPLE)
     courses = courses_of_run(Store(config.run.uri), config, size_of_checkpoint(config.model))
     assert not courses[FULL_GROUP.name][0]["full"].independent
-    assert {c.num_draws for group in courses.values() for own in group for c in own.values()} == {6}
+    assert {c.num_draws for group in courses.values() for own in group for c in own.values()} == {4}
 
 
 class Traffic:

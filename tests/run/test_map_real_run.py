@@ -79,6 +79,11 @@ def test_a_model_that_is_gone_leaves_ids(
     assert not write_map(RunView(store.uri), CONFIG).was_there
 
 
+def _heeds_interrupts() -> None:
+    """Workers of pytest-xdist ignore them, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_the_command_exports_and_serves(run_copy: RunCopy, tmp_path: Path) -> None:
     store, _ = run_copy()
     folder = tmp_path / "site"
@@ -92,7 +97,9 @@ def test_the_command_exports_and_serves(run_copy: RunCopy, tmp_path: Path) -> No
         "serve=0",
         "map.max_tokens=12",
     ]  # too few for UMAP, which takes long to load
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, preexec_fn=_heeds_interrupts
+    )
     try:
         assert process.stdout is not None
         address = next(line.split()[3] for line in process.stdout if "look at it" in line)

@@ -31,7 +31,9 @@ from spectro.storage.sealed import read_sealed
 from spectro.susceptibility.estimator import EstimatorConfig, EstimatorKind
 
 MakeConfig = Callable[..., PipelineConfig]
-THREE_CHAINS = ChainConfig(num_chains=3, num_draws=3, batch_size=2, steps_between_draws=2)
+THREE_CHAINS = ChainConfig(
+    num_chains=3, num_draws=3, batch_size=2, num_burnin_steps=1, steps_between_draws=2
+)
 GROUPS = ("embed", "l0", "l1", "unembed")
 CHI = tuple(
     f"susceptibilities/{kind}-{shard:05d}.parquet"

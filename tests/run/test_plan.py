@@ -185,7 +185,9 @@ def test_no_unit_holds_more_than_is_planned(
     make_config: MakeConfig, monkeypatch, sampler: Reweighted | Psgld
 ) -> None:
     """On a CPU a unit's device and host memory are one; the model was there before."""
-    chain = ChainConfig(num_chains=2, num_draws=6, batch_size=4, steps_between_draws=2)
+    chain = ChainConfig(
+        num_chains=2, num_draws=4, batch_size=4, num_burnin_steps=1, steps_between_draws=2
+    )
     config = make_config(sampler=sampler, chain=chain, control=True)
     peaks: dict[tuple[str, str], int] = {}
     execute = worker.execute

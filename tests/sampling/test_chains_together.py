@@ -75,7 +75,7 @@ def ids() -> Tensor:
 
 def run(part, sampler: Sampler, ids: Tensor, config: ChainConfig, chains, **more):
     randomness = KeyedRandomness(seed=5)
-    pilot = run_pilot(part, sampler, ids, randomness)
+    pilot = more.pop("pilot", None) or run_pilot(part, sampler, ids, randomness)
     settings = {"randomness": randomness, "pilot": pilot, **more}
     return run_group_chains(part, sampler, config, ids, ids, chains=chains, **settings)
 
@@ -106,10 +106,12 @@ def test_each_chain_is_what_it_is_by_itself(
     """Every kind of component, also where it ends after other numbers of steps in each chain."""
     for group in GROUPS:
         part = group_model(model, group)
-        together = run(part, SAMPLERS[sampler], ids, SCHEDULES[schedule], range(NUM_CHAINS))
+        given = (part, SAMPLERS[sampler], ids, SCHEDULES[schedule])
+        pilot = run_pilot(part, SAMPLERS[sampler], ids, KeyedRandomness(seed=5))
+        together = run(*given, range(NUM_CHAINS), pilot=pilot)
         assert list(together) == list(range(NUM_CHAINS))
         for chain, found in together.items():
-            alone = run(part, SAMPLERS[sampler], ids, SCHEDULES[schedule], [chain])
+            alone = run(*given, [chain], pilot=pilot)
             require_same(found, alone[chain])
 
 
