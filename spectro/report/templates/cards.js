@@ -1,10 +1,4 @@
 // The card of the open cluster, in full for the largest ones; the control's cards are alike.
-function stat(value, name, help) {
-  const node = element("div", "stat", element("b", "", value), element("span", "", name));
-  node.title = help;
-  return node;
-}
-
 const clusterStats = (rows, id) => element("div", "stats",
   ...[["size", integer, ""], ["conductance", fixed, 3], ["stability", fixed, 2], ["tokenPurity", percent, ""], ["purity", percent, ""]]
     .map(([name, show, digits]) => stat(show(rows[name][id], digits), COLUMN[name].name, COLUMN[name].title)));
