@@ -82,6 +82,8 @@ def _ordered(name: str, arguments: list[str]) -> list[str]:
         arguments = _across(arguments)
     if name == "assign":  # `from` is a word of Python's
         arguments = [re.sub(r"^from=", "source=", text) for text in arguments]
+    if name == "figure":  # `cluster` is a group of Hydra's
+        arguments = [re.sub(r"^cluster=", "cluster_id=", text) for text in arguments]
     if name in SHORT:
         arguments = short(name, arguments)
     if name in TAKE_A_RUN and arguments and not re.match(SETTING, arguments[0]):

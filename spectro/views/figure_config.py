@@ -59,7 +59,7 @@ class FigureConfig:
     `traces`, `rhat` or `reliability`."""
     theme: ThemeName = ThemeName.LIGHT
     """`light` or `dark`."""
-    cluster: int = 0
+    cluster_id: int = 0
     """Which cluster (card); 0 is the largest."""
     components: tuple[str, ...] = ()
     """Two names (scatter) or some (spread; none: those of highest reliability × deviation); names
@@ -84,8 +84,8 @@ class FigureConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no figure."""
-        least = {"cluster": 0, "seed": 0, "num_contexts": 0}
-        for name in ("cluster", "max_rows", "num_axes", "num_tokens", "num_contexts", "max_points",
+        least = {"cluster_id": 0, "seed": 0, "num_contexts": 0}
+        for name in ("cluster_id", "max_rows", "num_axes", "num_tokens", "num_contexts", "max_points",
                      "seed"):  # fmt: skip
             value, low = getattr(self, name), least.get(name, 1)
             if value < low:

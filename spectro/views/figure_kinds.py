@@ -28,7 +28,7 @@ def _card(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) 
     from spectro.report.figures import card
     from spectro.views.cluster_pictures import card_data
 
-    data = card_data(view, config.cluster, config.num_contexts, config.seed, known)
+    data = card_data(view, config.cluster_id, config.num_contexts, config.seed, known)
     return card.figure(data, theme)
 
 

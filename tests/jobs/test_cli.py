@@ -53,6 +53,11 @@ def spectro(monkeypatch: pytest.MonkeyPatch) -> Spectro:
         ("text", ["--help"], ["--help"]),
         ("map", ["runs/a", "serve=0"], ["run.uri=runs/a", "serve=0"]),
         ("figure", ["runs/a", "kind=axes"], ["run.uri=runs/a", "kind=axes"]),
+        (
+            "figure",
+            ["runs/a", "kind=card", "cluster=3"],
+            ["run.uri=runs/a", "kind=card", "cluster_id=3"],
+        ),
         ("matrix", ["s3://b/r"], ["run.uri=s3://b/r"]),
         (
             "across",
