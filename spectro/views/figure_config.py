@@ -84,9 +84,9 @@ class FigureConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no figure."""
-        least = {"cluster_id": 0, "seed": 0, "num_contexts": 0}
-        for name in ("cluster_id", "max_rows", "num_axes", "num_tokens", "num_contexts", "max_points",
-                     "seed"):  # fmt: skip
-            value, low = getattr(self, name), least.get(name, 1)
-            if value < low:
-                raise ValueError(f"{name} must be at least {low}, found {value}")
+        may_be_zero = ("cluster_id", "num_contexts", "seed")
+        at_least_one = ("max_rows", "num_axes", "num_tokens", "max_points")
+        for low, names in enumerate((may_be_zero, at_least_one)):
+            for name in names:
+                if (value := getattr(self, name)) < low:
+                    raise ValueError(f"{name} must be at least {low}, found {value}")
