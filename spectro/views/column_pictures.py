@@ -19,7 +19,6 @@ from spectro.report.figures.control import ControlData
 from spectro.report.figures.scatter import ScatterData
 from spectro.report.figures.sizes import SizesData, Spread
 from spectro.report.figures.spread import LEVELS, SpreadData
-from spectro.report.lit import Vocabulary
 from spectro.report.matrix import moments_of
 from spectro.report.scaling import Scale, Scaling
 from spectro.storage.cluster_columns import array, floats
@@ -29,7 +28,7 @@ from spectro.storage.report_inputs import CONTROL
 from spectro.storage.run_view import RunView
 from spectro.storage.sealed import read_sealed, with_nan
 from spectro.views.columns import run_columns
-from spectro.views.matrix import Rows, blocks_of, sets_of
+from spectro.views.matrix import TokenSets, blocks_of
 
 _SCATTER_KEY = 0x73636174
 
@@ -86,27 +85,19 @@ def scatter_data(
 
 
 def spread_data(
-    view: RunView,
-    rows: Rows,
-    names: Sequence[str],
-    scaling: Scaling,
-    max_rows: int,
-    known: Vocabulary,
+    view: RunView, sets: TokenSets, names: Sequence[str], scaling: Scaling
 ) -> SpreadData:
     """Quantiles of some columns over each set of tokens, in two passes.
 
     Args:
         view: the run.
-        rows: what the sets are.
+        sets: of tokens.
         names: of components; none: the three of highest reliability × deviation.
         scaling: units.
-        max_rows: clusters at most, largest first.
-        known: the vocabulary.
 
     Raises ValueError, in one line, for a name that no component has, and as `matrix`.
     """
     columns = _columns(view, names, 3)
-    sets = sets_of(view, rows, max_rows, known)
     scale = Scale.of(moments_of(lambda: blocks_of(view, sets)), scaling)
     parts: list[list[npt.NDArray[np.float32]]] = [[] for _ in sets.names]
     for block in blocks_of(view, sets):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from spectro.report.lit import Vocabulary
 from spectro.storage.run_view import RunView
 from spectro.views.figure_config import FigureConfig, Kind
-from spectro.views.matrix import matrix, principal_axes
+from spectro.views.matrix import TokenSets, matrix_of, principal_axes, sets_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,13 +35,17 @@ def _card(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) 
 def _matrix(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
     from spectro.report.figures import response
 
-    return response.figure(_rows(view, config, known), theme)
+    sets = _sets(view, config, known)
+    response.require_rows(len(sets.names))
+    return response.figure(matrix_of(view, sets, config.scaling), theme)
 
 
 def _shift(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
     from spectro.report.figures import shift
 
-    return shift.figure(_rows(view, config, known), theme)
+    sets = _sets(view, config, known)
+    shift.require_rows(len(sets.names))
+    return shift.figure(matrix_of(view, sets, config.scaling), theme)
 
 
 def _axes(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
@@ -54,8 +58,8 @@ def _axes(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) 
     return axes.figure(data, theme)
 
 
-def _rows(view: RunView, config: FigureConfig, known: Vocabulary) -> Any:
-    return matrix(view, config.rows, scaling=config.scaling, max_rows=config.max_rows, known=known)
+def _sets(view: RunView, config: FigureConfig, known: Vocabulary) -> TokenSets:
+    return sets_of(view, config.rows, config.max_rows, known)
 
 
 def _clusters(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
@@ -77,8 +81,9 @@ def _spread(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary
     from spectro.report.figures import spread
     from spectro.views.column_pictures import spread_data
 
-    chosen = (config.rows, config.components, config.scaling, config.max_rows)
-    return spread.figure(spread_data(view, *chosen, known), theme)
+    sets = _sets(view, config, known)
+    spread.require_rows(len(sets.names))
+    return spread.figure(spread_data(view, sets, config.components, config.scaling), theme)
 
 
 def _control(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:

@@ -69,8 +69,12 @@ def matrix(
     Raises ValueError, in one line, where there are no clusters, or no tokenizer to tell patterns;
     for more rows than memory is meant for, and for tokens that are not measured yet.
     """
+    return matrix_of(view, sets_of(view, rows, max_rows, known or vocabulary_of(view)), scaling)
+
+
+def matrix_of(view: RunView, sets: TokenSets, scaling: Scaling) -> ResponseMatrix:
+    """The response matrix of some sets of tokens; errors as `matrix`."""
     view.require_measured()
-    sets = sets_of(view, rows, max_rows, known or vocabulary_of(view))
     return response_matrix(
         lambda: blocks_of(view, sets),
         sets.names,

@@ -7,6 +7,7 @@ import browser
 import made_up_run
 import numpy as np
 import pytest
+from made_up_text import TRAPS
 from report_site import CONFIG, NUM_CLUSTERS, OPEN
 
 pytestmark = [
@@ -16,18 +17,6 @@ pytestmark = [
         reason=f"no browser: none of {', '.join(browser.NAMES)} is installed",
     ),
 ]
-TRAPS = (
-    b"</script><script>document.title='owned'</script>",
-    b"<img src=x onerror=\"document.title='owned'\">",
-    b"<svg onload=\"document.title='owned'\">",
-    b"javascript:document.title='owned'",
-    b"\x00\x1b\r",
-    b"\xf0\x9f",
-    "שלום".encode(),
-    "\u202e\u2028".encode(),
-    "😀".encode(),
-    b"'\"`${1}",
-)
 
 
 def test_a_click_opens_the_card_with_all_it_has(report_page, report_made):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from spectro.report.figures import response, shift, spread
 from spectro.report.figures.spread import LEVELS
 from spectro.report.patterns import NAMES
 from spectro.report.scaling import Scaling
@@ -18,7 +20,7 @@ from spectro.views import RunView, figure
 from spectro.views.across import across
 from spectro.views.column_pictures import control_data, scatter_data, sizes_data, spread_data
 from spectro.views.contexts import vocabulary_of
-from spectro.views.matrix import Rows
+from spectro.views.matrix import Rows, sets_of
 from tests.run.made_runs import make_run, put_clusters, text
 
 
@@ -51,7 +53,9 @@ def test_how_two_columns_are_spread(made: Store) -> None:
     """Quantiles against the product in one piece, of clusters, whose tokens lie anywhere."""
     view, product = RunView(made.uri), read_product(made)
     known = vocabulary_of(view)
-    told = spread_data(view, Rows.CLUSTERS, ("l0h4", "l0h0"), Scaling.CENTRED, 3, known)
+    told = spread_data(
+        view, sets_of(view, Rows.CLUSTERS, 3, known), ("l0h4", "l0h0"), Scaling.CENTRED
+    )
     chi = product.chi_NH.astype(float)
     x = (chi - chi.mean(axis=0)) / chi.std(axis=0)
     x -= x.mean(axis=1, keepdims=True)
@@ -63,7 +67,7 @@ def test_how_two_columns_are_spread(made: Store) -> None:
         assert told.num_tokens_R[row] == len(own)
         expected = np.quantile(own[:, [4, 0]], LEVELS, axis=0).T
         np.testing.assert_allclose(told.quantile_RC5[row], expected, atol=1e-5)
-    assert spread_data(view, Rows.PATTERNS, (), Scaling.RAW, 3, known).names == NAMES
+    assert spread_data(view, sets_of(view, Rows.PATTERNS, 3, known), (), Scaling.RAW).names == NAMES
 
 
 def test_clusters_and_columns_beside_the_control(whole_run: PipelineConfig) -> None:
@@ -98,3 +102,15 @@ def test_a_half_of_the_chains_is_a_place(made: Store) -> None:
     figure(view, "card")
     with pytest.raises(ValueError, match=rf"space of that half alone: take {made.uri}/clusters$"):
         figure(view, "map")
+
+
+@pytest.mark.parametrize(
+    ("kind", "module"), [("matrix", response), ("shift", shift), ("spread", spread)]
+)
+def test_too_many_rows_are_refused_before_chi_is_read(
+    made: Store, monkeypatch: pytest.MonkeyPatch, kind: str, module: ModuleType
+) -> None:
+    monkeypatch.setattr(module, "MOST_ROWS", 1)
+    monkeypatch.setattr(RunView, "shards", lambda _: pytest.fail("read all of χ first"))
+    with pytest.raises(ValueError, match=r"a figure has room for 1 .*max_rows="):
+        figure(made.uri, kind, rows="clusters")

@@ -33,6 +33,13 @@ LEAST_NAMED = 0.03
 """Share of the columns that a layer must have to be named."""
 
 
+def require_rows(num_rows: int) -> None:
+    """Raise ValueError for more rows than a page has room for: before they are read, too."""
+    require_room(
+        num_rows, MOST_ROWS, "rows", "ask for fewer (max_rows=) or for numbers (spectro matrix)"
+    )
+
+
 @themed
 def figure(data: ResponseMatrix, theme: Theme) -> Figure:
     """The matrix, columns by layer, largest magnitudes in full colour.
@@ -40,9 +47,7 @@ def figure(data: ResponseMatrix, theme: Theme) -> Figure:
     Raises ValueError for more rows than a page has room for.
     """
     num_rows = len(data.names)
-    require_room(
-        num_rows, MOST_ROWS, "rows", "ask for fewer (max_rows=) or for numbers (spectro matrix)"
-    )
+    require_rows(num_rows)
     made = new_figure(WIDE, 1.35 + ROW_INCHES * max(3, num_rows))
     head(made, theme, "Response matrix", HELP)
     axes = made.add_subplot()

@@ -33,6 +33,16 @@ MOST_ROWS = 24
 PANELS_ACROSS = 2
 
 
+def require_rows(num_rows: int) -> None:
+    """Raise ValueError for more rows than a page has room for: before they are read, too."""
+    require_room(
+        num_rows,
+        MOST_ROWS,
+        "sets of tokens",
+        "ask for fewer (max_rows=) or for the heat map (kind=matrix)",
+    )
+
+
 @themed
 def figure(data: ResponseMatrix, theme: Theme) -> Figure:
     """A panel for each row, all on one scale.
@@ -40,12 +50,7 @@ def figure(data: ResponseMatrix, theme: Theme) -> Figure:
     Raises ValueError for more rows than a page has room for.
     """
     num_rows = len(data.names)
-    require_room(
-        num_rows,
-        MOST_ROWS,
-        "sets of tokens",
-        "ask for fewer (max_rows=) or for the heat map (kind=matrix)",
-    )
+    require_rows(num_rows)
     across = min(PANELS_ACROSS, max(1, num_rows))
     down = max(1, math.ceil(num_rows / across))
     made = new_figure(WIDE, 0.75 + 1.05 * down)

@@ -41,6 +41,11 @@ class SpreadData:
     """At `LEVELS`."""
 
 
+def require_rows(num_rows: int) -> None:
+    """Raise ValueError for more rows than a page has room for: before they are read, too."""
+    require_room(num_rows, MOST_ROWS, "sets of tokens", "ask for fewer (max_rows=)")
+
+
 @themed
 def figure(data: SpreadData, theme: Theme) -> Figure:
     """A panel for each component, a line for each set.
@@ -48,7 +53,7 @@ def figure(data: SpreadData, theme: Theme) -> Figure:
     Raises ValueError for more of either than a page has room for.
     """
     num_rows, num_panels = len(data.names), max(1, len(data.components))
-    require_room(num_rows, MOST_ROWS, "sets of tokens", "ask for fewer (max_rows=)")
+    require_rows(num_rows)
     require_room(num_panels, MOST_COMPONENTS, "components", "ask for fewer (components=)")
     made = new_figure(WIDE, 1.35 + ROW_INCHES * max(4, num_rows))
     head(made, theme, "Spread of χ", HELP)
