@@ -57,9 +57,11 @@ def planted_graph(
 
 
 def write_graph(graph: Graph, label: Int32, path: Path) -> None:
-    """CSR and labels as plain arrays."""
+    """CSR between tokens and their labels as plain arrays."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(path, indptr=graph.indptr, indices=graph.indices, weights=graph.weights, label=label)
+    csr = graph.adjacency()
+    csr.sort_indices()
+    np.savez(path, indptr=csr.indptr, indices=csr.indices, weights=csr.data, label=label)
 
 
 def read_graph(path: Path) -> tuple[Graph, Int32]:

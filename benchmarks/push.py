@@ -91,17 +91,17 @@ def _row(
 ) -> dict[str, float]:
     candidates = [candidate for _, candidate in found]
     as_default = [
-        set(candidate.nodes.tolist()) == set(other.nodes.tolist())
+        set(candidate.tokens.tolist()) == set(other.tokens.tolist())
         for candidate, (_, other) in zip(candidates, reference, strict=True)
     ]
-    sizes = [candidate.nodes.size for candidate in candidates]
+    sizes = [candidate.tokens.size for candidate in candidates]
     return {
         "ms": float(np.mean([ms for ms, _ in found])),
         "ms_median": float(np.median([ms for ms, _ in found])),
         "edges": float(np.mean([candidate.num_edges for candidate in candidates])),
         "returned": float(np.mean(np.array(sizes) > 0)),
         "size": float(np.median(sizes)),
-        "f1": float(np.mean([f1(c.nodes, c.seed, label_N) for c in candidates])),
+        "f1": float(np.mean([f1(c.tokens, c.seed, label_N) for c in candidates])),
         "as_default": float(np.mean(as_default)),
     }
 

@@ -84,7 +84,7 @@ class Ours:
         return {
             "seconds": time.perf_counter() - clock,
             "processor_seconds": time.process_time() - processor,
-            "members": found.nodes.tolist(),
+            "members": found.tokens.tolist(),
             "conductance": found.conductance,
             "edges": found.num_edges,
         }

@@ -124,7 +124,7 @@ def _stage(progress: Progress | None, stage: str) -> Callable[[int, int], None] 
 
 def ordered(state: SelectionState) -> list[Candidate]:
     """Found clusters in the order of their ids: largest first, ties by seed."""
-    return sorted(state.clusters, key=lambda c: (-c.nodes.size, c.seed))
+    return sorted(state.clusters, key=lambda c: (-c.tokens.size, c.seed))
 
 
 def assemble(
@@ -132,7 +132,7 @@ def assemble(
 ) -> Clusters:
     """Finished rounds as clusters; `sums` is taken over the members of `ordered(state)`."""
     found = ordered(state)
-    members = tuple(candidate.nodes for candidate in found)
+    members = tuple(candidate.tokens for candidate in found)
     num_columns = int(transform.kept_K.size)
     return Clusters(
         config=config,
@@ -164,7 +164,7 @@ def _sums(
 ) -> Summary:
     """Means over the clusters' members; tokens and subsets are not known here."""
     num_tokens = chi_NH.shape[0]
-    sums = ClusterSums(Clustering.of([c.nodes for c in ordered(state)], num_tokens), 1)
+    sums = ClusterSums(Clustering.of([c.tokens for c in ordered(state)], num_tokens), 1)
     unknown = np.zeros(num_tokens, np.int32)
     sums.add(transform.standardise(chi_NH), x_ND, unknown, unknown.astype(np.int16))
     return sums.finish()

@@ -23,13 +23,13 @@ class Crew(Protocol):
         """One candidate per seed, in the order of the seeds."""
         ...
 
-    def remove(self, nodes: NDArray[np.int32]) -> None:
-        """From now on these nodes belong to a cluster; each node is removed at most once."""
+    def remove(self, tokens: NDArray[np.int32]) -> None:
+        """From now on these tokens belong to a cluster; each token is removed at most once."""
         ...
 
 
 CrewOf = Callable[[Graph, LocalRule, NDArray[np.uint8]], Crew]
-"""Makes a crew for a graph and a rule; `removed` is 1 where a node is removed already, uint8 [N],
+"""Makes a crew for a graph and a rule; `removed` is 1 where a token is removed already, uint8 [N],
 read once and not kept."""
 
 
@@ -44,7 +44,7 @@ class ThreadCrew:
     ) -> None:
         _check_threads(num_threads)
         self._graph, self._rule = graph, rule
-        self._workspaces = [Workspace(removed) for _ in range(num_threads)]
+        self._workspaces = [Workspace(removed[graph.token_N]) for _ in range(num_threads)]
 
     def try_seeds(self, seeds: Sequence[int]) -> list[Candidate]:
         """As `Crew`; which thread tries which seed changes nothing."""
@@ -62,10 +62,10 @@ class ThreadCrew:
                 list(pool.map(work, self._workspaces))
         return [candidate for candidate in found if candidate is not None]
 
-    def remove(self, nodes: NDArray[np.int32]) -> None:
+    def remove(self, tokens: NDArray[np.int32]) -> None:
         """As `Crew`."""
         for workspace in self._workspaces:
-            workspace.remove(nodes)
+            workspace.remove(self._graph.node_N[tokens])
 
 
 def serial_crew(graph: Graph, rule: LocalRule, removed: NDArray[np.uint8]) -> Crew:

@@ -38,28 +38,46 @@ class Csr(NamedTuple):
 
 
 class Allocate(Protocol):
-    """Gives a writable array of that many elements: of memory, or of a file."""
+    """Gives a writable array of that shape: of memory, or of a file."""
 
-    def __call__(self, name: str, dtype: type[np.generic], size: int) -> NDArray[Any]:
-        """`name` is the field of `Csr`."""
+    def __call__(self, name: str, dtype: type[np.generic], *shape: int) -> NDArray[Any]:
+        """`name` is unique within a graph."""
         ...
 
 
-def build_csr(neighbours: Neighbours, allocate: Allocate, num_threads: int = 1) -> Csr:
+def check_lists(neighbours: Neighbours, num_threads: int = 1) -> None:
+    """ValueError naming a token whose list is none: compiled code trusts what is in it."""
+    lists = _arrays(neighbours)
+    bounds = part_bounds(len(lists[0]), num_threads)
+    rows = [row for row in in_parts(lambda *part: _first_bad(*lists, *part), bounds) if row >= 0]
+    if rows:
+        index, distance = lists[0][rows[0]], lists[1][rows[0]]
+        raise ValueError(
+            f"expected k other tokens of 0 … {len(lists[0]) - 1} by rising finite distance, "
+            f"found {index[:3].tolist()} … at {distance[:3].tolist()} … for token {rows[0]}: "
+            "is the list of another run, or unfinished?"
+        )
+
+
+def build_csr(
+    neighbours: Neighbours,
+    allocate: Allocate,
+    num_threads: int = 1,
+    token_N: NDArray[np.int32] | None = None,
+) -> Csr:
     """Count, allocate, fill. Beyond lists and result it holds 12 bytes per node.
 
     An edge joins x and y if either lists the other; d(x, y) is the lesser of the distances that
     they list, and w = exp(−d² / (σ_x σ_y)) is computed from the same numbers at both ends, hence
-    symmetric to the bit. ValueError for lists that are none, or where all tokens coincide.
+    symmetric to the bit. ValueError where all tokens coincide, and for a list that names a token
+    twice; `token_N` says which token a node is, for the message.
     """
-    index_Nk, distance_Nk = neighbours.index_Nk, neighbours.distance_Nk
-    num_nodes = index_Nk.shape[0]
-    bounds = _bounds(num_nodes, num_threads)
-    lists = (np.asarray(index_Nk), np.asarray(distance_Nk))
+    lists = _arrays(neighbours)
+    num_nodes = len(lists[0])
+    bounds = part_bounds(num_nodes, num_threads)
     sigma_N = widths(lists[1]).sigma_N
-    _refuse(_in_parts(lambda low, high: _first_bad(*lists, low, high), bounds), lists)
     indptr = allocate("indptr", np.int64, num_nodes + 1)
-    mutual = _in_parts(lambda low, high: _count(*lists, sigma_N, low, high, indptr), bounds)
+    mutual = in_parts(lambda low, high: _count(*lists, sigma_N, low, high, indptr), bounds)
     num_entries = _accumulate(indptr)
     csr = Csr(
         indptr,
@@ -68,10 +86,11 @@ def build_csr(neighbours: Neighbours, allocate: Allocate, num_threads: int = 1) 
         allocate("degrees", np.float64, num_nodes),
         sum(mutual) // 2,
     )
-    repeated = _in_parts(lambda low, high: _fill(*lists, sigma_N, low, high, *csr[:4]), bounds)
+    repeated = in_parts(lambda low, high: _fill(*lists, sigma_N, low, high, *csr[:4]), bounds)
     if max(repeated) >= 0:
+        node = max(repeated)
         raise ValueError(
-            f"a list of neighbours names token {max(repeated)} twice: "
+            f"a list of neighbours names token {node if token_N is None else token_N[node]} twice: "
             "were lists of overlapping blocks merged without removing what they share?"
         )
     return csr
@@ -102,27 +121,21 @@ def widths(distance_Nk: Distances) -> Widths:
     return Widths(sigma_N, floor)
 
 
-def _bounds(num_nodes: int, num_parts: int) -> list[tuple[int, int]]:
+def part_bounds(num_nodes: int, num_parts: int) -> list[tuple[int, int]]:
     """Ranges of rows of nearly equal size, none empty but the only one."""
     edges = np.linspace(0, num_nodes, min(num_parts, max(num_nodes, 1)) + 1).astype(np.int64)
     return [(int(low), int(high)) for low, high in pairwise(edges)]
 
 
-def _in_parts(task: Callable[[int, int], int], bounds: list[tuple[int, int]]) -> list[int]:
+def in_parts(task: Callable[[int, int], int], bounds: list[tuple[int, int]]) -> list[int]:
     """The parts side by side, one thread each: the compiled loops hold no lock."""
     with ThreadPoolExecutor(len(bounds)) as pool:
         return list(pool.map(lambda part: task(*part), bounds))
 
 
-def _refuse(bad: list[int], lists: tuple[NDArray[np.int32], Distances]) -> None:
-    rows = [row for row in bad if row >= 0]
-    if rows:
-        index, distance = lists[0][rows[0]], lists[1][rows[0]]
-        raise ValueError(
-            f"expected k other tokens of 0 … {len(lists[0]) - 1} by rising finite distance, "
-            f"found {index[:3].tolist()} … at {distance[:3].tolist()} … for token {rows[0]}: "
-            "is the list of another run, or unfinished?"
-        )
+def _arrays(neighbours: Neighbours) -> tuple[NDArray[np.int32], Distances]:
+    """Plain arrays over maps: compiled code takes them faster than the subclass."""
+    return np.asarray(neighbours.index_Nk), np.asarray(neighbours.distance_Nk)
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

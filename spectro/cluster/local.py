@@ -40,14 +40,14 @@ class LocalRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """What one seed found; `nodes` is empty when the sweep saw nothing below the threshold."""
+    """What one seed found; `tokens` is empty when the sweep saw nothing below the threshold."""
 
     seed: int
-    """The node the mass started from."""
-    nodes: NDArray[np.int32]
+    """The token the mass started from."""
+    tokens: NDArray[np.int32]
     """The prefix, by falling p / degree."""
     scores: NDArray[np.float32]
-    """p / degree of each node."""
+    """p / degree of each token."""
     conductance: float
     """Conductance of the best prefix in the whole graph, also when it is no candidate."""
     num_edges: int
@@ -78,22 +78,27 @@ def local_rule(graph: Graph, config: ClusterConfig) -> LocalRule:
 def try_seed(graph: Graph, rule: LocalRule, seed: int, workspace: Workspace) -> Candidate:
     """Push from the seed, order what it touched, sweep, choose; one compiled call.
 
-    ValueError when the seed was removed.
+    `seed` is a token, and so are what the candidate names. ValueError when it was removed.
     """
-    if workspace.local.slot_of[seed] == REMOVED:
+    node = int(graph.node_N[seed])
+    if workspace.local.slot_of[node] == REMOVED:
         raise ValueError(f"seed {seed} is in a cluster already: was the crew told of another run?")
     csr = (graph.indptr, graph.indices, graph.weights, graph.degrees)
     limits = (rule.alpha, rule.epsilon, rule.max_pushes, rule.max_volume)
     bounds = (rule.min_size, rule.min_rise, rule.max_conductance)
     while True:
         nodes, scores, conductance, num_slots, num_edges, complete = _propose(
-            csr, tuple(workspace.local), seed, graph.volume, limits, bounds
+            csr, tuple(workspace.local), node, graph.volume, limits, bounds
         )
         if complete:
             break
         workspace.grow(num_slots, num_edges)
     return Candidate(
-        seed=seed, nodes=nodes, scores=scores, conductance=conductance, num_edges=num_edges
+        seed=seed,
+        tokens=graph.token_N[nodes],
+        scores=scores,
+        conductance=conductance,
+        num_edges=num_edges,
     )
 
 

@@ -1,8 +1,8 @@
-"""Which of the accepted clusters a set of nodes has met before: overlapping clusters only.
+"""Which of the accepted clusters a set of tokens has met before: overlapping clusters only.
 
-Of every node the clusters that it is in, as a linked list through growing arrays: 4 bytes per node
-and 8 per member, and a question costs what the set's nodes are in, not a pass over the clusters.
-Shapes: N nodes, E members of all clusters so far, C clusters, M nodes of one set.
+Of every token the clusters that it is in, as a linked list through growing arrays: 4 bytes per token
+and 8 per member, and a question costs what the set's tokens are in, not a pass over the clusters.
+Shapes: N tokens, E members of all clusters so far, C clusters, M tokens of one set.
 """
 
 import numpy as np
@@ -17,32 +17,32 @@ FIRST_ROOM = 1024
 class Owners:
     """Grows with every accepted cluster; their numbers are in the order in which they come."""
 
-    def __init__(self, num_nodes: int) -> None:
-        self._head_N = np.full(num_nodes, END, np.int32)
+    def __init__(self, num_tokens: int) -> None:
+        self._head_N = np.full(num_tokens, END, np.int32)
         self._next_E = np.empty(FIRST_ROOM, np.int32)
         self._owner_E = np.empty(FIRST_ROOM, np.int32)
         self._size_C = np.empty(FIRST_ROOM, np.int32)
         self._shared_C = np.zeros(FIRST_ROOM, np.int32)
         self._num_entries = self._num_clusters = 0
 
-    def best_jaccard(self, nodes: NDArray[np.int32]) -> float:
-        """Largest Jaccard index of these nodes with an accepted cluster, 0 where there is none."""
+    def best_jaccard(self, tokens: NDArray[np.int32]) -> float:
+        """Largest Jaccard index of these tokens with an accepted cluster, 0 where there is none."""
         lists = self._head_N, self._next_E, self._owner_E
-        return float(_best(nodes, *lists, self._size_C, self._shared_C))
+        return float(_best(tokens, *lists, self._size_C, self._shared_C))
 
-    def add(self, nodes: NDArray[np.int32]) -> None:
+    def add(self, tokens: NDArray[np.int32]) -> None:
         """One more accepted cluster."""
-        num_entries = self._num_entries + nodes.size
+        num_entries = self._num_entries + tokens.size
         self._next_E = _with_room(self._next_E, num_entries)
         self._owner_E = _with_room(self._owner_E, num_entries)
         entries = np.arange(self._num_entries, num_entries, dtype=np.int32)
-        self._next_E[entries] = self._head_N[nodes]
+        self._next_E[entries] = self._head_N[tokens]
         self._owner_E[entries] = self._num_clusters
-        self._head_N[nodes] = entries
+        self._head_N[tokens] = entries
         self._num_entries = num_entries
         self._size_C = _with_room(self._size_C, self._num_clusters + 1)
         self._shared_C = _with_room(self._shared_C, self._num_clusters + 1)
-        self._size_C[self._num_clusters] = nodes.size
+        self._size_C[self._num_clusters] = tokens.size
         self._num_clusters += 1
 
 
@@ -57,7 +57,7 @@ def _with_room(array: NDArray[np.int32], size: int) -> NDArray[np.int32]:
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _best(
-    nodes_M: NDArray[np.int32],
+    tokens_M: NDArray[np.int32],
     head_N: NDArray[np.int32],
     next_E: NDArray[np.int32],
     owner_E: NDArray[np.int32],
@@ -65,21 +65,21 @@ def _best(
     shared_C: NDArray[np.int32],
 ) -> float:
     """`shared_C` is zero before and after."""
-    for node in nodes_M:
-        entry = head_N[node]
+    for token in tokens_M:
+        entry = head_N[token]
         while entry != END:
             shared_C[owner_E[entry]] += 1
             entry = next_E[entry]
     best = 0.0
-    for node in nodes_M:
-        entry = head_N[node]
+    for token in tokens_M:
+        entry = head_N[token]
         while entry != END:
             owner = owner_E[entry]
             shared = shared_C[owner]
-            best = max(best, shared / (size_C[owner] + nodes_M.size - shared))
+            best = max(best, shared / (size_C[owner] + tokens_M.size - shared))
             entry = next_E[entry]
-    for node in nodes_M:
-        entry = head_N[node]
+    for token in tokens_M:
+        entry = head_N[token]
         while entry != END:
             shared_C[owner_E[entry]] = 0
             entry = next_E[entry]

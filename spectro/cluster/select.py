@@ -37,23 +37,23 @@ def find_clusters(
     state: SelectionState | None = None,
     on_round: Callable[[SelectionState], None] | None = None,
 ) -> SelectionState:
-    """Run rounds until fewer than `untried_fraction` of the nodes are untried.
+    """Run rounds until fewer than `untried_fraction` of the tokens are untried.
 
     `state` continues where an earlier call was stopped after any round, and is changed in place.
     `on_round(state)` is called after every round, for progress and checkpoints. The result is a
     function of the graph and the config alone, whatever the crew and wherever it was resumed.
-    ValueError when the state is of another number of nodes.
+    ValueError when the state is of another number of tokens.
     """
-    num_nodes = graph.num_nodes
-    state = SelectionState.start(num_nodes) if state is None else state
-    if state.num_nodes != num_nodes:
+    num_tokens = graph.num_nodes
+    state = SelectionState.start(num_tokens) if state is None else state
+    if state.num_tokens != num_tokens:
         raise ValueError(
-            f"the graph has {num_nodes} nodes, the state of its rounds {state.num_nodes}: "
+            f"the graph has {num_tokens} tokens, the state of its rounds {state.num_tokens}: "
             "is the checkpoint of another run?"
         )
     crew = crew_of(graph, local_rule(graph, config), state.removed)
     seeds = _SeedOrder(state, config)
-    while num_nodes - state.num_tried > config.untried_fraction * num_nodes:
+    while num_tokens - state.num_tried > config.untried_fraction * num_tokens:
         num_tried = state.num_tried
         taken = run_round(state, crew.try_seeds(seeds.next_round()), config)
         if state.num_tried == num_tried:
@@ -64,26 +64,26 @@ def find_clusters(
             on_round(state)
     logger.info(
         "%d clusters with %d of %d tokens after %d rounds, %d edges visited",
-        len(state.clusters), state.num_members(), num_nodes, state.num_rounds, state.num_edges,
+        len(state.clusters), state.num_members(), num_tokens, state.num_rounds, state.num_edges,
     )  # fmt: skip
     return state
 
 
-def round_size(config: ClusterConfig, num_nodes: int) -> int:
-    """Seeds per round: the config's, or 1/2000 of the nodes and at least 256 (ADR 026)."""
-    return max(256, num_nodes // 2000) if config.round_size is None else config.round_size
+def round_size(config: ClusterConfig, num_tokens: int) -> int:
+    """Seeds per round: the config's, or 1/2000 of the tokens and at least 256 (ADR 026)."""
+    return max(256, num_tokens // 2000) if config.round_size is None else config.round_size
 
 
 class _SeedOrder:
-    """The untried nodes in the keyed order; a round costs what it takes, not a pass over N."""
+    """The untried tokens in the keyed order; a round costs what it takes, not a pass over N."""
 
     def __init__(self, state: SelectionState, config: ClusterConfig) -> None:
-        order = np.random.default_rng((config.seed, SEED_ORDER_KEY)).permutation(state.num_nodes)
+        order = np.random.default_rng((config.seed, SEED_ORDER_KEY)).permutation(state.num_tokens)
         self._tried = state.tried
         self._left = order[state.tried[order] == 0]
         self._cursor = 0
         self._round: list[int] = []
-        self._round_size = round_size(config, state.num_nodes)
+        self._round_size = round_size(config, state.num_tokens)
 
     def next_round(self) -> list[int]:
         """Seeds of the last round that are untried still, then the next untried ones."""
@@ -102,9 +102,9 @@ def run_round(
 ) -> NDArray[np.int32]:
     """Accept one round's candidates into the state; at least one seed is tried for good.
 
-    Returns the nodes removed in this round.
+    Returns the tokens removed in this round.
     """
-    num_left = state.num_nodes - state.num_removed
+    num_left = state.num_tokens - state.num_removed
     taken = [np.empty(0, np.int32)]
     by_quality = sorted(range(len(candidates)), key=lambda i: (candidates[i].conductance, i))
     for candidate in (candidates[i] for i in by_quality):
@@ -112,20 +112,20 @@ def run_round(
             state.mark_tried(candidate.seed)
         elif config.overlap:
             state.mark_tried(candidate.seed)
-            if state.owners.best_jaccard(candidate.nodes) >= config.same_jaccard:
+            if state.owners.best_jaccard(candidate.tokens) >= config.same_jaccard:
                 state.num_duplicates += 1
             else:
                 state.accept(candidate)
-        elif not state.removed[candidate.nodes].any():
+        elif not state.removed[candidate.tokens].any():
             state.mark_tried(candidate.seed)
-            state.remove(candidate.nodes)
+            state.remove(candidate.tokens)
             state.accept(candidate)
-            taken.append(candidate.nodes)
+            taken.append(candidate.tokens)
     state.num_rounds += 1
     state.num_edges += sum(candidate.num_edges for candidate in candidates)
     return np.concatenate(taken)
 
 
 def _is_cluster(candidate: Candidate, config: ClusterConfig, num_left: int) -> bool:
-    size = candidate.nodes.size
+    size = candidate.tokens.size
     return config.min_size <= size <= config.max_fraction * num_left

@@ -1,6 +1,6 @@
 """What one round of seeds hands to the next, and the same as plain arrays for checkpoints.
 
-Shapes: N nodes, C clusters, M members of all clusters in their order.
+Shapes: N tokens, C clusters, M members of all clusters in their order.
 """
 
 from collections.abc import Mapping
@@ -38,12 +38,12 @@ class SelectionState:
         self._owners: Owners | None = None
 
     @classmethod
-    def start(cls, num_nodes: int) -> "SelectionState":
+    def start(cls, num_tokens: int) -> "SelectionState":
         """Before the first round."""
-        return cls(removed=np.zeros(num_nodes, np.uint8), tried=np.zeros(num_nodes, np.uint8))
+        return cls(removed=np.zeros(num_tokens, np.uint8), tried=np.zeros(num_tokens, np.uint8))
 
     @property
-    def num_nodes(self) -> int:
+    def num_tokens(self) -> int:
         """N."""
         return self.tried.size
 
@@ -52,51 +52,51 @@ class SelectionState:
         self.num_tried += 1 - int(self.tried[seed])
         self.tried[seed] = 1
 
-    def remove(self, nodes: NDArray[np.int32]) -> None:
-        """These nodes, none of them removed yet, are a cluster's, and tried."""
-        self.num_removed += nodes.size
-        self.num_tried += nodes.size - int(self.tried[nodes].sum())
-        self.removed[nodes] = 1
-        self.tried[nodes] = 1
+    def remove(self, tokens: NDArray[np.int32]) -> None:
+        """These tokens, none of them removed yet, are a cluster's, and tried."""
+        self.num_removed += tokens.size
+        self.num_tried += tokens.size - int(self.tried[tokens].sum())
+        self.removed[tokens] = 1
+        self.tried[tokens] = 1
 
     def accept(self, candidate: Candidate) -> None:
         """One more cluster."""
         self.clusters.append(candidate)
         if self._owners is not None:
-            self._owners.add(candidate.nodes)
+            self._owners.add(candidate.tokens)
 
     @property
     def owners(self) -> Owners:
-        """Which clusters each node is in; made when it is first asked for."""
+        """Which clusters each token is in; made when it is first asked for."""
         if self._owners is None:
-            self._owners = Owners(self.num_nodes)
+            self._owners = Owners(self.num_tokens)
             for cluster in self.clusters:
-                self._owners.add(cluster.nodes)
+                self._owners.add(cluster.tokens)
         return self._owners
 
     def num_members(self) -> int:
         """Distinct tokens of all clusters."""
-        inside = np.zeros(self.num_nodes, bool)
+        inside = np.zeros(self.num_tokens, bool)
         for cluster in self.clusters:
-            inside[cluster.nodes] = True
+            inside[cluster.tokens] = True
         return int(inside.sum())
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Everything as plain arrays: bits of removed and tried, clusters end to end.
 
-        removed, tried uint8 [N/8]; offsets int64 [C+1] into nodes int32 [M] and scores float32
+        removed, tried uint8 [N/8]; offsets int64 [C+1] into tokens int32 [M] and scores float32
         [M]; seeds int32, conductance float64, edges int64 [C]; counters int64 [4].
         """
         found = self.clusters
-        sizes = [0, *(cluster.nodes.size for cluster in found)]
-        counters = [self.num_nodes, self.num_rounds, self.num_edges, self.num_duplicates]
-        nodes = [np.empty(0, np.int32), *(cluster.nodes for cluster in found)]
+        sizes = [0, *(cluster.tokens.size for cluster in found)]
+        counters = [self.num_tokens, self.num_rounds, self.num_edges, self.num_duplicates]
+        tokens = [np.empty(0, np.int32), *(cluster.tokens for cluster in found)]
         scores = [np.empty(0, np.float32), *(cluster.scores for cluster in found)]
         return {
             "removed": np.packbits(self.removed),
             "tried": np.packbits(self.tried),
             "offsets": np.cumsum(sizes, dtype=np.int64),
-            "nodes": np.concatenate(nodes),
+            "tokens": np.concatenate(tokens),
             "scores": np.concatenate(scores),
             "seeds": np.array([cluster.seed for cluster in found], np.int32),
             "conductance": np.array([cluster.conductance for cluster in found], np.float64),
@@ -107,12 +107,12 @@ class SelectionState:
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "SelectionState":
         """The inverse of `to_arrays`. KeyError when an array is missing."""
-        num_nodes, num_rounds, num_edges, num_duplicates = arrays["counters"].tolist()
+        num_tokens, num_rounds, num_edges, num_duplicates = arrays["counters"].tolist()
         offsets = arrays["offsets"]
         clusters = [
             Candidate(
                 seed=int(arrays["seeds"][i]),
-                nodes=arrays["nodes"][offsets[i] : offsets[i + 1]].copy(),
+                tokens=arrays["tokens"][offsets[i] : offsets[i + 1]].copy(),
                 scores=arrays["scores"][offsets[i] : offsets[i + 1]].copy(),
                 conductance=float(arrays["conductance"][i]),
                 num_edges=int(arrays["edges"][i]),
@@ -120,8 +120,8 @@ class SelectionState:
             for i in range(offsets.size - 1)
         ]
         return cls(
-            removed=np.unpackbits(arrays["removed"], count=num_nodes),
-            tried=np.unpackbits(arrays["tried"], count=num_nodes),
+            removed=np.unpackbits(arrays["removed"], count=num_tokens),
+            tried=np.unpackbits(arrays["tried"], count=num_tokens),
             clusters=clusters,
             num_rounds=num_rounds,
             num_edges=num_edges,

@@ -144,7 +144,7 @@ def graph_stage(
     """On every machine that tries seeds, by all of its cores."""
     copies = work.nodes_with_graph(machines.num_nodes)
     each = Seconds(0.0, num_entries * machines.rates.graph_entry.value)
-    mapped = work.list_bytes(work.num_tokens) + work.graph_bytes(num_entries)
+    mapped = 2 * work.list_bytes(work.num_tokens) + work.graph_bytes(num_entries)
     held = GRAPH_NODE_BYTES * work.num_tokens + 3 * work.list_bytes(max(work.blocks))
     stage = _stage("graph", machines, [each] * copies * times, held, mapped)
     return _in_turn(stage, copies * machines.num_cores)

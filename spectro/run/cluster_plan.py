@@ -69,7 +69,8 @@ def plan_clusters(work: ClusterWork, machines: Machines, num_clusterings: int = 
     num_places = work.num_tokens * work.config.num_neighbours
     entries = machines.rates.entries_per_neighbour.value * num_places
     graph_bytes = work.graph_bytes(entries)
-    files = work.vector_bytes + work.list_bytes(work.num_tokens) + graph_bytes
+    lists_twice = 2 * work.list_bytes(work.num_tokens)  # in near order while the graph is built
+    files = work.vector_bytes + lists_twice + graph_bytes
     stages = [
         *vector_stages(work, machines, num_clusterings),
         *list_stages(work, machines, num_clusterings),

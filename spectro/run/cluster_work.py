@@ -27,8 +27,8 @@ PAIR_COPIES = 4
 """Lists of a pair as they are read, see `ClusterWork.merge_peak`."""
 LIST_COPIES = 3.5
 """Lists as they are put: found, put together, serialised, and half of them while digested."""
-NODE_BYTES = 16
-"""The graph's files per node, beside its entries: offset and degree."""
+NODE_BYTES = 24
+"""The graph's files per node, beside its entries: offset, degree, its token, its node."""
 ENTRY_BYTES = 8
 """An entry of the graph: neighbour and weight."""
 GRAPH_NODE_BYTES = 12

@@ -37,6 +37,8 @@ from spectro.storage.product import read_labels
 from spectro.storage.sealed import read_sealed
 
 STATE, ROUNDS = "state", "rounds"
+STATE_FORMAT = 2
+"""Goes up with every change of what a round hands to the next: older checkpoints are passed over."""
 MIN_TOKENS_TO_SPREAD = 100_000
 """Fewer tokens are clustered before another process has mapped their graph."""
 
@@ -97,7 +99,7 @@ def _rounds(
         return crews[-1]
 
     def on_round(state: SelectionState) -> None:
-        on_progress(state.num_tried, state.num_nodes)
+        on_progress(state.num_tried, state.num_tokens)
         if checkpoints.due():
             checkpoints.save(state.num_rounds, _snapshot(state))
 
@@ -143,7 +145,7 @@ def _write(
 
 def _sums(lists: ListsOnNode, state: SelectionState, labels: TokenLabels) -> Summary:
     """What describes the clusters, taken shard by shard."""
-    clusters = Clustering.of([c.nodes for c in ordered(state)], lists.layout.num_rows)
+    clusters = Clustering.of([c.tokens for c in ordered(state)], lists.layout.num_rows)
     sums = ClusterSums(clusters, len(labels.subset_names))
     for first, chi_nH, x_nD in lists.rows():
         rows = slice(first, first + len(chi_nH))
@@ -219,7 +221,7 @@ def _state(snapshot: Snapshot) -> SelectionState:
 
 def _digest(unit: ClusterUnit, config: ClusterConfig) -> str:
     """What the rounds depend on."""
-    text = json.dumps([unit.key, to_dict(config)], sort_keys=True)
+    text = json.dumps([STATE_FORMAT, unit.key, to_dict(config)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -33,7 +33,7 @@ from spectro.run.vectors import ListsOnNode
 from spectro.storage.fs import Store
 
 logger = logging.getLogger(__name__)
-Nodes = npt.NDArray[np.int32]
+Tokens = npt.NDArray[np.int32]
 CHUNKS_PER_HAND = 4
 """Chunks of a round for each who works: few messages, and nobody waits long for the last."""
 LOOK_SECONDS = 5.0
@@ -47,7 +47,7 @@ class Hand(Protocol):
         """Try these seeds against the graph without all that was removed so far."""
         ...
 
-    def remove(self, nodes: Nodes) -> None:
+    def remove(self, tokens: Tokens) -> None:
         """These belong to clusters from now on."""
         ...
 
@@ -67,9 +67,9 @@ class ThreadHand:
         """See `Hand`."""
         return self._thread.submit(self._crew.try_seeds, seeds)
 
-    def remove(self, nodes: Nodes) -> None:
+    def remove(self, tokens: Tokens) -> None:
         """See `Hand`."""
-        self._crew.remove(nodes)
+        self._crew.remove(tokens)
 
     def close(self) -> None:
         """See `Hand`."""
@@ -84,7 +84,7 @@ class SeedProcess:
         unit: the clusters that are looked for.
         config: how.
         scratch: base folder of scratch files.
-        removed: nodes that belong to clusters already.
+        removed: tokens that belong to clusters already.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class SeedProcess:
         unit: ClusterUnit,
         config: ClusterConfig,
         scratch: str | None,
-        removed: Nodes,
+        removed: Tokens,
     ) -> None:
         with ListsOnNode(Store(uri), unit.key, unit.half, unit.layout, scratch) as lists:
             graph = lists.graph()  # stays mapped, even if another process removes its files
@@ -105,7 +105,7 @@ class SeedProcess:
         """Answered when the graph is there."""
         return True
 
-    def try_seeds(self, removed: Nodes, seeds: Sequence[int]) -> list[Candidate]:
+    def try_seeds(self, removed: Tokens, seeds: Sequence[int]) -> list[Candidate]:
         """Candidates of some seeds, after what was removed since the last call."""
         self._crew.remove(removed)
         return self._crew.try_seeds(seeds)
@@ -116,7 +116,7 @@ class ProcessHand:
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
-        self._news: list[Nodes] = []
+        self._news: list[Tokens] = []
         self._thread = ThreadPoolExecutor(1)  # waits: a reference's own future may stay silent
         self.ready: Future[bool] = self._thread.submit(ray.get, actor.ready.remote())
 
@@ -126,9 +126,9 @@ class ProcessHand:
         self._news = []
         return self._thread.submit(ray.get, self._actor.try_seeds.remote(news, list(seeds)))
 
-    def remove(self, nodes: Nodes) -> None:
+    def remove(self, tokens: Tokens) -> None:
         """See `Hand`."""
-        self._news.append(nodes)
+        self._news.append(tokens)
 
     def close(self) -> None:
         """See `Hand`."""
@@ -142,11 +142,11 @@ class SeedCrew:
 
     hands: list[Hand]
     """Threads of this process, at least one: they go on when every process is lost."""
-    start_process: Callable[[Nodes], ProcessHand]
-    """Starts a process that knows of these removed nodes."""
+    start_process: Callable[[Tokens], ProcessHand]
+    """Starts a process that knows of these removed tokens."""
     wanted: Callable[[int], int]
     """How many processes there should be, when so many are here or coming."""
-    removed: list[Nodes] = field(default_factory=list)
+    removed: list[Tokens] = field(default_factory=list)
     """All that was removed so far."""
     _processes: list[ProcessHand] = field(default_factory=list)
     _coming: list[ProcessHand] = field(default_factory=list)
@@ -178,11 +178,11 @@ class SeedCrew:
                     chunks.appendleft(start)
         return [candidate for start in sorted(found) for candidate in found[start]]
 
-    def remove(self, nodes: Nodes) -> None:
+    def remove(self, tokens: Tokens) -> None:
         """See `Crew`."""
-        self.removed.append(nodes)
+        self.removed.append(tokens)
         for hand in (*self.hands, *self._processes, *self._coming):
-            hand.remove(nodes)
+            hand.remove(tokens)
 
     def close(self) -> None:
         """End all of them."""

@@ -32,7 +32,7 @@ from spectro.storage.neighbour_lists import (
 from spectro.storage.product import read_chi
 from spectro.storage.sealed import read_sealed, with_nan
 
-SCRATCH_FORMAT = 1
+SCRATCH_FORMAT = 2
 """Goes up with every change of what scratch files hold: those of other versions are passed over."""
 
 

@@ -7,7 +7,7 @@ from planted import mixture, random_graph
 
 from spectro.cluster import ClusterConfig
 from spectro.cluster.clusters import build_graph
-from spectro.cluster.graph import Graph, from_matrix
+from spectro.cluster.graph import ARRAYS, Graph, from_matrix
 from spectro.cluster.local import LocalRule, local_rule, try_seed
 from spectro.cluster.pagerank import push
 from spectro.cluster.preprocess import fit_transform
@@ -32,24 +32,25 @@ def reference(
     graph: Graph, rule: LocalRule, seed: int, removed: np.ndarray
 ) -> tuple[np.ndarray, float]:
     """Everything touched by p / d, then by r / d; each prefix's conductance by its definition."""
-    workspace = Workspace(removed)
+    workspace = Workspace(removed[graph.token_N])
     local = workspace.local
     csr = Csr(graph.indptr, graph.indices, graph.weights, graph.degrees)
-    num_slots = push(csr, local, seed, rule.alpha, rule.epsilon, rule.max_pushes)[0]
+    node = int(graph.node_N[seed])
+    num_slots = push(csr, local, node, rule.alpha, rule.epsilon, rule.max_pushes)[0]
     score, residual = local.score[:num_slots].copy(), local.mass[:num_slots, 0].copy()
-    node = local.node[:num_slots].copy()
+    node_of_slot = local.node[:num_slots].copy()
     forget(local, num_slots)
-    ordered = node[np.lexsort((np.arange(num_slots), -residual, -score))]
-    holds = node[score > 0]
+    ordered = node_of_slot[np.lexsort((np.arange(num_slots), -residual, -score))]
+    holds = node_of_slot[score > 0]
     bound = min(rule.max_volume, graph.degrees[holds].sum() * (1 + 1e-9))
     volumes = np.cumsum(graph.degrees[ordered])
-    ordered = ordered[volumes <= 2 * bound]
-    conductance = np.array([graph.conductance(ordered[: i + 1]) for i in range(ordered.size)])
+    tokens = graph.token_N[ordered[volumes <= 2 * bound]]
+    conductance = np.array([graph.conductance(tokens[: i + 1]) for i in range(tokens.size)])
     size = choose_prefix(
-        conductance, volumes[: ordered.size], graph.volume, rule.min_size, bound, rule.min_rise
+        conductance, volumes[: tokens.size], graph.volume, rule.min_size, bound, rule.min_rise
     )
     best = conductance[size - 1] if size else 1.0
-    return ordered[: size if best <= rule.max_conductance else 0], best
+    return tokens[: size if best <= rule.max_conductance else 0], best
 
 
 @pytest.mark.parametrize("share_removed", [0.0, 0.2])
@@ -60,14 +61,14 @@ def test_against_a_full_sort_and_every_prefix(
     config = ClusterConfig(reach=reach, min_rise=min_rise, max_conductance=1.0)
     rule = local_rule(graph, config)
     removed = (np.random.default_rng(0).random(graph.num_nodes) < share_removed).astype(np.uint8)
-    workspace = Workspace(removed)
+    workspace = Workspace(removed[graph.token_N])
     num_found = 0
     for seed in np.flatnonzero(removed == 0)[::60].tolist():
         candidate = try_seed(graph, rule, seed, workspace)
-        nodes, conductance = reference(graph, rule, seed, removed)
-        np.testing.assert_array_equal(candidate.nodes, nodes)
+        tokens, conductance = reference(graph, rule, seed, removed)
+        np.testing.assert_array_equal(candidate.tokens, tokens)
         assert candidate.conductance == pytest.approx(conductance, rel=1e-5)
-        num_found += nodes.size > 0
+        num_found += tokens.size > 0
     # With a fifth of every cluster gone there may be no rise left to find.
     assert num_found > 0 or (share_removed > 0 and min_rise > 1)
 
@@ -80,7 +81,7 @@ def test_a_workspace_that_has_to_grow_changes_nothing(graph: Graph):
     )
     for seed in (0, 100, 400):
         one, other = (try_seed(graph, rule, seed, w) for w in (roomy, tight))
-        np.testing.assert_array_equal(one.nodes, other.nodes)
+        np.testing.assert_array_equal(one.tokens, other.tokens)
         assert one.num_edges == other.num_edges
     assert tight.local.node.size > 3
 
@@ -111,27 +112,27 @@ def test_other_names_of_the_nodes_give_the_same_sets():
     one, two = Workspace(nothing_removed(graph)), Workspace(nothing_removed(other))
     whole = [set(range(40)), set(range(40, 100)), set(range(100))]  # pieces, or both together
     for seed in range(0, 100, 9):
-        found = try_seed(graph, rule, seed, one).nodes
-        renamed = try_seed(other, rule, int(new_name[seed]), two).nodes
+        found = try_seed(graph, rule, seed, one).tokens
+        renamed = try_seed(other, rule, int(new_name[seed]), two).tokens
         assert set(found.tolist()) in whole
         assert set(old_name[renamed].tolist()) == set(found.tolist())
 
 
 def test_a_removed_seed_is_refused(graph: Graph):
     workspace = Workspace(nothing_removed(graph))
-    workspace.remove(np.array([3], np.int32))
+    workspace.remove(graph.node_N[[3]])
     with pytest.raises(ValueError, match="seed 3 is in a cluster already"):
         try_seed(graph, local_rule(graph, CONFIG), 3, workspace)
 
 
 def test_a_graph_mapped_read_only_from_disk(tmp_path, graph: Graph):
     mapped = {}
-    for name in ("indptr", "indices", "weights", "degrees"):
+    for name in ARRAYS:
         np.save(tmp_path / f"{name}.npy", getattr(graph, name))
         mapped[name] = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
     rule = local_rule(graph, CONFIG)
     for seed in (0, 100, 400):
         one = try_seed(graph, rule, seed, Workspace(nothing_removed(graph)))
         other = try_seed(Graph(**mapped), rule, seed, Workspace(nothing_removed(graph)))
-        np.testing.assert_array_equal(one.nodes, other.nodes)
+        np.testing.assert_array_equal(one.tokens, other.tokens)
         np.testing.assert_array_equal(one.scores, other.scores)

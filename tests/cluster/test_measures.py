@@ -61,5 +61,7 @@ def test_no_node():
         indices=np.empty(0, np.int32),
         weights=np.empty(0, np.float32),
         degrees=np.empty(0, np.float64),
+        token_N=np.empty(0, np.int32),
+        node_N=np.empty(0, np.int32),
     )
     assert graph_statistics(empty).num_components == 0

@@ -141,7 +141,7 @@ class Scripted:
         return [
             Candidate(
                 seed=seed,
-                nodes=np.arange(low, high, dtype=np.int32)[::-1],
+                tokens=np.arange(low, high, dtype=np.int32)[::-1],
                 scores=np.zeros(high - low, np.float32),
                 conductance=conductance,
                 num_edges=1,
@@ -179,7 +179,7 @@ def test_overlap_keeps_the_first_of_equal_sets():
     crew = Scripted([(0, 30, 0.4), (0, 30, 0.2), (0, 31, 0.3)])
     config = ClusterConfig(round_size=3, overlap=True, same_jaccard=1.0)
     state = find_clusters(graph, config, crew)
-    assert [(c.nodes.size, c.conductance) for c in state.clusters] == [(30, 0.2), (31, 0.3)]
+    assert [(c.tokens.size, c.conductance) for c in state.clusters] == [(30, 0.2), (31, 0.3)]
     assert state.num_duplicates == 1 and not crew.removed and state.num_members() == 31
 
 
@@ -189,7 +189,7 @@ def test_overlap_counts_what_is_nearly_a_found_cluster():
     crew = Scripted([(0, 30, 0.1), (10, 40, 0.2), (20, 50, 0.3)])
     config = ClusterConfig(round_size=3, overlap=True, same_jaccard=0.5)
     state = find_clusters(graph, config, crew)
-    assert [int(c.nodes.min()) for c in state.clusters] == [0, 20]
+    assert [int(c.tokens.min()) for c in state.clusters] == [0, 20]
     assert state.num_duplicates == 1
 
 
@@ -249,7 +249,7 @@ def test_more_than_max_fraction_of_what_is_left_is_refused():
     piece = random_graph(num_nodes=60, density=0.5)
     config = ClusterConfig.published()
     assert find_clusters(piece, config).clusters == [] or all(
-        c.nodes.size <= 59 for c in find_clusters(piece, config).clusters
+        c.tokens.size <= 59 for c in find_clusters(piece, config).clusters
     )
 
 
