@@ -38,7 +38,7 @@ from spectro.storage.sealed import read_sealed
 
 STATE, ROUNDS = "state", "rounds"
 STATE_FORMAT = 2
-"""Goes up with every change of what a round hands to the next: older checkpoints are passed over."""
+"""Goes up with every change of the rounds or of their state: older checkpoints are passed over."""
 MIN_TOKENS_TO_SPREAD = 100_000
 """Fewer tokens are clustered before another process has mapped their graph."""
 

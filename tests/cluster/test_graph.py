@@ -195,9 +195,8 @@ def test_a_token_listed_twice():
 
 
 def test_all_tokens_equal():
-    same = Neighbours(
-        index_Nk=np.ones((60, 45), np.int32), distance_Nk=np.zeros((60, 45), np.float32)
-    )
+    others = (np.arange(60)[:, None] + np.arange(1, 46)) % 60
+    same = Neighbours(index_Nk=others.astype(np.int32), distance_Nk=np.zeros((60, 45), np.float32))
     with pytest.raises(ValueError, match="all 60 tokens coincide"):
         self_tuning_graph(same)
 

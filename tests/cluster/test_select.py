@@ -235,7 +235,7 @@ def test_counts_are_those_of_the_arrays(body: tuple[np.ndarray, np.ndarray]):
 
 def test_a_state_of_another_graph_is_refused():
     graph = random_graph(num_nodes=80, density=0.2)
-    with pytest.raises(ValueError, match=r"80 nodes, .* 81: .*another run"):
+    with pytest.raises(ValueError, match=r"80 tokens, .* 81: .*another run"):
         find_clusters(graph, ClusterConfig(), state=SelectionState.start(81))
 
 

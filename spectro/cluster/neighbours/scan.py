@@ -32,7 +32,7 @@ from spectro.cluster.neighbours.lists import Neighbours, distance, insert
 from spectro.cluster.neighbours.packed import Packed, pack, plain
 from spectro.cluster.neighbours.products import ieee_products
 
-TILE_ROWS, TILE_COLUMNS = 256, 1024
+TILE_ROWS, TILE_COLUMNS = 1024, 256
 """A tile of products stays in the cache, and is large enough for what a call costs beside it."""
 CHUNK, PART = 64, 16
 """Pairs that are compared with the bounds at once, and again where some lie below."""
