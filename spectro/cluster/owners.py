@@ -1,7 +1,7 @@
 """Which of the accepted clusters a set of tokens has met before: overlapping clusters only.
 
 Of every token the clusters that it is in, as a linked list through growing arrays: 4 bytes per
-token and 8 per member, and a question costs what the set's tokens are in, not a pass over the clusters.
+token and 8 per member; a question costs what the set's tokens are in, not a pass over all.
 Shapes: N tokens, E members of all clusters so far, C clusters, M tokens of one set.
 """
 
