@@ -97,6 +97,15 @@ def test_the_control_stands_beside(report_page, report_made):
     assert report_page.count("#control-body .line-control") == 1
 
 
+def test_names_at_the_ends_of_like_curves_are_apart(open_report, report_made):
+    page = open_report(dataclasses.replace(report_made, control=report_made.real))
+    run, control = (
+        page.js(f"document.querySelector('#control-body .name-{name}').getBoundingClientRect()")
+        for name in ("run", "control")
+    )
+    assert max(run["top"], control["top"]) >= min(run["bottom"], control["bottom"]) - 2
+
+
 def test_reliability_is_sorted_and_what_is_below_the_threshold_named(open_report, report_made):
     values = np.random.default_rng(0).permutation(np.linspace(0.9, 0.2, 22))
     columns = dataclasses.replace(

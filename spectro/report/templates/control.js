@@ -1,5 +1,6 @@
 // The nβ = 0 control: its clusters by size, its largest ones.
 const MOST_RANKS = 240;
+const NAME = { width: 48, height: 13 };
 
 // Ranks that stand apart on a logarithmic axis, the first and the last among them.
 function ranksShown(count) {
@@ -28,8 +29,11 @@ function rankSize() {
     const ranks = ranksShown(sizes.length);
     picture.append(svg("polyline", { points: ranks.map((rank) => `${x(rank)},${y(sizes[rank - 1])}`).join(" "), class: `line-${name}` }));
     if (sizes.length < 80) picture.append(...ranks.map((rank) => svg("circle", { cx: x(rank), cy: y(sizes[rank - 1]), r: 2.2, class: `dot-${name}` })));
-    picture.append(words(x(sizes.length) + 7, y(sizes.at(-1)) + 4, name, "start", `name-${name}`));
   }
+  const names = curves.filter(([, sizes]) => sizes.length)
+    .map(([name, sizes]) => ({ name, x: x(sizes.length) + 7, y: y(sizes.at(-1)) + 4 })).sort((a, b) => a.y - b.y);
+  if (names.length === 2 && Math.abs(names[0].x - names[1].x) < NAME.width) names[0].y = Math.min(names[0].y, names[1].y - NAME.height);
+  picture.append(...names.map((at) => words(at.x, at.y, at.name, "start", `name-${at.name}`)));
   return element("figure", "", element("figcaption", "", "Size of each cluster, in tokens, by rank"), picture);
 }
 
