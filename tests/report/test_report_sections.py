@@ -99,10 +99,8 @@ def test_the_control_stands_beside(report_page, report_made):
 
 def test_names_at_the_ends_of_like_curves_are_apart(open_report, report_made):
     page = open_report(dataclasses.replace(report_made, control=report_made.real))
-    run, control = (
-        page.js(f"document.querySelector('#control-body .name-{name}').getBoundingClientRect().toJSON()")
-        for name in ("run", "control")
-    )
+    box = "document.querySelector('#control-body .name-{}').getBoundingClientRect().toJSON()"
+    run, control = (page.js(box.format(name)) for name in ("run", "control"))
     assert max(run["top"], control["top"]) >= min(run["bottom"], control["bottom"]) - 2
 
 
