@@ -78,7 +78,8 @@ def test_runs_that_share_some_sequences(run_a: Store, tmp_path: Path) -> None:
     assert (row_b[37 * CONTEXT :] == -1).all()  # the doubles have no partner
     (pair,) = compare_all([run_a.uri, run_b.uri])
     assert pair.comparison.num_common == num
-    assert pair.comparison.ari_all > 0.5  # the same piles were planted in both
+    # The same piles were planted in both, among other tokens; rows that did not meet would give 0.
+    assert pair.comparison.ari_all > 0.3
 
 
 def test_clusters_of_fewer_tokens_than_the_run_has_now(run_a: Store, tmp_path: Path) -> None:
