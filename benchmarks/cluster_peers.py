@@ -193,14 +193,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Parity, then every tolerance."""
     parser = common.parser(__doc__, ["none"])
     parser.add_argument("--peer-python", help="of an environment with the peer; without it: ours")
-    parser.add_argument("--library", action="append", default=[], metavar="NAME=DIR")
+    parser.add_argument("--library", dest="builds", action="append", default=[], metavar="NAME=DIR")
     parser.add_argument("--graph", type=Path, help="indptr, indices, weights, label as .npz")
     parser.add_argument("--seeds", type=int, default=20, help="of each kind; a quarter below 5e-7")
     parser.add_argument("--epsilons", default="1e-6,1e-7", help="per unit of degree")
     options = common.parse(parser, arguments)
     if options.toy:
         options.seeds, options.epsilons = 2, "1e-4"
-    known = libraries(options.library) if options.peer_python else {}
+    known = libraries(options.builds) if options.peer_python else {}
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         graph, label, path = graph_of(options, Path(name))
         result: dict[str, Any] = {
@@ -225,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             result["by_epsilon"].append(compare(graph, label, peers, epsilon, options))
             show(result["by_epsilon"][-1])
     # places, no settings
-    options.peer_python, options.library = None, sorted(known)
+    options.peer_python, options.builds = None, sorted(known)
     options.graph = options.graph and options.graph.name
     common.write("cluster-peers", options, result)
 

@@ -73,8 +73,7 @@ def matrix(
 
 
 def matrix_of(view: RunView, sets: TokenSets, scaling: Scaling) -> ResponseMatrix:
-    """The response matrix of some sets of tokens; errors as `matrix`."""
-    view.require_measured()
+    """The response matrix of some sets of tokens."""
     return response_matrix(
         lambda: blocks_of(view, sets),
         sets.names,
@@ -149,6 +148,7 @@ def blocks_of(view: RunView, sets: TokenSets) -> Iterator[Block]:
 
 def sets_of(view: RunView, rows: Rows, max_rows: int, known: Vocabulary) -> TokenSets:
     """The rows of a matrix; errors as `matrix`."""
+    view.require_measured()
     if rows is Rows.SUBSETS:
         return TokenSets(names=tuple(map(display_name, view.subset_names)), members=_of_subsets)
     if rows is Rows.PATTERNS:
