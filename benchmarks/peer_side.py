@@ -23,7 +23,7 @@ from transformers import GPTNeoXForCausalLM
 import spectro
 from benchmarks.meter import OTHER, Meter
 from benchmarks.work import BASELINE, EVALUATING, SCORING, STEPPING, Work
-from spectro.sampling.samplers import Sampler
+from spectro.sampling.reweighted import Sampler
 
 PEER_SEED = 100
 

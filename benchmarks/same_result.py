@@ -33,7 +33,7 @@ from benchmarks.engine_side import EXACT, Engine, Measured
 from benchmarks.peer_side import Peer
 from benchmarks.same_work import Published
 from benchmarks.work import EVALUATING, PHASES, PILOT, SCORING, STEPPING, Work
-from spectro.sampling.samplers import Sampler
+from spectro.sampling.reweighted import Sampler
 
 FloatArray = npt.NDArray[np.float64]
 Chi = npt.NDArray[np.floating]

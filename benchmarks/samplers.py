@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from spectro.sampling.faithfulness import effective_sample_size, faithfulness
 from torch import Tensor
 
 from benchmarks import common
@@ -33,17 +34,11 @@ from spectro.models.groups import group_model
 from spectro.sampling import pilot as pilots
 from spectro.sampling.chain import run_group_chains
 from spectro.sampling.config import ChainConfig
-from spectro.sampling.faithfulness import effective_draws, faithfulness
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.pilot import Moments
 from spectro.sampling.recorder import ComponentChain
-from spectro.sampling.samplers import (
-    LEAST_EFFECTIVE_FRACTION,
-    Exponential,
-    Psgld,
-    Reweighted,
-    Sampler,
-)
+from spectro.sampling.reweighted import Reweighted, Sampler
+from spectro.sampling.samplers import LEAST_EFFECTIVE_FRACTION, Exponential, Psgld
 
 COMPONENTS = ["l0h0", "l1h2", "l2mlp", "l3h1", "embed", "unembed"]
 PUBLISHED_STEPS = 55
@@ -97,11 +92,11 @@ def study(model: GPTNeoX, component: str, ids: Splits, options: Any) -> dict[str
             else dataclasses.asdict(judged)
         )
         gradients = sum(len(chain.step_loss) for chain in chains)
-        effective = effective_draws(chains)
+        effective = effective_sample_size(chains)
         found[name] = {
             "steps_between_draws": chains[0].steps_between_draws,
             "gradients": gradients,
-            "effective_draws": effective,
+            "effective_sample_size": effective,
             "effective_fraction": effective / (2 * options.draws),
             "effective_per_gradient": effective / gradients if gradients else None,
             **against_exact,

@@ -32,7 +32,7 @@ from spectro.run.ray_session import ray_session
 from spectro.run.units import TokensUnit, Unit, measurement_units, required
 from spectro.run.watch import Watch
 from spectro.sampling.config import ChainConfig
-from spectro.sampling.samplers import Reweighted
+from spectro.sampling.reweighted import Reweighted
 from spectro.storage.fs import Store
 from spectro.storage.sessions import RunningUnit
 from spectro.tokens.config import TokensConfig

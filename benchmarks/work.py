@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from transformers import GPTNeoXForCausalLM
 
 from benchmarks.shapes import Splits
-from spectro.sampling.samplers import Sampler
+from spectro.sampling.reweighted import Sampler
 
 STEPPING, EVALUATING, SCORING = PHASES = ("stepping", "evaluating", "scoring")
 """The phases that both sides have."""

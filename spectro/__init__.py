@@ -3,8 +3,10 @@
 from spectro.api import Result, susceptibilities
 from spectro.models.scoring import ScoringConfig
 from spectro.sampling.config import ChainConfig
+from spectro.sampling.mala import Mala
 from spectro.sampling.recorder import NonFiniteLossError
-from spectro.sampling.samplers import Exponential, Gaussian, Psgld, Reweighted, Sgld
+from spectro.sampling.reweighted import Reweighted
+from spectro.sampling.samplers import Exponential, Gaussian, Psgld, Sgld
 from spectro.susceptibility.estimator import Baseline, EstimatorConfig, EstimatorKind
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "EstimatorKind",
     "Exponential",
     "Gaussian",
+    "Mala",
     "NonFiniteLossError",
     "Psgld",
     "Result",

@@ -23,7 +23,7 @@ from spectro.models.architecture import GroupModel
 from spectro.models.components import FULL_GROUP, Group, group_components, select_components
 from spectro.models.delta import clean_losses
 from spectro.models.gpt_neox import GPTNeoX
-from spectro.models.groups import group_model
+from spectro.models.groups import group_model, loss_headroom
 from spectro.models.losses import shortlisting_of
 from spectro.models.rows import scoring_budget, stepping_budget
 from spectro.models.scoring import Scoring, ScoringConfig
@@ -34,7 +34,7 @@ from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness, Randomness
 from spectro.sampling.pilot import Moments, listed_components, run_pilot
 from spectro.sampling.recorder import ComponentChain
-from spectro.sampling.samplers import Sampler
+from spectro.sampling.reweighted import Sampler
 from spectro.susceptibility.estimator import (
     Baseline,
     ChainSums,
@@ -47,7 +47,12 @@ from spectro.susceptibility.reliability import (
     estimate_column,
 )
 from spectro.susceptibility.score import ScoredChain, TileSums, score_tile
-from spectro.susceptibility.summary import chain_summary, column_summary, summary_lines
+from spectro.susceptibility.summary import (
+    chain_summary,
+    column_summary,
+    damage_warnings,
+    summary_lines,
+)
 
 if TYPE_CHECKING:
     import xarray
@@ -72,7 +77,8 @@ class Result:
     """B_i = E_full[Δℓ_i − ΔL], [N, T], nats; NaN without unrestricted chains."""
     summary: Mapping[str, Any]
     """What is known of every column, as the product's metadata has it: lists by column under
-    `reliability`, `standard_error`, `sampling`, `num_draws`, `effective_draws`, `faithfulness`,
+    `reliability`, `standard_error`, `sampling`, `num_draws`, `effective_sample_size`,
+    `sampler_bias`,
     …; None where a number is not known."""
     probe_ids: npt.NDArray[np.int64]
     """The sequences measured, [N, T+1]."""
@@ -174,7 +180,7 @@ def susceptibilities(
         sampling_ids: int64 [M, T+1], sequences of the model's training distribution: minibatches
             of the chains are taken from them.
         probe_ids: int64 [N, T+1], the sequences measured.
-        sampler: `spectro.Reweighted(...)`, `Exponential`, `Psgld`, `Sgld` or `Gaussian`.
+        sampler: `spectro.Reweighted(...)`, `Mala`, `Exponential`, `Psgld`, `Sgld` or `Gaussian`.
         components: names or patterns: `l0h0`, `l*mlp`, `embed`, `unembed`, `*` for all.
         evaluation_ids: int64 [E, T+1], fixed sequences on which ΔL is taken; the sampling
             sequences if None.
@@ -286,8 +292,10 @@ def _measure(inputs: _Inputs, groups: Sequence[Group]) -> Result:
     if kind is EstimatorKind.TWO_CHAIN:
         groups = (*groups, FULL_GROUP)
     lists = shortlisting_of(resident, inputs.scoring, inputs.evaluation)
+    headroom = loss_headroom(resident, inputs.evaluation)
     measured = {
-        group.name: _measure_group(group_model(resident, group), inputs, lists) for group in groups
+        group.name: _measure_group(group_model(resident, group), inputs, lists, headroom)
+        for group in groups
     }
     sums = {name: found for m in measured.values() for name, found in m.sums.items()}
     offset = 0.0
@@ -306,10 +314,14 @@ def _measure(inputs: _Inputs, groups: Sequence[Group]) -> Result:
         name: estimate_column(own, full, kind, phi_offset=offset) for name, own in sums.items()
     }
     loss = clean_losses(group_model(resident, FULL_GROUP), inputs.probe).float().cpu().numpy()
-    return _result(columns, measured, full, offset, loss, inputs.probe.cpu().numpy())
+    return _result(
+        columns, measured, full, offset, loss, inputs.probe.cpu().numpy(), inputs.sampler.gamma
+    )
 
 
-def _measure_group(part: GroupModel[Any], inputs: _Inputs, lists: Shortlisting | None) -> _Measured:
+def _measure_group(
+    part: GroupModel[Any], inputs: _Inputs, lists: Shortlisting | None, headroom: float
+) -> _Measured:
     """Run all chains of a group, some at a time, and score the probe along each one's draws."""
     pilot = run_pilot(
         part,
@@ -317,7 +329,9 @@ def _measure_group(part: GroupModel[Any], inputs: _Inputs, lists: Shortlisting |
         inputs.evaluation,
         KeyedRandomness(seed=inputs.seed),
         budget=scoring_budget(inputs.model, inputs.scoring.shortlist_size if lists else 0),
+        stepping=stepping_budget(inputs.model),
         candidate=lists,
+        headroom=headroom,
     )
     names = listed_components(inputs.scoring, pilot)
     list_size = inputs.scoring.shortlist_size if lists and names else 0
@@ -369,6 +383,7 @@ def _result(
     offset: float,
     loss: npt.NDArray[np.float32],
     probe_ids: npt.NDArray[np.int64],
+    gamma: float,
 ) -> Result:
     response_N = (
         full.of_chains(range(full.num_chains)).response_N if full else np.full(loss.size, np.nan)
@@ -377,13 +392,15 @@ def _result(
         name: chain_summary(m.chains[name], m.pilot.get(name), phi_offset=offset)
         for m in measured.values()
         for name in m.chains
-        if name in columns
     }
     summary = column_summary(
         {name: column.moments for name, column in columns.items()},
         chains,
         centred_reliability(list(columns.values())),
     )
+    summary["warnings"] = damage_warnings(chains, gamma)
+    for line in summary["warnings"]:
+        logger.warning("%s", line)
     for line in summary_lines(summary):
         logger.info("column %s", line)
 

@@ -20,6 +20,7 @@ from spectro.report.diagnostics import Diagnosis, Verdict
 from spectro.report.figures.save import to_bytes
 from spectro.report.figures.theme import THEMES, Theme, theme
 from spectro.report.figures.traces import LABELLED, loss_traces, reliability_curves
+from spectro.report.traces import ComponentTraces
 
 HELP = (
     "One line per component: what its chains did, how sure that is, and the setting to change. "
@@ -30,7 +31,8 @@ FACTORS = (0.5, 1, 2, 4, 8)
 """Multiples of the run's draws for which reliability is predicted."""
 HEADS = (
     ("component", False), ("verdict", False), ("R̂", True), ("draws", True), ("effective", True),
-    ("ρ₁", True), ("bias of E[ΔL] (z)", True), ("reliability", True), ("what to change", False),
+    ("ρ₁", True), ("bias of E[ΔL], nats (in sd)", True), ("reliability", True),
+    ("what to change", False),
 )  # fmt: skip
 """Columns of the table, and whether they are numbers."""
 
@@ -53,14 +55,21 @@ def as_dict(diagnosis: Diagnosis) -> dict[str, Any]:
         ],
         "independent": traces.independent,
         "num_draws": traces.num_draws,
-        "effective_draws": _number(traces.effective_draws),
+        "effective_sample_size": _number(traces.effective_sample_size),
         "steps_between_draws": traces.steps_between_draws,
         "rhat": _number(diagnosis.rhat),
         "autocorrelation": [_number(value) for value in diagnosis.autocorrelation],
-        "faithfulness": {
-            "delta_loss_bias": _number(traces.delta_loss_bias),
-            "delta_loss_z": _number(traces.delta_loss_z),
+        "metropolis_corrected": traces.corrected,
+        "sampler_bias": None
+        if traces.bias is None
+        else {
+            "nats": _number(traces.bias.nats),
+            "error_nats": _number(traces.bias.error_nats),
+            "deviations": _number(traces.bias.deviations),
+            "source": traces.bias.source,
         },
+        "damage": _number(traces.damage),
+        "gamma_needed": _number(traces.gamma_needed),
         "reliability": {
             "measured": [
                 {"draws": traces.num_draws * traces.half_share, "reliability": _number(value)}
@@ -87,19 +96,26 @@ def cells(diagnosis: Diagnosis) -> tuple[str, ...]:
     """A line of the table, in the order of `HEADS`."""
     traces = diagnosis.traces
     first = diagnosis.autocorrelation[1] if len(diagnosis.autocorrelation) > 1 else math.nan
-    z = "" if math.isnan(traces.delta_loss_z) else f" ({traces.delta_loss_z:+.1f})"
     evidence = f" ({diagnosis.findings[0].evidence})" if diagnosis.findings else ""
     return (
         traces.name,
         f"{diagnosis.verdict}{evidence}",
         _told(diagnosis.rhat, ".2f"),
         str(traces.num_draws),
-        _told(traces.effective_draws, ".0f"),
+        _told(traces.effective_sample_size, ".0f"),
         _told(float(first), ".2f"),
-        _told(traces.delta_loss_bias, "+.0%") + z,
+        _bias_cell(traces),
         "≤ 0" if traces.known_reliability <= 0 else _told(traces.whole_reliability, ".2f"),
         diagnosis.change or "–",
     )
+
+
+def _bias_cell(traces: ComponentTraces) -> str:
+    """Bias ± error in nats, and in posterior deviations; `exact`, or `unknown`."""
+    bias = traces.bias
+    if bias is not None:
+        return f"{bias.nats:+.3f} ± {bias.error_nats:.3f} ({bias.deviations:+.1f})"
+    return "exact" if traces.independent or traces.corrected else "unknown"
 
 
 def worst_first(diagnoses: Sequence[Diagnosis]) -> list[Diagnosis]:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.stats
 
+from spectro.sampling.sampler_bias import SamplerBias
 from spectro.susceptibility.reliability import gelman_rubin
 
 FloatArray = npt.NDArray[np.float64]
@@ -70,14 +71,18 @@ class ComponentTraces:
     """ΔL per draw, nats, by chain, each [T]."""
     weight: tuple[FloatArray, ...]
     """Importance weights, each [T]; ones for stepped draws."""
-    effective_draws: float
-    """Independent draws that all are worth (`sampling.faithfulness.effective_draws`)."""
+    effective_sample_size: float
+    """Independent draws that all are worth (`sampling/sampler_bias.py`)."""
     steps_between_draws: int = 0
     """Of stepped chains."""
-    delta_loss_bias: float = math.nan
-    """Faithfulness: see sampling/faithfulness.py."""
-    delta_loss_z: float = math.nan
-    """The same in Monte-Carlo errors."""
+    corrected: bool = False
+    """Whether Metropolis steps make them exact."""
+    bias: SamplerBias | None = None
+    """Sampler bias of E[ΔL]; None where it is not known, and for independent draws."""
+    damage: float = math.nan
+    """E[ΔL] as a share of ln V − L(w*): 1 is a uniform guess."""
+    gamma_needed: float = math.nan
+    """γ at which draws lose less than half of it, where they lose more."""
     reliability: float = math.nan
     """Split-half reliability of the column: of `half_share` of the draws."""
     centred_reliability: float = math.nan
@@ -92,8 +97,8 @@ class ComponentTraces:
 
     @property
     def correlation_time(self) -> float:
-        """Draws for one independent one, all over `effective_draws`; 1 for independent draws."""
-        return 1.0 if self.independent else self.num_draws / self.effective_draws
+        """Draws over `effective_sample_size`; 1 for independent draws."""
+        return 1.0 if self.independent else self.num_draws / self.effective_sample_size
 
     @property
     def half_share(self) -> float:
@@ -232,13 +237,13 @@ def spikes(traces: Sequence[FloatArray], threshold: float) -> list[tuple[int, in
 def mean_in_errors(traces: ComponentTraces) -> float:
     """Weighted mean of all draws over its Monte-Carlo error; NaN where it has none.
 
-    The error is that of `effective_draws` independent draws.
+    The error is that of `effective_sample_size` independent draws.
     """
     x, w = np.concatenate(traces.delta_loss), np.concatenate(traces.weight)
     mean = float(w @ x / w.sum())
     variance = float(w @ (x - mean) ** 2 / w.sum())
-    known = variance > 0 and traces.effective_draws > 0
-    return mean / math.sqrt(variance / traces.effective_draws) if known else math.nan
+    known = variance > 0 and traces.effective_sample_size > 0
+    return mean / math.sqrt(variance / traces.effective_sample_size) if known else math.nan
 
 
 def spearman_brown(reliability: float, factor: float) -> float:

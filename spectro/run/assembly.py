@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any
@@ -31,10 +32,12 @@ from spectro.susceptibility.reliability import (
     first_halves,
     merge,
 )
-from spectro.susceptibility.summary import chain_summary, column_summary
+from spectro.susceptibility.summary import chain_summary, column_summary, damage_warnings
 
 if TYPE_CHECKING:
     from spectro.run.execute import Resident
+
+logger = logging.getLogger(__name__)
 
 
 def assemble_shard(
@@ -83,7 +86,7 @@ def assemble_shard(
         store.delete(tiles.tile_name(unit.shard, group.name))
 
 
-def summarise(unit: SummaryUnit, store: Store, num_chains: int) -> None:
+def summarise(unit: SummaryUnit, store: Store, config: PipelineConfig) -> None:
     """Put `summary.json`: what is known of every column over all tokens, and of which tokens."""
     shards = product.read_moments(store, unit.num_shards)
     merged = {
@@ -93,13 +96,19 @@ def summarise(unit: SummaryUnit, store: Store, num_chains: int) -> None:
     chain_seconds = [
         draws.read_record(store, group.name, chain, or_dropped=True).seconds
         for group in unit.groups
-        for chain in range(num_chains)
+        for chain in range(config.chain.num_chains)
     ]
     summary = column_summary(merged, shards[0]["chains"], _mean_over_shards(shards))
     summary["seconds"] = {
         "chains": sum(chain_seconds),
         "tiles": sum(shard["seconds"] for shard in shards),
     }
+    of_chains = dict(shards[0]["chains"])
+    if FULL_GROUP in unit.groups:
+        of_chains |= _of_group(store, FULL_GROUP, config.chain.num_chains, 0.0)
+    summary["warnings"] = damage_warnings(of_chains, config.sampler.gamma)
+    for line in summary["warnings"]:
+        logger.warning("%s", line)
     put_derived(store, unit.names[0], summary, unit.probe_sha256)
 
 
@@ -154,19 +163,27 @@ def _of_chains(
     store: Store, groups: Sequence[Group], config: PipelineConfig, offset: float
 ) -> dict[str, dict[str, Any]]:
     """What the chains alone say of every column."""
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for group in groups:
-        if group == FULL_GROUP:
-            continue
-        pilot = draws.read_pilot(store, group.name)
-        records = [
-            draws.read_record(store, group.name, chain) for chain in range(config.chain.num_chains)
-        ]
-        for component in group.components:
-            name = component.name
-            chains = [record.components[name] for record in records]
-            found[name] = chain_summary(chains, pilot.get(name), phi_offset=offset)
+        if group != FULL_GROUP:
+            found |= _of_group(store, group, config.chain.num_chains, offset)
     return found
+
+
+def _of_group(store: Store, group: Group, num_chains: int, offset: float) -> dict[str, Any]:
+    """Statistics of the chains of a group's components."""
+    pilot = draws.read_pilot(store, group.name)
+    records = [
+        draws.read_record(store, group.name, chain, or_dropped=True) for chain in range(num_chains)
+    ]
+    return {
+        c.name: chain_summary(
+            [record.components[c.name] for record in records],
+            pilot.get(c.name),
+            phi_offset=offset,
+        )
+        for c in group.components
+    }
 
 
 def _mean_over_shards(shards: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.float64]:

@@ -15,13 +15,15 @@ from spectro.models.load import ModelConfig
 from spectro.models.scoring import ScoringConfig
 from spectro.report.config import ReportConfig
 from spectro.sampling.config import ChainConfig
-from spectro.sampling.samplers import Exponential, Gaussian, Psgld, Reweighted, Sgld
+from spectro.sampling.mala import Mala
+from spectro.sampling.reweighted import Reweighted
+from spectro.sampling.samplers import Exponential, Gaussian, Psgld, Sgld
 from spectro.storage.credentials import refuse_credentials
 from spectro.storage.fingerprint import FORMAT_VERSION, digest
 from spectro.susceptibility.estimator import EstimatorConfig
 from spectro.tokens.config import MoreConfig, Source, TokensConfig
 
-SamplerConfig = Reweighted | Exponential | Psgld | Sgld | Gaussian
+SamplerConfig = Reweighted | Mala | Exponential | Psgld | Sgld | Gaussian
 CONTROL = "control"
 """Folder, within a run's, of its nβ = 0 control."""
 CONTROL_SEED = 2**62

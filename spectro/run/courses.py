@@ -29,7 +29,8 @@ from spectro.run.counts import (
 )
 from spectro.run.groups import groups_of
 from spectro.sampling.pilot import NUM_PILOT_DRAWS, WITHOUT_LISTS
-from spectro.sampling.samplers import Gaussian, Reweighted
+from spectro.sampling.reweighted import Reweighted
+from spectro.sampling.samplers import Gaussian
 
 CoursesByGroup = Mapping[str, Sequence[Courses]]
 """Group → chain → component → course."""

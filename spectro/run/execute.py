@@ -21,7 +21,7 @@ from spectro.api import check_ids
 from spectro.cluster.config import ClusterConfig
 from spectro.models.budget import RowBudget
 from spectro.models.gpt_neox import GPTNeoX
-from spectro.models.groups import group_model
+from spectro.models.groups import group_model, loss_headroom
 from spectro.models.load import load_model
 from spectro.models.losses import shortlisting_of
 from spectro.models.rows import scoring_budget, stepping_budget
@@ -133,6 +133,11 @@ class Resident:
         return self._budgets[listed]
 
     @cached_property
+    def headroom(self) -> float:
+        """ln V − L(w*) on the evaluation set, nats: what the model has learnt of its text."""
+        return loss_headroom(self.model, self.evaluation_ids, self.scoring_budget(listed=False))
+
+    @cached_property
     def stepping_budget(self) -> RowBudget:
         """Rows of a step, with what its backward pass keeps."""
         return stepping_budget(self.model)
@@ -208,16 +213,19 @@ def _pilot(unit: PilotUnit, resident: Resident, on_progress: OnProgress, leave: 
         resident.evaluation_ids,
         KeyedRandomness(seed=config.seed),
         budget=resident.scoring_budget(listed=resident.shortlisting is not None),
+        stepping=resident.stepping_budget,
         candidate=resident.shortlisting,
+        headroom=resident.headroom,
     )
     alone = independent_components(config.sampler, pilot)
     for name, moments in pilot.items():
         logger.info(
-            "pilot %s: effective fraction %.2f, E[ΔL] %.4f nats: %s",
+            "pilot %s: effective fraction %.2f, E[ΔL] %.4f nats (%s), %s",
             name,
             moments.effective_fraction,
             moments.delta_loss,
-            "independent draws" if name in alone else "a chain",
+            moments.source or "not known",
+            "independent draws" if name in alone else f"a chain, ρ {moments.rho:.3f}",
         )
     draws.write_pilot(store, unit.group.name, pilot)
 
@@ -243,7 +251,7 @@ def _assembly(
 @_execute.register
 def _summary(unit: SummaryUnit, resident: Resident, on_progress: OnProgress, leave: Leave) -> None:
     store, config = resident.of(unit)
-    summarise(unit, store, config.chain.num_chains)
+    summarise(unit, store, config)
 
 
 @_execute.register

@@ -67,10 +67,10 @@ def _settings(view: RunView, config: PipelineConfig) -> list[tuple[str, str]]:
 def _draws(view: RunView) -> list[tuple[str, str]]:
     """Draws of all columns together; those of the unrestricted chains are in no summary."""
     summary: Mapping[str, Any] = view.summary
-    if not {"num_draws", "effective_draws", "sampling"} <= set(summary):
+    if not {"num_draws", "effective_sample_size", "sampling"} <= set(summary):
         return [("Draws", "not recorded")]
     independent = sum(kind == "independent" for kind in summary["sampling"])
-    effective = sum(value for value in summary["effective_draws"] if value is not None)
+    effective = sum(value for value in summary["effective_sample_size"] if value is not None)
     return [
         ("Draws", f"{sum(summary['num_draws']):,} of all columns, worth {effective:,.0f} "
                   "independent ones"),

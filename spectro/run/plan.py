@@ -22,7 +22,8 @@ from spectro.run.courses import (
 )
 from spectro.run.groups import groups_of
 from spectro.sampling.pilot import WITHOUT_LISTS
-from spectro.sampling.samplers import Gaussian, Reweighted
+from spectro.sampling.reweighted import Reweighted
+from spectro.sampling.samplers import Gaussian
 
 LEFT_OUT = (
     "not in it: reading and tokenising the sources, the page, workers' start, units done twice"

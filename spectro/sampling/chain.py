@@ -1,9 +1,9 @@
 """Chains of one group: their draws, and ΔL of every draw (design §2, §4).
 
 Components that are drawn independently take their draws from their keys; all others step
-together on the chain's minibatch, each on a posterior of its own: one prefix and one suffix
-pass serve them all, and those of several chains, each with its own minibatch and noise. Steps
-are numbered from 0; draw t is the state after step
+together on the chain's minibatch (`mala`: on the evaluation set), each on its own posterior: one
+prefix and one suffix pass serve them all, and those of several chains, each with its own minibatch
+and noise. Steps are numbered from 0; draw t is the state after step
 num_burnin_steps + t · steps_between_draws  (as in devinterp), and the chain ends with its last
 draw. A chain never looks at the tokens that are measured.
 
@@ -16,6 +16,7 @@ Shapes: M sampling sequences, E evaluation sequences, T positions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,9 +36,11 @@ from spectro.sampling.draws import (
     gaussian_draws,
 )
 from spectro.sampling.keys import Randomness
+from spectro.sampling.mala import Mala, steps_to_forget, tuned
 from spectro.sampling.pilot import Moments, independent_components
 from spectro.sampling.recorder import ComponentChain, Recorder
-from spectro.sampling.samplers import Blocks, Gaussian, Sampler
+from spectro.sampling.reweighted import Sampler
+from spectro.sampling.samplers import Blocks, Gaussian, Stepper
 from spectro.sampling.snapshot import Checkpoints, Snapshot, joined
 from spectro.sampling.stepping import OnStep, Sink, Stand, Stepping
 
@@ -116,7 +119,17 @@ def run_group_chains(
     independent = _independent_draws(part, sampler, randomness, keeper, names, on_step)
     if stepped:
         assert not isinstance(sampler, Gaussian)
-        steps = Stepping(part, sampler, config, sampling_ids, randomness, stepping)
+        rules = {name: _rule(sampler, pilot.get(name)) for name in stepped}
+        steps = Stepping(
+            part=part,
+            samplers=rules,
+            burnin={name: _burnin(rules[name], config, pilot.get(name)) for name in stepped},
+            config=config,
+            sampling_ids=sampling_ids,
+            evaluation_ids=evaluation_ids,
+            randomness=randomness,
+            budget=stepping,
+        )
         steps.run(
             stepped,
             recorders,
@@ -135,6 +148,23 @@ def run_group_chains(
         )
         for chain, recorder in recorders.items()
     }
+
+
+def _rule(sampler: Stepper | Mala, moments: Moments | None) -> Stepper | Mala:
+    """Update rule of a component: `mala` with the step that its pilot has tuned."""
+    if isinstance(sampler, Mala):
+        return tuned(sampler, math.nan if moments is None else moments.rho)
+    return sampler
+
+
+def _burnin(rule: Stepper | Mala, config: ChainConfig, moments: Moments | None) -> int:
+    """Steps before the first draw's step; `mala` forgets its start twice, uncorrected at first."""
+    if not isinstance(rule, Mala):
+        return config.num_burnin_steps
+    known = moments is not None and not math.isnan(moments.acceptance)
+    acceptance = moments.acceptance if moments is not None and known else 1.0
+    forget = steps_to_forget(rule.rho, acceptance, config.max_draw_correlation)
+    return max(config.num_burnin_steps, 2 * forget)
 
 
 class _Keeper:

@@ -1,4 +1,4 @@
-"""What is collected of one component while its chain runs, until it is told of it.
+"""What is collected of one component while its chain runs.
 
 Numbers of single steps stay on the device until they are asked for, so that no step waits for
 one; each is fetched once.
@@ -56,8 +56,8 @@ class Collected:
     """ω of its draws."""
     step_loss: Trace = field(default_factory=Trace)
     """Minibatch loss before each step, nats."""
-    squares: dict[str, Trace] = field(default_factory=dict)
-    """Block → ‖δ‖² of its draws."""
+    acceptance: Trace = field(default_factory=Trace)
+    """Acceptance probability of each Metropolis step after burn-in."""
     pending: list[Blocks] = field(default_factory=list)
     """Draws that wait for their block to be complete."""
     draw_steps: list[int] = field(default_factory=list)
@@ -68,16 +68,15 @@ class Collected:
     def snapshot(self) -> Snapshot:
         """All of it."""
         self.step_loss.fetch()
+        self.acceptance.fetch()
         arrays = {
             "delta_loss": np.array(self.delta_loss, dtype=np.float64),
             "weight": np.array(self.weight, dtype=np.float64),
             "step_loss": self.step_loss.fetched,
+            "acceptance": self.acceptance.fetched,
             "half0": self.halves.sums[0],
             "half1": self.halves.sums[1],
         }
-        for block, trace in self.squares.items():
-            trace.fetch()
-            arrays[f"squares/{block}"] = trace.fetched
         tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
         pending = stack(self.pending) if self.pending else {}
         return Snapshot(
@@ -86,7 +85,6 @@ class Collected:
                 "independent": self.independent,
                 "draw_steps": list(self.draw_steps),
                 "half_weights": list(self.halves.weight),
-                "squares": list(self.squares),
                 "pending": list(pending),
             },
         )
@@ -102,7 +100,7 @@ class Collected:
             delta_loss=_array(found["delta_loss"]).tolist(),
             weight=_array(found["weight"]).tolist(),
             step_loss=Trace(_array(found["step_loss"])),
-            squares={b: Trace(_array(found[f"squares/{b}"])) for b in values["squares"]},
+            acceptance=Trace(_array(found["acceptance"])),
             pending=[{b: tensor[i] for b, tensor in pending.items()} for i in range(count)],
             draw_steps=list(values["draw_steps"]),
             halves=HalvesOfColumn(

@@ -31,7 +31,8 @@ class ChainConfig:
     """See `steps_between_draws`; in (0, 1)."""
     num_burnin_steps: int = 8
     """Steps before the first draw's step; ≥ 0, and ≥ 1 where `steps_between_draws` is measured:
-    a chain's first steps lead away from w*, and their correlation tells nothing."""
+    a chain's first steps lead away from w*, and their correlation says nothing. A `mala` chain
+    takes more where its tuned step needs them to forget its start twice."""
     batch_size: int = 16
     """Sequences per minibatch; ≥ 1."""
     target_reliability: float | None = None
@@ -88,10 +89,6 @@ class ChainConfig:
             raise ValueError(f"chains_together must be at least 1, found {together}")
         first = range(0, self.num_chains, together)
         return [range(c, min(c + together, self.num_chains)) for c in first]
-
-    def num_steps(self, steps_between_draws: int) -> int:
-        """Steps of one stepped chain."""
-        return self.num_burnin_steps + (self.num_draws - 1) * steps_between_draws + 1
 
 
 _INTEGERS = ("num_chains", "num_draws", "batch_size", "draws_per_block")

@@ -19,7 +19,8 @@ import torch
 
 from spectro.sampling.config import DrawDtype
 from spectro.sampling.keys import Randomness
-from spectro.sampling.samplers import Blocks, Gaussian, Reweighted, Sampler
+from spectro.sampling.reweighted import Reweighted, Sampler
+from spectro.sampling.samplers import Blocks, Gaussian
 
 Draws = dict[str, Blocks]
 """Component → block → displacement from w* of every draw, [num_draws, *block shape]."""

@@ -27,6 +27,10 @@ class Randomness(Protocol):
         """Standard normal noise in the shapes of a component's blocks."""
         ...
 
+    def uniform(self, component: str, chain: int, step: int) -> float:
+        """A number in (0, 1): whether a Metropolis step is accepted."""
+        ...
+
     def minibatch(self, chain: int, step: int, num_sequences: int, batch_size: int) -> Tensor:
         """Indices of the sequences of one step, int64 [batch_size], all different."""
         ...
@@ -55,6 +59,10 @@ class KeyedRandomness:
             )
             for name in sorted(like)
         }
+
+    def uniform(self, component: str, chain: int, step: int) -> float:
+        """The same on every device: 1/2 of a step of 2^-53 away from 0 and 1 at least."""
+        return ((_key(self.seed, "accept", component, chain, step) >> 75) + 0.5) / 2**53
 
     def minibatch(self, chain: int, step: int, num_sequences: int, batch_size: int) -> Tensor:
         """Uniform without replacement.

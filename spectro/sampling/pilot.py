@@ -1,18 +1,21 @@
-"""The pilot of a group: exact moments from a few Gaussian draws, before any chain (design §2).
+"""The pilot of a group: moments of every posterior, before anything is measured (design §2).
 
-P draws from N(w*, 1/γ) with weights exp(−nβ ΔL) tell, of every component,
+Independent draws from N(w*, 1/γ) with weights exp(−nβ ΔL) give, of every component,
 - the effective fraction of the draws: where it is large enough, `reweighted` needs no chain;
-- the posterior's E[ΔL] and γ·E[δ²] per weight block, with Monte-Carlo errors: what a chain of
-  the same posterior is held against (its *faithfulness*).
-The pilot's draws have a chain number of their own and are not used again: a choice made with
-the very draws that are measured would bend them.
+- where at least half of the draws count, E[ΔL] of the posterior with its Monte-Carlo error.
+Elsewhere E[ΔL] comes from Metropolis-adjusted chains (`tuning.py`), where they mix; their step is
+tuned here too. What a chain of another update rule has beyond that E[ΔL] is its sampler bias
+(`sampler_bias.py`). The pilot's draws and chains have chain numbers of their own and are not used
+again: a choice made with the very draws that are measured would bias them.
+
+Shapes: P draws, N evaluation tokens.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,51 +28,61 @@ from spectro.models.budget import CPU_ROWS, RowBudget
 from spectro.models.scoring import Scoring, ScoringConfig
 from spectro.models.shortlist import Shortlisting
 from spectro.sampling.draws import GaussianDraws
-from spectro.sampling.evaluate import evaluate
+from spectro.sampling.evaluate import Evaluated, evaluate
 from spectro.sampling.keys import Randomness
-from spectro.sampling.samplers import Gaussian, Reweighted, Sampler
+from spectro.sampling.mala import Mala
+from spectro.sampling.reweighted import Reweighted, Sampler
+from spectro.sampling.samplers import Gaussian
+from spectro.sampling.tuning import Tuned, reference, tune
 from spectro.sampling.weights import effective_number, importance_weights
 
 FloatArray = npt.NDArray[np.float64]
 PILOT_CHAIN = -1
 """Chain number of the pilot's noise."""
 NUM_PILOT_DRAWS = 32
-"""P; in antithetic pairs. The error of E[ΔL] is then about a sixth of one draw's spread."""
+"""P where the pilot decides who needs a chain."""
+NUM_JUDGING_DRAWS = 128
+"""P where it judges chains: the error of E[ΔL] is then a tenth of the posterior's deviation."""
+NUM_DAMAGE_DRAWS = 4
+"""P where nothing is to be decided or judged but whether γ leaves a model at all."""
 WITHOUT_LISTS = ("unembed", "full")
 """Groups that move the output product itself: their losses are always exact."""
-MIN_KNOWN = 4.0
-"""Effective draws below which the exact moments count as unknown."""
+MIN_KNOWN_FRACTION = 0.5
+"""Effective fraction of the draws below which weights do not give E[ΔL]: few draws then carry the
+sum, and its error is itself unknown."""
+DAMAGED = 0.5
+"""Share of what the model has learnt, ln V − L(w*), that a posterior may lose unnamed."""
+GAMMA_FACTOR, NUM_GAMMAS = math.sqrt(10), 8
+"""γ is raised by this factor, so often at most, to find one that leaves the model whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Moments:
-    """What the exact posterior of one component looks like."""
+    """What the exact posterior of one component looks like; NaN where it is not known."""
 
     effective_fraction: float
     """(Σω)²/(P Σω²), in (0, 1]."""
     prior_delta_loss: float
     """Mean ΔL of the unweighted draws, nats: the center of importance weights."""
     delta_loss: float
-    """E[ΔL] of the posterior, nats; NaN where too few draws count."""
+    """E[ΔL] of the posterior, nats."""
     delta_loss_error: float
     """Its Monte-Carlo standard error."""
-    spread: dict[str, float]
-    """Block → γ E[δ²] per weight; 1 at nβ = 0."""
-    spread_error: dict[str, float]
-    """Their Monte-Carlo standard errors."""
+    delta_loss_deviation: float
+    """Standard deviation of ΔL under the posterior, nats."""
+    source: str = ""
+    """Where E[ΔL] is from: `weights` of independent draws, `metropolis` chains, or empty."""
+    rho: float = float("nan")
+    """ρ of the tuned `mala` step; NaN where none was tuned."""
+    acceptance: float = float("nan")
+    """Its acceptance probability."""
+    headroom: float = float("nan")
+    """ln V − L(w*) on the evaluation set, nats: a posterior with this E[ΔL] knows no more than a
+    uniform guess."""
+    gamma_needed: float = float("nan")
+    """γ at which draws lose less than half of `headroom`, where they lose more at the run's γ."""
     shortlist_error: float = float("nan")
     """Error of Δℓ from short lists, as a share of its size; NaN where lists were not tried."""
-
-
-NOTHING_KNOWN = Moments(
-    effective_fraction=1.0,
-    prior_delta_loss=np.nan,
-    delta_loss=np.nan,
-    delta_loss_error=np.nan,
-    spread={},
-    spread_error={},
-)
-"""Of exact draws, where there is nothing to decide."""
 
 
 def run_pilot(
@@ -79,7 +92,9 @@ def run_pilot(
     randomness: Randomness,
     *,
     budget: RowBudget | None = None,
+    stepping: RowBudget | None = None,
     candidate: Shortlisting | None = None,
+    headroom: float = math.nan,
 ) -> dict[str, Moments]:
     """Moments of every component's exact posterior.
 
@@ -89,38 +104,38 @@ def run_pilot(
         evaluation_ids: int64 [E, T+1], the sequences on which ΔL is taken.
         randomness: where noise comes from.
         budget: how much is computed at once.
+        stepping: the same where gradients are.
         candidate: short lists, whose error is measured where they can be used.
+        headroom: ln V − L(w*) on the evaluation set, nats.
+
+    Raises ValueError, naming the component, where `mala` must step and no step is accepted.
     """
-    if isinstance(sampler, Gaussian) and candidate is None:
-        return dict.fromkeys(part.names, NOTHING_KNOWN)
-    weights = {name: part.weights(name) for name in part.names}
-    source = GaussianDraws(
-        weights=weights,
-        gamma=sampler.gamma,
-        antithetic=True,
-        chain=PILOT_CHAIN,
-        randomness=randomness,
-    )
-    whole = slice(0, NUM_PILOT_DRAWS)
-    wanted = dict.fromkeys(part.names, whole)
-    exact = Scoring(budget=budget or RowBudget(rows=CPU_ROWS))
-    losses = evaluate(part, source, wanted, evaluation_ids, exact)
-    errors = dict.fromkeys(part.names, np.nan)
-    if candidate is not None and part.names[0] not in WITHOUT_LISTS:
-        lists = dataclasses.replace(candidate, components=frozenset(part.names))
-        listed = Scoring(budget=exact.budget, shortlisting=lists)
-        approximate = evaluate(part, source, wanted, evaluation_ids, listed)
-        errors = {n: _error(approximate[n].delta_RN, losses[n].delta_RN) for n in part.names}
-    found = {}
-    for name in part.names:
-        squares = {block: np.zeros(NUM_PILOT_DRAWS) for block in weights[name]}
-        for draw in range(NUM_PILOT_DRAWS):
-            for block, delta in source.read(name, slice(draw, draw + 1)).items():
-                squares[block][draw] = sampler.gamma * float(delta.double().pow(2).mean())
-        found[name] = _moments(
-            losses[name].delta_loss, squares, sampler.nbeta, shortlist_error=errors[name]
+    pilot = _Pilot(part, sampler, evaluation_ids, randomness, budget or RowBudget(rows=CPU_ROWS))
+    num_draws = num_pilot_draws(sampler, listed=candidate is not None)
+    drawn = pilot.evaluated(sampler.gamma, part.names, num_draws)
+    errors = pilot.shortlist_errors(drawn, candidate)
+    found = {
+        name: dataclasses.replace(
+            _moments(own.delta_loss, sampler.nbeta),
+            shortlist_error=errors[name],
+            headroom=headroom,
         )
-    return found
+        for name, own in drawn.items()
+    }
+    gammas = pilot.gammas_needed([n for n, m in found.items() if _is_damaged(m)], headroom)
+    found = {
+        n: dataclasses.replace(m, gamma_needed=gammas.get(n, math.nan)) for n, m in found.items()
+    }
+    if isinstance(sampler, Gaussian):
+        return found
+    return found | pilot.with_chains(found, stepping)
+
+
+def num_pilot_draws(sampler: Sampler, *, listed: bool) -> int:
+    """P: how many draws a pilot takes of every component."""
+    if isinstance(sampler, Gaussian) and not listed:
+        return NUM_DAMAGE_DRAWS
+    return NUM_PILOT_DRAWS if isinstance(sampler, Gaussian | Mala) else NUM_JUDGING_DRAWS
 
 
 def independent_components(sampler: Sampler, pilot: Mapping[str, Moments]) -> frozenset[str]:
@@ -146,6 +161,117 @@ def listed_components(config: ScoringConfig, pilot: Mapping[str, Moments]) -> fr
     return frozenset(name for name, m in pilot.items() if m.shortlist_error <= limit)
 
 
+@dataclass(frozen=True)
+class _Pilot:
+    """What all parts of a pilot work on."""
+
+    part: GroupModel[Any]
+    sampler: Sampler
+    evaluation_ids: Tensor
+    randomness: Randomness
+    budget: RowBudget
+
+    def evaluated(
+        self,
+        gamma: float,
+        names: Sequence[str],
+        num_draws: int,
+        lists: Shortlisting | None = None,
+    ) -> dict[str, Evaluated]:
+        """Losses along the first draws of N(w*, 1/γ), the same noise for every γ."""
+        source = GaussianDraws(
+            weights={name: self.part.weights(name) for name in self.part.names},
+            gamma=gamma,
+            antithetic=False,
+            chain=PILOT_CHAIN,
+            randomness=self.randomness,
+        )
+        wanted = dict.fromkeys(names, slice(0, num_draws))
+        scoring = Scoring(budget=self.budget, shortlisting=lists)
+        return evaluate(self.part, source, wanted, self.evaluation_ids, scoring)
+
+    def shortlist_errors(
+        self, exact: Mapping[str, Evaluated], candidate: Shortlisting | None
+    ) -> dict[str, float]:
+        """Error of Δℓ from short lists by component; NaN where lists cannot be used."""
+        if candidate is None or self.part.names[0] in WITHOUT_LISTS:
+            return dict.fromkeys(self.part.names, math.nan)
+        lists = dataclasses.replace(candidate, components=frozenset(self.part.names))
+        num_draws = len(next(iter(exact.values())).delta_loss)
+        found = self.evaluated(self.sampler.gamma, self.part.names, num_draws, lists)
+        return {n: _error(own.delta_RN, exact[n].delta_RN) for n, own in found.items()}
+
+    def gammas_needed(self, names: Sequence[str], headroom: float) -> dict[str, float]:
+        """Component → the smallest γ tried at which its draws leave the model whole."""
+        found: dict[str, float] = {}
+        gamma, left = self.sampler.gamma, list(names)
+        for _ in range(NUM_GAMMAS):
+            if not left:
+                break
+            gamma *= GAMMA_FACTOR
+            drawn = self.evaluated(gamma, left, NUM_DAMAGE_DRAWS)
+            whole = [n for n in left if drawn[n].delta_loss.mean() < DAMAGED * headroom]
+            found |= dict.fromkeys(whole, gamma)
+            left = [name for name in left if name not in whole]
+        return found
+
+    def with_chains(
+        self, found: Mapping[str, Moments], stepping: RowBudget | None
+    ) -> dict[str, Moments]:
+        """Moments of the components that step, or whose E[ΔL] the weights do not give."""
+        sampler = self.sampler
+        assert not isinstance(sampler, Gaussian)
+        steps = set(found) - independent_components(sampler, found)
+        if not isinstance(sampler, Mala):
+            steps = {name for name in steps if not found[name].source}
+        mala = (
+            sampler if isinstance(sampler, Mala) else Mala(gamma=sampler.gamma, nbeta=sampler.nbeta)
+        )
+        names = [name for name in found if name in steps]
+        shared = (self.evaluation_ids, self.randomness, stepping)
+        steps_found = tune(self.part, mala, names, *shared)
+        result = {
+            n: dataclasses.replace(found[n], rho=t.rho, acceptance=t.acceptance)
+            for n, t in steps_found.items()
+        }
+        if isinstance(sampler, Mala):
+            _require_steps(sampler, steps_found, found)
+            return result
+        for name, own in reference(self.part, mala, steps_found, *shared).items():
+            if own is not None:
+                result[name] = dataclasses.replace(
+                    result[name],
+                    delta_loss=own.mean,
+                    delta_loss_error=own.error,
+                    delta_loss_deviation=own.deviation,
+                    source="metropolis",
+                )
+        return result
+
+
+def _require_steps(
+    sampler: Mala, found: Mapping[str, Tuned], moments: Mapping[str, Moments]
+) -> None:
+    for name, tuned in found.items():
+        if not tuned.works:
+            needed = moments[name].gamma_needed
+            to = "" if math.isnan(needed) else f", to {needed:.3g}"
+            raise ValueError(
+                f"component {name}: Metropolis steps are accepted with probability "
+                f"{tuned.acceptance:.2f} even where they keep {tuned.rho:.1%} of the displacement, "
+                "so that no chain of its posterior can be run without bias: raise sampler.gamma "
+                f"({sampler.gamma:g}{to}), lower sampler.nbeta ({sampler.nbeta:g}), or leave it "
+                "out (components; `full` with estimator.kind=one_chain)"
+            )
+
+
+def _is_damaged(moments: Moments) -> bool:
+    """Whether draws lose more of what the model has learnt than they may, or are not finite."""
+    return not (moments.prior_delta_loss < DAMAGED * moments.headroom) and not math.isnan(
+        moments.headroom
+    )
+
+
 def _error(approximate_RN: Tensor, exact_RN: Tensor) -> float:
     """Root mean square of the difference over that of Δℓ."""
     scale = float(exact_RN.double().pow(2).mean().sqrt())
@@ -154,32 +280,19 @@ def _error(approximate_RN: Tensor, exact_RN: Tensor) -> float:
     return float((approximate_RN - exact_RN).double().pow(2).mean().sqrt()) / scale
 
 
-def _moments(
-    delta_loss_P: FloatArray,
-    squares: Mapping[str, FloatArray],
-    nbeta: float,
-    *,
-    shortlist_error: float,
-) -> Moments:
-    center = float(delta_loss_P.mean())
+def _moments(delta_loss_P: FloatArray, nbeta: float) -> Moments:
+    """Self-normalised mean and deviation of ΔL, where enough draws count."""
     weight_P = importance_weights(delta_loss_P, nbeta, float(delta_loss_P.min()))
-    known = effective_number(weight_P) >= MIN_KNOWN
-    mean, error = _weighted(delta_loss_P, weight_P) if known else (np.nan, np.nan)
-    spread = {b: _weighted(s, weight_P) if known else (np.nan, np.nan) for b, s in squares.items()}
+    share_P = weight_P / weight_P.sum()
+    fraction = effective_number(weight_P) / len(weight_P)
+    known = fraction >= MIN_KNOWN_FRACTION and len(weight_P) > NUM_DAMAGE_DRAWS
+    mean = float(share_P @ delta_loss_P)
+    residual_P = delta_loss_P - mean
     return Moments(
-        effective_fraction=effective_number(weight_P) / len(weight_P),
-        prior_delta_loss=center,
-        delta_loss=mean,
-        delta_loss_error=error,
-        spread={block: value for block, (value, _) in spread.items()},
-        spread_error={block: error for block, (_, error) in spread.items()},
-        shortlist_error=shortlist_error,
+        effective_fraction=fraction,
+        prior_delta_loss=float(delta_loss_P.mean()),
+        delta_loss=mean if known else math.nan,
+        delta_loss_error=float(np.sqrt(((share_P * residual_P) ** 2).sum())) if known else math.nan,
+        delta_loss_deviation=float(np.sqrt(share_P @ residual_P**2)) if known else math.nan,
+        source="weights" if known else "",
     )
-
-
-def _weighted(values_P: FloatArray, weight_P: FloatArray) -> tuple[float, float]:
-    """Self-normalised mean and its standard error; pairs of draws are the independent units."""
-    share = weight_P / weight_P.sum()
-    mean = float(share @ values_P)
-    residual = (share * (values_P - mean)).reshape(-1, 2).sum(axis=1)
-    return mean, float(np.sqrt((residual**2).sum()))

@@ -1,4 +1,4 @@
-"""What a chain tells of itself: ΔL, weights, traces, and whether it is what it should be.
+"""Records ΔL, weights and traces of a chain, and stops it where its loss is not finite.
 
 Draws come in blocks. Until a block is complete everything stays on the device; then ΔL of its
 draws is taken in one pass and all numbers are fetched together.
@@ -8,6 +8,7 @@ Shapes: T draws of a component, S steps.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,12 +20,14 @@ from torch import Tensor
 from spectro.models.architecture import GroupModel
 from spectro.models.components import FULL
 from spectro.models.scoring import Scoring
-from spectro.sampling.collected import Collected, Trace
+from spectro.sampling.advance import Moved
+from spectro.sampling.collected import Collected
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.draws import DrawSource, StackedDraws, rounded, stack
 from spectro.sampling.evaluate import Evaluated, evaluate
 from spectro.sampling.pilot import Moments
-from spectro.sampling.samplers import Blocks, ChainState, Sampler
+from spectro.sampling.reweighted import Sampler
+from spectro.sampling.samplers import Blocks, ChainState
 from spectro.sampling.snapshot import Snapshot, joined
 from spectro.sampling.weights import importance_weights
 
@@ -54,8 +57,14 @@ class ComponentChain:
     """Steps from draw to draw; 0 for independent draws."""
     step_loss: FloatArray
     """Minibatch loss before each step, nats, [S]; empty for independent draws."""
-    spread: dict[str, float]
-    """Block → γ ⟨δ²⟩ per weight over the draws; empty for independent draws."""
+    acceptance: float = math.nan
+    """Mean probability with which Metropolis steps were accepted after burn-in; NaN for draws that
+    are not corrected: independent ones, and those of other update rules."""
+
+    @property
+    def corrected(self) -> bool:
+        """Whether its steps were corrected, so that they have no bias of their size."""
+        return not math.isnan(self.acceptance)
 
 
 class Recorder:
@@ -76,7 +85,6 @@ class Recorder:
         self._evaluation_ids, self._scoring = evaluation_ids, scoring
         self._chain, self._pilot = chain, pilot
         self._found: dict[str, Collected] = {}
-        self._last_squares: dict[str, dict[str, Tensor]] = {}
 
     def independent(
         self,
@@ -101,15 +109,12 @@ class Recorder:
             if not names:
                 break
 
-    def stepped(self, losses: Mapping[str, Tensor]) -> None:
-        """Keep the minibatch loss before a step."""
-        for name, loss in losses.items():
-            found = self._found.setdefault(name, Collected(independent=False))
-            found.step_loss.waiting.append(loss)
-
-    def spread(self, name: str, squares: dict[str, Tensor]) -> None:
-        """Keep ‖δ‖² by block after a step, in case it becomes a draw."""
-        self._last_squares[name] = squares
+    def stepped(self, name: str, moved: Moved, *, drawing: bool) -> None:
+        """Keep what a step reported; `drawing` is True after burn-in."""
+        found = self._found.setdefault(name, Collected(independent=False))
+        found.step_loss.waiting.append(moved.loss)
+        if drawing and moved.acceptance is not None:
+            found.acceptance.waiting.append(moved.acceptance)
 
     def drawn(
         self, states: Mapping[str, ChainState], step: int, sink: Callable[[str, int, Blocks], None]
@@ -123,8 +128,6 @@ class Recorder:
             found = self._found[name]
             found.pending.append(rounded(state.displacement, self._config.draw_dtype))
             found.draw_steps.append(step)
-            for block, square in self._last_squares[name].items():
-                found.squares.setdefault(block, Trace()).waiting.append(square)
             if len(found.pending) == self._block_size(name) or self._is_last(found):
                 full[name] = stack(found.pending)
                 found.pending = []
@@ -159,9 +162,9 @@ class Recorder:
 
     def _component(self, found: Collected, name: str) -> ComponentChain:
         steps = found.draw_steps
-        sizes = {b: w.numel() for b, w in self._part.weights(name).items()}
-        for trace in (found.step_loss, *found.squares.values()):
+        for trace in (found.step_loss, found.acceptance):
             trace.fetch()
+        accepted = found.acceptance.fetched
         return ComponentChain(
             independent=found.independent,
             delta_loss=np.array(found.delta_loss),
@@ -169,10 +172,7 @@ class Recorder:
             reliability=found.halves.reliability(self._config.num_chains),
             steps_between_draws=steps[1] - steps[0] if len(steps) > 1 else 0,
             step_loss=found.step_loss.fetched,
-            spread={
-                block: self._sampler.gamma * float(squares.fetched.mean()) / sizes[block]
-                for block, squares in found.squares.items()
-            },
+            acceptance=float(accepted.mean()) if len(accepted) else math.nan,
         )
 
     def _evaluated(self, source: DrawSource, wanted: Mapping[str, slice]) -> None:

@@ -10,7 +10,9 @@ weights (L in nats per token); ξ ~ N(0, 1). Gradients and noise are passed in.
                  δ ← δ − (ε/2) D (nβ g + γ δ) + √(εD) ξ
     exponential  with the same D and ρ = exp(−εDγ/2):
                  δ ← ρ δ − ((1−ρ)/γ) nβ g + √((1−ρ²)/γ) ξ
-`gaussian` and `reweighted` need no step: their draws are independent (`draws.py`).
+`gaussian` needs no step: its draws are independent (`draws.py`). `mala` (`mala.py`) corrects its
+steps and has no bias; `reweighted` (`reweighted.py`) is independent draws with weights, and `mala`
+where they do not carry.
 
 `sgld` and `psgld` are Baker et al. 2025 (arXiv 2504.18274) and devinterp 2.0.1; at nβ = 0 their
 Euler step has stationary variance 1/(γ(1 − εDγ/4)). `exponential` integrates the Gaussian part
@@ -29,8 +31,6 @@ from torch import Tensor
 
 Blocks = dict[str, Tensor]
 """Tensors of a component by block name."""
-LEAST_EFFECTIVE_FRACTION = 4 / 32
-"""4 effective draws of the pilot's 32 (`pilot.py`): below, its fraction is itself noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,14 +41,17 @@ class ChainState:
     """δ = w − w*, by block."""
     second_moment: Blocks = field(default_factory=dict)
     """V, the running mean of g², by block; empty for rules without preconditioner."""
+    proposal: Blocks = field(default_factory=dict)
+    """`mala`: the displacement that is evaluated next."""
+    gradient: Blocks = field(default_factory=dict)
+    """`mala`: g at `displacement`."""
+    loss: Tensor | None = None
+    """`mala`: L at `displacement`, nats, float64; +∞ before the first is known."""
 
-
-@dataclass(frozen=True, kw_only=True)
-class StepInfo:
-    """What a step reports; returned, never carried."""
-
-    squared_displacement: dict[str, Tensor]
-    """‖δ‖² after the step, by block; scalars on the device, so that no step waits for it."""
+    @property
+    def evaluated(self) -> Blocks:
+        """Where the next step needs loss and gradient."""
+        return self.proposal or self.displacement
 
 
 @runtime_checkable
@@ -69,9 +72,7 @@ class Stepper(Protocol):
         """State at w*, in the shapes of the weights."""
         ...
 
-    def step(
-        self, state: ChainState, gradient: Blocks, noise: Blocks
-    ) -> tuple[ChainState, StepInfo]:
+    def step(self, state: ChainState, gradient: Blocks, noise: Blocks) -> ChainState:
         """One step."""
         ...
 
@@ -88,14 +89,13 @@ class _Langevin:
     """ε, with the drift convention ε/2; > 0."""
 
     def __post_init__(self) -> None:
-        _require_positive("sampler.gamma", self.gamma)
-        _require_positive("sampler.step_size", self.step_size)
-        if not (self.nbeta >= 0 and math.isfinite(self.nbeta)):
-            raise ValueError(f"sampler.nbeta must be a finite number ≥ 0, found {self.nbeta}")
+        require_positive("sampler.gamma", self.gamma)
+        require_positive("sampler.step_size", self.step_size)
+        require_at_least_0("sampler.nbeta", self.nbeta)
 
     def init(self, weights: Mapping[str, Tensor]) -> ChainState:
         """δ = 0, V = 0."""
-        return ChainState(displacement=_zeros(weights), second_moment=_zeros(weights))
+        return ChainState(displacement=zeros_like(weights), second_moment=zeros_like(weights))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,11 +108,9 @@ class Sgld(_Langevin):
 
     def init(self, weights: Mapping[str, Tensor]) -> ChainState:
         """δ = 0."""
-        return ChainState(displacement=_zeros(weights))
+        return ChainState(displacement=zeros_like(weights))
 
-    def step(
-        self, state: ChainState, gradient: Blocks, noise: Blocks
-    ) -> tuple[ChainState, StepInfo]:
+    def step(self, state: ChainState, gradient: Blocks, noise: Blocks) -> ChainState:
         """δ ← δ − (ε/2)(nβ g + γ δ) + √ε ξ."""
         half, root = self.step_size / 2, math.sqrt(self.step_size)
         moved = {
@@ -121,7 +119,7 @@ class Sgld(_Langevin):
             + root * noise[name]
             for name, delta in state.displacement.items()
         }
-        return ChainState(displacement=moved), _info(moved)
+        return ChainState(displacement=moved)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +133,7 @@ class _Preconditioned(_Langevin):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _require_positive("sampler.damping", self.damping)
+        require_positive("sampler.damping", self.damping)
         if not 0 <= self.alpha < 1:
             raise ValueError(f"sampler.alpha must be in [0, 1), found {self.alpha}")
 
@@ -160,9 +158,7 @@ class Psgld(_Preconditioned):
             self.step_size * self.gamma / self.damping, "ε·γ/a (the largest ε·D·γ)"
         )
 
-    def step(
-        self, state: ChainState, gradient: Blocks, noise: Blocks
-    ) -> tuple[ChainState, StepInfo]:
+    def step(self, state: ChainState, gradient: Blocks, noise: Blocks) -> ChainState:
         """δ ← δ − (ε/2) D (nβ g + γ δ) + √(εD) ξ."""
         moment, precondition = self._precondition(state, gradient)
         moved = {}
@@ -170,16 +166,14 @@ class Psgld(_Preconditioned):
             scale = self.step_size * precondition[name]
             drift = self.nbeta * gradient[name] + self.gamma * delta
             moved[name] = delta - 0.5 * scale * drift + scale.sqrt() * noise[name]
-        return ChainState(displacement=moved, second_moment=moment), _info(moved)
+        return ChainState(displacement=moved, second_moment=moment)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exponential(_Preconditioned):
     """Preconditioned SGLD with the Gaussian part of the drift integrated exactly."""
 
-    def step(
-        self, state: ChainState, gradient: Blocks, noise: Blocks
-    ) -> tuple[ChainState, StepInfo]:
+    def step(self, state: ChainState, gradient: Blocks, noise: Blocks) -> ChainState:
         """δ ← ρ δ − ((1−ρ)/γ) nβ g + √((1−ρ²)/γ) ξ,  ρ = exp(−εDγ/2)."""
         moment, precondition = self._precondition(state, gradient)
         moved = {}
@@ -188,7 +182,7 @@ class Exponential(_Preconditioned):
             pull = torch.expm1(-rate).neg() * (self.nbeta / self.gamma)
             spread = (torch.expm1(-2 * rate).neg() / self.gamma).sqrt()
             moved[name] = torch.exp(-rate) * delta - pull * gradient[name] + spread * noise[name]
-        return ChainState(displacement=moved, second_moment=moment), _info(moved)
+        return ChainState(displacement=moved, second_moment=moment)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +195,7 @@ class Gaussian:
     """Draws in pairs δ, −δ: what is odd in δ, most of a draw's noise, cancels in their mean."""
 
     def __post_init__(self) -> None:
-        _require_positive("sampler.gamma", self.gamma)
+        require_positive("sampler.gamma", self.gamma)
 
     @property
     def nbeta(self) -> float:
@@ -209,50 +203,19 @@ class Gaussian:
         return 0.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reweighted(Exponential):
-    """Independent Gaussian draws with importance weights ω ∝ exp(−nβ ΔL), where they allow it.
-
-    Where the effective fraction (Σω)²/(n Σω²) of a component's pilot is large enough, its draws
-    need no chain, no gradient and no burn-in and are exact; elsewhere it is the `exponential`
-    chain of the same γ and nβ (design §2).
-    """
-
-    step_size: float = 3e-3
-    """ε of the chains, where they are needed: one step forgets most of the last at γ = 300, and
-    E[ΔL] is not biased beyond its error (ADR 006)."""
-    antithetic: bool = True
-    """Draws in pairs δ, −δ: what is odd in δ, most of a draw's noise, cancels in their mean."""
-    min_effective_fraction: float = 0.5
-    """Smallest effective fraction at which a component is drawn without a chain; in [1/8, 1].
-    Of the pilot's 32 draws one counts alone where weights have collapsed: a fraction of 1/32 is
-    what the worst component has, and below four effective draws (1/8) nothing is known."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not LEAST_EFFECTIVE_FRACTION <= self.min_effective_fraction <= 1:
-            raise ValueError(
-                f"sampler.min_effective_fraction must be in [{LEAST_EFFECTIVE_FRACTION}, 1], found "
-                f"{self.min_effective_fraction}: fewer than 4 of the pilot's 32 draws would count, "
-                "and weights that have collapsed to one draw have 1/32"
-            )
-
-
-Sampler = Stepper | Gaussian
-"""Any way of drawing; `Reweighted` steps too, where it must."""
-
-
-def _zeros(weights: Mapping[str, Tensor]) -> Blocks:
+def zeros_like(weights: Mapping[str, Tensor]) -> Blocks:
+    """Zeros in the shapes of some blocks."""
     return {name: torch.zeros_like(tensor) for name, tensor in weights.items()}
 
 
-def _info(displacement: Blocks) -> StepInfo:
-    return StepInfo(
-        squared_displacement={name: delta.pow(2).sum() for name, delta in displacement.items()}
-    )
+def require_at_least_0(name: str, value: float) -> None:
+    """Raise ValueError unless a setting is a finite number ≥ 0."""
+    if not (value >= 0 and math.isfinite(value)):
+        raise ValueError(f"{name} must be a finite number ≥ 0, found {value}")
 
 
-def _require_positive(name: str, value: float) -> None:
+def require_positive(name: str, value: float) -> None:
+    """Raise ValueError unless a setting is a finite number > 0."""
     if not (value > 0 and math.isfinite(value)):
         raise ValueError(f"{name} must be a finite number > 0, found {value}")
 

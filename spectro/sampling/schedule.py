@@ -18,19 +18,19 @@ MAX_STEPS_BETWEEN_DRAWS = 256
 class Schedule:
     """After which steps a component's draws are taken; finds the distance where none is given."""
 
-    def __init__(self, config: ChainConfig) -> None:
-        self._config = config
+    def __init__(self, config: ChainConfig, num_burnin_steps: int) -> None:
+        self._config, self._burnin = config, num_burnin_steps
         self._between = config.steps_between_draws
         self._first: Blocks | None = None
 
     @property
     def num_steps(self) -> int:
         """Steps in all, as far as they are known."""
-        return self._config.num_steps(self._between or 1)
+        return self._burnin + (self._config.num_draws - 1) * (self._between or 1) + 1
 
     def takes(self, step: int, state: ChainState) -> bool:
         """Whether the state after a step is a draw."""
-        since = step - self._config.num_burnin_steps
+        since = step - self._burnin
         if since <= 0:
             if self._between is None and since == 0:
                 self._first = state.displacement
@@ -48,9 +48,15 @@ class Schedule:
         )
 
     @classmethod
-    def of(cls, snapshot: Snapshot, config: ChainConfig, like: Mapping[str, Tensor]) -> Schedule:
+    def of(
+        cls,
+        snapshot: Snapshot,
+        config: ChainConfig,
+        num_burnin_steps: int,
+        like: Mapping[str, Tensor],
+    ) -> Schedule:
         """What a snapshot was taken of; `like` are the component's weights, for their device."""
-        found = cls(config)
+        found = cls(config, num_burnin_steps)
         found._between = snapshot.values["between"]
         first = {block: tensor.to(like[block].device) for block, tensor in snapshot.tensors.items()}
         found._first = first or None

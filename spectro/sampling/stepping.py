@@ -6,7 +6,7 @@ num_burnin_steps + t · steps_between_draws  (as in devinterp).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,10 @@ from torch import Tensor
 
 from spectro.models.architecture import GroupModel
 from spectro.models.budget import RowBudget
+from spectro.sampling.advance import States, advance, start
 from spectro.sampling.config import ChainConfig
-from spectro.sampling.gradients import minibatch_gradients
 from spectro.sampling.keys import Randomness
+from spectro.sampling.mala import Mala
 from spectro.sampling.recorder import Recorder
 from spectro.sampling.samplers import Blocks, ChainState, Stepper
 from spectro.sampling.schedule import Schedule
@@ -27,9 +28,6 @@ Sink = Callable[[str, int, Blocks], None]
 """Takes (component, index of the first draw, block → [R, *shape]) of stepped components."""
 OnStep = Callable[[int, int], None]
 """Takes (units done, units in all)."""
-
-States = dict[str, dict[int, ChainState]]
-"""Component → chain → its state."""
 
 
 @dataclass
@@ -71,7 +69,11 @@ class Stand:
 
     @classmethod
     def of(
-        cls, snapshot: Snapshot, config: ChainConfig, like: Mapping[str, Mapping[str, Tensor]]
+        cls,
+        snapshot: Snapshot,
+        config: ChainConfig,
+        burnin: Mapping[str, int],
+        like: Mapping[str, Mapping[str, Tensor]],
     ) -> Stand:
         """What a snapshot was taken of; `like` are the components' weights, for their device."""
         states, schedules = snapshot.part("states"), snapshot.part("schedules")
@@ -79,7 +81,9 @@ class Stand:
             step=states.values["step"],
             wanted={
                 int(chain): {
-                    name: Schedule.of(schedules.part(chain).part(name), config, like[name])
+                    name: Schedule.of(
+                        schedules.part(chain).part(name), config, burnin[name], like[name]
+                    )
                     for name in own
                 }
                 for chain, own in schedules.values.items()
@@ -91,8 +95,13 @@ class Stand:
         )
 
 
+BLOCK_KINDS = ("displacement", "second_moment", "proposal", "gradient")
+"""Fields of a chain's state that hold blocks."""
+
+
 def _kinds(state: ChainState) -> dict[str, Blocks]:
-    return {"displacement": state.displacement, "second_moment": state.second_moment}
+    kinds = {kind: getattr(state, kind) for kind in BLOCK_KINDS}
+    return kinds if state.loss is None else kinds | {"loss": {"": state.loss}}
 
 
 def _state(found: Snapshot, name: str, chain: int, like: Mapping[str, Tensor]) -> ChainState:
@@ -101,7 +110,12 @@ def _state(found: Snapshot, name: str, chain: int, like: Mapping[str, Tensor]) -
         there = {block: key for block, key in keys.items() if key in found.tensors}
         return {block: found.tensors[key].to(like[block].device) for block, key in there.items()}
 
-    return ChainState(displacement=blocks("displacement"), second_moment=blocks("second_moment"))
+    loss = found.tensors.get(f"{name}/{chain}/loss/")
+    device = next(iter(like.values())).device
+    return ChainState(
+        **{kind: blocks(kind) for kind in BLOCK_KINDS},
+        loss=None if loss is None else loss.to(device),
+    )
 
 
 @dataclass(frozen=True)
@@ -109,9 +123,15 @@ class Stepping:
     """Components and chains that step together."""
 
     part: GroupModel[Any]
-    sampler: Stepper
+    samplers: Mapping[str, Stepper | Mala]
+    """Update rule of every component that steps."""
+    burnin: Mapping[str, int]
+    """Its steps before the first draw's step."""
     config: ChainConfig
     sampling_ids: Tensor
+    """Minibatches are taken from these."""
+    evaluation_ids: Tensor
+    """What `mala` sees, all of it at every step."""
     randomness: Randomness
     budget: RowBudget | None
 
@@ -145,9 +165,20 @@ class Stepping:
         """All chains at w*."""
         return Stand(
             step=0,
-            wanted={chain: {n: Schedule(self.config) for n in names} for chain in chains},
+            wanted={
+                chain: {n: Schedule(self.config, self.burnin[n]) for n in names} for chain in chains
+            },
             states={
-                name: {chain: self.sampler.init(self.part.weights(name)) for chain in chains}
+                name: {
+                    chain: start(
+                        self.samplers[name],
+                        self.part.weights(name),
+                        name,
+                        chain,
+                        self.randomness,
+                    )
+                    for chain in chains
+                }
                 for name in names
             },
         )
@@ -155,7 +186,7 @@ class Stepping:
     def _resumed(self, snapshot: Snapshot) -> Stand:
         """Where a snapshot was taken."""
         like = {name: self.part.weights(name) for name in self.part.names}
-        return Stand.of(snapshot, self.config, like)
+        return Stand.of(snapshot, self.config, self.burnin, like)
 
     def _advance(
         self, state: Stand, recorders: Mapping[int, Recorder], sinks: Mapping[int, Sink]
@@ -180,21 +211,28 @@ class Stepping:
         wanted: Mapping[int, Collection[str]],
         recorders: Mapping[int, Recorder],
     ) -> States:
-        displacements = {n: [s.displacement for s in own.values()] for n, own in states.items()}
-        chains = next(iter(states.values()))
-        losses, gradients = minibatch_gradients(
-            self.part, displacements, self._minibatches(chains, step), self.budget
+        chains = list(next(iter(states.values())))
+        moved, found = advance(
+            self.part,
+            self.samplers,
+            states,
+            self._seen(chains, step),
+            step,
+            self.randomness,
+            adjusted={name: step >= self.burnin[name] // 2 for name in states},
+            budget=self.budget,
         )
-        moved: States = {name: {} for name in states}
-        for name, own in states.items():
-            for index, (chain, state) in enumerate(own.items()):
-                noise = self.randomness.noise(name, chain, step, state.displacement)
-                gradient = {block: g[index] for block, g in gradients[name].items()}
-                moved[name][chain], info = self.sampler.step(state, gradient, noise)
+        for name, own in found.items():
+            for chain, each in own.items():
                 if name in wanted[chain]:
-                    recorders[chain].stepped({name: losses[name][index]})
-                    recorders[chain].spread(name, info.squared_displacement)
+                    recorders[chain].stepped(name, each, drawing=step >= self.burnin[name])
         return moved
+
+    def _seen(self, chains: Sequence[int], step: int) -> Tensor:
+        """What each chain sees, int64 [C, B, T+1]: a minibatch, or the evaluation set."""
+        if all(isinstance(sampler, Mala) for sampler in self.samplers.values()):
+            return self.evaluation_ids.expand(len(chains), *self.evaluation_ids.shape)
+        return self._minibatches(chains, step)
 
     def _minibatches(self, chains: Iterable[int], step: int) -> Tensor:
         """Each chain's own sequences, int64 [C, B, T+1]."""

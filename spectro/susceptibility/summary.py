@@ -1,4 +1,4 @@
-"""What is told of every column: the same list for the product's metadata, the log and the API.
+"""Per-column summary statistics: the same list for the product's metadata, the log and the API.
 
 Reliability and errors come from the moments over tokens, the rest from the chains alone.
 """
@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spectro.sampling.faithfulness import effective_draws, faithfulness
-from spectro.sampling.pilot import Moments
+from spectro.sampling.pilot import DAMAGED, Moments
 from spectro.sampling.recorder import ComponentChain
+from spectro.sampling.sampler_bias import effective_sample_size, sampler_bias
 from spectro.susceptibility.reliability import (
     ColumnMoments,
     gelman_rubin,
@@ -30,25 +30,61 @@ FloatArray = npt.NDArray[np.float64]
 def chain_summary(
     chains: Sequence[ComponentChain], exact: Moments | None, *, phi_offset: float = 0.0
 ) -> dict[str, Any]:
-    """What the chains alone say of a column; NaN becomes None.
+    """Statistics of a column's chains alone; NaN becomes None.
 
-    `mean_phi` is E_C[φ] in nats; `effective_draws` the independent draws that all draws are
-    worth; `faithfulness` None for independent draws, which are exact.
+    `mean_phi` is E_C[φ] in nats; `effective_sample_size` the independent draws that all draws are
+    worth; `sampler_bias` None where it is unknown, or nothing can be biased (`sampling` is
+    `independent`); `damage` E[ΔL] as a share of what the model has learnt, ln V − L(w*): at 1 the
+    posterior knows no more than a uniform guess; `gamma_needed` a γ that leaves half of it.
     """
     weight = np.concatenate([chain.weight for chain in chains])
     delta_loss = np.concatenate([chain.delta_loss for chain in chains])
-    judged = faithfulness(chains, exact)
+    mean = float(weight @ delta_loss / weight.sum())
+    judged = sampler_bias(chains, exact)
     return {
-        "sampling": "independent" if chains[0].independent else "chain",
-        "mean_phi": float(weight @ delta_loss / weight.sum()) + phi_offset,
+        "sampling": sampling_kind(chains[0]),
+        "mean_phi": mean + phi_offset,
+        "damage": None if exact is None else _finite(mean / exact.headroom),
+        "gamma_needed": None if exact is None else _finite(exact.gamma_needed),
         "rhat": _finite(gelman_rubin([chain.delta_loss for chain in chains])),
         "num_draws": len(weight),
-        "effective_draws": effective_draws(chains),
+        "effective_sample_size": effective_sample_size(chains),
         "steps_between_draws": [chain.steps_between_draws for chain in chains],
-        "faithfulness": None
+        "acceptance": [_finite(chain.acceptance) for chain in chains],
+        "sampler_bias": None
         if judged is None
-        else {name: _finite(value) for name, value in asdict(judged).items()},
+        else {n: _finite(v) if isinstance(v, float) else v for n, v in asdict(judged).items()},
     }
+
+
+def sampling_kind(chain: ComponentChain) -> str:
+    """`independent`, `metropolis` (corrected steps), or `chain` (steps with a bias)."""
+    if chain.independent:
+        return "independent"
+    return "metropolis" if chain.corrected else "chain"
+
+
+def damage_warnings(chains: Mapping[str, Mapping[str, Any]], gamma: float) -> list[str]:
+    """A sentence for every component whose posterior loses half of what the model has learnt.
+
+    Args:
+        chains: component (`full` among them) → `chain_summary`.
+        gamma: γ of the run.
+    """
+    found = [_damage_warning(name, own, gamma) for name, own in chains.items()]
+    return [each for each in found if each is not None]
+
+
+def _damage_warning(component: str, chains: Mapping[str, Any], gamma: float) -> str | None:
+    damage, needed = chains["damage"], chains["gamma_needed"]
+    if damage is None or damage < DAMAGED:
+        return None
+    worse = ", above ln V: its responses are those of a destroyed model" if damage >= 1 else ""
+    to = "" if needed is None else f", to about {needed:.0f}"
+    return (
+        f"{component}: the mean loss under its posterior is {damage:.0%} of the way from L(w*) to "
+        f"a uniform guess{worse}; raise sampler.gamma ({gamma:g}{to})"
+    )
 
 
 def column_summary(
@@ -77,20 +113,24 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     """One line for each column, for the log."""
     lines = []
     for index, name in enumerate(summary["components"]):
-        judged = summary["faithfulness"][index]
-        faithful = (
-            "exact"
-            if summary["sampling"][index] == "independent"
-            else f"bias of E[ΔL] {_text(judged and judged['delta_loss_bias'], '+.1%')} "
-            f"(z {_text(judged and judged['delta_loss_z'], '+.1f')})"
-        )
         lines.append(
             f"{name}: reliability {_text(summary['reliability'][index], '.2f')}, row-centred "
             f"{_text(summary['centred_reliability'][index], '.2f')}; "
             f"{summary['num_draws'][index]} draws ({summary['sampling'][index]}), "
-            f"{summary['effective_draws'][index]:.0f} effective; {faithful}"
+            f"effective sample size {summary['effective_sample_size'][index]:.0f}; "
+            f"{_bias_text(summary['sampling'][index], summary['sampler_bias'][index])}"
         )
     return lines
+
+
+def _bias_text(kind: str, judged: Mapping[str, Any] | None) -> str:
+    if judged is not None:
+        return (
+            f"sampler bias of E[ΔL] {judged['nats']:+.4f} ± {judged['error_nats']:.4f} nats "
+            f"({_text(judged['deviations'], '+.1f')} posterior deviations)"
+        )
+    exact = {"independent": "exact draws", "metropolis": "Metropolis-corrected"}
+    return exact.get(kind, "sampler bias unknown")
 
 
 def _text(value: float | None, form: str) -> str:

@@ -15,9 +15,9 @@ import numpy as np
 from spectro.models.components import FULL
 from spectro.report.diagnostics import Diagnosis, diagnose
 from spectro.report.traces import ComponentTraces, Settings
-from spectro.sampling.faithfulness import effective_draws, faithfulness
 from spectro.sampling.pilot import Moments
 from spectro.sampling.recorder import ComponentChain
+from spectro.sampling.sampler_bias import effective_sample_size, sampler_bias
 from spectro.storage.chain_names import chains_among, pilot_name
 from spectro.storage.draws import read_pilot, read_record
 from spectro.storage.product import SUMMARY_NAME
@@ -88,17 +88,22 @@ def traces_of(
 ) -> ComponentTraces:
     """What is stored of one component; `column` is what is known of its column of χ."""
     own = list(chains.values())
-    judged = faithfulness(own, exact) if _finite(own) else None
+    finite = _finite(own)
+    delta_loss = np.concatenate([chain.delta_loss for chain in own])
+    weight = np.concatenate([chain.weight for chain in own])
+    damage = float(weight @ delta_loss / weight.sum()) / exact.headroom if exact else math.nan
     return ComponentTraces(
         name=name,
         independent=own[0].independent,
         chains=tuple(chains),
         delta_loss=tuple(chain.delta_loss for chain in own),
         weight=tuple(chain.weight for chain in own),
-        effective_draws=effective_draws(own) if _finite(own) else math.nan,
+        effective_sample_size=effective_sample_size(own) if finite else math.nan,
         steps_between_draws=own[0].steps_between_draws,
-        delta_loss_bias=math.nan if judged is None else judged.delta_loss_bias,
-        delta_loss_z=math.nan if judged is None else judged.delta_loss_z,
+        corrected=own[0].corrected,
+        bias=sampler_bias(own, exact) if finite else None,
+        damage=damage if finite else math.nan,
+        gamma_needed=math.nan if exact is None else exact.gamma_needed,
         **column,
     )
 

@@ -31,14 +31,15 @@ _OF_SUMMARY = {
     "mean_phi": pa.float64(),
     "rhat": pa.float64(),
     "num_draws": pa.int32(),
-    "effective_draws": pa.float64(),
+    "effective_sample_size": pa.float64(),
+    "damage": pa.float64(),
     "sampling": pa.string(),
 }
-_OF_CHAINS = ("delta_loss_bias", "delta_loss_z", "spread_bias", "spread_z")
+_OF_BIAS = {"nats": pa.float64(), "error_nats": pa.float64(), "deviations": pa.float64()}
 COMPONENTS = pa.schema(
     {"place": pa.int32(), "component": pa.string(), "layer": pa.int32(), "head": pa.int32()}
     | _OF_SUMMARY
-    | dict.fromkeys(_OF_CHAINS, pa.float64())
+    | {f"bias_{name}": kind for name, kind in _OF_BIAS.items()}
 )
 """`place` is the index into `chi`, which begins at 1."""
 TOP_TEXT = "top_text"
@@ -70,8 +71,8 @@ def components_table(view: RunView, components: Sequence[str]) -> pa.Table:
         "head": [head for _, head in places],
     }
     columns |= {name: known.get(name, unknown) for name in _OF_SUMMARY}
-    judged = known.get("faithfulness", unknown)
-    columns |= {name: [each and each[name] for each in judged] for name in _OF_CHAINS}
+    judged = known.get("sampler_bias", unknown)
+    columns |= {f"bias_{name}": [each and each[name] for each in judged] for name in _OF_BIAS}
     return pa.table(
         {name: pa.array(values, COMPONENTS.field(name).type) for name, values in columns.items()}
     )

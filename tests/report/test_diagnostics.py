@@ -52,7 +52,9 @@ def traces(x: np.ndarray, **fields: object) -> ComponentTraces:
     known = {
         "name": "l0h0", "independent": False, "chains": tuple(range(len(x))),
         "delta_loss": tuple(x), "weight": tuple(np.ones_like(row) for row in x),
-        "effective_draws": sum(map(effective_number_of_chain, x)) if stepped else float(x.size),
+        "effective_sample_size": sum(map(effective_number_of_chain, x))
+        if stepped
+        else float(x.size),
         "steps_between_draws": 5, "reliability": 0.8,
     }  # fmt: skip
     return ComponentTraces(**(known | fields))
@@ -188,7 +190,7 @@ def test_halves_of_an_odd_number_of_chains(num_chains: int) -> None:
 
 
 def test_a_dead_head_is_left_out_not_stepped_further() -> None:
-    still = traces(np.zeros((4, 60)), independent=True, effective_draws=240.0)
+    still = traces(np.zeros((4, 60)), independent=True, effective_sample_size=240.0)
     control = dataclasses.replace(SETTINGS, step_size=math.nan)
     told = diagnose(still, control)
     assert told.verdict is Verdict.STUCK and "leave it out" in told.change
@@ -202,9 +204,9 @@ def test_what_draws_are_worth_is_said_once() -> None:
     told = diagnose(made, SETTINGS)
     (found,) = [each for each in told.findings if each.verdict is Verdict.REMEMBERS]
     assert found.evidence == f"1600 draws are worth {cells(told)[4]}"
-    expected = x.mean() / math.sqrt(x.var() / made.effective_draws)
+    expected = x.mean() / math.sqrt(x.var() / made.effective_sample_size)
     assert mean_in_errors(made) == pytest.approx(expected)
-    alone = traces(x, independent=True, effective_draws=1600.0)
+    alone = traces(x, independent=True, effective_sample_size=1600.0)
     assert alone.correlation_time == 1.0
     assert mean_in_errors(alone) == pytest.approx(x.mean() / math.sqrt(x.var() / 1600))
 
@@ -229,7 +231,7 @@ def test_independent_draws_have_no_course() -> None:
     slanted = 5 + course(rng, 4, 60) + np.linspace(0, 9, 60)
     good = diagnose(traces(slanted, independent=True), SETTINGS)
     assert good.verdict is Verdict.INDEPENDENT and not len(good.autocorrelation)
-    few = diagnose(traces(slanted, independent=True, effective_draws=3.0), SETTINGS)
+    few = diagnose(traces(slanted, independent=True, effective_sample_size=3.0), SETTINGS)
     assert few.verdict is Verdict.COLLAPSED and "min_effective_fraction" in few.change
     short = diagnose(traces(slanted[:, :2], independent=True), SETTINGS)
     assert short.verdict is Verdict.INDEPENDENT

@@ -80,7 +80,7 @@ def chains(names: tuple[str, ...], num_chains: int = 3, num_draws: int = 20) -> 
         own = ComponentTraces(
             name=name, independent=index % 3 == 2, chains=tuple(range(num_chains)),
             delta_loss=tuple(x), weight=tuple(np.ones_like(row) for row in x),
-            effective_draws=float(x.size), steps_between_draws=5, reliability=0.8,
+            effective_sample_size=float(x.size), steps_between_draws=5, reliability=0.8,
         )  # fmt: skip
         found.append(diagnose(own, SETTINGS))
     return found

@@ -16,7 +16,8 @@ from spectro.run.pipeline import Goal, run_pipeline
 from spectro.run.progress import Progress
 from spectro.run.units import ChainUnit, PilotUnit, TileUnit
 from spectro.sampling.config import ChainConfig
-from spectro.sampling.samplers import Exponential, Gaussian, Psgld, Reweighted, Sgld
+from spectro.sampling.reweighted import Reweighted
+from spectro.sampling.samplers import Exponential, Gaussian, Psgld, Sgld
 from spectro.storage.chain_names import block_name, record_name
 from spectro.storage.draws import drop_draws, read_record
 from spectro.storage.fs import Store

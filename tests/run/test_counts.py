@@ -34,7 +34,8 @@ from spectro.run.rates import load_rates
 from spectro.run.sizes import size_of_checkpoint
 from spectro.sampling import recorder
 from spectro.sampling.config import ChainConfig
-from spectro.sampling.samplers import Exponential, Gaussian, Psgld, Reweighted
+from spectro.sampling.reweighted import Reweighted
+from spectro.sampling.samplers import Exponential, Gaussian, Psgld
 from spectro.storage.fs import Store
 from spectro.susceptibility.estimator import Baseline, EstimatorConfig, EstimatorKind
 from spectro.tokens.config import MoreConfig

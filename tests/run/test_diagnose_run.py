@@ -78,7 +78,7 @@ def test_a_whole_run_and_its_control(whole_run: PipelineConfig) -> None:
         known = view.summary
         traces = found[name].traces
         assert traces.reliability == known["reliability"][index]
-        assert traces.effective_draws == known["effective_draws"][index]
+        assert traces.effective_sample_size == known["effective_sample_size"][index]
         assert traces.delta_loss_z == known["faithfulness"][index]["delta_loss_z"]
         assert np.mean(traces.split_reliability) == pytest.approx(traces.reliability)
     told = settings_of(view)

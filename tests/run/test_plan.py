@@ -25,7 +25,8 @@ from spectro.run.progress import Progress
 from spectro.run.rates import Rate, Rates, load_rates, to_yaml
 from spectro.run.sizes import published_sizes, size_of_checkpoint
 from spectro.sampling.config import ChainConfig
-from spectro.sampling.samplers import Psgld, Reweighted
+from spectro.sampling.reweighted import Reweighted
+from spectro.sampling.samplers import Psgld
 
 MakeConfig = Callable[..., PipelineConfig]
 CHAIN = ChainConfig(num_chains=2, num_draws=4, batch_size=2)

@@ -12,7 +12,8 @@ from spectro.report.lit import Vocabulary
 from spectro.run.bill import recorded_seconds
 from spectro.run.config import PipelineConfig
 from spectro.sampling.config import ChainConfig
-from spectro.sampling.samplers import Gaussian, Reweighted
+from spectro.sampling.reweighted import Reweighted
+from spectro.sampling.samplers import Gaussian
 from spectro.storage import draws, tokens
 from spectro.storage.fs import Store
 from spectro.storage.halves import read_halves

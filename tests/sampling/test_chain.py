@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from spectro.sampling.faithfulness import faithfulness
 from torch import Tensor
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
@@ -20,11 +21,11 @@ from spectro.models.groups import group_model
 from spectro.models.scoring import Scoring
 from spectro.sampling.chain import ChainResult, run_group_chains
 from spectro.sampling.config import ChainConfig
-from spectro.sampling.faithfulness import faithfulness
 from spectro.sampling.gradients import minibatch_gradients
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.pilot import independent_components, run_pilot
-from spectro.sampling.samplers import Exponential, Gaussian, Psgld, Reweighted, Sampler
+from spectro.sampling.reweighted import Reweighted, Sampler
+from spectro.sampling.samplers import Exponential, Gaussian, Psgld
 from spectro.sampling.weights import effective_number_of_chain
 from spectro.susceptibility.score import ScoredChain, score_tile
 
@@ -251,7 +252,7 @@ def test_a_coarse_euler_step_is_seen_to_be_unfaithful(part, ids: Tensor) -> None
     assert faithfulness(list(run(part, Gaussian(), ids).components.values())[:1], None) is None
 
 
-def test_effective_draws_of_an_autoregressive_trace() -> None:
+def test_effective_sample_size_of_an_autoregressive_trace() -> None:
     """τ = (1 + r)/(1 − r); the mean of 16 estimates, each within a third or so, to 10 %."""
     stream, r = np.random.default_rng(0), 0.6
     traces = np.zeros((16, 2000))

@@ -20,7 +20,8 @@ from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.pilot import run_pilot
 from spectro.sampling.recorder import NonFiniteLossError
-from spectro.sampling.samplers import Blocks, Exponential, Psgld, Reweighted, Sampler, Sgld
+from spectro.sampling.reweighted import Reweighted, Sampler
+from spectro.sampling.samplers import Blocks, Exponential, Psgld, Sgld
 
 VOCAB, CONTEXT, NUM_CHAINS = 31, 12, 3
 GROUPS: tuple[Group, ...] = (*group_components(all_components(2, 2)), FULL_GROUP)

@@ -9,7 +9,8 @@ import torch
 
 from spectro.sampling.draws import GaussianDraws, JoinedDraws, StackedDraws, gaussian_draws
 from spectro.sampling.keys import KeyedRandomness
-from spectro.sampling.samplers import Exponential, Gaussian, Reweighted, Sampler
+from spectro.sampling.reweighted import Reweighted, Sampler
+from spectro.sampling.samplers import Exponential, Gaussian
 
 GAMMA, COORDINATES = 50.0, 40_000
 WEIGHTS = {"c": {"w": torch.zeros(COORDINATES, dtype=torch.float64), "b": torch.zeros(3)}}

@@ -18,7 +18,8 @@ import torch
 
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness
-from spectro.sampling.samplers import Exponential, Gaussian, Psgld, Reweighted, Sgld, Stepper
+from spectro.sampling.reweighted import Reweighted
+from spectro.sampling.samplers import Exponential, Gaussian, Psgld, Sgld, Stepper
 
 COORDINATES = 40_000
 GAMMA, NBETA, CURVATURE, OPTIMUM = 50.0, 10.0, 4.0, 0.3

@@ -23,7 +23,8 @@ from spectro.sampling.chain import run_group_chains
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.pilot import run_pilot
-from spectro.sampling.samplers import Exponential, Psgld, Reweighted, Sampler
+from spectro.sampling.reweighted import Reweighted, Sampler
+from spectro.sampling.samplers import Exponential, Psgld
 from spectro.susceptibility.estimator import ChainSums, EstimatorKind
 from spectro.susceptibility.reliability import estimate_column, reliability
 from spectro.susceptibility.score import ScoredChain, score_tile

@@ -30,7 +30,7 @@ def figure(diagnoses: Sequence[Diagnosis], theme: Theme) -> Figure:
     upper, lower = made.subplots(2, 1)
     rhat_H = np.array([each.rhat for each in diagnoses], np.float64)
     share_H = np.array(
-        [each.traces.effective_draws / max(1, each.traces.num_draws) for each in diagnoses],
+        [each.traces.effective_sample_size / max(1, each.traces.num_draws) for each in diagnoses],
         np.float64,
     )
     _panel(upper, theme, diagnoses, rhat_H, RHAT)

@@ -1,0 +1,106 @@
+"""One step of several chains of several components, each on a posterior of its own.
+
+All chains and components share one forward and backward pass (`gradients.py`); the update rule
+then moves each by itself. The step of `mala` also accepts or rejects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from spectro.models.architecture import GroupModel
+from spectro.models.budget import RowBudget
+from spectro.sampling.gradients import minibatch_gradients
+from spectro.sampling.keys import Randomness
+from spectro.sampling.mala import Mala
+from spectro.sampling.samplers import Blocks, ChainState, Stepper
+
+States = dict[str, dict[int, ChainState]]
+"""Component → chain → its state."""
+START = -1
+"""Step number of the noise that a `mala` chain starts from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moved:
+    """What a step did to one chain of one component."""
+
+    loss: Tensor
+    """L of the state, nats: of `mala` after accepting or rejecting, else before the step."""
+    acceptance: Tensor | None
+    """Probability with which `mala` accepted; None for other rules."""
+
+
+def start(
+    sampler: Stepper | Mala,
+    weights: Mapping[str, Tensor],
+    component: str,
+    chain: int,
+    randomness: Randomness,
+) -> ChainState:
+    """A chain before its first step: at w*, or for `mala` about to look at a Gaussian draw."""
+    if isinstance(sampler, Mala):
+        return sampler.start(randomness.noise(component, chain, START, weights))
+    return sampler.init(weights)
+
+
+def advance(
+    part: GroupModel[Any],
+    samplers: Mapping[str, Stepper | Mala],
+    states: States,
+    ids_CBT1: Tensor,
+    step: int,
+    randomness: Randomness,
+    *,
+    adjusted: Mapping[str, bool],
+    budget: RowBudget | None = None,
+) -> tuple[States, dict[str, dict[int, Moved]]]:
+    """Move every chain of every component by one step.
+
+    Args:
+        part: the group.
+        samplers: component → update rule.
+        states: all components have the same chains.
+        ids_CBT1: int64 [C, B, T+1], what each chain sees; of `mala` the evaluation set.
+        step: number of the step, a part of the keys of its noise.
+        randomness: where noise comes from.
+        adjusted: component → whether `mala` may reject.
+        budget: rows at once where gradients are.
+    """
+    where = {name: [state.evaluated for state in own.values()] for name, own in states.items()}
+    losses, gradients = minibatch_gradients(part, where, ids_CBT1, budget)
+    moved: States = {name: {} for name in states}
+    found: dict[str, dict[int, Moved]] = {name: {} for name in states}
+    for name, own in states.items():
+        sampler = samplers[name]
+        for index, (chain, state) in enumerate(own.items()):
+            loss = losses[name][index]
+            gradient = {block: g[index] for block, g in gradients[name].items()}
+            noise = randomness.noise(name, chain, step, state.displacement)
+            if isinstance(sampler, Mala):
+                moved[name][chain], found[name][chain] = _mala(
+                    sampler, state, loss, gradient, noise,
+                    randomness.uniform(name, chain, step), adjusted[name],
+                )  # fmt: skip
+            else:
+                moved[name][chain] = sampler.step(state, gradient, noise)
+                found[name][chain] = Moved(loss=loss, acceptance=None)
+    return moved, found
+
+
+def _mala(
+    sampler: Mala,
+    state: ChainState,
+    loss: Tensor,
+    gradient: Blocks,
+    noise: Blocks,
+    uniform: float,
+    adjusted: bool,
+) -> tuple[ChainState, Moved]:
+    new, acceptance = sampler.step(state, loss, gradient, noise, uniform, adjusted=adjusted)
+    assert new.loss is not None
+    return new, Moved(loss=new.loss, acceptance=acceptance)

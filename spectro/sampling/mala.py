@@ -1,0 +1,146 @@
+"""Metropolis-adjusted Langevin steps (MALA): chains without a bias of their step size.
+
+The posterior of a component is the Gaussian N(w*, 1/γ) times exp(−nβ L). The proposal integrates
+the Gaussian exactly and takes the gradient from the current state,
+
+    δ' = ρ δ − ((1−ρ)/γ) nβ g(δ) + √((1−ρ²)/γ) ξ,      ρ = exp(−εγ/2),
+
+and is accepted with probability min(1, r),
+
+    log r = −nβ (L' − L) − nβ/(1+ρ) [(δ − ρδ')·g' − (δ' − ρδ)·g]
+            − nβ² (1−ρ)/(2γ(1+ρ)) (‖g'‖² − ‖g‖²).
+
+Everything that grows with the number of weights has cancelled in r, and without a loss every
+proposal is accepted (∞-MALA: Beskos et al. 2008; Cotter, Roberts, Stuart & White 2013, "pCNL").
+L and g are taken over the whole evaluation set, the set whose ΔL weights independent draws, so
+that both ways of drawing have the same law. There is no preconditioner that adapts: it would move
+the stationary law (ADR 064).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from spectro.sampling.samplers import (
+    Blocks,
+    ChainState,
+    require_at_least_0,
+    require_positive,
+    zeros_like,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mala:
+    """Metropolis-adjusted Langevin, exact for every step size; the pilot tunes the step."""
+
+    gamma: float = 300.0
+    """γ, localisation strength per squared weight; > 0."""
+    nbeta: float = 10.0
+    """nβ, effective inverse temperature; ≥ 0."""
+    rho: float = 0.2
+    """ρ, the share of the displacement that a proposal keeps, in (0, 1): where the pilot begins.
+    It halves the step (ρ becomes √ρ) until at least half of the proposals are accepted."""
+
+    def __post_init__(self) -> None:
+        require_positive("sampler.gamma", self.gamma)
+        require_at_least_0("sampler.nbeta", self.nbeta)
+        if not 0 < self.rho < 1:
+            raise ValueError(f"sampler.rho must be between 0 and 1, found {self.rho}")
+
+    def start(self, noise: Blocks) -> ChainState:
+        """A chain that will evaluate a draw of N(w*, 1/γ) first; w* until then."""
+        at_rest = zeros_like(noise)
+        scale = 1 / math.sqrt(self.gamma)
+        first = next(iter(noise.values()))
+        return ChainState(
+            displacement=at_rest,
+            proposal={block: xi * scale for block, xi in noise.items()},
+            gradient=dict(at_rest),
+            loss=torch.full((), math.inf, dtype=torch.float64, device=first.device),
+        )
+
+    def step(
+        self,
+        state: ChainState,
+        loss: Tensor,
+        gradient: Blocks,
+        noise: Blocks,
+        uniform: float,
+        *,
+        adjusted: bool,
+    ) -> tuple[ChainState, Tensor]:
+        """Accept or reject the proposal that was evaluated, then propose the next.
+
+        Args:
+            state: of the chain.
+            loss: L at the proposal, nats, a scalar.
+            gradient: of L at the proposal.
+            noise: ξ of the next proposal.
+            uniform: in (0, 1); the proposal is accepted where it is below r.
+            adjusted: False accepts every proposal with a finite loss: the first half of burn-in,
+                on the way from the Gaussian to the posterior, where r would hold a chain fast.
+
+        Returns the new state and min(1, r), a scalar on the device; nothing waits for it.
+        """
+        assert state.loss is not None, "the state is not of `start`"
+        new_loss = loss.double()
+        ratio = self._log_ratio(state, new_loss - state.loss, gradient)
+        finite = torch.isfinite(new_loss)
+        probability = torch.where(finite, ratio.clamp(max=0.0).exp(), 0.0)
+        accepted = finite if not adjusted else finite & (ratio > math.log(uniform))
+
+        def chosen(new: Blocks, old: Blocks) -> Blocks:
+            return {block: torch.where(accepted, new[block], old[block]) for block in old}
+
+        displacement = chosen(state.proposal, state.displacement)
+        current = chosen(gradient, state.gradient)
+        return ChainState(
+            displacement=displacement,
+            proposal=self._propose(displacement, current, noise),
+            gradient=current,
+            loss=torch.where(accepted, new_loss, state.loss),
+        ), probability
+
+    def _propose(self, delta: Blocks, gradient: Blocks, noise: Blocks) -> Blocks:
+        pull = (1 - self.rho) * self.nbeta / self.gamma
+        spread = math.sqrt((1 - self.rho**2) / self.gamma)
+        return {
+            block: self.rho * d - pull * gradient[block] + spread * noise[block]
+            for block, d in delta.items()
+        }
+
+    def _log_ratio(self, state: ChainState, difference: Tensor, gradient: Blocks) -> Tensor:
+        """log r of L' − L; +∞ for a chain's first state, whose loss is not known yet."""
+        cross = torch.zeros((), dtype=torch.float64, device=difference.device)
+        squares = torch.zeros_like(cross)
+        for block, old in state.displacement.items():
+            new, g_old, g_new = state.proposal[block], state.gradient[block], gradient[block]
+            cross += (
+                ((old - self.rho * new) * g_new - (new - self.rho * old) * g_old).double().sum()
+            )
+            squares += (g_new.double().square() - g_old.double().square()).sum()
+        share = self.nbeta / (1 + self.rho)
+        ratio = -self.nbeta * difference - share * cross
+        ratio = ratio - share * self.nbeta * (1 - self.rho) / (2 * self.gamma) * squares
+        return torch.where(torch.isneginf(difference), math.inf, ratio)
+
+
+def steps_to_forget(rho: float, acceptance: float, correlation: float) -> int:
+    """Steps after which two states of a chain correlate by no more than this; ≥ 1.
+
+    A step keeps ρ of the displacement where it is accepted, all of it where it is not.
+    """
+    kept = 1 - acceptance * (1 - rho)
+    return max(1, math.ceil(math.log(correlation) / math.log(kept)))
+
+
+def tuned(sampler: Mala, rho: float) -> Mala:
+    """The same posterior with the step that a pilot has found; unchanged if it found none (NaN)."""
+    if math.isnan(rho):
+        return sampler
+    return Mala(gamma=sampler.gamma, nbeta=sampler.nbeta, rho=rho)
