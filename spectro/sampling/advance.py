@@ -16,7 +16,7 @@ from spectro.models.architecture import GroupModel
 from spectro.models.budget import RowBudget
 from spectro.sampling.gradients import minibatch_gradients
 from spectro.sampling.keys import Randomness
-from spectro.sampling.mala import Mala
+from spectro.sampling.mala import Mala, MalaState
 from spectro.sampling.samplers import Blocks, ChainState, Stepper
 
 States = dict[str, dict[int, ChainState]]
@@ -68,7 +68,7 @@ def advance(
         ids_CBT1: int64 [C, B, T+1], what each chain sees; of `mala` the evaluation set.
         step: number of the step, a part of the keys of its noise.
         randomness: where noise comes from.
-        adjusted: component → whether `mala` may reject.
+        adjusted: component → whether `mala` steps are corrected; see `Mala.step`.
         budget: rows at once where gradients are.
     """
     where = {name: [state.evaluated for state in own.values()] for name, own in states.items()}
@@ -82,6 +82,7 @@ def advance(
             gradient = {block: g[index] for block, g in gradients[name].items()}
             noise = randomness.noise(name, chain, step, state.displacement)
             if isinstance(sampler, Mala):
+                assert isinstance(state, MalaState)
                 moved[name][chain], found[name][chain] = _mala(
                     sampler, state, loss, gradient, noise,
                     randomness.uniform(name, chain, step), adjusted[name],
@@ -94,7 +95,7 @@ def advance(
 
 def _mala(
     sampler: Mala,
-    state: ChainState,
+    state: MalaState,
     loss: Tensor,
     gradient: Blocks,
     noise: Blocks,
@@ -102,5 +103,4 @@ def _mala(
     adjusted: bool,
 ) -> tuple[ChainState, Moved]:
     new, acceptance = sampler.step(state, loss, gradient, noise, uniform, adjusted=adjusted)
-    assert new.loss is not None
     return new, Moved(loss=new.loss, acceptance=acceptance)

@@ -43,6 +43,7 @@ from spectro.sampling.reweighted import Sampler
 from spectro.sampling.samplers import Blocks, Gaussian, Stepper
 from spectro.sampling.snapshot import Checkpoints, Snapshot, joined
 from spectro.sampling.stepping import OnStep, Sink, Stand, Stepping
+from spectro.sampling.tuning import MIN_START_STEPS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +165,7 @@ def _burnin(rule: Stepper | Mala, config: ChainConfig, moments: Moments | None) 
     known = moments is not None and not math.isnan(moments.acceptance)
     acceptance = moments.acceptance if moments is not None and known else 1.0
     forget = steps_to_forget(rule.rho, acceptance, config.max_draw_correlation)
-    return max(config.num_burnin_steps, 2 * forget)
+    return max(config.num_burnin_steps, 2 * max(MIN_START_STEPS, forget))
 
 
 class _Keeper:

@@ -33,6 +33,28 @@ from spectro.sampling.samplers import (
     zeros_like,
 )
 
+MAX_START_HALVINGS = 12
+"""How often a chain may halve its step on its way into the posterior."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MalaState(ChainState):
+    """A chain between two steps: where it is, and the proposal that is evaluated next."""
+
+    proposal: Blocks
+    """δ'."""
+    gradient: Blocks
+    """g at `displacement`."""
+    loss: Tensor
+    """L at `displacement`, nats, a float64 scalar; +∞ before the first is known."""
+    halvings: Tensor
+    """How often the step of the proposal was halved; a float64 scalar, 0 after burn-in."""
+
+    @property
+    def evaluated(self) -> Blocks:
+        """δ'."""
+        return self.proposal
+
 
 @dataclass(frozen=True, kw_only=True)
 class Mala:
@@ -52,28 +74,28 @@ class Mala:
         if not 0 < self.rho < 1:
             raise ValueError(f"sampler.rho must be between 0 and 1, found {self.rho}")
 
-    def start(self, noise: Blocks) -> ChainState:
+    def start(self, noise: Blocks) -> MalaState:
         """A chain that will evaluate a draw of N(w*, 1/γ) first; w* until then."""
         at_rest = zeros_like(noise)
-        scale = 1 / math.sqrt(self.gamma)
-        first = next(iter(noise.values()))
-        return ChainState(
+        scalar = next(iter(noise.values())).new_zeros((), dtype=torch.float64)
+        return MalaState(
             displacement=at_rest,
-            proposal={block: xi * scale for block, xi in noise.items()},
+            proposal={block: xi / math.sqrt(self.gamma) for block, xi in noise.items()},
             gradient=dict(at_rest),
-            loss=torch.full((), math.inf, dtype=torch.float64, device=first.device),
+            loss=scalar + math.inf,
+            halvings=scalar,
         )
 
     def step(
         self,
-        state: ChainState,
+        state: MalaState,
         loss: Tensor,
         gradient: Blocks,
         noise: Blocks,
         uniform: float,
         *,
         adjusted: bool,
-    ) -> tuple[ChainState, Tensor]:
+    ) -> tuple[MalaState, Tensor]:
         """Accept or reject the proposal that was evaluated, then propose the next.
 
         Args:
@@ -82,51 +104,63 @@ class Mala:
             gradient: of L at the proposal.
             noise: ξ of the next proposal.
             uniform: in (0, 1); the proposal is accepted where it is below r.
-            adjusted: False accepts every proposal with a finite loss: the first half of burn-in,
-                on the way from the Gaussian to the posterior, where r would hold a chain fast.
+            adjusted: False on the way from the Gaussian into the posterior, where r alone holds a
+                chain fast: proposals that lower the loss are accepted too, and the step is halved
+                after each rejection and doubled, up to its own size, after each acceptance.
 
         Returns the new state and min(1, r), a scalar on the device; nothing waits for it.
         """
-        assert state.loss is not None, "the state is not of `start`"
         new_loss = loss.double()
         ratio = self._log_ratio(state, new_loss - state.loss, gradient)
         finite = torch.isfinite(new_loss)
-        probability = torch.where(finite, ratio.clamp(max=0.0).exp(), 0.0)
-        accepted = finite if not adjusted else finite & (ratio > math.log(uniform))
+        accepted = finite & (ratio > math.log(uniform))
+        halvings = torch.zeros_like(state.halvings)
+        if not adjusted:
+            accepted = accepted | (finite & (new_loss <= state.loss))
+            change = torch.where(accepted, -1.0, 1.0)
+            halvings = (state.halvings + change).clamp(0, MAX_START_HALVINGS)
 
         def chosen(new: Blocks, old: Blocks) -> Blocks:
             return {block: torch.where(accepted, new[block], old[block]) for block in old}
 
         displacement = chosen(state.proposal, state.displacement)
         current = chosen(gradient, state.gradient)
-        return ChainState(
+        return MalaState(
             displacement=displacement,
-            proposal=self._propose(displacement, current, noise),
+            proposal=self._propose(displacement, current, noise, halvings),
             gradient=current,
             loss=torch.where(accepted, new_loss, state.loss),
-        ), probability
+            halvings=halvings,
+        ), torch.where(finite, ratio.clamp(max=0.0).exp(), 0.0)
 
-    def _propose(self, delta: Blocks, gradient: Blocks, noise: Blocks) -> Blocks:
-        pull = (1 - self.rho) * self.nbeta / self.gamma
-        spread = math.sqrt((1 - self.rho**2) / self.gamma)
+    def _rho(self, halvings: Tensor) -> Tensor:
+        """ρ of a step that was halved so often, a float64 scalar."""
+        return torch.exp(math.log(self.rho) * 0.5**halvings)
+
+    def _propose(self, delta: Blocks, gradient: Blocks, noise: Blocks, halvings: Tensor) -> Blocks:
+        rho = self._rho(halvings)
+        pull = (1 - rho) * self.nbeta / self.gamma
+        spread = ((1 - rho**2) / self.gamma).sqrt()
+        dtype = next(iter(delta.values())).dtype
+        rho, pull, spread = (scalar.to(dtype) for scalar in (rho, pull, spread))
         return {
-            block: self.rho * d - pull * gradient[block] + spread * noise[block]
+            block: rho * d - pull * gradient[block] + spread * noise[block]
             for block, d in delta.items()
         }
 
-    def _log_ratio(self, state: ChainState, difference: Tensor, gradient: Blocks) -> Tensor:
+    def _log_ratio(self, state: MalaState, difference: Tensor, gradient: Blocks) -> Tensor:
         """log r of L' − L; +∞ for a chain's first state, whose loss is not known yet."""
-        cross = torch.zeros((), dtype=torch.float64, device=difference.device)
-        squares = torch.zeros_like(cross)
+        rho = self._rho(state.halvings)
+        cross, squares = torch.zeros_like(difference), torch.zeros_like(difference)
         for block, old in state.displacement.items():
             new, g_old, g_new = state.proposal[block], state.gradient[block], gradient[block]
-            cross += (
-                ((old - self.rho * new) * g_new - (new - self.rho * old) * g_old).double().sum()
-            )
+            share = rho.to(old.dtype)
+            back, ahead = old - share * new, new - share * old
+            cross += (back * g_new - ahead * g_old).double().sum()
             squares += (g_new.double().square() - g_old.double().square()).sum()
-        share = self.nbeta / (1 + self.rho)
-        ratio = -self.nbeta * difference - share * cross
-        ratio = ratio - share * self.nbeta * (1 - self.rho) / (2 * self.gamma) * squares
+        factor = self.nbeta / (1 + rho)
+        ratio = -self.nbeta * difference - factor * cross
+        ratio = ratio - factor * self.nbeta * (1 - rho) / (2 * self.gamma) * squares
         return torch.where(torch.isneginf(difference), math.inf, ratio)
 
 

@@ -41,17 +41,11 @@ class ChainState:
     """δ = w − w*, by block."""
     second_moment: Blocks = field(default_factory=dict)
     """V, the running mean of g², by block; empty for rules without preconditioner."""
-    proposal: Blocks = field(default_factory=dict)
-    """`mala`: the displacement that is evaluated next."""
-    gradient: Blocks = field(default_factory=dict)
-    """`mala`: g at `displacement`."""
-    loss: Tensor | None = None
-    """`mala`: L at `displacement`, nats, float64; +∞ before the first is known."""
 
     @property
     def evaluated(self) -> Blocks:
         """Where the next step needs loss and gradient."""
-        return self.proposal or self.displacement
+        return self.displacement
 
 
 @runtime_checkable

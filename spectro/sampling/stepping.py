@@ -6,6 +6,7 @@ num_burnin_steps + t · steps_between_draws  (as in devinterp).
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from spectro.models.budget import RowBudget
 from spectro.sampling.advance import States, advance, start
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import Randomness
-from spectro.sampling.mala import Mala
+from spectro.sampling.mala import Mala, MalaState
 from spectro.sampling.recorder import Recorder
 from spectro.sampling.samplers import Blocks, ChainState, Stepper
 from spectro.sampling.schedule import Schedule
@@ -95,26 +96,33 @@ class Stand:
         )
 
 
-BLOCK_KINDS = ("displacement", "second_moment", "proposal", "gradient")
-"""Fields of a chain's state that hold blocks."""
-
-
 def _kinds(state: ChainState) -> dict[str, Blocks]:
-    kinds = {kind: getattr(state, kind) for kind in BLOCK_KINDS}
-    return kinds if state.loss is None else kinds | {"loss": {"": state.loss}}
+    """All tensors of a state: blocks by field, and scalars as a block without a name."""
+    values = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    return {k: value if isinstance(value, dict) else {"": value} for k, value in values.items()}
 
 
 def _state(found: Snapshot, name: str, chain: int, like: Mapping[str, Tensor]) -> ChainState:
-    def blocks(kind: str) -> Blocks:
-        keys = {block: f"{name}/{chain}/{kind}/{block}" for block in like}
-        there = {block: key for block, key in keys.items() if key in found.tensors}
-        return {block: found.tensors[key].to(like[block].device) for block, key in there.items()}
+    prefix, device = f"{name}/{chain}/", next(iter(like.values())).device
+    tensors = {
+        key.removeprefix(prefix): tensor.to(device)
+        for key, tensor in found.tensors.items()
+        if key.startswith(prefix)
+    }
 
-    loss = found.tensors.get(f"{name}/{chain}/loss/")
-    device = next(iter(like.values())).device
-    return ChainState(
-        **{kind: blocks(kind) for kind in BLOCK_KINDS},
-        loss=None if loss is None else loss.to(device),
+    def blocks(kind: str) -> Blocks:
+        return {b: tensors[f"{kind}/{b}"] for b in like if f"{kind}/{b}" in tensors}
+
+    if "loss/" not in tensors:
+        return ChainState(
+            displacement=blocks("displacement"), second_moment=blocks("second_moment")
+        )
+    return MalaState(
+        displacement=blocks("displacement"),
+        proposal=blocks("proposal"),
+        gradient=blocks("gradient"),
+        loss=tensors["loss/"],
+        halvings=tensors["halvings/"],
     )
 
 

@@ -32,8 +32,12 @@ MIN_ACCEPTANCE = 0.5
 """Below, the step is halved; MALA mixes best near 0.57 (Roberts & Rosenthal 1998)."""
 MAX_HALVINGS = 9
 """ρ then is 0.997 from 0.2: a chain whose draws are hundreds of steps apart."""
-NUM_TRIAL_STEPS = 8
+MIN_START_STEPS = 8
+"""Steps on the way from the Gaussian into the posterior, at least."""
+NUM_TRIAL_STEPS = 16
 """Metropolis steps whose mean acceptance is taken, after the start is forgotten."""
+NUM_FIRST_STEPS, HOPELESS = 4, 0.1
+"""A trial ends after its first steps where no component has this acceptance."""
 FORGOTTEN = 0.1
 """Correlation with the start at which it counts as forgotten."""
 TUNING_CHAIN, REFERENCE_CHAINS = -2, (-3, -4)
@@ -98,11 +102,13 @@ def tune(
             break
         steps = steps_to_forget(rho, 1.0, FORGOTTEN)
         run = _Chains(part, dict.fromkeys(waiting, tuned(sampler, rho)), evaluation_ids, randomness)
-        run.step(steps, [TUNING_CHAIN], budget, adjusted=False)
-        accepted = run.step(NUM_TRIAL_STEPS, [TUNING_CHAIN], budget).acceptance
+        run.step(max(MIN_START_STEPS, steps), [TUNING_CHAIN], budget, adjusted=False)
+        run.step(1, [TUNING_CHAIN], budget)  # the proposal of the last uncorrected step
+        mean = run.step(NUM_FIRST_STEPS, [TUNING_CHAIN], budget).mean_acceptance
+        if max(mean.values()) >= HOPELESS:
+            mean = run.step(NUM_TRIAL_STEPS, [TUNING_CHAIN], budget).mean_acceptance
         for name in waiting:
-            acceptance = float(np.mean(accepted[name]))
-            found[name] = Tuned(rho=rho, acceptance=acceptance)
+            found[name] = Tuned(rho=rho, acceptance=mean[name])
         waiting = [name for name in waiting if not found[name].works]
         rho = math.sqrt(rho)
     return found
@@ -167,6 +173,11 @@ class _Traces:
 
     loss: dict[str, FloatArray]
     acceptance: dict[str, FloatArray]
+
+    @property
+    def mean_acceptance(self) -> dict[str, float]:
+        """By component."""
+        return {name: float(own.mean()) for name, own in self.acceptance.items()}
 
 
 class _Chains:
