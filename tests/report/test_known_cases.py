@@ -1,0 +1,96 @@
+"""Verdicts on chains whose bias is known: wrong ones are flagged, healthy ones are not.
+
+The bias of every case is measured by a simulation of the tests' own (`known_cases.py`): at least
+half a standard deviation of ΔL makes it wrong, at most a tenth healthy.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from spectro.report.diagnostics import Diagnosis, Verdict, diagnose
+from spectro.report.traces import Settings
+from spectro.sampling.chain import run_group_chains
+from spectro.sampling.keys import KeyedRandomness
+from spectro.sampling.pilot import run_pilot
+from spectro.views.diagnose import traces_of
+from tests.sampling.known_cases import (
+    BIASED,
+    CORRECTED,
+    DESTROYED,
+    HEALTHY,
+    Case,
+    simulated_bias,
+)
+
+WRONG, RIGHT = 0.5, 0.1
+"""Standard deviations of ΔL under the posterior."""
+
+
+def judged(case: Case, seed: int) -> Diagnosis:
+    """The product's own path: pilot, chains, verdict."""
+    model, randomness = case.model, KeyedRandomness(seed=seed)
+    pilot = run_pilot(model, case.sampler, model.ids, randomness, headroom=case.headroom)
+    chains = run_group_chains(
+        model, case.sampler, case.config, model.ids, model.ids, chains=range(4),
+        randomness=randomness, pilot=pilot,
+    )  # fmt: skip
+    own = {number: result.components["theta"] for number, result in chains.items()}
+    settings = Settings(
+        num_draws=case.draws, num_burnin_steps=case.burnin, gamma=case.sampler.gamma,
+        nbeta=case.sampler.nbeta, step_size=getattr(case.sampler, "step_size", math.nan),
+    )  # fmt: skip
+    return diagnose(traces_of("theta", own, pilot["theta"], {"reliability": 0.9}), settings)
+
+
+@pytest.fixture(scope="module")
+def verdicts() -> dict[str, Diagnosis]:
+    every = BIASED | DESTROYED | HEALTHY | CORRECTED
+    return {name: judged(case, seed) for seed, (name, case) in enumerate(every.items())}
+
+
+@pytest.mark.parametrize("name", BIASED)
+def test_the_wrong_cases_are_wrong(name: str) -> None:
+    assert abs(simulated_bias(name)) >= WRONG
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_the_healthy_cases_are_healthy(name: str) -> None:
+    assert abs(simulated_bias(name)) <= RIGHT
+
+
+def test_wrong_cases_are_flagged(verdicts: dict[str, Diagnosis]) -> None:
+    wrong = BIASED | DESTROYED
+    missed = [name for name in wrong if verdicts[name].verdict.is_good]
+    assert len(missed) <= 0.05 * len(wrong), missed
+
+
+def test_healthy_cases_are_not(verdicts: dict[str, Diagnosis]) -> None:
+    right = HEALTHY | CORRECTED
+    flagged = {
+        name: verdicts[name].findings[0] for name in right if not verdicts[name].verdict.is_good
+    }
+    assert len(flagged) <= 0.05 * len(right), flagged
+
+
+def test_destroyed_models_are_named_with_a_gamma(verdicts: dict[str, Diagnosis]) -> None:
+    for name in DESTROYED:
+        whole = name == "half of what was learnt"
+        assert verdicts[name].verdict is (Verdict.DAMAGED if whole else Verdict.DESTROYED)
+        assert "raise sampler.gamma (100, to about" in verdicts[name].change
+
+
+def test_the_bias_that_is_stated_is_the_true_one(verdicts: dict[str, Diagnosis]) -> None:
+    """Stated less true, in stated errors: within 4 in every case, and not far too cautious."""
+    errors = []
+    for name, case in (BIASED | HEALTHY).items():
+        bias = verdicts[name].traces.bias
+        if bias is not None:
+            _, deviation = case.model.exact(case.sampler.gamma, case.sampler.nbeta)
+            errors.append((bias.nats - deviation * simulated_bias(name)) / bias.error_nats)
+    assert len(errors) >= 0.9 * len(BIASED | HEALTHY)
+    assert np.abs(errors).max() < 4
+    assert 0.4 < np.std(errors) < 1.5
