@@ -60,14 +60,7 @@ def as_dict(diagnosis: Diagnosis) -> dict[str, Any]:
         "rhat": _number(diagnosis.rhat),
         "autocorrelation": [_number(value) for value in diagnosis.autocorrelation],
         "metropolis_corrected": traces.corrected,
-        "sampler_bias": None
-        if traces.bias is None
-        else {
-            "nats": _number(traces.bias.nats),
-            "error_nats": _number(traces.bias.error_nats),
-            "deviations": _number(traces.bias.deviations),
-            "source": traces.bias.source,
-        },
+        "sampler_bias": None if traces.bias is None else traces.bias.as_dict(),
         "damage": _number(traces.damage),
         "gamma_needed": _number(traces.gamma_needed),
         "reliability": {

@@ -12,7 +12,8 @@ from spectro.run.counts import Course, Courses, Measurement, Work
 from spectro.run.courses import Assumptions, assumed_courses, count_part, measurement_of, total
 from spectro.run.groups import groups_of
 from spectro.run.plan import Plan
-from spectro.sampling.pilot import listed_components
+from spectro.sampling.pilot import Moments, listed_components
+from spectro.sampling.recorder import ComponentChain
 from spectro.storage import tokens
 from spectro.storage.draws import ChainRecord, read_pilot, read_record
 from spectro.storage.fs import Store
@@ -151,9 +152,10 @@ def courses_of_run(
     """Group → chain → component → how its draws really came about, from the chains' markers."""
     found: dict[str, list[Courses]] = {}
     for group in groups_of(config, size):
-        listed = listed_components(config.scoring, read_pilot(store, group.name))
+        pilot = read_pilot(store, group.name)
+        listed = listed_components(config.scoring, pilot)
         found[group.name] = [
-            courses_of(read_record(store, group.name, chain, or_dropped=True), listed)
+            courses_of(read_record(store, group.name, chain, or_dropped=True), listed, pilot)
             for chain in range(config.chain.num_chains)
         ]
     return found
@@ -165,14 +167,22 @@ def recorded_seconds(store: Store) -> dict[str, float]:
     return {stage: float(seconds) for stage, seconds in found.items()}
 
 
-def courses_of(record: ChainRecord, listed: frozenset[str]) -> Courses:
+def courses_of(
+    record: ChainRecord, listed: frozenset[str], pilot: Mapping[str, Moments]
+) -> Courses:
     """Component → how its draws came about in one chain."""
-    return {
-        name: Course(
-            independent=c.independent,
-            num_draws=len(c.delta_loss),
-            steps_between_draws=0 if c.independent else max(1, c.steps_between_draws),
+
+    def course(name: str, chain: ComponentChain) -> Course:
+        between = 0 if chain.independent else max(1, chain.steps_between_draws)
+        burnin = len(chain.step_loss) - (len(chain.delta_loss) - 1) * between - 1
+        return Course(
+            independent=chain.independent,
+            num_draws=len(chain.delta_loss),
+            steps_between_draws=between,
             listed=name in listed,
+            corrected=chain.corrected,
+            num_burnin_steps=burnin if chain.corrected else None,
+            num_pilot_steps=pilot[name].num_steps,
         )
-        for name, c in record.components.items()
-    }
+
+    return {name: course(name, chain) for name, chain in record.components.items()}

@@ -71,12 +71,22 @@ class Course:
     """Steps from draw to draw, ≥ 1 unless independent."""
     listed: bool = False
     """Whether its losses are taken from short lists."""
+    corrected: bool = False
+    """Whether its steps are Metropolis steps, which see the evaluation set."""
+    num_burnin_steps: int | None = None
+    """Steps before the first draw's; None: `chain.num_burnin_steps`."""
+    num_pilot_steps: int = 0
+    """Gradients over the evaluation set that the pilot took to tune its step and to know E[ΔL]."""
 
-    def num_steps(self, num_burnin_steps: int) -> int:
+    def draw_step(self, chain: ChainConfig, draw: int) -> int:
+        """Step after which a draw is taken, from 0."""
+        known = self.num_burnin_steps
+        burnin = chain.num_burnin_steps if known is None else known
+        return burnin + draw * self.steps_between_draws
+
+    def num_steps(self, chain: ChainConfig) -> int:
         """Steps of the chain, which ends with its last draw."""
-        if self.independent:
-            return 0
-        return num_burnin_steps + (self.num_draws - 1) * self.steps_between_draws + 1
+        return 0 if self.independent else self.draw_step(chain, self.num_draws - 1) + 1
 
 
 Courses = Mapping[str, Course]
@@ -116,23 +126,29 @@ def tokens_work(m: Measurement) -> Work:
 
 
 def setup_work(m: Measurement) -> Work:
-    """What a worker makes of short lists before its first unit."""
+    """What a worker takes before its first pilot: L(w*), and what short lists share."""
+    headroom = Work(scoring_flops=work.model_flops(m.size, m.num_evaluation, m.context))
     if not m.list_size:
-        return Work()
+        return headroom
     num_seq = min(m.num_evaluation, math.ceil(COVARIANCE_POSITIONS / m.context))
-    return Work(scoring_flops=work.shortlisting_flops(m.size, num_seq, m.context))
+    return headroom + Work(scoring_flops=work.shortlisting_flops(m.size, num_seq, m.context))
 
 
-def pilot_work(m: Measurement, group: Group, num_pilot_draws: int) -> Work:
-    """`run_pilot`: all components' draws in one evaluation, and once more from short lists."""
+def pilot_work(m: Measurement, group: Group, num_pilot_draws: int, courses: Courses) -> Work:
+    """`run_pilot`: all components' draws in one evaluation, and once more from short lists; then
+    the gradients of those that step. Draws at other γ, of a damaged model, are not counted."""
     ways = [False] if group.name in WITHOUT_LISTS or not m.list_size else [False, True]
     flops = 0
     for listed in ways:
         course = Course(independent=True, num_draws=num_pilot_draws, listed=listed)
-        courses = {c.name: course for c in group.components}
-        flops += _clean_pass(m, group, m.num_evaluation, courses)
-        flops += _draws(m, group, [courses], m.num_evaluation)
-    return Work(scoring_flops=flops, num_units=1)
+        drawn = {c.name: course for c in group.components}
+        flops += _clean_pass(m, group, m.num_evaluation, drawn)
+        flops += _draws(m, group, [drawn], m.num_evaluation)
+    steps = {c: courses[c.name].num_pilot_steps for c in group.components}
+    shape = (m.num_evaluation, m.context)
+    stepping = max(steps.values()) * work.prepare_flops(m.size, group, *shape)
+    stepping += sum(n * work.gradient_flops(m.size, c, *shape) for c, n in steps.items())
+    return Work(scoring_flops=flops, stepping_flops=stepping, num_units=1)
 
 
 def chain_work(m: Measurement, group: Group, chains: Sequence[Courses]) -> Work:
@@ -243,8 +259,9 @@ def _stepping_flops(m: Measurement, group: Group, chains: Sequence[Courses]) -> 
     A chain steps until its last component is done, a component until it is done in the last
     chain; each component of each chain as long as both.
     """
-    burnin, shape = m.chain.num_burnin_steps, (m.chain.batch_size, m.context)
-    steps = [{c: own[c.name].num_steps(burnin) for c in group.components} for own in chains]
+    corrected = any(course.corrected for course in chains[0].values())
+    shape = (m.num_evaluation if corrected else m.chain.batch_size, m.context)
+    steps = [{c: own[c.name].num_steps(m.chain) for c in group.components} for own in chains]
     prepare = work.prepare_flops(m.size, group, *shape)
     flops = sum(max(own.values()) for own in steps) * prepare
     for component in group.components:
@@ -281,7 +298,7 @@ def _evaluations_stepped(m: Measurement, group: Group, courses: Courses) -> int:
         if not course.independent:
             block = block_size(m, m.size.weights_of(component))
             ends = {min(d, course.num_draws) for d in range(block, course.num_draws + block, block)}
-            steps |= {(end - 1) * course.steps_between_draws for end in ends}
+            steps |= {course.draw_step(m.chain, end - 1) for end in ends}
     return len(steps)
 
 

@@ -1,7 +1,7 @@
 """From a configuration to the work of every unit: what it settles, and what must be assumed.
 
-The counts (`counts.py`) are exact for what the configuration settles. What only the pilot can
-tell is assumed: which components need chains, and how many steps lie between draws. With
+The counts (`counts.py`) are exact for what the configuration settles. What only the pilot
+can know is assumed: which components need chains, and how many steps lie between draws. With
 `chain.target_reliability` the number of draws is an upper bound.
 """
 
@@ -28,13 +28,19 @@ from spectro.run.counts import (
     uses_lists,
 )
 from spectro.run.groups import groups_of
-from spectro.sampling.pilot import NUM_PILOT_DRAWS, WITHOUT_LISTS
+from spectro.sampling.mala import Mala
+from spectro.sampling.pilot import WITHOUT_LISTS, num_pilot_draws
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Gaussian
+from spectro.sampling.tuning import MIN_START_STEPS
 
 CoursesByGroup = Mapping[str, Sequence[Courses]]
 """Group → chain → component → course."""
 UnitsByStage = dict[str, list[Work]]
+TUNING_STEPS = 64
+"""Gradients of a pilot that tunes a `mala` step, assumed: two to four halvings."""
+REFERENCE_STEPS = 700
+"""The same where it also takes E[ΔL] along reference chains (sampling/tuning.py), assumed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +100,12 @@ def assumed_courses(
     """How draws will come about: the same in every chain."""
     between = config.chain.steps_between_draws or assumptions.steps_between_draws
 
+    corrected = isinstance(config.sampler, Mala)
+    burnin = max(config.chain.num_burnin_steps, 2 * max(MIN_START_STEPS, between))
+
     def course(component: Component) -> Course:
         alone = _is_independent(config, component, assumptions)
+        judged = not corrected and component == FULL
         return Course(
             independent=alone,
             num_draws=config.chain.num_draws,
@@ -103,6 +113,9 @@ def assumed_courses(
             listed=config.scoring.lists(size.vocab_size)
             and component.group not in WITHOUT_LISTS
             and not _matches(component, assumptions.exact_components),
+            corrected=corrected and not alone,
+            num_burnin_steps=burnin if corrected and not alone else None,
+            num_pilot_steps=0 if alone else REFERENCE_STEPS * judged + TUNING_STEPS * corrected,
         )
 
     return {
@@ -130,9 +143,10 @@ def count_part(
     """
     groups = groups_of(config, m.size)
     num_components = sum(len(group.components) for group in groups)
+    num_drawn = num_pilot_draws(config.sampler, listed=m.list_size > 0)
     return {
         "pilot": [setup_work(m)] * num_setups
-        + [pilot_work(m, g, NUM_PILOT_DRAWS) for g in groups if _pilot_works(config, m)],
+        + [pilot_work(m, g, num_drawn, courses[g.name][0]) for g in groups],
         "chains": [
             chain_work(m, g, [courses[g.name][chain] for chain in company])
             for g in groups
@@ -164,11 +178,6 @@ def _is_independent(config: PipelineConfig, component: Component, assumptions: A
     if not isinstance(config.sampler, Reweighted) or component == FULL:
         return False
     return not _matches(component, assumptions.chain_components)
-
-
-def _pilot_works(config: PipelineConfig, m: Measurement) -> bool:
-    """Exact draws are not judged by a pilot: where there are no lists either it does nothing."""
-    return m.list_size > 0 or not isinstance(config.sampler, Gaussian)
 
 
 def _matches(component: Component, patterns: Sequence[str]) -> bool:

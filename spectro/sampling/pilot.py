@@ -52,6 +52,8 @@ MIN_KNOWN_FRACTION = 0.5
 sum, and its error is itself unknown."""
 DAMAGED = 0.5
 """Share of what the model has learnt, ln V − L(w*), that a posterior may lose unnamed."""
+MIN_HEADROOM = 0.1
+"""ln V − L(w*), nats, below which a model has learnt nothing that could be damaged."""
 GAMMA_FACTOR, NUM_GAMMAS = math.sqrt(10), 8
 """γ is raised by this factor, so often at most, to find one that leaves the model whole."""
 
@@ -76,6 +78,8 @@ class Moments:
     """ρ of the tuned `mala` step; NaN where none was tuned."""
     acceptance: float = float("nan")
     """Its acceptance probability."""
+    num_steps: int = 0
+    """Gradients over the evaluation set that tuning and reference chains took."""
     headroom: float = float("nan")
     """ln V − L(w*) on the evaluation set, nats: a posterior with this E[ΔL] knows no more than a
     uniform guess."""
@@ -231,13 +235,18 @@ class _Pilot:
         shared = (self.evaluation_ids, self.randomness, stepping)
         steps_found = tune(self.part, mala, names, *shared)
         result = {
-            n: dataclasses.replace(found[n], rho=t.rho, acceptance=t.acceptance)
+            n: dataclasses.replace(
+                found[n], rho=t.rho, acceptance=t.acceptance, num_steps=t.num_steps
+            )
             for n, t in steps_found.items()
         }
         if isinstance(sampler, Mala):
             _require_steps(sampler, steps_found, found)
             return result
-        for name, own in reference(self.part, mala, steps_found, *shared).items():
+        references, num_steps = reference(self.part, mala, steps_found, *shared)
+        for name, own in references.items():
+            taken = result[name].num_steps + num_steps * steps_found[name].works
+            result[name] = dataclasses.replace(result[name], num_steps=taken)
             if own is not None:
                 result[name] = dataclasses.replace(
                     result[name],
@@ -265,11 +274,16 @@ def _require_steps(
             )
 
 
+def damage(delta_loss: float, headroom: float) -> float:
+    """E[ΔL] as a share of what the model has learnt; NaN of a model that has learnt nothing."""
+    return delta_loss / headroom if headroom >= MIN_HEADROOM else math.nan
+
+
 def _is_damaged(moments: Moments) -> bool:
     """Whether draws lose more of what the model has learnt than they may, or are not finite."""
-    return not (moments.prior_delta_loss < DAMAGED * moments.headroom) and not math.isnan(
-        moments.headroom
-    )
+    if not moments.headroom >= MIN_HEADROOM:
+        return False
+    return not damage(moments.prior_delta_loss, moments.headroom) < DAMAGED
 
 
 def _error(approximate_RN: Tensor, exact_RN: Tensor) -> float:

@@ -28,8 +28,8 @@ class SamplerBias:
     """Mean ΔL of the chains less E[ΔL] of the posterior."""
     error_nats: float
     """Monte-Carlo standard error of the difference, of both sides."""
-    deviations: float
-    """The bias in standard deviations of ΔL under the posterior."""
+    posterior_deviation: float
+    """Standard deviation of ΔL under the posterior, nats."""
     source: str
     """What it is held against: `weights` or `metropolis`."""
 
@@ -39,9 +39,24 @@ class SamplerBias:
         return self.nats / self.error_nats if self.error_nats > 0 else math.nan
 
     @property
+    def deviations(self) -> float:
+        """The bias in standard deviations of ΔL under the posterior."""
+        return self._in_deviations(self.nats)
+
+    @property
     def error_deviations(self) -> float:
-        """The error in standard deviations of ΔL."""
-        return abs(self.deviations / self.z) if self.z else math.nan
+        """Its error in the same."""
+        return self._in_deviations(self.error_nats)
+
+    def _in_deviations(self, nats: float) -> float:
+        return nats / self.posterior_deviation if self.posterior_deviation > 0 else math.nan
+
+    def as_dict(self) -> dict[str, float | str | None]:
+        """As metadata and reports have it; NaN becomes None."""
+        names = ("nats", "error_nats", "deviations", "error_deviations")
+        values = {name: getattr(self, name) for name in names}
+        known = {name: None if math.isnan(v) else float(v) for name, v in values.items()}
+        return {**known, "source": self.source}
 
 
 def sampler_bias(chains: Sequence[ComponentChain], exact: Moments | None) -> SamplerBias | None:
@@ -52,9 +67,7 @@ def sampler_bias(chains: Sequence[ComponentChain], exact: Moments | None) -> Sam
     return SamplerBias(
         nats=difference,
         error_nats=math.hypot(exact.delta_loss_error, mean_error(chains)),
-        deviations=difference / exact.delta_loss_deviation
-        if exact.delta_loss_deviation > 0
-        else math.nan,
+        posterior_deviation=exact.delta_loss_deviation,
         source=exact.source,
     )
 

@@ -58,6 +58,8 @@ class Tuned:
     """ρ of the largest step of which at least half are accepted; the smallest tried if none is."""
     acceptance: float
     """Mean acceptance probability at it."""
+    num_steps: int
+    """Gradients that finding it took."""
 
     @property
     def works(self) -> bool:
@@ -96,7 +98,7 @@ def tune(
         budget: rows at once where gradients are.
     """
     found: dict[str, Tuned] = {}
-    rho, waiting = sampler.rho, list(names)
+    rho, waiting, num_steps = sampler.rho, list(names), 0
     for _ in range(MAX_HALVINGS + 1):
         if not waiting:
             break
@@ -107,8 +109,9 @@ def tune(
         mean = run.step(NUM_FIRST_STEPS, [TUNING_CHAIN], budget).mean_acceptance
         if max(mean.values()) >= HOPELESS:
             mean = run.step(NUM_TRIAL_STEPS, [TUNING_CHAIN], budget).mean_acceptance
+        num_steps += run.num_steps
         for name in waiting:
-            found[name] = Tuned(rho=rho, acceptance=mean[name])
+            found[name] = Tuned(rho=rho, acceptance=mean[name], num_steps=num_steps)
         waiting = [name for name in waiting if not found[name].works]
         rho = math.sqrt(rho)
     return found
@@ -121,7 +124,7 @@ def reference(
     evaluation_ids: Tensor,
     randomness: Randomness,
     budget: RowBudget | None,
-) -> dict[str, Reference | None]:
+) -> tuple[dict[str, Reference | None], int]:
     """Moments of ΔL of every component whose step could be tuned; None where chains do not mix.
 
     Args:
@@ -129,11 +132,13 @@ def reference(
         sampler: its γ and nβ.
         found: what `tune` found.
         evaluation_ids, randomness, budget: see `tune`.
+
+    Returns them and the gradients that each took.
     """
     samplers = {name: tuned(sampler, each.rho) for name, each in found.items() if each.works}
     result: dict[str, Reference | None] = dict.fromkeys(found)
     if not samplers:
-        return result
+        return result, 0
     burnin = max(
         steps_to_forget(s.rho, found[n].acceptance, FORGOTTEN) for n, s in samplers.items()
     )
@@ -146,7 +151,7 @@ def reference(
     for name in samplers:
         trace = traces[name] - float(clean[name][0].double())
         result[name] = _moments(trace)
-    return result
+    return result, len(REFERENCE_CHAINS) * run.num_steps + 1
 
 
 def _moments(trace_CS: FloatArray) -> Reference | None:
@@ -193,7 +198,7 @@ class _Chains:
         self._part, self._samplers, self._randomness = part, samplers, randomness
         self._ids = evaluation_ids
         self._states: States = {}
-        self._steps = 0
+        self.num_steps = 0
 
     def step(
         self,
@@ -216,10 +221,16 @@ class _Chains:
         accepted: dict[str, list[list[Tensor]]] = {n: [[] for _ in chains] for n in self._samplers}
         for _ in range(num_steps):
             self._states, moved = advance(
-                self._part, self._samplers, self._states, ids_CET1, self._steps, self._randomness,
-                adjusted=dict.fromkeys(self._samplers, adjusted), budget=budget,
-            )  # fmt: skip
-            self._steps += 1
+                self._part,
+                self._samplers,
+                self._states,
+                ids_CET1,
+                self.num_steps,
+                self._randomness,
+                adjusted=dict.fromkeys(self._samplers, adjusted),
+                budget=budget,
+            )
+            self.num_steps += 1
             for name, own in moved.items():
                 for row, each in enumerate(own.values()):
                     assert each.acceptance is not None

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from spectro.sampling.pilot import DAMAGED, Moments
+from spectro.sampling.pilot import DAMAGED, Moments, damage
 from spectro.sampling.recorder import ComponentChain
 from spectro.sampling.sampler_bias import effective_sample_size, sampler_bias
 from spectro.susceptibility.reliability import (
@@ -44,16 +43,14 @@ def chain_summary(
     return {
         "sampling": sampling_kind(chains[0]),
         "mean_phi": mean + phi_offset,
-        "damage": None if exact is None else _finite(mean / exact.headroom),
+        "damage": None if exact is None else _finite(damage(mean, exact.headroom)),
         "gamma_needed": None if exact is None else _finite(exact.gamma_needed),
         "rhat": _finite(gelman_rubin([chain.delta_loss for chain in chains])),
         "num_draws": len(weight),
         "effective_sample_size": effective_sample_size(chains),
         "steps_between_draws": [chain.steps_between_draws for chain in chains],
         "acceptance": [_finite(chain.acceptance) for chain in chains],
-        "sampler_bias": None
-        if judged is None
-        else {n: _finite(v) if isinstance(v, float) else v for n, v in asdict(judged).items()},
+        "sampler_bias": None if judged is None else judged.as_dict(),
     }
 
 
@@ -76,13 +73,13 @@ def damage_warnings(chains: Mapping[str, Mapping[str, Any]], gamma: float) -> li
 
 
 def _damage_warning(component: str, chains: Mapping[str, Any], gamma: float) -> str | None:
-    damage, needed = chains["damage"], chains["gamma_needed"]
-    if damage is None or damage < DAMAGED:
+    share, needed = chains["damage"], chains["gamma_needed"]
+    if share is None or share < DAMAGED:
         return None
-    worse = ", above ln V: its responses are those of a destroyed model" if damage >= 1 else ""
+    worse = ", above ln V: its responses are those of a destroyed model" if share >= 1 else ""
     to = "" if needed is None else f", to about {needed:.0f}"
     return (
-        f"{component}: the mean loss under its posterior is {damage:.0%} of the way from L(w*) to "
+        f"{component}: the mean loss under its posterior is {share:.0%} of the way from L(w*) to "
         f"a uniform guess{worse}; raise sampler.gamma ({gamma:g}{to})"
     )
 

@@ -15,7 +15,7 @@ import numpy as np
 from spectro.models.components import FULL
 from spectro.report.diagnostics import Diagnosis, diagnose
 from spectro.report.traces import ComponentTraces, Settings
-from spectro.sampling.pilot import Moments
+from spectro.sampling.pilot import Moments, damage
 from spectro.sampling.recorder import ComponentChain
 from spectro.sampling.sampler_bias import effective_sample_size, sampler_bias
 from spectro.storage.chain_names import chains_among, pilot_name
@@ -91,7 +91,7 @@ def traces_of(
     finite = _finite(own)
     delta_loss = np.concatenate([chain.delta_loss for chain in own])
     weight = np.concatenate([chain.weight for chain in own])
-    damage = float(weight @ delta_loss / weight.sum()) / exact.headroom if exact else math.nan
+    mean = float(weight @ delta_loss / weight.sum())
     return ComponentTraces(
         name=name,
         independent=own[0].independent,
@@ -102,7 +102,7 @@ def traces_of(
         steps_between_draws=own[0].steps_between_draws,
         corrected=own[0].corrected,
         bias=sampler_bias(own, exact) if finite else None,
-        damage=damage if finite else math.nan,
+        damage=damage(mean, exact.headroom) if finite and exact else math.nan,
         gamma_needed=math.nan if exact is None else exact.gamma_needed,
         **column,
     )

@@ -76,7 +76,7 @@ def _group_cost(
     pilot = read_pilot(bank.store, group.name)
     listed = listed_components(bank.config.scoring, pilot)
     chains = range(bank.config.chain.num_chains)
-    courses = [courses_of(bank.record(group.name, chain), listed) for chain in chains]
+    courses = [courses_of(bank.record(group.name, chain), listed, pilot) for chain in chains]
     batches = math.ceil(num_windows / max(1, bank.resident.scoring(pilot).positions // length))
     m = dataclasses.replace(whole, context=length)
     num_draws = sum(c[own.name].num_draws for c in courses for own in group.components)

@@ -27,6 +27,7 @@ from spectro.report.traces import (
     more_data,
     spearman_brown,
 )
+from spectro.sampling.sampler_bias import SamplerBias
 from spectro.sampling.weights import effective_number_of_chain
 from spectro.susceptibility.reliability import splits
 
@@ -47,6 +48,10 @@ def skewed(rng: np.random.Generator, chains: int, draws: int) -> np.ndarray:
     return (rng.gamma(2.0, size=(chains, draws)) - 2) / math.sqrt(2)
 
 
+def bias_of(nats: float, error: float) -> SamplerBias:
+    return SamplerBias(nats=nats, error_nats=error, posterior_deviation=1.0, source="weights")
+
+
 def traces(x: np.ndarray, **fields: object) -> ComponentTraces:
     stepped = not fields.get("independent") and bool(np.isfinite(x).all())
     known = {
@@ -55,7 +60,7 @@ def traces(x: np.ndarray, **fields: object) -> ComponentTraces:
         "effective_sample_size": sum(map(effective_number_of_chain, x))
         if stepped
         else float(x.size),
-        "steps_between_draws": 5, "reliability": 0.8,
+        "steps_between_draws": 5, "reliability": 0.8, "bias": bias_of(0.0, 0.1),
     }  # fmt: skip
     return ComponentTraces(**(known | fields))
 
@@ -218,12 +223,17 @@ def test_findings_are_in_the_order_of_verdicts() -> None:
 
 def test_a_bias_of_the_chain() -> None:
     x = 5 + course(np.random.default_rng(0), 4, 60)
-    for bias, z, verdict in (
-        (0.2, 5.0, Verdict.BIASED), (-0.2, -5.0, Verdict.BIASED), (0.01, 9.0, Verdict.LEVELS),
-        (0.5, 2.0, Verdict.LEVELS),
+    for nats, error, verdict in (
+        (0.5, 0.1, Verdict.BIASED), (-0.5, 0.1, Verdict.BIASED),
+        (0.05, 0.01, Verdict.LEVELS),  # certain, and too small to matter
+        (0.5, 0.3, Verdict.LEVELS),  # not certain
+        (0.5, 0.8, Verdict.BIAS_UNKNOWN),  # and could not be seen
     ):  # fmt: skip
-        told = diagnose(traces(x, delta_loss_bias=bias, delta_loss_z=z), SETTINGS)
-        assert told.verdict is verdict
+        bias = bias_of(nats, error)
+        assert diagnose(traces(x, bias=bias), SETTINGS).verdict is verdict
+    unknown = diagnose(traces(x, bias=None), SETTINGS)
+    assert unknown.verdict is Verdict.BIAS_UNKNOWN and "sampler=mala" in unknown.change
+    assert diagnose(traces(x, bias=None, corrected=True), SETTINGS).verdict is Verdict.LEVELS
 
 
 def test_independent_draws_have_no_course() -> None:

@@ -42,7 +42,7 @@ CASES = {
     "psgld_measured": (Psgld(gamma=300.0, nbeta=10.0, step_size=5e-4), MEASURED),
     "exponential_reliable": (Exponential(gamma=300.0, nbeta=10.0, step_size=2e-2), RELIABLE),
     "mixed": (
-        Reweighted(gamma=300.0, nbeta=10.0, step_size=2e-2, min_effective_fraction=0.85),
+        Reweighted(gamma=300.0, nbeta=10.0, min_effective_fraction=0.85),
         RELIABLE,
     ),
     "independent": (Gaussian(gamma=300.0), dataclasses.replace(CHAIN, draws_per_block=2)),

@@ -42,7 +42,7 @@ from spectro.tokens.config import MoreConfig
 
 RATES = load_rates(Path(__file__).parent.parent.parent / "benchmarks/rates/h200-assumed.yaml")
 MakeConfig = Callable[..., PipelineConfig]
-REWEIGHTED = Reweighted(gamma=300.0, nbeta=10.0, step_size=1e-2)
+REWEIGHTED = Reweighted(gamma=300.0, nbeta=10.0)
 CHAIN = ChainConfig(
     num_chains=2, num_draws=4, batch_size=2, num_burnin_steps=1, steps_between_draws=2
 )

@@ -25,7 +25,6 @@ def chain(delta_loss: np.ndarray, **fields: object) -> ComponentChain:
     known = {
         "independent": False, "delta_loss": delta_loss, "weight": np.ones_like(delta_loss),
         "reliability": float("nan"), "steps_between_draws": 4, "step_loss": np.zeros(9),
-        "spread": {"weight": 1.0},
     }  # fmt: skip
     return ComponentChain(**(known | fields))
 
@@ -79,7 +78,8 @@ def test_a_whole_run_and_its_control(whole_run: PipelineConfig) -> None:
         traces = found[name].traces
         assert traces.reliability == known["reliability"][index]
         assert traces.effective_sample_size == known["effective_sample_size"][index]
-        assert traces.delta_loss_z == known["faithfulness"][index]["delta_loss_z"]
+        stated = known["sampler_bias"][index]
+        assert (traces.bias and traces.bias.nats) == (stated and stated["nats"])
         assert np.mean(traces.split_reliability) == pytest.approx(traces.reliability)
     told = settings_of(view)
     assert (told.num_draws, told.gamma, told.nbeta, told.step_size) == (3, 300.0, 10.0, 1e-3)

@@ -181,7 +181,7 @@ def test_the_bill_of_a_run_that_kept_no_draws(make_config: MakeConfig) -> None:
     assert all(line.done == line.planned for line in make_bill(plan_of(config), config))
 
 
-@pytest.mark.parametrize("sampler", [Reweighted(step_size=1e-2), Psgld()])
+@pytest.mark.parametrize("sampler", [Reweighted(), Psgld()])
 def test_no_unit_holds_more_than_is_planned(
     make_config: MakeConfig, monkeypatch, sampler: Reweighted | Psgld
 ) -> None:

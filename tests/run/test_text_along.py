@@ -67,7 +67,7 @@ def test_in_the_company_of_its_shard_it_is_equal_to_the_last_bit(
 @pytest.mark.parametrize(
     "change",
     [
-        {"sampler": Reweighted(gamma=300.0, nbeta=10.0, step_size=1e-3)},
+        {"sampler": Reweighted(gamma=300.0, nbeta=10.0)},
         {"estimator": EstimatorConfig(kind=EstimatorKind.ONE_CHAIN)},
         {"estimator": EstimatorConfig(baseline=Baseline.UNPAIRED, num_baseline_batches=2)},
     ],

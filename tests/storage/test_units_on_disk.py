@@ -33,7 +33,7 @@ def component_chain(num_draws: int = 3) -> ComponentChain:
         reliability=float("nan"),
         steps_between_draws=2,
         step_loss=np.ones(7),
-        spread={"in": 1.5},
+        acceptance=0.75,
     )
 
 
@@ -193,14 +193,15 @@ def test_a_pilot_round_trips_with_what_is_not_known(store: Store) -> None:
         prior_delta_loss=1.0,
         delta_loss=float("nan"),
         delta_loss_error=float("nan"),
-        spread={"in": float("nan")},
-        spread_error={"in": float("nan")},
+        delta_loss_deviation=float("nan"),
+        rho=0.2,
     )
     draws.write_pilot(store, "l0", {"l0h0": moments})
     found = draws.read_pilot(store, "l0")["l0h0"]
     assert found.effective_fraction == 0.03
     assert np.isnan(found.delta_loss)
-    assert np.isnan(found.spread["in"])
+    assert np.isnan(found.gamma_needed)
+    assert (found.source, found.rho, found.num_steps) == ("", 0.2, 0)
 
 
 def test_tiles_round_trip_and_damage(store: Store, tmp_path: Path) -> None:
