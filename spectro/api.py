@@ -332,6 +332,7 @@ def _measure_group(
         stepping=stepping_budget(inputs.model),
         candidate=lists,
         headroom=headroom,
+        config=inputs.chain,
     )
     names = listed_components(inputs.scoring, pilot)
     list_size = inputs.scoring.shortlist_size if lists and names else 0

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from spectro.models import work
 from spectro.models.components import Group
@@ -75,7 +75,7 @@ class Course:
     """Whether its steps are Metropolis steps, which see the evaluation set."""
     num_burnin_steps: int | None = None
     """Steps before the first draw's; None: `chain.num_burnin_steps`."""
-    num_pilot_steps: int = 0
+    num_pilot_steps: int = field(default=0, compare=False)
     """Gradients over the evaluation set that the pilot took to tune its step and to know E[ΔL]."""
 
     def draw_step(self, chain: ChainConfig, draw: int) -> int:
@@ -126,12 +126,16 @@ def tokens_work(m: Measurement) -> Work:
 
 
 def setup_work(m: Measurement) -> Work:
-    """What a worker takes before its first pilot: L(w*), and what short lists share."""
-    headroom = Work(scoring_flops=work.model_flops(m.size, m.num_evaluation, m.context))
+    """What a worker makes of short lists before its first unit."""
     if not m.list_size:
-        return headroom
+        return Work()
     num_seq = min(m.num_evaluation, math.ceil(COVARIANCE_POSITIONS / m.context))
-    return headroom + Work(scoring_flops=work.shortlisting_flops(m.size, num_seq, m.context))
+    return Work(scoring_flops=work.shortlisting_flops(m.size, num_seq, m.context))
+
+
+def headroom_work(m: Measurement) -> Work:
+    """L(w*) on the evaluation set, which a worker takes before its first pilot."""
+    return Work(scoring_flops=work.model_flops(m.size, m.num_evaluation, m.context))
 
 
 def pilot_work(m: Measurement, group: Group, num_pilot_draws: int, courses: Courses) -> Work:

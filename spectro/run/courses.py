@@ -22,6 +22,7 @@ from spectro.run.counts import (
     Work,
     assembly_work,
     chain_work,
+    headroom_work,
     pilot_work,
     setup_work,
     tile_work,
@@ -145,7 +146,7 @@ def count_part(
     num_components = sum(len(group.components) for group in groups)
     num_drawn = num_pilot_draws(config.sampler, listed=m.list_size > 0)
     return {
-        "pilot": [setup_work(m)] * num_setups
+        "pilot": [setup_work(m), headroom_work(m)] * num_setups
         + [pilot_work(m, g, num_drawn, courses[g.name][0]) for g in groups],
         "chains": [
             chain_work(m, g, [courses[g.name][chain] for chain in company])

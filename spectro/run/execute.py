@@ -216,6 +216,7 @@ def _pilot(unit: PilotUnit, resident: Resident, on_progress: OnProgress, leave: 
         stepping=resident.stepping_budget,
         candidate=resident.shortlisting,
         headroom=resident.headroom,
+        config=config.chain,
     )
     alone = independent_components(config.sampler, pilot)
     for name, moments in pilot.items():

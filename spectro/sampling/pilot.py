@@ -27,13 +27,21 @@ from spectro.models.architecture import GroupModel
 from spectro.models.budget import CPU_ROWS, RowBudget
 from spectro.models.scoring import Scoring, ScoringConfig
 from spectro.models.shortlist import Shortlisting
+from spectro.sampling.config import ChainConfig
 from spectro.sampling.draws import GaussianDraws
 from spectro.sampling.evaluate import Evaluated, evaluate
 from spectro.sampling.keys import Randomness
 from spectro.sampling.mala import Mala
 from spectro.sampling.reweighted import Reweighted, Sampler
 from spectro.sampling.samplers import Gaussian
-from spectro.sampling.tuning import Tuned, reference, tune
+from spectro.sampling.tuning import (
+    MIN_REFERENCE_STEPS,
+    NUM_REFERENCE_STEPS,
+    REFERENCE_CHAINS,
+    Tuned,
+    reference,
+    tune,
+)
 from spectro.sampling.weights import effective_number, importance_weights
 
 FloatArray = npt.NDArray[np.float64]
@@ -99,6 +107,7 @@ def run_pilot(
     stepping: RowBudget | None = None,
     candidate: Shortlisting | None = None,
     headroom: float = math.nan,
+    config: ChainConfig | None = None,
 ) -> dict[str, Moments]:
     """Moments of every component's exact posterior.
 
@@ -111,6 +120,8 @@ def run_pilot(
         stepping: the same where gradients are.
         candidate: short lists, whose error is measured where they can be used.
         headroom: ln V − L(w*) on the evaluation set, nats.
+        config: of the chains that will be judged: reference chains take no more gradients than
+            they will; a posterior that so few do not give stays unknown. No limit if None.
 
     Raises ValueError, naming the component, where `mala` must step and no step is accepted.
     """
@@ -132,7 +143,7 @@ def run_pilot(
     }
     if isinstance(sampler, Gaussian):
         return found
-    return found | pilot.with_chains(found, stepping)
+    return found | pilot.with_chains(found, stepping, config)
 
 
 def num_pilot_draws(sampler: Sampler, *, listed: bool) -> int:
@@ -220,14 +231,21 @@ class _Pilot:
         return found
 
     def with_chains(
-        self, found: Mapping[str, Moments], stepping: RowBudget | None
+        self,
+        found: Mapping[str, Moments],
+        stepping: RowBudget | None,
+        config: ChainConfig | None,
     ) -> dict[str, Moments]:
         """Moments of the components that step, or whose E[ΔL] the weights do not give."""
         sampler = self.sampler
         assert not isinstance(sampler, Gaussian)
         steps = set(found) - independent_components(sampler, found)
+        affordable = NUM_REFERENCE_STEPS
         if not isinstance(sampler, Mala):
             steps = {name for name in steps if not found[name].source}
+            affordable = min(affordable, affordable_steps(config, len(self.evaluation_ids)))
+        if affordable < MIN_REFERENCE_STEPS:
+            return {}
         mala = (
             sampler if isinstance(sampler, Mala) else Mala(gamma=sampler.gamma, nbeta=sampler.nbeta)
         )
@@ -243,7 +261,9 @@ class _Pilot:
         if isinstance(sampler, Mala):
             _require_steps(sampler, steps_found, found)
             return result
-        references, num_steps = reference(self.part, mala, steps_found, *shared)
+        references, num_steps = reference(
+            self.part, mala, steps_found, *shared, num_steps=affordable
+        )
         for name, own in references.items():
             taken = result[name].num_steps + num_steps * steps_found[name].works
             result[name] = dataclasses.replace(result[name], num_steps=taken)
@@ -256,6 +276,16 @@ class _Pilot:
                     source="metropolis",
                 )
         return result
+
+
+def affordable_steps(config: ChainConfig | None, num_evaluation: int) -> int:
+    """Steps of each reference chain that cost as much as the chains that they judge."""
+    if config is None:
+        return NUM_REFERENCE_STEPS
+    between = config.steps_between_draws or 1
+    steps = config.num_burnin_steps + (config.num_draws - 1) * between + 1
+    sequences = config.num_chains * steps * config.batch_size
+    return sequences // (num_evaluation * len(REFERENCE_CHAINS))
 
 
 def _require_steps(

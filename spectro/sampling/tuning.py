@@ -42,8 +42,8 @@ FORGOTTEN = 0.1
 """Correlation with the start at which it counts as forgotten."""
 TUNING_CHAIN, REFERENCE_CHAINS = -2, (-3, -4)
 """Chain numbers of their noise; the pilot's is −1."""
-NUM_REFERENCE_STEPS = 256
-"""Steps of each reference chain after burn-in."""
+NUM_REFERENCE_STEPS, MIN_REFERENCE_STEPS = 256, 48
+"""Steps of each reference chain after burn-in, at most and at least."""
 MIN_REFERENCE_ESS = 20.0
 """Effective sample size of both reference chains below which their mean is not used."""
 MAX_REFERENCE_RHAT = 1.1
@@ -124,6 +124,8 @@ def reference(
     evaluation_ids: Tensor,
     randomness: Randomness,
     budget: RowBudget | None,
+    *,
+    num_steps: int,
 ) -> tuple[dict[str, Reference | None], int]:
     """Moments of ΔL of every component whose step could be tuned; None where chains do not mix.
 
@@ -132,6 +134,7 @@ def reference(
         sampler: its γ and nβ.
         found: what `tune` found.
         evaluation_ids, randomness, budget: see `tune`.
+        num_steps: of each chain after burn-in.
 
     Returns them and the gradients that each took.
     """
@@ -145,7 +148,7 @@ def reference(
     run = _Chains(part, samplers, evaluation_ids, randomness)
     run.step(burnin, REFERENCE_CHAINS, budget, adjusted=False)
     run.step(burnin, REFERENCE_CHAINS, budget)
-    traces = run.step(NUM_REFERENCE_STEPS, REFERENCE_CHAINS, budget).loss
+    traces = run.step(num_steps, REFERENCE_CHAINS, budget).loss
     at_rest = {name: [zeros_like(part.weights(name))] for name in samplers}
     clean, _ = minibatch_gradients(part, at_rest, evaluation_ids[None], budget)
     for name in samplers:

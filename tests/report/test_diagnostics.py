@@ -295,7 +295,7 @@ def test_plain_values() -> None:
 
 def test_worst_first() -> None:
     ordered = worst_first(some()[::-1])
-    assert [each.verdict for each in ordered[:3]] == list(Verdict)[:3]
+    assert [each.verdict for each in ordered[:3]] == [v for v in Verdict if v in BAD][:3]
 
 
 @pytest.mark.parametrize("draw", [loss_traces, reliability_curves])

@@ -14,10 +14,11 @@ from spectro.models.budget import RowBudget
 from spectro.models.components import FULL_GROUP, Group, all_components, group_components
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
-from spectro.sampling import stepping as stepping_module
+from spectro.sampling import advance as advance_module
 from spectro.sampling.chain import ChainResult, run_group_chains
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness
+from spectro.sampling.mala import Mala
 from spectro.sampling.pilot import run_pilot
 from spectro.sampling.recorder import NonFiniteLossError
 from spectro.sampling.reweighted import Reweighted, Sampler
@@ -76,7 +77,9 @@ def ids() -> Tensor:
 
 def run(part, sampler: Sampler, ids: Tensor, config: ChainConfig, chains, **more):
     randomness = KeyedRandomness(seed=5)
-    pilot = more.pop("pilot", None) or run_pilot(part, sampler, ids, randomness)
+    pilot = more.pop("pilot", None)
+    if pilot is None:
+        pilot = run_pilot(part, sampler, ids, randomness) if isinstance(sampler, Mala) else {}
     settings = {"randomness": randomness, "pilot": pilot, **more}
     return run_group_chains(part, sampler, config, ids, ids, chains=chains, **settings)
 
@@ -155,7 +158,7 @@ def test_steps_are_those_of_the_components_and_chains_that_are_left(
 ) -> None:
     """Component n of chain c steps min(max over chains, max over components) times."""
     part, taken = group_model(model, GROUPS[1]), []
-    real = stepping_module.minibatch_gradients
+    real = advance_module.minibatch_gradients
 
     def counted(part, displacements, minibatches, budget):
         for name, own in displacements.items():
@@ -163,7 +166,7 @@ def test_steps_are_those_of_the_components_and_chains_that_are_left(
             taken.append((name, len(own)))
         return real(part, displacements, minibatches, budget)
 
-    monkeypatch.setattr(stepping_module, "minibatch_gradients", counted)
+    monkeypatch.setattr(advance_module, "minibatch_gradients", counted)
     config, every = SCHEDULES["reliable"], range(NUM_CHAINS)
     found = run(part, SAMPLERS["exponential"], ids, config, every)
     steps = {c: {n: len(o.step_loss) for n, o in r.components.items()} for c, r in found.items()}

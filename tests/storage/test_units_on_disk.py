@@ -133,7 +133,7 @@ def test_damaged_draws_and_markers_are_noticed(store: Store, tmp_path: Path) -> 
     with pytest.raises(DamagedObjectError, match="is damaged"):  # nor is it taken for written
         write(store)
     path = tmp_path / "run" / record_name("l0", 0)
-    path.write_bytes(path.read_bytes().replace(b"1.5", b"1.6"))
+    path.write_bytes(path.read_bytes().replace(b"0.75", b"0.76"))
     with pytest.raises(DamagedObjectError, match="its checksum"):
         draws.read_record(store, "l0", 0)
     path.write_bytes(seal({}))
