@@ -111,7 +111,8 @@ def test_each_chain_is_what_it_is_by_itself(
     for group in GROUPS:
         part = group_model(model, group)
         given = (part, SAMPLERS[sampler], ids, SCHEDULES[schedule])
-        pilot = run_pilot(part, SAMPLERS[sampler], ids, KeyedRandomness(seed=5))
+        rule, randomness = SAMPLERS[sampler], KeyedRandomness(seed=5)
+        pilot = run_pilot(part, rule, ids, randomness) if isinstance(rule, Mala) else {}
         together = run(*given, range(NUM_CHAINS), pilot=pilot)
         assert list(together) == list(range(NUM_CHAINS))
         for chain, found in together.items():
