@@ -3,7 +3,8 @@
 - Subfolders are read where the pattern says so (`**`); a folder given without a pattern is read
   with all of its subfolders.
 - Links to files and folders are followed; every real file and folder is read once, under its own
-  path rather than a link's. A link that leads nowhere is named.
+  path rather than a link's. A link to a folder around the one that is read is not followed; one
+  that leads nowhere is named.
 - Hidden names (`.git`, `.cache`, `.DS_Store`; in JSON lines and Parquet also `_SUCCESS`,
   `_temporary`) and the caches of `SKIPPED_NAMES` are skipped, unless they are the folder that was
   given or the pattern spells their first character.
@@ -77,8 +78,9 @@ def files_at(path: str, endings: tuple[str, ...], report: SourceReport) -> list[
         wanted = ()
     found = _Walk(report, HIDDEN_IN_TABLES, wanted).files(root, pattern) if pattern else []
     if not found:
+        names = [ending for ending in endings if not ending.endswith(COMPRESSED_ENDINGS)]
         raise FileNotFoundError(
-            f"expected a file, a folder with {', '.join(endings)} files, or a glob that "
+            f"expected a file, a folder with {' or '.join(names)} files, or a glob that "
             f"matches some; found none at {shown(Path(path))}{_left(report)}"
         )
     return found
@@ -109,18 +111,19 @@ class _Walk:
 
     def files(self, root: Path, pattern: str) -> list[Path]:
         """The files that are read, in order."""
+        if not os.path.isdir(root):
+            return []
         parts = tuple(part for part in pattern.split("/") if part not in ("", "."))
         first = _Folder(parts=(), path=str(root), linked=False, patterns=frozenset([parts]))
         own, links = [first], deque[_Folder]()
         seen: set[tuple[object, ...]] = set()
+        around = {_identity(os.stat(above)) for above in Path(os.path.realpath(root)).parents}
         while own or links:
             folder = own.pop() if own else links.popleft()
-            status = os.stat(folder.path) if os.path.isdir(folder.path) else None
-            if status is None:
-                continue
-            key = (status.st_dev, status.st_ino, folder.patterns)
-            if key in seen:
-                self.report.count("links to folders already read skipped")
+            identity = _identity(os.stat(folder.path))
+            key = (identity, folder.patterns)
+            if key in seen or identity in around:
+                self.report.count("links to folders already read, or around this one, skipped")
                 continue
             seen.add(key)
             for below in reversed(list(self._below(folder))):
@@ -152,8 +155,8 @@ class _Walk:
             elif not stat.S_ISREG(status.st_mode):
                 self.report.count("pipes, sockets and devices skipped")
             else:
-                identity = (status.st_dev, status.st_ino)
-                file = _File(parts=parts, path=entry.path, linked=linked, identity=identity)
+                own = _identity(status)
+                file = _File(parts=parts, path=entry.path, linked=linked, identity=own)
                 self.found.append(file)
 
     def _status(
@@ -215,6 +218,10 @@ class _Walk:
             else:
                 self.report.count("compressed copies skipped")
                 self.report.note(f"{file.path} was taken for a copy of {kept[name].path}")
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _open(patterns: frozenset[Pattern]) -> set[Pattern]:

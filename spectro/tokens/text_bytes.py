@@ -110,15 +110,11 @@ class FileText:
 
     def of_utf8(self, raw: bytes, place: str = "") -> str:
         """Text of bytes that their format declares to be UTF-8."""
-        return self.of_string(self._utf8(raw, place), place)
+        return self._without_nul(self._utf8(raw, place), place)
 
     def of_string(self, text: str, place: str = "") -> str:
         """Clean text of a string, which may hold a mark, lone surrogates and U+0000."""
-        clean = self._without_surrogates(text, place)
-        num_zero = clean.count("\0")
-        if num_zero:
-            self._replaced("NUL characters replaced by U+FFFD", num_zero, len(clean), place)
-            clean = clean.replace("\0", _REPLACEMENT)
+        clean = self._without_nul(self._without_surrogates(text, place), place)
         return self._without_mark(clean)
 
     def of_value(self, value: Any, field: str, place: str = "") -> str | None:
@@ -145,26 +141,31 @@ class FileText:
     def _utf8(self, raw: bytes, place: str) -> str:
         text, num_bad = decode_utf8(raw)
         self._report.count("byte-order marks dropped", int(raw.startswith(codecs.BOM_UTF8)))
-        self._replaced("characters not in UTF-8 replaced by U+FFFD", num_bad, len(text), place)
+        self._num_chars += len(text)
+        self._replaced("characters not in UTF-8 replaced by U+FFFD", num_bad, place)
         return text
 
     def _without_surrogates(self, text: str, place: str) -> str:
+        self._num_chars += len(text)
         try:
             text.encode()
         except UnicodeEncodeError:
             clean = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
             num_lone = clean.count(_REPLACEMENT) - text.count(_REPLACEMENT)
-            self._replaced("lone surrogates replaced by U+FFFD", num_lone, len(clean), place)
+            self._replaced("lone surrogates replaced by U+FFFD", num_lone, place)
             return clean
         return text
+
+    def _without_nul(self, text: str, place: str) -> str:
+        self._replaced("NUL characters replaced by U+FFFD", text.count("\0"), place)
+        return text.replace("\0", _REPLACEMENT)
 
     def _without_mark(self, text: str) -> str:
         self._report.count("byte-order marks dropped", int(text.startswith(_MARK)))
         return text.lstrip(_MARK)
 
-    def _replaced(self, what: str, number: int, num_chars: int, place: str) -> None:
+    def _replaced(self, what: str, number: int, place: str) -> None:
         self._report.count(what, number)
-        self._num_chars += num_chars
         self._num_replaced += number
         if number:
             self._judge(place, FEW_REPLACED)
