@@ -35,6 +35,8 @@ SKIPPED_NAMES = frozenset(
      "desktop.ini", "$RECYCLE.BIN", "System Volume Information")
 )  # fmt: skip
 HIDDEN, HIDDEN_IN_TABLES = (".",), (".", "_")
+MOST_NAMED = 3
+"""Of what is skipped and named in a note."""
 
 Pattern = tuple[str, ...]
 
@@ -173,9 +175,14 @@ class _Walk:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 where = shown(Path(entry.path))
                 raise ValueError(f"{where} cannot be read: {error.strerror}") from error
-        self.report.count("dangling links skipped")
-        self.report.note(f"{entry.path} is a link that leads nowhere")
+        self._skip("dangling links skipped", f"{entry.path} is a link that leads nowhere")
         return None
+
+    def _skip(self, what: str, sentence: str) -> None:
+        """Count it, and name the first ones."""
+        self.report.count(what)
+        if self.report.counts[what] <= MOST_NAMED:
+            self.report.note(sentence)
 
     def _is_hidden(self, name: str) -> bool:
         return name.startswith(self.hidden) or name in SKIPPED_NAMES
@@ -216,8 +223,8 @@ class _Walk:
             if kept.setdefault(name, file) is file:
                 yield file
             else:
-                self.report.count("compressed copies skipped")
-                self.report.note(f"{file.path} was taken for a copy of {kept[name].path}")
+                sentence = f"{file.path} was taken for a copy of {kept[name].path}"
+                self._skip("compressed copies skipped", sentence)
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:

@@ -27,6 +27,7 @@ MOST_REPLACED = 0.1
 FEW_REPLACED = 16
 """As many are replaced before the share is judged: in the middle of a file, in declared text."""
 MAX_LINE_CHARS = 2**28
+_HEAD_BYTES = 2**20
 _MARK, _REPLACEMENT = "\ufeff", "\ufffd"
 _WIDE = {
     codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32",
@@ -58,7 +59,10 @@ class FileText:
 
     def whole(self, stream: io.BufferedReader) -> str:
         """The text of the whole file as one document."""
-        text = self.of_bytes(stream.read())
+        head = stream.read(_HEAD_BYTES)
+        if b"\0" in head and _wide_encoding(head) is None:
+            self.of_bytes(head)  # refused before more of it is held in memory
+        text = self.of_bytes(head + stream.read())
         self._judge("", 0)
         return text
 

@@ -152,6 +152,15 @@ def test_compressed_copies_are_read_once_and_named(tmp_path):
     ]
 
 
+def test_of_many_the_first_are_named(tmp_path):
+    for n in range(9):
+        (tmp_path / f"{n}.jsonl").symlink_to("absent")
+    report = SourceReport()
+    with pytest.raises(FileNotFoundError, match="9 dangling links skipped"):
+        files_at(str(tmp_path), ENDINGS, report)
+    assert len(report.notes) == 3
+
+
 def test_pipes_and_sockets_are_not_opened(tmp_path, monkeypatch):
     tree(tmp_path, "a.jsonl")
     os.mkfifo(tmp_path / "pipe.jsonl")
