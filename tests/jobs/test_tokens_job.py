@@ -57,6 +57,21 @@ def test_what_was_skipped_and_replaced_is_said(
     assert job("verify", given[0]) == 0
 
 
+def test_a_run_within_its_own_source_is_refused(
+    job: Job,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    arguments: list[str],  # noqa: F811
+) -> None:
+    """Its log and settings would be documents; not so where the pattern leaves them out."""
+    (tmp_path / "a.txt").write_text("some text of the source itself, " * 30)
+    given = [*arguments, f"tokens.subsets.text.path={tmp_path}"]
+    line = refused(job, capsys, "tokens", *given)
+    assert f"subset 'text': the folder {tmp_path} holds the run's own folder" in line
+    assert not (tmp_path / "run").exists()
+    assert job("tokens", *given, "tokens.subsets.text.pattern='**/*.txt'") == 0
+
+
 def test_a_source_that_is_no_text_is_refused_in_one_line(
     job: Job,
     capsys: pytest.CaptureFixture[str],
