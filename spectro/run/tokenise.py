@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spectro.models.load import load_tokenizer
+from spectro.report.plain import plain_string
 from spectro.run.config import PipelineConfig, to_dict
 from spectro.run.units import MoreTokensUnit, TokensUnit, Unit
-from spectro.storage import fingerprint, tokens
+from spectro.storage import fingerprint, run_dir, tokens
 from spectro.storage.fs import Store
 from spectro.storage.more_tokens import known_sources, subset_names, write_more
 from spectro.storage.product import part_name
 from spectro.storage.tokens import TokensInfo
 from spectro.tokens.build import build, build_more
-from spectro.tokens.config import Source
+from spectro.tokens.config import Source, SourceKind
 from spectro.tokens.packing import Encode
+from spectro.tokens.source_report import SourceReport
 
 if TYPE_CHECKING:
     from spectro.run.execute import Resident
@@ -28,18 +32,41 @@ OnProgress = Callable[[float, float], None]
 def token_units(store: Store, config: PipelineConfig) -> list[Unit]:
     """The run's own tokens, and the addition that is asked for and not there yet.
 
-    Raises ValueError, in one line, for an addition that cannot be.
+    Raises ValueError, in one line, for an addition that cannot be, and for a source that would
+    read the run's own files.
     """
     own = TokensUnit()
+    is_made = store.exists(tokens.MARKER)
+    if store.is_local and not is_made:
+        _check_sources(store, config.tokens.subsets)
     if config.more is None:
         return [own]
+    if store.is_local:
+        _check_sources(store, config.more.subsets)
     addition = 1
-    if store.exists(tokens.MARKER):
+    if is_made:
         info = tokens.read_info(store)
         addition = len(info.additions) + 1
         if not added_parts(config, info):
             return [own]
     return [own, MoreTokensUnit(addition=addition, needs=(own,))]
+
+
+def _check_sources(store: Store, sources: Mapping[str, Source]) -> None:
+    """Raise ValueError for a folder of text that holds the run's folder, which grows meanwhile."""
+    run = Path(store.root).resolve()
+    for name, source in sources.items():
+        if source.kind is not SourceKind.TEXT_FOLDER:
+            continue
+        folder, (*above, last) = Path(str(source.path)).resolve(), source.pattern.split("/")
+        is_read = above[:1] == ["**"] and fnmatchcase(run_dir.NAME, last)
+        below = run.relative_to(folder).parts if run.is_relative_to(folder) else (".",)
+        if is_read and not any(part.startswith(".") for part in below):
+            raise ValueError(
+                f"subset {name!r}: the folder {source.path} holds the run's own folder {run}, "
+                "whose files would be read as text: give another run.uri, or a pattern such as "
+                "'**/*.txt'"
+            )
 
 
 def tell_of_dropped(present: Collection[str], num_shards: int) -> None:
@@ -88,6 +115,21 @@ def added_parts(config: PipelineConfig, info: TokensInfo) -> dict[str, range]:
     return found
 
 
+def read_lines(units: Collection[Unit], store: Store) -> list[str]:
+    """A line for each source of which the done units skipped, cut or replaced anything."""
+    if not units:
+        return []
+    info = tokens.read_info(store)
+    reports: list[tuple[str, SourceReport]] = []
+    for unit in units:
+        if isinstance(unit, TokensUnit):
+            reports += info.reports.items()
+        elif isinstance(unit, MoreTokensUnit) and unit.addition <= len(info.additions):
+            reports += info.reports_of(unit.addition).items()
+    found = [(name, report) for name, report in reports if report.has_more_than_documents]
+    return [plain_string(f"subset {name}: {report.line}") for name, report in found]
+
+
 def make_tokens(resident: Resident, on_progress: OnProgress) -> None:
     """Read, pack and put the run's own tokens."""
     config = resident.config.tokens
@@ -109,7 +151,7 @@ def add_tokens(unit: MoreTokensUnit, resident: Resident, on_progress: OnProgress
         return
     encode, eot_id, vocab_size = tokenizer_of(resident)
     names = subset_names(info, tuple(config.tokens.subsets), tuple(parts))
-    sequences = build_more(
+    sequences, reports = build_more(
         config.tokens, sources, parts, names, encode, eot_id, vocab_size, progress=on_progress
     )
     info = write_more(
@@ -119,6 +161,7 @@ def add_tokens(unit: MoreTokensUnit, resident: Resident, on_progress: OnProgress
         config=to_dict(config.more),
         sources={name: to_dict(sources[name]) for name in parts},
         sequences_per_shard=config.more.sequences_per_shard or config.tokens.sequences_per_shard,
+        reports=reports,
     )
     if added_parts(config, info):
         raise ValueError(
