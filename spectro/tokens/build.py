@@ -16,11 +16,13 @@ from spectro.tokens.embedded import read_embedded
 from spectro.tokens.hub import read_hub
 from spectro.tokens.jsonl import read_jsonl
 from spectro.tokens.keys import keyed_rng
-from spectro.tokens.memmap import open_indexed, read_spans, span_starts
+from spectro.tokens.memmap import open_indexed
+from spectro.tokens.memmap_spans import find_spans
 from spectro.tokens.order import keyed_order, num_pools
 from spectro.tokens.packing import Encode, encode_stream, num_samples, sample
 from spectro.tokens.parquet import read_parquet
 from spectro.tokens.sequences import Sequences, TokenSplits
+from spectro.tokens.source_report import SourceReport
 from spectro.tokens.text_folder import read_text_folder
 
 OnProgress = Callable[[float, float], None]
@@ -126,10 +128,14 @@ def _subset(
 ) -> NDArray[np.int32]:
     """Sequences `part` of a subset's order; int32 [len(part), T+1]."""
     if source.kind is SourceKind.MEMMAP:
-        dataset = open_indexed(str(source.path))
-        starts = span_starts(dataset, config.context)
-        drawn = _draw(config, name, part, len(starts), max(1, len(starts)))
-        return read_spans(dataset, starts[drawn], context=config.context, vocab_size=vocab_size)
+        spans = find_spans(
+            open_indexed(str(source.path)),
+            context=config.context,
+            items=source.items,
+            eot_id=eot_id,
+            report=SourceReport(),
+        )
+        return spans.read(_draw(config, name, part, len(spans), len(spans)), vocab_size)
     wanted = num_pools(part.stop, config.pool_sequences) * config.pool_sequences
     stream = encode_stream(
         _limited(documents(source, config.seed), config),
