@@ -19,12 +19,11 @@ from spectro.report.text import Colours, Document, Scale, figure, render
 from spectro.run.progress import Progress
 from spectro.storage.out_file import place_of, put_file
 from spectro.storage.run_view import RunView
-from spectro.tokens.text_folder import decode, warn_of_replaced
+from spectro.tokens.source_report import SourceReport
+from spectro.tokens.text_folder import read_document
 from spectro.views.text import document_of_sequence, document_of_text
 
 PAGE = ".html"
-MOST_REPLACED = 0.1
-"""Share of characters that are not UTF-8 from which on a file is taken for no text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +87,10 @@ def _document(job: TextJob, console: Console) -> Document:
     if job.file is None:
         return document_of_sequence(view, job.sequence or 0, components=job.components)
     config = stored_config(view.uri)
-    text, name = read_text(job.file), plain_string(Path(job.file).name)
+    name, report = plain_string(Path(job.file).name), SourceReport()
+    text = read_text(job.file, report)
+    if report.line:
+        console.print(f"{name}: {plain_string(report.line)}", highlight=False, markup=False)
     with Progress(console) as progress:
         progress.add("text", 1.0)
         return document_of_text(
@@ -99,24 +101,17 @@ def _document(job: TextJob, console: Console) -> Document:
         )  # fmt: skip
 
 
-def read_text(path: str) -> str:
-    """The text of a file, as the run's sources are read.
+def read_text(path: str, report: SourceReport) -> str:
+    """The text of a file, as the run's sources are read; the report says what was replaced.
 
     Raises ValueError, in one line, for a folder, a file that is empty, or one that is no text.
     """
     place = Path(path).expanduser()
     if place.is_dir():
         raise ValueError(f"{path} is a folder: give a file of text")
-    raw = place.read_bytes()
-    text, num_bad = decode(raw)
+    text = read_document(place, report)
     if not text:
         raise ValueError(f"{path} is empty: a text needs at least two tokens")
-    if b"\0" in raw or num_bad > MOST_REPLACED * len(text):
-        raise ValueError(
-            f"{path} is no text: {raw.count(0)} of its {len(raw)} bytes are zero and {num_bad} "
-            "characters are not UTF-8; give a file of UTF-8 text"
-        )
-    warn_of_replaced(path, num_bad)
     return text
 
 

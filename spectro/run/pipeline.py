@@ -23,7 +23,7 @@ from spectro.run.goals import (
 from spectro.run.info import ModelInfo
 from spectro.run.progress import Progress
 from spectro.run.staff import driver_of, watch_of, workers_of
-from spectro.run.tokenise import token_units
+from spectro.run.tokenise import read_lines, token_units
 from spectro.run.units import required
 from spectro.run.watch import on_sigterm
 from spectro.storage import run_dir, tokens
@@ -101,6 +101,8 @@ def _do(driver: Driver, config: PipelineConfig, store: Store, model: ModelInfo, 
     first = required(token_units(store, config), store.list())
     if missing := driver.run(first):
         raise UnitError(f"unit {missing[0]} misses an object: is somebody deleting this run?")
+    for line in read_lines(first, store):
+        driver.progress.say(line)
     if goal is Goal.TOKENS:
         return len(first)
     done = len(first)

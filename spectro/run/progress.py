@@ -81,6 +81,12 @@ class Progress:
         if self._bars is not None:
             self._bars.stop()
 
+    def say(self, line: str) -> None:
+        """A line between the others: it stays, and is in the log too."""
+        logger.info("%s", line)
+        if self._console is not None:
+            self._console.print(line, highlight=False, markup=False)
+
     def add(self, name: str, total: float) -> None:
         """Announce a stage, or more work of one."""
         if name in self.stages:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from spectro.models.load import load_tokenizer
+from spectro.report.plain import plain_string
 from spectro.run.config import PipelineConfig, to_dict
 from spectro.run.units import MoreTokensUnit, TokensUnit, Unit
 from spectro.storage import fingerprint, tokens
@@ -17,6 +18,7 @@ from spectro.storage.tokens import TokensInfo
 from spectro.tokens.build import build, build_more
 from spectro.tokens.config import Source
 from spectro.tokens.packing import Encode
+from spectro.tokens.source_report import SourceReport
 
 if TYPE_CHECKING:
     from spectro.run.execute import Resident
@@ -88,6 +90,21 @@ def added_parts(config: PipelineConfig, info: TokensInfo) -> dict[str, range]:
     return found
 
 
+def read_lines(units: Collection[Unit], store: Store) -> list[str]:
+    """A line for each source of which the done units skipped, cut or replaced anything."""
+    if not units:
+        return []
+    info = tokens.read_info(store)
+    reports: list[tuple[str, SourceReport]] = []
+    for unit in units:
+        if isinstance(unit, TokensUnit):
+            reports += info.reports.items()
+        elif isinstance(unit, MoreTokensUnit) and unit.addition <= len(info.additions):
+            reports += info.reports_of(unit.addition).items()
+    found = [(name, report) for name, report in reports if report.has_more_than_documents]
+    return [plain_string(f"subset {name}: {report.line}") for name, report in found]
+
+
 def make_tokens(resident: Resident, on_progress: OnProgress) -> None:
     """Read, pack and put the run's own tokens."""
     config = resident.config.tokens
@@ -109,7 +126,7 @@ def add_tokens(unit: MoreTokensUnit, resident: Resident, on_progress: OnProgress
         return
     encode, eot_id, vocab_size = tokenizer_of(resident)
     names = subset_names(info, tuple(config.tokens.subsets), tuple(parts))
-    sequences = build_more(
+    sequences, reports = build_more(
         config.tokens, sources, parts, names, encode, eot_id, vocab_size, progress=on_progress
     )
     info = write_more(
@@ -119,6 +136,7 @@ def add_tokens(unit: MoreTokensUnit, resident: Resident, on_progress: OnProgress
         config=to_dict(config.more),
         sources={name: to_dict(sources[name]) for name in parts},
         sequences_per_shard=config.more.sequences_per_shard or config.tokens.sequences_per_shard,
+        reports=reports,
     )
     if added_parts(config, info):
         raise ValueError(

@@ -15,8 +15,9 @@ from typing import Any
 from spectro.storage.fs import Store
 from spectro.storage.sealed import read_sealed, seal
 from spectro.storage.token_shards import content_digest
-from spectro.storage.tokens import TokensInfo, more_name, put_shards, read_info
+from spectro.storage.tokens import TokensInfo, more_name, plain_reports, put_shards, read_info
 from spectro.tokens.sequences import Sequences
+from spectro.tokens.source_report import SourceReport
 
 BEGUN = ".begun.json"
 
@@ -47,6 +48,7 @@ def write_more(
     config: Mapping[str, Any],
     sources: Mapping[str, Any],
     sequences_per_shard: int,
+    reports: Mapping[str, SourceReport] | None = None,
 ) -> TokensInfo:
     """Put one addition: what it is to be, its shards, its marker.
 
@@ -57,6 +59,7 @@ def write_more(
         config: what was asked for, as plain values.
         sources: of the subsets that it adds to, as plain values.
         sequences_per_shard: n.
+        reports: what was read of each source, by subset.
 
     Raises ValueError if another addition was begun under this number.
     """
@@ -88,6 +91,7 @@ def write_more(
         "first_shard": known.num_shards,
         "first_sequence": known.num_sequences,
         "probe": asdict(info),
+        "read": plain_reports(reports or {}),
     }
     store.put_if_absent(more_name(addition), seal(marker))
     store.delete(begun_name(addition))

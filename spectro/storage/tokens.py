@@ -2,8 +2,8 @@
 
 tokens/<split>-NNNNN.parquet   sequence_id int32, subset dictionary<string>,
                                ids fixed_size_list<int32>[T+1]
-tokens/tokens.json             sealed: context, vocabulary, and of every split counts, checksum of
-                               the ids, size and checksum of its shards
+tokens/tokens.json             sealed: context, vocabulary; of every split counts, checksum of the
+                               ids, size and checksum of its shards; of every source what was read
 tokens/more-NNN.json           sealed: an addition to the probe sequences (`more_tokens.py`); its
                                shards and sequence ids go on where those before it end
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from spectro.storage.fs import DamagedObjectError, ObjectInfo, Store
 from spectro.storage.sealed import read_sealed, seal
 from spectro.storage.token_shards import content_digest, parse_shard, put_shard
 from spectro.tokens.sequences import Sequences, TokenSplits
+from spectro.tokens.source_report import SourceReport
 
 FOLDER = "tokens"
 SPLITS = ("probe", "sampling", "evaluation")
@@ -65,6 +66,8 @@ class TokensInfo:
     """By name of the split; `probe` with all additions."""
     additions: tuple[dict[str, Any], ...] = ()
     """What each addition was made from, by `tokens/more-NNN.json`, in order."""
+    reports: dict[str, SourceReport] = field(default_factory=dict)
+    """What was read of each source of the run's own tokens, by subset; none in an older run."""
 
     @property
     def fingerprint(self) -> str:
@@ -77,6 +80,10 @@ class TokensInfo:
         """Digest of all probe sequences: what is derived from their rows is stale without it."""
         return self.splits["probe"].sha256
 
+    def reports_of(self, addition: int) -> dict[str, SourceReport]:
+        """What an addition read of each source, by subset; the first addition is 1."""
+        return read_reports(self.additions[addition - 1])
+
     @property
     def objects(self) -> dict[str, ObjectInfo]:
         """Size and checksum of every shard of every split, by name."""
@@ -85,6 +92,17 @@ class TokensInfo:
             for split, known in self.splits.items()
             for shard, info in enumerate(known.shards)
         }
+
+
+def plain_reports(reports: Mapping[str, SourceReport]) -> dict[str, Any]:
+    """Reports by subset as a marker's plain values."""
+    return {name: report.to_plain() for name, report in reports.items()}
+
+
+def read_reports(marker: Mapping[str, Any]) -> dict[str, SourceReport]:
+    """Reports of a marker by subset; none in one of an older run."""
+    plain = marker.get("read", {})
+    return {name: SourceReport.from_plain(report) for name, report in plain.items()}
 
 
 def shard_name(split: str, shard: int) -> str:
@@ -109,6 +127,7 @@ def write_tokens(
         "context": splits.probe.ids_ST1.shape[1] - 1,
         "vocab_size": vocab_size,
         "splits": {split: asdict(info) for split, info in infos.items()},
+        "read": plain_reports(splits.reports),
     }
     store.put_if_absent(MARKER, seal(content))
     return read_info(store)
@@ -157,6 +176,7 @@ def read_info(store: Store) -> TokensInfo:
         vocab_size=marker["vocab_size"],
         splits=splits,
         additions=additions,
+        reports=read_reports(marker),
     )
 
 

@@ -22,7 +22,7 @@ from spectro.tokens.order import keyed_order, num_pools
 from spectro.tokens.packing import Encode, encode_stream, num_samples, sample
 from spectro.tokens.parquet import read_parquet
 from spectro.tokens.sequences import Sequences, TokenSplits
-from spectro.tokens.source_report import SourceReport
+from spectro.tokens.source_report import DOCUMENTS, SourceReport
 from spectro.tokens.text_folder import read_text_folder
 
 OnProgress = Callable[[float, float], None]
@@ -49,7 +49,10 @@ def build(
         FileNotFoundError: a file or folder that is not there.
     """
     parts = dict.fromkeys(config.subsets, range(config.num_sequences))
-    read = _read(config, config.subsets, parts, tokenizer_encode, eot_id, vocab_size, progress)
+    reports = {name: SourceReport() for name in parts}
+    read = _read(
+        config, config.subsets, parts, tokenizer_encode, eot_id, vocab_size, reports, progress
+    )
     evaluation, probe = config.num_sampling_sequences, config.first_probe_sequence
     bounds = {
         "sampling": slice(0, evaluation),
@@ -61,7 +64,7 @@ def build(
         split: _mixed(config.seed, split, {name: ids[part] for name, ids in read.items()}, names)
         for split, part in bounds.items()
     }
-    return TokenSplits(**splits)
+    return TokenSplits(**splits, reports=reports)
 
 
 def build_more(
@@ -73,8 +76,8 @@ def build_more(
     eot_id: int,
     vocab_size: int,
     progress: OnProgress | None = None,
-) -> Sequences:
-    """Further probe sequences.
+) -> tuple[Sequences, dict[str, SourceReport]]:
+    """Further probe sequences, and what was read of each source.
 
     Args:
         config: of the run; its subsets and counts do not matter here.
@@ -86,9 +89,10 @@ def build_more(
         vocab_size: ids must lie below it.
         progress: called with (subsets done, subsets in all).
     """
-    read = _read(config, sources, parts, tokenizer_encode, eot_id, vocab_size, progress)
+    reports = {name: SourceReport() for name in parts}
+    read = _read(config, sources, parts, tokenizer_encode, eot_id, vocab_size, reports, progress)
     words = [f"{name} {part.start} {part.stop}" for name, part in parts.items()]
-    return _mixed(config.seed, " ".join(["more", *words]), read, subset_names)
+    return _mixed(config.seed, " ".join(["more", *words]), read, subset_names), reports
 
 
 def _read(
@@ -98,6 +102,7 @@ def _read(
     encode: Encode,
     eot_id: int,
     vocab_size: int,
+    reports: Mapping[str, SourceReport],
     progress: OnProgress | None,
 ) -> dict[str, NDArray[np.int32]]:
     """Subset → the asked part of its order, int32 [num_sequences, T+1]."""
@@ -108,7 +113,9 @@ def _read(
         if progress is not None:
             progress(done, len(parts))
         try:
-            found[name] = _subset(config, name, sources[name], part, encode, eot_id, vocab_size)
+            found[name] = _subset(
+                config, name, sources[name], part, encode, eot_id, vocab_size, reports[name]
+            )
         except (ValueError, FileNotFoundError) as error:
             kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
             raise kind(f"subset {name!r}: {error}") from error
@@ -125,6 +132,7 @@ def _subset(
     encode: Encode,
     eot_id: int,
     vocab_size: int,
+    report: SourceReport,
 ) -> NDArray[np.int32]:
     """Sequences `part` of a subset's order; int32 [len(part), T+1]."""
     if source.kind is SourceKind.MEMMAP:
@@ -133,53 +141,69 @@ def _subset(
             context=config.context,
             items=source.items,
             eot_id=eot_id,
-            report=SourceReport(),
+            report=report,
         )
-        return spans.read(_draw(config, name, part, len(spans), len(spans)), vocab_size)
+        return spans.read(_draw(config, name, part, len(spans), len(spans), report), vocab_size)
     wanted = num_pools(part.stop, config.pool_sequences) * config.pool_sequences
     stream = encode_stream(
-        _limited(documents(source, config.seed), config),
+        _limited(documents(source, config.seed, report), config, report),
         encode,
         eot_id=eot_id,
         vocab_size=vocab_size,
         enough=lambda num_ids: num_samples(num_ids, config.context) >= wanted,
     )
     available = min(num_samples(len(stream), config.context), wanted)  # no pool begun by chance
-    drawn = _draw(config, name, part, available, config.pool_sequences)
+    drawn = _draw(config, name, part, available, config.pool_sequences, report)
     return sample(stream, drawn, config.context)
 
 
-def documents(source: Source, seed: int) -> Iterator[str]:
-    """Documents of a text source, in an order that depends on the source and the seed alone."""
+def documents(source: Source, seed: int, report: SourceReport) -> Iterator[str]:
+    """Documents of a text source, in an order that depends on the source and the seed alone.
+
+    The reader says in the report what it leaves out and replaces.
+    """
     match source.kind:
         case SourceKind.EMBEDDED:
             return read_embedded(str(source.name), seed)
         case SourceKind.TEXT_FOLDER:
-            return read_text_folder(str(source.path), source.pattern)
+            return read_text_folder(str(source.path), source.pattern, report)
         case SourceKind.JSONL:
-            return read_jsonl(str(source.path), source.field)
+            return read_jsonl(str(source.path), source.field, report)
         case SourceKind.PARQUET:
-            return read_parquet(str(source.path), source.field)
+            return read_parquet(str(source.path), source.field, report)
         case SourceKind.HUB:
-            return read_hub(source)
+            return read_hub(source, report)
         case SourceKind.MEMMAP:
             raise ValueError("a memmap source holds ids, not documents")
 
 
-def _limited(texts: Iterator[str], config: TokensConfig) -> Iterator[str]:
+def _limited(texts: Iterator[str], config: TokensConfig, report: SourceReport) -> Iterator[str]:
+    """Documents that are not empty, cut to length, up to their greatest number."""
+    most_chars = config.max_document_chars
     for _, text in zip(range(config.max_documents), texts, strict=False):
+        report.count(DOCUMENTS)
+        report.count("empty documents skipped", int(not text))
+        report.count("documents cut to max_document_chars", int(len(text) > most_chars))
         if text:
-            yield text[: config.max_document_chars]
+            yield text[:most_chars]
+    if report.counts[DOCUMENTS] == config.max_documents:
+        report.note(f"reading ended at max_documents={config.max_documents}")
 
 
 def _draw(
-    config: TokensConfig, name: str, part: range, num_available: int, pool_sequences: int
+    config: TokensConfig,
+    name: str,
+    part: range,
+    num_available: int,
+    pool_sequences: int,
+    report: SourceReport | None = None,
 ) -> NDArray[np.int64]:
     """Positions of sequences `part` of a subset's order, int64 [len(part)]."""
     if num_available < part.stop:
+        read = f" ({report.line})" if report is not None and report.line else ""
         raise ValueError(
             f"needs {part.stop} sequences of {config.context + 1} ids, found "
-            f"{num_available}: give more text, a shorter context or smaller counts"
+            f"{num_available}: give more text, a shorter context or smaller counts{read}"
         )
     order = keyed_order(config.seed, name, num_available, pool_sequences, part.stop)
     return order[part.start :]

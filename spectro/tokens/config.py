@@ -12,9 +12,9 @@ class SourceKind(Enum):
     EMBEDDED = "embedded"
     """Text that the installed packages carry; never touches the network."""
     TEXT_FOLDER = "text_folder"
-    """Every file of a folder is one document."""
+    """Every file of a folder is one document, plain or compressed."""
     JSONL = "jsonl"
-    """One JSON object per line, plain or compressed (`.zst`, `.gz`)."""
+    """One JSON object per line, plain or compressed (gzip, zstd, bzip2, xz)."""
     PARQUET = "parquet"
     """One document per row."""
     HUB = "hub"
@@ -55,7 +55,8 @@ class Source:
     """`text_folder`: the folder. `jsonl`, `parquet`: a file, folder or glob.
     `memmap`: the path of the pair with or without `.bin`."""
     pattern: str = "**/*"
-    """`text_folder`: which files of the folder, as a glob."""
+    """`text_folder`: which files of the folder, as a glob; hidden names and caches are skipped
+    unless it spells their first character (`.github/**/*`)."""
     name: str | None = None
     """`embedded`: name of the part. `hub`: name of the dataset, such as `timaeus/pile-github`."""
     hub_config: str | None = None
@@ -65,7 +66,8 @@ class Source:
     hub_revision: str | None = None
     """`hub`: branch, tag or commit; pin a commit to make a study repeatable."""
     field: str = "text"
-    """`jsonl`, `parquet`, `hub`: the field that holds the document, dots for nested ones."""
+    """`jsonl`, `parquet`, `hub`: the field that holds the document, dots for nested ones;
+    a name that itself has dots comes first."""
     items: Items = Items.SEQUENCES
     """`memmap`: what an item of the index is, `sequences` (pre-shuffled batches) or `documents`."""
 

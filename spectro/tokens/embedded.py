@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 
 from spectro.tokens.docstrings import module_docstrings, prose_documents
-from spectro.tokens.text_folder import decode
+from spectro.tokens.text_bytes import decode_utf8
 
 PACKAGES = (
     "torch", "transformers", "ray", "numpy", "scipy", "hydra-core", "omegaconf", "pyarrow",
@@ -132,7 +132,7 @@ def _pieces(file: _File, part: Part, seen: set[bytes]) -> list[str]:
         return []
     if b"\0" in raw or len(raw) > MAX_FILE_BYTES:
         return []
-    text, num_bad = decode(raw)
+    text, num_bad = decode_utf8(raw)
     if num_bad or max((len(line) for line in text.splitlines()), default=0) > MAX_LINE_CHARS:
         return []
     pieces: list[str] = []

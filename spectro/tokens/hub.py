@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from spectro.tokens.config import Source
-from spectro.tokens.jsonl import field_text
+from spectro.tokens.fields import value_at
+from spectro.tokens.source_report import SourceReport
+from spectro.tokens.text_bytes import FileText
 
 
-def read_hub(source: Source) -> Iterator[str]:
-    """Documents of a dataset in its own order.
+def read_hub(source: Source, report: SourceReport | None = None) -> Iterator[str]:
+    """Documents of a dataset in its own order; nulls are skipped and counted.
 
     Raises ValueError when the dataset, its configuration, split or field cannot be had; the
     message says what was asked for and the first line of the reason.
@@ -16,6 +18,7 @@ def read_hub(source: Source) -> Iterator[str]:
     import datasets
 
     where = f"hub dataset {source.name!r} (config {source.hub_config}, split {source.hub_split})"
+    text = FileText(where, SourceReport() if report is None else report)
     try:
         rows: Any = datasets.load_dataset(
             source.name,
@@ -24,14 +27,19 @@ def read_hub(source: Source) -> Iterator[str]:
             revision=source.hub_revision,
             streaming=True,
         )
-        for row in rows:
-            yield field_text(row, source.field, where)
+        for number, row in enumerate(rows, start=1):
+            place = f"row {number}"
+            value = value_at(row, source.field, f"{where}, {place}")
+            document = text.of_value(value, source.field, place)
+            if document is not None:
+                yield document
     except (OSError, datasets.exceptions.DatasetsError, RuntimeError) as error:
         raise ValueError(_failure(where, error)) from error
     except ValueError as error:
         if str(error).startswith(where):
             raise
         raise ValueError(_failure(where, error)) from error
+    text.end()
 
 
 def _failure(where: str, error: Exception) -> str:

@@ -1,64 +1,84 @@
 """JSON lines, plain or compressed: one document per line."""
 
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+from spectro.tokens.content import COMPRESSED_ENDINGS, opened, shown
+from spectro.tokens.fields import value_at
+from spectro.tokens.folders import files_at
+from spectro.tokens.source_report import SourceReport
+from spectro.tokens.text_bytes import FileText
 
-from spectro.tokens.text_folder import decode, matching_paths, warn_of_replaced
+ENDINGS = tuple(
+    f"{name}{compressed}"
+    for name in (".jsonl", ".ndjson")
+    for compressed in ("", *COMPRESSED_ENDINGS)
+)
 
-SUFFIXES = (".jsonl", ".jsonl.zst", ".jsonl.gz")
-_COMPRESSION = {".zst": "zstd", ".gz": "gzip"}
+
+_ARRAY = "is it a JSON array? JSON lines have one object a line, without brackets"
 
 
-def read_jsonl(path: str, field: str) -> Iterator[str]:
-    """Documents of a file, folder or glob, in the order of paths and lines; empty lines count not.
+def read_jsonl(path: str, field: str, report: SourceReport | None = None) -> Iterator[str]:
+    """Documents of a file, folder or glob, in the order of paths and lines.
 
-    Raises FileNotFoundError when there is no file; ValueError, naming file and line, for a line
-    that is no JSON object, lacks the field, or whose field is no text, and for a damaged or cut
-    compressed file.
+    Files are chosen as `folders.py` says and decompressed by their content; empty lines and nulls
+    are skipped and counted. Raises FileNotFoundError when there is no file; ValueError, naming file
+    and line, for a line that is no JSON object, lacks the field or has it twice, or whose field is
+    no text, and for a damaged or cut compressed file.
     """
-    files = matching_paths(path, SUFFIXES)
-    return (document for file in files for document in _read_file(file, field))
+    report = SourceReport() if report is None else report
+    files = files_at(path, ENDINGS, report)
+    return (document for file in files for document in _read_file(file, field, report))
 
 
-def _read_file(file: Path, field: str) -> Iterator[str]:
-    num_bad = 0
-    compression = _COMPRESSION.get(file.suffix)
+def _read_file(file: Path, field: str, report: SourceReport) -> Iterator[str]:
+    where = shown(file)
+    text = FileText(where, report)
+    with opened(file) as stream:
+        report.count("empty files", int(not stream.peek(1)))
+        for number, line in text.lines(stream):
+            if not line.strip():
+                report.count("empty lines skipped")
+                continue
+            place = f"line {number}"
+            value = value_at(_record(line, field, f"{where}, {place}"), field, f"{where}, {place}")
+            document = text.of_value(value, field, place)
+            if document is not None:
+                yield document
+
+
+def _record(line: str, field: str, where: str) -> dict[str, Any]:
+    names = {field, *field.split(".")}
+
+    def unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        record = dict(pairs)
+        if len(record) < len(pairs):
+            twice = {key for key, _ in pairs if [k for k, _ in pairs].count(key) > 1} & names
+            if twice:
+                raise ValueError(f"{where}: found the field {min(twice)!r} twice in one object")
+        return record
+
     try:
-        with pa.input_stream(str(file), compression=compression) as stream:
-            for number, raw in enumerate(io.BufferedReader(stream), start=1):
-                line, bad = decode(raw)
-                num_bad += bad
-                if line.strip():
-                    yield _document(line, field, f"{file}, line {number}")
-    except OSError as error:
-        raise ValueError(
-            f"{file}: expected {compression or 'plain'} text, found {error}: "
-            "is the file damaged or cut short?"
-        ) from error
-    finally:
-        warn_of_replaced(str(file), num_bad)
-
-
-def _document(line: str, field: str, where: str) -> str:
-    try:
-        value: Any = json.loads(line)
-    except ValueError as error:
-        raise ValueError(f"{where}: expected a JSON object, found {line[:40]!r}") from error
-    return field_text(value, field, where)
-
-
-def field_text(value: Any, field: str, where: str) -> str:
-    """The text at a dotted field of a record. Raises ValueError when it is missing or no text."""
-    for name in field.split("."):
-        if not isinstance(value, dict) or name not in value:
-            found = ", ".join(map(str, value)) if isinstance(value, dict) else type(value).__name__
-            raise ValueError(f"{where}: expected the field {field!r}, found {found}")
-        value = value[name]
-    if not isinstance(value, str):
-        raise ValueError(f"{where}: expected text in {field!r}, found {type(value).__name__}")
+        value: Any = json.loads(line, object_pairs_hook=unambiguous)
+    except (ValueError, RecursionError) as error:
+        if str(error).startswith(where):
+            raise
+        raise ValueError(_no_json(line, error, where)) from error
+    if not isinstance(value, dict):
+        hint = f": {_ARRAY}" if isinstance(value, list) else ""
+        raise ValueError(f"{where}: expected a JSON object, found {type(value).__name__}{hint}")
     return value
+
+
+def _no_json(line: str, error: Exception, where: str) -> str:
+    found = f"{where}: expected a JSON object on one line, found {line[:40]!r}"
+    if line.lstrip().startswith("["):
+        return f"{found}: {_ARRAY}"
+    if isinstance(error, json.JSONDecodeError):
+        if error.pos >= len(line.rstrip()):
+            return f"{found}, which does not end there: is it indented JSON, or is it cut short?"
+        return f"{found} ({error.msg})"
+    return f"{found} ({error})"

@@ -3,10 +3,13 @@
 Legend: S sequences, T context, T1 = T + 1 ids per sequence (the last is only a target).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+
+from spectro.tokens.source_report import SourceReport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,3 +49,5 @@ class TokenSplits:
     """The fixed set E on which ΔL is taken."""
     probe: Sequences
     """The sequences whose tokens are measured."""
+    reports: Mapping[str, SourceReport] = field(default_factory=dict)
+    """What was read of each subset's source, by subset."""

@@ -7,7 +7,11 @@ terminal, so that nothing is skipped or replaced without a word.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+DOCUMENTS = "documents read"
 
 
 @dataclass(kw_only=True)
@@ -25,6 +29,27 @@ class SourceReport:
             self.counts[what] += number
 
     def note(self, sentence: str) -> None:
-        """Add a sentence, once."""
-        if sentence not in self.notes:
-            self.notes.append(sentence)
+        """Add a sentence, once; what is no UTF-8 in it (names of files) is escaped."""
+        printable = sentence.encode("utf-8", "backslashreplace").decode()
+        if printable not in self.notes:
+            self.notes.append(printable)
+
+    @property
+    def has_more_than_documents(self) -> bool:
+        """Whether there is something to say beyond how many documents were read."""
+        return bool(self.notes) or bool(set(self.counts) - {DOCUMENTS})
+
+    @property
+    def line(self) -> str:
+        """Counts, then notes, on one line."""
+        counts = ", ".join(f"{number:,} {what}" for what, number in self.counts.items())
+        return "; ".join([counts, *self.notes] if counts else self.notes)
+
+    def to_plain(self) -> dict[str, Any]:
+        """As plain values, for JSON."""
+        return {"counts": dict(self.counts), "notes": list(self.notes)}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> SourceReport:
+        """From plain values."""
+        return cls(counts=Counter(plain["counts"]), notes=list(plain["notes"]))

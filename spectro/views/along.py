@@ -13,6 +13,7 @@ tokens, C components.
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,8 +42,11 @@ from spectro.susceptibility.estimator import ChainSums, EstimatorKind
 from spectro.susceptibility.reliability import ColumnEstimate, estimate_column
 from spectro.susceptibility.score import score_tile
 from spectro.tokens.packing import encode_stream
+from spectro.tokens.source_report import SourceReport
+from spectro.tokens.text_bytes import FileText
 from spectro.tokens.windows import Windows, windows
 
+logger = logging.getLogger(__name__)
 OnProgress = Callable[[float, float], None]
 
 
@@ -145,11 +149,16 @@ class RunDraws:
     ) -> npt.NDArray[np.int32]:
         """A text's token ids, [N], by the run's own tokenizer.
 
+        Lone surrogates and U+0000 are replaced, as in the run's sources (`text_bytes.py`).
         Raises ValueError, in one line, for less than two tokens, or too many.
         """
+        report = SourceReport()
+        clean = FileText(name, report).of_string(text)
+        if report.line:
+            logger.warning("%s: %s", name, report.line)
         encode, eot_id, vocab_size = tokenizer_of(self.resident)
         ids = encode_stream(
-            [text], encode, eot_id=eot_id, vocab_size=vocab_size, enough=lambda _: True
+            [clean], encode, eot_id=eot_id, vocab_size=vocab_size, enough=lambda _: True
         )[:-1]
         if len(ids) < 2:
             raise ValueError(

@@ -97,7 +97,7 @@ def test_splits_and_additions_are_disjoint_and_those_of_one_build(
     splits = build(own, encode, EOT, VOCAB)
     start = own.first_probe_sequence + probe
     parts = dict.fromkeys(own.subsets, range(start, start + more))
-    added = build_more(own, own.subsets, parts, tuple(own.subsets), encode, EOT, VOCAB)
+    added, _ = build_more(own, own.subsets, parts, tuple(own.subsets), encode, EOT, VOCAB)
     whole = build(dataclasses.replace(own, num_probe_sequences=probe + more), encode, EOT, VOCAB)
     for subset in (0, 1):
         drawn = [rows(s, subset) for s in (splits.sampling, splits.evaluation, splits.probe, added)]
@@ -111,7 +111,7 @@ def test_splits_and_additions_are_disjoint_and_those_of_one_build(
 def test_an_addition_keeps_the_names_of_the_run(config: TokensConfig) -> None:
     names = ("one", "two", "three")
     source = {"three": config.subsets["one"]}
-    added = build_more(config, source, {"three": range(4)}, names, encode, EOT, VOCAB)
+    added, _ = build_more(config, source, {"three": range(4)}, names, encode, EOT, VOCAB)
     assert added.subset_names == names
     assert added.subset_S.tolist() == [2] * 4
     alone = dataclasses.replace(

@@ -1,0 +1,148 @@
+"""Bytes of a file, decompressed: by its content, whatever its name.
+
+gzip (all members), zstd (all frames, skippable ones too, windows up to 2 GiB as `zstd --long=31`
+writes them), bzip2 and xz are read as a stream. Formats that hold no plain text are refused by
+name.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import os
+import re
+import stat
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, cast
+
+import zstandard
+
+HEAD_BYTES = 512
+COMPRESSED_ENDINGS = (".gz", ".zst", ".zstd", ".bz2", ".xz")
+MAX_ZSTD_WINDOW = 2**31
+_ZSTD_INPUT_BYTES = 8192
+"""Read at a time: a byte of zstd can stand for 32 KiB, so this bounds the memory."""
+_BUFFER_BYTES = 1 << 16
+
+_COMPRESSIONS = {
+    "gzip": rb"\x1f\x8b\x08",
+    "zstd": rb"\x28\xb5\x2f\xfd|[\x50-\x5f]\x2a\x4d\x18",
+    "bzip2": rb"BZh[1-9](1AY&SY|\x17rE8P\x90)",
+    "xz": rb"\xfd7zXZ\x00",
+}
+_OTHER_FORMATS = {
+    "a Git LFS pointer, not the file itself (git lfs pull gets it)": rb"version https://git-lfs\.",
+    "lz4": rb"\x04\x22\x4d\x18|\x02\x21\x4c\x18",
+    "compress (.Z)": rb"\x1f[\x9d\xa0]",
+    "a zip archive (.zip, .docx, .xlsx, .epub)": rb"PK(\x03\x04|\x05\x06)",
+    "a 7z archive": rb"7z\xbc\xaf\x27\x1c",
+    "a rar archive": rb"Rar!\x1a\x07",
+    "a tar archive": rb"(?s).{257}ustar",
+    "Parquet": rb"PAR1[\x15-\x19]",
+    "Arrow IPC": rb"ARROW1\x00",
+    "Avro": rb"Obj\x01",
+    "an SQLite database": rb"SQLite format 3\x00",
+    "a PDF": rb"%PDF-[0-9]",
+    "RTF": rb"\{\\rtf1",
+    "an image": rb"\x89PNG\r|GIF8[79]a|\xff\xd8\xff",
+}
+
+
+@contextmanager
+def opened(file: Path) -> Iterator[io.BufferedReader]:
+    """Stream of a file's decompressed bytes; `peek(HEAD_BYTES)` gives its head.
+
+    Raises ValueError, naming the file, when it cannot be read, is no regular file, is damaged or
+    cut short, or is of a format that holds no plain text.
+    """
+    where, kind = shown(file), None
+    try:
+        if not stat.S_ISREG(os.stat(file).st_mode):
+            raise ValueError(
+                f"{where} is no regular file but a folder, pipe, socket or device: expected a file"
+            )
+        with open(file, "rb") as raw:
+            kind = _first(_COMPRESSIONS, raw.peek(HEAD_BYTES))
+            with _decompressed(raw, kind) as stream:
+                if found := _first(_OTHER_FORMATS, stream.peek(HEAD_BYTES)):
+                    within = f" within {kind}" if kind else ""
+                    raise ValueError(f"{where}: expected text, found {found}{within}")
+                yield stream
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError) as error:
+        raise ValueError(_failure(where, kind, error)) from error
+
+
+def shown(file: Path) -> str:
+    """A path in a message: what is no UTF-8 is escaped."""
+    return str(file).encode("utf-8", "backslashreplace").decode()
+
+
+def _failure(where: str, kind: str | None, error: Exception) -> str:
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    if kind is None:
+        return f"{where} cannot be read: {reason}"
+    return f"{where}: expected {kind}, found {reason}: is the file damaged or cut short?"
+
+
+def _first(patterns: dict[str, bytes], head: bytes) -> str | None:
+    return next((name for name, pattern in patterns.items() if re.match(pattern, head)), None)
+
+
+def _decompressed(raw: io.BufferedReader, kind: str | None) -> io.BufferedReader:
+    if kind is None:
+        return raw
+    opener = {"gzip": gzip.GzipFile, "bzip2": bz2.BZ2File, "xz": lzma.LZMAFile}
+    if kind == "zstd":
+        stream: io.RawIOBase = _ZstdStream(raw)
+    elif kind == "gzip":
+        stream = cast(io.RawIOBase, gzip.GzipFile(fileobj=raw))
+    else:
+        stream = cast(io.RawIOBase, opener[kind](raw))
+    return io.BufferedReader(stream, _BUFFER_BYTES)
+
+
+class _ZstdStream(io.RawIOBase):
+    """All frames of a zstd file; raises EOFError when the last one does not end.
+
+    zstandard's own `stream_reader` ends without an error there.
+    """
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        super().__init__()
+        self._raw = raw
+        self._context = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW)
+        self._frame: zstandard.ZstdDecompressionObj | None = None
+        self._input = b""
+        self._output = memoryview(b"")
+
+    def readable(self) -> bool:
+        """See `io.RawIOBase`."""
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Fill the buffer, if there is as much."""
+        filled = 0
+        while filled < len(buffer) and (self._output or self._advance()):
+            part = self._output[: len(buffer) - filled]
+            buffer[filled : filled + len(part)] = part
+            self._output, filled = self._output[len(part) :], filled + len(part)
+        return filled
+
+    def _advance(self) -> bool:
+        """Decompress until there is output; False at the end."""
+        while not self._output:
+            self._input = self._input or self._raw.read(_ZSTD_INPUT_BYTES)
+            if not self._input:
+                if self._frame is not None:
+                    raise EOFError("the end of the file within a frame")
+                return False
+            self._frame = self._frame or self._context.decompressobj()
+            self._output = memoryview(self._frame.decompress(self._input))
+            self._input = self._frame.unused_data if self._frame.eof else b""
+            self._frame = None if self._frame.eof else self._frame
+        return True
