@@ -210,7 +210,7 @@ class PipelineConfig:
         return {
             "format": FORMAT_VERSION,
             "model": model,
-            "components": sorted({spelt(pattern) for pattern in self.components}),
+            "components": [spelt(pattern) for pattern in self.components],
             "chain": chain,
             **{name: plain[name] for name in names},
         }
