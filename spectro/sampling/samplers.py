@@ -27,8 +27,6 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from spectro.settings import refuse_without_effect
-
 Blocks = dict[str, Tensor]
 """Tensors of a component by block name."""
 LEAST_EFFECTIVE_FRACTION = 4 / 32
@@ -238,10 +236,6 @@ class Reweighted(Exponential):
                 f"{self.min_effective_fraction}: fewer than 4 of the pilot's 32 draws would count, "
                 "and weights that have collapsed to one draw have 1/32"
             )
-        if self.nbeta == 0:
-            names = ("step_size", "alpha", "damping", "min_effective_fraction")
-            reason = "where sampler.nbeta is 0: all draws are exact, as with sampler=gaussian"
-            refuse_without_effect(self, "sampler.", dict.fromkeys(names, reason))
 
 
 Sampler = Stepper | Gaussian
