@@ -21,6 +21,7 @@ from spectro.run.goals import (
     present_objects,
 )
 from spectro.run.info import ModelInfo
+from spectro.run.preflight import check_goal
 from spectro.run.progress import Progress
 from spectro.run.staff import driver_of, watch_of, workers_of
 from spectro.run.tokenise import read_lines, token_units
@@ -72,6 +73,7 @@ def run_pipeline(
     store = Store(config.run.uri)
     run_dir.check(store, config.inputs())
     check_clusters(store, parts_of(config), config)
+    check_goal(config, store, goal)
     token_units(store, config)  # refuses an addition that cannot be, before anything is started
     watch = watch_of(config)
     known = known_model(store, config, goal)
