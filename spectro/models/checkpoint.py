@@ -14,7 +14,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 from transformers.activations import ACT2FN
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -189,6 +191,28 @@ def _check_tensors(path: Path, expected: Collection[str] | None) -> None:
                 f"has weights of type {kind} ({name} in {path.name}), expected one of "
                 f"{', '.join(FLOATS.values())}: are they quantised?"
             )
+
+
+def check_frequencies(files: Collection[Path], frequencies: Tensor) -> None:
+    """Raise ValueError for saved rotary frequencies that are not those which the config gives.
+
+    Args:
+        files: weight files; those of earlier versions hold the frequencies of every layer.
+        frequencies: by the config, for rotary embeddings of type `default`.
+    """
+    for path in files:
+        with safe_open(path, "pt") as file:
+            for name in (n for n in file.keys() if n.endswith("inv_freq")):  # noqa: SIM118
+                saved = file.get_tensor(name).to(frequencies)
+                # float16 keeps three digits, and nothing below 6e-8
+                if saved.shape != frequencies.shape or not torch.allclose(
+                    saved, frequencies, rtol=1e-2, atol=1e-6
+                ):
+                    raise ValueError(
+                        f"has rotary frequencies ({name}) that are not those of its config.json: "
+                        "are rotary_emb_base, rotary_pct and num_attention_heads those that it "
+                        "was trained with?"
+                    )
 
 
 def check_unexpected(names: Collection[str]) -> None:

@@ -20,7 +20,12 @@ import torch
 from transformers import AutoTokenizer, GPTNeoXForCausalLM, PreTrainedTokenizerBase
 from transformers.utils import cached_file
 
-from spectro.models.checkpoint import check_config, check_files, check_unexpected
+from spectro.models.checkpoint import (
+    check_config,
+    check_files,
+    check_frequencies,
+    check_unexpected,
+)
 from spectro.models.precision import Precision, check_precision
 
 EMBEDDED = "embedded"
@@ -102,9 +107,10 @@ def load_model(config: ModelConfig) -> GPTNeoXForCausalLM:
     """
     device = resolve_device(config.device)
     read_config(config)
+    place = _place(config)
     try:
         model, info = GPTNeoXForCausalLM.from_pretrained(
-            _place(config),
+            place,
             revision=config.revision,
             dtype=DTYPES[config.dtype],
             use_safetensors=True,
@@ -116,6 +122,9 @@ def load_model(config: ModelConfig) -> GPTNeoXForCausalLM:
         ) from error
     with _named(config):
         check_unexpected([str(key) for key in info["unexpected_keys"]])
+        if Path(place).is_dir() and model.config.rope_parameters["rope_type"] == "default":
+            frequencies = model.gpt_neox.rotary_emb.inv_freq
+            check_frequencies(check_files(Path(place)), frequencies)
     _require_complete(config, info)
     _require_finite(config, model)
     return model.to(device).eval().requires_grad_(False)

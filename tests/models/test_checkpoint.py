@@ -136,16 +136,18 @@ def test_a_config_of_another_model_is_refused(
 
 def test_old_buffers_are_no_weights(folder: Folder) -> None:
     """Pythia's checkpoints hold the causal mask and the rotary frequencies of every layer."""
-    path = folder()
+    path = folder({"rope_parameters": {"rope_theta": 100.0, "partial_rotary_factor": 0.5}})
     plain = GPTNeoX.from_pretrained_model(load(path)).clean_losses(IDS)
     weights = load_file(path / WEIGHTS)
     for layer in range(3):
         at = f"gpt_neox.layers.{layer}.attention"
         weights[f"{at}.bias"] = torch.ones(1, 1, 64, 64, dtype=torch.bool)
         weights[f"{at}.masked_bias"] = torch.tensor(-1e9)
-        weights[f"{at}.rotary_emb.inv_freq"] = torch.ones(1)
+        weights[f"{at}.rotary_emb.inv_freq"] = torch.tensor([1.0, 0.1], dtype=torch.float16)
     save_file(weights, path / WEIGHTS, {"format": "pt"})
     assert torch.equal(GPTNeoX.from_pretrained_model(load(path)).clean_losses(IDS), plain)
+    edit(path, rope_parameters={"rope_theta": 1000.0, "partial_rotary_factor": 0.5})
+    assert "rotary frequencies (gpt_neox.layers.0" in refusal(path)
 
 
 def another_set(path: Path) -> None:
