@@ -193,6 +193,20 @@ def _check_tensors(path: Path, expected: Collection[str] | None) -> None:
             )
 
 
+def check_count(files: Collection[Path], num_parameters: int) -> None:
+    """Raise ValueError if a tensor is there under two names, such as `embed_out` and `lm_head`."""
+    names: list[str] = []
+    for path in files:
+        with safe_open(path, "pt") as file:
+            names += [name for name in file.keys() if not OLD_BUFFERS.search(name)]  # noqa: SIM118
+    if len(names) != num_parameters:
+        outside = ", ".join(sorted(name for name in names if ".layers." not in name))
+        raise ValueError(
+            f"has {len(names)} tensors for {num_parameters} parameters: some are there under two "
+            f"names, and only one of them would be read (outside the layers: {outside})"
+        )
+
+
 def check_frequencies(files: Collection[Path], frequencies: Tensor) -> None:
     """Raise ValueError for saved rotary frequencies that are not those which the config gives.
 

@@ -22,6 +22,7 @@ from transformers.utils import cached_file
 
 from spectro.models.checkpoint import (
     check_config,
+    check_count,
     check_files,
     check_frequencies,
     check_unexpected,
@@ -87,7 +88,7 @@ def read_config(config: ModelConfig) -> dict[str, Any]:
     place = _place(config)
     try:
         file = cached_file(place, "config.json", revision=config.revision)
-        raw = json.loads(Path(str(file)).read_text())
+        raw = dict(json.loads(Path(str(file)).read_text()))
     except Exception as error:
         raise ValueError(
             f"model {config.name_or_path!r} cannot be opened: {_line(error)}"
@@ -96,7 +97,7 @@ def read_config(config: ModelConfig) -> dict[str, Any]:
         check_config(raw)
         if Path(place).is_dir():
             check_files(Path(place))
-    return dict(raw)
+    return raw
 
 
 def load_model(config: ModelConfig) -> GPTNeoXForCausalLM:
@@ -115,6 +116,7 @@ def load_model(config: ModelConfig) -> GPTNeoXForCausalLM:
             dtype=DTYPES[config.dtype],
             use_safetensors=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, with their names
         )
     except Exception as error:
         raise ValueError(
@@ -122,10 +124,9 @@ def load_model(config: ModelConfig) -> GPTNeoXForCausalLM:
         ) from error
     with _named(config):
         check_unexpected([str(key) for key in info["unexpected_keys"]])
-        if Path(place).is_dir() and model.config.rope_parameters["rope_type"] == "default":
-            frequencies = model.gpt_neox.rotary_emb.inv_freq
-            check_frequencies(check_files(Path(place)), frequencies)
     _require_complete(config, info)
+    if Path(place).is_dir():
+        _require_same_tensors(config, check_files(Path(place)), model)
     _require_finite(config, model)
     return model.to(device).eval().requires_grad_(False)
 
@@ -196,6 +197,16 @@ def _require_complete(config: ModelConfig, info: dict[str, Any]) -> None:
                 f"model {config.name_or_path!r} has {what.replace('_', ' ')} ({len(names)}, such "
                 f"as {names[0]}): the weights and config.json are of different models"
             )
+
+
+def _require_same_tensors(
+    config: ModelConfig, files: list[Path], model: GPTNeoXForCausalLM
+) -> None:
+    """Every tensor of the files is one parameter: none is there under two names."""
+    with _named(config):
+        check_count(files, len(list(model.parameters())))
+        if model.config.rope_parameters["rope_type"] == "default":
+            check_frequencies(files, model.gpt_neox.rotary_emb.inv_freq)
 
 
 def _require_finite(config: ModelConfig, model: GPTNeoXForCausalLM) -> None:

@@ -169,6 +169,24 @@ def quantised(path: Path) -> None:
     save_file(weights, path / WEIGHTS, {"format": "pt"})
 
 
+def two_heads(path: Path) -> None:
+    weights = load_file(path / WEIGHTS)
+    name = next(name for name in weights if name in ("embed_out.weight", "lm_head.weight"))
+    other = {"embed_out.weight": "lm_head.weight", "lm_head.weight": "embed_out.weight"}[name]
+    weights[other] = 2 * weights[name]
+    save_file(weights, path / WEIGHTS, {"format": "pt"})
+
+
+def other_shape(path: Path) -> None:
+    weights = load_file(path / WEIGHTS)
+    weights["gpt_neox.layers.1.mlp.dense_4h_to_h.bias"] = torch.zeros(33)
+    save_file(weights, path / WEIGHTS, {"format": "pt"})
+
+
+def no_object(path: Path) -> None:
+    (path / "config.json").write_text("[1]")
+
+
 def sharded(path: Path) -> list[Path]:
     GPTNeoXForCausalLM.from_pretrained(path).save_pretrained(path, max_shard_size="20KB")
     (path / WEIGHTS).unlink(missing_ok=True)
@@ -195,6 +213,9 @@ def index_beside(path: Path) -> None:
         (adapter, "PEFT"),
         (pickled, "only pickled weights (pytorch_model.bin)"),
         (quantised, "weights of type I8"),
+        (two_heads, "has 41 tensors for 40 parameters"),
+        (other_shape, "mismatched keys (1, such as"),
+        (no_object, "cannot be opened"),
         (shard_absent, "which is not there (1 of"),
         (shard_of_another, f"and {INDEX} differ in"),
         (index_beside, f"has both {WEIGHTS} and {INDEX}"),
