@@ -1,12 +1,15 @@
 """What is wrong with a run and can be known before it begins: nothing has been written by then.
 
 A worker calls `check_inputs` before it loads the model, since only a worker's machine is sure to
-see the checkpoint and the text; the driver calls `check_goal`. Configuration, config.json, the
+see the checkpoint and the text; the driver calls the other two. Configuration, config.json, the
 headers of weights, the tokenizer, the index or the first document of every source: a second or
 two, and no weights.
 """
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
 
 from spectro.cluster.neighbours import require_enough
 from spectro.models.components import select_components
@@ -53,6 +56,18 @@ def _wanted(config: PipelineConfig, root: Store) -> dict[str, tuple[Source, rang
         sources = added_sources(config, info)
         wanted = {n: (sources[n], part) for n, part in added_parts(config, info).items()}
     return wanted
+
+
+def check_place(store: Store) -> None:
+    """Refuse a local folder that cannot be made or written to. Raises ValueError, in one line."""
+    if not store.is_local:
+        return  # `Store.check_fence` writes there before the run does
+    folder = Path(store.root)
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise ValueError(f"run.uri is {store.uri}, but {there} is a file: expected a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"run.uri is {store.uri}, but {there} cannot be written to by this user")
 
 
 def check_goal(config: PipelineConfig, store: Store, goal: Goal) -> None:

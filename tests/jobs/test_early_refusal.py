@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -104,6 +105,25 @@ def test_sources_that_cannot_be_read(
     assert f"subset {subset!r}" in line
     assert message in line
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("below", ["", "run"])
+def test_a_file_in_the_place_of_the_run(
+    job: Job, capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str], below: str
+) -> None:
+    (tmp_path / "run").write_text("mine")
+    line = refused(job, capsys, "tokens", *arguments, f"run.uri={tmp_path / 'run' / below}")
+    assert f"{tmp_path / 'run'} is a file: expected a folder" in line
+    assert (tmp_path / "run").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_place_that_cannot_be_written_to(
+    job: Job, capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str]
+) -> None:
+    (tmp_path / "shut").mkdir(mode=0o500)
+    line = refused(job, capsys, "tokens", *arguments, f"run.uri={tmp_path / 'shut' / 'run'}")
+    assert "cannot be written to by this user" in line
 
 
 def with_tokenizer(model: Path, tmp_path: Path, **fields: str) -> Path:
