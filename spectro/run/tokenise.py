@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spectro.models.load import ModelConfig, load_tokenizer
 from spectro.report.plain import plain_string
 from spectro.run.config import PipelineConfig, to_dict
 from spectro.run.units import MoreTokensUnit, TokensUnit, Unit
-from spectro.storage import fingerprint, tokens
+from spectro.storage import fingerprint, run_dir, tokens
 from spectro.storage.fs import Store
 from spectro.storage.more_tokens import known_sources, subset_names, write_more
 from spectro.storage.product import part_name
 from spectro.storage.tokens import TokensInfo
 from spectro.tokens.build import build, build_more
-from spectro.tokens.config import Source
+from spectro.tokens.config import Source, SourceKind
 from spectro.tokens.packing import Encode
 from spectro.tokens.source_report import SourceReport
 
@@ -30,18 +32,41 @@ OnProgress = Callable[[float, float], None]
 def token_units(store: Store, config: PipelineConfig) -> list[Unit]:
     """The run's own tokens, and the addition that is asked for and not there yet.
 
-    Raises ValueError, in one line, for an addition that cannot be.
+    Raises ValueError, in one line, for an addition that cannot be, and for a source that would
+    read the run's own files.
     """
     own = TokensUnit()
+    is_made = store.exists(tokens.MARKER)
+    if store.is_local and not is_made:
+        _check_sources(store, config.tokens.subsets)
     if config.more is None:
         return [own]
+    if store.is_local:
+        _check_sources(store, config.more.subsets)
     addition = 1
-    if store.exists(tokens.MARKER):
+    if is_made:
         info = tokens.read_info(store)
         addition = len(info.additions) + 1
         if not added_parts(config, info):
             return [own]
     return [own, MoreTokensUnit(addition=addition, needs=(own,))]
+
+
+def _check_sources(store: Store, sources: Mapping[str, Source]) -> None:
+    """Raise ValueError for a folder of text that holds the run's folder, which grows meanwhile."""
+    run = Path(store.root).resolve()
+    for name, source in sources.items():
+        if source.kind is not SourceKind.TEXT_FOLDER:
+            continue
+        folder, (*above, last) = Path(str(source.path)).resolve(), source.pattern.split("/")
+        is_read = above[:1] == ["**"] and fnmatchcase(run_dir.NAME, last)
+        below = run.relative_to(folder).parts if run.is_relative_to(folder) else (".",)
+        if is_read and not any(part.startswith(".") for part in below):
+            raise ValueError(
+                f"subset {name!r}: the folder {source.path} holds the run's own folder {run}, "
+                "whose files would be read as text: give another run.uri, or a pattern such as "
+                "'**/*.txt'"
+            )
 
 
 def tell_of_dropped(present: Collection[str], num_shards: int) -> None:

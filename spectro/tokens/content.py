@@ -15,10 +15,10 @@ import os
 import re
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any
 
 import zstandard
 
@@ -27,7 +27,7 @@ COMPRESSED_ENDINGS = (".gz", ".zst", ".zstd", ".bz2", ".xz")
 MAX_ZSTD_WINDOW = 2**31
 _ZSTD_INPUT_BYTES = 8192
 """Read at a time: a byte of zstd can stand for 32 KiB, so this bounds the memory."""
-_BUFFER_BYTES = 1 << 16
+_BUFFER_BYTES = 1 << 18
 
 _COMPRESSIONS = {
     "gzip": rb"\x1f\x8b\x08",
@@ -66,7 +66,8 @@ def opened(file: Path) -> Iterator[io.BufferedReader]:
             raise ValueError(
                 f"{where} is no regular file but a folder, pipe, socket or device: expected a file"
             )
-        with open(file, "rb") as raw:
+        raw: io.BufferedReader = io.BufferedReader(io.FileIO(file), _BUFFER_BYTES)
+        with raw:
             kind = _first(_COMPRESSIONS, raw.peek(HEAD_BYTES))
             with _decompressed(raw, kind) as stream:
                 if found := _first(_OTHER_FORMATS, stream.peek(HEAD_BYTES)):
@@ -96,14 +97,10 @@ def _first(patterns: dict[str, bytes], head: bytes) -> str | None:
 def _decompressed(raw: io.BufferedReader, kind: str | None) -> io.BufferedReader:
     if kind is None:
         return raw
-    opener = {"gzip": gzip.GzipFile, "bzip2": bz2.BZ2File, "xz": lzma.LZMAFile}
-    if kind == "zstd":
-        stream: io.RawIOBase = _ZstdStream(raw)
-    elif kind == "gzip":
-        stream = cast(io.RawIOBase, gzip.GzipFile(fileobj=raw))
-    else:
-        stream = cast(io.RawIOBase, opener[kind](raw))
-    return io.BufferedReader(stream, _BUFFER_BYTES)
+    openers: dict[str, Callable[..., Any]] = {
+        "gzip": gzip.open, "zstd": _ZstdStream, "bzip2": bz2.open, "xz": lzma.open,
+    }  # fmt: skip
+    return io.BufferedReader(openers[kind](raw), _BUFFER_BYTES)
 
 
 class _ZstdStream(io.RawIOBase):

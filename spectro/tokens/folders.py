@@ -35,8 +35,13 @@ SKIPPED_NAMES = frozenset(
      "desktop.ini", "$RECYCLE.BIN", "System Volume Information")
 )  # fmt: skip
 HIDDEN, HIDDEN_IN_TABLES = (".",), (".", "_")
+VERSION_LOGS = frozenset(("_delta_log", ".hoodie"))
+"""Of tables whose folder may hold files that their present version no longer has."""
+MOST_NAMED = 3
+"""Of what is skipped and named in a note."""
 
 Pattern = tuple[str, ...]
+Identity = tuple[int, int] | str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +51,8 @@ class _File:
     path: str
     linked: bool
     """Whether a link leads to it."""
-    identity: tuple[int, int]
-    """Device and inode."""
+    identity: Identity
+    """Equal for two paths of one file."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,10 +122,10 @@ class _Walk:
         first = _Folder(parts=(), path=str(root), linked=False, patterns=frozenset([parts]))
         own, links = [first], deque[_Folder]()
         seen: set[tuple[object, ...]] = set()
-        around = {_identity(os.stat(above)) for above in Path(os.path.realpath(root)).parents}
+        around = {_identity(str(above)) for above in Path(os.path.realpath(root)).parents}
         while own or links:
             folder = own.pop() if own else links.popleft()
-            identity = _identity(os.stat(folder.path))
+            identity = _identity(folder.path)
             key = (identity, folder.patterns)
             if key in seen or identity in around:
                 self.report.count("links to folders already read, or around this one, skipped")
@@ -155,7 +160,7 @@ class _Walk:
             elif not stat.S_ISREG(status.st_mode):
                 self.report.count("pipes, sockets and devices skipped")
             else:
-                own = _identity(status)
+                own = _identity(entry.path, status)
                 file = _File(parts=parts, path=entry.path, linked=linked, identity=own)
                 self.found.append(file)
 
@@ -166,6 +171,11 @@ class _Walk:
         if self._is_hidden(entry.name) and not patterns:
             is_folder = entry.is_dir()
             self.report.count(f"hidden or cache {'folders' if is_folder else 'files'} skipped")
+            if entry.name in VERSION_LOGS:
+                within = os.path.dirname(entry.path)
+                self.report.note(
+                    f"{within} is a table with versions: files of old ones are read too"
+                )
             return None
         try:
             return entry.stat()
@@ -173,9 +183,14 @@ class _Walk:
             if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
                 where = shown(Path(entry.path))
                 raise ValueError(f"{where} cannot be read: {error.strerror}") from error
-        self.report.count("dangling links skipped")
-        self.report.note(f"{entry.path} is a link that leads nowhere")
+        self._skip("dangling links skipped", f"{entry.path} is a link that leads nowhere")
         return None
+
+    def _skip(self, what: str, sentence: str) -> None:
+        """Count it, and name the first ones."""
+        self.report.count(what)
+        if self.report.counts[what] <= MOST_NAMED:
+            self.report.note(sentence)
 
     def _is_hidden(self, name: str) -> bool:
         return name.startswith(self.hidden) or name in SKIPPED_NAMES
@@ -198,7 +213,7 @@ class _Walk:
 
     def _once(self) -> list[_File]:
         """Every real file once, sorted by path."""
-        kept: dict[tuple[int, int], _File] = {}
+        kept: dict[Identity, _File] = {}
         for file in sorted(self.found, key=lambda file: (file.linked, file.parts)):
             if kept.setdefault(file.identity, file) is not file:
                 self.report.count("links to files already read skipped")
@@ -216,12 +231,14 @@ class _Walk:
             if kept.setdefault(name, file) is file:
                 yield file
             else:
-                self.report.count("compressed copies skipped")
-                self.report.note(f"{file.path} was taken for a copy of {kept[name].path}")
+                sentence = f"{file.path} was taken for a copy of {kept[name].path}"
+                self._skip("compressed copies skipped", sentence)
 
 
-def _identity(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
+def _identity(path: str, status: os.stat_result | None = None) -> Identity:
+    """Device and inode; the real path where the file system has no inodes."""
+    found = status or os.stat(path)
+    return (found.st_dev, found.st_ino) if found.st_ino else os.path.realpath(path)
 
 
 def _open(patterns: frozenset[Pattern]) -> set[Pattern]:

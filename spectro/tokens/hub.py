@@ -39,7 +39,6 @@ def read_hub(source: Source, report: SourceReport | None = None) -> Iterator[str
         if str(error).startswith(where):
             raise
         raise ValueError(_failure(where, error)) from error
-    text.end()
 
 
 def _failure(where: str, error: Exception) -> str:

@@ -1,6 +1,7 @@
 """JSON lines, plain or compressed: one document per line."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def read_jsonl(path: str, field: str, report: SourceReport | None = None) -> Ite
 
 def _read_file(file: Path, field: str, report: SourceReport) -> Iterator[str]:
     where = shown(file)
-    text = FileText(where, report)
+    text, decoder = FileText(where, report), _decoder(field)
     with opened(file) as stream:
         report.count("empty files", int(not stream.peek(1)))
         for number, line in text.lines(stream):
@@ -44,28 +45,38 @@ def _read_file(file: Path, field: str, report: SourceReport) -> Iterator[str]:
                 report.count("empty lines skipped")
                 continue
             place = f"line {number}"
-            value = value_at(_record(line, field, f"{where}, {place}"), field, f"{where}, {place}")
+            record = _record(decoder, line, f"{where}, {place}")
+            value = value_at(record, field, f"{where}, {place}")
             document = text.of_value(value, field, place)
             if document is not None:
                 yield document
 
 
-def _record(line: str, field: str, where: str) -> dict[str, Any]:
+class _TwiceError(ValueError):
+    """An object has the name of the field twice."""
+
+
+def _decoder(field: str) -> json.JSONDecoder:
+    """A decoder that refuses objects which have the field, or a part of its path, twice."""
     names = {field, *field.split(".")}
 
     def unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         record = dict(pairs)
         if len(record) < len(pairs):
-            twice = {key for key, _ in pairs if [k for k, _ in pairs].count(key) > 1} & names
-            if twice:
-                raise ValueError(f"{where}: found the field {min(twice)!r} twice in one object")
+            for name, number in Counter(name for name, _ in pairs).items():
+                if number > 1 and name in names:
+                    raise _TwiceError(f"found the field {name!r} {number} times in one object")
         return record
 
+    return json.JSONDecoder(object_pairs_hook=unambiguous)
+
+
+def _record(decoder: json.JSONDecoder, line: str, where: str) -> dict[str, Any]:
     try:
-        value: Any = json.loads(line, object_pairs_hook=unambiguous)
+        value: Any = decoder.decode(line)
+    except _TwiceError as error:
+        raise ValueError(f"{where}: {error}") from error
     except (ValueError, RecursionError) as error:
-        if str(error).startswith(where):
-            raise
         raise ValueError(_no_json(line, error, where)) from error
     if not isinstance(value, dict):
         hint = f": {_ARRAY}" if isinstance(value, list) else ""

@@ -46,7 +46,6 @@ def _read_file(file: Path, field: str, report: SourceReport) -> Iterator[str]:
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"{where}: expected a Parquet file, found {reason}") from error
-    text.end()
 
 
 def _values(parquet: pq.ParquetFile, field: str, path: list[str]) -> Iterator[bytes | None]:

@@ -41,8 +41,9 @@ class SourceReport:
 
     @property
     def line(self) -> str:
-        """Counts, then notes, on one line."""
-        counts = ", ".join(f"{number:,} {what}" for what, number in self.counts.items())
+        """Counts, documents first, then notes, on one line."""
+        ordered = sorted(self.counts.items(), key=lambda item: item[0] != DOCUMENTS)
+        counts = ", ".join(f"{number:,} {what}" for what, number in ordered)
         return "; ".join([counts, *self.notes] if counts else self.notes)
 
     def to_plain(self) -> dict[str, Any]:

@@ -25,8 +25,9 @@ from spectro.tokens.source_report import SourceReport
 MOST_REPLACED = 0.1
 """Share of characters above which a file is taken for no text."""
 FEW_REPLACED = 16
-"""As many are replaced before the share is judged in the middle of a file."""
+"""As many are replaced before the share is judged: in the middle of a file, in declared text."""
 MAX_LINE_CHARS = 2**28
+_HEAD_BYTES = 2**20
 _MARK, _REPLACEMENT = "\ufeff", "\ufffd"
 _WIDE = {
     codecs.BOM_UTF32_LE: "UTF-32", codecs.BOM_UTF32_BE: "UTF-32",
@@ -58,8 +59,11 @@ class FileText:
 
     def whole(self, stream: io.BufferedReader) -> str:
         """The text of the whole file as one document."""
-        text = self.of_bytes(stream.read())
-        self.end()
+        head = stream.read(_HEAD_BYTES)
+        if b"\0" in head and _wide_encoding(head) is None:
+            self.of_bytes(head)  # refused before more of it is held in memory
+        text = self.of_bytes(head + stream.read())
+        self._judge("", 0)
         return text
 
     def lines(self, stream: io.BufferedReader) -> Iterator[tuple[int, str]]:
@@ -76,7 +80,7 @@ class FileText:
             except UnicodeDecodeError as error:
                 raise self._not(str(encoding), error, place) from error
             if not line:
-                break
+                return self._judge("", 0)
             if len(line) == MAX_LINE_CHARS:
                 raise ValueError(
                     f"{self._at(place)}: expected lines of less than {MAX_LINE_CHARS:,} bytes, "
@@ -86,7 +90,6 @@ class FileText:
                 self.of_bytes(line, place) if isinstance(line, bytes) else self._wide(line, place)
             )
             yield number, text
-        self.end()
 
     def of_bytes(self, raw: bytes, place: str = "") -> str:
         """Text of bytes that nothing but their content says to be text."""
@@ -128,10 +131,6 @@ class FileText:
             return self.of_bytes(value, place)
         found = "NaN" if value != value else type(value).__name__
         raise ValueError(f"{self._at(place)}: expected text in {field!r}, found {found}")
-
-    def end(self) -> None:
-        """Judge the file as a whole, however little was replaced."""
-        self._judge("", 0)
 
     def _wide(self, text: str, place: str) -> str:
         if "\0" in text:

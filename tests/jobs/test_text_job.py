@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
 from collections.abc import Callable
@@ -55,7 +56,9 @@ FILES = {
     "empty.txt": (b"", "is empty: a text needs at least two tokens"),
     "one.txt": (b"a", "one.txt has 1 tokens"),
     "zero.bin": (b"some\0bytes", "is no text: 1 of its 10 bytes are zero"),
-    "other.bin": (bytes(range(128, 256)), "is no text: 0 of its 128 bytes are zero"),
+    "other.bin": (bytes(range(128, 256)), "is no text in UTF-8: 128 of 128 characters"),
+    "cut.txt": (gzip.compress(b"a text")[:-3], "cut.txt: expected gzip, found"),
+    "wide.txt": ("a text".encode("utf-16-le"), "is it UTF-16 without a byte-order mark"),
     "long.txt": (b"a long text " * 10, "has 120 tokens, max_tokens is 100"),
 }
 SETTINGS = {
@@ -110,6 +113,27 @@ def test_a_file_whose_name_is_no_utf8(job: Job, run_uri: str, tmp_path: Path) ->
     (tmp_path / name).write_text("a text")
     assert job("text", f"run.uri='{run_uri}'", f"file='{name}'") == 0
     assert "<title>a⟨FF⟩.txt · spectro" in (tmp_path / "text.html").read_text(encoding="utf-8")
+
+
+def test_a_file_is_read_as_the_run_s_sources_are(
+    job: Job, run_uri: str, tmp_path: Path, capsys
+) -> None:
+    """The same page whatever the form of the file; what was mended is said before the cost."""
+    text = "Once, twice\n\ttrois fois é"
+    pages = {}
+    for name, data, said in (
+        ("plain", text.encode(), ""),
+        ("marked", b"\xef\xbb\xbf" + text.encode(), "a.txt: 1 byte-order marks dropped"),
+        ("wide", text.encode("utf-16"), "a.txt: 1 files read as UTF-16"),
+        ("gzip", gzip.compress(text.encode()), ""),
+    ):
+        (tmp_path / "a.txt").write_bytes(data)
+        capsys.readouterr()
+        assert job("text", f"run.uri='{run_uri}'", "file=a.txt") == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0] == said or (not said and lines[0].startswith("to measure: 25 tokens"))
+        pages[name] = (tmp_path / "text.html").read_bytes()
+    assert len(set(pages.values())) == 1
 
 
 def test_help_says_how(job: Job, capsys) -> None:

@@ -80,6 +80,16 @@ def test_other_draws_and_estimators(make_config: MakeConfig, change: dict) -> No
     require_close(view, found.chi_MC, chi)
 
 
+def test_a_string_is_cleaned_as_the_runs_sources_are(
+    whole_run: PipelineConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    bank = RunDraws(RunView(whole_run.run.uri), whole_run)
+    clean = bank.tokenised("half a \ufffd pair, and a \ufffd zero", "a text")
+    assert not caplog.records
+    assert np.array_equal(bank.tokenised("half a \ud83d pair, and a \0 zero", "a text"), clean)
+    assert "a text: 1 lone surrogates replaced by U+FFFD" in caplog.text
+
+
 def test_some_components_in_any_order_are_the_same_columns(whole_run: PipelineConfig) -> None:
     view = RunView(whole_run.run.uri)
     bank, (ids, chi, _) = RunDraws(view, whole_run), of_sequence(view, 0)

@@ -12,7 +12,9 @@ from spectro.storage import tokens
 from spectro.storage.derived import put_derived, remove_stale
 from spectro.storage.fs import Store
 from spectro.storage.more_tokens import begun_name, subset_names, tidy, write_more
+from spectro.storage.sealed import read_sealed, seal
 from spectro.tokens.sequences import Sequences, TokenSplits
+from spectro.tokens.source_report import SourceReport
 
 NAMES = ("a", "b")
 
@@ -57,6 +59,31 @@ def test_additions_go_on_where_the_others_end(store: Store) -> None:
     assert info.probe_sha256 != first.probe_sha256
     assert set(info.objects) == {n for n in store.list("tokens") if n.endswith("parquet")}
     assert subset_names(info, NAMES, ("d", "a")) == (*NAMES, "c", "d")
+
+
+def test_markers_say_what_was_read(tmp_path: Path) -> None:
+    """Those of a run from before there were reports say nothing."""
+    store = Store(str(tmp_path / "run"))
+    read = SourceReport()
+    read.count("hidden files skipped", 3)
+    read.note("é, and a name that is no UTF-8: \udcff")
+    splits = TokenSplits(
+        sampling=sequences(4), evaluation=sequences(2), probe=sequences(7), reports={"a": read}
+    )
+    info = tokens.write_tokens(store, splits, vocab_size=99, sequences_per_shard=3)
+    assert info.reports == {"a": read}
+    assert info.reports["a"].line.startswith("3 hidden files skipped; é, and a name")
+    info = write_more(
+        store, 1, sequences(3), config={}, sources={}, sequences_per_shard=3, reports={"b": read}
+    )
+    assert (info.reports, info.reports_of(1)) == ({"a": read}, {"b": read})
+    for name in (tokens.MARKER, tokens.more_name(1)):
+        content = read_sealed(store, name)
+        del content["read"]
+        store.delete(name)
+        store.put_if_absent(name, seal(content))
+    info = tokens.read_info(store)
+    assert (info.reports, info.reports_of(1)) == ({}, {})
 
 
 def test_an_addition_is_made_once(store: Store) -> None:

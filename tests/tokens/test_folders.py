@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from spectro.tokens import folders
 from spectro.tokens.folders import files_at, files_in
 from spectro.tokens.source_report import SourceReport
 
@@ -150,6 +151,33 @@ def test_compressed_copies_are_read_once_and_named(tmp_path):
         "b.jsonl.zst",
         "c.jsonl.zst",
     ]
+
+
+def test_a_table_with_versions_is_named(tmp_path):
+    tree(tmp_path, "t/_delta_log/0.json", "t/a.jsonl")
+    report = SourceReport()
+    assert len(files_at(str(tmp_path), ENDINGS, report)) == 1
+    assert report.notes == [
+        f"{tmp_path}/t is a table with versions: files of old ones are read too"
+    ]
+
+
+def test_files_without_inodes_are_known_by_their_paths(tmp_path):
+    tree(tmp_path, "a.jsonl", "b.jsonl")
+    (tmp_path / "c.jsonl").symlink_to("b.jsonl")
+    status = os.stat(tmp_path / "a.jsonl")
+    none = os.stat_result((status.st_mode, 0, *status[2:]))
+    a, b, c = (folders._identity(str(tmp_path / f"{name}.jsonl"), none) for name in "abc")
+    assert a != b == c
+
+
+def test_of_many_the_first_are_named(tmp_path):
+    for n in range(9):
+        (tmp_path / f"{n}.jsonl").symlink_to("absent")
+    report = SourceReport()
+    with pytest.raises(FileNotFoundError, match="9 dangling links skipped"):
+        files_at(str(tmp_path), ENDINGS, report)
+    assert len(report.notes) == 3
 
 
 def test_pipes_and_sockets_are_not_opened(tmp_path, monkeypatch):

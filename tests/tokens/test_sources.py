@@ -59,7 +59,7 @@ def test_jsonl_folders_and_globs_are_read_in_order(tmp_path, suffix):
         (b'{"text": "a",\n', "does not end there: is it indented JSON, or is it cut short"),
         (b'{"text": "a"}{"text": "b"}\n', r"line 1: .* \(Extra data\)"),
         (b"{'text': 'a'}\n", "line 1: expected a JSON object on one line"),
-        (b'{"text": "a", "text": "b"}\n', "line 1: found the field 'text' twice"),
+        (b'{"text": "a", "text": "b"}\n', "line 1: found the field 'text' 2 times"),
         (b'{"text": {"x": "a"}}\n', "expected text in 'text', found dict"),
         (b'{"text": NaN}\n', "expected text in 'text', found NaN"),
         (b"null\n", "expected a JSON object, found NoneType"),

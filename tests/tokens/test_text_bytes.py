@@ -93,6 +93,15 @@ def test_a_line_without_end_is_refused(monkeypatch):
             lines(raw)
 
 
+def test_a_large_binary_file_is_refused_by_its_head(monkeypatch):
+    monkeypatch.setattr("spectro.tokens.text_bytes._HEAD_BYTES", 8)
+    with pytest.raises(ValueError, match="1 of its 8 bytes are zero"):
+        read(b"binary\0\1" + b"\0" * 100)
+    assert read(("\ufeff" + "wide" * 9).encode("utf-16-le"))[0] == "wide" * 9
+    with pytest.raises(ValueError, match="1 of its 19 bytes are zero"):
+        read(b"some text and then\0")
+
+
 def test_bad_bytes_are_replaced_and_counted_but_not_the_text_s_own_marks():
     french = "Un café, s'il vous plaît, et l'addition."
     text, counts = read(french.encode("latin-1"))

@@ -1,12 +1,14 @@
 """Sampling: disjoint, keyed, repeatable, and clear about what is missing."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 
-from spectro.tokens.build import build
+from spectro.tokens.build import build, build_more
 from spectro.tokens.config import Source, SourceKind, TokensConfig
+from spectro.tokens.source_report import DOCUMENTS, SourceReport
 from tests.tokens.byte_tokenizer import EOT, VOCAB, decode, encode
 
 
@@ -121,10 +123,48 @@ def test_too_little_text_says_how_much_is_needed(tmp_path):
         build(config_for(tmp_path), encode, EOT, VOCAB)
 
 
+def test_what_was_read_is_reported_by_subset(folder):
+    """As many documents as the pool needs, in batches of 16: 26 sequences of 16 are 2 documents."""
+    (folder / "doc00.txt").write_text("")
+    (folder / ".git").mkdir()
+    reports = build(config_for(folder, pool_sequences=26), encode, EOT, VOCAB).reports
+    assert list(reports) == ["one", "two"]
+    for report in reports.values():
+        assert report.line == (
+            "17 documents read, 1 hidden or cache folders skipped, 1 empty documents skipped"
+        )
+    cut = config_for(folder, max_documents=30, max_document_chars=100)
+    report = build(cut, encode, EOT, VOCAB).reports["one"]
+    assert report.counts["documents cut to max_document_chars"] == 29
+    assert report.notes == ["reading ended at max_documents=30"]
+
+
+def test_an_addition_is_reported_too(folder):
+    config = config_for(folder)
+    ids, reports = build_more(
+        config, config.subsets, {"two": range(26, 30)}, ("one", "two"), encode, EOT, VOCAB
+    )
+    assert len(ids) == 4
+    assert {name: report.line for name, report in reports.items()} == {"two": "40 documents read"}
+
+
+def test_reports_go_to_plain_values_and_back():
+    report = SourceReport()
+    report.count(DOCUMENTS, 1234)
+    assert not report.has_more_than_documents
+    report.count("files that were not there", 0)
+    report.note("a name \udcff")
+    report.note("a name \udcff")
+    assert report.has_more_than_documents
+    assert report.line == r"1,234 documents read; a name \udcff"
+    assert SourceReport.from_plain(json.loads(json.dumps(report.to_plain()))) == report
+    assert SourceReport().line == ""
+
+
 def test_empty_documents_are_no_text(tmp_path):
     for name in "abc":
         (tmp_path / name).write_text("")
-    with pytest.raises(ValueError, match="found 0"):
+    with pytest.raises(ValueError, match=r"found 0: .* 3 empty documents skipped"):
         build(config_for(tmp_path), encode, EOT, VOCAB)
 
 
