@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from spectro.tokens.config import Source, SourceKind, TokensConfig
 from spectro.tokens.embedded import read_embedded
-from spectro.tokens.hub import read_hub
+from spectro.tokens.hub import is_local, read_hub
 from spectro.tokens.jsonl import read_jsonl
 from spectro.tokens.keys import keyed_rng
 from spectro.tokens.memmap import open_indexed
@@ -160,7 +160,7 @@ def check_source(config: TokensConfig, name: str, source: Source, part: range, e
     try:
         if source.kind is SourceKind.MEMMAP:
             _draw(config, name, part, len(_spans(config, source, eot_id, report)), 1, report)
-        elif source.kind is not SourceKind.HUB:
+        elif source.kind is not SourceKind.HUB or is_local(source):
             first = next(documents(source, config.seed, report), None)
             if first is None:
                 raise ValueError(f"{source.path or source.name} holds no document ({report.line})")
