@@ -74,7 +74,6 @@ def run_pipeline(
     check_place(store)
     run_dir.check(store, config.inputs())
     check_clusters(store, parts_of(config), config)
-    check_goal(config, store, goal)
     token_units(store, config)  # refuses an addition that cannot be, before anything is started
     watch = watch_of(config)
     known = known_model(store, config, goal)
@@ -83,6 +82,7 @@ def run_pipeline(
         on_sigterm(watch.told),  # Ray sets a handler of its own
     ):
         model = known or pool.describe(watch)
+        check_goal(config, store, goal, model)
         open_run(store, config, model)
         with driver_of(config, store, model, pool, progress, watch) as driver:
             num_units = _do(driver, config, store, model, goal)

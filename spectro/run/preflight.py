@@ -12,11 +12,13 @@ import os
 from pathlib import Path
 
 from spectro.cluster.neighbours import require_enough
+from spectro.cluster.preprocess import needs_halves
 from spectro.models.components import select_components
 from spectro.models.load import read_config, resolve_device
 from spectro.models.size import ModelSize
 from spectro.run.config import PipelineConfig
 from spectro.run.goals import Goal
+from spectro.run.info import ModelInfo
 from spectro.run.tokenise import added_parts, added_sources, tokenizer_of
 from spectro.storage import tokens
 from spectro.storage.fs import Store
@@ -70,10 +72,31 @@ def check_place(store: Store) -> None:
         raise ValueError(f"run.uri is {store.uri}, but {there} cannot be written to by this user")
 
 
-def check_goal(config: PipelineConfig, store: Store, goal: Goal) -> None:
-    """Refuse clusters of a new run whose tokens are too few. Raises ValueError, in one line."""
+def check_goal(config: PipelineConfig, store: Store, goal: Goal, model: ModelInfo) -> None:
+    """Refuse clusters of a new run that its tokens, columns or chains cannot give.
+
+    Raises ValueError, in one line.
+    """
     if goal not in (Goal.CLUSTER, Goal.REPORT) or store.exists(tokens.MARKER):
         return
-    own = config.tokens
+    own, cluster = config.tokens, config.cluster
     num_tokens = len(own.subsets) * own.num_probe_sequences * own.context
-    require_enough(num_tokens, config.cluster.num_neighbours)
+    require_enough(num_tokens, cluster.num_neighbours)
+    chosen = select_components(config.components, model.num_layers, model.num_heads)
+    if len(chosen) < 2:
+        raise ValueError(
+            f"clustering needs at least 2 columns, found {chosen[0].name} alone: give more "
+            "components, or only measure (spectro sample)"
+        )
+    by_columns = cluster.min_reliability is not None or cluster.weigh_by_reliability
+    if config.chain.num_chains < 2 and (by_columns or needs_halves(cluster)):
+        raise ValueError(
+            "cluster settings of reliability (min_reliability, whiten_reliability, "
+            f"weigh_by_reliability) need two chains, found chain.num_chains "
+            f"{config.chain.num_chains}: one chain has no halves to compare"
+        )
+    if needs_halves(cluster) and not config.run.keep_halves:
+        raise ValueError(
+            "cluster settings of the reliability of directions need χ of the halves of the "
+            "chains: give run.keep_halves=true"
+        )

@@ -126,6 +126,31 @@ def test_a_place_that_cannot_be_written_to(
     assert "cannot be written to by this user" in line
 
 
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["components=[l0h1]"], "needs at least 2 columns, found l0h1 alone"),
+        (["cluster.num_neighbours=48"], "needs more than 48 tokens, found 48"),
+        (["chain.num_chains=1", "cluster.min_reliability=0.5"], "need two chains, found"),
+        (["chain.num_chains=1", "cluster.weigh_by_reliability=true"], "need two chains, found"),
+        (
+            ["run.keep_halves=false", "cluster.preprocess=whiten", "cluster.whiten_reliability=0"],
+            "run.keep_halves=true",
+        ),
+    ],
+)
+def test_clusters_that_cannot_be_found(
+    job: Job,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    arguments: list[str],
+    extra: list[str],
+    message: str,
+) -> None:
+    assert message in refused(job, capsys, "pipeline", *arguments, *extra)
+    assert not (tmp_path / "run").exists()
+
+
 def with_tokenizer(model: Path, tmp_path: Path, **fields: str) -> Path:
     """A copy of a model whose tokenizer has further tokens."""
     folder = copy_of(model, tmp_path)
