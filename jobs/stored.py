@@ -37,6 +37,7 @@ def asked(config: PipelineConfig) -> PipelineConfig:
     given with it.
     """
     if config.more is None:
+        _refuse_idle(config)
         return config
     other = [key for key in _given() if key != "tokens" and key.split(".")[0] not in WITH_MORE]
     if other:
@@ -51,6 +52,14 @@ def asked(config: PipelineConfig) -> PipelineConfig:
             "start one without tokens=more"
         )
     return dataclasses.replace(stored_with(config.run), more=config.more)
+
+
+def _refuse_idle(config: PipelineConfig) -> None:
+    """Raise ConfigError for a setting of the command line that does nothing in this run."""
+    idle = config.without_effect()
+    for name in _given():
+        if name in idle:
+            raise ConfigError(f"{name} has no effect {idle[name]}: leave it out")
 
 
 def stored_with(run: RunConfig) -> PipelineConfig:

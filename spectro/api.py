@@ -179,7 +179,7 @@ def susceptibilities(
         model: a GPT-NeoX model; its weights are w* and are not changed.
         sampling_ids: int64 [M, T+1], sequences of the model's training distribution: minibatches
             of the chains are taken from them.
-        probe_ids: int64 [N, T+1], the sequences measured.
+        probe_ids: int64 [N, T+1], the sequences measured; their T may be another.
         sampler: `spectro.Reweighted(...)`, `Mala`, `Exponential`, `Psgld`, `Sgld` or `Gaussian`.
         components: names or patterns: `l0h0`, `l*mlp`, `embed`, `unembed`, `*` for all.
         evaluation_ids: int64 [E, T+1], fixed sequences on which ΔL is taken; the sampling
@@ -195,12 +195,23 @@ def susceptibilities(
         randomness: replaces the keyed randomness, for comparisons with other packages.
 
     Raises:
-        ValueError: ids of wrong shape or outside the vocabulary, a component that selects
-            nothing, impossible settings.
+        ValueError: ids of wrong shape or outside the vocabulary, evaluation sequences of another
+            context than the sampling sequences, a component that selects nothing or is given
+            twice, impossible settings.
         NonFiniteLossError: a chain left the region where the loss is finite.
     """
     resident = GPTNeoX.from_pretrained_model(model)
     sampling = check_ids(resident, sampling_ids, "sampling_ids")
+    evaluation = (
+        sampling
+        if evaluation_ids is None
+        else check_ids(resident, evaluation_ids, "evaluation_ids")
+    )
+    if evaluation.shape[1] != sampling.shape[1]:
+        raise ValueError(
+            f"evaluation_ids has contexts of {evaluation.shape[1] - 1} tokens and sampling_ids of "
+            f"{sampling.shape[1] - 1}: ΔL would be of another distribution than the chains sample"
+        )
     inputs = _Inputs(
         model=resident,
         sampler=sampler,
@@ -216,9 +227,7 @@ def susceptibilities(
         scoring=scoring or ScoringConfig(),
         estimator=estimator or EstimatorConfig(),
         sampling=sampling,
-        evaluation=sampling
-        if evaluation_ids is None
-        else check_ids(resident, evaluation_ids, "evaluation_ids"),
+        evaluation=evaluation,
         probe=check_ids(resident, probe_ids, "probe_ids"),
         seed=seed,
         randomness=randomness or KeyedRandomness(seed=seed),

@@ -181,3 +181,26 @@ def test_bad_input_is_one_line(model, ids, name: str, value: object, message: st
     with pytest.raises(ValueError, match=message) as caught:
         spectro.susceptibilities(model, sampler=PSGLD, **settings)
     assert "\n" not in str(caught.value)
+
+
+def test_shorter_probes_have_the_chi_of_the_same_tokens(model, ids, measured) -> None:
+    """Attention is causal: what follows a token does not change what is measured of it."""
+    part = spectro.susceptibilities(model, ids[0], ids[1][:, :6], sampler=PSGLD, **SETTINGS)
+    np.testing.assert_allclose(part.chi, measured.chi[:, :5], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"evaluation_ids": torch.zeros(2, 7, dtype=torch.int64)}, "evaluation_ids has contexts"),
+        ({"components": "l0h1"}, "must be a list of names, found the text 'l0h1'"),
+        ({"components": ["l0h1", "L0 h1"]}, "component 'l0h1' is given twice"),
+        ({"probe_ids": torch.zeros(2, 7)}, "must be integers"),
+        ({"probe_ids": torch.full((2, 7), 31)}, "token ids from 31 to 31"),
+        ({"sampling_ids": torch.zeros(9, dtype=torch.int64)}, "of shape"),
+    ],
+)
+def test_arrays_and_names_that_do_not_fit_are_refused(model, ids, change, message) -> None:
+    given = {"sampling_ids": ids[0], "probe_ids": ids[1], "sampler": PSGLD, **SETTINGS}
+    with pytest.raises(ValueError, match=message):
+        spectro.susceptibilities(model, **{**given, **change})

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from spectro.settings import refuse_without_effect
+
 
 class Preprocess(Enum):
     """How susceptibilities become the vectors whose distances are taken."""
@@ -127,6 +129,20 @@ class ClusterConfig:
                 f"cluster.reach must be at least min_size ({self.min_size}), found {self.reach}: "
                 "no cluster could be found"
             )
+        refuse_without_effect(self, "cluster.", self._inert())
+
+    def _inert(self) -> dict[str, str]:
+        """Settings that do nothing with the others as they are → why."""
+        found = {}
+        if self.preprocess is not Preprocess.WHITEN:
+            found["whiten_variance"] = f"with cluster.preprocess {self.preprocess.value}"
+        elif self.whiten_reliability is not None:
+            found["whiten_variance"] = "where cluster.whiten_reliability chooses the directions"
+        if self.tolerance_kind is ToleranceKind.REACH:
+            found["tolerance"] = "with cluster.tolerance_kind reach, which takes cluster.reach"
+        if not self.overlap and self.same_jaccard != 1.0:  # 1, as published, is the plain rule
+            found["same_jaccard"] = "with cluster.overlap false: found clusters are removed"
+        return found
 
     @classmethod
     def published(cls, *, overlap: bool = False, seed: int = 0) -> "ClusterConfig":

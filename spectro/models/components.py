@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -72,18 +73,28 @@ def all_components(num_layers: int, num_heads: int) -> tuple[Component, ...]:
     return (embed, *layers, unembed)
 
 
+def spelt(pattern: str) -> str:
+    """A name or pattern as it is compared: in small letters, without spaces."""
+    return re.sub(r"\s+", "", pattern.lower())
+
+
 def select_components(
     patterns: Sequence[str], num_layers: int, num_heads: int
 ) -> tuple[Component, ...]:
     """Components whose name matches any of the patterns, in canonical order.
 
     Patterns are names or shell globs, case-insensitive: `l0h1`, `l*mlp`, `*`.
-    Raises ValueError if a pattern selects nothing, or asks for `full` (see `all_components`).
+    Raises ValueError if a pattern selects nothing, is given twice, or asks for `full` (see
+    `all_components`).
     """
+    if isinstance(patterns, str):
+        raise ValueError(f"components must be a list of names, found the text {patterns!r}")
+    if twice := [name for name, n in Counter(map(spelt, patterns)).items() if n > 1]:
+        raise ValueError(f"component {twice[0]!r} is given twice: a component is one column of χ")
     known = all_components(num_layers, num_heads)
     chosen: set[str] = set()
     for pattern in patterns:
-        wanted = re.sub(r"\s+", "", pattern.lower())
+        wanted = spelt(pattern)
         if wanted == FULL.name:
             raise ValueError(
                 "component 'full' cannot be a column of χ: it is the reference that the "

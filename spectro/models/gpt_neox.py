@@ -20,6 +20,7 @@ from torch.nn import functional
 from transformers import GPTNeoXForCausalLM
 from transformers.activations import ACT2FN
 
+from spectro.models.checkpoint import check_rope
 from spectro.models.loss import token_losses
 from spectro.models.precision import Precision, causal_attention, check_precision, linear, operand
 
@@ -76,9 +77,15 @@ class GPTNeoX:
             precision: what operands of matrix products are rounded to (see precision.py).
 
         Raises ValueError for tied embeddings (`embed` and `unembed` would be one component), for
-        weights of less than float32, and for a float64 model with rounded products.
+        rotary embeddings of another type, for parameters that a GPT-NeoX does not have (adapters,
+        pruning), for weights of less than float32, and for a float64 model with rounded products.
         """
         config = model.config
+        try:
+            check_rope(config.rope_parameters or {})
+        except ValueError as error:
+            raise ValueError(f"the model {error}") from error
+        _require_plain(model)
         if config.tie_word_embeddings:
             raise ValueError(
                 "the model ties its embedding to its unembedding: 'embed' and 'unembed' would be "
@@ -216,6 +223,18 @@ class GPTNeoX:
             self.params[f"{name}.weight"],
             self.params[f"{name}.bias"],
             self.shape.layer_norm_eps,
+        )
+
+
+def _require_plain(model: GPTNeoXForCausalLM) -> None:
+    """Raise ValueError if parameters were added or renamed: the passes here would not use them."""
+    with torch.device("meta"):
+        known = {name for name, _ in GPTNeoXForCausalLM(model.config).named_parameters()}
+    odd = sorted({name for name, _ in model.named_parameters()} ^ known)
+    if odd and not model.config.tie_word_embeddings:
+        raise ValueError(
+            f"the model has other parameters than a GPT-NeoX of its config ({len(odd)}, such as "
+            f"{odd[0]}): merge adapters into the weights and remove pruning first"
         )
 
 

@@ -6,15 +6,27 @@ over (missing weights initialised at random, NaN, another architecture) is an er
 
 from __future__ import annotations
 
+import json
 import math
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoTokenizer, GPTNeoXForCausalLM, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, GPTNeoXForCausalLM, PreTrainedTokenizerBase
+from transformers.utils import cached_file
 
+from spectro.models.checkpoint import (
+    check_config,
+    check_count,
+    check_files,
+    check_frequencies,
+    check_unexpected,
+)
 from spectro.models.precision import Precision, check_precision
 
 EMBEDDED = "embedded"
@@ -28,7 +40,8 @@ class ModelConfig:
     name_or_path: str = EMBEDDED
     """`embedded`, a local folder, or a hub name such as `EleutherAI/pythia-14m`."""
     revision: str | None = None
-    """Hub revision (branch, tag such as `step143000`, or commit); None is the default branch."""
+    """Hub revision (branch, tag such as `step143000`, or commit); None is the default branch.
+    Refused for `embedded` and for a local folder, which have none to choose from."""
     device: str = "auto"
     """`cpu`, `cuda`, `cuda:0`, or `auto`: CUDA where there is one."""
     dtype: str = "float32"
@@ -45,7 +58,7 @@ class ModelConfig:
                 f"model.dtype must be one of {', '.join(DTYPES)}, found {self.dtype!r}"
             )
         check_precision(self.precision, DTYPES[self.dtype])
-        if self.device != "auto" and self.device.split(":")[0] not in ("cpu", "cuda"):
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise ValueError(f"model.device must be auto, cpu or cuda[:n], found {self.device!r}")
 
 
@@ -59,18 +72,43 @@ def resolve_device(name: str) -> torch.device:
     device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"model.device is {name!r} but torch sees no CUDA device here")
+    if device.index is not None and device.index >= torch.cuda.device_count():
+        raise ValueError(
+            f"model.device is {name!r} but torch sees {torch.cuda.device_count()} CUDA devices here"
+        )
     return device
+
+
+def read_config(config: ModelConfig) -> dict[str, Any]:
+    """The checkpoint's config.json, checked; of a local checkpoint also its weights' headers.
+
+    Raises ValueError, in one line, for a folder that is not there or whose weights and config
+    are not those of one GPT-NeoX model that can be measured (see checkpoint.py).
+    """
+    place = _place(config)
+    try:
+        file = cached_file(place, "config.json", revision=config.revision)
+        raw = dict(json.loads(Path(str(file)).read_text()))
+    except Exception as error:
+        raise ValueError(
+            f"model {config.name_or_path!r} cannot be opened: {_line(error)}"
+        ) from error
+    with _named(config):
+        check_config(raw)
+        if Path(place).is_dir():
+            check_files(Path(place))
+    return raw
 
 
 def load_model(config: ModelConfig) -> GPTNeoXForCausalLM:
     """Load a checkpoint, frozen and in evaluation mode, on the config's device.
 
-    Raises ValueError, in one line, for a folder that is not there or holds no GPT-NeoX
-    checkpoint, for weights that are corrupt, missing or not finite.
+    Raises ValueError, in one line, for what `read_config` refuses, for weights that are corrupt,
+    missing, not finite, or that the config does not ask for.
     """
     device = resolve_device(config.device)
+    read_config(config)
     place = _place(config)
-    _require_gpt_neox(config, place)
     try:
         model, info = GPTNeoXForCausalLM.from_pretrained(
             place,
@@ -78,14 +116,28 @@ def load_model(config: ModelConfig) -> GPTNeoXForCausalLM:
             dtype=DTYPES[config.dtype],
             use_safetensors=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # refused below, with their names
         )
     except Exception as error:
         raise ValueError(
             f"model {config.name_or_path!r} cannot be loaded: {_line(error)}"
         ) from error
+    with _named(config):
+        check_unexpected([str(key) for key in info["unexpected_keys"]])
     _require_complete(config, info)
+    if Path(place).is_dir():
+        _require_same_tensors(config, check_files(Path(place)), model)
     _require_finite(config, model)
     return model.to(device).eval().requires_grad_(False)
+
+
+@contextmanager
+def _named(config: ModelConfig) -> Iterator[None]:
+    """Errors of a checkpoint begin with the model's name."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"model {config.name_or_path!r} {error}") from error
 
 
 def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
@@ -101,9 +153,23 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
         ) from error
 
 
+def refuse_revision(config: ModelConfig) -> None:
+    """Raise ValueError for a revision of a model that is no hub name."""
+    name = config.name_or_path
+    is_embedded = name == EMBEDDED
+    if config.revision is not None and (is_embedded or Path(name).expanduser().is_dir()):
+        what = "the embedded model" if is_embedded else f"the local folder {name!r}"
+        raise ValueError(
+            f"model.revision is {config.revision!r}, but {what} has no revisions to choose from: "
+            "the same weights would be measured under another name; leave model.revision out "
+            "(null), or give a hub name"
+        )
+
+
 def _place(config: ModelConfig) -> str:
     """Folder or hub name to load from."""
     name = config.name_or_path
+    refuse_revision(config)
     if name == EMBEDDED:
         return str(resources.files("spectro") / "assets" / "model")
     path = Path(name).expanduser()
@@ -123,20 +189,6 @@ def _place(config: ModelConfig) -> str:
     return name
 
 
-def _require_gpt_neox(config: ModelConfig, place: str) -> None:
-    try:
-        found = AutoConfig.from_pretrained(place, revision=config.revision)
-    except Exception as error:
-        raise ValueError(
-            f"model {config.name_or_path!r} cannot be opened: {_line(error)}"
-        ) from error
-    if found.model_type != "gpt_neox":
-        raise ValueError(
-            f"model {config.name_or_path!r} is of type {found.model_type!r}: "
-            "spectro reads GPT-NeoX checkpoints (all Pythia sizes)"
-        )
-
-
 def _require_complete(config: ModelConfig, info: dict[str, Any]) -> None:
     for what in ("missing_keys", "mismatched_keys"):
         if info.get(what):
@@ -145,6 +197,16 @@ def _require_complete(config: ModelConfig, info: dict[str, Any]) -> None:
                 f"model {config.name_or_path!r} has {what.replace('_', ' ')} ({len(names)}, such "
                 f"as {names[0]}): the weights and config.json are of different models"
             )
+
+
+def _require_same_tensors(
+    config: ModelConfig, files: list[Path], model: GPTNeoXForCausalLM
+) -> None:
+    """Every tensor of the files is one parameter: none is there under two names."""
+    with _named(config):
+        check_count(files, len(list(model.parameters())))
+        if model.config.rope_parameters["rope_type"] == "default":
+            check_frequencies(files, model.gpt_neox.rotary_emb.inv_freq)
 
 
 def _require_finite(config: ModelConfig, model: GPTNeoXForCausalLM) -> None:

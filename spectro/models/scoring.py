@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from spectro.models.budget import RowBudget
 from spectro.models.shortlist import Shortlisting
+from spectro.settings import refuse_without_effect
 
 LIST_SHARE = 8
 """A batch with short lists has at most one position for so many rows of a pass: lists are read
@@ -33,6 +34,20 @@ class ScoringConfig:
             raise ValueError(
                 f"scoring.max_shortlist_error must be at least 0, found {self.max_shortlist_error}"
             )
+
+        if self.shortlist_size == 0:
+            reason = "where scoring.shortlist_size is 0: every loss is exact"
+            refuse_without_effect(self, "scoring.", {"max_shortlist_error": reason})
+
+    def require_lists(self, vocab_size: int) -> None:
+        """Raise ValueError if settings of short lists are given for a vocabulary without them."""
+        if self.shortlist_size and not self.lists(vocab_size):
+            reason = (
+                f"on this model: lists are used where the vocabulary ({vocab_size}) is at least 16 "
+                "times as large as scoring.shortlist_size"
+            )
+            names = ("shortlist_size", "max_shortlist_error")
+            refuse_without_effect(self, "scoring.", dict.fromkeys(names, reason))
 
     def lists(self, vocab_size: int) -> bool:
         """Whether lists are shorter than the vocabulary by enough to pay."""

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any
 
 from spectro.cluster.config import ClusterConfig
+from spectro.models.components import spelt
 from spectro.models.load import ModelConfig
 from spectro.models.scoring import ScoringConfig
 from spectro.report.config import ReportConfig
@@ -20,7 +21,7 @@ from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Exponential, Gaussian, Psgld, Sgld
 from spectro.storage.credentials import refuse_credentials
 from spectro.storage.fingerprint import FORMAT_VERSION, digest
-from spectro.susceptibility.estimator import EstimatorConfig
+from spectro.susceptibility.estimator import Baseline, EstimatorConfig
 from spectro.tokens.config import MoreConfig, Source, TokensConfig
 
 SamplerConfig = Reweighted | Mala | Exponential | Psgld | Sgld | Gaussian
@@ -205,8 +206,29 @@ class PipelineConfig:
         """
         plain = to_dict(self)
         model = {name: plain["model"][name] for name in ("dtype", "precision")}
-        names = ("tokens", "components", "sampler", "chain", "scoring", "estimator", "seed")
-        return {"format": FORMAT_VERSION, "model": model, **{name: plain[name] for name in names}}
+        names = ("tokens", "sampler", "scoring", "estimator", "seed")
+        idle = self.without_effect()
+        chain = {name: v for name, v in plain["chain"].items() if f"chain.{name}" not in idle}
+        return {
+            "format": FORMAT_VERSION,
+            "model": model,
+            "components": [spelt(pattern) for pattern in self.components],
+            "chain": chain,
+            **{name: plain[name] for name in names},
+        }
+
+    def without_effect(self) -> dict[str, str]:
+        """Settings of `chain` that do nothing here → why; they are not among the inputs.
+
+        They cannot be refused by their values, for a run's control has them too.
+        """
+        if not isinstance(self.sampler, Gaussian):
+            return {}
+        names = ["steps_between_draws", "max_draw_correlation", "num_burnin_steps", "draw_dtype"]
+        if self.estimator.baseline is not Baseline.UNPAIRED:
+            names.append("batch_size")
+        reason = "with the gaussian sampler: its draws are exact and no chain is stepped"
+        return {f"chain.{name}": reason for name in names}
 
 
 PROBE_FIELDS = ("num_probe_sequences", "sequences_per_shard")

@@ -53,9 +53,8 @@ def parts_of(config: PipelineConfig) -> list[str]:
 def open_run(store: Store, config: PipelineConfig, model: ModelInfo) -> None:
     """Write `run.yaml` of the run and of its control, or check those that are there.
 
-    Raises ValueError, in one line, for what the model cannot do, and OtherRunError.
+    What the model cannot do was refused before (preflight.py). Raises OtherRunError.
     """
-    _check_model(config, model)
     if not store.is_local and not store.exists(run_dir.NAME):
         store.check_fence()
     weights = {
@@ -68,16 +67,6 @@ def open_run(store: Store, config: PipelineConfig, model: ModelInfo) -> None:
     if config.control:
         control = own.as_control()
         run_dir.start(store.child(CONTROL), to_dict(control), control.inputs() | weights, facts)
-
-
-def _check_model(config: PipelineConfig, model: ModelInfo) -> None:
-    """Refuse, before anything is written, what the model cannot do."""
-    model.groups(config.components, config.estimator.kind)
-    if config.tokens.context > model.max_context:
-        raise ValueError(
-            f"tokens.context is {config.tokens.context}, but the model was built for contexts of "
-            f"at most {model.max_context}"
-        )
 
 
 def known_model(store: Store, config: PipelineConfig, goal: Goal) -> ModelInfo | None:

@@ -21,6 +21,7 @@ from spectro.run.goals import (
     present_objects,
 )
 from spectro.run.info import ModelInfo
+from spectro.run.preflight import check_goal, check_place
 from spectro.run.progress import Progress
 from spectro.run.staff import driver_of, watch_of, workers_of
 from spectro.run.tokenise import read_lines, token_units
@@ -70,6 +71,7 @@ def run_pipeline(
     start = time.monotonic()
     config = with_absolute_paths(config)
     store = Store(config.run.uri)
+    check_place(store)
     run_dir.check(store, config.inputs())
     check_clusters(store, parts_of(config), config)
     token_units(store, config)  # refuses an addition that cannot be, before anything is started
@@ -80,6 +82,7 @@ def run_pipeline(
         on_sigterm(watch.told),  # Ray sets a handler of its own
     ):
         model = known or pool.describe(watch)
+        check_goal(config, store, goal, model)
         open_run(store, config, model)
         with driver_of(config, store, model, pool, progress, watch) as driver:
             num_units = _do(driver, config, store, model, goal)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from spectro.models.load import EMBEDDED, ModelConfig
+from spectro.models.checkpoint import check_config
+from spectro.models.load import EMBEDDED, ModelConfig, refuse_revision
 from spectro.models.size import ModelSize
 
 PYTHIA_VOCAB = 50304
@@ -31,8 +32,9 @@ def size_of_checkpoint(config: ModelConfig) -> ModelSize:
     Only config.json is read, and nothing of the network. A hub name that is no published model
     must be downloaded first.
 
-    Raises ValueError, in one line, where neither is known.
+    Raises ValueError, in one line, where neither is known, and for what cannot be measured.
     """
+    refuse_revision(config)
     name = config.name_or_path
     if name == EMBEDDED:
         return _read(
@@ -59,8 +61,8 @@ def _read(text: str) -> ModelSize:
         config = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"the model's config.json is no JSON: {error}") from error
-    if config.get("model_type", "gpt_neox") != "gpt_neox":
-        raise ValueError(
-            f"the model is of type {config['model_type']!r}: spectro reads GPT-NeoX checkpoints"
-        )
+    try:
+        check_config({"model_type": "gpt_neox", **config})
+    except ValueError as error:
+        raise ValueError(f"the model {error}") from error
     return ModelSize.of_config(config)

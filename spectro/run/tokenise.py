@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spectro.models.load import load_tokenizer
+from spectro.models.load import ModelConfig, load_tokenizer
 from spectro.report.plain import plain_string
 from spectro.run.config import PipelineConfig, to_dict
 from spectro.run.units import MoreTokensUnit, TokensUnit, Unit
@@ -133,7 +133,8 @@ def read_lines(units: Collection[Unit], store: Store) -> list[str]:
 def make_tokens(resident: Resident, on_progress: OnProgress) -> None:
     """Read, pack and put the run's own tokens."""
     config = resident.config.tokens
-    encode, eot_id, vocab_size = tokenizer_of(resident)
+    vocab_size = int(resident.hf_model.config.vocab_size)
+    encode, eot_id = tokenizer_of(resident.config.model, vocab_size)
     splits = build(config, encode, eot_id, vocab_size, progress=on_progress)
     tokens.write_tokens(
         resident.root,
@@ -149,7 +150,8 @@ def add_tokens(unit: MoreTokensUnit, resident: Resident, on_progress: OnProgress
     parts, sources = added_parts(config, info), added_sources(config, info)
     if config.more is None or not parts:
         return
-    encode, eot_id, vocab_size = tokenizer_of(resident)
+    vocab_size = int(resident.hf_model.config.vocab_size)
+    encode, eot_id = tokenizer_of(resident.config.model, vocab_size)
     names = subset_names(info, tuple(config.tokens.subsets), tuple(parts))
     sequences, reports = build_more(
         config.tokens, sources, parts, names, encode, eot_id, vocab_size, progress=on_progress
@@ -170,13 +172,13 @@ def add_tokens(unit: MoreTokensUnit, resident: Resident, on_progress: OnProgress
         )
 
 
-def tokenizer_of(resident: Resident) -> tuple[Encode, int, int]:
-    """Texts → ids; the id of end-of-text; the size of the model's vocabulary.
+def tokenizer_of(model: ModelConfig, vocab_size: int) -> tuple[Encode, int]:
+    """Texts → ids; the id of end-of-text. The model's weights are not needed.
 
-    Raises ValueError, in one line, for a tokenizer that cannot be used.
+    Raises ValueError, in one line, for a tokenizer that cannot be used, or that has ids beyond
+    the model's vocabulary.
     """
-    model = resident.config.model
-    tokenizer = load_tokenizer(model)
+    tokenizer, name = load_tokenizer(model), model.name_or_path
 
     def encode(texts: list[str]) -> list[list[int]]:
         encoded = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
@@ -184,12 +186,26 @@ def tokenizer_of(resident: Resident) -> tuple[Encode, int, int]:
 
     if tokenizer.eos_token_id is None:
         raise ValueError(
-            f"the tokenizer of {model.name_or_path!r} has no end-of-text token: "
+            f"the tokenizer of {name!r} has no end-of-text token: "
             "documents cannot be packed as the model was trained"
         )
     if not encode(["text"])[0]:
         raise ValueError(
-            f"the tokenizer of {model.name_or_path!r} has no vocabulary: "
+            f"the tokenizer of {name!r} has no vocabulary: "
             "is tokenizer.json missing beside the checkpoint?"
         )
-    return encode, int(tokenizer.eos_token_id), int(resident.hf_model.config.vocab_size)
+    eot_id = int(tokenizer.eos_token_id)
+    if eot_id >= vocab_size:
+        raise ValueError(
+            f"the tokenizer of {name!r} has the end-of-text {tokenizer.eos_token!r} with id "
+            f"{eot_id}, but the model's vocabulary is 0 to {vocab_size - 1}: was it added after "
+            "training? Give the tokenizer that the model was trained with"
+        )
+    if beyond := {t: i for t, i in tokenizer.get_vocab().items() if i >= vocab_size}:
+        token, own_id = min(beyond.items(), key=lambda pair: pair[1])
+        raise ValueError(
+            f"the tokenizer of {name!r} has {len(beyond)} ids beyond the model's vocabulary of "
+            f"{vocab_size}, such as {token!r} with id {own_id}: do tokenizer and model belong "
+            "together?"
+        )
+    return encode, eot_id

@@ -19,6 +19,7 @@ from spectro.run.errors import HandedBack, one_line
 from spectro.run.execute import Resident, execute
 from spectro.run.info import ModelInfo
 from spectro.run.outcome import Fate, Outcome
+from spectro.run.preflight import check_inputs
 from spectro.run.units import Unit
 from spectro.storage.fs import DamagedObjectError, MissingObjectError
 
@@ -58,11 +59,14 @@ class Worker:
         return str(ray.get_runtime_context().get_node_id())
 
     def describe(self) -> ModelInfo:
-        """Load the model and describe it, unless its description was given.
+        """Check the run's inputs, load the model and describe it, unless that was given.
 
-        Raises ValueError, in one line, if it cannot be loaded.
+        Raises ValueError or FileNotFoundError, in one line, for what the run cannot use.
         """
-        return self._model or ModelInfo.of(self._resident.hf_model)
+        if self._model is None:
+            check_inputs(self._resident.config, self._resident.root)
+            self._model = ModelInfo.of(self._resident.hf_model)
+        return self._model
 
     def try_describe(self) -> ModelInfo | str:
         """The description, or the one line that says why there is none."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from numbers import Integral
 
+from spectro.settings import refuse_without_effect
+
 
 class DrawDtype(StrEnum):
     """What stepped draws are rounded to, before anything is measured along them."""
@@ -69,6 +71,10 @@ class ChainConfig:
             value = getattr(self, name)
             if value is not None and not 0 < value < 1:
                 raise ValueError(f"chain.{name} must be between 0 and 1, found {value}")
+
+        if self.steps_between_draws is not None:
+            reason = "where chain.steps_between_draws is given: no distance of draws is measured"
+            refuse_without_effect(self, "chain.", {"max_draw_correlation": reason})
 
     def require_burnin(self) -> None:
         """Raise ValueError where a stepped chain's distance would be measured from w* on."""

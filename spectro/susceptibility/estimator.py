@@ -24,6 +24,8 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
+from spectro.settings import refuse_without_effect
+
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -61,6 +63,9 @@ class EstimatorConfig:
                 f"estimator.num_baseline_batches must be at least 1, "
                 f"found {self.num_baseline_batches}"
             )
+        if self.baseline is Baseline.PAIRED:
+            reason = "with estimator.baseline paired, which takes no other batches"
+            refuse_without_effect(self, "estimator.", {"num_baseline_batches": reason})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from spectro.tokens.config import Source, SourceKind, TokensConfig
 from spectro.tokens.embedded import read_embedded
-from spectro.tokens.hub import read_hub
+from spectro.tokens.hub import is_local, read_hub
 from spectro.tokens.jsonl import read_jsonl
 from spectro.tokens.keys import keyed_rng
-from spectro.tokens.memmap import open_indexed, read_spans, span_starts
+from spectro.tokens.memmap import open_indexed
+from spectro.tokens.memmap_spans import Spans, find_spans
 from spectro.tokens.order import keyed_order, num_pools
 from spectro.tokens.packing import Encode, encode_stream, num_samples, sample
 from spectro.tokens.parquet import read_parquet
@@ -116,8 +117,7 @@ def _read(
                 config, name, sources[name], part, encode, eot_id, vocab_size, reports[name]
             )
         except (ValueError, FileNotFoundError) as error:
-            kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
-            raise kind(f"subset {name!r}: {error}") from error
+            raise _of_subset(name, error) from error
     if progress is not None:
         progress(len(parts), len(parts))
     return found
@@ -135,10 +135,8 @@ def _subset(
 ) -> NDArray[np.int32]:
     """Sequences `part` of a subset's order; int32 [len(part), T+1]."""
     if source.kind is SourceKind.MEMMAP:
-        dataset = open_indexed(str(source.path))
-        starts = span_starts(dataset, config.context)
-        drawn = _draw(config, name, part, len(starts), max(1, len(starts)))
-        return read_spans(dataset, starts[drawn], context=config.context, vocab_size=vocab_size)
+        spans = _spans(config, source, eot_id, report)
+        return spans.read(_draw(config, name, part, len(spans), len(spans), report), vocab_size)
     wanted = num_pools(part.stop, config.pool_sequences) * config.pool_sequences
     stream = encode_stream(
         _limited(documents(source, config.seed, report), config, report),
@@ -150,6 +148,39 @@ def _subset(
     available = min(num_samples(len(stream), config.context), wanted)  # no pool begun by chance
     drawn = _draw(config, name, part, available, config.pool_sequences, report)
     return sample(stream, drawn, config.context)
+
+
+def check_source(config: TokensConfig, name: str, source: Source, part: range, eot_id: int) -> None:
+    """Raise, as `build` would, for a source that cannot give sequences `part` of its order.
+
+    What can be known soon: of an index everything, of text the files and the first document, of
+    the hub nothing, since that takes the network.
+    """
+    report = SourceReport()
+    try:
+        if source.kind is SourceKind.MEMMAP:
+            _draw(config, name, part, len(_spans(config, source, eot_id, report)), 1, report)
+        elif source.kind is not SourceKind.HUB or is_local(source):
+            first = next(documents(source, config.seed, report), None)
+            if first is None:
+                raise ValueError(f"{source.path or source.name} holds no document ({report.line})")
+    except (ValueError, FileNotFoundError) as error:
+        raise _of_subset(name, error) from error
+
+
+def _spans(config: TokensConfig, source: Source, eot_id: int, report: SourceReport) -> Spans:
+    return find_spans(
+        open_indexed(str(source.path)),
+        context=config.context,
+        items=source.items,
+        eot_id=eot_id,
+        report=report,
+    )
+
+
+def _of_subset(name: str, error: ValueError | FileNotFoundError) -> Exception:
+    kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
+    return kind(f"subset {name!r}: {error}")
 
 
 def documents(source: Source, seed: int, report: SourceReport) -> Iterator[str]:

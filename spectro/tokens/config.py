@@ -1,7 +1,9 @@
 """Which text is measured: token sources by subset, context, and how many sequences."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import Enum
+
+from spectro.settings import refuse_without_effect
 
 
 class SourceKind(Enum):
@@ -21,8 +23,26 @@ class SourceKind(Enum):
     """GPT-NeoX `.bin`/`.idx`, already tokenised: Pythia's own training data."""
 
 
-NEEDS_PATH = (SourceKind.TEXT_FOLDER, SourceKind.JSONL, SourceKind.PARQUET, SourceKind.MEMMAP)
-NEEDS_NAME = (SourceKind.EMBEDDED, SourceKind.HUB)
+class Items(Enum):
+    """What an item of a `memmap` source's index is."""
+
+    SEQUENCES = "sequences"
+    """One training sequence of a pre-shuffled file, such as Pythia's of 2049 ids: a measured
+    sequence lies within one item, and an item that is too short gives none."""
+    DOCUMENTS = "documents"
+    """A document, or a part of one: items are joined in the order of the index, as GPT-NeoX packs
+    them, and sequences are cut from that stream. Nothing is put between items."""
+
+
+FIELDS_OF: dict[SourceKind, frozenset[str]] = {
+    SourceKind.EMBEDDED: frozenset({"name"}),
+    SourceKind.TEXT_FOLDER: frozenset({"path", "pattern"}),
+    SourceKind.JSONL: frozenset({"path", "field"}),
+    SourceKind.PARQUET: frozenset({"path", "field"}),
+    SourceKind.HUB: frozenset({"name", "hub_config", "hub_split", "hub_revision", "field"}),
+    SourceKind.MEMMAP: frozenset({"path", "items"}),
+}
+"""The fields of `Source` that a reader uses; the others are refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,23 +68,23 @@ class Source:
     field: str = "text"
     """`jsonl`, `parquet`, `hub`: the field that holds the document, dots for nested ones;
     a name that itself has dots comes first."""
+    items: Items = Items.SEQUENCES
+    """`memmap`: what an item of the index is, `sequences` (pre-shuffled batches) or `documents`."""
 
     def __post_init__(self) -> None:
-        kind = self.kind.value
-        if self.kind in NEEDS_PATH and not self.path:
-            raise ValueError(f"a source of kind {kind} needs a path; found none")
-        if self.kind in NEEDS_NAME and not self.name:
-            raise ValueError(f"a source of kind {kind} needs a name; found none")
-        if self.kind not in NEEDS_PATH and self.path:
-            raise ValueError(
-                f"a source of kind {kind} takes no path, found {self.path!r}: is the kind wrong?"
-            )
-        if self.kind not in NEEDS_NAME and self.name:
-            raise ValueError(
-                f"a source of kind {kind} takes no name, found {self.name!r}: is the kind wrong?"
-            )
+        kind, used = self.kind.value, FIELDS_OF[self.kind]
+        for name in ("path", "name"):
+            value = getattr(self, name)
+            if name in used and not value:
+                raise ValueError(f"a source of kind {kind} needs a {name}; found none")
+            if name not in used and value:
+                raise ValueError(
+                    f"a source of kind {kind} takes no {name}, found {value!r}: is the kind wrong?"
+                )
         if not self.field:
             raise ValueError(f"a source of kind {kind} needs a field, such as 'text'; found none")
+        names = {f.name for f in fields(self)} - used - {"kind"}
+        refuse_without_effect(self, "", dict.fromkeys(names, f"on a source of kind {kind}"))
 
 
 def embedded_subsets() -> dict[str, Source]:
@@ -115,6 +135,10 @@ class TokensConfig:
                 raise ValueError(f"tokens.{name} must be at least {least}, found {value}")
         if self.seed >= 2**63:
             raise ValueError(f"tokens.seed must be below 2^63, found {self.seed}")
+        if all(source.kind is SourceKind.MEMMAP for source in self.subsets.values()):
+            of_text = ("pool_sequences", "max_documents", "max_document_chars")
+            reason = "where all sources are of kind memmap: they hold no documents to cut"
+            refuse_without_effect(self, "tokens.", dict.fromkeys(of_text, reason))
 
     @property
     def first_probe_sequence(self) -> int:

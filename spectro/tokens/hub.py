@@ -1,6 +1,7 @@
 """Hugging Face datasets, streamed: the only source that uses the network."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from spectro.tokens.config import Source
@@ -17,6 +18,11 @@ def read_hub(source: Source, report: SourceReport | None = None) -> Iterator[str
     """
     import datasets
 
+    if source.hub_revision is not None and is_local(source):
+        raise ValueError(
+            f"hub_revision is {source.hub_revision!r}, but {source.name!r} is a local folder, "
+            "which has no revisions to choose from: leave it out"
+        )
     where = f"hub dataset {source.name!r} (config {source.hub_config}, split {source.hub_split})"
     text = FileText(where, SourceReport() if report is None else report)
     try:
@@ -39,6 +45,11 @@ def read_hub(source: Source, report: SourceReport | None = None) -> Iterator[str
         if str(error).startswith(where):
             raise
         raise ValueError(_failure(where, error)) from error
+
+
+def is_local(source: Source) -> bool:
+    """Whether the name is that of a folder here; `datasets` prefers it to one on the hub."""
+    return Path(str(source.name)).is_dir()
 
 
 def _failure(where: str, error: Exception) -> str:

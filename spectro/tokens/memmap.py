@@ -5,33 +5,50 @@ number of items u64, number of documents u64, item sizes i32 [items], item offse
 i64 [items], first item of each document i64 [documents]. `<prefix>.bin` holds the ids alone.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spectro.tokens.packing import num_samples
-
 MAGIC = b"MMIDIDX\x00\x00"
 _HEADER_BYTES = len(MAGIC) + 8 + 1 + 8 + 8
 _DTYPES: dict[int, type[np.integer]] = {
     1: np.uint8, 2: np.int8, 3: np.int16, 4: np.int32, 5: np.int64, 8: np.uint16,
 }  # fmt: skip
+BLOCK_ITEMS = 2**16
+"""Items of the index that are read together: Pythia's has 1.4e8."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexedDataset:
     """A pair of files, mapped, not read."""
 
+    index_path: Path
+    """The `.idx` file, for messages."""
     ids: NDArray[np.integer]
-    """All ids of the `.bin` file, [num_ids], a memory map."""
-    sizes: NDArray[np.int32]
-    """Ids per item, int32 [items]."""
-    starts: NDArray[np.int64]
-    """First id of each item, int64 [items], in ids, not bytes."""
-    doc_idx: NDArray[np.int64]
-    """First item of each document, int64 [documents]."""
+    """All ids of the `.bin` file, [num_ids], a memory map; also those that no item names."""
+    sizes: NDArray[np.integer]
+    """Ids per item, int32 [items], a memory map."""
+    offsets: NDArray[np.integer]
+    """First byte of each item in the `.bin` file, int64 [items], a memory map."""
+    doc_idx: NDArray[np.integer]
+    """First item of each document, int64 [documents], a memory map."""
+
+    @property
+    def num_items(self) -> int:
+        """Items of the index."""
+        return len(self.sizes)
+
+    def starts(self, items: NDArray[np.int64] | slice) -> NDArray[np.int64]:
+        """First id of some items, int64, in ids, not bytes."""
+        return np.asarray(self.offsets[items], dtype=np.int64) // self.ids.dtype.itemsize
+
+    def blocks(self) -> Iterator[slice]:
+        """All items in order, `BLOCK_ITEMS` at a time."""
+        for first in range(0, self.num_items, BLOCK_ITEMS):
+            yield slice(first, min(first + BLOCK_ITEMS, self.num_items))
 
 
 def _prefix(path: str) -> Path:
@@ -39,43 +56,52 @@ def _prefix(path: str) -> Path:
 
 
 def open_indexed(path: str) -> IndexedDataset:
-    """Map `<path>.bin` and `<path>.idx`.
+    """Map `<path>.bin` and `<path>.idx`; every item lies within the `.bin` file.
 
-    Raises FileNotFoundError for a missing file, ValueError for a foreign, damaged or cut one.
+    Raises FileNotFoundError for a missing file, ValueError for a foreign, damaged or cut one, or
+    one with bytes that its header does not explain.
     """
     index_path, data_path = (Path(f"{_prefix(path)}{end}") for end in (".idx", ".bin"))
     for file in (index_path, data_path):
         if not file.is_file():
             raise FileNotFoundError(f"memmap source: expected the file {file}, found none")
-    raw = index_path.read_bytes()
-    dtype, num_items, num_docs = _header(index_path, raw)
-    expected = _HEADER_BYTES + num_items * (4 + 8) + num_docs * 8
-    if len(raw) < expected:
-        raise ValueError(
-            f"{index_path}: expected {expected} bytes for {num_items} items, found {len(raw)}: "
-            "is the file cut short?"
-        )
-    sizes = np.frombuffer(raw, "<i4", num_items, _HEADER_BYTES)
-    offsets = np.frombuffer(raw, "<i8", num_items, _HEADER_BYTES + 4 * num_items)
-    doc_idx = np.frombuffer(raw, "<i8", num_docs, _HEADER_BYTES + 12 * num_items)
-    width = np.dtype(dtype).itemsize
-    if num_items == 0:
-        raise ValueError(f"{index_path}: holds no item")
-    if (offsets % width).any() or (offsets < 0).any() or (sizes < 0).any():
-        raise ValueError(f"{index_path}: offsets and sizes make no sense: is the file damaged?")
-    needed = int((offsets + sizes.astype(np.int64) * width).max())
-    found = data_path.stat().st_size
-    if found < needed:
-        raise ValueError(
-            f"{data_path}: expected {needed} bytes, found {found}: is the download incomplete?"
-        )
-    ids = np.memmap(
-        data_path, dtype=np.dtype(dtype).newbyteorder("<"), mode="r", shape=(needed // width,)
+    dtype, num_items, num_docs = _header(index_path)
+    _require_index_bytes(index_path, num_items, num_docs)
+    width, num_bytes = np.dtype(dtype).itemsize, data_path.stat().st_size
+    at_offsets = _HEADER_BYTES + 4 * num_items
+    dataset = IndexedDataset(
+        index_path=index_path,
+        ids=_mapped(data_path, np.dtype(dtype).newbyteorder("<"), 0, num_bytes // width),
+        sizes=_mapped(index_path, "<i4", _HEADER_BYTES, num_items),
+        offsets=_mapped(index_path, "<i8", at_offsets, num_items),
+        doc_idx=_mapped(index_path, "<i8", at_offsets + 8 * num_items, num_docs),
     )
-    return IndexedDataset(ids=ids, sizes=sizes, starts=offsets // width, doc_idx=doc_idx)
+    needed = _check_items(dataset)
+    if num_bytes < needed:
+        raise ValueError(
+            f"{data_path}: expected {needed} bytes, found {num_bytes}: is the download incomplete?"
+        )
+    if num_bytes % width:
+        raise ValueError(
+            f"{data_path}: {num_bytes} bytes are no whole number of ids of {width} bytes: is it "
+            "the file of another index, or cut short?"
+        )
+    _check_documents(dataset)
+    return dataset
 
 
-def _header(path: Path, raw: bytes) -> tuple[type[np.integer], int, int]:
+def _mapped(
+    path: Path, dtype: "np.dtype[np.integer] | str", at_byte: int, count: int
+) -> NDArray[np.integer]:
+    """`count` numbers of a file; an empty file cannot be mapped."""
+    if count == 0:
+        return np.zeros(0, dtype)
+    return np.memmap(path, dtype=dtype, mode="r", offset=at_byte, shape=(count,))
+
+
+def _header(path: Path) -> tuple[type[np.integer], int, int]:
+    with path.open("rb") as file:
+        raw = file.read(_HEADER_BYTES)
     if len(raw) < _HEADER_BYTES or not raw.startswith(MAGIC):
         raise ValueError(
             f"{path}: expected a GPT-NeoX index (it begins with MMIDIDX), "
@@ -88,34 +114,51 @@ def _header(path: Path, raw: bytes) -> tuple[type[np.integer], int, int]:
     if code not in _DTYPES:
         raise ValueError(f"{path}: dtype code {code} is none of {sorted(_DTYPES)}")
     num_items, num_docs = (int.from_bytes(raw[at : at + 8], "little") for at in (18, 26))
+    if num_items == 0:
+        raise ValueError(f"{path}: holds no item")
     return _DTYPES[code], num_items, num_docs
 
 
-def span_starts(dataset: IndexedDataset, context: int) -> NDArray[np.int64]:
-    """Where the spans of `context` + 1 ids begin, int64 [spans], in ids.
-
-    Spans follow one another through the token stream, overlapping by one id. Where every item
-    has the same size and holds a whole span, the file is pre-shuffled (Pythia's: 2049 ids an
-    item, each one training sequence) and a span never crosses from one item into the next.
-    """
-    size = int(dataset.sizes[0])
-    if len(dataset.sizes) > 1 and size > context and (dataset.sizes == size).all():
-        within = np.arange(num_samples(size, context)) * context
-        return np.asarray((dataset.starts[:, None] + within).reshape(-1), dtype=np.int64)
-    return np.arange(num_samples(len(dataset.ids), context), dtype=np.int64) * context
-
-
-def read_spans(
-    dataset: IndexedDataset, starts: NDArray[np.int64], *, context: int, vocab_size: int
-) -> NDArray[np.int32]:
-    """Spans by their starts; int32 [len(starts), context + 1].
-
-    Raises ValueError for ids outside the vocabulary.
-    """
-    ids = dataset.ids[starts[:, None] + np.arange(context + 1)].astype(np.int64)
-    if ids.size and not (ids.min() >= 0 and ids.max() < vocab_size):
+def _require_index_bytes(path: Path, num_items: int, num_docs: int) -> None:
+    expected = _HEADER_BYTES + num_items * (4 + 8) + num_docs * 8
+    found = path.stat().st_size
+    if found < expected:
         raise ValueError(
-            f"memmap source: found ids from {ids.min()} to {ids.max()}, the model's vocabulary is "
-            f"0 to {vocab_size - 1}: was it tokenised for another model?"
+            f"{path}: expected {expected} bytes for {num_items} items and {num_docs} documents, "
+            f"found {found}: is the file cut short?"
         )
-    return np.asarray(ids, dtype=np.int32)
+    if found > expected:
+        raise ValueError(
+            f"{path}: expected {expected} bytes for {num_items} items and {num_docs} documents, "
+            f"found {found - expected} more: was it written by another tool (a multimodal index?), "
+            "or appended to?"
+        )
+
+
+def _check_items(dataset: IndexedDataset) -> int:
+    """Bytes that the `.bin` file must have; raises ValueError for impossible sizes or offsets."""
+    width, needed = dataset.ids.dtype.itemsize, 0
+    for block in dataset.blocks():
+        sizes = dataset.sizes[block].astype(np.int64)
+        offsets = np.asarray(dataset.offsets[block])
+        if (offsets % width).any() or (offsets < 0).any() or (sizes < 0).any():
+            raise ValueError(
+                f"{dataset.index_path}: offsets and sizes make no sense: is the file damaged?"
+            )
+        ends = np.where(sizes > 0, offsets + sizes * width, 0)
+        needed = max(needed, int(ends.max()))
+    return needed
+
+
+def _check_documents(dataset: IndexedDataset) -> None:
+    """Raises ValueError unless documents begin at item 0 and follow one another."""
+    last, doc_idx = 0, dataset.doc_idx
+    for first in range(0, len(doc_idx), BLOCK_ITEMS):
+        block = np.asarray(doc_idx[first : first + BLOCK_ITEMS])
+        in_order = (np.diff(block, prepend=last) >= 0).all()
+        if not in_order or (first == 0 and block[0] != 0) or block[-1] > dataset.num_items:
+            raise ValueError(
+                f"{dataset.index_path}: document boundaries must rise from 0 to at most "
+                f"{dataset.num_items} items, found others: is the file damaged?"
+            )
+        last = int(block[-1])

@@ -156,7 +156,8 @@ class RunDraws:
         clean = FileText(name, report).of_string(text)
         if report.line:
             logger.warning("%s: %s", name, report.line)
-        encode, eot_id, vocab_size = tokenizer_of(self.resident)
+        vocab_size = int(self.resident.hf_model.config.vocab_size)
+        encode, eot_id = tokenizer_of(self.resident.config.model, vocab_size)
         ids = encode_stream(
             [clean], encode, eot_id=eot_id, vocab_size=vocab_size, enough=lambda _: True
         )[:-1]

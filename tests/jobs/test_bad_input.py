@@ -46,6 +46,17 @@ WRONG_CONFIG: list[tuple[list[str], str]] = [
     (["sampler.alpha=1"], "sampler.alpha must be in [0, 1)"),
     (["sampler=psgld", "sampler.step_size=1"], "the Euler step diverges"),
     (["estimator.kind=three_chain"], "estimator.kind must be one of two_chain, one_chain"),
+    (["sampler=gaussian", "chain.batch_size=4"], "chain.batch_size has no effect with the gaus"),
+    (["chain.steps_between_draws=2", "chain.max_draw_correlation=0.3"], "has no effect where"),
+    (["estimator.num_baseline_batches=4"], "has no effect with estimator.baseline paired"),
+    (["scoring.shortlist_size=0", "scoring.max_shortlist_error=0.2"], "has no effect where"),
+    (["cluster.whiten_variance=0.5"], "has no effect with cluster.preprocess standardise"),
+    (["cluster.same_jaccard=0.9"], "has no effect with cluster.overlap false"),
+    (["cluster.tolerance=1e-3"], "has no effect with cluster.tolerance_kind reach"),
+    (["tokens.subsets.python.hub_split=test"], "hub_split is 'test', but it has no effect on a"),
+    (["tokens.subsets.python.items=documents"], "items is 'documents', but it has no effect on"),
+    (["components=[embed,EMBED]"], "component 'embed' is given twice"),
+    (["cluster.num_neighbours=100000"], "needs more than 100000 tokens, found 8192"),
     (["tokens.context=0"], "tokens.context must be at least 1"),
     (["tokens.num_probe_sequences=0"], "tokens.num_probe_sequences must be at least 1"),
     (["tokens=jsonl"], "tokens.subsets.text: a source of kind jsonl needs a path"),
@@ -140,6 +151,10 @@ def contents(folder: Path) -> dict[str, bytes]:
         (["components=[l9h9]"], "component 'l9h9' selects nothing"),
         (["components=[full]"], "component 'full' cannot be a column"),
         (["tokens.context=4096"], "the model was built for contexts of at most 32"),
+        (["tokens.subsets.text.path=/no/such/folder"], "/no/such/folder"),
+        (["model.revision=step1000"], "has no revisions to choose from"),
+        (["model.device=cuda:97"], "torch sees"),
+        (["scoring.shortlist_size=32"], "scoring.shortlist_size is 32, but it has no effect on"),
     ],
 )
 def test_impossible_runs_write_nothing(
@@ -157,7 +172,6 @@ def test_impossible_runs_write_nothing(
 @pytest.mark.parametrize(
     ("extra", "message"),
     [
-        (["tokens.subsets.text.path=/no/such/folder"], "/no/such/folder"),
         (["tokens.num_probe_sequences=100000"], "text"),
         (
             ["sampler=sgld", "sampler.gamma=1e-3", "sampler.nbeta=1e30", "sampler.step_size=1e3"],
@@ -257,7 +271,7 @@ def test_a_model_without_tokenizer(
     folder = copy_of(tiny_model_dir, tmp_path)
     for path in folder.glob("tokenizer*"):
         path.unlink()
-    line = refused(job, capsys, "tokens", *arguments, f"model.name_or_path={folder}", status=1)
+    line = refused(job, capsys, "tokens", *arguments, f"model.name_or_path={folder}")
     assert "tokenizer" in line
 
 

@@ -80,16 +80,30 @@ def check_catalogue(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
     assert "2 runs below sweep" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("bad", "words", "status"),
+    [
+        ("tokens.subsets.text.path=/no/such/folder", "/no/such/folder", 2),
+        ("tokens.num_probe_sequences=100000", "give more text", 1),
+    ],
+)
 def test_the_first_that_fails_stops_the_sweep(
-    job: Job, capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str]
+    job: Job,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    arguments: list[str],
+    bad: str,
+    words: str,
+    status: int,
 ) -> None:
-    bad = ["tokens.subsets.text.path=/no/such/folder", "seed=1,2,3"]
-    assert job("sample", "-m", *arguments, *bad) == 1
+    """Of what is refused before it begins nothing is left, of what fails its folder and log."""
+    assert job("sample", "-m", *arguments, bad, "seed=1,2,3") == status
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 2
-    assert "/no/such/folder" in lines[0] and "seed=1" in lines[0]
+    assert words in lines[0] and "seed=1" in lines[0]
     assert "1 of 1 members failed, before any had done its work: the sweep was stopped" in lines[1]
-    assert len(names(tmp_path / "sweep")) == 1
+    found = names(tmp_path / "sweep") if (tmp_path / "sweep").exists() else []
+    assert len(found) == status % 2
 
 
 def test_later_failures_are_kept_and_named(

@@ -173,7 +173,7 @@ def test_a_known_name_with_another_source_is_refused(
 ) -> None:
     config = make_config()
     run(config)
-    other = Source(kind=SourceKind.TEXT_FOLDER, path=str(tmp_path))
+    other = Source(kind=SourceKind.TEXT_FOLDER, path=str(tmp_path / "other"))
     with pytest.raises(ValueError, match=r"more\.subsets.*code\.path: .*text.* → ") as error:
         run(with_more(config, 9, subsets={"code": other}))
     assert "\n" not in str(error.value)

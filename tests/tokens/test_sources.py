@@ -305,6 +305,7 @@ def test_hub_streams_a_dataset(local_dataset):
 @pytest.mark.parametrize(
     "change, message",
     [
+        ({"hub_revision": "v2"}, "is a local folder, which has no revisions"),
         ({"hub_split": "absent"}, "split absent\\) cannot be read"),
         ({"field": "body"}, "expected the field 'body', found text"),
         ({"name": "/no/such/dataset"}, "cannot be read"),
