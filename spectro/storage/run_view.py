@@ -22,9 +22,9 @@ from spectro.storage import run_dir, tokens
 from spectro.storage.clusters import PROVENANCE, StoredClusters, read_clusters
 from spectro.storage.fs import Store
 from spectro.storage.product import (
-    FOLDER,
     LABELS,
     SUMMARY_NAME,
+    measured_shards,
     moments_name,
     part_name,
     read_chi,
@@ -254,10 +254,8 @@ class RunView:
 
     @cached_property
     def _sizes(self) -> dict[int, int]:
-        """Bytes of the rows of every shard that is measured: its small JSON is put last."""
-        there = self.store.list(FOLDER)
-        numbers = range(self.num_shards)
-        return {n: there.get(part_name(n), 0) for n in numbers if moments_name(n) in there}
+        """Bytes of the rows of every shard that is measured."""
+        return measured_shards(self.store)
 
     def _labels(self, shard: int, columns: Sequence[str]) -> pa.Table:
         return columns_by_range(self.store, part_name(shard), self._sizes[shard], columns, Meter())

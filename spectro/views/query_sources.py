@@ -23,7 +23,7 @@ import pyarrow.dataset as pds
 import pyarrow.parquet as pq
 
 from spectro.storage.fs import Store
-from spectro.storage.product import CHI, FOLDER, LABELS, moments_name, part_name
+from spectro.storage.product import CHI, LABELS, measured_shards, part_name
 from spectro.storage.ranges import Meter, RangeReader
 from spectro.storage.shard_file import COMPONENTS
 
@@ -90,7 +90,7 @@ class TokenRows:
         members: Callable[[], pa.Table] | None,
         threads: bool = False,
     ) -> None:
-        """Open; of the storage one listing and one footer are read.
+        """Open; of the storage two listings and one footer are read.
 
         Args:
             store: of the part of the run.
@@ -103,11 +103,8 @@ class TokenRows:
         """
         self._store, self._meter, self._threads = store, meter, threads
         self._texts, self._members = texts, members
-        sizes = store.list(FOLDER)
-        parts = (re.fullmatch(rf"{FOLDER}/part-(\d+)\.parquet", name) for name in sizes)
-        numbers = sorted(int(part[1]) for part in parts if part)
-        self.shards = [n for n in numbers if moments_name(n) in sizes]
-        self._sizes = {n: sizes[part_name(n)] for n in self.shards}
+        self._sizes = measured_shards(store)
+        self.shards = list(self._sizes)
         if not self.shards:
             raise ValueError(
                 f"{store.uri} has no susceptibilities yet: measure them with spectro resume "
