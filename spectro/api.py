@@ -20,7 +20,7 @@ from torch import Tensor
 from transformers import GPTNeoXForCausalLM
 
 from spectro.models.architecture import GroupModel
-from spectro.models.components import FULL_GROUP, Group, group_components, select_components
+from spectro.models.components import FULL_GROUP, Component, group_components, select_components
 from spectro.models.delta import clean_losses
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
@@ -61,7 +61,7 @@ class Result:
     """Susceptibilities of every token of N sequences; T tokens each, H components."""
 
     components: tuple[str, ...]
-    """Names of the columns."""
+    """Names of the columns, in the order that was asked for."""
     chi: npt.NDArray[np.float32]
     """χ, [N, T, H], nats². Column t belongs to the token y = ids[t+1] in context ids[:t+1]."""
     standard_error: npt.NDArray[np.float32]
@@ -175,7 +175,9 @@ def susceptibilities(
             of the chains are taken from them.
         probe_ids: int64 [N, T+1], the sequences measured.
         sampler: `spectro.Reweighted(...)`, `Exponential`, `Psgld`, `Sgld` or `Gaussian`.
-        components: names or patterns: `l0h0`, `l*mlp`, `embed`, `unembed`, `*` for all.
+        components: names or patterns: `l0h0`, `l*mlp`, `embed`, `unembed`, `*` for all. Columns
+            come in this order; what one pattern selects in the model's, and a component that
+            several select where the first does.
         evaluation_ids: int64 [E, T+1], fixed sequences on which ΔL is taken; the sampling
             sequences if None.
         num_chains, num_draws, steps_between_draws, num_burnin_steps, batch_size,
@@ -219,7 +221,7 @@ def susceptibilities(
     )
     shape = resident.shape
     chosen = select_components(components, shape.num_layers, shape.num_heads)
-    return _measure(inputs, group_components(chosen))
+    return _measure(inputs, chosen)
 
 
 def check_ids(model: GPTNeoX, ids: Ids, name: str) -> Tensor:
@@ -280,11 +282,11 @@ class _Measured:
     pilot: dict[str, Moments]
 
 
-def _measure(inputs: _Inputs, groups: Sequence[Group]) -> Result:
-    """Chains and scores of all groups, and `full` where the estimator needs it, as columns."""
+def _measure(inputs: _Inputs, components: Sequence[Component]) -> Result:
+    """Chains and scores, of `full` too where the estimator needs it, as columns in their order."""
     kind, resident = inputs.estimator.kind, inputs.model
-    if kind is EstimatorKind.TWO_CHAIN:
-        groups = (*groups, FULL_GROUP)
+    extra = (FULL_GROUP,) if kind is EstimatorKind.TWO_CHAIN else ()
+    groups = (*group_components(components), *extra)
     lists = shortlisting_of(resident, inputs.scoring, inputs.evaluation)
     measured = {
         group.name: _measure_group(group_model(resident, group), inputs, lists) for group in groups
@@ -301,9 +303,9 @@ def _measure(inputs: _Inputs, groups: Sequence[Group]) -> Result:
             num_batches=inputs.estimator.num_baseline_batches,
             num_chains=inputs.chain.num_chains,
         )
-    full = sums.pop("full", None)
+    full = sums.get(FULL_GROUP.name)
     columns = {
-        name: estimate_column(own, full, kind, phi_offset=offset) for name, own in sums.items()
+        c.name: estimate_column(sums[c.name], full, kind, phi_offset=offset) for c in components
     }
     loss = clean_losses(group_model(resident, FULL_GROUP), inputs.probe).float().cpu().numpy()
     return _result(columns, measured, full, offset, loss, inputs.probe.cpu().numpy())

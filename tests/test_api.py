@@ -181,3 +181,31 @@ def test_bad_input_is_one_line(model, ids, name: str, value: object, message: st
     with pytest.raises(ValueError, match=message) as caught:
         spectro.susceptibilities(model, sampler=PSGLD, **settings)
     assert "\n" not in str(caught.value)
+
+
+def test_columns_come_in_the_order_asked_for(model, ids, measured, tmp_path) -> None:
+    """To the last bit those of the model's order, each under its name, in everything returned."""
+    asked = ["unembed", "l1h1", "l0*", "embed", "l1h1", "*"]
+    found = spectro.susceptibilities(model, *ids, sampler=PSGLD, components=asked, **SETTINGS)
+    names = ("unembed", "l1h1", "l0h0", "l0h1", "l0mlp", "embed", "l1h0", "l1mlp")
+    assert found.components == tuple(found.summary["components"]) == names
+    place = [measured.components.index(name) for name in names]
+    assert place != sorted(place)
+    assert np.array_equal(found.chi, measured.chi[..., place])
+    assert np.array_equal(found.standard_error, measured.standard_error[..., place])
+    for key, values in measured.summary.items():
+        if isinstance(values, list) and key != "centred_reliability":
+            assert found.summary[key] == [values[column] for column in place], key
+    # row-centring takes a mean over the columns, whose last bit depends on their order
+    known = measured.centred_reliability[place]
+    np.testing.assert_allclose(found.centred_reliability, known, rtol=1e-9)
+    for key in ("reliability", "mean_phi", "rhat"):
+        np.testing.assert_array_equal(getattr(found, key), getattr(measured, key)[place])
+    mine, theirs = found.to_xarray(), measured.to_xarray()
+    for name in names:
+        for key in ("chi", "standard_error", "reliability", "rhat"):
+            assert mine[key].sel(component=name).equals(theirs[key].sel(component=name))
+    found.to_parquet(str(tmp_path))
+    stored = read_product(Store(str(tmp_path)))
+    assert stored.components == names
+    np.testing.assert_array_equal(stored.chi_NH, found.chi.reshape(-1, 8))

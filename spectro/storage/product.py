@@ -207,9 +207,19 @@ def read_head(store: Store, shard: int) -> Head:
     return head
 
 
-def read_chi(store: Store, shard: int) -> npt.NDArray[np.float32]:
-    """χ of one shard alone, [n, H]; errors as `read_shard`."""
-    _, table = _read(store, shard, [CHI])
+def read_chi(
+    store: Store, shard: int, components: Sequence[str] | None = None
+) -> npt.NDArray[np.float32]:
+    """χ of one shard alone, [n, H]; errors as `read_shard`.
+
+    Raises ValueError where its columns are not these components in this order, if given.
+    """
+    head, table = _read(store, shard, [CHI])
+    if components is not None and head.components != tuple(components):
+        raise ValueError(
+            f"{store.uri}/{part_name(shard)} has other columns than the shards before it, or the "
+            "same in another order: were shards of two runs put into one folder?"
+        )
     return matrix(table[CHI])
 
 

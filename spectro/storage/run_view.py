@@ -208,11 +208,11 @@ class RunView:
     def shards(self) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
         """χ of all tokens: (first token id, [n, H]), a shard at a time.
 
-        Raises ValueError, in one line, unless all tokens are measured.
+        Raises ValueError, in one line, unless all tokens are measured, along the same columns.
         """
         self.require_measured()
         for shard, first in enumerate(self._first_sequences[:-1].tolist()):
-            yield first * self.context, read_chi(self.store, shard)
+            yield first * self.context, read_chi(self.store, shard, self.components)
 
     def chi(self, token_id_n: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
         """χ of some tokens [n, H], in their order; only shards that have some are read.
@@ -226,7 +226,7 @@ class RunView:
         for shard in np.unique(shard_n).tolist():
             own = shard_n == shard
             first = int(self._first_sequences[shard]) * self.context
-            found[own] = read_chi(self.store, shard)[ids[own] - first]
+            found[own] = read_chi(self.store, shard, self.components)[ids[own] - first]
         return found
 
     def sequences(

@@ -62,7 +62,7 @@ def test_the_whole_path_and_a_second_invocation(make_config: MakeConfig) -> None
     assert not [name for name in names if name.startswith("tiles/")]
     assert not [name for name in names if name.startswith("control/tokens/")]
     summary = json.loads(store.read("assembly/summary.json"))
-    assert summary["components"] == ["embed", "l0h1", "l1h0", "l1h1", "l1mlp", "unembed"]
+    assert summary["components"] == ["l0h1", "l1h0", "l1h1", "l1mlp", "embed", "unembed"]
     assert len(summary["reliability"]) == 6
     assert summary["num_tokens"] == 2 * 6 * 16
     before = {name: store.read(name) for name in names}
