@@ -65,8 +65,16 @@ def test_shapes_and_labels(measured, ids) -> None:
     assert result.loss.shape == result.full_response.shape == (5, 9)
     assert result.reliability.shape == result.mean_phi.shape == result.rhat.shape == (8,)
     assert np.isfinite(result.chi).all()
+    # two chains have one degree of freedom: the interval is 12.7 standard errors to either side
+    assert result.num_chains == 2
+    np.testing.assert_allclose(result.half_width, 12.706 * result.standard_error, rtol=1e-4)
+    told = np.array(result.summary["half_width_95"]) / np.array(result.summary["standard_error"])
+    np.testing.assert_allclose(told, 12.706, rtol=1e-4)
+    assert result.summary["num_chains"] == [2] * 8
     assert (result.chi.std(axis=(0, 1)) > 1e-4).all()  # what tests below may overlook is 1e-6
     dataset = result.to_xarray()
+    assert dataset.half_width.interval.startswith("95 % interval, Student t, 2 chains")
+    assert dataset.num_chains == 2
     assert dataset.sizes == {"sequence": 5, "position": 9, "component": 8}
     np.testing.assert_array_equal(dataset.token, ids[1][:, 1:])
 
@@ -74,6 +82,7 @@ def test_shapes_and_labels(measured, ids) -> None:
 def test_parquet_is_the_product_and_is_never_overwritten(model, ids, tmp_path) -> None:
     settings = {**SETTINGS, "num_chains": 1}
     result = spectro.susceptibilities(model, *ids, sampler=PSGLD, **settings)
+    assert result.num_chains == 1 and np.isnan(result.half_width).all()
     path = result.to_parquet(str(tmp_path / "made"))
     stored = read_product(Store(str(tmp_path / "made")))
     assert stored.components == result.components

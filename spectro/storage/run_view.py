@@ -85,6 +85,12 @@ class RunView:
         """The resolved configuration."""
         return self.file.config
 
+    @property
+    def num_chains(self) -> int | None:
+        """C of every component; None where the configuration does not have it."""
+        found = self.config.get("chain", {}).get("num_chains")
+        return None if found is None else int(found)
+
     @cached_property
     def info(self) -> tokens.TokensInfo:
         """Of the sequences."""
@@ -98,8 +104,17 @@ class RunView:
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """What is known of every column over all tokens (susceptibility/summary.py)."""
-        return dict(read_sealed(self.store, SUMMARY_NAME))
+        """What is known of every column over all tokens (susceptibility/summary.py).
+
+        Raises ValueError, in one line, where its columns are not those of the rows, in their order.
+        """
+        told = dict(read_sealed(self.store, SUMMARY_NAME))
+        if self.measured and tuple(told.get("components", self.components)) != self.components:
+            raise ValueError(
+                f"{self.uri}/{SUMMARY_NAME} has other columns than the rows, or in another order: "
+                "was it copied from another run? Delete it; the run makes it again"
+            )
+        return told
 
     @cached_property
     def subset_names(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from spectro.sampling.faithfulness import effective_draws, faithfulness
 from spectro.sampling.pilot import Moments
 from spectro.sampling.recorder import ComponentChain
+from spectro.susceptibility.interval import half_width
 from spectro.susceptibility.reliability import (
     ColumnMoments,
     gelman_rubin,
@@ -32,14 +33,15 @@ def chain_summary(
 ) -> dict[str, Any]:
     """What the chains alone say of a column; NaN becomes None.
 
-    `mean_phi` is E_C[φ] in nats; `effective_draws` the independent draws that all draws are
-    worth; `faithfulness` None for independent draws, which are exact.
+    `num_chains` is C; `mean_phi` is E_C[φ] in nats; `effective_draws` the independent
+    draws that all draws are worth; `faithfulness` None for independent draws, which are exact.
     """
     weight = np.concatenate([chain.weight for chain in chains])
     delta_loss = np.concatenate([chain.delta_loss for chain in chains])
     judged = faithfulness(chains, exact)
     return {
         "sampling": "independent" if chains[0].independent else "chain",
+        "num_chains": len(chains),
         "mean_phi": float(weight @ delta_loss / weight.sum()) + phi_offset,
         "rhat": _finite(gelman_rubin([chain.delta_loss for chain in chains])),
         "num_draws": len(weight),
@@ -58,17 +60,26 @@ def column_summary(
 ) -> dict[str, Any]:
     """Lists by column, in the columns' order; NaN becomes None.
 
+    `standard_error` is the root mean square of χ's over tokens, `half_width_95` that of half the
+    width of the 95 % interval, by Student's t with `num_chains` − 1 degrees of freedom.
+
     Args:
         moments: component → moments over all tokens.
         chains: component → `chain_summary`.
         centred_reliability_H: see `reliability.centred_reliability`.
     """
+    error_H = [standard_error(m) for m in moments.values()]
+    width_H = [
+        float(half_width(error, chains[name]["num_chains"]))
+        for name, error in zip(moments, error_H, strict=True)
+    ]
     return {
         "components": list(moments),
         "num_tokens": next(iter(moments.values())).num_tokens,
         "reliability": [_finite(reliability(m)) for m in moments.values()],
         "centred_reliability": [_finite(r) for r in centred_reliability_H],
-        "standard_error": [_finite(standard_error(m)) for m in moments.values()],
+        "standard_error": [_finite(error) for error in error_H],
+        "half_width_95": [_finite(width) for width in width_H],
         "standard_deviation": [_finite(standard_deviation(m)) for m in moments.values()],
     } | {key: [chains[name][key] for name in moments] for key in next(iter(chains.values()))}
 

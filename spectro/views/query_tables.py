@@ -27,6 +27,8 @@ _OF_SUMMARY = {
     "reliability": pa.float64(),
     "centred_reliability": pa.float64(),
     "standard_error": pa.float64(),
+    "half_width_95": pa.float64(),
+    "num_chains": pa.int32(),
     "standard_deviation": pa.float64(),
     "mean_phi": pa.float64(),
     "rhat": pa.float64(),

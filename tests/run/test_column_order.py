@@ -50,7 +50,14 @@ def test_columns_come_in_the_order_asked_for(make_config: MakeConfig, tmp_path: 
             assert np.array_equal(b.chi_second_NH, a.chi_second_NH[:, place])
         before, after = (read_sealed(store, "assembly/summary.json") for store in stores)
         assert after["components"] == list(permuted.components)
-        for key in ("reliability", "standard_error", "mean_phi", "rhat", "effective_draws"):
+        for key in (
+            "reliability",
+            "standard_error",
+            "half_width_95",
+            "mean_phi",
+            "rhat",
+            "effective_draws",
+        ):
             assert after[key] == [before[key][column] for column in place], key
         known = [before["centred_reliability"][column] for column in place]
         assert np.allclose(after["centred_reliability"], known, rtol=1e-9)  # mean over columns
