@@ -235,7 +235,7 @@ def test_the_bars_show_the_numbers() -> None:
     width = 2.776 * data.error_RH[0]  # Student's t of four degrees of freedom: five sequences
     expected = np.stack([data.mean_RH[0] - width, data.mean_RH[0] + width], axis=1)
     np.testing.assert_allclose(drawn_to, expected, rtol=1e-3)
-    assert "5 sequences" in drawn.get_title()
+    assert "5 sequences" in drawn.get_title(loc="left")
     light = theme("light")
     colours = {value < 0: bar.get_facecolor()[:3] for value, bar in zip(
         heights, drawn.patches, strict=True)}  # fmt: skip
