@@ -27,7 +27,7 @@ from spectro.storage.halves import NoHalvesError, read_half
 from spectro.storage.product import CHI, SUMMARY_NAME
 from spectro.storage.sealed import read_sealed, with_nan
 from spectro.storage.shard_file import matrix
-from spectro.susceptibility.interval import interval_words
+from spectro.susceptibility.interval import half_width, interval_words
 from spectro.views.query import Query
 from spectro.views.query_contexts import AFTER, BEFORE, Window, Y, contexts, labelled
 
@@ -103,10 +103,11 @@ def of_token(query: Query, token_id: int, window: Window) -> Answer:
     (row,) = labels.read_all().to_pylist()
     summary = with_nan(query.view.summary) if query.view.store.exists(SUMMARY_NAME) else {}
     unknown_H = [float("nan")] * chi_H.size
+    width_H = half_width(summary.get("standard_error", unknown_H), query.view.num_chains)
     columns: dict[str, Any] = {
         "component": list(query.rows.components),
         CHI: chi_H,
-        "half_width_95": np.array(summary.get("half_width_95", unknown_H), np.float32),
+        "half_width_95": width_H.astype(np.float32),
         "standardised": _standardised(query, chi_H),
         "first_half": _half(query, token_id, 0),
         "second_half": _half(query, token_id, 1),

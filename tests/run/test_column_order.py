@@ -63,12 +63,14 @@ def test_columns_come_in_the_order_asked_for(make_config: MakeConfig, tmp_path: 
         assert np.allclose(after["centred_reliability"], known, rtol=1e-9)  # mean over columns
         with Query(RunView(second.uri)) as query:
             found = query.table("select c.*, t.chi from chi c join tokens t using (token_id)")
-            told = query.table("select component, reliability from components order by place")
+            told = query.table("select * from components order by place")
         assert np.array_equal(np.array(found["chi"].to_pylist(), "f4"), permuted.chi_NH)
         for column, name in enumerate(permuted.components):
             assert np.array_equal(found[name].to_numpy(), permuted.chi_NH[:, column])
         assert told["component"].to_pylist() == list(permuted.components)
         assert told["reliability"].to_pylist() == after["reliability"]
+        assert np.allclose(told["half_width_95"], after["half_width_95"], rtol=1e-12)
+        assert set(told["num_chains"].to_pylist()) == {configs[1].chain.num_chains}
 
 
 def test_shards_with_columns_in_another_order_are_refused(make_config: MakeConfig) -> None:
