@@ -108,8 +108,8 @@ class TokenRows:
         lost = [part_name(shard) for shard, size in self._sizes.items() if not size]
         if lost:
             raise MissingObjectError(
-                f"{store.uri}/{lost[0]} does not exist, and its marker is there: spectro verify says "
-                "what to do"
+                f"{store.uri}/{lost[0]} does not exist, and its marker is there: spectro verify "
+                "says what to do"
             )
         if not self.shards:
             raise ValueError(
