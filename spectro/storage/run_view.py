@@ -108,13 +108,13 @@ class RunView:
 
         Raises ValueError, in one line, where its columns are not those of the rows, in their order.
         """
-        told = dict(read_sealed(self.store, SUMMARY_NAME))
-        if self.measured and tuple(told.get("components", self.components)) != self.components:
+        summary = dict(read_sealed(self.store, SUMMARY_NAME))
+        if self.measured and tuple(summary.get("components", self.components)) != self.components:
             raise ValueError(
                 f"{self.uri}/{SUMMARY_NAME} has other columns than the rows, or in another order: "
                 "was it copied from another run? Delete it; the run makes it again"
             )
-        return told
+        return summary
 
     @cached_property
     def subset_names(self) -> tuple[str, ...]:

@@ -253,3 +253,27 @@ def test_the_interval_counts_the_sequences_that_have_the_set() -> None:
     assert told.rows([2, 0]).num_sequences_R.tolist() == [1, 4]
     cut = found(chi, sets, cuts=(4, 11))
     assert cut.num_sequences_R.tolist() == [4, NUM_SEQUENCES, 1]
+
+
+def test_intervals_of_a_set_in_few_sequences_cover_the_truth() -> None:
+    """A set in 4 of 60 sequences, which differ: 95 % within three binomial deviations of the share.
+
+    With 1.96 standard errors, or the t of all 60 sequences, it is about 85 %.
+    """
+    num, tokens, few, repeats, shift = 60, 2, 4, 600, 2.0
+    rng = np.random.default_rng(0)
+    errors = np.empty((repeats, 2))
+    own = np.zeros((num, CONTEXT), bool)
+    own[:few, :tokens] = True
+    truth = shift * (1 - own.mean())
+    for repeat in range(repeats):
+        x = rng.normal(size=(num, 1)) + rng.normal(size=(num, CONTEXT)) + shift * own
+        told = response_matrix(
+            blocks(x.reshape(-1, 1), own.reshape(1, -1), strata=np.zeros(num, np.int64)),
+            ("few",), ("embed",), Scaling.RAW, num_strata=1,
+        )  # fmt: skip
+        off = abs(told.mean_RH[0, 0] - truth)
+        errors[repeat] = off / told.half_width_RH[0, 0], off / told.error_RH[0, 0]
+    tolerance = 3 * np.sqrt(0.95 * 0.05 / repeats)
+    assert abs(np.mean(errors[:, 0] <= 1) - 0.95) <= tolerance
+    assert np.mean(errors[:, 1] <= stats.t.ppf(0.975, num - 1)) < 0.95 - tolerance

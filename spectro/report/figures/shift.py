@@ -71,8 +71,8 @@ def figure(data: ResponseMatrix, theme: Theme) -> Figure:
 
 def _panel(axes: Axes, theme: Theme, data: ResponseMatrix, row: int) -> None:
     name = shortened(printed(data.names[row]), 36)
-    told = f"{data.num_tokens_R[row]:,} tokens, {data.num_sequences_R[row]:,} sequences"
-    axes.set_title(f"{name}  ({told})", size=SMALL + 0.5)
+    counts = f"{data.num_tokens_R[row]:,} tokens, {data.num_sequences_R[row]:,} sequences"
+    axes.set_title(f"{name}  ({counts})", size=SMALL + 0.5)
     if not np.isfinite(data.mean_RH[row]).any():
         nothing(axes, theme, "no token of this set")
         return
