@@ -33,6 +33,7 @@ from benchmarks.engine_side import EXACT, Engine
 from benchmarks.work import PHASES, PILOT, Work
 from spectro.models.scoring import ScoringConfig
 from spectro.susceptibility.estimator import EstimatorKind
+from spectro.susceptibility.interval import t_quantile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +181,7 @@ def in_own_process(point: Point, options: Any) -> dict[str, Any]:
 
 
 def slope(sizes: Sequence[float], values: Sequence[float]) -> dict[str, float] | None:
-    """Least squares of log value on log size: slope and its standard error."""
+    """Least squares of log value on log size: slope, standard error, half of its 95 % interval."""
     if len(set(sizes)) < 2 or min(values) <= 0:
         return None
     fitted = statistics.linear_regression(
@@ -191,7 +192,8 @@ def slope(sizes: Sequence[float], values: Sequence[float]) -> dict[str, float] |
     spread = sum((s - statistics.mean(x for x, _ in logs)) ** 2 for s, _ in logs)
     free = len(logs) - 2
     error = math.sqrt(residual / free / spread) if free else float("nan")
-    return {"slope": fitted.slope, "standard_error": error}
+    width = float(t_quantile(free)) * error
+    return {"slope": fitted.slope, "standard_error": error, "half_width_95": width}
 
 
 def along(axis: str, points: Sequence[Point], found: Sequence[Sequence[dict[str, Any]]]) -> Any:
@@ -241,8 +243,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for axis, values in result.items():
         for name, fitted in values["slopes"].items():
             if fitted:
-                error = fitted["standard_error"]
-                print(f"{axis:12} {name:12} slope {fitted['slope']:6.2f} ± {error:.2f}")
+                width = fitted["half_width_95"]
+                print(f"{axis:12} {name:12} slope {fitted['slope']:6.2f} ± {width:.2f} (95 %)")
     suffix = "" if options.lists else "-exact"
     question = "log-log slopes of time and peak memory; 1 is linear"
     common.write(f"growth-{options.shape}{suffix}", options, {"question": question, "axes": result})

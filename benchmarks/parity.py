@@ -134,8 +134,7 @@ def _public(work: Work, **options: Any) -> npt.NDArray[np.floating]:
         seed=work.seed,
         **options,
     )
-    order = [found.components.index(name) for name in work.components]
-    return found.chi.reshape(-1, len(order))[:, order]
+    return found.chi.reshape(-1, len(work.components))
 
 
 def _difference(ours: npt.NDArray[np.floating], theirs: npt.NDArray[np.floating]) -> float:

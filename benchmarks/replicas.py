@@ -55,7 +55,7 @@ class Replicas:
     @cached_property
     def _shards(self) -> list[Path]:
         folder = self.run / "susceptibilities"
-        shards = sorted(path for path in folder.glob("*.parquet") if "halves" not in path.name)
+        shards = sorted(folder.glob("*.parquet"))
         if not shards:
             raise ValueError(f"found no Parquet files in {folder}: is {self.run} a finished run?")
         return shards

@@ -26,7 +26,7 @@ class MatrixFormat(Enum):
     TABLE = "table"
     """For people: a line for each component, a column for each row of the matrix."""
     JSON = "json"
-    """One object: names, counts, means and standard errors."""
+    """One object: names, counts, means, standard errors and intervals."""
 
 
 @dataclass(frozen=True, kw_only=True)

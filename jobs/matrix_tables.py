@@ -25,25 +25,27 @@ FOR_FILES = (".parquet", ".csv")
 
 
 def table_of(found: ResponseMatrix, place: str) -> Table:
-    """A line for each component, a column for each set of tokens: mean ± standard error."""
+    """A line for each component, a column for each set of tokens: mean ± half width of interval."""
     table = Table(title=Text(f"Responses of {plain_string(place)}"), title_justify="left")
     table.add_column("component")
     for name in found.names:
         table.add_column(Text(on_one_line(name)), justify="right", overflow="fold")
     table.add_row("tokens", *(f"{count:,}" for count in found.num_tokens_R.tolist()))
+    table.add_row("sequences", *(f"{count:,}" for count in found.num_sequences_R.tolist()))
     table.add_section()
+    width_RH = found.half_width_RH
     for column in in_order(found.components):
         cells = [
-            _cell(mean, error, "+.2e" if found.scale.kind is Scaling.RAW else "+.3f")
-            for mean, error in zip(
-                found.mean_RH[:, column].tolist(), found.error_RH[:, column].tolist(), strict=True
+            _cell(mean, width, "+.2e" if found.scale.kind is Scaling.RAW else "+.3f")
+            for mean, width in zip(
+                found.mean_RH[:, column].tolist(), width_RH[:, column].tolist(), strict=True
             )
         ]
         table.add_row(Text(found.components[column]), *cells)
     table.caption = (
-        f"Mean over the set less that over all tokens, {UNITS[found.scale.kind]} ± standard error "
-        "over sequences.\nBelow zero: the component expresses what the set has more of; above: it "
-        "works against it."
+        f"Mean over the set less that over all tokens, {UNITS[found.scale.kind]} ± 95 % interval "
+        "(Student t, over the sequences that have the set).\nBelow zero: the component expresses "
+        "what the set has more of; above: it works against it."
     )
     table.caption_justify = "left"
     return table
@@ -61,10 +63,13 @@ def as_dict(found: ResponseMatrix) -> dict[str, Any]:
             {
                 "name": on_one_line(name),
                 "num_tokens": int(found.num_tokens_R[row]),
+                "num_sequences": int(found.num_sequences_R[row]),
                 "shift": _plain(found.mean_RH[row]),
                 "standard_error": _plain(found.error_RH[row]),
+                "degrees_of_freedom": int(found.degrees_R[row]),
+                "half_width_95": _plain(width),
             }
-            for row, name in enumerate(found.names)
+            for row, (name, width) in enumerate(zip(found.names, found.half_width_RH, strict=True))
         ],
     }
 
@@ -72,9 +77,10 @@ def as_dict(found: ResponseMatrix) -> dict[str, Any]:
 def put_table(found: ResponseMatrix, out: str) -> None:
     """Put a line for each row and component: Parquet or CSV, by its ending.
 
-    row · num_tokens · component · shift · standard_error (null where it is not known) · scaling ·
-    standard_deviation of the component over all tokens (nats²). A file that is there is replaced;
-    errors as `replaced`.
+    row · num_tokens · num_sequences · component · shift · standard_error, degrees_of_freedom and
+    half_width_95, half the width of the 95 % interval by Student's t (null where they are not
+    known) · scaling · standard_deviation of the component over all tokens (nats²). A file that is
+    there is replaced; errors as `replaced`.
     """
     num_rows, num_columns = found.mean_RH.shape
     names = [on_one_line(name) for name in found.names]
@@ -82,9 +88,12 @@ def put_table(found: ResponseMatrix, out: str) -> None:
         {
             "row": pa.array(np.repeat(np.array(names, object), num_columns), pa.string()),
             "num_tokens": np.repeat(found.num_tokens_R, num_columns),
+            "num_sequences": np.repeat(found.num_sequences_R, num_columns),
             "component": pa.array(list(found.components) * num_rows, pa.string()),
             "shift": _or_null(found.mean_RH),
             "standard_error": _or_null(found.error_RH),
+            "degrees_of_freedom": np.repeat(found.degrees_R, num_columns),
+            "half_width_95": _or_null(found.half_width_RH),
             "scaling": pa.array([found.scale.kind.value] * (num_rows * num_columns), pa.string()),
             "standard_deviation": np.tile(found.scale.deviation_H, num_rows),
         }
@@ -98,10 +107,10 @@ def put_table(found: ResponseMatrix, out: str) -> None:
     put_file(out, sink.getvalue())
 
 
-def _cell(mean: float, error: float, form: str) -> str:
+def _cell(mean: float, width: float, form: str) -> str:
     if math.isnan(mean):
         return "–"
-    return format(mean, form) + ("" if math.isnan(error) else f" ± {format(error, form[1:])}")
+    return format(mean, form) + ("" if math.isnan(width) else f" ± {format(width, form[1:])}")
 
 
 def _or_null(values_RH: Any) -> pa.Array:

@@ -1,7 +1,8 @@
 """Susceptibilities of language models: how each component responds to each token in context."""
 
-from spectro.api import Result, susceptibilities
+from spectro.api import susceptibilities
 from spectro.models.scoring import ScoringConfig
+from spectro.result import Result
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.mala import Mala
 from spectro.sampling.recorder import NonFiniteLossError

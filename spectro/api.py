@@ -7,11 +7,10 @@ It is made of the same functions as the distributed jobs: `run_group_chains`, `s
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +19,7 @@ from torch import Tensor
 from transformers import GPTNeoXForCausalLM
 
 from spectro.models.architecture import GroupModel
-from spectro.models.components import FULL_GROUP, Group, group_components, select_components
+from spectro.models.components import FULL_GROUP, Component, group_components, select_components
 from spectro.models.delta import clean_losses
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model, loss_headroom
@@ -28,6 +27,7 @@ from spectro.models.losses import shortlisting_of
 from spectro.models.rows import scoring_budget, stepping_budget
 from spectro.models.scoring import Scoring, ScoringConfig
 from spectro.models.shortlist import Shortlisting
+from spectro.result import Result
 from spectro.sampling.baseline import unpaired_offset
 from spectro.sampling.chain import run_group_chains
 from spectro.sampling.config import ChainConfig
@@ -54,103 +54,8 @@ from spectro.susceptibility.summary import (
     summary_lines,
 )
 
-if TYPE_CHECKING:
-    import xarray
-
 logger = logging.getLogger(__name__)
 Ids = Tensor | npt.NDArray[np.integer]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """Susceptibilities of every token of N sequences; T tokens each, H components."""
-
-    components: tuple[str, ...]
-    """Names of the columns."""
-    chi: npt.NDArray[np.float32]
-    """χ, [N, T, H], nats². Column t belongs to the token y = ids[t+1] in context ids[:t+1]."""
-    standard_error: npt.NDArray[np.float32]
-    """Jackknife standard error of χ over chains, [N, T, H]; NaN with one chain."""
-    loss: npt.NDArray[np.float32]
-    """ℓ(w*), [N, T], nats."""
-    full_response: npt.NDArray[np.float32]
-    """B_i = E_full[Δℓ_i − ΔL], [N, T], nats; NaN without unrestricted chains."""
-    summary: Mapping[str, Any]
-    """What is known of every column, as the product's metadata has it: lists by column under
-    `reliability`, `standard_error`, `sampling`, `num_draws`, `effective_sample_size`,
-    `sampler_bias`,
-    …; None where a number is not known."""
-    probe_ids: npt.NDArray[np.int64]
-    """The sequences measured, [N, T+1]."""
-
-    @property
-    def reliability(self) -> npt.NDArray[np.float64]:
-        """Split-half reliability per column, [H]; NaN with one chain."""
-        return self._numbers("reliability")
-
-    @property
-    def centred_reliability(self) -> npt.NDArray[np.float64]:
-        """The same after standardising columns and centring rows, as clustering sees them, [H]."""
-        return self._numbers("centred_reliability")
-
-    @property
-    def mean_phi(self) -> npt.NDArray[np.float64]:
-        """E_C[φ] per column, [H], nats."""
-        return self._numbers("mean_phi")
-
-    @property
-    def rhat(self) -> npt.NDArray[np.float64]:
-        """R̂ of ΔL over chains per column, [H]; NaN with one chain."""
-        return self._numbers("rhat")
-
-    def _numbers(self, key: str) -> npt.NDArray[np.float64]:
-        return np.array([np.nan if v is None else v for v in self.summary[key]], dtype=np.float64)
-
-    def to_parquet(self, uri: str) -> str:
-        """Write the product of design §5 under a folder or URI; returns the object's path.
-
-        `subset` is "probe" for every token; reliability and the rest stand in the schema's
-        metadata. Raises FileExistsError if the folder holds a product already.
-        """
-        from spectro.storage import product
-        from spectro.storage.fs import Store
-        from spectro.storage.shard_file import to_bytes
-
-        num_sequences = len(self.probe_ids)
-        rows = product.ShardRows(
-            ids_nT1=self.probe_ids,
-            sequence_id_n=np.arange(num_sequences),
-            subset_n=np.zeros(num_sequences, dtype=np.int16),
-            subset_names=("probe",),
-            loss_N=self.loss.reshape(-1),
-            full_response_N=self.full_response.reshape(-1),
-            chi_NH=self.chi.reshape(-1, len(self.components)),
-        )
-        digest = hashlib.sha256(self.chi.tobytes()).hexdigest()
-        table = product.shard_table(rows, self.components, f"in-process:{digest}", self.summary)
-        store = Store(uri)
-        store.put(product.part_name(0), to_bytes(table))
-        return f"{store.uri}/{product.part_name(0)}"
-
-    def to_xarray(self) -> xarray.Dataset:
-        """The result as a labelled dataset (needs the package xarray)."""
-        import xarray
-
-        token = ("sequence", "position")
-        return xarray.Dataset(
-            {
-                "chi": ((*token, "component"), self.chi),
-                "standard_error": ((*token, "component"), self.standard_error),
-                "loss": (token, self.loss),
-                "full_response": (token, self.full_response),
-                "token": (token, self.probe_ids[:, 1:]),
-                "reliability": ("component", self.reliability),
-                "centred_reliability": ("component", self.centred_reliability),
-                "mean_phi": ("component", self.mean_phi),
-                "rhat": ("component", self.rhat),
-            },
-            coords={"component": list(self.components)},
-        )
 
 
 def susceptibilities(
@@ -181,7 +86,9 @@ def susceptibilities(
             of the chains are taken from them.
         probe_ids: int64 [N, T+1], the sequences measured; their T may be another.
         sampler: `spectro.Reweighted(...)`, `Mala`, `Exponential`, `Psgld`, `Sgld` or `Gaussian`.
-        components: names or patterns: `l0h0`, `l*mlp`, `embed`, `unembed`, `*` for all.
+        components: names or patterns: `l0h0`, `l*mlp`, `embed`, `unembed`, `*` for all. Columns
+            come in this order; what one pattern selects in the model's, and a component that
+            several select where the first does.
         evaluation_ids: int64 [E, T+1], fixed sequences on which ΔL is taken; the sampling
             sequences if None.
         num_chains, num_draws, steps_between_draws, num_burnin_steps, batch_size,
@@ -234,7 +141,7 @@ def susceptibilities(
     )
     shape = resident.shape
     chosen = select_components(components, shape.num_layers, shape.num_heads)
-    return _measure(inputs, group_components(chosen))
+    return _measure(inputs, chosen)
 
 
 def check_ids(model: GPTNeoX, ids: Ids, name: str) -> Tensor:
@@ -295,11 +202,11 @@ class _Measured:
     pilot: dict[str, Moments]
 
 
-def _measure(inputs: _Inputs, groups: Sequence[Group]) -> Result:
-    """Chains and scores of all groups, and `full` where the estimator needs it, as columns."""
+def _measure(inputs: _Inputs, components: Sequence[Component]) -> Result:
+    """Chains and scores, of `full` too where the estimator needs it, as columns in their order."""
     kind, resident = inputs.estimator.kind, inputs.model
-    if kind is EstimatorKind.TWO_CHAIN:
-        groups = (*groups, FULL_GROUP)
+    extra = (FULL_GROUP,) if kind is EstimatorKind.TWO_CHAIN else ()
+    groups = (*group_components(components), *extra)
     lists = shortlisting_of(resident, inputs.scoring, inputs.evaluation)
     headroom = loss_headroom(resident, inputs.evaluation)
     measured = {
@@ -318,9 +225,9 @@ def _measure(inputs: _Inputs, groups: Sequence[Group]) -> Result:
             num_batches=inputs.estimator.num_baseline_batches,
             num_chains=inputs.chain.num_chains,
         )
-    full = sums.pop("full", None)
+    full = sums.get(FULL_GROUP.name)
     columns = {
-        name: estimate_column(own, full, kind, phi_offset=offset) for name, own in sums.items()
+        c.name: estimate_column(sums[c.name], full, kind, phi_offset=offset) for c in components
     }
     loss = clean_losses(group_model(resident, FULL_GROUP), inputs.probe).float().cpu().numpy()
     return _result(
@@ -421,6 +328,7 @@ def _result(
         components=tuple(columns),
         chi=grid([column.chi_N for column in columns.values()]),
         standard_error=grid([column.standard_error_N for column in columns.values()]),
+        num_chains=next(iter(columns.values())).num_chains,
         loss=loss,
         full_response=response_N.astype(np.float32).reshape(loss.shape),
         summary=summary,

@@ -65,8 +65,16 @@ def test_shapes_and_labels(measured, ids) -> None:
     assert result.loss.shape == result.full_response.shape == (5, 9)
     assert result.reliability.shape == result.mean_phi.shape == result.rhat.shape == (8,)
     assert np.isfinite(result.chi).all()
+    # two chains have one degree of freedom: the interval is 12.7 standard errors to either side
+    assert result.num_chains == 2
+    np.testing.assert_allclose(result.half_width, 12.706 * result.standard_error, rtol=1e-4)
+    told = np.array(result.summary["half_width_95"]) / np.array(result.summary["standard_error"])
+    np.testing.assert_allclose(told, 12.706, rtol=1e-4)
+    assert result.summary["num_chains"] == [2] * 8
     assert (result.chi.std(axis=(0, 1)) > 1e-4).all()  # what tests below may overlook is 1e-6
     dataset = result.to_xarray()
+    assert dataset.half_width.interval.startswith("95 % interval, Student t, 2 chains")
+    assert dataset.num_chains == 2
     assert dataset.sizes == {"sequence": 5, "position": 9, "component": 8}
     np.testing.assert_array_equal(dataset.token, ids[1][:, 1:])
 
@@ -74,6 +82,7 @@ def test_shapes_and_labels(measured, ids) -> None:
 def test_parquet_is_the_product_and_is_never_overwritten(model, ids, tmp_path) -> None:
     settings = {**SETTINGS, "num_chains": 1}
     result = spectro.susceptibilities(model, *ids, sampler=PSGLD, **settings)
+    assert result.num_chains == 1 and np.isnan(result.half_width).all()
     path = result.to_parquet(str(tmp_path / "made"))
     stored = read_product(Store(str(tmp_path / "made")))
     assert stored.components == result.components
@@ -204,3 +213,29 @@ def test_arrays_and_names_that_do_not_fit_are_refused(model, ids, change, messag
     given = {"sampling_ids": ids[0], "probe_ids": ids[1], "sampler": PSGLD, **SETTINGS}
     with pytest.raises(ValueError, match=message):
         spectro.susceptibilities(model, **{**given, **change})
+def test_columns_come_in_the_order_asked_for(model, ids, measured, tmp_path) -> None:
+    """To the last bit those of the model's order, each under its name, in everything returned."""
+    asked = ["unembed", "l1h1", "l0*", "embed", "*"]
+    found = spectro.susceptibilities(model, *ids, sampler=PSGLD, components=asked, **SETTINGS)
+    names = ("unembed", "l1h1", "l0h0", "l0h1", "l0mlp", "embed", "l1h0", "l1mlp")
+    assert found.components == tuple(found.summary["components"]) == names
+    place = [measured.components.index(name) for name in names]
+    assert place != sorted(place)
+    assert np.array_equal(found.chi, measured.chi[..., place])
+    assert np.array_equal(found.standard_error, measured.standard_error[..., place])
+    for key, values in measured.summary.items():
+        if isinstance(values, list) and key not in ("centred_reliability", "warnings"):
+            assert found.summary[key] == [values[column] for column in place], key
+    # row-centring takes a mean over the columns, whose last bit depends on their order
+    known = measured.centred_reliability[place]
+    np.testing.assert_allclose(found.centred_reliability, known, rtol=1e-9)
+    for key in ("reliability", "mean_phi", "rhat"):
+        np.testing.assert_array_equal(getattr(found, key), getattr(measured, key)[place])
+    mine, theirs = found.to_xarray(), measured.to_xarray()
+    for name in names:
+        for key in ("chi", "standard_error", "reliability", "rhat"):
+            assert mine[key].sel(component=name).equals(theirs[key].sel(component=name))
+    found.to_parquet(str(tmp_path))
+    stored = read_product(Store(str(tmp_path)))
+    assert stored.components == names
+    np.testing.assert_array_equal(stored.chi_NH, found.chi.reshape(-1, 8))

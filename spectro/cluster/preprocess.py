@@ -124,7 +124,7 @@ def _column_reliability(
     if reliability_H is None:
         raise ValueError(
             "min_reliability and weigh_by_reliability need the reliability of each column, "
-            "found none: does the run have a susceptibilities/summary.json?"
+            "found none: does the run have an assembly/summary.json?"
         )
     reliability = np.asarray(reliability_H, np.float64)
     if reliability.shape != constant_H.shape:

@@ -8,6 +8,7 @@ clean residual stream serves: a layer's heads and MLP (`l2`), or `embed`, `unemb
 from __future__ import annotations
 
 import fnmatch
+import math
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -81,9 +82,10 @@ def spelt(pattern: str) -> str:
 def select_components(
     patterns: Sequence[str], num_layers: int, num_heads: int
 ) -> tuple[Component, ...]:
-    """Components whose name matches any of the patterns, in canonical order.
+    """Components whose name matches any of the patterns, in the patterns' order.
 
-    Patterns are names or shell globs, case-insensitive: `l0h1`, `l*mlp`, `*`.
+    Patterns are names or shell globs, case-insensitive: `l0h1`, `l*mlp`, `*`. What one pattern
+    selects is in canonical order; a component that several select has its place from the first.
     Raises ValueError if a pattern selects nothing, is given twice, or asks for `full` (see
     `all_components`).
     """
@@ -92,7 +94,7 @@ def select_components(
     if twice := [name for name, n in Counter(map(spelt, patterns)).items() if n > 1]:
         raise ValueError(f"component {twice[0]!r} is given twice: a component is one column of χ")
     known = all_components(num_layers, num_heads)
-    chosen: set[str] = set()
+    chosen: dict[str, Component] = {}
     for pattern in patterns:
         wanted = spelt(pattern)
         if wanted == FULL.name:
@@ -100,24 +102,36 @@ def select_components(
                 "component 'full' cannot be a column of χ: it is the reference that the "
                 "two-chain estimator samples by itself; leave it out"
             )
-        names = [c.name for c in known if fnmatch.fnmatchcase(c.name, wanted)]
-        if not names:
+        selected = {c.name: c for c in known if fnmatch.fnmatchcase(c.name, wanted)}
+        if not selected:
             raise ValueError(
                 f"component {pattern!r} selects nothing: this model has l0h0 … "
                 f"l{num_layers - 1}h{num_heads - 1}, l0mlp … l{num_layers - 1}mlp, embed, unembed"
             )
-        chosen.update(names)
+        chosen |= selected  # a name that is there keeps its place
     if not chosen:
         raise ValueError("no components asked for: give at least one name or pattern, such as '*'")
-    return tuple(c for c in known if c.name in chosen)
+    return tuple(chosen.values())
 
 
 def group_components(components: Sequence[Component]) -> tuple[Group, ...]:
-    """Gather components into groups, keeping their order."""
+    """Gather components into groups; groups and their members in canonical order.
+
+    The order of the columns is another matter: what is computed, to the last bit, does not depend
+    on the order that was asked for.
+    """
     members: dict[str, list[Component]] = {}
-    for component in components:
+    for component in sorted(components, key=_canonical_place):
         members.setdefault(component.group, []).append(component)
     return tuple(Group(name=name, components=tuple(found)) for name, found in members.items())
+
+
+def _canonical_place(component: Component) -> tuple[float, float]:
+    """Layer and place in it, as `all_components` and then `full` have them."""
+    if component.layer is None:
+        first = component.kind is ComponentKind.EMBED
+        return (-1.0 if first else math.inf, float(component.kind is ComponentKind.FULL))
+    return (component.layer, math.inf if component.head is None else component.head)
 
 
 def _head(layer: int, head: int) -> Component:

@@ -63,6 +63,8 @@ class Columns:
     """The same after standardising columns and centring rows, as clustering sees them."""
     standard_error_H: Floats | None = None
     """Standard error of χ, in the column's own units."""
+    num_chains: int | None = None
+    """C, which the interval depends on; None where it is not known."""
     mean_phi_H: Floats | None = None
     """E_C[φ], in nats."""
     threshold: float | None = None

@@ -14,6 +14,11 @@ u_s = f_s − g_s, and var = Σ_h n_h/(n_h − 1) Σ_{s∈h} (u_s − ū_h)², t
 ratio under stratified cluster sampling (Särndal, Swensson & Wretman 1992; no correction for finite
 populations). A stratum of one sequence has no variance: rows with tokens in it get NaN.
 
+The interval is Student's t, with the sequences that have tokens of the set, less the strata that
+have, as degrees of freedom (Korn & Graubard 1990, the rule for a domain): where a set is in few
+sequences it is their spread that the error rests on, however many the run has. A set in one
+sequence has residuals that add up to 0, hence no error at all: it gets NaN too.
+
 Where the set is all tokens, u is 0 but for rounding: the entry and its error are then exactly 0.
 
 Everything is read block by block, twice; what is held is R × strata × H, three times.
@@ -32,6 +37,7 @@ from numpy.typing import NDArray
 
 from spectro.cluster.moments import Moments, merge
 from spectro.report.scaling import Float64, Scale, Scaling
+from spectro.susceptibility.interval import t_quantile
 
 Ints = NDArray[np.integer]
 TOKENS_AT_ONCE = 8192
@@ -94,6 +100,16 @@ class ResponseMatrix:
     """Mean x of each set: its shift from the mean of all tokens."""
     error_RH: Float64
     """Standard error over sequences; NaN where it cannot be known."""
+    num_sequences_R: NDArray[np.int64]
+    """Sequences that have tokens of each set."""
+    degrees_R: NDArray[np.int64]
+    """Degrees of freedom of the error: those sequences less their strata."""
+
+    @property
+    def half_width_RH(self) -> Float64:
+        """Half width of the 95 % interval, Student's t; NaN where the error is."""
+        width_RH: Float64 = t_quantile(self.degrees_R)[:, None] * self.error_RH
+        return width_RH
 
     def rows(self, keep: Sequence[int]) -> ResponseMatrix:
         """Some rows, in this order."""
@@ -104,6 +120,8 @@ class ResponseMatrix:
             num_tokens_R=self.num_tokens_R[index],
             mean_RH=self.mean_RH[index],
             error_RH=self.error_RH[index],
+            num_sequences_R=self.num_sequences_R[index],
+            degrees_R=self.degrees_R[index],
         )
 
 
@@ -166,6 +184,8 @@ def response_matrix(
         num_tokens_R=totals.num_R,
         mean_RH=mean_RH,
         error_RH=error_RH,
+        num_sequences_R=errors.num_sequences_R,
+        degrees_R=errors.degrees_R,
     )
 
 
@@ -212,6 +232,7 @@ class _Errors:
         self.g, self.gg = np.zeros(shape[1:]), np.zeros(shape[1:])
         self.num_G = np.zeros(num_strata, np.int64)
         self.has_RG = np.zeros(shape[:2], bool)
+        self.num_sequences_R = np.zeros(len(mean_RH), np.int64)
 
     def add(self, part: Block) -> None:
         keep, chi_NH = _finite(part)
@@ -232,6 +253,13 @@ class _Errors:
         np.add.at(self.ff, place, f_PH**2)
         np.add.at(self.fg, place, f_PH * g_SH[sequence_P])
         self.has_RG[place] = True
+        self.num_sequences_R += np.bincount(row_P, minlength=len(self.num_sequences_R))
+
+    @property
+    def degrees_R(self) -> NDArray[np.int64]:
+        """Sequences of each row less their strata."""
+        degrees: NDArray[np.int64] = self.num_sequences_R - self.has_RG.sum(axis=1)
+        return degrees
 
     def told(self) -> tuple[Float64, Float64]:
         """Mean x of every set, and its standard error, [R, H] each."""
@@ -243,7 +271,7 @@ class _Errors:
             nothing_H = self._is_rounding(row, uu_GH)
             mean_RH[row, nothing_H] = 0.0
             error_RH[row] = np.where(nothing_H, 0.0, self._error(u_GH, uu_GH))
-        error_RH[alone_R | (self.num_R == 0)] = np.nan
+        error_RH[alone_R | (self.degrees_R < 1)] = np.nan
         return mean_RH, error_RH
 
     def _error(self, u_GH: Float64, uu_GH: Float64) -> Float64:

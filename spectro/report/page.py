@@ -12,8 +12,9 @@ import numpy as np
 from spectro.report.cards import cards, ids_shown, matched, number, numbers, rows, summary
 from spectro.report.config import ReportConfig
 from spectro.report.html import assemble
-from spectro.report.inputs import Columns, Measurement, Points, ReportInputs
+from spectro.report.inputs import Columns, Floats, Measurement, Points, ReportInputs
 from spectro.report.ledger import Ledger
+from spectro.susceptibility.interval import half_width, interval_words
 
 logger = logging.getLogger(__name__)
 
@@ -106,11 +107,19 @@ def _columns(columns: Columns) -> dict[str, Any]:
         "components": list(columns.components),
         "reliability": numbers(columns.reliability_H, 3),
         "centred": numbers(columns.centred_reliability_H, 3),
-        "standardError": numbers(columns.standard_error_H, None),
+        "halfWidth": numbers(_half_width(columns), None),
+        "interval": interval_words(columns.num_chains),
         "meanPhi": numbers(columns.mean_phi_H, None),
         "threshold": columns.threshold,
         "leftOut": list(columns.left_out),
     }
+
+
+def _half_width(columns: Columns) -> Floats | None:
+    """Half width of the interval of χ, [H]; None where nothing of it is known."""
+    if columns.standard_error_H is None or columns.num_chains is None:
+        return None
+    return half_width(columns.standard_error_H, columns.num_chains)
 
 
 def _ledger(ledger: Ledger) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from spectro.models.components import FULL_GROUP, Group
+from spectro.models.components import FULL_GROUP, Group, select_components
 from spectro.models.delta import clean_losses
 from spectro.models.groups import group_model
 from spectro.run.config import PipelineConfig, chain_inputs
@@ -47,9 +47,10 @@ def assemble_shard(
     sums, seconds = _read_sums(store, unit.shard, unit.groups, config.chain.num_chains)
     full = sums.pop(FULL_GROUP.name, None)
     offset = phi_offset(resident, config)
+    shape = resident.model.shape
     columns = {
-        name: estimate_column(own, full, config.estimator.kind, phi_offset=offset)
-        for name, own in sums.items()
+        c.name: estimate_column(sums[c.name], full, config.estimator.kind, phi_offset=offset)
+        for c in select_components(config.components, shape.num_layers, shape.num_heads)
     }
     sequence_id_n, sequences = resident.probe_shard(unit.shard)
     num_tokens = sequences.ids_ST1[:, 1:].size
@@ -188,6 +189,12 @@ def _of_group(store: Store, group: Group, num_chains: int, offset: float) -> dic
 
 def _mean_over_shards(shards: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.float64]:
     """Centred reliability by column, shards weighted by their tokens; NaN where one has none."""
+    names = list(shards[0]["moments"])
+    if any(list(shard["moments"]) != names for shard in shards):
+        raise ValueError(
+            f"token shards have other columns than the first, {', '.join(names[:8])}, or the same "
+            "in another order: were they measured by another version of spectro?"
+        )
     known = with_nan([shard["centred_reliability"] for shard in shards])
     values = np.array(known, dtype=np.float64)
     weights = [next(iter(shard["moments"].values()))["num_tokens"] for shard in shards]

@@ -21,7 +21,7 @@ from spectro.storage import tokens
 from spectro.storage.chain_names import record_name
 from spectro.storage.draws import read_record
 from spectro.storage.fs import Store
-from spectro.storage.product import moments_name, part_name
+from spectro.storage.product import measured_shards
 from spectro.storage.tokens import TokensInfo
 
 NOTHING_ADDED = (
@@ -124,12 +124,8 @@ def _chains_again(
 
 def _not_measured(store: Store, info: TokensInfo) -> list[int]:
     """Sequences of the shards that are there and have no rows yet."""
-    present = store.list("susceptibilities")
-    return [
-        size
-        for shard, size in enumerate(info.splits["probe"].shard_sizes)
-        if not {part_name(shard), moments_name(shard)} <= present.keys()
-    ]
+    measured, sizes = measured_shards(store), info.splits["probe"].shard_sizes
+    return [size for shard, size in enumerate(sizes) if not measured.get(shard)]
 
 
 def _courses(store: Store, config: PipelineConfig, size: ModelSize) -> CoursesByGroup:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from spectro.storage.kinds import kind_of
 from spectro.storage.neighbour_lists import RECALL, TRANSFORM
 
-BESIDE = "the part-NNNNN.json that names it; the run makes both again"
+BESIDE = "the assembly/part-NNNNN.json that names it; the run makes both again"
 WHEN_NEEDED = "the run makes it again when it needs it, or restore it from a copy"
 DELETE = "delete it; nothing depends on it"
 _DAMAGED = {
@@ -18,9 +18,10 @@ _DAMAGED = {
     "again",
     "checkpoints": "delete it; its unit goes on from an earlier one, or from its start",
     "tiles": "delete it; the run makes it again",
-    "rows": "delete it and the .json beside it; the run makes both again",
+    "rows": f"delete it and {BESIDE}",
     "halves": f"delete it and {BESIDE}",
-    "moments": "delete it and the .parquet beside it; the run makes both again",
+    "moments": "delete it and the susceptibilities/part-NNNNN.parquet of its number; the run makes "
+    "both again",
     "summary": "delete it; the run makes it again",
     "assigned": "delete it and what has its name beside it; spectro assign makes both again",
     "maps": "spectro map makes the map again, renew=true",

@@ -27,7 +27,7 @@ from spectro.storage.fs import DamagedObjectError, ObjectInfo, Store
 from spectro.storage.kinds import is_marker, kind_of
 from spectro.storage.leftovers import leftovers
 from spectro.storage.neighbour_lists import lists_of
-from spectro.storage.product import halves_name, part_name
+from spectro.storage.product import SUMMARY_NAME, halves_name, part_name
 from spectro.storage.sealed import unseal
 from spectro.storage.tokens import MARKER, shard_name
 
@@ -123,9 +123,9 @@ class Part:
                 self._book(shard_name("probe", 0), "damaged", wrong)
         rows = [self._rows[shard] for shard in sorted(self._rows)]
         for shard, found in self._rows.items():
-            name = f"susceptibilities/part-{shard:05d}.parquet"
             if found.fingerprint != rows[0].fingerprint or found.components != rows[0].components:
-                self._book(name, "damaged", "its fingerprint or components are not the others'")
+                self._book(part_name(shard), "damaged",
+                           "its fingerprint or components are not the others'")  # fmt: skip
         for shard, found in self._halves.items():
             if shard in self._rows and found != self._rows[shard]:
                 self._book(halves_name(shard), "damaged", "it is of other rows than its part")
@@ -133,7 +133,7 @@ class Part:
         counted = sum(found.num_rows for found in rows)
         current = self._summary.get(TOKENS) == probe_sha256
         if whole and self._summary and current and self._summary["num_tokens"] != counted:
-            self._book("susceptibilities/summary.json", "damaged",
+            self._book(SUMMARY_NAME, "damaged",
                        f"it is of {self._summary.get('num_tokens')} tokens, the product has "
                        f"{counted}")  # fmt: skip
         for name, wrong in self._clusters.wrong(rows, whole=whole, probe_sha256=probe_sha256):
@@ -161,7 +161,7 @@ class Part:
                 for first, info in infos.items():
                     named[block_name(group, int(chain), component, first, info)] = asdict(info)
         elif kind == "moments" and "part" in content:
-            named[name.replace(".json", ".parquet")] = content["part"]
+            named[part_name(_number(name))] = content["part"]
             if "halves" in content:
                 named[halves_name(_number(name))] = content["halves"]
         elif kind == "clusters":

@@ -24,7 +24,7 @@ from spectro.cluster.matching import Clustering
 from spectro.storage import run_dir, tokens
 from spectro.storage.clusters import CLUSTERS, MEMBERS, PROVENANCE, read_table
 from spectro.storage.fs import Store
-from spectro.storage.product import moments_name
+from spectro.storage.product import moments_name, refuse_earlier_layout
 from spectro.storage.sealed import read_sealed
 
 FOLDER = "clusters"
@@ -89,6 +89,8 @@ def find_place(uri: str) -> Place:
     part = next((each for each in above if each.exists(moments_name(0))), None)
     root = next((each for each in above if each.exists(tokens.MARKER)), None)
     if part is None or root is None:
+        for each in above:
+            refuse_earlier_layout(each)
         raise ValueError(
             f"{folder.uri} lies in no run: expected susceptibilities/ and {tokens.MARKER} in a "
             "folder above it; was it copied out of its run?"

@@ -57,7 +57,7 @@ def remove_stale(
 
 
 def _completed_by(name: str, names: Collection[str]) -> set[str]:
-    """What else lies in a completing object's folder; beside the summary lie the rows."""
+    """What else lies in a completing object's folder; beside the summary are moments."""
     if name == SUMMARY_NAME:
         return set()
     folder = name.rpartition("/")[0] + "/"

@@ -1,6 +1,6 @@
 """Half estimates: χ of every token from two disjoint halves of the chains (ADR 002, 024).
 
-    susceptibilities/halves-NNNNN.parquet
+    halves/part-NNNNN.parquet
     token_id int64 · chi_first, chi_second fixed_size_list<float32>[H] (nats²)
 
 Rows, metadata and encodings are those of the shard's part (storage/product.py), whose sealed JSON

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from spectro.storage.fs import FENCE
+from spectro.storage.product import ASSEMBLY, HALVES, ROWS, SUMMARY_NAME
 
 CLUSTERS = r"clusters(?:-[a-z0-9]+)*(?:/half-[01])?"
 """Folders of clusters: a run's own, others beside it, and those of the halves of its chains."""
@@ -20,10 +21,10 @@ _PATTERNS = {
     "draws": r"chains/[^/]+/\d+/[^/]+\.safetensors",
     "checkpoints": rf"((chains|tiles)/[^/]+|{CLUSTERS})/state/.+",
     "tiles": r"tiles/\d+/[^/]+\.safetensors",
-    "rows": r"susceptibilities/part-\d+\.parquet",
-    "halves": r"susceptibilities/halves-\d+\.parquet",
-    "moments": r"susceptibilities/part-\d+\.json",
-    "summary": r"susceptibilities/summary\.json",
+    "rows": ROWS,
+    "halves": rf"{HALVES}/part-\d+\.parquet",
+    "moments": rf"{ASSEMBLY}/part-\d+\.json",
+    "summary": re.escape(SUMMARY_NAME),
     "lists": r"neighbours/[^/]+/((transform|recall)\.json|(pairs/\d+-\d+|lists-\d+)\.safetensors)",
     "clusters": rf"{CLUSTERS}/((clusters|members)\.parquet|cluster\.json)",
     "assigned": rf"{CLUSTERS}/assigned-[0-9a-f]{{16}}\.(parquet|json)",

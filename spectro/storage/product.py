@@ -1,4 +1,12 @@
-"""The product: one Parquet file per token shard, one row per token (design §5).
+"""The product: one Parquet file per token shard, one row per token (design §5, ADR 060).
+
+    susceptibilities/part-NNNNN.parquet   rows, and nothing else: the folder is one table
+    halves/part-NNNNN.parquet             half estimates, where they are kept (storage/halves.py)
+    assembly/part-NNNNN.json              sealed: sizes and checksums of the two, moments of the
+                                          columns; put last: its presence means measured
+    assembly/summary.json                 sealed: what is known of every column over all tokens
+
+Columns of the rows:
 
     token_id int64 · sequence_id int32 · position int16 · subset dictionary<string> ·
     token int32 (y) · loss float32 (ℓ at w*, nats) · full_response float32 (B_i, nats) ·
@@ -6,11 +14,8 @@
 
 `position` is that of the prediction: the context is ids[0..position], y = ids[position + 1];
 token_id = sequence_id · T + position. The schema's metadata has the component names, the
-fingerprint of the draws and a summary. The same rows give the same bytes. Beside each file, put
-after it and after its half estimates where there are any (storage/halves.py), lies a sealed JSON
-with their sizes and checksums and the moments of the columns: a shard is measured when rows and
-JSON are there. Tokens that are added to a run are further files of the same
-fingerprint; their subsets may be new.
+fingerprint of the draws and a summary. The same rows give the same bytes. Tokens that are added to
+a run are further files of the same fingerprint; their subsets may be new.
 
 Shapes: n sequences of the shard, T context, N = n·T tokens, H components.
 """
@@ -38,9 +43,13 @@ from spectro.storage.shard_file import (
     to_bytes,
 )
 
-FOLDER = "susceptibilities"
-SUMMARY_NAME = f"{FOLDER}/summary.json"
+FOLDER, HALVES, ASSEMBLY = "susceptibilities", "halves", "assembly"
+ROWS = rf"{FOLDER}/part-(?P<shard>\d+)\.parquet"
+"""Pattern of `part_name`: all that readers of the folder as one table may find there."""
+SUMMARY_NAME = f"{ASSEMBLY}/summary.json"
 """What is known of every column over all tokens."""
+_MARKER = rf"{ASSEMBLY}/part-(?P<shard>\d+)\.json"
+_BESIDE_ROWS = rf"{FOLDER}/(halves-\d+\.parquet|part-\d+\.json|summary\.json)"
 CHI = "chi"
 LABELS = ("token_id", "sequence_id", "position", "subset", "token", "loss", "full_response")
 """Every column but χ."""
@@ -73,12 +82,12 @@ def part_name(shard: int) -> str:
 
 def halves_name(shard: int) -> str:
     """Name of the object with a shard's half estimates (storage/halves.py)."""
-    return f"{FOLDER}/halves-{shard:05d}.parquet"
+    return f"{HALVES}/part-{shard:05d}.parquet"
 
 
 def moments_name(shard: int) -> str:
     """Name of the object with a shard's moments, size and checksum."""
-    return f"{FOLDER}/part-{shard:05d}.json"
+    return f"{ASSEMBLY}/part-{shard:05d}.json"
 
 
 def put_part(
@@ -198,9 +207,19 @@ def read_head(store: Store, shard: int) -> Head:
     return head
 
 
-def read_chi(store: Store, shard: int) -> npt.NDArray[np.float32]:
-    """χ of one shard alone, [n, H]; errors as `read_shard`."""
-    _, table = _read(store, shard, [CHI])
+def read_chi(
+    store: Store, shard: int, components: Sequence[str] | None = None
+) -> npt.NDArray[np.float32]:
+    """χ of one shard alone, [n, H]; errors as `read_shard`.
+
+    Raises ValueError where its columns are not these components in this order, if given.
+    """
+    head, table = _read(store, shard, [CHI])
+    if components is not None and head.components != tuple(components):
+        raise ValueError(
+            f"{store.uri}/{part_name(shard)} has other columns than the shards before it, or the "
+            "same in another order: were shards of two runs put into one folder?"
+        )
     return matrix(table[CHI])
 
 
@@ -245,8 +264,38 @@ def iterate_product(
 
 def shards_there(store: Store) -> Sequence[int]:
     """Numbers of the shards whose rows are there, in order."""
-    found = (re.fullmatch(rf"{FOLDER}/part-(\d+)\.parquet", name) for name in store.list(FOLDER))
-    return sorted(int(part[1]) for part in found if part)
+    return sorted(_sizes(store))
+
+
+def measured_shards(store: Store) -> dict[int, int]:
+    """Bytes of the rows of every shard that is measured, by its number, in order.
+
+    0 where the rows are lost although their marker is there: reading them raises.
+    """
+    found = (re.fullmatch(_MARKER, name) for name in store.list(ASSEMBLY))
+    sizes = _sizes(store)
+    return {n: sizes.get(n, 0) for n in sorted(int(marker["shard"]) for marker in found if marker)}
+
+
+def refuse_earlier_layout(store: Store) -> None:
+    """Raise ValueError, in one line, for a part of a run whose rows have other files beside them.
+
+    Earlier versions kept half estimates, markers and the summary there. Such a run is neither
+    measured again nor read in part.
+    """
+    others = [n for n in store.list(FOLDER) if re.fullmatch(_BESIDE_ROWS, n)]
+    if others:
+        raise ValueError(
+            f"{store.uri} is of an earlier version of spectro, which kept half estimates and "
+            f"markers beside the rows ({others[0]}): move {FOLDER}/halves-NNNNN.parquet to "
+            f"{HALVES}/part-NNNNN.parquet and {FOLDER}/*.json to {ASSEMBLY}/, then go on with it"
+        )
+
+
+def _sizes(store: Store) -> dict[int, int]:
+    """Bytes of the rows of every shard whose rows are there."""
+    found = ((re.fullmatch(ROWS, name), size) for name, size in store.list(FOLDER).items())
+    return {int(part["shard"]): size for part, size in found if part}
 
 
 def _read(store: Store, shard: int, columns: Sequence[str]) -> tuple[Head, pa.Table]:

@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-from spectro.storage.fs import Store
+from spectro.storage.fs import MissingObjectError, Store
 
 
 @dataclass
@@ -36,9 +36,13 @@ class RangeReader(io.RawIOBase):
         Args:
             store: that holds the object.
             name: of the object.
-            size_bytes: its length, as a listing has it.
+            size_bytes: its length, as a listing has it; 0 where the listing has no such object.
             meter: told of every read.
+
+        Raises MissingObjectError where there is no such object.
         """
+        if size_bytes == 0:
+            raise MissingObjectError(f"{store.uri}/{name} does not exist")
         super().__init__()
         self._store, self._name, self._size, self._meter = store, name, size_bytes, meter
         self._place = 0

@@ -199,6 +199,7 @@ def read_columns(store: Store, components: Sequence[str]) -> Columns:
         reliability_H=_floats(summary["reliability"]),
         centred_reliability_H=optional("centred_reliability"),
         standard_error_H=optional("standard_error"),
+        num_chains=max(summary.get("num_chains", ()), default=None),
         mean_phi_H=optional("mean_phi"),
     )
 

@@ -18,6 +18,7 @@ import yaml
 
 from spectro.storage import fingerprint
 from spectro.storage.fs import FENCE, DamagedObjectError, Store
+from spectro.storage.product import refuse_earlier_layout
 from spectro.storage.sealed import DIGEST
 
 NAME = "run.yaml"
@@ -50,11 +51,12 @@ class RunFile:
 def read(store: Store) -> RunFile | None:
     """The folder's `run.yaml`, or None if it has none.
 
-    Raises ValueError, in one line, if it cannot be understood, DamagedObjectError if it is not
-    what was written.
+    Raises ValueError, in one line, if it cannot be understood or the run is of an earlier version's
+    layout, DamagedObjectError if it is not what was written.
     """
     if not store.exists(NAME):
         return None
+    refuse_earlier_layout(store)
     data = store.read(NAME)
     try:
         content = dict(yaml.safe_load(data))

@@ -22,9 +22,9 @@ from spectro.storage import run_dir, tokens
 from spectro.storage.clusters import PROVENANCE, StoredClusters, read_clusters
 from spectro.storage.fs import Store
 from spectro.storage.product import (
-    FOLDER,
     LABELS,
     SUMMARY_NAME,
+    measured_shards,
     moments_name,
     part_name,
     read_chi,
@@ -85,6 +85,12 @@ class RunView:
         """The resolved configuration."""
         return self.file.config
 
+    @property
+    def num_chains(self) -> int | None:
+        """C of every component; None where the configuration does not have it."""
+        found = self.config.get("chain", {}).get("num_chains")
+        return None if found is None else int(found)
+
     @cached_property
     def info(self) -> tokens.TokensInfo:
         """Of the sequences."""
@@ -98,8 +104,17 @@ class RunView:
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """What is known of every column over all tokens (susceptibility/summary.py)."""
-        return dict(read_sealed(self.store, SUMMARY_NAME))
+        """What is known of every column over all tokens (susceptibility/summary.py).
+
+        Raises ValueError, in one line, where its columns are not those of the rows, in their order.
+        """
+        summary = dict(read_sealed(self.store, SUMMARY_NAME))
+        if self.measured and tuple(summary.get("components", self.components)) != self.components:
+            raise ValueError(
+                f"{self.uri}/{SUMMARY_NAME} has other columns than the rows, or in another order: "
+                "was it copied from another run? Delete it; the run makes it again"
+            )
+        return summary
 
     @cached_property
     def subset_names(self) -> tuple[str, ...]:
@@ -208,11 +223,11 @@ class RunView:
     def shards(self) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
         """χ of all tokens: (first token id, [n, H]), a shard at a time.
 
-        Raises ValueError, in one line, unless all tokens are measured.
+        Raises ValueError, in one line, unless all tokens are measured, along the same columns.
         """
         self.require_measured()
         for shard, first in enumerate(self._first_sequences[:-1].tolist()):
-            yield first * self.context, read_chi(self.store, shard)
+            yield first * self.context, read_chi(self.store, shard, self.components)
 
     def chi(self, token_id_n: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
         """χ of some tokens [n, H], in their order; only shards that have some are read.
@@ -226,7 +241,7 @@ class RunView:
         for shard in np.unique(shard_n).tolist():
             own = shard_n == shard
             first = int(self._first_sequences[shard]) * self.context
-            found[own] = read_chi(self.store, shard)[ids[own] - first]
+            found[own] = read_chi(self.store, shard, self.components)[ids[own] - first]
         return found
 
     def sequences(
@@ -254,10 +269,8 @@ class RunView:
 
     @cached_property
     def _sizes(self) -> dict[int, int]:
-        """Bytes of the rows of every shard that is measured: its small JSON is put last."""
-        there = self.store.list(FOLDER)
-        numbers = range(self.num_shards)
-        return {n: there.get(part_name(n), 0) for n in numbers if moments_name(n) in there}
+        """Bytes of the rows of every shard that is measured."""
+        return measured_shards(self.store)
 
     def _labels(self, shard: int, columns: Sequence[str]) -> pa.Table:
         return columns_by_range(self.store, part_name(shard), self._sizes[shard], columns, Meter())

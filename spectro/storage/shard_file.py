@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spectro.storage.fs import MissingObjectError, ObjectInfo, Store
+from spectro.storage.fs import ObjectInfo, Store
 from spectro.storage.ranges import Meter, RangeReader
 
 COMPONENTS, FINGERPRINT, SUMMARY = "spectro.components", "spectro.fingerprint", "spectro.summary"
@@ -153,8 +153,6 @@ def _open(store: Store, name: str, info: ObjectInfo | None) -> pq.ParquetFile:
 
 
 def _ranged(store: Store, name: str, size_bytes: int, meter: Meter) -> pq.ParquetFile:
-    if size_bytes == 0:
-        raise MissingObjectError(f"{store.uri}/{name} does not exist")
     reader = RangeReader(store, name, size_bytes, meter)
     return _parquet(pa.PythonFile(reader, mode="r"), store, name)
 

@@ -52,6 +52,8 @@ class ColumnEstimate:
     """χ, from all chains."""
     standard_error_N: FloatArray
     """Jackknife standard error over chains; NaN with one chain."""
+    num_chains: int
+    """C; the interval of the errors is that of interval.py."""
     moments: ColumnMoments
     """What reliability is computed from."""
     halves_P2N: FloatArray
@@ -104,6 +106,7 @@ def estimate_column(
     return ColumnEstimate(
         chi_N=chi_N,
         standard_error_N=error_N,
+        num_chains=num_chains,
         moments=_moments(chi_N, error_N, halves),
         halves_P2N=np.array(halves).reshape(len(halves), 2, len(chi_N)),
     )

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from spectro.sampling.pilot import DAMAGED, Moments, damage
 from spectro.sampling.recorder import ComponentChain
 from spectro.sampling.sampler_bias import effective_sample_size, sampler_bias
+from spectro.susceptibility.interval import half_width
 from spectro.susceptibility.reliability import (
     ColumnMoments,
     gelman_rubin,
@@ -31,10 +32,11 @@ def chain_summary(
 ) -> dict[str, Any]:
     """Statistics of a column's chains alone; NaN becomes None.
 
-    `mean_phi` is E_C[φ] in nats; `effective_sample_size` the independent draws that all draws are
-    worth; `sampler_bias` None where it is unknown, or nothing can be biased (`sampling` is
-    `independent`); `damage` E[ΔL] as a share of what the model has learnt, ln V − L(w*): at 1 the
-    posterior knows no more than a uniform guess; `gamma_needed` a γ that leaves half of it.
+    `num_chains` is C; `mean_phi` is E_C[φ] in nats; `effective_sample_size` the independent draws
+    that all draws are worth; `sampler_bias` None where it is unknown, or nothing can be biased
+    (`sampling` is `independent`); `damage` E[ΔL] as a share of what the model has learnt,
+    ln V − L(w*): at 1 the posterior knows no more than a uniform guess; `gamma_needed` a γ that
+    leaves half of it.
     """
     weight = np.concatenate([chain.weight for chain in chains])
     delta_loss = np.concatenate([chain.delta_loss for chain in chains])
@@ -42,6 +44,7 @@ def chain_summary(
     judged = sampler_bias(chains, exact)
     return {
         "sampling": sampling_kind(chains[0]),
+        "num_chains": len(chains),
         "mean_phi": mean + phi_offset,
         "damage": None if exact is None else _finite(damage(mean, exact.headroom)),
         "gamma_needed": None if exact is None else _finite(exact.gamma_needed),
@@ -91,17 +94,26 @@ def column_summary(
 ) -> dict[str, Any]:
     """Lists by column, in the columns' order; NaN becomes None.
 
+    `standard_error` is the root mean square of χ's over tokens, `half_width_95` that of half the
+    width of the 95 % interval, by Student's t with `num_chains` − 1 degrees of freedom.
+
     Args:
         moments: component → moments over all tokens.
         chains: component → `chain_summary`.
         centred_reliability_H: see `reliability.centred_reliability`.
     """
+    error_H = [standard_error(m) for m in moments.values()]
+    width_H = [
+        float(half_width(error, chains[name]["num_chains"]))
+        for name, error in zip(moments, error_H, strict=True)
+    ]
     return {
         "components": list(moments),
         "num_tokens": next(iter(moments.values())).num_tokens,
         "reliability": [_finite(reliability(m)) for m in moments.values()],
         "centred_reliability": [_finite(r) for r in centred_reliability_H],
-        "standard_error": [_finite(standard_error(m)) for m in moments.values()],
+        "standard_error": [_finite(error) for error in error_H],
+        "half_width_95": [_finite(width) for width in width_H],
         "standard_deviation": [_finite(standard_deviation(m)) for m in moments.values()],
     } | {key: [chains[name][key] for name in moments] for key in next(iter(chains.values()))}
 

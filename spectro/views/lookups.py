@@ -27,6 +27,7 @@ from spectro.storage.halves import NoHalvesError, read_half
 from spectro.storage.product import CHI, SUMMARY_NAME
 from spectro.storage.sealed import read_sealed, with_nan
 from spectro.storage.shard_file import matrix
+from spectro.susceptibility.interval import half_width, interval_words
 from spectro.views.query import Query
 from spectro.views.query_contexts import AFTER, BEFORE, Window, Y, contexts, labelled
 
@@ -90,7 +91,8 @@ def nearest(query: Query, token_id: int, k: int, window: Window) -> Answer:
 def of_token(query: Query, token_id: int, window: Window) -> Answer:
     """One token: a row per component, strongest first; its context and cluster are notes.
 
-    `standard_error` is the column's (root mean square over tokens); `standardised` is χ less the
+    `half_width_95` is the column's (root mean square over tokens), half the width of the 95 %
+    interval of χ by Student's t over the chains; `standardised` is χ less the
     column's mean over its deviation, where clusters know them; `first_half` and `second_half` are
     χ from disjoint halves of the chains, where they are stored.
 
@@ -101,10 +103,11 @@ def of_token(query: Query, token_id: int, window: Window) -> Answer:
     (row,) = labels.read_all().to_pylist()
     summary = with_nan(query.view.summary) if query.view.store.exists(SUMMARY_NAME) else {}
     unknown_H = [float("nan")] * chi_H.size
+    width_H = half_width(summary.get("standard_error", unknown_H), query.view.num_chains)
     columns: dict[str, Any] = {
         "component": list(query.rows.components),
         CHI: chi_H,
-        "standard_error": np.array(summary.get("standard_error", unknown_H), np.float32),
+        "half_width_95": width_H.astype(np.float32),
         "standardised": _standardised(query, chi_H),
         "first_half": _half(query, token_id, 0),
         "second_half": _half(query, token_id, 1),
@@ -116,8 +119,8 @@ def of_token(query: Query, token_id: int, window: Window) -> Answer:
     notes = (
         f"subset {row['subset']}, sequence {row['sequence_id']}, position {row['position']}; loss "
         f"{row['loss']:.3f} nats; {cluster}",
-        "χ below the column's mean: the component supports y; above: it suppresses y. Errors are "
-        "the columns', over all tokens.",
+        "χ below the column's mean: the component supports y; above: it suppresses y. χ ± "
+        f"half_width_95 is the column's over all tokens: {interval_words(query.view.num_chains)}.",
     )
     return Answer(
         title=f"token {token_id}",

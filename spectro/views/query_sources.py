@@ -22,8 +22,8 @@ import pyarrow as pa
 import pyarrow.dataset as pds
 import pyarrow.parquet as pq
 
-from spectro.storage.fs import Store
-from spectro.storage.product import CHI, FOLDER, LABELS, moments_name, part_name
+from spectro.storage.fs import MissingObjectError, Store
+from spectro.storage.product import CHI, LABELS, measured_shards, part_name
 from spectro.storage.ranges import Meter, RangeReader
 from spectro.storage.shard_file import COMPONENTS
 
@@ -90,7 +90,7 @@ class TokenRows:
         members: Callable[[], pa.Table] | None,
         threads: bool = False,
     ) -> None:
-        """Open; of the storage one listing and one footer are read.
+        """Open; of the storage two listings and one footer are read.
 
         Args:
             store: of the part of the run.
@@ -99,15 +99,18 @@ class TokenRows:
             members: token_id and cluster_id of all clusters' members, [M]; None: no clusters.
             threads: whether columns are decoded by several threads.
 
-        Raises ValueError if no shard has been measured.
+        Raises ValueError if no shard has been measured, MissingObjectError if rows are lost.
         """
         self._store, self._meter, self._threads = store, meter, threads
         self._texts, self._members = texts, members
-        sizes = store.list(FOLDER)
-        parts = (re.fullmatch(rf"{FOLDER}/part-(\d+)\.parquet", name) for name in sizes)
-        numbers = sorted(int(part[1]) for part in parts if part)
-        self.shards = [n for n in numbers if moments_name(n) in sizes]
-        self._sizes = {n: sizes[part_name(n)] for n in self.shards}
+        self._sizes = measured_shards(store)
+        self.shards = list(self._sizes)
+        lost = [part_name(shard) for shard, size in self._sizes.items() if not size]
+        if lost:
+            raise MissingObjectError(
+                f"{store.uri}/{lost[0]} does not exist, and its marker is there: spectro verify "
+                "says what to do"
+            )
         if not self.shards:
             raise ValueError(
                 f"{store.uri} has no susceptibilities yet: measure them with spectro resume "

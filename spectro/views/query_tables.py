@@ -5,10 +5,12 @@ Shapes: H components, V vocabulary.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -18,6 +20,7 @@ from spectro.storage.fs import Store
 from spectro.storage.product import SUMMARY_NAME
 from spectro.storage.ranges import Meter, RangeReader
 from spectro.storage.run_view import RunView
+from spectro.susceptibility.interval import half_width
 
 VOCABULARY = pa.schema(
     {"token": pa.int32(), "text": pa.string(), "string": pa.string(), "bytes": pa.binary()}
@@ -39,9 +42,11 @@ _OF_BIAS = {"nats": pa.float64(), "error_nats": pa.float64(), "deviations": pa.f
 COMPONENTS = pa.schema(
     {"place": pa.int32(), "component": pa.string(), "layer": pa.int32(), "head": pa.int32()}
     | _OF_SUMMARY
+    | {"half_width_95": pa.float64(), "num_chains": pa.int32()}
     | {f"bias_{name}": kind for name, kind in _OF_BIAS.items()}
 )
-"""`place` is the index into `chi`, which begins at 1."""
+"""`place` is the index into `chi`, which begins at 1; `half_width_95` half the width of the 95 %
+interval of χ by Student's t, root mean square over tokens as `standard_error`."""
 TOP_TEXT = "top_text"
 
 
@@ -71,6 +76,10 @@ def components_table(view: RunView, components: Sequence[str]) -> pa.Table:
         "head": [head for _, head in places],
     }
     columns |= {name: known.get(name, unknown) for name in _OF_SUMMARY}
+    error_H = np.array(known.get("standard_error", unknown), np.float64)
+    width_H = half_width(error_H, view.num_chains)
+    columns["half_width_95"] = [float(w) if math.isfinite(w) else None for w in width_H]
+    columns["num_chains"] = [view.num_chains] * len(components)
     judged = known.get("sampler_bias", unknown)
     columns |= {f"bias_{name}": [each and each[name] for each in judged] for name in _OF_BIAS}
     return pa.table(

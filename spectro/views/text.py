@@ -22,6 +22,7 @@ from spectro.report.text.scales import NEEDS_ALL
 from spectro.run.config import PipelineConfig
 from spectro.storage.product import read_shard
 from spectro.storage.run_view import RunView
+from spectro.susceptibility.interval import interval_words
 from spectro.views.along import MeasuredText, RunDraws
 from spectro.views.columns import run_columns
 from spectro.views.contexts import vocabulary_of
@@ -75,6 +76,7 @@ def document_of_sequence(
         components=tuple(own.names[column] for column in offered),
         chi_NC=_with_first(chi_MH[:, offered]),
         error_NC=None,
+        num_chains=view.num_chains,
         columns=own.some(offered),
         row_mean_N=_with_first(own.row_mean(chi_MH)),
         shown=own.first_shown(offered, bool(components)),
@@ -133,6 +135,7 @@ def document_of_text(
         components=names,
         chi_NC=_with_first(found.chi_MC),
         error_NC=_with_first(found.error_MC) if np.isfinite(found.error_MC).any() else None,
+        num_chains=found.num_chains,
         columns=own.some(measured),
         row_mean_N=None if whole is None else _with_first(own.row_mean(whole)),
         shown=own.first_shown(measured, bool(components)),
@@ -141,9 +144,7 @@ def document_of_text(
 
 
 def _how(found: MeasuredText) -> str:
-    if found.num_chains == 1:
-        return "along the run's draws of one chain, without standard errors"
-    return f"along the run's draws; standard errors over its {found.num_chains} chains"
+    return f"along the run's draws, ±: {interval_words(found.num_chains)}"
 
 
 def _facts(view: RunView) -> tuple[tuple[str, str], ...]:

@@ -174,8 +174,9 @@ class Soak:
         report.units, report.units_redone = len(set(starts)), len(starts) - len(set(starts))
         report.different = sorted(
             name
-            for name in calm.list("susceptibilities")
-            if name.endswith(".parquet") and store.read(name) != calm.read(name)
+            for folder in ("susceptibilities", "halves")
+            for name in calm.list(folder)
+            if store.read(name) != calm.read(name)
         )
         report.leftovers = sorted(_shape(store) - _shape(calm))
         expected, found = _tokens(calm), _tokens(store)
@@ -227,7 +228,7 @@ def _tokens(store: Store) -> list[tuple[int, int]]:
 
     found = []
     for name in store.list("susceptibilities"):
-        if "/part-" in name and name.endswith(".parquet"):
+        if name.endswith(".parquet"):
             table = pq.read_table(io.BytesIO(store.read(name)), columns=["sequence_id", "position"])
             found += list(zip(*(column.to_pylist() for column in table.columns), strict=True))
     return found

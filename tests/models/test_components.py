@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from spectro.models.components import all_components, group_components, select_components
+from spectro.models.components import FULL, all_components, group_components, select_components
 
 
 @pytest.mark.parametrize(("layers", "heads", "count"), [(6, 4, 32), (24, 16, 410)])
@@ -13,10 +13,22 @@ def test_component_counts_of_the_papers(layers: int, heads: int, count: int) -> 
     assert len(all_components(layers, heads)) == count
 
 
-def test_patterns_select_in_canonical_order() -> None:
-    chosen = select_components(["unembed", "L1MLP", "l0h*", "l 0 h 1"], 2, 2)
-    assert [c.name for c in chosen] == ["l0h0", "l0h1", "l1mlp", "unembed"]
-    assert len(select_components(["*"], 2, 2)) == 8
+def test_components_come_in_the_patterns_order() -> None:
+    """What one pattern selects is in canonical order; of a doubled one the first place counts."""
+    chosen = select_components(["unembed", "L1MLP", "l0h*", "l 0 h 1", "unembed"], 2, 2)
+    assert [c.name for c in chosen] == ["unembed", "l1mlp", "l0h0", "l0h1"]
+    chosen = select_components(["l0h1", "l0*", "*"], 2, 2)
+    assert [c.name for c in chosen] == [
+        "l0h1", "l0h0", "l0mlp", "embed", "l1h0", "l1h1", "l1mlp", "unembed",
+    ]  # fmt: skip
+    assert select_components(["*"], 2, 2) == all_components(2, 2)
+
+
+def test_groups_do_not_depend_on_the_order_asked_for() -> None:
+    known = all_components(12, 11)  # l10 comes after l2, h10 after h2
+    assert group_components(known[::-1]) == group_components(known)
+    assert [c for group in group_components(known[::-1]) for c in group.components] == list(known)
+    assert [g.name for g in group_components([*known[::-1], FULL])][-2:] == ["unembed", "full"]
 
 
 def test_groups_gather_a_layers_heads_and_mlp() -> None:

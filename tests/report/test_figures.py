@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -56,6 +57,8 @@ def matrix(num_rows: int, components: tuple[str, ...], value: float | None = Non
         num_tokens_R=np.arange(num_rows) * 1000,
         mean_RH=mean if value is None else np.full_like(mean, value),
         error_RH=np.abs(mean) / 2 if value is None else np.full_like(mean, NAN),
+        num_sequences_R=np.arange(num_rows) * 10 + 5,
+        degrees_R=np.arange(num_rows) * 10 + 4,
     )
 
 
@@ -208,9 +211,13 @@ def test_a_sentence_of_help_stands_in_it(module: Any) -> None:
 
 
 def test_the_heat_map_shows_the_numbers() -> None:
-    """Columns by layer, rows in order, symmetric about zero; a dot beyond two standard errors."""
+    """Columns by layer, rows in order, symmetric about zero; a dot where the interval excludes 0.
+
+    Of three degrees of freedom it is 3.18 standard errors to either side: 0.32 and 9.5.
+    """
     data = dataclasses.replace(matrix(2, ("unembed", "l0mlp", "l0h0", "embed")), error_RH=np.array(
-        [[0.1] * 4, [9.0] * 4]), mean_RH=np.array([[1.0, 2, 3, 4], [-1, -2, -3, -8]]))  # fmt: skip
+        [[0.1] * 4, [3.0] * 4]), mean_RH=np.array([[1.0, 2, 3, 4], [-1, -2, -3, -8]]),
+        degrees_R=np.array([3, 3]))  # fmt: skip
     drawn = response.figure(data, theme("light")).axes[0]
     np.testing.assert_array_equal(drawn.images[0].get_array(), [[4, 3, 2, 1], [-8, -3, -2, -1]])
     assert drawn.images[0].get_clim() == (-8.0, 8.0)
@@ -223,6 +230,12 @@ def test_the_bars_show_the_numbers() -> None:
     drawn = shift.figure(data, theme("light")).axes[0]
     heights = [bar.get_height() for bar in drawn.patches]
     np.testing.assert_allclose(heights, data.mean_RH[0])
+    (bars,) = [line for line in drawn.collections if isinstance(line, LineCollection)]
+    drawn_to = np.array([segment[:, 1] for segment in bars.get_segments()])
+    width = 2.776 * data.error_RH[0]  # Student's t of four degrees of freedom: five sequences
+    expected = np.stack([data.mean_RH[0] - width, data.mean_RH[0] + width], axis=1)
+    np.testing.assert_allclose(drawn_to, expected, rtol=1e-3)
+    assert "5 sequences" in drawn.get_title(loc="left")
     light = theme("light")
     colours = {value < 0: bar.get_facecolor()[:3] for value, bar in zip(
         heights, drawn.patches, strict=True)}  # fmt: skip

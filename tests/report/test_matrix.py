@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from spectro.report import matrix as module
 from spectro.report.matrix import Block, moments_of, require_fits, response_matrix
@@ -234,3 +235,45 @@ def test_refusals() -> None:
     scale = Scale.of(moments_of(blocks(chi, sets)), Scaling.RAW)
     with pytest.raises(ValueError, match=r"shape \[N, 4\], found \(3, 2\)"):
         scale.apply(np.zeros((3, 2)))
+
+
+def test_the_interval_counts_the_sequences_that_have_the_set() -> None:
+    """Student's t with the sequences of the set less their strata, whatever the run has."""
+    chi, _ = made()
+    sets = np.zeros((3, CONTEXT * NUM_SEQUENCES), bool)
+    sets[0, [0, 1, CONTEXT, 10 * CONTEXT, 11 * CONTEXT]] = True  # two of stratum 0, two of 1
+    sets[1] = True
+    sets[2, 3 * CONTEXT : 3 * CONTEXT + 4] = True  # one sequence: its residuals add up to 0
+    told = found(chi, sets)
+    assert told.num_sequences_R.tolist() == [4, NUM_SEQUENCES, 1]
+    assert told.degrees_R.tolist() == [2, NUM_SEQUENCES - 3, 0]
+    np.testing.assert_allclose(told.half_width_RH[0], stats.t.ppf(0.975, 2) * told.error_RH[0])
+    assert (told.half_width_RH[1] == 0).all()  # all tokens: no shift, and no error
+    assert np.isnan(told.error_RH[2]).all() and np.isnan(told.half_width_RH[2]).all()
+    assert told.rows([2, 0]).num_sequences_R.tolist() == [1, 4]
+    cut = found(chi, sets, cuts=(4, 11))
+    assert cut.num_sequences_R.tolist() == [4, NUM_SEQUENCES, 1]
+
+
+def test_intervals_of_a_set_in_few_sequences_cover_the_truth() -> None:
+    """A set in 4 of 60 sequences, which differ: 95 % within three binomial deviations of the share.
+
+    With 1.96 standard errors, or the t of all 60 sequences, it is about 85 %.
+    """
+    num, tokens, few, repeats, shift = 60, 2, 4, 600, 2.0
+    rng = np.random.default_rng(0)
+    errors = np.empty((repeats, 2))
+    own = np.zeros((num, CONTEXT), bool)
+    own[:few, :tokens] = True
+    truth = shift * (1 - own.mean())
+    for repeat in range(repeats):
+        x = rng.normal(size=(num, 1)) + rng.normal(size=(num, CONTEXT)) + shift * own
+        told = response_matrix(
+            blocks(x.reshape(-1, 1), own.reshape(1, -1), strata=np.zeros(num, np.int64)),
+            ("few",), ("embed",), Scaling.RAW, num_strata=1,
+        )  # fmt: skip
+        off = abs(told.mean_RH[0, 0] - truth)
+        errors[repeat] = off / told.half_width_RH[0, 0], off / told.error_RH[0, 0]
+    tolerance = 3 * np.sqrt(0.95 * 0.05 / repeats)
+    assert abs(np.mean(errors[:, 0] <= 1) - 0.95) <= tolerance
+    assert np.mean(errors[:, 1] <= stats.t.ppf(0.975, num - 1)) < 0.95 - tolerance

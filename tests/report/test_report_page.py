@@ -51,6 +51,10 @@ def test_the_page_holds_the_run(small):
     assert data["rows"]["stability"][1] == pytest.approx(clusters.stability_K[1], abs=1e-3)
     assert data["rows"]["subset"] == clusters.subset_counts_KP.argmax(axis=1).tolist()
     assert data["columns"]["components"] == list(small.real.columns.components)
+    # half the interval of four chains is 3.18 standard errors, to three or four digits
+    width = 3.18245 * small.real.columns.standard_error_H
+    np.testing.assert_allclose(data["columns"]["halfWidth"], width, rtol=1e-3)
+    assert data["columns"]["interval"] == "95 % interval, Student t, 4 chains"
     assert data["numTokens"] == 256 and len(data["points"]["x"]) == 30
     assert data["summary"]["clusters"] == 4 and data["summary"]["clustered"] == 80
     assert data["summary"]["size"] == np.median(clusters.size_K)

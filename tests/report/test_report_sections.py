@@ -123,6 +123,7 @@ def test_reliability_is_sorted_and_what_is_below_the_threshold_named(open_report
     assert f"Below 0.4: {', '.join(below)}." in text and "found without embed" in text
     page.js("document.querySelector('#reliability details').open = true")
     page.wait("document.querySelectorAll('#reliability tbody tr').length === 22")
+    assert "± of χ (95 % interval, Student t, 4 chains)" in page.text("#reliability thead")
 
 
 def test_the_bill_is_told(report_page):

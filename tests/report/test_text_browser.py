@@ -79,10 +79,12 @@ def test_bands_and_what_is_told_of_a_token(page):
         assert float(raw.replace("−", "-")) == pytest.approx(
             made.chi_NC[3, column], rel=0.01, abs=made.columns.deviation_C[column] / 1000
         )
-        assert float(error.removeprefix("± ")) == pytest.approx(made.error_NC[3, column], rel=0.1)
+        width = 3.182 * made.error_NC[3, column]  # Student's t of four chains
+        assert float(error.removeprefix("± ")) == pytest.approx(width, rel=0.1)
         expected = made.columns.reliability_C[column]
         assert float(reliability) == pytest.approx(expected, abs=0.01)
     assert f"loss {made.loss_N[3]:.2f} nats" in one.text("#tooltip")
+    assert "± 95 % interval, Student t, 4 chains" in one.text("#tooltip")
     hover(one, 0)
     assert "context alone" in one.text("#tooltip")
 

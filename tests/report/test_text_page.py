@@ -45,9 +45,11 @@ def test_the_page_holds_the_text():
     assert [data["pieces"][str(t)] for t in data["tokens"]] == [display(w) for w in PROSE]
     assert (data["scale"], data["colours"], data["theme"]) == ("raw", "orange_blue", "dark")
     assert_close(on_scale(data, "raw"), made.chi_NC, made)
-    assert np.allclose(
-        np.array(data["error"], dtype=float).T, made.error_NC, rtol=6e-2, equal_nan=True
-    )
+    # half the interval of four chains: 3.18 standard errors, to two digits
+    found = np.array(data["halfWidth"], dtype=float).T
+    assert np.allclose(found, 3.182 * made.error_NC, rtol=6e-2, equal_nan=True)
+    assert np.allclose(data["columnHalfWidth"], 3.182 * made.columns.error_C, rtol=6e-2)
+    assert data["interval"] == "95 % interval, Student t, 4 chains"
     assert data["loss"][0] is None and data["values"][2][0] is None
 
 

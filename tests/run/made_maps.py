@@ -11,7 +11,7 @@ import numpy as np
 from spectro.report.map import MapConfig
 from spectro.storage.derived import put_derived
 from spectro.storage.fs import Store
-from spectro.storage.product import SUMMARY_NAME
+from spectro.storage.product import ASSEMBLY, FOLDER, SUMMARY_NAME
 from spectro.storage.tokens import read_info
 from spectro.tokens.sequences import Sequences
 from tests.run.made_runs import COMPONENTS, make_run, put_clusters, text
@@ -49,6 +49,7 @@ def of_subsets(
 def measure_control(store: Store) -> Store:
     """A control with the rows of the run itself, without clusters."""
     control = Path(store.root) / "control"
-    shutil.copytree(Path(store.root) / "susceptibilities", control / "susceptibilities")
+    for folder in (FOLDER, ASSEMBLY):
+        shutil.copytree(Path(store.root) / folder, control / folder)
     shutil.copy(Path(store.root) / "run.yaml", control / "run.yaml")
     return store.child("control")

@@ -226,7 +226,7 @@ def test_reliability_of_directions_without_halves_says_what_to_do(
 def test_half_estimates_that_are_gone_are_not_taken_for_never_kept(make: Make) -> None:
     config, layout = make("gone")
     Store(config.run.uri).delete(halves_name(0))
-    with pytest.raises(FileNotFoundError, match=r"halves-00000\.parquet does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"halves/part-00000\.parquet does not exist"):
         do_all(config, layout, with_stability=True)
 
 

@@ -104,6 +104,15 @@ def test_chance_among_tokens_of_the_same_y(run_a: Store, tmp_path: Path) -> None
     assert observed > 0.9 and chance < 0.3 and by_y > 0.8
 
 
+def test_a_run_of_the_earlier_layout_is_refused(run_a: Store) -> None:
+    """Not as clusters that lie in no run."""
+    above = Path(run_a.root)
+    for marker in (above / "assembly").iterdir():
+        marker.rename(above / "susceptibilities" / marker.name)
+    with pytest.raises(ValueError, match="earlier version of spectro"):
+        find_place(run_a.uri)
+
+
 def test_what_cannot_be_compared(run_a: Store, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="neither a run nor a folder of clusters"):
         compare_all([run_a.uri, str(tmp_path)])

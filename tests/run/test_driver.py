@@ -204,10 +204,10 @@ def test_chains_come_before_tiles_and_the_tiles_of_a_group_together(drive: Drive
 def test_what_is_present_and_what_only_it_needs_is_left_out() -> None:
     everything = {name for unit in all_units() for name in unit.outputs}
     assert required([goal()], everything) == []
-    without_summary = everything - {"susceptibilities/summary.json"}
-    assert [u.id for u in required([goal()], without_summary)] == ["susceptibilities/summary.json"]
+    without_summary = everything - {"assembly/summary.json"}
+    assert [u.id for u in required([goal()], without_summary)] == ["assembly/summary.json"]
     # tiles and draws are gone, as after assembly; one shard is lost
-    rows_only = {n for n in everything if n.startswith("susceptibilities/part")}
+    rows_only = {n for n in everything if n.startswith(("susceptibilities/", "assembly/part"))}
     lost = rows_only - {"susceptibilities/part-00001.parquet"}
     found = [unit.id for unit in required([goal()], lost)]
     assert "tiles/00001/l0.safetensors" in found
@@ -303,7 +303,7 @@ def test_missing_objects_are_told_not_tried_again(drive: Drive) -> None:
     pool = FakePool(fates={part: [Fate.MISSING]})
     assert drive(pool).run(all_units()) == [part]
     assert [u.id for u in pool.started].count(part) == 1
-    assert "susceptibilities/summary.json" not in pool.finished
+    assert "assembly/summary.json" not in pool.finished
 
 
 @pytest.mark.parametrize("reason", ["told", "deadline", "idle"])

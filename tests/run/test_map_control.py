@@ -79,7 +79,7 @@ def test_a_copy_has_both(run_copy: RunCopy, tmp_path: Path) -> None:
     ("lost", "drawn", "said"),
     [
         ("", True, "nβ = 0 control: {number} clusters, a map of their own"),
-        ("susceptibilities/summary.json", False, "nβ = 0 control: {number} clusters, not drawn"),
+        ("assembly/summary.json", False, "nβ = 0 control: {number} clusters, not drawn"),
         ("clusters/cluster.json", False, "no nβ = 0 control beside it"),
     ],
 )

@@ -47,7 +47,7 @@ def test_subsets_of_the_run_and_of_an_addition(tmp_path: Path) -> None:
     found = made(store)
     assert dict(found.told["facts"])["Tokens"] == "600 in 2 subsets"
     add_tokens(store, of_subsets(text(9, 2), (*NAMES, "later"), 2))
-    store.delete("susceptibilities/summary.json")
+    store.delete("assembly/summary.json")
     summed_up(store)
     found = made(store)
     assert found.told["subsets"] == [*NAMES, "later"]

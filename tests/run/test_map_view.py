@@ -230,7 +230,7 @@ def test_a_run_without_clusters_is_told_how_to_get_them(tmp_path: Path) -> None:
 
 def test_what_is_missing_is_said_before_anything_is_removed(store: Store) -> None:
     old = write_map(RunView(store.uri), CONFIG)
-    store.delete("susceptibilities/part-00003.json")
+    store.delete("assembly/part-00003.json")
     with pytest.raises(ValueError, match=r"not measured yet .*: measure them with spectro resume"):
         write_map(RunView(store.uri), CONFIG, renew=True)
     assert set(store.child("map").list()) == {*old.told["objects"], MARKER}

@@ -116,7 +116,7 @@ def test_an_extended_run_is_the_run_of_all_tokens(
         scale = np.std(list(expected.values()))
         for key, chi in expected.items():  # float32 sums over batches of other sizes
             assert np.allclose(extended[key], chi, rtol=0, atol=2e-5 * scale)
-        summaries = [read_sealed(s.child(part), "susceptibilities/summary.json") for s in stores]
+        summaries = [read_sealed(s.child(part), "assembly/summary.json") for s in stores]
         assert np.allclose(*[s["standard_deviation"] for s in summaries], rtol=1e-4)
         assert [s["num_tokens"] for s in summaries] == [2 * 2 * PROBE * 16] * 2
 

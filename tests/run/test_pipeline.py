@@ -36,8 +36,8 @@ THREE_CHAINS = ChainConfig(
 )
 GROUPS = ("embed", "l0", "l1", "unembed")
 CHI = tuple(
-    f"susceptibilities/{kind}-{shard:05d}.parquet"
-    for kind in ("part", "halves")
+    f"{folder}/part-{shard:05d}.parquet"
+    for folder in ("susceptibilities", "halves")
     for shard in (0, 1)
 )
 
@@ -61,8 +61,8 @@ def test_the_whole_path_and_a_second_invocation(make_config: MakeConfig) -> None
     assert {"control/run.yaml", *(f"control/{name}" for name in CHI)} <= names
     assert not [name for name in names if name.startswith("tiles/")]
     assert not [name for name in names if name.startswith("control/tokens/")]
-    summary = json.loads(store.read("susceptibilities/summary.json"))
-    assert summary["components"] == ["embed", "l0h1", "l1h0", "l1h1", "l1mlp", "unembed"]
+    summary = json.loads(store.read("assembly/summary.json"))
+    assert summary["components"] == ["l0h1", "l1h0", "l1h1", "l1mlp", "embed", "unembed"]
     assert len(summary["reliability"]) == 6
     assert summary["num_tokens"] == 2 * 6 * 16
     before = {name: store.read(name) for name in names}
@@ -100,7 +100,7 @@ def test_the_run_agrees_with_the_api(make_config: MakeConfig) -> None:
     expected = result.chi.reshape(product.chi_NH.shape)
     assert np.allclose(product.chi_NH, expected, rtol=0, atol=2e-5 * expected.std())
     assert np.allclose(product.column("loss"), result.loss.ravel(), atol=1e-5)
-    summary = json.loads(store.read("susceptibilities/summary.json"))
+    summary = json.loads(store.read("assembly/summary.json"))
     assert np.allclose(summary["reliability"], result.reliability, atol=1e-4)
     assert np.allclose(summary["mean_phi"], result.mean_phi, rtol=1e-5)
 
@@ -121,7 +121,7 @@ def test_a_broken_off_run_is_gone_on_with(make_config: MakeConfig, tmp_path: Pat
     run(broken)
     store = Store(broken.run.uri)
     store.delete("susceptibilities/part-00001.parquet")
-    store.delete("susceptibilities/halves-00001.parquet")
+    store.delete("halves/part-00001.parquet")
     store.delete("chains/l1/0.json")  # as if killed between the draws and their marker
     (lost,) = store.list("chains/embed/1")
     store.delete(lost)
@@ -198,7 +198,7 @@ def test_a_lost_shard_is_made_again_although_the_draws_were_dropped(
     Store(config.run.uri).delete("susceptibilities/part-00001.parquet")
     run(config)
     assert chi_bytes(config) == before
-    Store(config.run.uri).delete("susceptibilities/summary.json")
+    Store(config.run.uri).delete("assembly/summary.json")
     assert run(config).num_units == 1
 
 
@@ -269,14 +269,14 @@ def test_halves_are_left_out_if_asked_and_not_made_later(
     run(without)
     store = Store(without.run.uri)
     assert not [name for name in store.list() if "halves" in name]
-    assert "halves" not in read_sealed(store, "susceptibilities/part-00000.json")
-    rows = [name for name in CHI if "part" in name]
+    assert "halves" not in read_sealed(store, "assembly/part-00000.json")
+    rows = [name for name in CHI if "susceptibilities" in name]
     assert [store.read(name) for name in rows] == [Store(plain.run.uri).read(n) for n in rows]
     again = dataclasses.replace(without.run, keep_halves=True)
     assert run(dataclasses.replace(without, run=again)).num_units == 0
-    store.delete("susceptibilities/part-00001.json")  # a shard that is measured again has them
+    store.delete("assembly/part-00001.json")  # a shard that is measured again has them
     run(dataclasses.replace(without, run=again))
-    assert chi_bytes(plain)[3] == store.read("susceptibilities/halves-00001.parquet")
+    assert chi_bytes(plain)[3] == store.read("halves/part-00001.parquet")
     assert not all("halves" in told for told in read_moments(store, 2))
 
 
@@ -331,7 +331,11 @@ def test_a_chain_that_diverges_stops_the_run_and_reaches_no_product(
         run(config)
     assert "\n" not in str(error.value)
     names = Store(config.run.uri).list()
-    assert not [name for name in names if name.startswith(("susceptibilities", "tiles"))]
+    assert not [
+        name
+        for name in names
+        if name.startswith(("susceptibilities", "halves", "assembly", "tiles"))
+    ]
     assert all(name.endswith("pilot.json") for name in names if name.startswith("chains"))
 
 

@@ -139,12 +139,13 @@ def test_the_error_is_the_jackknife_over_chains(whole_run: PipelineConfig) -> No
     assert found.num_chains == 2 and (found.error_MC > 0).all()
 
 
-def test_one_chain_has_no_standard_errors(make_config: MakeConfig) -> None:
+def test_one_chain_has_no_interval(make_config: MakeConfig) -> None:
     chain = ChainConfig(num_chains=1, num_draws=3, batch_size=2, steps_between_draws=2)
     config = make_config(chain=chain)
     view = RunView(measured(config).run.uri)
     made = document_of_text(view, config, "a text", "a text")
     assert made.error_NC is None and len(made.components) == 3
+    assert made.facts[-1] == ("Measured", "along the run's draws, ±: no interval: one chain")
     assert np.isnan(made.columns.reliability_C).all()
 
 

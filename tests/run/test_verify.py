@@ -34,9 +34,9 @@ OBJECTS = [
     "chains/full/1.json",
     "chains/l1/0/*.safetensors",
     "susceptibilities/part-00000.parquet",
-    "susceptibilities/part-00001.json",
-    "susceptibilities/halves-00001.parquet",
-    "susceptibilities/summary.json",
+    "assembly/part-00001.json",
+    "halves/part-00001.parquet",
+    "assembly/summary.json",
     "clusters/cluster.json",
     "clusters/clusters.parquet",
     "clusters/members.parquet",
@@ -51,7 +51,7 @@ OBJECTS = [
     "control/run.yaml",
     "control/chains/embed/0.json",
     "control/susceptibilities/part-00001.parquet",
-    "control/susceptibilities/halves-00000.parquet",
+    "control/halves/part-00000.parquet",
     "control/clusters/members.parquet",
     "control/clusters/half-1/cluster.json",
     "control/neighbours/*/lists-0000.safetensors",
@@ -174,7 +174,7 @@ def test_what_nobody_knows_is_named(run_copy: MakeCopy) -> None:
 def test_rows_are_held_against_their_sequences(run_copy: MakeCopy, change: str) -> None:
     """With checksums that agree: what a fault of ours, not of the disk, would leave."""
     store, config = run_copy()
-    name, marker = "susceptibilities/part-00000.parquet", "susceptibilities/part-00000.json"
+    name, marker = "susceptibilities/part-00000.parquet", "assembly/part-00000.json"
     table = pq.read_table(io.BytesIO(store.read(name)))
     rows = np.arange(table.num_rows)
     if change in ("double", "lose", "swap"):
@@ -204,7 +204,7 @@ def test_rows_are_held_against_their_sequences(run_copy: MakeCopy, change: str) 
 def test_half_estimates_are_held_against_their_rows(run_copy: MakeCopy, change: str) -> None:
     """With checksums that agree, as above."""
     store, config = run_copy()
-    name, marker = "susceptibilities/halves-00000.parquet", "susceptibilities/part-00000.json"
+    name, marker = "halves/part-00000.parquet", "assembly/part-00000.json"
     table = pq.read_table(io.BytesIO(store.read(name)))
     rows = np.arange(table.num_rows)
     if change in ("double", "swap"):
@@ -233,12 +233,12 @@ def test_half_estimates_are_held_against_their_rows(run_copy: MakeCopy, change: 
 
 def test_half_estimates_that_are_lost_are_made_again_as_verify_says(run_copy: MakeCopy) -> None:
     store, config = run_copy()
-    name, marker = "susceptibilities/halves-00001.parquet", "susceptibilities/part-00001.json"
+    name, marker = "halves/part-00001.parquet", "assembly/part-00001.json"
     before = store.read(name)
     store.delete(name)
     (fault,) = verify_run(store, config).faults
     assert (fault.name, fault.what, fault.kind) == (name, MISSING, "halves")
-    assert "delete the part-NNNNN.json that names it" in fault.message
+    assert "delete the assembly/part-NNNNN.json that names it" in fault.message
     store.delete(marker)
     again = dataclasses.replace(config, run=dataclasses.replace(config.run, uri=store.uri))
     run_pipeline(again, Progress(), goal=Goal.REPORT)
@@ -249,7 +249,7 @@ def test_half_estimates_that_are_lost_are_made_again_as_verify_says(run_copy: Ma
 def test_half_estimates_may_be_missing_but_not_unaccounted_for(run_copy: MakeCopy) -> None:
     """A shard whose JSON names none is whole; what lies beside it is then no object of the run."""
     store, config = run_copy()
-    name, marker = "susceptibilities/halves-00000.parquet", "susceptibilities/part-00000.json"
+    name, marker = "halves/part-00000.parquet", "assembly/part-00000.json"
     content = read_sealed(store, marker)
     del content["halves"]
     put_anew(store, marker, seal(content))

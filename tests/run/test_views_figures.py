@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from scipy import stats
 
 from spectro.report.figures.theme import THEMES
 from spectro.report.patterns import NAMES
@@ -217,13 +218,24 @@ def test_the_matrix_command(
 ) -> None:
     run = f"run.uri={made.uri}"
     assert job("matrix", run, "rows=clusters", "scaling=raw", f"out={tmp_path}/m.parquet") == 0
-    assert "standard error" in capsys.readouterr().out
+    out = " ".join(capsys.readouterr().out.split())
+    assert "± 95 % interval (Student t, over the sequences that have the set)" in out
+    assert "sequences" in out
     assert job("matrix", run, "rows=clusters", "format=json", f"out={tmp_path}/m.csv") == 0
     told = json.loads(capsys.readouterr().out)
     rows = pq.read_table(tmp_path / "m.parquet").to_pydict()
     assert len(rows["shift"]) == len(told["rows"]) * len(told["components"])
     expected = matrix(RunView(made.uri), Rows.CLUSTERS, scaling=Scaling.RAW)
     np.testing.assert_allclose(rows["shift"], expected.mean_RH.reshape(-1))
+    # two passes of its own: in how many sequences of the one subset each cluster has tokens
+    members = RunView(made.uri).clusters.members.to_pandas()
+    num_sequences = (members["token_id"] // CONTEXT).groupby(members["cluster_id"]).nunique()
+    wide = stats.t.ppf(0.975, num_sequences.to_numpy() - 1)
+    assert [row["num_sequences"] for row in told["rows"]] == num_sequences.tolist()
+    for row, t in zip(told["rows"], wide, strict=True):
+        assert row["half_width_95"] == pytest.approx([t * e for e in row["standard_error"]])
+    width = np.repeat(wide, len(told["components"])) * np.array(rows["standard_error"])
+    np.testing.assert_allclose(rows["half_width_95"], width)
     with (tmp_path / "m.csv").open(newline="") as lines:
         read = list(csv.DictReader(lines))
     assert read[0]["row"] == told["rows"][0]["name"] and read[0]["scaling"] == "standardised"

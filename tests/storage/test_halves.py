@@ -110,13 +110,13 @@ def test_they_are_read_alone_by_half_and_in_order(store: Store) -> None:
         assert np.array_equal(streamed[shard].token_id_N, found.token_id_N)
 
 
-def test_rows_are_read_past_them(store: Store) -> None:
-    """The folder has two kinds of Parquet files; rows are those named part-*."""
+def test_halves_join_rows(store: Store) -> None:
+    """Both folders are a table each."""
     assert len(read_product(store).chi_NH) == 40
     query = (
         "select count(*), sum(chi_first[1] - p.chi[1])::double from "
-        f"'{store.root}/susceptibilities/part-*.parquet' p join "
-        f"'{store.root}/susceptibilities/halves-*.parquet' h using (token_id)"
+        f"'{store.root}/susceptibilities/*.parquet' p join "
+        f"'{store.root}/halves/*.parquet' h using (token_id)"
     )
     count, shift = duckdb.sql(query).fetchall()[0]
     product = read_product(store)
@@ -189,17 +189,17 @@ def test_damage_and_loss_are_noticed(store: Store) -> None:
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     for read in (lambda: read_halves(store, 0), lambda: read_half(store, 0, 1)):
-        with pytest.raises(DamagedObjectError, match=r"halves-00000\.parquet is damaged"):
+        with pytest.raises(DamagedObjectError, match=r"halves/part-00000\.parquet is damaged"):
             read()
     path.unlink()
-    with pytest.raises(FileNotFoundError, match=r"halves-00000\.parquet does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"halves/part-00000\.parquet does not exist"):
         read_halves(store, 0)
 
 
 def test_shards_of_two_runs_are_refused(store: Store) -> None:
     other = part(2, fingerprint="of another")
     put_part(store, 2, other, {}, halves_table(other, *estimates(2)))
-    with pytest.raises(ValueError, match=r"halves-00002.*another spectro\.fingerprint"):
+    with pytest.raises(ValueError, match=r"halves/part-00002.*another spectro\.fingerprint"):
         list(iterate_halves(store, 3))
 
 

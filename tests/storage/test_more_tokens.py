@@ -142,8 +142,8 @@ def test_what_is_of_other_tokens_goes_with_all_that_belongs_to_it(store: Store) 
         names = ("cluster.json", "members.parquet", "state/rounds-000000001-0123456789abcdef.x")
         clusters |= {f"{folder}/{name}" for name in names}
     lists = {"neighbours/ab/transform.json", "neighbours/ab/lists-0000.safetensors"}
-    rows = {"susceptibilities/part-00000.parquet", "susceptibilities/part-00000.json"}
-    derived = {"susceptibilities/summary.json", *page, *clusters, *lists}
+    rows = {"susceptibilities/part-00000.parquet", "assembly/part-00000.json"}
+    derived = {"assembly/summary.json", *page, *clusters, *lists}
     before = set(store.list())
     for name in derived | rows:
         is_marker = name.endswith(("page.json", "cluster.json", "transform.json", "summary.json"))

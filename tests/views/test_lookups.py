@@ -109,7 +109,7 @@ def test_one_token(query: Query, made: Store) -> None:
     strongest = [abs(row["standardised"]) for row in found.table.to_pylist()]
     assert strongest == sorted(strongest, reverse=True)
     assert "first_half" not in found.table.column_names  # none are stored
-    assert all(np.isnan(row["standard_error"]) for row in rows.values())
+    assert all(np.isnan(row["half_width_95"]) for row in rows.values())
 
 
 def test_one_cluster(query: Query, made: Store) -> None:

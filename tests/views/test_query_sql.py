@@ -270,7 +270,7 @@ def test_a_control(made: Store, tmp_path: Path) -> None:
     shutil.copytree(made.root, tmp_path / "run")
     control = tmp_path / "run/control"
     control.mkdir()
-    for name in ("susceptibilities", "clusters"):
+    for name in ("susceptibilities", "assembly", "clusters"):
         shutil.copytree(Path(made.root) / name, control / name)
     shutil.copy(Path(made.root) / run_dir.NAME, control)
     with Query(RunView(str(tmp_path / "run"))) as query:
@@ -285,12 +285,16 @@ def test_a_control(made: Store, tmp_path: Path) -> None:
 
 
 def test_a_run_that_goes_on(made: Store, tmp_path: Path) -> None:
-    """Rows without the JSON beside them are not measured yet."""
+    """Rows without their marker are not measured yet."""
     shutil.copytree(made.root, tmp_path / "run")
-    (tmp_path / "run/susceptibilities/part-00001.json").unlink()
+    (tmp_path / "run/assembly/part-00001.json").unlink()
     with Query(RunView(str(tmp_path / "run"))) as query:
         found = query.table("select distinct token_id // 160 as shard from tokens order by 1")
         assert found["shard"].to_pylist() == [0, 2]
-    (tmp_path / "run/susceptibilities/part-00000.json").unlink()
+    (tmp_path / "run/susceptibilities/part-00002.parquet").unlink()  # lost, not unmeasured
+    with pytest.raises(FileNotFoundError, match=r"part-00002\.parquet does not exist"):
+        Query(RunView(str(tmp_path / "run")))
+    (tmp_path / "run/assembly/part-00002.json").unlink()
+    (tmp_path / "run/assembly/part-00000.json").unlink()
     with pytest.raises(ValueError, match="no susceptibilities yet"):
         RunView(str(tmp_path / "run"))

@@ -97,11 +97,11 @@ def bars(
     theme: Theme,
     components: Sequence[str],
     value_H: Floats,
-    error_H: Floats | None = None,
+    half_width_H: Floats | None = None,
     *,
     labels: bool = True,
 ) -> None:
-    """A bar for each component, block by block; MLPs paler; NaN leaves a gap."""
+    """A bar for each component, block by block, with its interval; MLPs paler; NaN leaves a gap."""
     place_H = block_axis(axes, components, labels=labels)
     heights = np.nan_to_num(value_H)
     colours = [
@@ -109,11 +109,11 @@ def bars(
         for name, value in zip(components, value_H, strict=True)
     ]
     axes.bar(place_H, heights, 0.84, color=colours, linewidth=0)
-    if error_H is not None:
-        known = np.isfinite(error_H)
+    if half_width_H is not None:
+        known = np.isfinite(half_width_H)
         axes.errorbar(
-            place_H[known], heights[known], yerr=error_H[known], ecolor=theme.ink, elinewidth=0.7,
-            capsize=0, fmt="none",
+            place_H[known], heights[known], yerr=half_width_H[known], ecolor=theme.ink,
+            elinewidth=0.7, capsize=0, fmt="none",
         )  # fmt: skip
     axes.axhline(0.0, color=theme.strong_line, linewidth=0.6, zorder=0.5)
 
@@ -124,16 +124,16 @@ def tiles(
     components: Sequence[str],
     value_H: Floats,
     norm: TwoSlopeNorm,
-    error_H: Floats | None = None,
+    half_width_H: Floats | None = None,
 ) -> None:
-    """Layers from above, heads from the left, then MLPs; a dot beyond twice the error."""
+    """Layers from above, heads from the left, then MLPs; a dot where the interval excludes 0."""
     laid = grid(components)
     axes.imshow(
         laid.table(value_H), cmap=theme.diverging, norm=norm, aspect="auto", interpolation="none"
     )
-    if error_H is not None:
+    if half_width_H is not None:
         with np.errstate(invalid="ignore"):
-            beyond = np.abs(value_H) > 2 * error_H
+            beyond = np.abs(value_H) > half_width_H
         dots(axes, theme, laid.column_H[beyond], laid.row_H[beyond], 1.5)
     down = range(0, len(laid.rows), math.ceil(len(laid.rows) / MOST_ROW_NAMES))
     axes.set_yticks(down, [laid.rows[i] for i in down])
@@ -147,7 +147,7 @@ def tiles(
 
 
 def dots(axes: Axes, theme: Theme, x: Ints, y: Ints, size: float) -> None:
-    """Marks on cells that are beyond twice their standard error."""
+    """Marks on cells whose interval excludes 0."""
     axes.plot(x, y, ".", color=theme.ink, markersize=size, markeredgewidth=0, alpha=0.75, zorder=3)
 
 

@@ -24,7 +24,7 @@ from spectro.report.scaling import UNITS
 HELP = (
     "Mean response of each set of tokens (rows) at each component (columns), less that of all "
     "tokens: blue, the component expresses what the set has more of; orange, it works against it; "
-    "a dot where it is more than twice its standard error over sequences."
+    "a dot where its 95 % interval excludes 0 (Student t, over the sequences that have the set)."
 )
 MOST_ROWS = 60
 """Rows that a figure of one page has room for."""
@@ -60,7 +60,7 @@ def figure(data: ResponseMatrix, theme: Theme) -> Figure:
     image = axes.imshow(
         values_RH, cmap=theme.diverging, norm=norm, aspect="auto", interpolation="none"
     )
-    _dots(axes, theme, values_RH, data.error_RH[:, order])
+    _dots(axes, theme, values_RH, data.half_width_RH[:, order])
     _names(axes, data)
     _layers(axes, theme, data.components)
     bar = made.colorbar(image, ax=axes, pad=0.01, fraction=0.025, aspect=18)
@@ -70,11 +70,11 @@ def figure(data: ResponseMatrix, theme: Theme) -> Figure:
 
 
 def _dots(
-    axes: Axes, theme: Theme, values_RH: NDArray[np.floating], error_RH: NDArray[np.floating]
+    axes: Axes, theme: Theme, values_RH: NDArray[np.floating], width_RH: NDArray[np.floating]
 ) -> None:
-    """A dot where a response is more than twice its standard error."""
+    """A dot where the interval of a response excludes 0."""
     with np.errstate(invalid="ignore"):
-        row, column = np.nonzero(np.abs(values_RH) > 2 * error_RH)
+        row, column = np.nonzero(np.abs(values_RH) > width_RH)
     size = min(2.0, 300 / max(1, values_RH.shape[1]) / 4)
     dots(axes, theme, column, row, size)
 

@@ -1,4 +1,4 @@
-"""Data shift: for each set of tokens, its response at every component with standard errors."""
+"""Data shift: for each set of tokens, its response at every component with its interval."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ from spectro.report.scaling import UNITS
 
 HELP = (
     "How each component would answer if the data had more of one set of tokens: the mean of χ over "
-    "the set less that over all tokens, with its standard error over sequences (below zero, blue: "
-    "expression; on tiles a dot where it is more than twice its error)."
+    "the set less that over all tokens, with its 95 % interval (Student t, over the sequences that "
+    "have tokens of the set; below zero, blue: expression; on tiles a dot where the interval "
+    "excludes 0)."
 )
 MOST_ROWS = 24
 """Panels that a figure of one page has room for."""
@@ -70,12 +71,14 @@ def figure(data: ResponseMatrix, theme: Theme) -> Figure:
 
 def _panel(axes: Axes, theme: Theme, data: ResponseMatrix, row: int) -> None:
     name = shortened(printed(data.names[row]), 36)
-    axes.set_title(f"{name}  ({data.num_tokens_R[row]:,} tokens)", size=SMALL + 0.5)
+    counts = f"{data.num_tokens_R[row]:,} tokens, {data.num_sequences_R[row]:,} sequences"
+    axes.set_title(f"{name}  ({counts})", size=SMALL + 0.5)
     if not np.isfinite(data.mean_RH[row]).any():
         nothing(axes, theme, "no token of this set")
         return
+    width_H = data.half_width_RH[row]
     if len(data.components) <= MOST_BARS:
-        bars(axes, theme, data.components, data.mean_RH[row], data.error_RH[row])
+        bars(axes, theme, data.components, data.mean_RH[row], width_H)
     else:
         norm = limits(data.mean_RH)
-        tiles(axes, theme, data.components, data.mean_RH[row], norm, data.error_RH[row])
+        tiles(axes, theme, data.components, data.mean_RH[row], norm, width_H)

@@ -35,14 +35,14 @@ const scientific = (value) => (!isKnown(value) ? "–" : value === 0 ? "0" : Mat
 
 // [[what, value], ...] of a column, the control's reliability too.
 function columnFacts(column) {
-  const { components, reliability, centred, meanPhi, standardError } = DATA.columns, control = DATA.control?.columns;
+  const { components, reliability, centred, meanPhi, halfWidth, interval } = DATA.columns, control = DATA.control?.columns;
   const other = control ? control.components.indexOf(components[column]) : -1;
   return [
     ...(centred ? [["row-centred reliability", fixed(centred[column], 3)]] : []),
     ["reliability", fixed(reliability[column], 3)],
     ...(other >= 0 ? [["control's reliability", fixed(control.reliability[other], 3)]] : []),
     ...(meanPhi ? [["mean φ, nats", scientific(meanPhi[column])]] : []),
-    ...(standardError ? [["standard error of χ", scientific(standardError[column])]] : [])];
+    ...(halfWidth ? [[`± of χ (${interval})`, scientific(halfWidth[column])]] : [])];
 }
 
 function reliabilityKey() {

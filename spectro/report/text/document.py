@@ -54,6 +54,8 @@ class Document:
     """χ, nats²; NaN for the first token."""
     error_NC: Floats | None
     """Standard error of every χ, nats²; None where the run knows that of whole columns alone."""
+    num_chains: int | None
+    """C, which the standard errors are over; None where it is not known."""
     columns: Columns
     """Of the whole run."""
     row_mean_N: Floats | None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from spectro.report.text.colours import WORDS, Colours, style_rules
 from spectro.report.text.document import MAX_BANDS, Document
 from spectro.report.text.scales import Scale, limits, scales, values
 from spectro.report.vocabulary import display
+from spectro.susceptibility.interval import half_width, interval_words
 
 STEPS = 2000
 """Of χ, in a standard deviation of its column: half a step is beyond what is shown."""
@@ -68,7 +70,7 @@ def page_data(document: Document) -> dict[str, Any]:
     """
     there = scales(document)
     error_NC, columns, step_C = document.error_NC, document.columns, _steps(document)
-    row_mean_N = document.row_mean_N
+    row_mean_N, width_of = document.row_mean_N, partial(half_width, num_chains=document.num_chains)
     return {
         "title": document.title,
         "facts": [list(fact) for fact in document.facts],
@@ -90,8 +92,9 @@ def page_data(document: Document) -> dict[str, Any]:
         "deviation": _numbers(np.where(columns.deviation_C > 0, columns.deviation_C, np.nan), 7),
         "rowMean": None if row_mean_N is None else _numbers(row_mean_N),
         "limits": {s.value: _numbers(limits(document, s)) for s in there},
-        "error": None if error_NC is None else [_numbers(column, 2) for column in error_NC.T],
-        "columnError": _numbers(columns.error_C, 2),
+        "halfWidth": None if error_NC is None else [_numbers(c, 2) for c in width_of(error_NC).T],
+        "columnHalfWidth": _numbers(width_of(columns.error_C), 2),
+        "interval": interval_words(document.num_chains),
         "reliability": _numbers(columns.reliability_C, 2),
         "words": {colours.value: list(words) for colours, words in WORDS.items()},
     }

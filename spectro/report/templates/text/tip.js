@@ -3,10 +3,10 @@ const minus = (text) => text.replace("-", "−");
 const short = (value) => (value === null ? "–" : minus(String(Number(value.toPrecision(3)))));
 const withSign = (value) => (value === null ? "–" : `${value > 0 ? "+" : ""}${short(value)}`);
 
-// The token's own error where it was measured, else that of its column: they are not the same thing.
-function errorOf(column, token) {
-  if (DATA.error !== null) return `± ${short(DATA.error[column][token])}`;
-  const typical = DATA.columnError[column];
+// Half the token's own interval where it was measured, else that of its column: not the same thing.
+function halfWidthOf(column, token) {
+  if (DATA.halfWidth !== null) return `± ${short(DATA.halfWidth[column][token])}`;
+  const typical = DATA.columnHalfWidth[column];
   return typical === null ? "" : `± ${short(typical)} *`;
 }
 
@@ -16,14 +16,14 @@ function tipRow(column, token) {
   const cell = (text) => element("td", "", text);
   return element("tr", "",
     element("th", "", mark, DATA.components[column]),
-    cell(withSign(rawOf(column, token))), cell(errorOf(column, token)),
+    cell(withSign(rawOf(column, token))), cell(halfWidthOf(column, token)),
     cell(withSign(valueOn("standardised", column, token))),
     ...(DATA.scales.includes("centred") ? [cell(withSign(valueOn("centred", column, token)))] : []),
     cell(short(DATA.reliability[column])));
 }
 
 function tipTable(number) {
-  const names = ["", "χ", "s.e.", "standardised", ...(DATA.scales.includes("centred") ? ["centred"] : []), "reliability"];
+  const names = ["", "χ", "±", "standardised", ...(DATA.scales.includes("centred") ? ["centred"] : []), "reliability"];
   return element("table", "",
     element("thead", "", element("tr", "", ...names.map((name) => element("th", "", name)))),
     element("tbody", "", ...shownBands().map((column) => tipRow(column, number))));
@@ -34,7 +34,8 @@ function tipContent(number) {
   if (DATA.loss[number] === null) return [head, element("small", "", "context alone: nothing before it predicts it")];
   head.append(` · loss ${fixed(DATA.loss[number], 2)} nats`);
   const rows = shownBands().length ? [tipTable(number)] : [];
-  if (rows.length && DATA.error === null) rows.push(element("small", "", "* typical of the column over the run"));
+  const typical = DATA.halfWidth === null ? "; * typical of the column over the run" : "";
+  if (rows.length) rows.push(element("small", "", `± ${DATA.interval}${typical}`));
   return [head, ...rows];
 }
 
