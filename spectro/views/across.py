@@ -41,6 +41,8 @@ class _Run:
     view: RunView
     stored: StoredClustering
     told: TokenInRun
+    written: str
+    """How its tokenizer writes the token; "" where that is not known."""
 
 
 def across(
@@ -65,9 +67,10 @@ def across(
     """
     runs = [_read(uri, token, max_clusters, num_contexts, seed) for uri in uris]
     if not any(run.told.num_occurrences for run in runs):
+        written = next((f"; {run.written}" for run in runs if run.written), "")
         raise ValueError(
             f"no token of {', '.join(uris)} is {token!r}: white space around it is ignored, "
-            "capitals are not; · ⏎ ⇥ stand for space, line break and tab"
+            f"capitals are not; · ⏎ ⇥ stand for space, line break and tab{written}"
         )
     found, notes = _links(runs)
     return Across(
@@ -102,7 +105,7 @@ def _read(uri: str, token: str, max_clusters: int, num_contexts: int, seed: int)
         num_clusters=len(having),
         clusters=tuple(clusters),
     )
-    return _Run(view=view, stored=stored, told=told)
+    return _Run(view=view, stored=stored, told=told, written=known.written(token))
 
 
 def _cluster(
