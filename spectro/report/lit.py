@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from spectro.report.plain import plain_token
+from spectro.report.plain import plain_token, typed
 from spectro.report.token_texts import Tokenizer, TokenTexts
 from spectro.report.vocabulary import CLOSE, OPEN, display
 
@@ -58,6 +58,24 @@ class Vocabulary:
         if self.pieces is None or self.texts is not None:
             return None if self.texts is None else self.texts.in_text(ids)
         return [self.pieces[index] if index < len(self.pieces) else None for index in ids]
+
+    def spelled(self, text: str) -> tuple[list[int], list[int]]:
+        """Ids of the tokens that are a text, and of those that are or contain it.
+
+        As it is typed; where no token has that, with marks for white space (· ␣ ⏎ ⇥) as what they
+        mean, then as an entry of the tokenizer's own file (`▁the`, `##ing`).
+        """
+        for wanted in dict.fromkeys((text.encode(), typed(text).encode())):
+            holding = [i for i, piece in enumerate(self.pieces or ()) if piece and wanted in piece]
+            if holding and self.pieces is not None:
+                return [i for i in holding if self.pieces[i] == wanted], holding
+        own = self.entry(text)
+        return own, own
+
+    def entry(self, text: str) -> list[int]:
+        """Id of the token that the tokenizer's own file writes so; none where there is no such."""
+        index = None if self.texts is None else self.texts.entry(text)
+        return [] if index is None else [index]
 
     def written(self, text: str) -> str:
         """How the tokenizer itself writes a text, in a few words; "" where that is not known."""

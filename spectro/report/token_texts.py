@@ -108,6 +108,10 @@ class TokenTexts:
         found = iter(self._of_text(known) if known else [])
         return [next(found) if index in self._entries else None for index in ids]
 
+    def entry(self, text: str) -> int | None:
+        """Id of the token that the tokenizer's own file writes so: `▁the`, `##ing`, `Ġthe`."""
+        return next((index for index, entry in self._entries.items() if entry == text), None)
+
     def written(self, text: str) -> list[int]:
         """Ids with which the tokenizer writes a text, without special tokens around it."""
         found = self._tokenizer(text, add_special_tokens=False, verbose=False)
@@ -134,11 +138,11 @@ class TokenTexts:
 
     def _grown(self, ids: list[int], whole: str) -> list[bytes]:
         """What each token adds to a text that grows token by token: for decoders that look beyond
-        the neighbours; takes a call per token."""
+        the neighbours, one call per token."""
         ends = [0]
         for stop in range(1, len(ids)):
             (part,) = self._decode([ids[:stop]])
-            ends.append(max(ends[-1], _num_shared(part, whole)))
+            ends.append(ends[-1] + _num_shared(part[ends[-1] :], whole[ends[-1] :]))
         ends.append(len(whole))
         return [whole[start:end].encode() for start, end in pairwise(ends)]
 

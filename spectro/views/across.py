@@ -87,6 +87,7 @@ def _read(uri: str, token: str, max_clusters: int, num_contexts: int, seed: int)
     stored = read_clustering(find_place(uri))
     known = vocabulary_of(view)
     ids = ids_of(token, required_pieces(view, known, "spectro across"))
+    ids = ids if ids.size else np.array(known.entry(token), np.int64)
     y_N = np.asarray(view.labels(["token"])["token"].combine_chunks())[: stored.num_tokens]
     is_token_N = np.isin(y_N, ids)
     tops = view.clusters.clusters["top_tokens"].to_pylist()

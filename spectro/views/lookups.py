@@ -170,16 +170,14 @@ def find(query: Query, text: str, window: Window) -> Answer:
             "query.find needs the vocabulary, and the model's tokenizer is not there: "
             'ask by number, as in "select * from tokens where token = 17"'
         )
-    wanted = text.encode()
-    holding = {i: piece for i, piece in enumerate(query.pieces) if piece and wanted in piece}
-    exact = [token for token, piece in holding.items() if piece == wanted]
+    exact, holding = query.known.spelled(text)
     found = query.table(
         "select token_id, if(list_contains($1::int[], token), 'is', 'contains') as match "
         "from tokens where token in (select unnest($2::int[])) order by match desc, token_id",
-        exact, list(holding),
+        exact, holding,
     )  # fmt: skip
     return Answer(
-        title=f"{found.num_rows} tokens whose y is or contains {plain_token(wanted)}",
+        title=f"{found.num_rows} tokens whose y is or contains {plain_token(text.encode())}",
         rows=labelled(query, found, window),
         num_rows=found.num_rows,
         notes=(_found(query, text, len(holding), len(exact)),),

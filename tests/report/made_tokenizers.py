@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from tokenizers import (
@@ -64,42 +65,23 @@ def byte_level() -> PreTrainedTokenizerFast:
     )
 
 
-def byte_fallback(
-    normalizer: Any, pre_tokenizer: Any, decoder: Any
-) -> Callable[[], PreTrainedTokenizerFast]:
-    """BPE of SentencePiece: unknown characters are bytes."""
-
-    def make() -> PreTrainedTokenizerFast:
-        made = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
-        if normalizer is not None:
-            made.normalizer = normalizer
-        if pre_tokenizer is not None:
-            made.pre_tokenizer = pre_tokenizer
-        made.decoder = decoder
-        special = ["<unk>", "<s>", END, *BYTES]
-        trainer = trainers.BpeTrainer(
-            vocab_size=420,
-            special_tokens=special,
-            show_progress=False,
-            max_token_length=12,
-        )
-        content = trained(made, trainer)
-        plain = Tokenizer.from_str(content.to_str())
-        return wrapped(_without_special_bytes(plain), unk_token="<unk>", bos_token="<s>")
-
-    return make
-
-
-def _without_special_bytes(made: Tokenizer) -> Tokenizer:
-    """Bytes are ordinary entries, as they are in Llama's file."""
-    import json
-
+def byte_fallback(normalizer: Any, pre_tokenizer: Any, decoder: Any) -> PreTrainedTokenizerFast:
+    """BPE of SentencePiece: characters that it does not know are bytes, as line ends here."""
+    made = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    names = ["<unk>", "<s>", END, *BYTES]
+    trainer = trainers.BpeTrainer(vocab_size=420, special_tokens=names, show_progress=False)
+    made.train_from_iterator([" ".join(text.split()) for text in CORPUS], trainer)
     content = json.loads(made.to_str())
     content["added_tokens"] = [t for t in content["added_tokens"] if t["content"] not in BYTES]
-    return Tokenizer.from_str(json.dumps(content))
+    made = Tokenizer.from_str(json.dumps(content))  # bytes are ordinary entries, as in Llama's file
+    if normalizer is not None:
+        made.normalizer = normalizer
+    made.pre_tokenizer, made.decoder = pre_tokenizer, decoder
+    return wrapped(made, unk_token="<unk>", bos_token="<s>")
 
 
-def metaspace(scheme: str) -> Callable[[], PreTrainedTokenizerFast]:
+def metaspace(scheme: str) -> PreTrainedTokenizerFast:
     """Mistral and later ones: a Metaspace before, a Metaspace after."""
     after = decoders.Sequence(
         [decoders.ByteFallback(), decoders.Metaspace(prepend_scheme=scheme, split=False)]
@@ -119,7 +101,7 @@ def llama() -> PreTrainedTokenizerFast:
             decoders.Strip(" ", 1, 0),
         ]
     )
-    return byte_fallback(before, None, after)()
+    return byte_fallback(before, None, after)
 
 
 def unigram() -> PreTrainedTokenizerFast:
@@ -214,12 +196,12 @@ class Slow(PreTrainedTokenizer):
 KINDS: dict[str, Callable[[], Any]] = {
     "byte level": byte_level,
     "llama": llama,
-    "metaspace always": metaspace("always"),
-    "metaspace first": metaspace("first"),
-    "metaspace never": metaspace("never"),
+    "metaspace always": partial(metaspace, "always"),
+    "metaspace first": partial(metaspace, "first"),
+    "metaspace never": partial(metaspace, "never"),
     "unigram": unigram,
     "word piece": word_piece,
-    "word piece, no cleanup": lambda: word_piece(cleanup=False),
+    "word piece, no cleanup": partial(word_piece, cleanup=False),
     "word level": word_level,
     "end of word": end_of_word,
     "clip": clip,
