@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from spectro.report.plain import plain_token, typed
+from spectro.report.plain import plain, typed
 from spectro.report.token_texts import Tokenizer, TokenTexts
 from spectro.report.vocabulary import CLOSE, OPEN, display
 
@@ -79,11 +79,10 @@ class Vocabulary:
 
     def written(self, text: str) -> str:
         """How the tokenizer itself writes a text, in a few words; "" where that is not known."""
-        if self.texts is None or self.pieces is None:
-            return ""
-        shown = [plain_token(self.pieces[index]) for index in self.texts.written(text)]
-        if len(shown) == 1:
-            return f"the tokenizer writes it as {shown[0]}"
+        ids = [] if self.texts is None else self.texts.written(text)
+        shown = [plain(self.show(index)) for index in ids]
+        if len(shown) < 2:
+            return f"the tokenizer writes it as {shown[0]}" if shown else ""
         return f"the tokenizer writes it as {len(shown)} tokens: {' '.join(shown)}"
 
     def lit(self, contexts: Iterable[Context]) -> list[Lit]:

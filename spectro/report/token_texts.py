@@ -75,8 +75,11 @@ class TokenTexts:
         self._tokenizer, self._size = tokenizer, size
         ids = sorted({index for index in tokenizer.get_vocab().values() if 0 <= index < size})
         self._entries = dict(zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True))
-        self._has_bytes = is_byte_level(tokenizer)
-        self._suffix = _end_of_word(tokenizer)
+        self._has_bytes, self._suffix = is_byte_level(tokenizer), _end_of_word(tokenizer)
+        known = {"Sequence", _LEVEL}
+        alone = set(_kinds(_part(tokenizer, "decoder"))) <= known and not self._suffix
+        self._is_plain = self._has_bytes and alone
+        """Whether every token is its bytes, whatever its neighbours."""
 
     @cached_property
     def pieces(self) -> list[bytes | None]:
@@ -117,11 +120,6 @@ class TokenTexts:
         found = self._tokenizer(text, add_special_tokens=False, verbose=False)
         return [int(index) for index in found["input_ids"]]
 
-    @property
-    def _is_plain(self) -> bool:
-        """Whether every token is its bytes, whatever its neighbours."""
-        return self._has_bytes and not self._suffix
-
     def _of_text(self, ids: list[int]) -> list[bytes]:
         (whole,) = self._decode([ids])
         inside = self._inside(set(ids))
@@ -160,12 +158,10 @@ class TokenTexts:
         byte = _BYTE.fullmatch(entry)
         if byte and text != entry:
             return bytes.fromhex(byte[1])
-        if text is None:
-            return entry.encode()
-        if self._has_bytes and REPLACEMENT in text:
+        if self._has_bytes and (text is None or REPLACEMENT in text):
             stem = entry.removesuffix(self._suffix)
             return (byte_pieces([stem], ())[0] or b"") + (b"" if stem == entry else b" ")
-        return text.encode()
+        return (entry if text is None else text).encode()
 
     @cached_property
     def _frame(self) -> Frame:

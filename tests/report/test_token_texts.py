@@ -147,6 +147,14 @@ def test_bytes_are_known_by_what_is_done_to_text_where_there_is_no_decoder() -> 
     assert TokenTexts(wrapped(made), 3).pieces == [b" a", " Ġ".encode(), " é".encode()]
 
 
+def test_bytes_with_more_to_their_decoder() -> None:
+    made = Tokenizer(models.BPE(vocab={"a": 0, "Ġ": 1, "Ã": 2, "_b": 3}, merges=[]))
+    made.decoder = decoders.Sequence([decoders.Replace("_", "Ġ"), decoders.ByteLevel()])
+    found = TokenTexts(wrapped(made), 4)
+    assert found.pieces == [b"a", b" ", b"\xc3", b" b"]
+    assert found.in_text([0, 3]) == [b"a", b" b"]
+
+
 def test_a_latin_letter_is_no_byte() -> None:
     """Entries of SentencePiece that a byte-level vocabulary would read as bytes."""
     made = Tokenizer(models.BPE(vocab={"a": 0, "é": 1, "Ġ": 2, "▁": 3}, merges=[]))
@@ -182,5 +190,7 @@ def test_what_is_not_found_is_told_as_the_tokenizer_writes_it() -> None:
     assert known["word piece"].written(" The") == "the tokenizer writes it as ␣the"
     said = known["llama"].written("😀")
     assert said == "the tokenizer writes it as 5 tokens: ␣ ⟨F0⟩ ⟨9F⟩ ⟨98⟩ ⟨80⟩"
-    assert Vocabulary(pieces=[b"a"]).written("a") == ""
+    assert known["word piece"].written("") == Vocabulary(pieces=[b"a"]).written("a") == ""
+    few = Vocabulary.of(tokenizer("word piece"), 9)  # of the model, less than the tokenizer's
+    assert few.written("the") == "the tokenizer writes it as ⟨no such token⟩"
     assert Vocabulary(pieces=None).spelled("a") == ([], [])
