@@ -107,7 +107,7 @@ def main() -> int:
 
 def _query(job: QueryJob) -> None:
     config, view = job.query, RunView(job.run.uri)
-    with Query(view, lambda: vocabulary_of(view).pieces, config.limits) as query:
+    with Query(view, lambda: vocabulary_of(view), config.limits) as query:
         if all(getattr(config, name) is None for name in ASKED):
             Console().print(tables_of(query))
             return

@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs.log import run_log
-from spectro.report.vocabulary import display
+from spectro.report.plain import plain
 from spectro.run.config import PipelineConfig
-from spectro.run.page import vocabulary
+from spectro.run.page import known_vocabulary
 from spectro.run.pipeline import Finished, Goal, run_pipeline
 from spectro.run.progress import Progress, clock
 from spectro.run.status import SILENT_SECONDS
@@ -107,7 +107,7 @@ def _tell(console: Console, config: PipelineConfig, finished: Finished, goal: Go
 def cluster_table(config: PipelineConfig, store: Store) -> Table:
     """The largest clusters: size, conductance, subset, most common y."""
     found = read_clusters(f"{store.uri}/{config.run.clusters}").clusters
-    pieces = _pieces(config, store)
+    known = known_vocabulary(config.model, tokens.read_info(store).vocab_size)
     table = Table(title=f"The largest of {found.num_rows} clusters", title_justify="left")
     for name in ("cluster", "tokens", "conductance", "stability"):
         table.add_column(name, justify="right")
@@ -116,10 +116,7 @@ def cluster_table(config: PipelineConfig, store: Store) -> Table:
     for row in found.slice(0, ROWS).to_pylist():
         counts = row["subset_counts"]
         subset = row["subset_names"][counts.index(max(counts))]
-        tops = [
-            _shown(pieces[token]) if pieces else str(token)
-            for token in row["top_tokens"][:TOP_TOKENS]
-        ]
+        tops = [plain(known.show(token)) for token in row["top_tokens"][:TOP_TOKENS]]
         table.add_row(
             str(row["cluster_id"]),
             str(row["size"]),
@@ -129,18 +126,3 @@ def cluster_table(config: PipelineConfig, store: Store) -> Table:
             Text("  ".join(tops)),
         )
     return table
-
-
-def _pieces(config: PipelineConfig, store: Store) -> list[bytes | None] | None:
-    """Bytes of every token; None where the model, and its tokenizer with it, is not there."""
-    try:
-        return vocabulary(config.model, tokens.read_info(store).vocab_size)
-    except (ValueError, OSError) as error:
-        logger.warning("tokens are shown by their ids: %s", error)
-        return None
-
-
-def _shown(piece: bytes | None) -> str:
-    """A token on one line of a terminal: spaces as ␣, line breaks as ⏎."""
-    marks = {"\ue000": "<", "\ue001": ">", "\ue002": "␣", "\ue003": "⏎", "\ue004": "⇥"}
-    return "".join(marks.get(char, char) for char in display(piece))

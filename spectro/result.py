@@ -38,7 +38,7 @@ class Result:
     summary: Mapping[str, Any]
     """What is known of every column, as the product's metadata has it: lists by column under
     `reliability`, `standard_error`, `half_width_95`, `num_chains`, `sampling`, `num_draws`,
-    `effective_draws`, `faithfulness`, …; None where a number is not known."""
+    `effective_sample_size`, `sampler_bias`, …; None where a number is not known."""
     probe_ids: npt.NDArray[np.int64]
     """The sequences measured, [N, T+1]."""
 

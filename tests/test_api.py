@@ -213,6 +213,8 @@ def test_arrays_and_names_that_do_not_fit_are_refused(model, ids, change, messag
     given = {"sampling_ids": ids[0], "probe_ids": ids[1], "sampler": PSGLD, **SETTINGS}
     with pytest.raises(ValueError, match=message):
         spectro.susceptibilities(model, **{**given, **change})
+
+
 def test_columns_come_in_the_order_asked_for(model, ids, measured, tmp_path) -> None:
     """To the last bit those of the model's order, each under its name, in everything returned."""
     asked = ["unembed", "l1h1", "l0*", "embed", "*"]

@@ -12,7 +12,6 @@ from spectro.report.inputs import (
 )
 from spectro.report.ledger import Ledger, StageCost
 from spectro.report.page import render
-from spectro.report.vocabulary import byte_pieces, vocabulary
 
 __all__ = [
     "Clusters",
@@ -25,7 +24,5 @@ __all__ = [
     "ReportConfig",
     "ReportInputs",
     "StageCost",
-    "byte_pieces",
     "render",
-    "vocabulary",
 ]

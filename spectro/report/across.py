@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from spectro.cluster.compare import THRESHOLD
 from spectro.cluster.matching import Clustering, best_matches
 from spectro.report.lit import Lit
+from spectro.report.plain import typed
 
 LEAST_LINK = 0.05
 """Least Jaccard index of two clusters that are said to be linked at all."""
-_MARKS = {"·": " ", "⏎": "\n", "⇥": "\t", "␣": " "}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +98,9 @@ def ids_of(token: str, pieces: Sequence[bytes | None]) -> NDArray[np.int64]:
 
     A token with one of the marks · ⏎ ⇥ (space, line break, tab) is meant exactly.
     """
-    exact = any(mark in token for mark in _MARKS) or not token.strip()
-    text = "".join(_MARKS.get(char, char) for char in token) if exact else token.strip()
-    wanted = text.encode("utf-8")
+    text = typed(token)
+    exact = text != token or not token.strip()
+    wanted = (text if exact else token.strip()).encode("utf-8")
     return np.array(
         [
             index

@@ -5,8 +5,9 @@ of principal components. The definitions are ours where the print leaves room, a
 nothing but the bytes of the tokens and their order; no corpus is counted. A token may be of
 several types, or of none.
 
-Text: a token's bytes read as UTF-8. A token that is only a part of a character has no text and is
-of no type but `induction`, which looks at ids alone. *Core*: text less the white space around it.
+Text: the bytes that a token adds inside a text (`token_texts.py`), read as UTF-8. A token that is
+only a part of a character has no text and is of no type but `induction`, which looks at ids alone.
+*Core*: text less the white space around it.
 
 Shapes: S sequences, T context, V vocabulary, P = 7 types. y of position t is ids[t + 1]; the
 token before it is ids[t].
@@ -34,9 +35,9 @@ class Traits:
     """What a token's own bytes say, for every token of the vocabulary; all bool [V]."""
 
     all_letters: Bools
-    """Text that is letters and nothing else."""
+    """Letters and nothing else, but for a space at the end."""
     spaced_letters: Bools
-    """One space, then letters and nothing else."""
+    """One space, then the same."""
     ends_in_letter: Bools
     """The last character is a letter."""
     all_space: Bools
@@ -59,8 +60,8 @@ class Traits:
             return np.array([bool(text) and test(text) for text in texts], bool)
 
         return cls(
-            all_letters=each(str.isalpha),
-            spaced_letters=each(lambda text: text[0] == " " and text[1:].isalpha()),
+            all_letters=each(_is_word),
+            spaced_letters=each(lambda text: text[0] == " " and _is_word(text[1:])),
             ends_in_letter=each(lambda text: text[-1].isalpha()),
             all_space=each(str.isspace),
             has_break=each(lambda text: "\n" in text or "\r" in text),
@@ -164,6 +165,11 @@ def _text(piece: bytes | None) -> str:
         return (piece or b"").decode("utf-8")
     except UnicodeDecodeError:
         return ""
+
+
+def _is_word(text: str) -> bool:
+    """Letters; vocabularies that mark the ends of words have the space after them (`the</w>`)."""
+    return text.removesuffix(" ").isalpha()
 
 
 def _only(text: str, marks: frozenset[str]) -> bool:

@@ -11,6 +11,14 @@ from spectro.report.vocabulary import CLOSE, NEWLINE, OPEN, SPACE, TAB, display,
 _MARKS = str.maketrans({OPEN: "⟨", CLOSE: "⟩", SPACE: "␣", NEWLINE: "⏎", TAB: "⇥"})
 
 
+_TYPED = str.maketrans({"·": " ", "␣": " ", "⏎": "\n", "⇥": "\t"})
+
+
+def typed(text: str) -> str:
+    """What someone typed with marks for white space (· ␣ ⏎ ⇥), with the white space itself."""
+    return text.translate(_TYPED)
+
+
 def plain(shown: str) -> str:
     """Tokens of the display alphabet, or a name."""
     return shown.translate(_MARKS)

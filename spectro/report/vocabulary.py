@@ -1,7 +1,8 @@
-"""From byte-level BPE tokens to text that shows every byte.
+"""From the bytes of tokens to text that shows every byte.
 
-A token of a byte-level vocabulary may be part of a character. Tokens are therefore shown one
-by one, never decoded together, so that the lit token begins and ends where the model's does.
+A token may be part of a character. Tokens are therefore shown one by one, so that the lit token
+begins and ends where the model's does. What bytes a token has is `token_texts.py`'s to say; those
+of a byte-level BPE are read here.
 
 The display alphabet: characters that print as themselves stand for themselves; the rest is
 written with private-use characters that the page turns into styled marks. Private-use
@@ -10,7 +11,6 @@ characters in the text are themselves escaped, so the alphabet is unambiguous.
 
 import unicodedata
 from collections.abc import Collection, Sequence
-from typing import Protocol
 
 SPACE, NEWLINE, TAB = "\ue002", "\ue003", "\ue004"
 OPEN, CLOSE = "\ue000", "\ue001"
@@ -79,19 +79,3 @@ def _display_char(char: str) -> str:
     if unicodedata.category(char) in _HIDDEN:
         return f"{OPEN}U+{code:04X}{CLOSE}"
     return char
-
-
-class Tokenizer(Protocol):
-    """What is asked of a Hugging Face tokenizer."""
-
-    def __len__(self) -> int: ...
-
-    def convert_ids_to_tokens(self, ids: list[int]) -> list[str | None]: ...
-
-    def get_added_vocab(self) -> dict[str, int]: ...
-
-
-def vocabulary(tokenizer: Tokenizer) -> list[bytes | None]:
-    """Bytes of every token of a byte-level tokenizer, by id."""
-    entries = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-    return byte_pieces(entries, tokenizer.get_added_vocab())

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 from spectro.models.load import ModelConfig, load_tokenizer
-from spectro.report import byte_pieces, render
+from spectro.report import render
 from spectro.report.lit import Vocabulary
 from spectro.run.config import PipelineConfig
 from spectro.run.ledger import read_ledger
@@ -30,7 +30,9 @@ def write_page(
     page, marker = page_names(config.run.clusters)
     view = RunView(root.child(config.run.clusters).uri)
     ledger = read_ledger(view, config)
-    inputs = read_report_inputs(view, _known(config.model, view), config.report, ledger)
+    inputs = read_report_inputs(
+        view, known_vocabulary(config.model, view.info.vocab_size), config.report, ledger
+    )
     on_progress(0.8, 1.0)
     data = render(inputs, config.report).encode()
     root.delete(marker)  # of another page, or none
@@ -39,18 +41,15 @@ def write_page(
     put_derived(root, marker, {"page": asdict(ObjectInfo.of(data))}, probe_sha256)
 
 
-def vocabulary(model: ModelConfig, size: int) -> list[bytes | None]:
-    """Bytes of each token id; None where the tokenizer has no such id."""
-    tokenizer = load_tokenizer(model)
-    known = min(size, len(tokenizer))
-    pieces = list(tokenizer.convert_ids_to_tokens(list(range(known))))
-    return byte_pieces([*pieces, *[None] * (size - known)], set(tokenizer.get_added_vocab()))
+def vocabulary(model: ModelConfig, size: int) -> Vocabulary:
+    """How the tokens of a model with `size` ids are shown; ValueError without its tokenizer."""
+    return Vocabulary.of(load_tokenizer(model), size)
 
 
-def _known(model: ModelConfig, view: RunView) -> Vocabulary:
-    """How tokens are shown: by their ids where the model is not at hand, which is logged."""
+def known_vocabulary(model: ModelConfig, size: int) -> Vocabulary:
+    """The same: by their ids where the tokenizer cannot be had or used, which is logged."""
     try:
-        return Vocabulary(pieces=vocabulary(model, view.info.vocab_size))
+        return vocabulary(model, size)
     except (ValueError, OSError) as error:
         logger.warning("tokens are shown by their ids: %s", error)
         return Vocabulary(pieces=None)

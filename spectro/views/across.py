@@ -41,6 +41,8 @@ class _Run:
     view: RunView
     stored: StoredClustering
     told: TokenInRun
+    written: str
+    """How its tokenizer writes the token; "" where that is not known."""
 
 
 def across(
@@ -65,9 +67,10 @@ def across(
     """
     runs = [_read(uri, token, max_clusters, num_contexts, seed) for uri in uris]
     if not any(run.told.num_occurrences for run in runs):
+        written = next((f"; {run.written}" for run in runs if run.written), "")
         raise ValueError(
             f"no token of {', '.join(uris)} is {token!r}: white space around it is ignored, "
-            "capitals are not; · ⏎ ⇥ stand for space, line break and tab"
+            f"capitals are not; · ⏎ ⇥ stand for space, line break and tab{written}"
         )
     found, notes = _links(runs)
     return Across(
@@ -84,6 +87,7 @@ def _read(uri: str, token: str, max_clusters: int, num_contexts: int, seed: int)
     stored = read_clustering(find_place(uri))
     known = vocabulary_of(view)
     ids = ids_of(token, required_pieces(view, known, "spectro across"))
+    ids = ids if ids.size else np.array(known.entry(token), np.int64)
     y_N = np.asarray(view.labels(["token"])["token"].combine_chunks())[: stored.num_tokens]
     is_token_N = np.isin(y_N, ids)
     tops = view.clusters.clusters["top_tokens"].to_pylist()
@@ -102,7 +106,7 @@ def _read(uri: str, token: str, max_clusters: int, num_contexts: int, seed: int)
         num_clusters=len(having),
         clusters=tuple(clusters),
     )
-    return _Run(view=view, stored=stored, told=told)
+    return _Run(view=view, stored=stored, told=told, written=known.written(token))
 
 
 def _cluster(

@@ -13,7 +13,7 @@ from spectro.report.config import ReportConfig
 from spectro.report.contexts import contexts
 from spectro.report.inputs import Probe
 from spectro.report.lit import Lit, Vocabulary
-from spectro.run.page import vocabulary
+from spectro.run.page import known_vocabulary
 from spectro.storage.run_view import RunView
 
 logger = logging.getLogger(__name__)
@@ -29,10 +29,10 @@ def vocabulary_of(view: RunView) -> Vocabulary:
         config = ModelConfig(
             name_or_path=model.get("name_or_path", ""), revision=model.get("revision")
         )
-        return Vocabulary(pieces=vocabulary(config, view.info.vocab_size))
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         logger.warning("tokens are shown by their ids: %s", error)
         return Vocabulary(pieces=None)
+    return known_vocabulary(config, view.info.vocab_size)
 
 
 def required_pieces(view: RunView, known: Vocabulary, what: str) -> Sequence[bytes | None]:

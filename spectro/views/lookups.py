@@ -173,23 +173,27 @@ def find(query: Query, text: str, window: Window) -> Answer:
             "query.find needs the vocabulary, and the model's tokenizer is not there: "
             'ask by number, as in "select * from tokens where token = 17"'
         )
-    wanted = text.encode()
-    holding = {i: piece for i, piece in enumerate(query.pieces) if piece and wanted in piece}
-    exact = [token for token, piece in holding.items() if piece == wanted]
+    exact, holding = query.known.spelled(text)
     found = query.table(
         "select token_id, if(list_contains($1::int[], token), 'is', 'contains') as match "
         "from tokens where token in (select unnest($2::int[])) order by match desc, token_id",
-        exact, list(holding),
+        exact, holding,
     )  # fmt: skip
     return Answer(
-        title=f"{found.num_rows} tokens whose y is or contains {plain_token(wanted)}",
+        title=f"{found.num_rows} tokens whose y is or contains {plain_token(text.encode())}",
         rows=labelled(query, found, window),
         num_rows=found.num_rows,
-        notes=(
-            f"{len(holding)} entries of the vocabulary contain it, "
-            f"{'one is it' if exact else 'none is it'}.",
-        ),
+        notes=(_found(query, text, len(holding), len(exact)),),
     )
+
+
+def _found(query: Query, text: str, num_holding: int, num_exact: int) -> str:
+    """How many entries of the vocabulary contain a text and are it; else how it is written."""
+    if not num_holding:
+        written = query.known.written(text)
+        return f"No entry of the vocabulary contains it{written and f'; {written}'}."
+    exact = {0: "none is it", 1: "one is it"}.get(num_exact, f"{num_exact} are it")
+    return f"{num_holding} entries of the vocabulary contain it, {exact}."
 
 
 def _chi_of(query: Query, token_id: int) -> Float32:

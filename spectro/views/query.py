@@ -27,6 +27,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from spectro.report.lit import Vocabulary
 from spectro.report.plain import plain_token
 from spectro.storage import run_dir
 from spectro.storage.clusters import CLUSTERS, MEMBERS, PROVENANCE, read_table
@@ -51,8 +52,6 @@ OUT_ROWS = 10_000
 """Rows of a batch of an answer."""
 ASKS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 """Statements that only ask; DESCRIBE and SUMMARIZE are SELECTs."""
-Pieces = Sequence[bytes | None] | None
-"""Bytes of every token of the vocabulary; None where they are not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,19 +78,19 @@ class Query:
     def __init__(
         self,
         view: RunView,
-        pieces_of: Callable[[], Pieces] = lambda: None,
+        known_of: Callable[[], Vocabulary] = lambda: Vocabulary(pieces=None),
         limits: Limits | None = None,
     ) -> None:
         """Open: listings and footers are read, nothing else.
 
         Args:
             view: the place.
-            pieces_of: gives the vocabulary; called when a query asks for text.
+            known_of: gives the vocabulary; called when a query asks for text.
             limits: memory and threads.
 
         Raises ValueError, in one line, where nothing has been measured.
         """
-        self.view, self.meter, self._pieces_of = view, Meter(), pieces_of
+        self.view, self.meter, self._known_of = view, Meter(), known_of
         self._limits = limits or Limits()
         self._scratch = TemporaryDirectory(prefix="spectro-query-")
         self._database = _database(self._limits, self._scratch.name)
@@ -120,9 +119,14 @@ class Query:
         self._scratch.cleanup()
 
     @cached_property
-    def pieces(self) -> Pieces:
+    def known(self) -> Vocabulary:
+        """How tokens are shown, and how the tokenizer writes a text."""
+        return self._known_of()
+
+    @property
+    def pieces(self) -> Sequence[bytes | None] | None:
         """Bytes of every token; None where the tokenizer is not there."""
-        return self._pieces_of()
+        return self.known.pieces
 
     @property
     def tables(self) -> dict[str, tuple[tuple[str, str], ...]]:

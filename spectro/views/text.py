@@ -80,7 +80,7 @@ def document_of_sequence(
         columns=own.some(offered),
         row_mean_N=_with_first(own.row_mean(chi_MH)),
         shown=own.first_shown(offered, bool(components)),
-        pieces=_pieces(known or vocabulary_of(view), ids),
+        piece_N=_inside(known or vocabulary_of(view), ids),
     )
 
 
@@ -139,7 +139,7 @@ def document_of_text(
         columns=own.some(measured),
         row_mean_N=None if whole is None else _with_first(own.row_mean(whole)),
         shown=own.first_shown(measured, bool(components)),
-        pieces=_pieces(vocabulary_of(view), ids),
+        piece_N=vocabulary_of(view).in_text(ids.tolist()),
     )
 
 
@@ -165,8 +165,8 @@ def _with_first(values: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     return np.concatenate([first, values])
 
 
-def _pieces(known: Vocabulary, ids: npt.NDArray[np.integer]) -> dict[int, bytes | None]:
-    """Bytes of the tokens of a text; none where the tokenizer is not there."""
+def _inside(known: Vocabulary, ids: npt.NDArray[np.integer]) -> list[bytes | None] | None:
+    """Bytes of the tokens of a sequence of a run, which is cut from the middle of texts."""
     if known.pieces is None:
-        return {}
-    return {token: known.pieces[token] for token in np.unique(ids).tolist()}
+        return None
+    return [known.pieces[token] for token in ids.tolist()]

@@ -41,7 +41,7 @@ def document(words, *, names=NAMES, context=8, error=True, centred=True, seed=0,
         columns=columns(width),
         row_mean_N=chi.mean(axis=1) if centred else None,
         shown=tuple(range(min(3, width))),
-        pieces=dict(enumerate(words)),
+        piece_N=list(words),
     )
     return dataclasses.replace(made, **changes)
 

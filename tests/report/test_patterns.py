@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from spectro.report.patterns import NAMES, TYPES, Traits, pattern_types
+from spectro.report.token_texts import TokenTexts
+from tests.report.made_tokenizers import tokenizer
 
 SHORT = {"word start": "S", "word part": "P", "induction": "I", "spacing": "w"}
 SHORT |= {"delimiter": "D", "formatting": "F", "numeric": "N"}
@@ -44,6 +46,38 @@ def types_of(*tokens: str | bytes) -> list[str]:
 )
 def test_types(tokens: list[str | bytes], types: list[str]) -> None:
     assert types_of(*tokens) == types
+
+
+@pytest.mark.parametrize(
+    ("kind", "entries", "types"),
+    [
+        ("llama", [".", "▁the", "in", "<0x0A>", "▁", "▁17"], ["S", "P", "wF", "w", "N"]),
+        ("metaspace first", [".", "▁the", "in", "<0x0A>", "in", "<0xE2>"],
+         ["S", "P", "wF", "S", ""]),
+        ("unigram", [".", "▁the", "ing", "▁", "▁walk", "a"], ["S", "P", "w", "S", "P"]),
+        ("word piece", [".", "the", "##a", "(", "the", "[SEP]", "the"],
+         ["S", "P", "D", "S", "", "S"]),
+        ("word piece, no cleanup", ["the", "##a", ".", "the"], ["P", "D", "S"]),
+        ("word level", ["the", "the", ".", "17", "the"], ["S", "D", "N", "S"]),
+        ("end of word", ["the</w>", "th", "in", "e</w>", "the</w>", ".</w>"],
+         ["S", "P", "P", "S", "D"]),
+        ("clip", ["the</w>", "the</w>", "th", "a", "ing</w>", "A</w>"],
+         ["S", "S", "P", "P", "S"]),
+        ("slow", ["a", "_the", "a", "1", "_cat"], ["S", "P", "N", "S"]),
+    ],
+)  # fmt: skip
+def test_types_of_tokens_of_other_tokenizers(
+    kind: str, entries: list[str], types: list[str]
+) -> None:
+    """The same words, whatever marks their beginnings or ends."""
+    made = tokenizer(kind)
+    vocab = made.get_vocab()
+    assert not set(entries) - set(vocab)
+    traits = Traits.of(TokenTexts(made, len(vocab)).pieces)
+    ids = np.array([[vocab[entry] for entry in entries]])
+    rows = pattern_types(traits, ids)[0]
+    found = ["".join(SHORT[NAMES[p]] for p in np.flatnonzero(row)) for row in rows]
+    assert [each.replace("I", "") for each in found] == types
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,6 @@ from spectro.report.vocabulary import (
     bytes_to_unicode,
     display,
     display_name,
-    vocabulary,
 )
 
 
@@ -36,20 +35,6 @@ def test_added_tokens_are_plain_text():
     entries = ["Ġthe", "<|endoftext|>", "    ", None]
     expected = [b" the", b"<|endoftext|>", b"    ", None]
     assert byte_pieces(entries, {"<|endoftext|>", "    "}) == expected
-
-
-def test_a_hugging_face_tokenizer_is_asked_for_its_entries():
-    class Two:
-        def __len__(self):
-            return 2
-
-        def convert_ids_to_tokens(self, ids):
-            return ["Ġa", "<|x|>"]
-
-        def get_added_vocab(self):
-            return {"<|x|>": 1}
-
-    assert vocabulary(Two()) == [b" a", b"<|x|>"]
 
 
 @pytest.mark.parametrize(

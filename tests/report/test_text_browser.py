@@ -176,7 +176,7 @@ DEGENERATE = {
             5, reliability_C=np.full(5, np.nan), error_C=np.full(5, np.nan)
         ),
     ),
-    "no vocabulary": lambda: document(PROSE, pieces={}),
+    "no vocabulary": lambda: document(PROSE, piece_N=None),
 }
 
 

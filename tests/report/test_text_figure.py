@@ -91,7 +91,7 @@ DEGENERATE = {
         PROSE, columns=made_up_text.columns(5, reliability_C=np.full(5, np.nan))
     ),
     "hostile": lambda: document(TRAPS, title="$x$ <b> \\frac"),
-    "no vocabulary": lambda: document(PROSE, pieces={}),
+    "no vocabulary": lambda: document(PROSE, piece_N=None),
     "one long token": lambda: document([b"a", b"x" * 4000]),
     "longer than a page": lambda: document([b"a\n"] * (MAX_LINES + 40)),
 }

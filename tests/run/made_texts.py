@@ -19,7 +19,7 @@ their difference (tests/run/test_more.py allows the same)."""
 
 def text_of(config: PipelineConfig, ids: np.ndarray) -> str:
     """What the tokens say; every token of this tokenizer is a byte, so that it gives them back."""
-    pieces = vocabulary(config.model, 257)
+    pieces = vocabulary(config.model, 257).pieces or []
     return b"".join(pieces[token] or b"" for token in ids.tolist()).decode()
 
 

@@ -56,7 +56,7 @@ def test_columns_come_in_the_order_asked_for(make_config: MakeConfig, tmp_path: 
             "half_width_95",
             "mean_phi",
             "rhat",
-            "effective_draws",
+            "effective_sample_size",
         ):
             assert after[key] == [before[key][column] for column in place], key
         known = [before["centred_reliability"][column] for column in place]

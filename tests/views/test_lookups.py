@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.query_output import write
+from spectro.report.lit import Vocabulary
 from spectro.report.plain import plain_token
 from spectro.storage.clusters import read_clusters
 from spectro.storage.fs import Store
@@ -50,7 +51,7 @@ def bare(made: Store, tmp_path: Path) -> Store:
 
 @pytest.fixture
 def query(made: Store) -> Iterator[Query]:
-    with Query(RunView(made.uri), lambda: PIECES) as opened:
+    with Query(RunView(made.uri), lambda: Vocabulary(pieces=PIECES)) as opened:
         yield opened
 
 
@@ -259,7 +260,7 @@ def test_no_text_in_a_csv_is_a_formula(tmp_path: Path) -> None:
 
 def test_contexts_are_made_as_they_are_read(made: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who looks at a few of many waits for a few; how rows are cut changes none of them."""
-    with Query(RunView(made.uri), lambda: PIECES) as opened:
+    with Query(RunView(made.uri), lambda: Vocabulary(pieces=PIECES)) as opened:
         whole = find(opened, "t", WINDOW)
         assert whole.num_rows > 200 and whole.table.num_rows == whole.num_rows
     monkeypatch.setattr(query_contexts, "FIRST_ROWS", 3)
@@ -272,7 +273,7 @@ def test_contexts_are_made_as_they_are_read(made: Store, monkeypatch: pytest.Mon
         return text_of(self, token)
 
     monkeypatch.setattr(Query, "text_of", counted)
-    with Query(RunView(made.uri), lambda: PIECES) as opened:
+    with Query(RunView(made.uri), lambda: Vocabulary(pieces=PIECES)) as opened:
         cut = find(opened, "t", WINDOW)
         assert not shown
         first = cut.rows.read_next_batch()

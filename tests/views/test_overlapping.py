@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from spectro.cluster import Clusters, TokenLabels, cluster, describe
+from spectro.report.lit import Vocabulary
 from spectro.report.scaling import Scaling
 from spectro.storage.clusters import write_clusters
 from spectro.storage.fs import Store
@@ -50,7 +51,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Clusters]:
 
 @pytest.fixture
 def query(made: tuple[Store, Clusters]) -> Iterator[Query]:
-    with Query(RunView(made[0].uri), lambda: PIECES) as opened:
+    with Query(RunView(made[0].uri), lambda: Vocabulary(pieces=PIECES)) as opened:
         yield opened
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from spectro.report.lit import Vocabulary
 from spectro.storage import run_dir
 from spectro.storage.fs import Store
 from spectro.storage.product import part_name, read_product
@@ -39,7 +40,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture
 def query(made: Store) -> Iterator[Query]:
-    with Query(RunView(made.uri), lambda: PIECES) as opened:
+    with Query(RunView(made.uri), lambda: Vocabulary(pieces=PIECES)) as opened:
         yield opened
 
 
@@ -164,8 +165,8 @@ def test_the_same_from_s3(
     for name in made.list():
         there.put(name, made.read(name))
     sql = "select text, cluster_id, avg(l0h2), count(*) from chi group by all order by all"
-    with Query(RunView(there.uri), lambda: PIECES) as far:
-        with Query(RunView(made.uri), lambda: PIECES) as near:
+    with Query(RunView(there.uri), lambda: Vocabulary(pieces=PIECES)) as far:
+        with Query(RunView(made.uri), lambda: Vocabulary(pieces=PIECES)) as near:
             assert far.table(sql).equals(near.table(sql))
         assert far.meter.num_bytes == near.meter.num_bytes
         for wrong in (f"from '{there.uri}/run.yaml'", f"from read_text('{there.uri}/run.yaml')"):

@@ -6,11 +6,13 @@ nobody predicted it, so that it has no loss and no χ.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+from spectro.report.vocabulary import CLOSE, OPEN, display
 
 Floats = npt.NDArray[np.floating]
 MAX_BANDS = 3
@@ -63,8 +65,8 @@ class Document:
     where not all were measured."""
     shown: tuple[int, ...]
     """Columns that are shown first, at most `MAX_BANDS`."""
-    pieces: Mapping[int, bytes | None]
-    """Bytes of the tokens by id; without an id the token is shown by its number."""
+    piece_N: Sequence[bytes | None] | None
+    """Bytes that each token adds to the text; None: tokens are shown by their numbers."""
 
     def __post_init__(self) -> None:
         num, width = len(self.token_N), len(self.components)
@@ -73,6 +75,7 @@ class Document:
             "chi_NC": (self.chi_NC, (num, width)),
             "error_NC": (self.error_NC, (num, width)),
             "row_mean_N": (self.row_mean_N, (num,)),
+            "piece_N": (None if self.piece_N is None else np.empty(len(self.piece_N)), (num,)),
             "reliability_C": (self.columns.reliability_C, (width,)),
             "deviation_C": (self.columns.deviation_C, (width,)),
         }
@@ -88,6 +91,13 @@ class Document:
             raise ValueError(
                 f"shown must name at most {MAX_BANDS} of {width} columns, found {self.shown}"
             )
+
+    @property
+    def shown_N(self) -> list[str]:
+        """Each token in the display alphabet."""
+        if self.piece_N is None:
+            return [f"{OPEN}#{token}{CLOSE}" for token in self.token_N.tolist()]
+        return [display(piece) for piece in self.piece_N]
 
     @property
     def starts(self) -> range:

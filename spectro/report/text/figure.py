@@ -21,7 +21,6 @@ from spectro.report.text.colours import PAIRS, Colours
 from spectro.report.text.document import Document
 from spectro.report.text.lines import Piece, lay_out
 from spectro.report.text.scales import Scale, limits, values
-from spectro.report.vocabulary import CLOSE, OPEN, display
 
 POINTS_PER_INCH = 72.0
 CELL = 0.602
@@ -84,11 +83,7 @@ def _drawn(
 
 def _pieces(document: Document, width: int) -> list[Piece]:
     """Tokens in lines."""
-    shown = [
-        display(document.pieces[token]) if token in document.pieces else f"{OPEN}{token}{CLOSE}"
-        for token in document.token_N.tolist()
-    ]
-    return lay_out(shown, max(1, width))
+    return lay_out(document.shown_N, max(1, width))
 
 
 def _pitch(num_bands: int) -> float:

@@ -17,7 +17,6 @@ from spectro.report.html import assemble
 from spectro.report.text.colours import WORDS, Colours, style_rules
 from spectro.report.text.document import MAX_BANDS, Document
 from spectro.report.text.scales import Scale, limits, scales, values
-from spectro.report.vocabulary import display
 from spectro.susceptibility.interval import half_width, interval_words
 
 STEPS = 2000
@@ -64,22 +63,20 @@ def render(
 def page_data(document: Document) -> dict[str, Any]:
     """Everything the scripts draw, as plain JSON types; what is not known is null.
 
-    χ stands by column as whole numbers: `values[column][token]` times `step[column]`, which is
-    small beside the column's deviation. The page makes its scales of it as `scales.values` does
-    (`templates/text/state.js`).
+    `tokens` are places in `pieces`, the texts that tokens have here: at the beginning and the end
+    of a text a token may have another than within. χ comes by column as whole numbers:
+    `values[column][token]` times `step[column]`, which is small beside the column's deviation. The
+    page makes its scales of it as `scales.values` does (`templates/text/state.js`).
     """
     there = scales(document)
+    place = {shown: index for index, shown in enumerate(dict.fromkeys(document.shown_N))}
     error_NC, columns, step_C = document.error_NC, document.columns, _steps(document)
     row_mean_N, width_of = document.row_mean_N, partial(half_width, num_chains=document.num_chains)
     return {
         "title": document.title,
         "facts": [list(fact) for fact in document.facts],
-        "tokens": document.token_N.tolist(),
-        "pieces": {
-            str(token): display(document.pieces[token])
-            for token in np.unique(document.token_N).tolist()
-            if token in document.pieces
-        },
+        "tokens": [place[shown] for shown in document.shown_N],
+        "pieces": list(place),
         "starts": list(document.starts),
         "loss": _numbers(document.loss_N),
         "components": list(document.components),
