@@ -39,7 +39,6 @@ from spectro.susceptibility.estimator import (
     Baseline,
     ChainSums,
     EstimatorConfig,
-    EstimatorKind,
 )
 from spectro.susceptibility.reliability import (
     ColumnEstimate,
@@ -205,7 +204,7 @@ class _Measured:
 def _measure(inputs: _Inputs, components: Sequence[Component]) -> Result:
     """Chains and scores, of `full` too where the estimator needs it, as columns in their order."""
     kind, resident = inputs.estimator.kind, inputs.model
-    extra = (FULL_GROUP,) if kind is EstimatorKind.TWO_CHAIN else ()
+    extra = (FULL_GROUP,) if kind.needs_full else ()
     groups = (*group_components(components), *extra)
     lists = shortlisting_of(resident, inputs.scoring, inputs.evaluation)
     headroom = loss_headroom(resident, inputs.evaluation)

@@ -62,7 +62,7 @@ class ModelInfo:
         Raises ValueError if a pattern selects nothing.
         """
         chosen = select_components(patterns, self.num_layers, self.num_heads)
-        extra = (FULL_GROUP,) if kind is EstimatorKind.TWO_CHAIN else ()
+        extra = (FULL_GROUP,) if kind.needs_full else ()
         return (*group_components(chosen), *extra)
 
     def cost(self, group: Group) -> float:

@@ -300,7 +300,7 @@ def _require_steps(
                 f"{tuned.acceptance:.2f} even where they keep {tuned.rho:.1%} of the displacement, "
                 "so that no chain of its posterior can be run without bias: raise sampler.gamma "
                 f"({sampler.gamma:g}{to}), lower sampler.nbeta ({sampler.nbeta:g}), or leave it "
-                "out (components; `full` with estimator.kind=one_chain)"
+                "out (components; `full` with estimator.kind=restricted)"
             )
 
 

@@ -5,6 +5,10 @@ E_C the mean over a component's chains and draws, E_full that over the unrestric
 
     two_chain   χ_i = −E_C[φ (Δℓ_i − ΔL)] + E_C[φ] · B_i,      B_i = E_full[Δℓ_i − ΔL]
     one_chain   the same with E_C in the place of E_full: a plain covariance
+    restricted  χ_i = −E_C[φ (Δℓ_i − ΔL)]: the first term alone, what is the component's own
+
+B is one vector of the tokens, the same in every column: with E_C[φ] times as much of it each column
+of `two_chain` is nearly that vector. `restricted` needs no unrestricted chains.
 
 E_C gives every draw its importance weight ω_t, normalised over the draws it is taken over.
 
@@ -30,10 +34,16 @@ FloatArray = npt.NDArray[np.float64]
 
 
 class EstimatorKind(StrEnum):
-    """Which expectation the second term uses."""
+    """Which expectation the second term uses, if there is one."""
 
     TWO_CHAIN = "two_chain"
     ONE_CHAIN = "one_chain"
+    RESTRICTED = "restricted"
+
+    @property
+    def needs_full(self) -> bool:
+        """Whether unrestricted chains are needed."""
+        return self is EstimatorKind.TWO_CHAIN
 
 
 class Baseline(StrEnum):
@@ -48,7 +58,8 @@ class EstimatorConfig:
     """How sums become susceptibilities."""
 
     kind: EstimatorKind = EstimatorKind.TWO_CHAIN
-    """`two_chain` (published) or `one_chain` (a plain covariance)."""
+    """`two_chain` (published), `one_chain` (a plain covariance) or `restricted` (the component's
+    own term, without what all columns share)."""
     baseline: Baseline = Baseline.PAIRED
     """`paired`: ΔL on the same sequences; `unpaired` only for parity with devinterp."""
     num_baseline_batches: int = 32
@@ -120,17 +131,19 @@ class ChainMeans:
 
 
 def susceptibility(
-    component: ChainMeans, reference: ChainMeans, *, phi_offset: float = 0.0
+    component: ChainMeans, reference: ChainMeans | None, *, phi_offset: float = 0.0
 ) -> FloatArray:
     """χ_i of one component, float64 [N].
 
     Args:
         component: E_C.
-        reference: E_full for `two_chain`; E_C itself for `one_chain`.
+        reference: E_full for `two_chain`; E_C itself for `one_chain`; None for `restricted`.
         phi_offset: o in φ_t = ΔL(t) + o; 0 for the paired baseline.
     """
     phi_mean = component.delta_loss + phi_offset
     phi_response_N = (component.weighted_N - component.delta_loss_squared) + (
         phi_offset * component.response_N
     )
+    if reference is None:
+        return -phi_response_N
     return -phi_response_N + phi_mean * reference.response_N

@@ -83,7 +83,7 @@ def estimate_column(
 
     Args:
         component: sums of the component's restricted chains.
-        full: sums of the unrestricted chains, as many; None only for `one_chain`.
+        full: sums of the unrestricted chains, as many; None unless `two_chain`.
         kind: estimator.
         phi_offset: see `susceptibility`.
     """
@@ -92,6 +92,8 @@ def estimate_column(
         own = component.of_chains(chains)
         if kind is EstimatorKind.ONE_CHAIN:
             return susceptibility(own, own, phi_offset=phi_offset)
+        if kind is EstimatorKind.RESTRICTED:
+            return susceptibility(own, None, phi_offset=phi_offset)
         assert full is not None
         return susceptibility(own, full.of_chains(chains), phi_offset=phi_offset)
 

@@ -38,7 +38,7 @@ from spectro.run.tokenise import tokenizer_of
 from spectro.storage.chain_names import dropped_name, record_name
 from spectro.storage.draws import ChainRecord, block_names, read_pilot, read_record
 from spectro.storage.run_view import RunView
-from spectro.susceptibility.estimator import ChainSums, EstimatorKind
+from spectro.susceptibility.estimator import ChainSums
 from spectro.susceptibility.reliability import ColumnEstimate, estimate_column
 from spectro.susceptibility.score import score_tile
 from spectro.tokens.packing import encode_stream
@@ -107,8 +107,10 @@ class RunDraws:
         """Groups of these components alone, and `full` for the two-chain estimator."""
         facts = self.view.file.facts
         chosen = select_components(names, int(facts["num_layers"]), int(facts["num_heads"]))
-        two_chain = self.config.estimator.kind is EstimatorKind.TWO_CHAIN
-        return (*group_components(chosen), *((FULL_GROUP,) if two_chain else ()))
+        return (
+            *group_components(chosen),
+            *((FULL_GROUP,) if self.config.estimator.kind.needs_full else ()),
+        )
 
     def require_draws(self, names: Sequence[str]) -> None:
         """Raise ValueError, in one line, unless all draws that these components need are there."""

@@ -63,6 +63,8 @@ def reference(
     )
     phi = loss + offset
     first = np.mean(phi[..., None] * (delta - loss[..., None]), axis=(0, 1))
+    if kind == "restricted":
+        return -first
     second = phi.mean() * np.mean(other - other_loss[..., None], axis=(0, 1))
     return -first + second
 
@@ -74,6 +76,14 @@ def test_running_sums_give_the_equation(kind: EstimatorKind, offset: float) -> N
     column = estimate_column(sums(made, "c"), sums(made, "full"), kind, phi_offset=offset)
     expected = reference(made, list(range(CHAINS)), offset, kind.value)
     np.testing.assert_allclose(column.chi_N, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_restricted_is_two_chain_less_the_shared_term() -> None:
+    made = traces()
+    own = estimate_column(sums(made, "c"), None, EstimatorKind.RESTRICTED)
+    whole = estimate_column(sums(made, "c"), sums(made, "full"), EstimatorKind.TWO_CHAIN)
+    shared = made["c_loss"].mean() * (made["full"] - made["full_loss"][..., None]).mean((0, 1))
+    np.testing.assert_allclose(own.chi_N, whole.chi_N - shared, rtol=1e-9, atol=1e-9)
 
 
 def test_one_chain_is_numpys_covariance() -> None:
@@ -207,6 +217,8 @@ def test_halves_average_to_chi_but_for_a_product_of_two_expectations(
     phi = made["c_loss"][:2].mean() - made["c_loss"][2:].mean()
     product_N = phi * shift_N / 4
     assert np.abs(product_N).max() > 1e-3
+    if kind is EstimatorKind.RESTRICTED:  # linear in the chains
+        product_N = np.zeros_like(product_N)
     average_N = (halves[0] + halves[1])[:, 0] / 2
     np.testing.assert_allclose(average_N - column.chi_N, product_N, rtol=1e-9, atol=1e-10)
 
