@@ -19,8 +19,8 @@ from rich.table import Table
 from jobs.launch import launch, validated
 from spectro.run.catalogue import Row, differing, read_catalogue
 from spectro.run.config import PipelineConfig
-from spectro.storage.credentials import refuse_credentials
 from spectro.storage.fs import Store
+from spectro.storage.places import place
 
 LEAST_WIDTH = 160
 ALWAYS = ("model.name", "sampler.kind")
@@ -48,9 +48,7 @@ class RunsConfig:
     """`table`, `json` or `csv`."""
 
     def __post_init__(self) -> None:
-        refuse_credentials(self.root, "runs.root")
-        if not self.root.strip():
-            raise ValueError("runs.root is empty: give a folder or a URI such as s3://bucket/runs")
+        place(self.root, "runs.root")
 
 
 @dataclass(frozen=True, kw_only=True)
