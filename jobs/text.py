@@ -55,7 +55,7 @@ class TextJob:
     def __post_init__(self) -> None:
         local_path(self.out, "out")
         if self.file is not None:
-            local_path(self.file, "file")
+            local_path(self.file, "file", recorded=False)
         if not self.out.lower().endswith((PAGE, *SUFFIXES)):
             raise ValueError(f"out must end in {PAGE} or {', '.join(SUFFIXES)}: {self.out!r}")
         if self.file is not None and self.sequence is not None:
@@ -104,7 +104,7 @@ def read_text(path: str) -> str:
 
     Raises ValueError, in one line, for a folder, a file that is empty, or one that is no text.
     """
-    place = Path(local_path(path, "file"))
+    place = Path(local_path(path, "file", recorded=False))
     if place.is_dir():
         raise ValueError(f"{path} is a folder: give a file of text")
     raw = place.read_bytes()

@@ -22,7 +22,7 @@ CHAIN = rf"[A-Za-z][A-Za-z0-9+.-]*::{URI}"
 """`simplecache::s3://…`: a filesystem of fsspec over another."""
 
 
-def place(text: str, setting: str = "run.uri") -> str:
+def place(text: str, setting: str = "run.uri", *, recorded: bool = True) -> str:
     """Absolute local path, or URI, of what was given; a place of a place is the same.
 
     Relative paths are those of the current folder. `~` and `~name` are home folders, only at the
@@ -33,11 +33,12 @@ def place(text: str, setting: str = "run.uri") -> str:
     Args:
         text: what was given.
         setting: its name in messages.
+        recorded: whether the place is written down, and so must be UTF-8.
 
     Raises ValueError, in one line, for an empty text, bytes that are no UTF-8, credentials, a
     scheme without `//`, chained URLs of fsspec, and the home of an unknown user.
     """
-    _refuse(text, setting)
+    _refuse(text, setting, recorded=recorded)
     if re.match(URI, text) is None:
         return _absolute(_from_home(text, setting))
     scheme, _, rest = text.partition("://")
@@ -51,9 +52,9 @@ def is_uri(text: str) -> bool:
     return re.match(URI, text) is not None
 
 
-def local_path(text: str, setting: str) -> str:
+def local_path(text: str, setting: str, *, recorded: bool = True) -> str:
     """`place` of a setting that can only be a path of this machine; ValueError for a URI."""
-    found = place(text, setting)
+    found = place(text, setting, recorded=recorded)
     if is_uri(found):
         scheme = found.partition("://")[0]
         raise ValueError(f"{setting}: expected a path of this machine, found a {scheme}:// URI")
@@ -72,18 +73,14 @@ def path_or_name(text: str, setting: str, names: tuple[str, ...] = ()) -> str:
     return place(text, setting) if begins_as_path or os.path.exists(text) else text
 
 
-def _refuse(text: str, setting: str) -> None:
+def _refuse(text: str, setting: str, *, recorded: bool) -> None:
     refuse_credentials(text, setting)
     if not text.strip():
         raise ValueError(f"{setting} is empty: give a folder or a URI such as s3://bucket/run")
-    try:
-        zero = b"\0" in text.encode()
-    except UnicodeEncodeError:
-        raise ValueError(
-            f"{setting} {text.encode(errors='backslashreplace').decode()!r} has bytes that are no "
-            "UTF-8: rename the folder"
-        ) from None
-    if zero:
+    if recorded and re.search("[\ud800-\udfff]", text):
+        shown = text.encode(errors="backslashreplace").decode()
+        raise ValueError(f"{setting} {shown} has bytes that are no UTF-8: rename the folder")
+    if "\0" in text:
         raise ValueError(f"{setting} has a NUL character, which no path can have")
     if re.match(TOO_FEW_SLASHES, text):
         raise ValueError(
