@@ -79,7 +79,10 @@ def _refuse(text: str, setting: str, *, recorded: bool) -> None:
         raise ValueError(f"{setting} is empty: give a folder or a URI such as s3://bucket/run")
     if recorded and re.search("[\ud800-\udfff]", text):
         shown = text.encode(errors="backslashreplace").decode()
-        raise ValueError(f"{setting} {shown} has bytes that are no UTF-8: rename the folder")
+        raise ValueError(
+            f"{setting} {shown} has bytes that are no UTF-8, or that the shell's locale (LC_ALL) "
+            "does not have: rename the folder, or choose a locale of UTF-8"
+        )
     if "\0" in text:
         raise ValueError(f"{setting} has a NUL character, which no path can have")
     if re.match(TOO_FEW_SLASHES, text):

@@ -67,7 +67,7 @@ SETTINGS = {
     "no such folder": (["out=nowhere/text.html"], "nowhere"),
     "no local file": (
         ["out=s3://bucket/text.html"],
-        "expected a path of this machine, found a s3:// URI",
+        "expected a path of this machine, found",
     ),
     "no such theme": (["theme=blue"], "theme must be one of light, dark"),
     "no such scale": (["scale=log"], "scale must be one of standardised, centred, raw"),

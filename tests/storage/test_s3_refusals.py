@@ -84,8 +84,6 @@ def test_settings_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("uri", ["s3://", "s3:///run", "s3://key:word@bucket/run"])
 def test_uris_without_bucket_or_with_secrets_are_refused(uri: str) -> None:
-    with pytest.raises(
-        ValueError, match="expected s3://bucket/prefix|takes credentials from"
-    ) as caught:
+    with pytest.raises(ValueError, match=r"s3://bucket/prefix|credentials from") as caught:
         Store(uri)
     assert "word" not in str(caught.value)
