@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +42,7 @@ def run_and_tell(config: PipelineConfig, goal: Goal, *, renew_page: bool = False
     console = Console(soft_wrap=True)
     store = Store(config.run.uri)
     with run_log(store), _retries_told(console):
-        acting = environment.lines(config, {**os.environ, **SET_ASIDE})
+        acting = environment.lines(config, ignored=SET_ASIDE)
         for line in acting:
             logger.info("%s", line)
         for line in (f"run {plain_string(config.run.uri)}", *acting, *others_at_work(store)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 from spectro.models.load import EMBEDDED
@@ -42,12 +42,17 @@ ROUNDS_PRODUCTS = "NVIDIA_TF32_OVERRIDE"
 """Has products of float32 on a GPU rounded, or not, whatever the configuration says."""
 
 
-def lines(config: PipelineConfig, environment: Mapping[str, str] = os.environ) -> list[str]:
+def lines(
+    config: PipelineConfig,
+    environment: Mapping[str, str] = os.environ,
+    ignored: Collection[str] = (),
+) -> list[str]:
     """A line for each variable that acts on a run, and one for those that a local run ignores.
 
     Args:
         config: of the run.
         environment: of this process.
+        ignored: names of variables about Ray clusters that were removed from it.
     """
     acting = _acting(config)
     found = [
@@ -55,11 +60,10 @@ def lines(config: PipelineConfig, environment: Mapping[str, str] = os.environ) -
         for name in sorted(environment)
         if any(re.fullmatch(pattern, name) for pattern in acting)
     ]
-    ignored = ignored_of_ray(environment)
     if config.run.num_workers != 0 and config.run.ray_address is None and ignored:
         found.append(
-            f"environment: {', '.join(ignored)} ignored: run.ray_address is null, so this run "
-            "starts a Ray of its own"
+            f"environment: {', '.join(sorted(ignored))} ignored: run.ray_address is null, so this "
+            "run starts a Ray of its own"
         )
     return found
 
@@ -73,21 +77,20 @@ def check(config: PipelineConfig, environment: Mapping[str, str] = os.environ) -
         )
 
 
-def ignored_of_ray(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Variables that a run with a Ray of its own ignores."""
-    return sorted(name for name in environment if re.fullmatch(ABOUT_A_CLUSTER, name))
-
-
 @contextmanager
 def without_clusters() -> Iterator[None]:
     """No variable of this process, or of those that it starts, is about another Ray cluster."""
-    before = {name: os.environ.pop(name) for name in ignored_of_ray()}
+    before = _taken_out()
     try:
         yield
     finally:
-        for name in ignored_of_ray():
-            del os.environ[name]
+        _taken_out()
         os.environ.update(before)
+
+
+def _taken_out() -> dict[str, str]:
+    names = [name for name in os.environ if re.fullmatch(ABOUT_A_CLUSTER, name)]
+    return {name: os.environ.pop(name) for name in names}
 
 
 def _acting(config: PipelineConfig) -> list[str]:

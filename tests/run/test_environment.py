@@ -34,7 +34,7 @@ SHELL = {
 
 def said(config: PipelineConfig, **run: Any) -> str:
     changed = dataclasses.replace(config, run=dataclasses.replace(config.run, **run))
-    return "\n".join(lines(changed, SHELL))
+    return "\n".join(lines(changed, SHELL, ["RAY_NAMESPACE", "RAY_ADDRESS"]))
 
 
 def test_a_line_for_each_variable_that_acts(make_config: MakeConfig) -> None:
