@@ -1,1 +1,5 @@
 """Hydra entry points: parse, build, run."""
+
+from jobs.environment import prepare
+
+prepare()

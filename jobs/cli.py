@@ -1,13 +1,12 @@
-"""The `spectro` command: `spectro <job> [key=value ...]` is `python -m jobs.<job> ...`."""
+"""The `spectro` command: `spectro <job> [key=value ...]` is `python -m jobs.<job> ...`.
+
+What arguments mean is said in `jobs/arguments.py`.
+"""
 
 from __future__ import annotations
 
 import importlib
-import json
-import re
 import sys
-
-from jobs.short import SHORT, short
 
 JOBS = {
     "pipeline": "everything: tokens, chains, susceptibilities, clusters, page",
@@ -47,72 +46,9 @@ def main() -> int:
     if name not in JOBS:
         sys.stderr.write(f"spectro: no job {name!r}; known: {', '.join(JOBS)}\n")
         return 2
-    sys.argv = [f"spectro {name}", *_ordered(name, arguments[1:])]
+    sys.argv = [f"spectro {name}", *arguments[1:]]
     status = importlib.import_module(f"jobs.{name}").main()
     return int(status or 0)
-
-
-PLACES = {"runs": "runs.root"}
-"""Setting that a bare first argument stands for; `run.uri` for the others that take one."""
-TAKE_A_RUN = (
-    "status",
-    "verify",
-    "resume",
-    "cluster",
-    "report",
-    "runs",
-    "assign",
-    "text",
-    "map",
-    "matrix",
-    "figure",
-    "query",
-    "diagnose",
-)
-
-SETTING = r"-|[+~]?[\w.@/]+="
-"""How a flag or a setting begins; other arguments are bare."""
-
-
-def _ordered(name: str, arguments: list[str]) -> list[str]:
-    """`spectro verify <run>` is `spectro verify run.uri=<run>`; Hydra wants its `-m` first."""
-    if name == "compare":
-        arguments = _places(arguments)
-    if name == "across":
-        arguments = _across(arguments)
-    if name == "assign":  # `from` is a word of Python's
-        arguments = [re.sub(r"^from=", "source=", text) for text in arguments]
-    if name == "figure":  # `cluster` is a group of Hydra's
-        arguments = [re.sub(r"^cluster=", "cluster_id=", text) for text in arguments]
-    if name in SHORT:
-        arguments = short(name, arguments)
-    if name in TAKE_A_RUN and arguments and not re.match(SETTING, arguments[0]):
-        arguments = [f"{PLACES.get(name, 'run.uri')}={arguments[0]}", *arguments[1:]]
-    if name == "text" and len(arguments) > 1 and not re.match(SETTING, arguments[1]):
-        arguments[1] = f"file={json.dumps(arguments[1], ensure_ascii=False)}"
-    flags = [text for text in arguments if text in ("-m", "--multirun")]
-    return [*flags, *(text for text in arguments if text not in flags)]
-
-
-def _places(arguments: list[str]) -> list[str]:
-    """Bare arguments as one list, quoted: a URI has characters that mean something to Hydra."""
-    places = [text for text in arguments if not re.match(r"[-+~]|(compare|hydra)[.=]", text)]
-    if not places:
-        return arguments
-    quoted = ",".join(json.dumps(place, ensure_ascii=False) for place in places)
-    return [f"compare.places=[{quoted}]", *(text for text in arguments if text not in places)]
-
-
-def _across(arguments: list[str]) -> list[str]:
-    """Bare arguments as the list of runs, and the token quoted: it may be a mark of Hydra's."""
-    given = [text for text in arguments if re.match(r"[-+~]|[\w.]+=", text)]
-    runs = [text for text in arguments if text not in given]
-    given = [
-        f"token={json.dumps(text[6:], ensure_ascii=False)}" if text.startswith("token=") else text
-        for text in given
-    ]
-    quoted = ",".join(json.dumps(run, ensure_ascii=False) for run in runs)
-    return [*([f"runs=[{quoted}]"] if runs else []), *given]
 
 
 if __name__ == "__main__":

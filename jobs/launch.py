@@ -26,6 +26,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from jobs.arguments import hydra_arguments
 from jobs.schema import build, choices, twin
 from jobs.sweep import Sweep
 from spectro.run.errors import StoppedError, UnitError, one_line
@@ -54,13 +55,14 @@ def launch(name: str, root: str, original: type[T], task: Callable[[T], object])
     # Makes Hydra raise instead of printing its own report and leaving with status 1.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     os.environ["HYDRA_MAIN_MODULE"] = f"jobs.{name}"  # what --help calls this job
-    show_trace = False
+    show_trace, folder = False, ""
     sweep = Sweep()
 
     def composed(raw: DictConfig) -> None:
         nonlocal show_trace
         if sweep.stopped:
             return
+        os.chdir(folder)  # paths are those of the shell, whatever hydra.job.chdir is
         show_trace = bool(OmegaConf.select(raw, "run.debug", default=False))
         try:
             sweep.open_member(raw)
@@ -68,7 +70,10 @@ def launch(name: str, root: str, original: type[T], task: Callable[[T], object])
         except Exception as failure:  # told below: Hydra would print a report of its own
             sweep.failed(failure)
 
+    typed = sys.argv
     try:
+        folder = os.getcwd()
+        sys.argv = [typed[0], *hydra_arguments(name, original, typed[1:])]
         _require_tokens_more(sys.argv[1:])
         register(root, original)
         with tempfile.TemporaryDirectory(prefix="spectro-") as scratch:
@@ -83,6 +88,7 @@ def launch(name: str, root: str, original: type[T], task: Callable[[T], object])
     except Exception as error:
         return _report(name, error, show_trace=show_trace)
     finally:
+        sys.argv = typed
         GlobalHydra.instance().clear()
     return _tell_failures(name, sweep, show_trace=show_trace)
 

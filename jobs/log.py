@@ -38,7 +38,7 @@ def run_log(store: Store) -> Iterator[None]:
         with tempfile.TemporaryDirectory(prefix="spectro-log-") as scratch:
             path = Path(scratch) / name
             try:
-                with _handled(logging.FileHandler(path)):
+                with _handled(logging.FileHandler(path, encoding="utf-8")):
                     yield
             finally:
                 _put(store, path)
@@ -90,7 +90,7 @@ class _WaitingFile(logging.Handler):
         """See `logging.Handler`."""
         if self._file is None and self._needs.exists():
             self._path.parent.mkdir(exist_ok=True)
-            self._file = logging.FileHandler(self._path)
+            self._file = logging.FileHandler(self._path, encoding="utf-8")
             self._file.setFormatter(self.formatter)
         self._waiting.append(record)
         if self._file is not None:

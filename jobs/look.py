@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spectro.storage.credentials import refuse_credentials
+from spectro.storage.places import place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,4 @@ class StoredRun:
     """Show tracebacks on the terminal."""
 
     def __post_init__(self) -> None:
-        refuse_credentials(self.uri, "run.uri")
-        if not self.uri.strip():
-            raise ValueError("run.uri is empty: give a folder or a URI such as s3://bucket/run")
+        place(self.uri, "run.uri")

@@ -51,7 +51,9 @@ def built(overlay: str, components: Sequence[str] = ()) -> Manifest:
     folder = K8S / "overlays" / overlay
     listed = [(folder / name).resolve() for name in _kustomization(folder).get("components", [])]
     added = [K8S / "components" / name for name in components]
-    manifest: Manifest = _unshared(yaml.safe_load((K8S / "base" / "rayjob.yaml").read_text()))
+    manifest: Manifest = _unshared(
+        yaml.safe_load((K8S / "base" / "rayjob.yaml").read_text(encoding="utf-8"))
+    )
     for place in (*listed, folder, *added):
         manifest = patched(manifest, _patches(place))
     return manifest
@@ -156,11 +158,15 @@ def _unshared(value: Any) -> Any:
 
 
 def _kustomization(folder: Path) -> Manifest:
-    found = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    found = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
     assert isinstance(found, dict)
     return found
 
 
 def _patches(folder: Path) -> list[Mapping[str, Any]]:
     files = [patch["path"] for patch in _kustomization(folder)["patches"]]
-    return [step for name in files for step in yaml.safe_load((folder / name).read_text())]
+    return [
+        step
+        for name in files
+        for step in yaml.safe_load((folder / name).read_text(encoding="utf-8"))
+    ]

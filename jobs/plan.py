@@ -37,6 +37,8 @@ from spectro.run.plan_more import plan_addition, shard_sizes_after
 from spectro.run.rates import Rates, load_rates, to_yaml
 from spectro.run.sizes import size_of_checkpoint
 from spectro.run.threads import num_cores_here
+from spectro.storage.out_file import place_of, put_file
+from spectro.storage.places import local_path
 
 RATES = Path(__file__).parent.parent / "benchmarks" / "rates"
 MEASURE = "measure"
@@ -96,22 +98,26 @@ def main() -> int:
 
 
 def _plan(job: PlanJob) -> None:
-    config: PipelineConfig = stored_config(job.run.uri) if job.plan.bill else asked(job)
+    config = with_absolute_paths(stored_config(job.run.uri) if job.plan.bill else asked(job))
+    for out in (job.plan.out, job.plan.rates_out):
+        if out is not None:
+            place_of(out)  # before anything is measured
     size = size_of_checkpoint(config.model)
     precision = job.plan.precision or _precision(config)
     rates = _rates(job, config, precision)
     device = Device(rates=rates, precision=precision, num_devices=job.plan.num_devices)
     if config.more is not None:
-        plan = plan_addition(with_absolute_paths(config), size, device)
+        plan = plan_addition(config, size, device)
     else:
         plan = make_plan(config, size, device, job.plan)
     bill = make_bill(plan, config) if job.plan.bill else ()
     clusters = _clusters(job.plan, config, size)
     _tell(plan, bill, clusters)
     if job.plan.rates_out is not None:
-        Path(job.plan.rates_out).write_text(to_yaml(rates))
+        put_file(job.plan.rates_out, to_yaml(rates).encode())
     if job.plan.out is not None:
-        Path(job.plan.out).write_text(json.dumps(as_dict(plan, bill, clusters), indent=1) + "\n")
+        text = json.dumps(as_dict(plan, bill, clusters), indent=1) + "\n"
+        put_file(job.plan.out, text.encode())
 
 
 def _precision(config: PipelineConfig) -> str:
@@ -129,7 +135,7 @@ def _rates(job: PlanJob, config: PipelineConfig, precision: str) -> Rates:
 
 def _file_of_rates(name: str) -> Path:
     shipped = RATES / f"{name}.yaml"
-    return shipped if shipped.is_file() else Path(name)
+    return shipped if shipped.is_file() else Path(local_path(name, "plan.rates"))
 
 
 def _clusters(asked_for: PlanConfig, config: PipelineConfig, size: ModelSize) -> ClusterPlan:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import sys
 
 from jobs.launch import launch
 from spectro.pretrain.config import PretrainConfig
 from spectro.pretrain.run import pretrain
+from spectro.storage.places import local_path
 
 
 def main() -> int:
@@ -17,7 +19,13 @@ def main() -> int:
 
 def _train(config: PretrainConfig) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    pretrain(config)
+    pretrain(
+        dataclasses.replace(
+            config,
+            out_dir=local_path(config.out_dir, "out_dir"),
+            work_dir=local_path(config.work_dir, "work_dir"),
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import yaml
 from hydra.core.hydra_config import HydraConfig
@@ -21,6 +20,8 @@ from hydra.types import RunMode
 from jobs.launch import launch
 from jobs.manifests import Manifest, built, containers, gpus_per_pod, refuse_secrets
 from spectro.run.config import PipelineConfig
+from spectro.storage.out_file import put_file
+from spectro.storage.places import is_uri, place
 
 MAX_NAME = 40
 """KubeRay allows 47 characters; Kubernetes adds five to a `generateName`."""
@@ -95,7 +96,7 @@ def _render(job: RenderJob) -> None:
     if job.render.out is None:
         sys.stdout.write(f"---\n{text}")
     else:
-        Path(job.render.out).write_text(text)
+        put_file(job.render.out, text.encode())
 
 
 def rendered(job: RenderJob, overrides: Sequence[str], experiment: str | None) -> Manifest:
@@ -114,7 +115,7 @@ def rendered(job: RenderJob, overrides: Sequence[str], experiment: str | None) -
         passed.append(f"run.uri={job.run.uri}")
     refuse_secrets(passed)
     manifest = built(render.overlay, ["queue"] if render.queue is not None else [])
-    _require_shared(job.run.uri, manifest)
+    _require_shared(place(job.run.uri), manifest)
     manifest["metadata"] = _metadata(manifest["metadata"], render, experiment)
     manifest["spec"] |= {
         "entrypoint": entrypoint(render, passed, gpus_per_pod(manifest)),
@@ -185,7 +186,7 @@ def _require_shared(uri: str, manifest: Manifest) -> None:
     """Raise ValueError if pods would not see the run at the same place."""
     mounts = containers(manifest)[-1].get("volumeMounts", [])
     shared = [mount["mountPath"] for mount in mounts if not mount.get("readOnly", False)]
-    if "://" in uri and not uri.startswith(("file://", "memory://")):
+    if is_uri(uri) and not uri.startswith("memory://"):
         return
     if any(uri.startswith(f"{place}/") for place in shared):
         return

@@ -15,12 +15,14 @@ from typing import Any
 from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from jobs.launch import launch, validated
+from spectro.report.plain import plain_string
 from spectro.run.catalogue import Row, differing, read_catalogue
 from spectro.run.config import PipelineConfig
-from spectro.storage.credentials import refuse_credentials
 from spectro.storage.fs import Store
+from spectro.storage.places import place
 
 LEAST_WIDTH = 160
 ALWAYS = ("model.name", "sampler.kind")
@@ -48,9 +50,7 @@ class RunsConfig:
     """`table`, `json` or `csv`."""
 
     def __post_init__(self) -> None:
-        refuse_credentials(self.root, "runs.root")
-        if not self.root.strip():
-            raise ValueError("runs.root is empty: give a folder or a URI such as s3://bucket/runs")
+        place(self.root, "runs.root")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,11 +77,12 @@ def _runs(job: RunsJob) -> None:
     if job.runs.format is RunsFormat.CSV:
         csv.writer(sys.stdout).writerows([header, *body])
         return
-    table = Table(title=f"{len(rows)} runs below {job.runs.root}", title_justify="left")
+    title = Text(f"{len(rows)} runs below {plain_string(job.runs.root)}")
+    table = Table(title=title, title_justify="left")
     for name in header:
         table.add_column(name, overflow="fold")
     for line in body:
-        table.add_row(*line)
+        table.add_row(*(Text(plain_string(cell)) for cell in line))
     console = Console()
     if not console.is_terminal:
         console = Console(width=max(LEAST_WIDTH, console.width))

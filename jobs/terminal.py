@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from jobs.environment import SET_ASIDE, restore_clusters
 from jobs.log import run_log
-from spectro.report.plain import plain
+from spectro.report.plain import plain, plain_string
+from spectro.run import environment
 from spectro.run.config import PipelineConfig
 from spectro.run.page import known_vocabulary
 from spectro.run.pipeline import Finished, Goal, run_pipeline
@@ -33,12 +35,17 @@ logger = logging.getLogger(__name__)
 
 def run_and_tell(config: PipelineConfig, goal: Goal, *, renew_page: bool = False) -> Finished:
     """Run as far as the goal, show progress, and say what came out."""
+    environment.check(config)
+    if config.run.ray_address is not None:
+        restore_clusters()
     console = Console(soft_wrap=True)
     store = Store(config.run.uri)
     with run_log(store), _retries_told(console):
-        console.print(f"run {config.run.uri}", highlight=False)
-        for line in others_at_work(store):
-            console.print(line, highlight=False)
+        acting = environment.lines(config, ignored=SET_ASIDE)
+        for line in acting:
+            logger.info("%s", line)
+        for line in (f"run {plain_string(config.run.uri)}", *acting, *others_at_work(store)):
+            console.print(line, highlight=False, markup=False)
         with Progress(console) as progress, _renewed(store, config if renew_page else None):
             finished = run_pipeline(config, progress, goal=goal)
         _tell(console, config, finished, goal)
@@ -51,7 +58,8 @@ def _retries_told(console: Console) -> Iterator[None]:
 
     class Told(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            console.print(f"storage: {redact(record.getMessage())}", highlight=False)
+            line = f"storage: {redact(record.getMessage())}"
+            console.print(line, highlight=False, markup=False)
 
     handler, retries = Told(logging.WARNING), logging.getLogger(retry.__name__)
     retries.addHandler(handler)
@@ -101,7 +109,7 @@ def _tell(console: Console, config: PipelineConfig, finished: Finished, goal: Go
     if goal is Goal.REPORT:
         name, _ = page_names(config.run.clusters)
         page = Path(store.path(name)).resolve() if store.is_local else f"{store.uri}/{name}"
-        console.print(f"page: {page}", highlight=False)
+        console.print(f"page: {plain_string(str(page))}", highlight=False, markup=False)
 
 
 def cluster_table(config: PipelineConfig, store: Store) -> Table:
@@ -122,7 +130,7 @@ def cluster_table(config: PipelineConfig, store: Store) -> Table:
             str(row["size"]),
             f"{row['conductance']:.3f}",
             "–" if row["stability"] is None else f"{row['stability']:.2f}",
-            f"{subset} ({row['purity']:.0%})",
+            Text(f"{plain_string(subset)} ({row['purity']:.0%})"),
             Text("  ".join(tops)),
         )
     return table

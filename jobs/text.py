@@ -18,6 +18,7 @@ from spectro.report.plain import plain_string
 from spectro.report.text import Colours, Document, Scale, figure, render
 from spectro.run.progress import Progress
 from spectro.storage.out_file import place_of, put_file
+from spectro.storage.places import local_path
 from spectro.storage.run_view import RunView
 from spectro.tokens.source_report import SourceReport
 from spectro.tokens.text_folder import read_document
@@ -51,10 +52,9 @@ class TextJob:
     """A longer file is not measured."""
 
     def __post_init__(self) -> None:
-        if "://" in self.out:  # which may hold what must not be repeated
-            raise ValueError(
-                "out: a text is written to a local file, found a URI: give a path in a folder"
-            )
+        local_path(self.out, "out")
+        if self.file is not None:
+            local_path(self.file, "file", recorded=False)
         if not self.out.lower().endswith((PAGE, *SUFFIXES)):
             raise ValueError(f"out must end in {PAGE} or {', '.join(SUFFIXES)}: {self.out!r}")
         if self.file is not None and self.sequence is not None:
@@ -73,13 +73,13 @@ def main() -> int:
 
 
 def _text(job: TextJob) -> None:
-    place = Path(job.out).expanduser()
-    if not place.parent.is_dir():
-        raise ValueError(f"out={job.out}: there is no folder {place.parent}")
-    place_of(str(place))  # before anything is measured
+    path = Path(local_path(job.out, "out"))
+    if not path.parent.is_dir():
+        raise ValueError(f"out={job.out}: there is no folder {path.parent}")
+    place_of(job.out)  # before anything is measured
     console = Console(soft_wrap=True)
-    put_file(str(place), _drawn(job, _document(job, console)))
-    console.print(f"text: {plain_string(str(place.resolve()))}", highlight=False, markup=False)
+    put_file(job.out, _drawn(job, _document(job, console)))
+    console.print(f"text: {plain_string(str(path.resolve()))}", highlight=False, markup=False)
 
 
 def _document(job: TextJob, console: Console) -> Document:
@@ -106,7 +106,7 @@ def read_text(path: str, report: SourceReport) -> str:
 
     Raises ValueError, in one line, for a folder, a file that is empty, or one that is no text.
     """
-    place = Path(path).expanduser()
+    place = Path(local_path(path, "file", recorded=False))
     if place.is_dir():
         raise ValueError(f"{path} is a folder: give a file of text")
     text = read_document(place, report)

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from jobs.launch import launch
 from jobs.look import StoredRun
 from jobs.stored import stored_config
+from spectro.report.plain import plain_string
 from spectro.run.errors import UnitError
 from spectro.run.progress import Progress
 from spectro.run.verify import Verification, verify_run
@@ -56,7 +58,7 @@ def _verify(job: VerifyJob) -> None:
 
 
 def _tell(console: Console, found: Verification) -> None:
-    table = Table(title=found.uri, title_justify="left")
+    table = Table(title=Text(plain_string(found.uri)), title_justify="left")
     for name in ("kind", "objects", "bytes", "damaged", "missing", "unknown"):
         table.add_column(name, justify="left" if name == "kind" else "right")
     for kind, count in found.kinds.items():
@@ -71,6 +73,7 @@ def _tell(console: Console, found: Verification) -> None:
             f"{len(found.leftovers)} objects are left over from writers that died, and may be "
             f"deleted: {', '.join(found.leftovers[:NAMES])}{more}",
             highlight=False,
+            markup=False,
         )
     console.print(verdict(found), highlight=False)
 

@@ -108,7 +108,7 @@ def _source(stored: StoredClustering, source: str | None) -> tuple[Store, Store,
         return place.part, place.root, stored.num_tokens
     rows = Store(source)
     require(rows)
-    root = rows if rows.exists(tokens.MARKER) else Store(rows.uri.rpartition("/")[0] or "/")
+    root = rows if rows.exists(tokens.MARKER) else rows.above()
     return rows, root, 0
 
 

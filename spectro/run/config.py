@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from typing import Any
 
 from spectro.cluster.config import ClusterConfig
 from spectro.models.components import spelt
-from spectro.models.load import ModelConfig
+from spectro.models.load import EMBEDDED, ModelConfig
 from spectro.models.scoring import ScoringConfig
 from spectro.report.config import ReportConfig
 from spectro.sampling.config import ChainConfig
@@ -21,6 +20,7 @@ from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Exponential, Gaussian, Psgld, Sgld
 from spectro.storage.credentials import refuse_credentials
 from spectro.storage.fingerprint import FORMAT_VERSION, digest
+from spectro.storage.places import local_path, path_or_name, place
 from spectro.susceptibility.estimator import Baseline, EstimatorConfig
 from spectro.tokens.config import MoreConfig, Source, TokensConfig
 
@@ -29,8 +29,9 @@ CONTROL = "control"
 """Folder, within a run's, of its nβ = 0 control."""
 CONTROL_SEED = 2**62
 """Added to the run's seed for its control."""
-BY_FINGERPRINT = "auto"
-"""`run.uri` of a run whose place follows from its settings; in files and commands it is null."""
+BY_FINGERPRINT = "\0by fingerprint"
+"""`run.uri` of a run whose place follows from its settings; in files and commands it is null. No
+folder can have this name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,10 +95,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         refuse_credentials(_fields(self), "run")
-        if not self.uri.strip():
-            raise ValueError("run.uri is empty: give a folder or a URI such as s3://bucket/run")
-        if re.match(r"[A-Za-z0-9+.-]+:/(?!/)", self.uri):
-            raise ValueError(f"run.uri {self.uri!r} has one slash after its scheme: expected two")
+        if self.uri != BY_FINGERPRINT:
+            place(self.uri)
         if self.num_workers is not None and self.num_workers < 0:
             raise ValueError(f"run.num_workers must be at least 0, found {self.num_workers}")
         for name in ("threads_per_worker", "chains_per_unit", "max_errors", "max_crashes"):
@@ -167,17 +166,24 @@ class PipelineConfig:
             raise ValueError(f"seed must be in [0, 2^63), found {self.seed}")
         refuse_credentials(to_dict(self))
         if self.run.uri == BY_FINGERPRINT:
-            place = f"{self.run.root.rstrip('/')}/{self.own_name()}"
-            object.__setattr__(self, "run", dataclasses.replace(self.run, uri=place))
+            uri = f"{place(self.run.root, 'run.root')}/{self.own_name()}"
+            object.__setattr__(self, "run", dataclasses.replace(self.run, uri=uri))
 
     def own_name(self) -> str:
         """Name of the run that these settings are: model, sampler, fingerprint (ADR 051).
 
-        Two settings have the same name if and only if one run directory would take both.
+        Two settings have the same name if and only if one run directory would take both, however
+        their paths are written.
         """
-        model = {"name": self.model.name_or_path, "revision": self.model.revision}
-        inputs = {"inputs": self.inputs(), "model": model, "cluster": to_dict(self.cluster)}
-        short = re.sub(r"[^A-Za-z0-9.]+", "-", self.model.name_or_path.rstrip("/").split("/")[-1])
+        model_name = _placed_model(self.model).name_or_path
+        model = {"name": model_name, "revision": self.model.revision}
+        tokens = to_dict(_placed_tokens(self.tokens))
+        inputs = {
+            "inputs": {**self.inputs(), "tokens": tokens},
+            "model": model,
+            "cluster": to_dict(self.cluster),
+        }
+        short = re.sub(r"[^A-Za-z0-9.]+", "-", model_name.split("/")[-1])
         return f"{short.strip('-')}-{to_dict(self.sampler)['kind']}-{digest(inputs)[:10]}"
 
     def as_control(self) -> PipelineConfig:
@@ -243,34 +249,36 @@ def chain_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_absolute_paths(config: PipelineConfig) -> PipelineConfig:
-    """The same with local relative paths made absolute: workers may have another folder."""
-
-    def absolute(sources: dict[str, Source]) -> dict[str, Source]:
-        return {
-            name: dataclasses.replace(source, path=source.path and _absolute(source.path))
-            for name, source in sources.items()
-        }
-
-    more, name = config.more, config.model.name_or_path
+    """The same with every path as `place` has it: workers may have another folder."""
+    more, run = config.more, config.run
     if more is not None:
-        more = dataclasses.replace(more, subsets=absolute(more.subsets))
+        more = dataclasses.replace(more, subsets=_placed_sources(more.subsets, "more"))
+    scratch = None if run.scratch is None else local_path(run.scratch, "run.scratch")
     return dataclasses.replace(
         config,
-        run=dataclasses.replace(
-            config.run,
-            uri=_absolute(config.run.uri),
-            scratch=config.run.scratch and os.path.abspath(config.run.scratch),
-        ),
-        tokens=dataclasses.replace(config.tokens, subsets=absolute(config.tokens.subsets)),
-        model=dataclasses.replace(
-            config.model, name_or_path=_absolute(name) if os.path.isdir(name) else name
-        ),
+        run=dataclasses.replace(run, uri=place(run.uri), scratch=scratch),
+        tokens=_placed_tokens(config.tokens),
+        model=_placed_model(config.model),
         more=more,
     )
 
 
-def _absolute(path: str) -> str:
-    return path if "://" in path or "::" in path else os.path.abspath(path)
+def _placed_model(model: ModelConfig) -> ModelConfig:
+    name = path_or_name(model.name_or_path, "model.name_or_path", (EMBEDDED,))
+    return dataclasses.replace(model, name_or_path=name)
+
+
+def _placed_tokens(tokens: TokensConfig) -> TokensConfig:
+    return dataclasses.replace(tokens, subsets=_placed_sources(tokens.subsets, "tokens"))
+
+
+def _placed_sources(sources: Mapping[str, Source], group: str) -> dict[str, Source]:
+    return {
+        name: dataclasses.replace(
+            source, path=source.path and local_path(source.path, f"{group}.subsets.{name}.path")
+        )
+        for name, source in sources.items()
+    }
 
 
 def to_dict(value: Any) -> Any:

@@ -126,7 +126,7 @@ def load_rates(path: Path) -> Rates:
 def read_yaml(path: Path) -> Any:
     """What a file of rates says; ValueError, in one line, if there is none or it is no YAML."""
     try:
-        return yaml.safe_load(path.read_text())
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{path} does not exist: name a file of rates, or 'measure'") from None
     except yaml.YAMLError as error:

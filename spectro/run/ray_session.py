@@ -14,10 +14,16 @@ import ray
 from ray._private import ray_constants
 
 from spectro.run.config import RunConfig
+from spectro.run.environment import RAY_ADDRESS, without_clusters
 from spectro.run.threads import num_cores_here
+from spectro.storage.credentials import redact
 
 logger = logging.getLogger(__name__)
 CONNECT_SECONDS = 10.0
+SHORT_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm")
+"""Where Ray's sockets may lie, before the system's folder for temporary files."""
+LONGEST_FOLDER = 30
+"""Bytes: the names of sockets have 107, Ray takes up to 75 of them below its folder."""
 OBJECT_STORE_BYTES = 100_000_000
 """Workers read and write storage themselves; only messages pass through Ray."""
 
@@ -31,14 +37,20 @@ def ray_session(config: RunConfig) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    if config.ray_address is not None:
+        _set_defaults()
+        yield from _joined(config.ray_address)
+        return
+    with without_clusters():
+        _set_defaults()
+        yield from _started(config)
+
+
+def _set_defaults() -> None:
     # Decided here: otherwise Ray may switch it on and write a token into the home directory.
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if config.ray_address is not None:
-        yield from _joined(config.ray_address)
-    else:
-        yield from _started(config)
 
 
 def num_workers(config: RunConfig, gpus_per_worker: float) -> int:
@@ -61,13 +73,14 @@ def gpus_per_worker(config: RunConfig, device: str) -> float:
 
 
 def _joined(address: str) -> Iterator[None]:
+    origin = f"run.ray_address={address!r}"
+    if address == "auto" and (named := os.environ.get(RAY_ADDRESS)):
+        address, origin = named, f"{RAY_ADDRESS}={redact(named)!r} of the environment"
     try:
         _require_listener(address)
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError) as error:
-        raise ValueError(
-            f"no Ray cluster answers at run.ray_address={address!r}: {error}"
-        ) from error
+        raise ValueError(f"no Ray cluster answers at {origin}: {redact(str(error))}") from error
     try:
         yield
     finally:
@@ -103,12 +116,11 @@ def _loopback() -> Iterator[None]:
 
 
 def _started_on_loopback(config: RunConfig) -> Iterator[None]:
-    # Paths of Ray's sockets must stay short, whatever TMPDIR is.
-    base = "/tmp" if os.access("/tmp", os.W_OK) else None
-    folder = tempfile.mkdtemp(prefix="spectro-", dir=base)
+    folder = _short_folder()
     wanted = (config.num_workers or 0) * config.threads_per_worker
     try:
         ray.init(
+            address="local",
             num_cpus=max(wanted, num_cores_here()),
             include_dashboard=False,
             log_to_driver=False,
@@ -121,3 +133,22 @@ def _started_on_loopback(config: RunConfig) -> Iterator[None]:
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _short_folder() -> str:
+    """A new folder whose path is short enough for sockets, whatever TMPDIR is.
+
+    Raises ValueError, in one line, if there is none.
+    """
+    for base in (*SHORT_FOLDERS, tempfile.gettempdir()):
+        if len(os.fsencode(base)) > LONGEST_FOLDER:
+            continue
+        try:
+            return tempfile.mkdtemp(prefix="spectro-", dir=base)
+        except OSError:
+            continue
+    raise ValueError(
+        f"Ray needs a folder for its sockets of at most {LONGEST_FOLDER} bytes: none of "
+        f"{', '.join(SHORT_FOLDERS)} and TMPDIR can be written and is as short; give "
+        "run.num_workers=0, which needs no Ray"
+    )

@@ -20,6 +20,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+from spectro.storage.places import local_path
+
 WHOLE = "whole"
 """Marker of a folder that is made."""
 LOCK = ".lock"
@@ -37,7 +39,7 @@ class Scratch:
     """
 
     def __init__(self, base: str | None, name: str) -> None:
-        root = Path(base) if base is not None else Path(tempfile.gettempdir())
+        root = Path(tempfile.gettempdir() if base is None else local_path(base, "scratch"))
         self.folder = root / f"spectro-scratch-{os.getuid()}" / name
         self._hold: IO[str] | None = None
 

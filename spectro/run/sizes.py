@@ -17,7 +17,7 @@ PYTHIA_VOCAB = 50304
 
 def published_sizes() -> dict[str, ModelSize]:
     """The Pythia models by name."""
-    text = (resources.files("spectro") / "assets" / "pythia_sizes.yaml").read_text()
+    text = (resources.files("spectro") / "assets" / "pythia_sizes.yaml").read_text(encoding="utf-8")
     return {
         name: ModelSize(
             **numbers, intermediate_size=4 * numbers["hidden_size"], vocab_size=PYTHIA_VOCAB
@@ -38,14 +38,16 @@ def size_of_checkpoint(config: ModelConfig) -> ModelSize:
     name = config.name_or_path
     if name == EMBEDDED:
         return _read(
-            resources.files("spectro").joinpath("assets", "model", "config.json").read_text()
+            resources.files("spectro")
+            .joinpath("assets", "model", "config.json")
+            .read_text(encoding="utf-8")
         )
     folder = Path(name).expanduser()
     if folder.is_dir():
         file = folder / "config.json"
         if not file.is_file():
             raise ValueError(f"model folder {name!r} has no config.json: no size can be read")
-        return _read(file.read_text())
+        return _read(file.read_text(encoding="utf-8"))
     known = published_sizes()
     short = name.split("/")[-1].removesuffix("-deduped")
     if short not in known:

@@ -6,6 +6,7 @@ import os
 
 import numba
 import torch
+from threadpoolctl import threadpool_limits
 
 from spectro.run.config import RunConfig
 
@@ -23,6 +24,13 @@ def own_threads(run: RunConfig) -> int:
 def num_cores_here() -> int:
     """Cores of this machine that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def keep_to_threads(num_threads: int) -> None:
+    """Of a worker's tensors and BLAS, whatever OMP_NUM_THREADS and its kin say: another number may
+    change the last bits of a sum."""
+    torch.set_num_threads(num_threads)
+    threadpool_limits(num_threads, user_api="blas")
 
 
 def use_threads(num_threads: int) -> None:

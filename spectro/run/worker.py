@@ -10,7 +10,6 @@ import time
 import traceback
 
 import ray
-import torch
 import transformers
 
 from spectro.run import logs
@@ -20,6 +19,7 @@ from spectro.run.execute import Resident, execute
 from spectro.run.info import ModelInfo
 from spectro.run.outcome import Fate, Outcome
 from spectro.run.preflight import check_inputs
+from spectro.run.threads import keep_to_threads
 from spectro.run.units import Unit
 from spectro.storage.fs import DamagedObjectError, MissingObjectError
 
@@ -87,7 +87,7 @@ class Worker:
     def run(self, unit: Unit) -> Outcome:
         """Do a unit; errors are returned, for a traceback means nothing to the driver."""
         # OpenMP keeps its number of threads per calling thread, and Ray may call from any.
-        torch.set_num_threads(self._threads)
+        keep_to_threads(self._threads)
         start = time.monotonic()
         self._position = (unit.id, 0.0)
 

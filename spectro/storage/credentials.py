@@ -71,6 +71,6 @@ def redacted(value: Any) -> Any:
 def _kind(text: str) -> str | None:
     if re.search(USER, text):
         return "a password (://user:password@)"
-    if re.search(QUERY, text, flags=re.IGNORECASE):
+    if "://" in text and re.search(QUERY, text, flags=re.IGNORECASE):
         return "a key in its query (?...=)"
     return None

@@ -20,6 +20,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
+from spectro.storage.places import is_uri, place
+
 FENCE = "fence-"
 """First part of the names of probe objects (`Store.check_fence`)."""
 CONCURRENT_READS = 16
@@ -99,17 +101,15 @@ class Store:
     """
 
     def __init__(self, uri: str) -> None:
-        """Open a local path, `s3://bucket/prefix` or any other URL of fsspec.
+        """Open a local path, `s3://bucket/prefix` or any other URL of fsspec, as `place` reads it.
 
         Endpoint, region and credentials come from the ordinary environment (AWS_ENDPOINT_URL,
         AWS_PROFILE, …). Nothing is asked of the storage yet.
 
         Raises:
-            ValueError: the URI is empty, or of no known kind.
+            ValueError: see `place`; or the URI is of no known kind.
         """
-        if not uri:
-            raise ValueError("run.uri is empty: give a folder or a URI such as s3://bucket/run")
-        self.uri = uri.rstrip("/") if uri != "/" else uri
+        self.uri = place(uri)
         self._objects: Objects
         self._objects, self.root, self.is_local = _opened(self.uri)
 
@@ -122,6 +122,14 @@ class Store:
     def child(self, name: str) -> Store:
         """The store of a subfolder."""
         return Store(f"{self.uri}/{name}") if name else self
+
+    def above(self) -> Store:
+        """The store of the folder above; that of a bucket or of `/` is itself."""
+        scheme, slashes, rest = self.uri.rpartition("://")
+        folder, slash, _ = rest.rpartition("/")
+        if slashes and not slash:
+            return self
+        return Store(f"{scheme}{slashes}{folder}" or "/")
 
     def path(self, name: str) -> str:
         """Full path of an object."""
@@ -249,19 +257,21 @@ class Store:
 
 def _opened(uri: str) -> tuple[Objects, str, bool]:
     """The way of storing, the root's path, and whether it is a local disk."""
-    if uri.startswith("s3:"):
+    if not is_uri(uri):
+        from spectro.storage.local import LocalObjects
+
+        return LocalObjects(), uri, True
+    if uri.startswith("s3://"):
         from spectro.storage.s3 import S3Objects  # only S3 needs its client
 
-        root = uri.removeprefix("s3:").removeprefix("//")
+        root = uri.removeprefix("s3://")
         if not root or root.startswith("/") or "@" in root.partition("/")[0]:
             raise ValueError(
                 "run.uri: expected s3://bucket/prefix, found one without a bucket, or with "
                 "credentials in it: those belong into the environment"
             )
         return S3Objects(), root, False
-    from spectro.storage import local, other
+    from spectro.storage import other
 
     filesystem, root = other.opened(uri)
-    if other.is_local(filesystem):
-        return local.LocalObjects(), root, True
     return other.OtherObjects(filesystem), root, False

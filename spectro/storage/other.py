@@ -29,12 +29,6 @@ def opened(uri: str) -> tuple[Any, str]:
     return filesystem, str(root)
 
 
-def is_local(filesystem: Any) -> bool:
-    """Whether it is the local disk."""
-    protocol = filesystem.protocol
-    return "file" in ((protocol,) if isinstance(protocol, str) else protocol)
-
-
 class OtherObjects:
     """Objects of one fsspec filesystem."""
 

@@ -18,6 +18,7 @@ from spectro.storage import run_dir
 from spectro.storage.fs import Store
 from spectro.storage.kinds import kind_of
 from spectro.storage.local import TEMPORARY
+from spectro.storage.places import place
 
 MAX_PARENTS = 5
 """How far above a file the run may lie whose object it would be."""
@@ -55,9 +56,10 @@ def replaced(out: str) -> Iterator[BinaryIO]:
 
 def place_of(out: str) -> tuple[Store, str]:
     """Folder and name of a file; errors as `replaced`, before anything is made."""
-    folder, _, name = out.rpartition("/")
-    store = Store(folder or ("/" if out.startswith("/") else "."))
-    if not name or (store.is_local and Path(store.path(name)).is_dir()):
+    whole = Store(place(out, "out"))
+    store, name = whole.above(), whole.uri.rpartition("/")[2]
+    is_folder = store.is_local and Path(store.path(name)).is_dir()
+    if out.endswith("/") or store.uri == whole.uri or is_folder:
         raise ValueError(f"out={out} is a folder: give the name of a file in it")
     above, inside = Store(str(Path(store.root).resolve())) if store.is_local else store, name
     for _ in range(MAX_PARENTS):
@@ -66,8 +68,6 @@ def place_of(out: str) -> tuple[Store, str]:
                 f"out={out} is a name of the run {above.uri}, whose objects are never replaced: "
                 "give another"
             )
-        parent, _, last = above.uri.rpartition("/")
-        if not last or not parent or parent.endswith((":", ":/")):
-            break
-        above, inside = Store(parent), f"{last}/{inside}"
+        inside = f"{above.uri.rpartition('/')[2]}/{inside}"
+        above = above.above()
     return store, name

@@ -55,8 +55,7 @@ class RunView:
             store = Store(above)
         self.store = store
         self.file = run_dir.require(store)
-        above = store.uri.rpartition("/")[0] or "."
-        self.root = store if store.exists(tokens.MARKER) else Store(above)
+        self.root = store if store.exists(tokens.MARKER) else store.above()
         if not (self.root.exists(tokens.MARKER) and store.exists(moments_name(0))):
             raise ValueError(
                 f"{store.uri} has no susceptibilities yet: measure them with spectro resume "

@@ -43,7 +43,11 @@ def client() -> Any:
 
 def _environment() -> str:
     """A digest of what the client depends on: no secret is kept as a key."""
-    names = sorted(n for n in os.environ if n.startswith("AWS_") or n == TIMEOUT_VARIABLE)
+    names = sorted(
+        name
+        for name in os.environ
+        if name.startswith("AWS_") or name == TIMEOUT_VARIABLE or name.lower().endswith("_proxy")
+    )
     return hashlib.sha256(repr([(n, os.environ[n]) for n in names]).encode()).hexdigest()
 
 

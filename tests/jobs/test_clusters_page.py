@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
+from jobs.arguments import hydra_arguments
 from jobs.assign import AssignJob
-from jobs.cli import _ordered
 from jobs.cluster import ClusterJob
 from jobs.compare import CompareJob
 from jobs.launch import CONF, register, validated
@@ -40,5 +40,5 @@ def test_line_composes(line: str) -> None:
     root, config = ROOTS[name]
     register(root, config)
     with initialize_config_dir(CONF, version_base="1.3"):
-        composed = compose(root, _ordered(name, arguments))
+        composed = compose(root, hydra_arguments(name, config, arguments))
     assert isinstance(validated(config, composed), config)

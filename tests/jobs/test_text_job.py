@@ -67,12 +67,15 @@ SETTINGS = {
     "no such sequence": (["sequence=12"], "no sequence 12: its ids are 0 to 11"),
     "two texts": (["sequence=1", "file=a.txt"], "give one of them"),
     "no such format": (["out=text.docx"], "out must end in .html or .svg, .pdf, .png"),
-    "no such folder": (["out=nowhere/text.html"], "there is no folder nowhere"),
-    "no local file": (["out=s3://bucket/text.html"], "a text is written to a local file"),
+    "no such folder": (["out=nowhere/text.html"], "nowhere"),
+    "no local file": (
+        ["out=s3://bucket/text.html"],
+        "expected a path of this machine, found",
+    ),
     "no such theme": (["theme=blue"], "theme must be one of light, dark"),
     "no such scale": (["scale=log"], "scale must be one of standardised, centred, raw"),
     "no such file": (["file=gone.txt"], "gone.txt"),
-    "a folder": (["file=."], ". is a folder: give a file of text"),
+    "a folder": (["file=."], "is a folder: give a file of text"),
 }
 
 

@@ -263,7 +263,7 @@ def test_the_across_command(
     """Tokens of the byte-level vocabulary: id 1 is a double quotation mark."""
     view = RunView(made.uri)
     top = view.clusters.clusters["top_tokens"].to_pylist()[0][0]
-    word = json.dumps(bytes(vocabulary_of(view).pieces[top]).decode())
+    word = bytes(vocabulary_of(view).pieces[top]).decode()
     given = (f"runs=['{made.uri}','{made.uri}/clusters']", f"token={word}")
     assert job("across", *given, f"out={tmp_path}/a.svg") == 0
     told = capsys.readouterr().out

@@ -82,8 +82,8 @@ def test_settings_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
         Store("s3://bucket/run").list()
 
 
-@pytest.mark.parametrize("uri", ["s3://", "s3:///run", "s3://key:word@bucket/run"])
+@pytest.mark.parametrize("uri", ["s3://", "s3:///run", "s3://key:hunter2@bucket/run"])
 def test_uris_without_bucket_or_with_secrets_are_refused(uri: str) -> None:
-    with pytest.raises(ValueError, match="expected s3://bucket/prefix") as caught:
+    with pytest.raises(ValueError, match=r"s3://bucket/prefix|credentials from") as caught:
         Store(uri)
-    assert "word" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
