@@ -32,11 +32,12 @@ from spectro.run.config import PipelineConfig, with_absolute_paths
 from spectro.run.costs import PRODUCT_BYTES, Device
 from spectro.run.courses import Assumptions, measurement_of
 from spectro.run.measure import measure_rates
-from spectro.run.plan import Plan, make_plan
+from spectro.run.plan import Plan, damage_notes, make_plan
 from spectro.run.plan_more import plan_addition, shard_sizes_after
 from spectro.run.rates import Rates, load_rates, to_yaml
 from spectro.run.sizes import size_of_checkpoint
 from spectro.run.threads import num_cores_here
+from spectro.storage.fs import Store
 from spectro.storage.out_file import place_of, put_file
 from spectro.storage.places import local_path
 
@@ -112,7 +113,8 @@ def _plan(job: PlanJob) -> None:
         plan = make_plan(config, size, device, job.plan)
     bill = make_bill(plan, config) if job.plan.bill else ()
     clusters = _clusters(job.plan, config, size)
-    _tell(plan, bill, clusters)
+    warnings = damage_notes(Store(config.run.uri), config, size)
+    _tell(plan, bill, clusters, warnings)
     if job.plan.rates_out is not None:
         put_file(job.plan.rates_out, to_yaml(rates).encode())
     if job.plan.out is not None:
@@ -174,14 +176,16 @@ def as_dict(plan: Plan, bill: tuple[BillLine, ...], clusters: ClusterPlan) -> di
     return plain
 
 
-def _tell(plan: Plan, bill: tuple[BillLine, ...], clusters: ClusterPlan) -> None:
+def _tell(
+    plan: Plan, bill: tuple[BillLine, ...], clusters: ClusterPlan, warnings: list[str]
+) -> None:
     console = Console(soft_wrap=True)
     console.width = max(console.width, LEAST_WIDTH)  # a table that is cut says nothing
     console.print(plan_table(plan))
     if bill:
         console.print(bill_table(bill))
     console.print(clusters_table(clusters))
-    for note in (*plan.notes, *clusters.notes):
+    for note in (*warnings, *plan.notes, *clusters.notes):
         loud = note.startswith("rates") and "NOT MEASURED" in note
         console.print(f"- {note}", style="bold red" if loud else None, highlight=False)
 

@@ -26,6 +26,8 @@ from spectro.storage.clusters import read_clusters
 from spectro.storage.credentials import redact
 from spectro.storage.fs import Store
 from spectro.storage.kinds import page_names
+from spectro.storage.product import SUMMARY_NAME
+from spectro.storage.sealed import read_sealed
 from spectro.storage.sessions import SESSIONS, read_beats
 
 ROWS = 15
@@ -106,10 +108,19 @@ def _tell(console: Console, config: PipelineConfig, finished: Finished, goal: Go
     if goal in (Goal.CLUSTER, Goal.REPORT):
         console.print(cluster_table(config, store))
     console.print(line, highlight=False)
+    for warning in _warnings(store):
+        console.print(f"warning: {warning}", highlight=False, markup=False)
     if goal is Goal.REPORT:
         name, _ = page_names(config.run.clusters)
         page = Path(store.path(name)).resolve() if store.is_local else f"{store.uri}/{name}"
         console.print(f"page: {plain_string(str(page))}", highlight=False, markup=False)
+
+
+def _warnings(store: Store) -> list[str]:
+    """What the run's summary warns of; nothing before there is one."""
+    if not store.exists(SUMMARY_NAME):
+        return []
+    return [str(line) for line in read_sealed(store, SUMMARY_NAME).get("warnings", ())]
 
 
 def cluster_table(config: PipelineConfig, store: Store) -> Table:

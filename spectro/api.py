@@ -49,9 +49,9 @@ from spectro.susceptibility.score import ScoredChain, TileSums, score_tile
 from spectro.susceptibility.summary import (
     chain_summary,
     column_summary,
-    damage_warnings,
     summary_lines,
 )
+from spectro.susceptibility.warnings import chain_warnings
 
 logger = logging.getLogger(__name__)
 Ids = Tensor | npt.NDArray[np.integer]
@@ -314,7 +314,7 @@ def _result(
         chains,
         centred_reliability(list(columns.values())),
     )
-    summary["warnings"] = damage_warnings(chains, gamma)
+    summary["warnings"] = chain_warnings(chains, gamma)
     for line in summary["warnings"]:
         logger.warning("%s", line)
     for line in summary_lines(summary):

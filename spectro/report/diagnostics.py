@@ -1,8 +1,9 @@
 """Whether the chains of a component can be trusted, in a few words, and what to change.
 
-Every rule below that holds is told; the verdict is the worst of them, in the order of `Verdict`.
-All thresholds stand here. A rule that tests (p, small for hundreds of components) also asks for a
-size that matters: with many draws nearly nothing is exactly level, with few an R̂ of 1.2 is chance.
+Every rule below that holds is reported; the verdict is the worst of them, in the order of
+`Verdict`. All thresholds are here, but for those of the bias (sampling/sampler_bias.py). A rule that
+tests (p, small for hundreds of components) also asks for a size that matters: with many draws nearly
+nothing is exactly level, with few an R̂ of 1.2 is chance.
 
 Shapes: K lags.
 """
@@ -30,12 +31,6 @@ SHIFT = 1.0
 """Least drift, in deviations of the draws (ours: half of it bends E[φ] by that much)."""
 SPIKE = 15.0
 """Robust deviations from the median: beyond what the skewed ΔL of a few weights does (ours)."""
-BIAS_Z = 3.0
-"""Sampler bias of E[ΔL] in Monte-Carlo errors (sampling/sampler_bias.py) …"""
-BIAS_SIZE = 0.3
-"""… and in standard deviations of ΔL under the posterior (ours)."""
-MAX_BIAS_ERROR = 0.5
-"""Its error in the same deviations: above, a bias that matters cannot be seen (ours)."""
 MIN_EFFECTIVE_SHARE = 0.2
 """Effective draws over draws: below, four of five draws told nothing new (ours)."""
 MIN_WEIGHT_SHARE = 4 / 32
@@ -237,7 +232,7 @@ def _damaged(traces: ComponentTraces, settings: Settings) -> Finding | None:
 
 def _biased(traces: ComponentTraces, settings: Settings) -> Finding | None:
     bias = traces.bias
-    if bias is None or not (abs(bias.z) > BIAS_Z and abs(bias.deviations) >= BIAS_SIZE):
+    if bias is None or not bias.matters:
         return None
     return Finding(
         verdict=Verdict.BIASED,
@@ -256,7 +251,7 @@ _SOURCES = {"weights": "importance weights", "metropolis": "Metropolis-adjusted 
 def _bias_unknown(traces: ComponentTraces, settings: Settings) -> Finding | None:
     """Of steps that are not corrected, where a bias that matters would not be seen."""
     bias = traces.bias
-    if traces.corrected or (bias is not None and bias.error_deviations <= MAX_BIAS_ERROR):
+    if traces.corrected or (bias is not None and bias.resolved):
         return None
     return Finding(
         verdict=Verdict.BIAS_UNKNOWN,

@@ -71,6 +71,8 @@ class Columns:
     """Least centred reliability that the clustering asked of a column; None: it asked none."""
     left_out: tuple[str, ...] = ()
     """Components that the clusters were found without."""
+    warnings: tuple[str, ...] = ()
+    """Why numbers should not be trusted as they are (susceptibility/warnings.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)

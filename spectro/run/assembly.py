@@ -32,7 +32,8 @@ from spectro.susceptibility.reliability import (
     first_halves,
     merge,
 )
-from spectro.susceptibility.summary import chain_summary, column_summary, damage_warnings
+from spectro.susceptibility.summary import chain_summary, column_summary
+from spectro.susceptibility.warnings import chain_warnings
 
 if TYPE_CHECKING:
     from spectro.run.execute import Resident
@@ -107,7 +108,7 @@ def summarise(unit: SummaryUnit, store: Store, config: PipelineConfig) -> None:
     of_chains = dict(shards[0]["chains"])
     if FULL_GROUP in unit.groups:
         of_chains |= _of_group(store, FULL_GROUP, config.chain.num_chains, 0.0)
-    summary["warnings"] = damage_warnings(of_chains, config.sampler.gamma)
+    summary["warnings"] = chain_warnings(of_chains, config.sampler.gamma)
     for line in summary["warnings"]:
         logger.warning("%s", line)
     put_derived(store, unit.names[0], summary, unit.probe_sha256)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,9 +22,13 @@ from spectro.run.courses import (
     total,
 )
 from spectro.run.groups import groups_of
-from spectro.sampling.pilot import WITHOUT_LISTS
+from spectro.sampling.pilot import DAMAGED, WITHOUT_LISTS, damage
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Gaussian
+from spectro.storage.chain_names import pilot_name
+from spectro.storage.draws import read_pilot
+from spectro.storage.fs import Store
+from spectro.susceptibility.warnings import damage_sentence
 
 LEFT_OUT = (
     "not in it: reading and tokenising the sources, the page, workers' start, units done twice"
@@ -121,6 +126,21 @@ def make_plan(
             config, size.vocab_size, device, assumed, max(stage.device_bytes for stage in stages)
         ),
     )
+
+
+def damage_notes(store: Store, config: PipelineConfig, size: ModelSize) -> list[str]:
+    """What the pilots of a run that has begun say of posteriors that destroy the model."""
+    found, gamma = [], config.sampler.gamma
+    for group in groups_of(config, size):
+        if store.exists(pilot_name(group.name)):
+            for name, moments in read_pilot(store, group.name).items():
+                known = math.isfinite(moments.delta_loss)
+                mean = moments.delta_loss if known else moments.prior_delta_loss
+                share = damage(mean, moments.headroom)
+                if share >= DAMAGED:
+                    needed = None if math.isnan(moments.gamma_needed) else moments.gamma_needed
+                    found.append(f"pilot: {damage_sentence(name, share, needed, gamma)}")
+    return found
 
 
 def stage_plans(

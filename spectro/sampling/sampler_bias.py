@@ -19,6 +19,13 @@ from spectro.sampling.pilot import Moments
 from spectro.sampling.recorder import ComponentChain
 from spectro.sampling.weights import effective_number, effective_number_of_chain
 
+SURE_Z = 3.0
+"""A bias in its Monte-Carlo errors beyond which it is not chance …"""
+MIN_BIAS = 0.3
+"""… and in standard deviations of ΔL under the posterior, from which it matters (ours)."""
+MAX_ERROR = 0.5
+"""Error in the same deviations above which a bias that matters would not be seen (ours)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class SamplerBias:
@@ -48,15 +55,26 @@ class SamplerBias:
         """Its error in the same."""
         return self._in_deviations(self.error_nats)
 
+    @property
+    def matters(self) -> bool:
+        """Whether it is beyond chance and large enough to change what is measured."""
+        return abs(self.z) > SURE_Z and abs(self.deviations) >= MIN_BIAS
+
+    @property
+    def resolved(self) -> bool:
+        """Whether a bias that matters would have been seen."""
+        return self.error_deviations <= MAX_ERROR
+
     def _in_deviations(self, nats: float) -> float:
         return nats / self.posterior_deviation if self.posterior_deviation > 0 else math.nan
 
-    def as_dict(self) -> dict[str, float | str | None]:
+    def as_dict(self) -> dict[str, float | str | bool | None]:
         """As metadata and reports have it; NaN becomes None."""
         names = ("nats", "error_nats", "deviations", "error_deviations")
         values = {name: getattr(self, name) for name in names}
         known = {name: None if math.isnan(v) else float(v) for name, v in values.items()}
-        return {**known, "source": self.source}
+        judged = {"matters": self.matters, "resolved": self.resolved}
+        return {**known, **judged, "source": self.source}
 
 
 def sampler_bias(chains: Sequence[ComponentChain], exact: Moments | None) -> SamplerBias | None:

@@ -201,6 +201,7 @@ def read_columns(store: Store, components: Sequence[str]) -> Columns:
         standard_error_H=optional("standard_error"),
         num_chains=max(summary.get("num_chains", ()), default=None),
         mean_phi_H=optional("mean_phi"),
+        warnings=tuple(summary.get("warnings", ())),
     )
 
 

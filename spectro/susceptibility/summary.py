@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spectro.sampling.pilot import DAMAGED, Moments, damage
+from spectro.sampling.pilot import Moments, damage
 from spectro.sampling.recorder import ComponentChain
 from spectro.sampling.sampler_bias import effective_sample_size, sampler_bias
 from spectro.susceptibility.interval import half_width
@@ -62,29 +62,6 @@ def sampling_kind(chain: ComponentChain) -> str:
     if chain.independent:
         return "independent"
     return "metropolis" if chain.corrected else "chain"
-
-
-def damage_warnings(chains: Mapping[str, Mapping[str, Any]], gamma: float) -> list[str]:
-    """A sentence for every component whose posterior loses half of what the model has learnt.
-
-    Args:
-        chains: component (`full` among them) → `chain_summary`.
-        gamma: γ of the run.
-    """
-    found = [_damage_warning(name, own, gamma) for name, own in chains.items()]
-    return [each for each in found if each is not None]
-
-
-def _damage_warning(component: str, chains: Mapping[str, Any], gamma: float) -> str | None:
-    share, needed = chains["damage"], chains["gamma_needed"]
-    if share is None or share < DAMAGED:
-        return None
-    worse = ", above ln V: its responses are those of a destroyed model" if share >= 1 else ""
-    to = "" if needed is None else f", to about {needed:.0f}"
-    return (
-        f"{component}: the mean loss under its posterior is {share:.0%} of the way from L(w*) to "
-        f"a uniform guess{worse}; raise sampler.gamma ({gamma:g}{to})"
-    )
 
 
 def column_summary(

@@ -10,6 +10,8 @@ function drawHeader() {
       element("strong", "", integer(count)), element("span", "", count === 1 ? "cluster" : "clusters"), element("small", "", where))));
   if (!DATA.control) byId("versus").append(element("p", "note", "No control was run (nβ = 0)."));
   byId("facts").append(...DATA.facts.map(fact));
+  byId("warnings").append(...DATA.columns.warnings.map((warning) => element("li", "", warning)));
+  byId("warnings").hidden = !DATA.columns.warnings.length;
 }
 
 const fact = ([name, value]) => element("div", "", element("dt", "", name), element("dd", "", value));
