@@ -1,14 +1,14 @@
-"""Bias, faithfulness and effective draws per gradient of each sampler, component by component.
+"""Sampler bias and effective draws per gradient of each sampler, component by component.
 
 The same posterior (γ, nβ) is sampled by
     psgld        at the published step size and distance between draws (Gordon et al. 2026),
     exponential  one Gaussian step of its own size, as often as its memory asks,
+    mala         Metropolis-adjusted steps on the evaluation set, tuned by the pilot,
     reweighted   independent Gaussian draws with importance weights,
-and held against its exact moments: importance-weighted draws of many more pairs than a run's
-pilot has. On the shipped model and on a sharper one, the shipped model with its logits doubled.
+and held against E[ΔL] from importance weights where they carry, else from reference chains. On the
+shipped model and on a sharper one, the shipped model with its logits doubled.
 
-    bias         (mean ΔL of the chain − E[ΔL]) / E[ΔL], z in Monte-Carlo errors of both sides
-    spread       γ⟨δ²⟩ of the chain over the exact value, less 1, at the worst weight block
+    bias         mean ΔL of the chain − E[ΔL], in posterior deviations and in Monte-Carlo errors (z)
     effective    draws that the draws are worth, by ΔL (chains: Geyer's initial sequence)
     per gradient effective draws over gradients taken
 
@@ -17,13 +17,11 @@ pilot has. On the shipped model and on a sharper one, the shipped model with its
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from spectro.sampling.faithfulness import effective_sample_size, faithfulness
 from torch import Tensor
 
 from benchmarks import common
@@ -35,10 +33,12 @@ from spectro.sampling import pilot as pilots
 from spectro.sampling.chain import run_group_chains
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness
+from spectro.sampling.mala import Mala
 from spectro.sampling.pilot import Moments
 from spectro.sampling.recorder import ComponentChain
-from spectro.sampling.reweighted import Reweighted, Sampler
-from spectro.sampling.samplers import LEAST_EFFECTIVE_FRACTION, Exponential, Psgld
+from spectro.sampling.reweighted import LEAST_EFFECTIVE_FRACTION, Reweighted, Sampler
+from spectro.sampling.sampler_bias import effective_sample_size, sampler_bias
+from spectro.sampling.samplers import Exponential, Psgld
 
 COMPONENTS = ["l0h0", "l1h2", "l2mlp", "l3h1", "embed", "unembed"]
 PUBLISHED_STEPS = 55
@@ -51,6 +51,7 @@ def samplers(gamma: float, nbeta: float) -> dict[str, tuple[Sampler, int | None]
     for step_size in (1e-3, 1e-2):
         exponential = Exponential(gamma=gamma, nbeta=nbeta, step_size=step_size, damping=0.1)
         found[f"exponential {step_size:g}"] = (exponential, None)
+    found["mala"] = (Mala(gamma=gamma, nbeta=nbeta), None)
     found["reweighted"] = (
         Reweighted(gamma=gamma, nbeta=nbeta, min_effective_fraction=LEAST_EFFECTIVE_FRACTION),
         1,
@@ -66,6 +67,9 @@ def study(model: GPTNeoX, component: str, ids: Splits, options: Any) -> dict[str
     found: dict[str, Any] = {}
     posterior = Exponential(gamma=options.gamma, nbeta=options.nbeta)
     exact = pilots.run_pilot(part, posterior, evaluation, KeyedRandomness(seed=11))
+    tuned = pilots.run_pilot(
+        part, Mala(gamma=options.gamma, nbeta=options.nbeta), evaluation, KeyedRandomness(seed=11)
+    )
     for name, (sampler, between) in samplers(options.gamma, options.nbeta).items():
         config = ChainConfig(
             num_chains=2,
@@ -82,14 +86,13 @@ def study(model: GPTNeoX, component: str, ids: Splits, options: Any) -> dict[str
             evaluation,
             chains=range(config.num_chains),
             randomness=KeyedRandomness(seed=1),
-            pilot=exact,
+            pilot=tuned if isinstance(sampler, Mala) else exact,
         )
         chains = [result.components[component] for result in results.values()]
-        judged = faithfulness(chains, exact[component])
         against_exact = (
             _weighted_bias(chains, exact[component])
-            if judged is None
-            else dataclasses.asdict(judged)
+            if chains[0].independent
+            else _bias(chains, exact[component])
         )
         gradients = sum(len(chain.step_loss) for chain in chains)
         effective = effective_sample_size(chains)
@@ -110,6 +113,13 @@ def study(model: GPTNeoX, component: str, ids: Splits, options: Any) -> dict[str
     return found
 
 
+def _bias(chains: Sequence[ComponentChain], exact: Moments) -> dict[str, float]:
+    judged = sampler_bias(chains, exact)
+    if judged is None:
+        return {}
+    return {"nats": judged.nats, "deviations": judged.deviations, "z": judged.z}
+
+
 def _weighted_bias(chains: Sequence[ComponentChain], exact: Moments) -> dict[str, float]:
     """Importance-weighted E[ΔL] of a run's draws against that of the study's own."""
     weight = np.concatenate([chain.weight for chain in chains])
@@ -118,9 +128,11 @@ def _weighted_bias(chains: Sequence[ComponentChain], exact: Moments) -> dict[str
     mean = float(share @ trace)
     pairs = (share * (trace - mean)).reshape(-1, 2).sum(axis=1)
     error = math.hypot(exact.delta_loss_error, float(np.sqrt((pairs**2).sum())))
+    difference = mean - exact.delta_loss
     return {
-        "delta_loss_bias": mean / exact.delta_loss - 1,
-        "delta_loss_z": (mean - exact.delta_loss) / error,
+        "nats": difference,
+        "deviations": difference / exact.delta_loss_deviation,
+        "z": difference / error,
     }
 
 
@@ -139,8 +151,8 @@ def line(component: str, name: str, row: dict[str, Any]) -> str:
 
     return (
         f"{component:8} {name:18} {row['gradients']:6} {text('effective_fraction', '8.2f')} "
-        f"{text('effective_per_gradient', '8.4f'):>8} {text('delta_loss_bias', '+8.1%'):>9} "
-        f"{text('delta_loss_z', '+6.1f'):>6} {text('spread_bias', '+8.1%'):>9}"
+        f"{text('effective_per_gradient', '8.4f'):>8} {text('nats', '+9.4f'):>9} "
+        f"{text('deviations', '+6.1f'):>6} {text('z', '+6.1f'):>6}"
     )
 
 
@@ -159,7 +171,7 @@ def main() -> None:
     if options.toy:
         options.draws, options.pilot_draws, options.batch = 2, 8, 1
         components = ["l1h1"]
-    pilots.NUM_PILOT_DRAWS = options.pilot_draws  # more draws than a run spends
+    pilots.NUM_JUDGING_DRAWS = options.pilot_draws
     hf_model = model_of(options.shape, options.device)
     resident = GPTNeoX.from_pretrained_model(hf_model)
     ids = ids_of(
@@ -171,13 +183,13 @@ def main() -> None:
         context=16 if options.toy else 128,
     )
     result: dict[str, Any] = {
-        "question": "bias, faithfulness and effective draws per gradient of each sampler",
+        "question": "sampler bias and effective draws per gradient of each sampler",
         "settings": {"published_steps_between_draws": PUBLISHED_STEPS},
     }
     for title, model in (("shipped", resident), ("sharper", sharper(resident))):
         print(
             f"\n{title}: component, sampler, gradients, effective fraction, per gradient, "
-            "bias of E[ΔL], its z, worst bias of γ⟨δ²⟩"
+            "bias of E[ΔL] in nats, in posterior deviations, its z"
         )
         result[title] = {}
         for component in components:

@@ -1,9 +1,9 @@
 """Whether the chains of a component can be trusted, in a few words, and what to change.
 
 Every rule below that holds is reported; the verdict is the worst of them, in the order of
-`Verdict`. All thresholds are here, but for those of the bias (sampling/sampler_bias.py). A rule that
-tests (p, small for hundreds of components) also asks for a size that matters: with many draws nearly
-nothing is exactly level, with few an R̂ of 1.2 is chance.
+`Verdict`. All thresholds are here, but for those of the bias (sampling/sampler_bias.py). A rule
+that tests (p, small for hundreds of components) also asks for a size that matters: with many draws
+nearly nothing is exactly level, with few an R̂ of 1.2 is chance.
 
 Shapes: K lags.
 """
