@@ -50,9 +50,10 @@ EXTRAPOLATED = (
 
 
 def our_sampler(name: str, gamma: float, nbeta: float, step_size: float) -> Sampler:
-    """The engine's sampler by name: `reweighted` or `exponential`."""
-    kinds = {"reweighted": spectro.Reweighted, "exponential": spectro.Exponential}
-    return kinds[name](gamma=gamma, nbeta=nbeta, step_size=step_size)
+    """The engine's sampler by name: `reweighted`, or `exponential` with a step."""
+    if name == "reweighted":
+        return spectro.Reweighted(gamma=gamma, nbeta=nbeta)
+    return spectro.Exponential(gamma=gamma, nbeta=nbeta, step_size=step_size)
 
 
 def published_sampler(gamma: float, nbeta: float) -> Sampler:

@@ -30,18 +30,23 @@ from spectro.run.counts import (
 )
 from spectro.run.groups import groups_of
 from spectro.sampling.mala import Mala
-from spectro.sampling.pilot import WITHOUT_LISTS, num_pilot_draws
+from spectro.sampling.pilot import WITHOUT_LISTS, affordable_steps, num_pilot_draws
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Gaussian
-from spectro.sampling.tuning import MIN_START_STEPS
+from spectro.sampling.tuning import (
+    MIN_REFERENCE_STEPS,
+    MIN_START_STEPS,
+    NUM_REFERENCE_STEPS,
+    REFERENCE_CHAINS,
+)
 
 CoursesByGroup = Mapping[str, Sequence[Courses]]
 """Group → chain → component → course."""
 UnitsByStage = dict[str, list[Work]]
 TUNING_STEPS = 64
 """Gradients of a pilot that tunes a `mala` step, assumed: two to four halvings."""
-REFERENCE_STEPS = 700
-"""The same where it also takes E[ΔL] along reference chains (sampling/tuning.py), assumed."""
+REFERENCE_BURNIN = 40
+"""Steps of a reference chain before those that count (sampling/tuning.py), assumed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +107,8 @@ def assumed_courses(
     between = config.chain.steps_between_draws or assumptions.steps_between_draws
 
     corrected = isinstance(config.sampler, Mala)
+    num_evaluation = config.tokens.num_evaluation_sequences * len(config.tokens.subsets)
+    reference = _reference_steps(config, num_evaluation)
     burnin = max(config.chain.num_burnin_steps, 2 * max(MIN_START_STEPS, between))
 
     def course(component: Component) -> Course:
@@ -116,7 +123,7 @@ def assumed_courses(
             and not _matches(component, assumptions.exact_components),
             corrected=corrected and not alone,
             num_burnin_steps=burnin if corrected and not alone else None,
-            num_pilot_steps=0 if alone else REFERENCE_STEPS * judged + TUNING_STEPS * corrected,
+            num_pilot_steps=0 if alone else reference * judged + TUNING_STEPS * corrected,
         )
 
     return {
@@ -146,7 +153,8 @@ def count_part(
     num_components = sum(len(group.components) for group in groups)
     num_drawn = num_pilot_draws(config.sampler, listed=m.list_size > 0)
     return {
-        "pilot": [setup_work(m), headroom_work(m)] * num_setups
+        "pilot": [setup_work(m)] * num_setups
+        + [headroom_work(m)] * min(num_setups, len(groups))
         + [pilot_work(m, g, num_drawn, courses[g.name][0]) for g in groups],
         "chains": [
             chain_work(m, g, [courses[g.name][chain] for chain in company])
@@ -171,6 +179,14 @@ def count_part(
 def total(units: Sequence[Work]) -> Work:
     """Work of some units together."""
     return reduce(lambda a, b: a + b, units, Work())
+
+
+def _reference_steps(config: PipelineConfig, num_evaluation: int) -> int:
+    """Gradients of a pilot that takes E[ΔL] along reference chains; 0 where it may take too few."""
+    steps = min(NUM_REFERENCE_STEPS, affordable_steps(config.chain, num_evaluation))
+    if steps < MIN_REFERENCE_STEPS:
+        return 0
+    return TUNING_STEPS + len(REFERENCE_CHAINS) * (REFERENCE_BURNIN + steps)
 
 
 def _is_independent(config: PipelineConfig, component: Component, assumptions: Assumptions) -> bool:

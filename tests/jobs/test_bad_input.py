@@ -42,8 +42,8 @@ WRONG_CONFIG: list[tuple[list[str], str]] = [
     (["sampler.gamma=0"], "sampler.gamma must be a finite number > 0"),
     (["sampler.nbeta=-1"], "sampler.nbeta must be a finite number ≥ 0"),
     (["sampler.nbeta=nan"], "sampler.nbeta must be a finite number"),
-    (["sampler.step_size=inf"], "sampler.step_size must be a finite number"),
-    (["sampler.alpha=1"], "sampler.alpha must be in [0, 1)"),
+    (["sampler=psgld", "sampler.step_size=inf"], "sampler.step_size must be a finite number"),
+    (["sampler=psgld", "sampler.alpha=1"], "sampler.alpha must be in [0, 1)"),
     (["sampler=psgld", "sampler.step_size=1"], "the Euler step diverges"),
     (["estimator.kind=three_chain"], "estimator.kind must be one of two_chain, one_chain"),
     (["sampler=gaussian", "chain.batch_size=4"], "chain.batch_size has no effect with the gaus"),
@@ -302,7 +302,8 @@ def test_a_run_of_another_configuration(
 def test_damage_within_a_run(
     job: Job, capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str]
 ) -> None:
-    assert job("sample", *arguments, "run.keep_draws=true") == 0
+    stepped = [*arguments, "run.keep_draws=true", "sampler=psgld"]
+    assert job("sample", *stepped) == 0
     capsys.readouterr()
     run = tmp_path / "run"
     (run / "susceptibilities" / "part-00000.parquet").unlink()
@@ -310,7 +311,7 @@ def test_damage_within_a_run(
     data = bytearray(draws.read_bytes())
     data[-1] ^= 1
     draws.write_bytes(data)
-    line = refused(job, capsys, "sample", *arguments, "run.keep_draws=true", status=1)
+    line = refused(job, capsys, "sample", *stepped, status=1)
     assert "is damaged" in line
     assert str(draws.relative_to(run)) in line
 

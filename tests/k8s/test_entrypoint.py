@@ -171,7 +171,7 @@ def test_the_entrypoint_measures_and_its_submission_succeeds(
     done = head.submit(line)
     assert done.returncode == 0, done.stdout + done.stderr
     product = read_product(Store(str(tmp_path / "run")))
-    assert product.components == ("l3h0", "l3h1")
+    assert product.components == ("l3h1", "l3h0")
 
 
 def test_a_job_that_fails_fails_its_submission(

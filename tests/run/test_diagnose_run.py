@@ -45,7 +45,7 @@ def made(tmp_path: Path) -> Store:
 def test_what_is_stored_is_judged(made: Store) -> None:
     found = diagnose_run(RunView(made.uri))
     assert [each.traces.name for each in found] == ["l0h0", "l0h1", "full"]
-    verdicts = [Verdict.LEVELS, Verdict.DRIFTS, Verdict.INDEPENDENT]
+    verdicts = [Verdict.BIAS_UNKNOWN, Verdict.DRIFTS, Verdict.INDEPENDENT]
     assert [each.verdict for each in found] == verdicts
     stored = read_record(made, "l0", 2).components["l0h1"].delta_loss
     np.testing.assert_array_equal(found[1].traces.delta_loss[2], stored)
@@ -72,6 +72,7 @@ def test_a_whole_run_and_its_control(whole_run: PipelineConfig) -> None:
     assert list(found) == [*view.components, "full"]
     assert {each.verdict for each in found.values()} <= {
         Verdict.TOO_SHORT, Verdict.FALLS, Verdict.LITTLE_SIGNAL, Verdict.BIASED,
+        Verdict.BIAS_UNKNOWN,
     }  # fmt: skip
     for index, name in enumerate(view.components):
         known = view.summary
@@ -93,7 +94,7 @@ def test_the_command(
     run = f"run.uri={made.uri}"
     assert job("diagnose", run, "diagnose.out=d.html") == 0
     told = capsys.readouterr().out
-    assert "drifts" in told and "raise sampler.gamma" in told and "1 × rises and levels" in told
+    assert "drifts" in told and "raise sampler.gamma" in told and "1 × sampler bias unknown" in told
     assert (tmp_path / "d.html").read_text().count("<tr>") == 4
     (tmp_path / "d.html").write_text("old")
     assert job("diagnose", run, "diagnose.out=d.html") == 0

@@ -90,11 +90,13 @@ def test_devices_share_the_work_but_no_unit(make_config: MakeConfig) -> None:
     config = make_config(control=True)
     one, many, endless = (plan_of(config, n) for n in (1, 3, 10_000))
     assert one.finish_seconds == pytest.approx(one.device_seconds)
-    assert one.device_seconds == pytest.approx(endless.device_seconds)
+    # beside L(w*), which every worker that runs a pilot takes for itself
+    assert one.device_seconds <= endless.device_seconds < 1.3 * one.device_seconds
     assert one.finish_seconds / 3 <= many.finish_seconds < one.finish_seconds
     assert 0 < endless.finish_seconds < many.finish_seconds
     assert {s.part for s in one.stages} == {"posterior", "control"}
     assert [s.stage for s in one.stages if s.part == "control"] == [
+        "pilot",
         "chains",
         "tiles",
         "assembly",

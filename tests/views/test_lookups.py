@@ -172,18 +172,18 @@ def test_files_have_all_rows(
 ) -> None:
     run, sql = f"run.uri={made.uri}", "query.sql=select token_id, chi from tokens order by 1"
     for name in ("a.csv", "a.json", "a.parquet"):
-        assert job("query", run, sql.replace("=select", '="select') + '"', f"query.out={name}") == 0
+        assert job("query", run, sql, f"query.out={name}") == 0
         assert f"{NUM_TOKENS} rows: {name}" in capfd.readouterr().out
     chi = read_product(made).chi_NH.tolist()
     rows = list(csv.DictReader(io.StringIO((tmp_path / "a.csv").read_text())))
     assert [json.loads(row["chi"]) for row in rows] == chi
     assert [row["chi"] for row in json.loads((tmp_path / "a.json").read_text())] == chi
     assert pq.read_table(tmp_path / "a.parquet")["chi"].to_pylist() == chi
-    assert job("query", run, "query.sql=\"select error('no')\"", "query.out=a.csv") == 2
+    assert job("query", run, "query.sql=select error('no')", "query.out=a.csv") == 2
     assert len((tmp_path / "a.csv").read_text()) > NUM_TOKENS  # what fails replaces nothing
-    assert job("query", run, 'query.sql="select 1"', "query.out=a.csv") == 0
+    assert job("query", run, "query.sql=select 1", "query.out=a.csv") == 0
     assert (tmp_path / "a.csv").read_text().splitlines()[1:] == ["1"]
-    assert job("query", run, "query.sql=\"select error('no')\"", "query.out=b.csv") == 2
+    assert job("query", run, "query.sql=select error('no')", "query.out=b.csv") == 2
     assert not (tmp_path / "b.csv").exists()
     capfd.readouterr()
     assert job("query", run, "query.show=3", "query.format=json") == 0
@@ -194,13 +194,13 @@ def test_a_table_says_what_it_leaves_out(
     made: Store, job: Job, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = f"run.uri={made.uri}"
-    assert job("query", run, 'query.sql="select * from tokens"', "query.limit=3") == 0
+    assert job("query", run, "query.sql=select * from tokens", "query.limit=3") == 0
     told = capsys.readouterr().out
     assert "the first 3 rows; there are more" in told and "… 6]" not in told
     assert job("query", run, "query.near=4", "query.k=9", "query.limit=3") == 0
     told = capsys.readouterr().out
     assert "the first 3 rows; there are 9" in told and "⟦" in told  # no colour: y in brackets
-    assert job("query", run, 'query.sql="select 1 where false"') == 0
+    assert job("query", run, "query.sql=select 1 where false") == 0
     assert "no rows" in capsys.readouterr().out
     assert job("query", run) == 0
     assert "chi float[6]" in capsys.readouterr().out
@@ -209,8 +209,8 @@ def test_a_table_says_what_it_leaves_out(
 def test_no_control_characters_reach_the_terminal(
     made: Store, job: Job, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sql = "select chr(27) || '[31m' || chr(8238) || '[bold]' as \\\"a[red]\\\""
-    assert job("query", f"run.uri={made.uri}", f'query.sql="{sql}"') == 0
+    sql = "select chr(27) || '[31m' || chr(8238) || '[bold]' as \"a[red]\""
+    assert job("query", f"run.uri={made.uri}", f"query.sql={sql}") == 0
     told = capsys.readouterr().out
     assert "\x1b" not in told and "\u202e" not in told
     assert "⟨␛⟩[31m⟨U+202E⟩[bold]" in told and "a[red]" in told
