@@ -88,6 +88,14 @@ class ModelSize:
             max_context=shape.max_context,
         )
 
+    def require_context(self, context: int) -> None:
+        """Raise ValueError, in one line, if the model was built for shorter contexts."""
+        if context > self.max_context:
+            raise ValueError(
+                f"tokens.context is {context}, but the model was built for contexts of at most "
+                f"{self.max_context}"
+            )
+
     @property
     def num_weights(self) -> int:
         """All parameters."""

@@ -76,11 +76,7 @@ def measurement_of(config: PipelineConfig, size: ModelSize) -> Measurement:
     nothing.
     """
     tokens = config.tokens
-    if tokens.context > size.max_context:
-        raise ValueError(
-            f"tokens.context is {tokens.context}, but the model was built for contexts of at "
-            f"most {size.max_context}"
-        )
+    size.require_context(tokens.context)
     num_subsets, per_shard = len(tokens.subsets), tokens.sequences_per_shard
     num_probe = tokens.num_probe_sequences * num_subsets
     components = [c for group in groups_of(config, size) for c in group.components]

@@ -34,11 +34,7 @@ def check_inputs(config: PipelineConfig, root: Store) -> None:
     resolve_device(config.model.device)
     size = ModelSize.of_config(read_config(config.model))
     select_components(config.components, size.num_layers, size.num_heads)
-    if config.tokens.context > size.max_context:
-        raise ValueError(
-            f"tokens.context is {config.tokens.context}, but the model was built for contexts of "
-            f"at most {size.max_context}"
-        )
+    size.require_context(config.tokens.context)
     config.scoring.require_lists(size.vocab_size)
     wanted = _wanted(config, root)
     if wanted:
