@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Callable, Mapping
 from functools import cached_property, singledispatch
 
@@ -226,9 +227,14 @@ def _pilot(unit: PilotUnit, resident: Resident, on_progress: OnProgress, leave: 
             moments.effective_fraction,
             moments.delta_loss,
             moments.source or "not known",
-            "independent draws" if name in alone else f"a chain, ρ {moments.rho:.3f}",
+            "independent draws" if name in alone else _step_in_words(moments),
         )
     draws.write_pilot(store, unit.group.name, pilot)
+
+
+def _step_in_words(moments: Moments) -> str:
+    """How a component steps: what its `mala` step keeps, where the pilot tuned one."""
+    return "a chain" if math.isnan(moments.rho) else f"a chain, ρ {moments.rho:.3f}"
 
 
 @_execute.register
