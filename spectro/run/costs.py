@@ -22,8 +22,9 @@ from spectro.run.rates import Rates
 from spectro.storage.background import MOST_PENDING
 
 DOUBLE_BYTES = 8
-COPIES_OF_CHECKPOINT = 3
-"""δ, V, and the first draw while the distance of draws is measured."""
+COPIES_OF_CHECKPOINT = 4
+"""δ, proposal and gradient of a Metropolis step, and the first draw while the distance of draws is
+measured; other rules have less."""
 PRODUCT_BYTES = {"float64": 8, "float32": 4, "tf32": 4, "bfloat16": 2}
 
 
@@ -196,7 +197,7 @@ def _held_bytes(m: Measurement, groups: Sequence[Group], chains: Sequence[Course
 
 
 def _checkpoint_bytes(m: Measurement, groups: Sequence[Group], chains: Sequence[Courses]) -> int:
-    """Of the group where it is most: δ, V and a first draw of every chain, and their object."""
+    """Of the group where it is most: all states and first draws of the chains, and their object."""
     weights = [
         sum(m.size.weights_of(c) for c in group.components if not chains[0][c.name].independent)
         for group in groups
