@@ -204,8 +204,7 @@ class _Measured:
 def _measure(inputs: _Inputs, components: Sequence[Component]) -> Result:
     """Chains and scores, of `full` too where the estimator needs it, as columns in their order."""
     kind, resident = inputs.estimator.kind, inputs.model
-    extra = (FULL_GROUP,) if kind.needs_full else ()
-    groups = (*group_components(components), *extra)
+    groups = group_components(components, with_full=kind.needs_full)
     lists = shortlisting_of(resident, inputs.scoring, inputs.evaluation)
     headroom = loss_headroom(resident, inputs.evaluation)
     measured = {

@@ -114,8 +114,10 @@ def select_components(
     return tuple(chosen.values())
 
 
-def group_components(components: Sequence[Component]) -> tuple[Group, ...]:
-    """Gather components into groups; groups and their members in canonical order.
+def group_components(
+    components: Sequence[Component], *, with_full: bool = False
+) -> tuple[Group, ...]:
+    """Gather components into groups, `full` last if wanted; all in canonical order.
 
     The order of the columns is another matter: what is computed, to the last bit, does not depend
     on the order that was asked for.
@@ -123,7 +125,8 @@ def group_components(components: Sequence[Component]) -> tuple[Group, ...]:
     members: dict[str, list[Component]] = {}
     for component in sorted(components, key=_canonical_place):
         members.setdefault(component.group, []).append(component)
-    return tuple(Group(name=name, components=tuple(found)) for name, found in members.items())
+    groups = [Group(name=name, components=tuple(found)) for name, found in members.items()]
+    return (*groups, *((FULL_GROUP,) if with_full else ()))
 
 
 def _canonical_place(component: Component) -> tuple[float, float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spectro.models.components import FULL_GROUP, Group, group_components, select_components
+from spectro.models.components import Group, group_components, select_components
 from spectro.models.size import ModelSize
 from spectro.run.config import PipelineConfig
 
@@ -13,5 +13,4 @@ def groups_of(config: PipelineConfig, size: ModelSize) -> tuple[Group, ...]:
     Raises ValueError if a pattern selects nothing.
     """
     chosen = select_components(config.components, size.num_layers, size.num_heads)
-    extra = (FULL_GROUP,) if config.estimator.kind.needs_full else ()
-    return (*group_components(chosen), *extra)
+    return group_components(chosen, with_full=config.estimator.kind.needs_full)

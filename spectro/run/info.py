@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from transformers import GPTNeoXForCausalLM
 
-from spectro.models.components import FULL_GROUP, Group, group_components, select_components
+from spectro.models.components import Group, group_components, select_components
 from spectro.storage.run_dir import RunFile
 from spectro.susceptibility.estimator import EstimatorKind
 
@@ -62,8 +62,7 @@ class ModelInfo:
         Raises ValueError if a pattern selects nothing.
         """
         chosen = select_components(patterns, self.num_layers, self.num_heads)
-        extra = (FULL_GROUP,) if kind.needs_full else ()
-        return (*group_components(chosen), *extra)
+        return group_components(chosen, with_full=kind.needs_full)
 
     def cost(self, group: Group) -> float:
         """Work per token of a group's components, in weights multiplied (design §3).

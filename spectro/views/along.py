@@ -107,10 +107,7 @@ class RunDraws:
         """Groups of these components alone, and `full` for the two-chain estimator."""
         facts = self.view.file.facts
         chosen = select_components(names, int(facts["num_layers"]), int(facts["num_heads"]))
-        return (
-            *group_components(chosen),
-            *((FULL_GROUP,) if self.config.estimator.kind.needs_full else ()),
-        )
+        return group_components(chosen, with_full=self.config.estimator.kind.needs_full)
 
     def require_draws(self, names: Sequence[str]) -> None:
         """Raise ValueError, in one line, unless all draws that these components need are there."""
