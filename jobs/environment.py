@@ -73,7 +73,7 @@ def _give_caches() -> None:
 
 
 def _can_write(folder: Path) -> bool:
-    """Whether files can be made in a folder; only making one tells, for root as for others."""
+    """Whether files can be made in a folder; permissions do not say so for root."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             return True

@@ -77,7 +77,7 @@ class Result:
     def to_parquet(self, uri: str) -> str:
         """Write the product of design §5 under a folder or URI; returns the object's path.
 
-        `subset` is "probe" for every token; reliability and the rest stand in the schema's
+        `subset` is "probe" for every token; reliability and the rest are in the schema's
         metadata. Raises FileExistsError if the folder holds a product already.
         """
         num_sequences = len(self.probe_ids)

@@ -19,8 +19,7 @@ from spectro.tokens.config import SourceKind
 
 RAY_ADDRESS = "RAY_ADDRESS"
 ABOUT_A_CLUSTER = r"RAY_[A-Z][A-Z0-9_]*"
-"""Variables by which Ray finds, describes or joins a cluster; those of its own settings go on in
-small letters (`RAY_metrics_report_interval_ms`)."""
+"""As in `jobs/environment.py`, which acts before this file and all that it needs are imported."""
 OF_RAY = r"RAY_[a-z]\w*"
 OF_S3 = (
     r"AWS_(ENDPOINT_URL(_S3)?|PROFILE|DEFAULT_PROFILE|REGION|DEFAULT_REGION|CONFIG_FILE|"

@@ -86,7 +86,7 @@ def files_at(path: str, endings: tuple[str, ...], report: SourceReport) -> list[
         names = [ending for ending in endings if not ending.endswith(COMPRESSED_ENDINGS)]
         raise FileNotFoundError(
             f"expected a file, a folder with {' or '.join(names)} files, or a glob that "
-            f"matches some; found none at {shown(Path(path))}{_left(report)}"
+            f"matches some; found none at {shown(Path(path))}{report.in_brackets}"
         )
     return found
 
@@ -97,10 +97,6 @@ def files_in(root: Path, pattern: str, report: SourceReport) -> list[Path]:
     Raises ValueError for a folder that cannot be listed.
     """
     return _Walk(report, HIDDEN, ()).files(root, pattern)
-
-
-def _left(report: SourceReport) -> str:
-    return f" ({report.line})" if report.has_more_than_documents else ""
 
 
 @dataclass

@@ -40,6 +40,11 @@ class SourceReport:
         return bool(self.notes) or bool(set(self.counts) - {DOCUMENTS})
 
     @property
+    def in_brackets(self) -> str:
+        """` (counts; notes)` to end a message; empty where only documents were counted."""
+        return f" ({self.line})" if self.has_more_than_documents else ""
+
+    @property
     def line(self) -> str:
         """Counts, documents first, then notes, on one line."""
         ordered = sorted(self.counts.items(), key=lambda item: item[0] != DOCUMENTS)

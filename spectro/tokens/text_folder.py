@@ -21,8 +21,9 @@ def read_text_folder(path: str, pattern: str, report: SourceReport | None = None
         raise FileNotFoundError(f"text_folder source: expected a folder at {path}, found none")
     files = files_in(root, pattern, report)
     if not files:
-        left = f" ({report.line})" if report.has_more_than_documents else ""
-        raise FileNotFoundError(f"text_folder source: no file matches {pattern!r} in {path}{left}")
+        raise FileNotFoundError(
+            f"text_folder source: no file matches {pattern!r} in {path}{report.in_brackets}"
+        )
     return (read_document(file, report) for file in files)
 
 

@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from jobs import environment as jobs_environment
 from jobs.environment import prepare
+from spectro.run import environment as run_environment
 from spectro.run.config import PipelineConfig, RunConfig
 from spectro.run.environment import check, lines, without_clusters
 from spectro.run.ray_session import ray_session
@@ -54,6 +55,11 @@ def test_a_line_for_each_variable_that_acts(make_config: MakeConfig) -> None:
     assert "HF_HOME=/models acts" in from_hub and "CUDA_VISIBLE_DEVICES=1 acts" in from_hub
     for text in (plain, local, joined, remote, from_hub):
         assert "hunter2" not in text and "hf_secret" not in text and "OMP" not in text
+
+
+def test_jobs_and_runs_agree_which_variables_are_about_a_cluster() -> None:
+    """Two patterns, since the job's acts before anything of `spectro` is imported."""
+    assert jobs_environment.ABOUT_A_CLUSTER == run_environment.ABOUT_A_CLUSTER
 
 
 def test_a_variable_that_would_replace_the_precision_is_refused(make_config: MakeConfig) -> None:
