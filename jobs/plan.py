@@ -113,7 +113,9 @@ def _plan(job: PlanJob) -> None:
         plan = make_plan(config, size, device, job.plan)
     bill = make_bill(plan, config) if job.plan.bill else ()
     clusters = _clusters(job.plan, config, size)
-    warnings = damage_notes(Store(config.run.uri), config, size)
+    store = Store(config.run.uri)
+    begun = store.is_local or job.plan.bill or config.more is not None
+    warnings = damage_notes(store, config, size) if begun else []
     _tell(plan, bill, clusters, warnings)
     if job.plan.rates_out is not None:
         put_file(job.plan.rates_out, to_yaml(rates).encode())

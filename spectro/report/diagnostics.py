@@ -19,7 +19,7 @@ import numpy as np
 
 from spectro.report import traces as course
 from spectro.report.traces import ComponentTraces, FloatArray, Settings
-from spectro.sampling.pilot import DAMAGED
+from spectro.sampling.damage import DAMAGED
 
 P_VALUE = 1e-4
 """Of a rule that tests; a run of 410 components has a false alarm in 25 runs for each such rule."""
@@ -126,6 +126,13 @@ def diagnose(traces: ComponentTraces, settings: Settings) -> Diagnosis:
     )
 
 
+def _step(verb: str, settings: Settings, then: str) -> str:
+    """`lower sampler.step_size (0.001)` and what joins it to the rest; empty without a step."""
+    if math.isnan(settings.step_size):
+        return ""
+    return f"{verb} sampler.step_size ({settings.step_size:g}){then}"
+
+
 def _not_finite(traces: ComponentTraces, settings: Settings) -> Finding | None:
     bad = [
         (chain, int(np.flatnonzero(~np.isfinite(trace))[0]))
@@ -135,7 +142,7 @@ def _not_finite(traces: ComponentTraces, settings: Settings) -> Finding | None:
     return Finding(
         verdict=Verdict.NOT_FINITE,
         evidence=f"chain {bad[0][0]}, draw {bad[0][1]}",
-        change=f"lower sampler.step_size ({settings.step_size:g}) or sampler.nbeta "
+        change=f"{_step('lower', settings, ' or ')}lower sampler.nbeta "
         f"({settings.nbeta:g}), or raise sampler.gamma ({settings.gamma:g})",
     )
 
@@ -148,7 +155,7 @@ def _stuck(traces: ComponentTraces, settings: Settings) -> Finding | None:
     ]
     if not still:
         return None
-    step = "" if traces.independent else f"raise sampler.step_size ({settings.step_size:g}); "
+    step = "" if traces.independent else _step("raise", settings, "; ")
     return Finding(
         verdict=Verdict.STUCK,
         evidence=f"ΔL of chain {still[0]} is the same at every draw",
@@ -165,9 +172,8 @@ def _spikes(traces: ComponentTraces, settings: Settings) -> Finding | None:
         verdict=Verdict.SPIKES,
         evidence=f"{len(found)} of {traces.num_draws} draws, the first is draw {draw} of chain "
         f"{traces.chains[chain]}",
-        change=f"lower sampler.step_size ({settings.step_size:g})"
-        if not traces.independent
-        else f"raise sampler.gamma ({settings.gamma:g})",
+        change=f"{'' if traces.independent else _step('lower', settings, ', or ')}"
+        f"raise sampler.gamma ({settings.gamma:g})",
     )
 
 
@@ -178,8 +184,8 @@ def _disagree(traces: ComponentTraces, settings: Settings) -> Finding | None:
     return Finding(
         verdict=Verdict.DISAGREE,
         evidence=f"R̂ {rhat:.2f}, p {p:.0e}",
-        change=f"raise chain.num_burnin_steps ({settings.num_burnin_steps}) or "
-        f"sampler.step_size ({settings.step_size:g}), or hold chains closer: raise sampler.gamma "
+        change=f"raise chain.num_burnin_steps ({settings.num_burnin_steps}), or "
+        f"{_step('raise', settings, ', or ')}hold chains closer: raise sampler.gamma "
         f"({settings.gamma:g})",
     )
 
@@ -238,7 +244,7 @@ def _biased(traces: ComponentTraces, settings: Settings) -> Finding | None:
         verdict=Verdict.BIASED,
         evidence=f"E[ΔL] is off by {bias.nats:+.3g} ± {bias.error_nats:.1g} nats, "
         f"{bias.deviations:+.1f} posterior deviations, against {_SOURCES[bias.source]}",
-        change=f"lower sampler.step_size ({settings.step_size:g}), or take sampler=mala or "
+        change=f"{_step('lower', settings, ', or ')}take sampler=mala or "
         "sampler=reweighted, which have no such bias"
         if not traces.corrected
         else f"raise chain.num_burnin_steps ({settings.num_burnin_steps})",
@@ -284,9 +290,8 @@ def _remembers(traces: ComponentTraces, settings: Settings) -> Finding | None:
     return Finding(
         verdict=Verdict.REMEMBERS,
         evidence=f"{traces.num_draws} draws are worth {traces.effective_sample_size:.0f}",
-        change=f"raise chain.steps_between_draws ({traces.steps_between_draws}, to about "
-        f"{math.ceil(traces.steps_between_draws * tau)}) or sampler.step_size "
-        f"({settings.step_size:g})",
+        change=f"{_step('raise', settings, ', or ')}raise chain.steps_between_draws "
+        f"({traces.steps_between_draws}, to about {math.ceil(traces.steps_between_draws * tau)})",
     )
 
 

@@ -179,10 +179,11 @@ def total(units: Sequence[Work]) -> Work:
 
 def _reference_steps(config: PipelineConfig, num_evaluation: int) -> int:
     """Gradients of a pilot that takes E[ΔL] along reference chains; 0 where it may take too few."""
-    steps = min(NUM_REFERENCE_STEPS, affordable_steps(config.chain, num_evaluation))
-    if steps < MIN_REFERENCE_STEPS:
+    most = affordable_steps(config.chain, num_evaluation)
+    if most < len(REFERENCE_CHAINS) * MIN_REFERENCE_STEPS:
         return 0
-    return TUNING_STEPS + len(REFERENCE_CHAINS) * (REFERENCE_BURNIN + steps)
+    chains = len(REFERENCE_CHAINS) * (REFERENCE_BURNIN + NUM_REFERENCE_STEPS)
+    return min(most, TUNING_STEPS + chains)
 
 
 def _is_independent(config: PipelineConfig, component: Component, assumptions: Assumptions) -> bool:

@@ -10,7 +10,7 @@ import dataclasses
 import logging
 import math
 from collections.abc import Callable, Mapping
-from functools import cached_property, singledispatch
+from functools import cached_property, partial, singledispatch
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,7 @@ from spectro.run.cluster_units import (
 )
 from spectro.run.clusters import find_and_write_clusters
 from spectro.run.config import CONTROL, PipelineConfig
+from spectro.run.errors import HandedBack
 from spectro.run.lists import make_lists, make_pair, make_transform, measure_recall
 from spectro.run.page import write_page
 from spectro.run.threads import own_threads, use_threads
@@ -169,6 +170,12 @@ class Resident:
         return check_ids(self.model, torch.from_numpy(ids), f"tokens/{split}")
 
 
+def _may_leave(leave: Leave) -> None:
+    """Hand back a unit without checkpoint where the worker is to leave: it begins anew."""
+    if leave():
+        raise HandedBack("asked to leave; this unit begins anew")
+
+
 def _stay() -> bool:
     """Never told to leave."""
     return False
@@ -178,7 +185,7 @@ def execute(unit: Unit, resident: Resident, on_progress: OnProgress, leave: Leav
     """Do a unit; its objects are in storage when this returns.
 
     Raises HandedBack soon after `leave` says True, with a checkpoint in storage where the unit
-    has any; units without checkpoints are finished.
+    has any; a pilot begins anew, other units without checkpoints are finished.
     """
     if not isinstance(unit, ChainUnit) and all(resident.root.exists(n) for n in unit.outputs):
         logger.info("another worker has done it")  # the listing was stale, or somebody was faster
@@ -218,6 +225,7 @@ def _pilot(unit: PilotUnit, resident: Resident, on_progress: OnProgress, leave: 
         candidate=resident.shortlisting,
         headroom=resident.headroom,
         config=config.chain,
+        on_step=partial(_may_leave, leave),
     )
     alone = independent_components(config.sampler, pilot)
     for name, moments in pilot.items():

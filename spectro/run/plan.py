@@ -22,9 +22,11 @@ from spectro.run.courses import (
     total,
 )
 from spectro.run.groups import groups_of
-from spectro.sampling.pilot import DAMAGED, WITHOUT_LISTS, damage
+from spectro.sampling.damage import DAMAGED, damage
+from spectro.sampling.pilot import WITHOUT_LISTS
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Gaussian
+from spectro.storage import run_dir
 from spectro.storage.chain_names import pilot_name
 from spectro.storage.draws import read_pilot
 from spectro.storage.fs import Store
@@ -131,11 +133,13 @@ def make_plan(
 def damage_notes(store: Store, config: PipelineConfig, size: ModelSize) -> list[str]:
     """What the pilots of a run that has begun say of posteriors that destroy the model."""
     found, gamma = [], config.sampler.gamma
+    if not store.exists(run_dir.NAME):
+        return []
     for group in groups_of(config, size):
         if store.exists(pilot_name(group.name)):
             for name, moments in read_pilot(store, group.name).items():
-                known = math.isfinite(moments.delta_loss)
-                mean = moments.delta_loss if known else moments.prior_delta_loss
+                at_prior = config.sampler.nbeta == 0
+                mean = moments.prior_delta_loss if at_prior else moments.delta_loss
                 share = damage(mean, moments.headroom)
                 if share >= DAMAGED:
                     needed = None if math.isnan(moments.gamma_needed) else moments.gamma_needed

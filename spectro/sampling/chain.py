@@ -42,7 +42,7 @@ from spectro.sampling.recorder import ComponentChain, Recorder
 from spectro.sampling.reweighted import Sampler
 from spectro.sampling.samplers import Blocks, Gaussian, Stepper
 from spectro.sampling.snapshot import Checkpoints, Snapshot, joined
-from spectro.sampling.stepping import OnStep, Sink, Stand, Stepping
+from spectro.sampling.stepping import ChainBatchState, OnStep, Sink, Stepping
 from spectro.sampling.tuning import MIN_START_STEPS
 
 
@@ -136,7 +136,7 @@ def run_group_chains(
             recorders,
             sinks or kept,
             on_step,
-            resume=keeper.stand,
+            resume=keeper.batch,
             on_state=keeper.stepped,
         )
     return {
@@ -173,12 +173,12 @@ class _Keeper:
 
     def __init__(self, recorders: Mapping[int, Recorder], checkpoints: Checkpoints) -> None:
         self.recorders, self._checkpoints = recorders, checkpoints
-        self.stand: Snapshot | None = None
+        self.batch: Snapshot | None = None
         if checkpoints.resume is not None:
             for chain, recorder in recorders.items():
                 recorder.restore(checkpoints.resume.part(f"chain{chain}"))
-            if "stand" in checkpoints.resume.values:
-                self.stand = checkpoints.resume.part("stand")
+            if "batch" in checkpoints.resume.values:
+                self.batch = checkpoints.resume.part("batch")
 
     def block_done(self) -> None:
         """After a block of independent draws."""
@@ -186,12 +186,12 @@ class _Keeper:
             done = sum(recorder.num_draws for recorder in self.recorders.values())
             self._checkpoints.save(done, joined(self._collected()))
 
-    def stepped(self, stand: Stand) -> None:
+    def stepped(self, batch: ChainBatchState) -> None:
         """After a step that was not the last; independent draws are all taken by then."""
         if self._checkpoints.due():
             done = sum(recorder.num_draws for recorder in self.recorders.values())
-            parts = self._collected() | {"stand": stand.snapshot()}
-            self._checkpoints.save(done + stand.step, joined(parts))
+            parts = self._collected() | {"batch": batch.snapshot()}
+            self._checkpoints.save(done + batch.step, joined(parts))
 
     def _collected(self) -> dict[str, Snapshot]:
         return {f"chain{chain}": own.snapshot() for chain, own in self.recorders.items()}

@@ -55,7 +55,7 @@ class Collected:
     weight: list[float] = field(default_factory=list)
     """ω of its draws."""
     step_loss: Trace = field(default_factory=Trace)
-    """Minibatch loss before each step, nats."""
+    """L at each step, nats; see `ComponentChain.step_loss`."""
     acceptance: Trace = field(default_factory=Trace)
     """Acceptance probability of each Metropolis step after burn-in."""
     pending: list[Blocks] = field(default_factory=list)

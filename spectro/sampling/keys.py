@@ -61,8 +61,8 @@ class KeyedRandomness:
         }
 
     def uniform(self, component: str, chain: int, step: int) -> float:
-        """The same on every device: 1/2 of a step of 2^-53 away from 0 and 1 at least."""
-        return ((_key(self.seed, "accept", component, chain, step) >> 75) + 0.5) / 2**53
+        """The same on every device; a multiple of 2^-53, never 0 or 1."""
+        return ((_key(self.seed, "accept", component, chain, step) >> 76) + 0.5) / 2**52
 
     def minibatch(self, chain: int, step: int, num_sequences: int, batch_size: int) -> Tensor:
         """Uniform without replacement.

@@ -112,7 +112,7 @@ class Mala:
         """
         new_loss = loss.double()
         ratio = self._log_ratio(state, new_loss - state.loss, gradient)
-        finite = torch.isfinite(new_loss)
+        finite = torch.isfinite(new_loss) & ~torch.isnan(ratio)
         accepted = finite & (ratio > math.log(uniform))
         halvings = torch.zeros_like(state.halvings)
         if not adjusted:
@@ -169,6 +169,7 @@ def steps_to_forget(rho: float, acceptance: float, correlation: float) -> int:
 
     A step keeps ρ of the displacement where it is accepted, all of it where it is not.
     """
+    assert 0 < acceptance <= 1, acceptance
     kept = 1 - acceptance * (1 - rho)
     return max(1, math.ceil(math.log(correlation) / math.log(kept)))
 

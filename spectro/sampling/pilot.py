@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from spectro.models.budget import CPU_ROWS, RowBudget
 from spectro.models.scoring import Scoring, ScoringConfig
 from spectro.models.shortlist import Shortlisting
 from spectro.sampling.config import ChainConfig
+from spectro.sampling.damage import DAMAGED, MIN_HEADROOM, damage
 from spectro.sampling.draws import GaussianDraws
 from spectro.sampling.evaluate import Evaluated, evaluate
 from spectro.sampling.keys import Randomness
@@ -36,7 +37,6 @@ from spectro.sampling.reweighted import Reweighted, Sampler
 from spectro.sampling.samplers import Gaussian
 from spectro.sampling.tuning import (
     MIN_REFERENCE_STEPS,
-    NUM_REFERENCE_STEPS,
     REFERENCE_CHAINS,
     Tuned,
     reference,
@@ -58,10 +58,8 @@ WITHOUT_LISTS = ("unembed", "full")
 MIN_KNOWN_FRACTION = 0.5
 """Effective fraction of the draws below which weights do not give E[ΔL]: few draws then carry the
 sum, and its error is itself unknown."""
-DAMAGED = 0.5
-"""Share of what the model has learnt, ln V − L(w*), that a posterior may lose unnamed."""
-MIN_HEADROOM = 0.1
-"""ln V − L(w*), nats, below which a model has learnt nothing that could be damaged."""
+UNLIMITED = 10**9
+"""Gradients of a pilot that may take as many as it needs."""
 GAMMA_FACTOR, NUM_GAMMAS = math.sqrt(10), 8
 """γ is raised by this factor, so often at most, to find one that leaves the model whole."""
 
@@ -108,6 +106,7 @@ def run_pilot(
     candidate: Shortlisting | None = None,
     headroom: float = math.nan,
     config: ChainConfig | None = None,
+    on_step: Callable[[], None] | None = None,
 ) -> dict[str, Moments]:
     """Moments of every component's exact posterior.
 
@@ -122,10 +121,12 @@ def run_pilot(
         headroom: ln V − L(w*) on the evaluation set, nats.
         config: of the chains that will be judged: reference chains take no more gradients than
             they will; a posterior that so few do not give stays unknown. No limit if None.
+        on_step: called after every gradient step; may raise to break the pilot off.
 
     Raises ValueError, naming the component, where `mala` must step and no step is accepted.
     """
-    pilot = _Pilot(part, sampler, evaluation_ids, randomness, budget or RowBudget(rows=CPU_ROWS))
+    rows = budget or RowBudget(rows=CPU_ROWS)
+    pilot = _Pilot(part, sampler, evaluation_ids, randomness, rows, on_step)
     num_draws = num_pilot_draws(sampler, listed=candidate is not None)
     drawn = pilot.evaluated(sampler.gamma, part.names, num_draws)
     errors = pilot.shortlist_errors(drawn, candidate)
@@ -185,6 +186,7 @@ class _Pilot:
     evaluation_ids: Tensor
     randomness: Randomness
     budget: RowBudget
+    on_step: Callable[[], None] | None
 
     def evaluated(
         self,
@@ -240,18 +242,19 @@ class _Pilot:
         sampler = self.sampler
         assert not isinstance(sampler, Gaussian)
         steps = set(found) - independent_components(sampler, found)
-        affordable = NUM_REFERENCE_STEPS
+        most = None
         if not isinstance(sampler, Mala):
             steps = {name for name in steps if not found[name].source}
-            affordable = min(affordable, affordable_steps(config, len(self.evaluation_ids)))
-        if affordable < MIN_REFERENCE_STEPS:
-            return {}
+            most = affordable_steps(config, len(self.evaluation_ids))
+            if most < len(REFERENCE_CHAINS) * MIN_REFERENCE_STEPS:
+                return {}
         mala = (
             sampler if isinstance(sampler, Mala) else Mala(gamma=sampler.gamma, nbeta=sampler.nbeta)
         )
         names = [name for name in found if name in steps]
         shared = (self.evaluation_ids, self.randomness, stepping)
-        steps_found = tune(self.part, mala, names, *shared)
+        limit = None if most is None else most // 2
+        steps_found = tune(self.part, mala, names, *shared, max_steps=limit, on_step=self.on_step)
         result = {
             n: dataclasses.replace(
                 found[n], rho=t.rho, acceptance=t.acceptance, num_steps=t.num_steps
@@ -261,12 +264,14 @@ class _Pilot:
         if isinstance(sampler, Mala):
             _require_steps(sampler, steps_found, found)
             return result
+        assert most is not None
         references, num_steps = reference(
-            self.part, mala, steps_found, *shared, num_steps=affordable
+            self.part, mala, steps_found, *shared, max_steps=most, on_step=self.on_step
         )
         for name, own in references.items():
-            taken = result[name].num_steps + num_steps * steps_found[name].works
-            result[name] = dataclasses.replace(result[name], num_steps=taken)
+            if steps_found[name].works:
+                taken = result[name].num_steps + num_steps
+                result[name] = dataclasses.replace(result[name], num_steps=taken)
             if own is not None:
                 result[name] = dataclasses.replace(
                     result[name],
@@ -279,13 +284,12 @@ class _Pilot:
 
 
 def affordable_steps(config: ChainConfig | None, num_evaluation: int) -> int:
-    """Steps of each reference chain that cost as much as the chains that they judge."""
+    """Gradients over the evaluation set that cost as much as the chains that they judge."""
     if config is None:
-        return NUM_REFERENCE_STEPS
+        return UNLIMITED
     between = config.steps_between_draws or 1
     steps = config.num_burnin_steps + (config.num_draws - 1) * between + 1
-    sequences = config.num_chains * steps * config.batch_size
-    return sequences // (num_evaluation * len(REFERENCE_CHAINS))
+    return config.num_chains * steps * config.batch_size // num_evaluation
 
 
 def _require_steps(
@@ -304,16 +308,11 @@ def _require_steps(
             )
 
 
-def damage(delta_loss: float, headroom: float) -> float:
-    """E[ΔL] as a share of what the model has learnt; NaN of a model that has learnt nothing."""
-    return delta_loss / headroom if headroom >= MIN_HEADROOM else math.nan
-
-
 def _is_damaged(moments: Moments) -> bool:
     """Whether draws lose more of what the model has learnt than they may, or are not finite."""
-    if not moments.headroom >= MIN_HEADROOM:
-        return False
-    return not damage(moments.prior_delta_loss, moments.headroom) < DAMAGED
+    known = moments.delta_loss if moments.source else moments.prior_delta_loss
+    share = damage(known, moments.headroom)
+    return not share < DAMAGED and moments.headroom >= MIN_HEADROOM
 
 
 def _error(approximate_RN: Tensor, exact_RN: Tensor) -> float:
@@ -331,6 +330,7 @@ def _moments(delta_loss_P: FloatArray, nbeta: float) -> Moments:
     fraction = effective_number(weight_P) / len(weight_P)
     known = fraction >= MIN_KNOWN_FRACTION and len(weight_P) > NUM_DAMAGE_DRAWS
     mean = float(share_P @ delta_loss_P)
+    known = known and math.isfinite(mean)
     residual_P = delta_loss_P - mean
     return Moments(
         effective_fraction=fraction,

@@ -25,6 +25,7 @@ from spectro.sampling.collected import Collected
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.draws import DrawSource, StackedDraws, rounded, stack
 from spectro.sampling.evaluate import Evaluated, evaluate
+from spectro.sampling.mala import Mala
 from spectro.sampling.pilot import Moments
 from spectro.sampling.reweighted import Sampler
 from spectro.sampling.samplers import Blocks, ChainState
@@ -56,7 +57,8 @@ class ComponentChain:
     steps_between_draws: int
     """Steps from draw to draw; 0 for independent draws."""
     step_loss: FloatArray
-    """Minibatch loss before each step, nats, [S]; empty for independent draws."""
+    """L at each step, nats, [S]: of the minibatch before it, of `mala` of the evaluation set after
+    it; empty for independent draws."""
     acceptance: float = math.nan
     """Mean probability with which Metropolis steps were accepted after burn-in; NaN for draws that
     are not corrected: independent ones, and those of other update rules."""
@@ -227,8 +229,12 @@ class Recorder:
         for name in names:
             trace = self._found[name].step_loss
             first, new = len(trace.fetched), trace.fetch()
-            if not np.isfinite(new).all():
-                step = int(np.flatnonzero(~np.isfinite(new))[0])
+            bad = ~np.isfinite(new)
+            if isinstance(self._sampler, Mala) and first == 0:
+                started = np.cumsum(~np.isposinf(new)) > 0  # before, its start is not accepted yet
+                bad[:-1] &= started[:-1]
+            if bad.any():
+                step = int(np.flatnonzero(bad)[0])
                 raise NonFiniteLossError(
                     f"component {name}, chain {self._chain}, step {first + step}: the loss is "
                     f"{new[step]}; {_REMEDY}"
@@ -245,10 +251,10 @@ class Recorder:
 
 
 _REMEDY = (
-    "the chain was stopped and nothing of it is kept. Lower sampler.step_size or nbeta, "
-    "or raise gamma"
+    "the chain was stopped and nothing of it is kept. Raise sampler.gamma, or lower sampler.nbeta "
+    "or, where the sampler has one, sampler.step_size"
 )
 _REMEDY_ALONE = (
-    "nothing of the chain is kept. Its draws are independent ones of N(w*, 1/gamma), so γ is too "
-    "small for this component: raise sampler.gamma"
+    "nothing of the chain is kept. Its draws are independent ones of N(w*, 1/gamma), so gamma is "
+    "too small for this component: raise sampler.gamma"
 )

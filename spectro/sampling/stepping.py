@@ -32,8 +32,8 @@ OnStep = Callable[[int, int], None]
 
 
 @dataclass
-class Stand:
-    """Where chains that step together are, between two steps."""
+class ChainBatchState:
+    """State of chains that step together, between two steps."""
 
     step: int
     """Steps taken."""
@@ -75,7 +75,7 @@ class Stand:
         config: ChainConfig,
         burnin: Mapping[str, int],
         like: Mapping[str, Mapping[str, Tensor]],
-    ) -> Stand:
+    ) -> ChainBatchState:
         """What a snapshot was taken of; `like` are the components' weights, for their device."""
         states, schedules = snapshot.part("states"), snapshot.part("schedules")
         return cls(
@@ -151,7 +151,7 @@ class Stepping:
         on_step: OnStep | None,
         *,
         resume: Snapshot | None = None,
-        on_state: Callable[[Stand], None] | None = None,
+        on_state: Callable[[ChainBatchState], None] | None = None,
     ) -> None:
         """Step until every component has its draws in every chain.
 
@@ -169,9 +169,9 @@ class Stepping:
             if state.states and on_state is not None:
                 on_state(state)
 
-    def _start(self, names: Iterable[str], chains: Collection[int]) -> Stand:
-        """All chains at w*."""
-        return Stand(
+    def _start(self, names: Iterable[str], chains: Collection[int]) -> ChainBatchState:
+        """All chains before their first step."""
+        return ChainBatchState(
             step=0,
             wanted={
                 chain: {n: Schedule(self.config, self.burnin[n]) for n in names} for chain in chains
@@ -191,13 +191,13 @@ class Stepping:
             },
         )
 
-    def _resumed(self, snapshot: Snapshot) -> Stand:
+    def _resumed(self, snapshot: Snapshot) -> ChainBatchState:
         """Where a snapshot was taken."""
         like = {name: self.part.weights(name) for name in self.part.names}
-        return Stand.of(snapshot, self.config, self.burnin, like)
+        return ChainBatchState.of(snapshot, self.config, self.burnin, like)
 
     def _advance(
-        self, state: Stand, recorders: Mapping[int, Recorder], sinks: Mapping[int, Sink]
+        self, state: ChainBatchState, recorders: Mapping[int, Recorder], sinks: Mapping[int, Sink]
     ) -> None:
         """One step, and the draws that follow from it."""
         states = self._step(state.states, state.step, state.wanted, recorders)

@@ -9,18 +9,18 @@ Shapes: E evaluation sequences, T positions.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from spectro.models.architecture import GroupModel
 from spectro.models.budget import RowBudget
 from spectro.sampling.advance import States, advance, start
+from spectro.sampling.collected import numbers
 from spectro.sampling.gradients import minibatch_gradients
 from spectro.sampling.keys import Randomness
 from spectro.sampling.mala import Mala, steps_to_forget, tuned
@@ -86,6 +86,9 @@ def tune(
     evaluation_ids: Tensor,
     randomness: Randomness,
     budget: RowBudget | None,
+    *,
+    max_steps: int | None = None,
+    on_step: Callable[[], None] | None = None,
 ) -> dict[str, Tuned]:
     """Halve the step of each component until enough proposals are accepted.
 
@@ -96,14 +99,18 @@ def tune(
         evaluation_ids: int64 [E, T+1].
         randomness: where noise comes from.
         budget: rows at once where gradients are.
+        max_steps: no further step is tried after so many gradients; None: no limit.
+        on_step: called after every gradient step.
     """
     found: dict[str, Tuned] = {}
     rho, waiting, num_steps = sampler.rho, list(names), 0
     for _ in range(MAX_HALVINGS + 1):
-        if not waiting:
+        if not waiting or (max_steps is not None and num_steps >= max_steps):
             break
         steps = steps_to_forget(rho, 1.0, FORGOTTEN)
-        run = _Chains(part, dict.fromkeys(waiting, tuned(sampler, rho)), evaluation_ids, randomness)
+        run = _Chains(
+            part, dict.fromkeys(waiting, tuned(sampler, rho)), evaluation_ids, randomness, on_step
+        )
         run.step(max(MIN_START_STEPS, steps), [TUNING_CHAIN], budget, adjusted=False)
         run.step(1, [TUNING_CHAIN], budget)  # the proposal of the last uncorrected step
         mean = run.step(NUM_FIRST_STEPS, [TUNING_CHAIN], budget).mean_acceptance
@@ -125,7 +132,8 @@ def reference(
     randomness: Randomness,
     budget: RowBudget | None,
     *,
-    num_steps: int,
+    max_steps: int,
+    on_step: Callable[[], None] | None = None,
 ) -> tuple[dict[str, Reference | None], int]:
     """Moments of ΔL of every component whose step could be tuned; None where chains do not mix.
 
@@ -134,7 +142,8 @@ def reference(
         sampler: its γ and nβ.
         found: what `tune` found.
         evaluation_ids, randomness, budget: see `tune`.
-        num_steps: of each chain after burn-in.
+        max_steps: gradients of tuning, burn-in and both chains together.
+        on_step: called after every gradient step.
 
     Returns them and the gradients that each took.
     """
@@ -145,7 +154,11 @@ def reference(
     burnin = max(
         steps_to_forget(s.rho, found[n].acceptance, FORGOTTEN) for n, s in samplers.items()
     )
-    run = _Chains(part, samplers, evaluation_ids, randomness)
+    left = max_steps - max(each.num_steps for each in found.values())
+    num_steps = min(NUM_REFERENCE_STEPS, left // len(REFERENCE_CHAINS) - 2 * burnin)
+    if num_steps < MIN_REFERENCE_STEPS:
+        return result, 0
+    run = _Chains(part, samplers, evaluation_ids, randomness, on_step)
     run.step(burnin, REFERENCE_CHAINS, budget, adjusted=False)
     run.step(burnin, REFERENCE_CHAINS, budget)
     traces = run.step(num_steps, REFERENCE_CHAINS, budget).loss
@@ -197,8 +210,10 @@ class _Chains:
         samplers: Mapping[str, Mala],
         evaluation_ids: Tensor,
         randomness: Randomness,
+        on_step: Callable[[], None] | None,
     ) -> None:
         self._part, self._samplers, self._randomness = part, samplers, randomness
+        self._on_step = on_step
         self._ids = evaluation_ids
         self._states: States = {}
         self.num_steps = 0
@@ -234,6 +249,8 @@ class _Chains:
                 budget=budget,
             )
             self.num_steps += 1
+            if self._on_step is not None:
+                self._on_step()
             for name, own in moved.items():
                 for row, each in enumerate(own.values()):
                     assert each.acceptance is not None
@@ -244,7 +261,4 @@ class _Chains:
 
 def _arrays(traces: Mapping[str, list[list[Tensor]]]) -> dict[str, FloatArray]:
     """Fetched from the device together."""
-    return {
-        name: np.stack([torch.stack(row).double().cpu().numpy() for row in rows])
-        for name, rows in traces.items()
-    }
+    return {name: np.stack([numbers(row) for row in rows]) for name, rows in traces.items()}

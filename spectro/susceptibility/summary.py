@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spectro.sampling.pilot import Moments, damage
+from spectro.sampling.damage import damage
+from spectro.sampling.pilot import Moments
 from spectro.sampling.recorder import ComponentChain
 from spectro.sampling.sampler_bias import effective_sample_size, sampler_bias
 from spectro.susceptibility.interval import half_width

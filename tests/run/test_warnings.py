@@ -15,7 +15,7 @@ from spectro.run.pipeline import Goal, run_pipeline
 from spectro.run.plan import damage_notes
 from spectro.run.progress import Progress
 from spectro.run.sizes import size_of_checkpoint
-from spectro.sampling.pilot import damage
+from spectro.sampling.damage import damage
 from spectro.sampling.sampler_bias import SamplerBias
 from spectro.sampling.samplers import Gaussian
 from spectro.storage.fs import Store
