@@ -35,6 +35,10 @@ MIN_EFFECTIVE_SHARE = 0.2
 """Effective draws over draws: below, four of five draws told nothing new (ours)."""
 MIN_WEIGHT_SHARE = 4 / 32
 """The same of weighted draws: what a pilot must show at least (sampling/reweighted.py)."""
+MIN_EFFECTIVE = 4.0
+"""Effective sample size of independent draws below which their mean is one or two draws'."""
+ROUNDING = 1e-6
+"""ΔL, nats, that float32 losses do not tell from 0."""
 MIN_RELIABILITY = 0.5
 """Reliability of the whole column: below, it is more noise than signal (by its definition)."""
 MIN_MEAN = 3.0
@@ -151,7 +155,7 @@ def _stuck(traces: ComponentTraces, settings: Settings) -> Finding | None:
     still = [
         chain
         for chain, trace in zip(traces.chains, traces.delta_loss, strict=True)
-        if len(trace) > 1 and np.ptp(trace) == 0
+        if len(trace) >= (course.LEAST_DRAWS if traces.corrected else 2) and np.ptp(trace) == 0
     ]
     if not still:
         return None
@@ -214,7 +218,7 @@ def _drifts(traces: ComponentTraces, settings: Settings) -> Finding | None:
 
 def _falls(traces: ComponentTraces, settings: Settings) -> Finding | None:
     errors = course.mean_in_errors(traces)
-    if not errors < -MIN_MEAN:
+    if not errors < -MIN_MEAN or _within_rounding(traces):
         return None
     return Finding(
         verdict=Verdict.FALLS,
@@ -243,7 +247,9 @@ def _biased(traces: ComponentTraces, settings: Settings) -> Finding | None:
     return Finding(
         verdict=Verdict.BIASED,
         evidence=f"E[ΔL] is off by {bias.nats:+.3g} ± {bias.error_nats:.1g} nats, "
-        f"{bias.deviations:+.1f} posterior deviations, against {_SOURCES[bias.source]}",
+        f"{bias.deviations:+.1f} posterior deviations, and the deviation of ΔL is "
+        f"{bias.spread:.2f} ± {bias.spread_error:.2f} of the posterior's, by "
+        f"{_SOURCES[bias.source]}",
         change=f"{_step('lower', settings, ', or ')}take sampler=mala or "
         "sampler=reweighted, which have no such bias"
         if not traces.corrected
@@ -257,7 +263,7 @@ _SOURCES = {"weights": "importance weights", "metropolis": "Metropolis-adjusted 
 def _bias_unknown(traces: ComponentTraces, settings: Settings) -> Finding | None:
     """Of steps that are not corrected, where a bias that matters would not be seen."""
     bias = traces.bias
-    if traces.corrected or (bias is not None and bias.resolved):
+    if traces.corrected or (bias is not None and (bias.matters or bias.resolved)):
         return None
     return Finding(
         verdict=Verdict.BIAS_UNKNOWN,
@@ -295,7 +301,17 @@ def _remembers(traces: ComponentTraces, settings: Settings) -> Finding | None:
     )
 
 
+def _within_rounding(traces: ComponentTraces) -> bool:
+    return max(float(np.abs(trace).max()) for trace in traces.delta_loss) < ROUNDING
+
+
 def _little_signal(traces: ComponentTraces, settings: Settings) -> Finding | None:
+    if _within_rounding(traces):
+        return Finding(
+            verdict=Verdict.LITTLE_SIGNAL,
+            evidence=f"no ΔL is beyond {ROUNDING:g} nats, the rounding of a mean loss",
+            change=f"lower sampler.gamma ({settings.gamma:g}): the component is not moved",
+        )
     known, whole = traces.known_reliability, traces.whole_reliability
     if known <= 0 or whole < MIN_RELIABILITY:
         factor = course.more_data(whole, WANTED_RELIABILITY) if known > 0 else math.inf
@@ -318,6 +334,17 @@ def _little_signal(traces: ComponentTraces, settings: Settings) -> Finding | Non
     )
 
 
+def _too_few(traces: ComponentTraces, settings: Settings) -> Finding | None:
+    """Of independent draws, which have no course."""
+    if traces.num_draws >= course.LEAST_DRAWS and traces.effective_sample_size >= MIN_EFFECTIVE:
+        return None
+    return Finding(
+        verdict=Verdict.TOO_SHORT,
+        evidence=f"{traces.num_draws} draws are worth {traces.effective_sample_size:.1f}",
+        change=f"raise chain.num_draws ({settings.num_draws})",
+    )
+
+
 def _too_short(traces: ComponentTraces, settings: Settings) -> Finding | None:
     shortest, rhat = min(len(t) for t in traces.delta_loss), course.rhat(traces.delta_loss)
     enough = shortest >= course.LEAST_DRAWS
@@ -334,7 +361,9 @@ def _too_short(traces: ComponentTraces, settings: Settings) -> Finding | None:
 
 
 _Rule = Callable[[ComponentTraces, Settings], Finding | None]
-_OF_DRAWS: Sequence[_Rule] = (_damaged, _stuck, _spikes, _falls, _collapsed, _little_signal)
+_OF_DRAWS: Sequence[_Rule] = (
+    _damaged, _stuck, _spikes, _falls, _collapsed, _too_few, _little_signal,
+)  # fmt: skip
 _OF_CHAINS: Sequence[_Rule] = (
     _damaged, _stuck, _spikes, _disagree, _drifts, _falls, _biased, _bias_unknown, _remembers,
     _too_short, _little_signal,

@@ -78,6 +78,8 @@ class Moments:
     """Its Monte-Carlo standard error."""
     delta_loss_deviation: float
     """Standard deviation of ΔL under the posterior, nats."""
+    delta_loss_deviation_error: float = float("nan")
+    """Its Monte-Carlo standard error."""
     source: str = ""
     """Where E[ΔL] is from: `weights` of independent draws, `metropolis` chains, or empty."""
     rho: float = float("nan")
@@ -278,6 +280,7 @@ class _Pilot:
                     delta_loss=own.mean,
                     delta_loss_error=own.error,
                     delta_loss_deviation=own.deviation,
+                    delta_loss_deviation_error=own.deviation_error,
                     source="metropolis",
                 )
         return result
@@ -332,11 +335,16 @@ def _moments(delta_loss_P: FloatArray, nbeta: float) -> Moments:
     mean = float(share_P @ delta_loss_P)
     known = known and math.isfinite(mean)
     residual_P = delta_loss_P - mean
+    deviation = float(np.sqrt(share_P @ residual_P**2))
+    variance_error = float(np.sqrt(((share_P * (residual_P**2 - deviation**2)) ** 2).sum()))
     return Moments(
         effective_fraction=fraction,
         prior_delta_loss=float(delta_loss_P.mean()),
         delta_loss=mean if known else math.nan,
         delta_loss_error=float(np.sqrt(((share_P * residual_P) ** 2).sum())) if known else math.nan,
-        delta_loss_deviation=float(np.sqrt(share_P @ residual_P**2)) if known else math.nan,
+        delta_loss_deviation=deviation if known else math.nan,
+        delta_loss_deviation_error=variance_error / (2 * deviation)
+        if known and deviation > 0
+        else math.nan,
         source="weights" if known else "",
     )

@@ -25,7 +25,7 @@ from spectro.sampling.gradients import minibatch_gradients
 from spectro.sampling.keys import Randomness
 from spectro.sampling.mala import Mala, steps_to_forget, tuned
 from spectro.sampling.samplers import zeros_like
-from spectro.sampling.weights import effective_number_of_chain
+from spectro.sampling.weights import deviation_error, effective_number_of_chain
 
 FloatArray = npt.NDArray[np.float64]
 MIN_ACCEPTANCE = 0.5
@@ -77,6 +77,8 @@ class Reference:
     """Its Monte-Carlo standard error."""
     deviation: float
     """Standard deviation of ΔL under the posterior."""
+    deviation_error: float
+    """Its Monte-Carlo standard error."""
 
 
 def tune(
@@ -185,6 +187,7 @@ def _moments(trace_CS: FloatArray) -> Reference | None:
         mean=float(trace_CS.mean()),
         error=math.sqrt(max(within / size, between / len(trace_CS))),
         deviation=math.sqrt(within),
+        deviation_error=deviation_error(trace_CS, size),
     )
 
 

@@ -48,3 +48,18 @@ def effective_number_of_chain(trace_T: FloatArray) -> float:
             break
         tau += 2 * pair
     return float(num_draws / max(tau, 1.0))
+
+
+def deviation_error(trace_CT: FloatArray, effective: float) -> float:
+    """Standard error of the standard deviation within chains: σ/2 √((κ − 1)/n), κ the kurtosis.
+
+    Args:
+        trace_CT: traces of several chains, [C, T].
+        effective: n, draws that all are worth.
+    """
+    centred = trace_CT - trace_CT.mean(axis=1, keepdims=True)
+    variance = float((centred**2).mean())
+    if variance <= 0 or effective <= 0:
+        return float("nan")
+    kurtosis = float((centred**4).mean()) / variance**2
+    return float(np.sqrt(variance * max(kurtosis - 1, 0.0) / effective) / 2)

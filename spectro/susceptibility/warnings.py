@@ -49,15 +49,19 @@ def damage_sentence(component: str, damage: float, gamma_needed: float | None, g
 def _bias_warnings(chains: ChainSummaries) -> list[str]:
     stepped = {name: own["sampler_bias"] for name, own in chains.items() if _may_be_biased(own)}
     wrong = [
-        f"{name} ({bias['deviations']:+.1f} posterior deviations)"
+        f"{name} (mean {bias['deviations']:+.1f} posterior deviations, spread {bias['spread']:.1f})"
         for name, bias in stepped.items()
         if bias is not None and bias["matters"]
     ]
-    unknown = [name for name, bias in stepped.items() if bias is None or not bias["resolved"]]
+    unknown = [
+        name
+        for name, bias in stepped.items()
+        if bias is None or not (bias["matters"] or bias["resolved"])
+    ]
     found = []
     if wrong:
         found.append(
-            f"sampler bias: chains miss the posterior's E[ΔL] in {_named(wrong)}; take "
+            f"sampler bias: chains miss the posterior's ΔL in {_named(wrong)}; take "
             "sampler=mala or reweighted, or lower sampler.step_size"
         )
     if unknown:

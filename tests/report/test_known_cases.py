@@ -22,8 +22,10 @@ from tests.sampling.known_cases import (
     CORRECTED,
     DESTROYED,
     HEALTHY,
+    INFLATED,
     Case,
     simulated_bias,
+    simulated_spread,
 )
 
 WRONG, RIGHT = 0.5, 0.1
@@ -50,7 +52,7 @@ def judged(case: Case, seed: int) -> Diagnosis:
 
 @pytest.fixture(scope="module")
 def verdicts() -> dict[str, Diagnosis]:
-    every = BIASED | DESTROYED | HEALTHY | CORRECTED
+    every = BIASED | INFLATED | DESTROYED | HEALTHY | CORRECTED
     return {name: judged(case, seed) for seed, (name, case) in enumerate(every.items())}
 
 
@@ -59,13 +61,20 @@ def test_the_wrong_cases_are_wrong(name: str) -> None:
     assert abs(simulated_bias(name)) >= WRONG
 
 
+@pytest.mark.parametrize("name", INFLATED)
+def test_a_mean_that_is_right_hides_a_spread_that_is_not(name: str) -> None:
+    assert abs(simulated_bias(name)) < WRONG
+    assert simulated_spread(name) > 1.35  # 1/√(1 − εDγ/4): 2 and 1.41
+
+
 @pytest.mark.parametrize("name", HEALTHY)
 def test_the_healthy_cases_are_healthy(name: str) -> None:
     assert abs(simulated_bias(name)) <= RIGHT
+    assert abs(simulated_spread(name) - 1) <= 0.1
 
 
 def test_wrong_cases_are_flagged(verdicts: dict[str, Diagnosis]) -> None:
-    wrong = BIASED | DESTROYED
+    wrong = BIASED | INFLATED | DESTROYED
     missed = [name for name in wrong if verdicts[name].verdict.is_good]
     assert len(missed) <= 0.05 * len(wrong), missed
 

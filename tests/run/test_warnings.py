@@ -73,6 +73,6 @@ def test_biased_and_unknown_chains_are_counted_in_one_sentence_each() -> None:
     chains |= {"embed": own("chain", None), "l1mlp": own("chain", unseen)}
     chains |= {"unembed": own("metropolis", None), "l1h0": own("independent", None)}
     bias, unknown = chain_warnings(chains, 300.0)
-    assert "l0h0 (+2.0 posterior deviations)" in bias and "and 2 more" in bias
+    assert "l0h0 (mean +2.0 posterior deviations, spread 1.0)" in bias and "and 2 more" in bias
     assert "embed, l1mlp;" in unknown and "unembed" not in unknown and "l1h0" not in unknown
     assert not chain_warnings({"unembed": chains["unembed"]}, 300.0)

@@ -34,15 +34,23 @@ class Separable:
 
     @classmethod
     def of(
-        cls, *, size: int, curvature: float, quartic: float = 0.0, slope: float = 0.0, seed: int = 0
+        cls,
+        *,
+        size: int,
+        curvature: float,
+        quartic: float = 0.0,
+        slope: float = 0.0,
+        tilt: float = 0.0,
+        seed: int = 0,
     ) -> Separable:
-        """`size` coordinates of curvatures within a factor of two; slopes of that deviation."""
+        """`size` coordinates of curvatures within a factor of two; slopes of that deviation, and
+        a slope `tilt` of all sequences."""
         stream = np.random.default_rng(seed)
         slopes = slope * stream.normal(size=(NUM_SEQUENCES, size))
         return cls(
             curvature_J=curvature * stream.uniform(0.7, 1.4, size),
             quartic_J=np.full(size, quartic),
-            slope_SJ=slopes - slopes.mean(axis=0),
+            slope_SJ=slopes - slopes.mean(axis=0) + tilt,
         )
 
     @property
