@@ -51,7 +51,7 @@ def test_shapes_counts_and_names(folder):
 def test_splits_are_disjoint_and_come_from_the_text(folder):
     config = config_for(folder)
     splits = build(config, encode, EOT, VOCAB)
-    stream = [i for f in sorted(folder.iterdir()) for i in (*encode([f.read_text()])[0], EOT)]
+    stream = [i for f in sorted(folder.iterdir()) for i in (*encode([f.read_text()]).ids[0], EOT)]
     samples = {tuple(stream[k : k + 17]) for k in range(0, len(stream) - 16, 16)}
     assert len(samples) > 2 * config.num_sequences
     drawn = [rows(p, 0) for p in (splits.probe, splits.sampling, splits.evaluation)]
