@@ -69,6 +69,10 @@ def few_items(path: Path) -> None:
     write_pair(path, [np.arange(9)] * 11)
 
 
+def foreign_ids(path: Path) -> None:
+    write_pair(path, [np.arange(9) + 60_000] * 20)
+
+
 @pytest.mark.parametrize(
     ("kind", "make", "message"),
     [
@@ -84,6 +88,8 @@ def few_items(path: Path) -> None:
         ("memmap", cut_index, "is the file cut short?"),
         ("memmap", cut_data, "is the download incomplete?"),
         ("memmap", short_items, "no span of 9 ids: 20 items of 8 ids"),
+        ("memmap", foreign_ids, "found ids from 60000 to 60008, the model's vocabulary is 0 to"),
+        ("memmap", empty_folder, "source is a folder: expected the common part"),
         ("memmap", few_items, "needs 12 sequences of 9 ids, found 11"),
     ],
 )

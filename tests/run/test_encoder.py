@@ -50,7 +50,7 @@ def test_what_reads_like_end_of_text_is_text(kind: str) -> None:
 
 
 def test_the_embedded_tokenizer_gives_the_ids_that_it_gave() -> None:
-    """Of ordinary text (a Python file); its `<|endoftext|>` in a document is that string, not a document's end."""
+    """Of a Python file; `<|endoftext|>` in a document is that string, not the document's end."""
     own = load_tokenizer(ModelConfig())
     encoder, text = Encoder(own, "embedded"), Path(pytest.__file__).read_text()
     assert encoder([text]).ids == own([text], add_special_tokens=False)["input_ids"]
