@@ -24,6 +24,7 @@ from spectro.storage import tokens
 from spectro.storage.fs import Store
 from spectro.tokens.build import check_source
 from spectro.tokens.config import Source
+from spectro.tokens.overlap import require_distinct
 
 
 def check_inputs(config: PipelineConfig, root: Store) -> None:
@@ -39,6 +40,8 @@ def check_inputs(config: PipelineConfig, root: Store) -> None:
     wanted = _wanted(config, root)
     if wanted:
         encode, eot_id = tokenizer_of(config.model, size.vocab_size)
+        own = config.tokens.subsets
+        require_distinct({**own, **{name: source for name, (source, _) in wanted.items()}})
         for name, (source, part) in wanted.items():
             check_source(config.tokens, name, source, part, encode, eot_id, size.vocab_size)
 

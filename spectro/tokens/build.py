@@ -19,6 +19,7 @@ from spectro.tokens.keys import keyed_rng
 from spectro.tokens.memmap import open_indexed
 from spectro.tokens.memmap_spans import Spans, find_spans
 from spectro.tokens.order import keyed_order, num_pools
+from spectro.tokens.overlap import count_repeated
 from spectro.tokens.packing import Encode, encode_stream, first_batch, num_samples, sample
 from spectro.tokens.parquet import read_parquet
 from spectro.tokens.sequences import Sequences, TokenSplits
@@ -59,6 +60,7 @@ def build(
         "evaluation": slice(evaluation, probe),
         "probe": slice(probe, None),
     }
+    count_repeated(read, bounds, reports)
     names = tuple(config.subsets)
     splits = {
         split: _mixed(config.seed, split, {name: ids[part] for name, ids in read.items()}, names)

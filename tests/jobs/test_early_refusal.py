@@ -113,6 +113,16 @@ def test_sources_that_cannot_be_read(
     assert not (tmp_path / "run").exists()
 
 
+def test_two_subsets_of_one_folder(
+    job: Job, capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str]
+) -> None:
+    own = next(a.split("=", 1)[1] for a in arguments if a.startswith("tokens.subsets.text.path="))
+    again = f"+tokens.subsets.again={{kind: text_folder, path: '{own}/.'}}"
+    line = refused(job, capsys, "tokens", *arguments, again)
+    assert "subsets 'text' and 'again' both read" in line
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("below", ["", "run"])
 def test_a_file_in_the_place_of_the_run(
     job: Job, capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str], below: str

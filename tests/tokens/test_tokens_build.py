@@ -8,6 +8,7 @@ import pytest
 
 from spectro.tokens.build import build, build_more
 from spectro.tokens.config import Source, SourceKind, TokensConfig
+from spectro.tokens.overlap import REPEATED
 from spectro.tokens.source_report import DOCUMENTS, SourceReport
 from tests.tokens.byte_tokenizer import EOT, VOCAB, decode, encode
 
@@ -130,6 +131,7 @@ def test_what_was_read_is_reported_by_subset(folder):
     reports = build(config_for(folder, pool_sequences=26), encode, EOT, VOCAB).reports
     assert list(reports) == ["one", "two"]
     for report in reports.values():
+        assert report.counts.pop(REPEATED) > 0  # the two read one text
         assert report.line == (
             "17 documents read, 1 hidden or cache folders skipped, 1 empty documents skipped"
         )
