@@ -2,7 +2,7 @@
 
 A worker calls `check_inputs` before it loads the model, since only a worker's machine is sure to
 see the checkpoint and the text; the driver calls the other two. Configuration, config.json, the
-headers of weights, the tokenizer, the index or the first document of every source: a second or
+headers of weights, the tokenizer, the index or the first documents of every source: a second or
 two, and no weights.
 """
 
@@ -24,6 +24,7 @@ from spectro.storage import tokens
 from spectro.storage.fs import Store
 from spectro.tokens.build import check_source
 from spectro.tokens.config import Source
+from spectro.tokens.overlap import require_distinct
 
 
 def check_inputs(config: PipelineConfig, root: Store) -> None:
@@ -38,9 +39,11 @@ def check_inputs(config: PipelineConfig, root: Store) -> None:
     config.scoring.require_lists(size.vocab_size)
     wanted = _wanted(config, root)
     if wanted:
-        _, eot_id = tokenizer_of(config.model, size.vocab_size)
+        encode, eot_id = tokenizer_of(config.model, size.vocab_size)
+        own = config.tokens.subsets
+        require_distinct({**own, **{name: source for name, (source, _) in wanted.items()}})
         for name, (source, part) in wanted.items():
-            check_source(config.tokens, name, source, part, eot_id)
+            check_source(config.tokens, name, source, part, encode, eot_id, size.vocab_size)
 
 
 def _wanted(config: PipelineConfig, root: Store) -> dict[str, tuple[Source, range]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from spectro.models.load import ModelConfig, load_tokenizer
 from spectro.report.plain import plain_string
 from spectro.run.config import PipelineConfig, to_dict
+from spectro.run.encoder import Encoder
 from spectro.run.units import MoreTokensUnit, TokensUnit, Unit
 from spectro.storage import fingerprint, run_dir, tokens
 from spectro.storage.fs import Store
@@ -179,17 +180,13 @@ def tokenizer_of(model: ModelConfig, vocab_size: int) -> tuple[Encode, int]:
     the model's vocabulary.
     """
     tokenizer, name = load_tokenizer(model), model.name_or_path
-
-    def encode(texts: list[str]) -> list[list[int]]:
-        encoded = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
-        return [list(ids) for ids in encoded]
-
+    encode = Encoder(tokenizer, name)
     if tokenizer.eos_token_id is None:
         raise ValueError(
             f"the tokenizer of {name!r} has no end-of-text token: "
             "documents cannot be packed as the model was trained"
         )
-    if not encode(["text"])[0]:
+    if not encode(["text"]).ids[0]:
         raise ValueError(
             f"the tokenizer of {name!r} has no vocabulary: "
             "is tokenizer.json missing beside the checkpoint?"

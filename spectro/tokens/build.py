@@ -19,7 +19,8 @@ from spectro.tokens.keys import keyed_rng
 from spectro.tokens.memmap import open_indexed
 from spectro.tokens.memmap_spans import Spans, find_spans
 from spectro.tokens.order import keyed_order, num_pools
-from spectro.tokens.packing import Encode, encode_stream, num_samples, sample
+from spectro.tokens.overlap import count_repeated
+from spectro.tokens.packing import Encode, encode_stream, first_batch, num_samples, sample
 from spectro.tokens.parquet import read_parquet
 from spectro.tokens.sequences import Sequences, TokenSplits
 from spectro.tokens.source_report import DOCUMENTS, SourceReport
@@ -59,6 +60,7 @@ def build(
         "evaluation": slice(evaluation, probe),
         "probe": slice(probe, None),
     }
+    count_repeated(read, bounds, reports)
     names = tuple(config.subsets)
     splits = {
         split: _mixed(config.seed, split, {name: ids[part] for name, ids in read.items()}, names)
@@ -144,26 +146,39 @@ def _subset(
         eot_id=eot_id,
         vocab_size=vocab_size,
         enough=lambda num_ids: num_samples(num_ids, config.context) >= wanted,
+        report=report,
     )
     available = min(num_samples(len(stream), config.context), wanted)  # no pool begun by chance
     drawn = _draw(config, name, part, available, config.pool_sequences, report)
     return sample(stream, drawn, config.context)
 
 
-def check_source(config: TokensConfig, name: str, source: Source, part: range, eot_id: int) -> None:
+def check_source(
+    config: TokensConfig,
+    name: str,
+    source: Source,
+    part: range,
+    encode: Encode,
+    eot_id: int,
+    vocab_size: int,
+) -> None:
     """Raise, as `build` would, for a source that cannot give sequences `part` of its order.
 
-    What can be known soon: of an index everything, of text the files and the first document, of
-    the hub nothing, since that takes the network.
+    What can be known soon: of an index everything, of text the files and the documents that are
+    encoded first, of the hub nothing, since that takes the network.
     """
     report = SourceReport()
     try:
         if source.kind is SourceKind.MEMMAP:
-            _draw(config, name, part, len(_spans(config, source, eot_id, report)), 1, report)
+            _subset(config, name, source, part, encode, eot_id, vocab_size, report)
         elif source.kind is not SourceKind.HUB or is_local(source):
-            first = next(documents(source, config.seed, report), None)
-            if first is None:
+            first = first_batch(_limited(documents(source, config.seed, report), config, report))
+            if not report.counts[DOCUMENTS]:
                 raise ValueError(f"{source.path or source.name} holds no document ({report.line})")
+            encode_stream(
+                first, encode, eot_id=eot_id, vocab_size=vocab_size,
+                enough=lambda _: True, report=report,
+            )  # fmt: skip
     except (ValueError, FileNotFoundError) as error:
         raise _of_subset(name, error) from error
 

@@ -1,8 +1,8 @@
 """Bytes of a file, decompressed: by its content, whatever its name.
 
 gzip (all members), zstd (all frames, skippable ones too, windows up to 2 GiB as `zstd --long=31`
-writes them), bzip2 and xz are read as a stream. Formats that hold no plain text are refused by
-name.
+writes them), bzip2 and xz (all streams, zeros between those of xz) are read as a stream. Bytes that
+are none of it are refused, wherever they are. Formats that hold no plain text are refused by name.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ import stat
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import zstandard
 
 HEAD_BYTES = 512
 COMPRESSED_ENDINGS = (".gz", ".zst", ".zstd", ".bz2", ".xz")
 MAX_ZSTD_WINDOW = 2**31
-_ZSTD_INPUT_BYTES = 8192
-"""Read at a time: a byte of zstd can stand for 32 KiB, so this bounds the memory."""
+_INPUT_BYTES = {"zstd": 8192, "bzip2": 512, "xz": 512}
+"""Read at a time: a byte can mean 32 KiB of text (bzip2 less, by blocks), which is in memory."""
 _BUFFER_BYTES = 1 << 18
+_XZ = lzma.FORMAT_XZ
 
 _COMPRESSIONS = {
     "gzip": rb"\x1f\x8b\x08",
@@ -97,23 +99,33 @@ def _first(patterns: dict[str, bytes], head: bytes) -> str | None:
 def _decompressed(raw: io.BufferedReader, kind: str | None) -> io.BufferedReader:
     if kind is None:
         return raw
-    openers: dict[str, Callable[..., Any]] = {
-        "gzip": gzip.open, "zstd": _ZstdStream, "bzip2": bz2.open, "xz": lzma.open,
-    }  # fmt: skip
-    return io.BufferedReader(openers[kind](raw), _BUFFER_BYTES)
+    if kind == "gzip":
+        return io.BufferedReader(cast("io.RawIOBase", gzip.open(raw)), _BUFFER_BYTES)
+    return io.BufferedReader(_Frames(raw, kind), _BUFFER_BYTES)
 
 
-class _ZstdStream(io.RawIOBase):
-    """All frames of a zstd file; raises EOFError when the last one does not end.
+def _new_frame(kind: str) -> Callable[[], Any]:
+    """What decompresses one frame or stream: `decompress`, `eof` and `unused_data`."""
+    if kind == "zstd":
+        return zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW).decompressobj
+    return bz2.BZ2Decompressor if kind == "bzip2" else partial(lzma.LZMADecompressor, _XZ)
 
-    zstandard's own `stream_reader` ends without an error there.
+
+class _Frames(io.RawIOBase):
+    """All frames of a file, one after another; whatever follows the last one must be one too.
+
+    zstandard's own `stream_reader` ends without an error in a frame that is cut, `bz2.open` and
+    `lzma.open` before anything that is no stream.
+    Raises EOFError when the last frame does not end, and the formats' own errors.
     """
 
-    def __init__(self, raw: IO[bytes]) -> None:
+    def __init__(self, raw: IO[bytes], kind: str) -> None:
         super().__init__()
         self._raw = raw
-        self._context = zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW)
-        self._frame: zstandard.ZstdDecompressionObj | None = None
+        self._new_frame = _new_frame(kind)
+        self._input_bytes = _INPUT_BYTES[kind]
+        self._padding = b"\0" if kind == "xz" else b""
+        self._frame: Any = None
         self._input = b""
         self._output = memoryview(b"")
 
@@ -133,12 +145,16 @@ class _ZstdStream(io.RawIOBase):
     def _advance(self) -> bool:
         """Decompress until there is output; False at the end."""
         while not self._output:
-            self._input = self._input or self._raw.read(_ZSTD_INPUT_BYTES)
+            self._input = self._input or self._raw.read(self._input_bytes)
             if not self._input:
                 if self._frame is not None:
                     raise EOFError("the end of the file within a frame")
                 return False
-            self._frame = self._frame or self._context.decompressobj()
+            if self._frame is None and self._padding:
+                self._input = self._input.lstrip(self._padding)
+                if not self._input:
+                    continue
+            self._frame = self._frame or self._new_frame()
             self._output = memoryview(self._frame.decompress(self._input))
             self._input = self._frame.unused_data if self._frame.eof else b""
             self._frame = None if self._frame.eof else self._frame

@@ -118,10 +118,10 @@ class _Walk:
         first = _Folder(parts=(), path=str(root), linked=False, patterns=frozenset([parts]))
         own, links = [first], deque[_Folder]()
         seen: set[tuple[object, ...]] = set()
-        around = {_identity(str(above)) for above in Path(os.path.realpath(root)).parents}
+        around = {identity_of(str(above)) for above in Path(os.path.realpath(root)).parents}
         while own or links:
             folder = own.pop() if own else links.popleft()
-            identity = _identity(folder.path)
+            identity = identity_of(folder.path)
             key = (identity, folder.patterns)
             if key in seen or identity in around:
                 self.report.count("links to folders already read, or around this one, skipped")
@@ -156,7 +156,7 @@ class _Walk:
             elif not stat.S_ISREG(status.st_mode):
                 self.report.count("pipes, sockets and devices skipped")
             else:
-                own = _identity(entry.path, status)
+                own = identity_of(entry.path, status)
                 file = _File(parts=parts, path=entry.path, linked=linked, identity=own)
                 self.found.append(file)
 
@@ -231,7 +231,7 @@ class _Walk:
                 self._skip("compressed copies skipped", sentence)
 
 
-def _identity(path: str, status: os.stat_result | None = None) -> Identity:
+def identity_of(path: str, status: os.stat_result | None = None) -> Identity:
     """Device and inode; the real path where the file system has no inodes."""
     found = status or os.stat(path)
     return (found.st_dev, found.st_ino) if found.st_ino else os.path.realpath(path)

@@ -51,8 +51,10 @@ class IndexedDataset:
             yield slice(first, min(first + BLOCK_ITEMS, self.num_items))
 
 
-def _prefix(path: str) -> Path:
-    return Path(path.removesuffix(".bin").removesuffix(".idx"))
+def pair_at(path: str) -> tuple[Path, Path]:
+    """The `.idx` and the `.bin` of a source's path, which names either or their common part."""
+    prefix = path.removesuffix(".bin").removesuffix(".idx")
+    return Path(f"{prefix}.idx"), Path(f"{prefix}.bin")
 
 
 def open_indexed(path: str) -> IndexedDataset:
@@ -61,10 +63,9 @@ def open_indexed(path: str) -> IndexedDataset:
     Raises FileNotFoundError for a missing file, ValueError for a foreign, damaged or cut one, or
     one with bytes that its header does not explain.
     """
-    index_path, data_path = (Path(f"{_prefix(path)}{end}") for end in (".idx", ".bin"))
-    for file in (index_path, data_path):
-        if not file.is_file():
-            raise FileNotFoundError(f"memmap source: expected the file {file}, found none")
+    index_path, data_path = pair = pair_at(path)
+    for file in pair:
+        _require_file(file, path)
     dtype, num_items, num_docs = _header(index_path)
     _require_index_bytes(index_path, num_items, num_docs)
     width, num_bytes = np.dtype(dtype).itemsize, data_path.stat().st_size
@@ -76,7 +77,8 @@ def open_indexed(path: str) -> IndexedDataset:
         offsets=_mapped(index_path, "<i8", at_offsets, num_items),
         doc_idx=_mapped(index_path, "<i8", at_offsets + 8 * num_items, num_docs),
     )
-    needed = _check_items(dataset)
+    needed, named = _check_items(dataset)
+    _require_width(dataset, data_path, num_bytes, needed, named)
     if num_bytes < needed:
         raise ValueError(
             f"{data_path}: expected {needed} bytes, found {num_bytes}: is the download incomplete?"
@@ -88,6 +90,33 @@ def open_indexed(path: str) -> IndexedDataset:
         )
     _check_documents(dataset)
     return dataset
+
+
+def _require_file(file: Path, path: str) -> None:
+    if file.is_file():
+        return
+    found = f"a folder of the name {file.name}" if file.is_dir() else "none"
+    if found == "none" and Path(path).is_dir():
+        raise FileNotFoundError(
+            f"memmap source: {path} is a folder: expected the common part of the names of one "
+            f"pair of files, such as {path.rstrip('/')}/NAME for NAME.bin and NAME.idx"
+        )
+    raise FileNotFoundError(f"memmap source: expected the file {file}, found {found}")
+
+
+def _require_width(
+    dataset: IndexedDataset, data_path: Path, num_bytes: int, needed: int, named: int
+) -> None:
+    """Raise ValueError where the ids seem to be 2, 4 or 8 times as wide as the index says."""
+    width = dataset.ids.dtype.itemsize
+    for times in (2, 4, 8):
+        if width * times <= 8 and num_bytes in (times * needed, times * named) and needed:
+            raise ValueError(
+                f"{data_path}: {num_bytes} bytes are exactly {times} times those of the items of "
+                f"{dataset.index_path.name}, which says that an id has {width} bytes: is the dtype "
+                f"code of the index right, or are they ids of {width * times} bytes, or the file "
+                "of another index?"
+            )
 
 
 def _mapped(
@@ -135,9 +164,12 @@ def _require_index_bytes(path: Path, num_items: int, num_docs: int) -> None:
         )
 
 
-def _check_items(dataset: IndexedDataset) -> int:
-    """Bytes that the `.bin` file must have; raises ValueError for impossible sizes or offsets."""
-    width, needed = dataset.ids.dtype.itemsize, 0
+def _check_items(dataset: IndexedDataset) -> tuple[int, int]:
+    """Bytes that the `.bin` file must have, and bytes of all items together.
+
+    Raises ValueError for impossible sizes or offsets.
+    """
+    width, needed, named = dataset.ids.dtype.itemsize, 0, 0
     for block in dataset.blocks():
         sizes = dataset.sizes[block].astype(np.int64)
         offsets = np.asarray(dataset.offsets[block])
@@ -146,8 +178,8 @@ def _check_items(dataset: IndexedDataset) -> int:
                 f"{dataset.index_path}: offsets and sizes make no sense: is the file damaged?"
             )
         ends = np.where(sizes > 0, offsets + sizes * width, 0)
-        needed = max(needed, int(ends.max()))
-    return needed
+        needed, named = max(needed, int(ends.max())), named + int(sizes.sum()) * width
+    return needed, named
 
 
 def _check_documents(dataset: IndexedDataset) -> None:

@@ -6,12 +6,31 @@ neighbours share one id, which is the last target of one and the first input of 
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-Encode = Callable[[list[str]], list[list[int]]]
+from spectro.tokens.source_report import SourceReport
+from spectro.tokens.unknown import Judged
+
 _BATCH_DOCUMENTS = 16
+INNER_ENDS = "ids of end-of-text within documents"
+"""Of tokenizers that use one id for it and for something else, such as what is unknown."""
+
+
+class Encoded(NamedTuple):
+    """Texts as ids."""
+
+    ids: list[list[int]]
+    """Of each text, without special tokens."""
+    judged: Judged
+    """Characters of all of them; none where the tokenizer writes every text."""
+    tokenizer: str
+    """Whose tokenizer, for messages."""
+
+
+Encode = Callable[[list[str]], Encoded]
 
 
 def num_samples(num_ids: int, context: int) -> int:
@@ -34,27 +53,39 @@ def encode_stream(
     eot_id: int,
     vocab_size: int,
     enough: Callable[[int], bool],
+    report: SourceReport,
 ) -> NDArray[np.int32]:
     """Tokenise documents, end-of-text after each, until `enough(num_ids)` or none is left.
 
     Documents are read and encoded in small batches of fixed size, so that how many are read
-    depends on the documents alone. Returns the stream, int32 [num_ids].
-    Raises ValueError for ids outside the vocabulary.
+    depends on the documents alone. Returns the stream, int32 [num_ids]; the report says how many
+    characters the tokenizer does not know.
+    Raises ValueError for ids outside the vocabulary, and, after any batch, when the tokenizer does
+    not know more than a tenth of the characters (`unknown.py`).
     """
+    judged = Judged()
     parts: list[NDArray[np.int32]] = []
     num_ids = 0
     for batch in _batches(documents):
-        for ids in encode(batch):
+        encoded = encode(batch)
+        judged.add(encoded.judged, report, encoded.tokenizer)
+        for ids in encoded.ids:
             if ids and not (min(ids) >= 0 and max(ids) < vocab_size):
                 raise ValueError(
                     f"the tokenizer gave ids from {min(ids)} to {max(ids)}, the model's "
                     f"vocabulary is 0 to {vocab_size - 1}: do tokenizer and model belong together?"
                 )
+            report.count(INNER_ENDS, ids.count(eot_id))
             parts.append(np.asarray([*ids, eot_id], dtype=np.int32))
             num_ids += len(ids) + 1
         if enough(num_ids):
             break
     return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int32)
+
+
+def first_batch(documents: Iterable[str]) -> list[str]:
+    """The documents that are encoded first, for checks before a run; none where there is none."""
+    return next(_batches(documents), [])
 
 
 def _batches(documents: Iterable[str]) -> Iterator[list[str]]:

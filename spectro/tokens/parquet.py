@@ -13,6 +13,7 @@ from spectro.tokens.folders import files_at
 from spectro.tokens.source_report import SourceReport
 from spectro.tokens.text_bytes import FileText
 
+ENDINGS = (".parquet",)
 _BATCH_ROWS = 256
 _STRINGS = (pa.string(), pa.large_string(), pa.string_view())
 _BINARY = (pa.binary(), pa.large_binary(), pa.binary_view())
@@ -27,7 +28,7 @@ def read_parquet(path: str, field: str, report: SourceReport | None = None) -> I
     the field, or whose field is no text.
     """
     report = SourceReport() if report is None else report
-    files = files_at(path, (".parquet",), report)
+    files = files_at(path, ENDINGS, report)
     return (document for file in files for document in _read_file(file, field, report))
 
 

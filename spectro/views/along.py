@@ -153,13 +153,17 @@ class RunDraws:
         """
         report = SourceReport()
         clean = FileText(name, report).of_string(text)
-        if report.line:
-            logger.warning("%s: %s", name, report.line)
         vocab_size = int(self.resident.hf_model.config.vocab_size)
         encode, eot_id = tokenizer_of(self.resident.config.model, vocab_size)
-        ids = encode_stream(
-            [clean], encode, eot_id=eot_id, vocab_size=vocab_size, enough=lambda _: True
-        )[:-1]
+        try:
+            ids = encode_stream(
+                [clean], encode, eot_id=eot_id, vocab_size=vocab_size,
+                enough=lambda _: True, report=report,
+            )[:-1]  # fmt: skip
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+        if report.line:
+            logger.warning("%s: %s", name, report.line)
         if len(ids) < 2:
             raise ValueError(
                 f"{name} has {len(ids)} tokens: a text needs at least two, a context and a token "

@@ -12,9 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from tests.jobs.test_bad_input import Job, arguments, contents, copy_of, refused
+from tests.report.made_tokenizers import END
 from tests.tokens.test_memmap import write_pair
 
 __all__ = ["arguments"]
@@ -69,6 +71,10 @@ def few_items(path: Path) -> None:
     write_pair(path, [np.arange(9)] * 11)
 
 
+def foreign_ids(path: Path) -> None:
+    write_pair(path, [np.arange(9) + 60_000] * 20)
+
+
 @pytest.mark.parametrize(
     ("kind", "make", "message"),
     [
@@ -84,6 +90,8 @@ def few_items(path: Path) -> None:
         ("memmap", cut_index, "is the file cut short?"),
         ("memmap", cut_data, "is the download incomplete?"),
         ("memmap", short_items, "no span of 9 ids: 20 items of 8 ids"),
+        ("memmap", foreign_ids, "found ids from 60000 to 60008, the model's vocabulary is 0 to"),
+        ("memmap", empty_folder, "source is a folder: expected the common part"),
         ("memmap", few_items, "needs 12 sequences of 9 ids, found 11"),
     ],
 )
@@ -104,6 +112,16 @@ def test_sources_that_cannot_be_read(
     line = refused(job, capsys, "tokens", *given)
     assert f"subset {subset!r}" in line
     assert message in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_two_subsets_of_one_folder(
+    job: Job, capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: list[str]
+) -> None:
+    own = next(a.split("=", 1)[1] for a in arguments if a.startswith("tokens.subsets.text.path="))
+    again = f"+tokens.subsets={{again: {{kind: text_folder, path: '{own}/.'}}}}"
+    line = refused(job, capsys, "tokens", *arguments, again)
+    assert "subsets 'text' and 'again' both read" in line
     assert not (tmp_path / "run").exists()
 
 
@@ -180,6 +198,23 @@ def test_tokenizers_beyond_the_vocabulary(
     line = refused(job, capsys, "sample", *arguments, f"model.name_or_path={folder}")
     assert message in line
     assert str(folder) in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_tokenizer_that_does_not_know_the_text(
+    job: Job,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    tiny_model_dir: Path,
+    arguments: list[str],
+) -> None:
+    """Nothing but `return` is in its vocabulary; the text is code in functions of a line."""
+    folder = copy_of(tiny_model_dir, tmp_path)
+    made = Tokenizer(models.WordLevel({"[UNK]": 0, "return": 1, END: 2}, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=made, eos_token=END).save_pretrained(folder)
+    line = refused(job, capsys, "tokens", *arguments, f"model.name_or_path={folder}")
+    assert f"subset 'text': the tokenizer of '{folder}' has no tokens for" in line
     assert not (tmp_path / "run").exists()
 
 

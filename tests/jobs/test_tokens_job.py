@@ -29,7 +29,10 @@ def test_what_was_skipped_and_replaced_is_said(
     """Once, when the source was read; of an addition too; and it is kept with the tokens."""
     folder = tmp_path / "text"
     folder.mkdir()
-    documents = "".join(json.dumps({"text": f"document {n} " * 20}) + "\n" for n in range(10))
+    documents = "".join(
+        json.dumps({"text": "".join(f"document {n}, {k}; " for k in range(14))}) + "\n"
+        for n in range(10)
+    )
     odd = '{"text": "cut \\ud83d here"}\n{"text": null}\n{"text": ""}\n'
     (folder / "a.jsonl").write_text(documents + odd)
     (folder / "a.jsonl.gz").write_bytes(b"")
@@ -50,7 +53,12 @@ def test_what_was_skipped_and_replaced_is_said(
     assert subset_lines(capsys) == []
     (folder / "b.ndjson").write_bytes(b"\xef\xbb\xbf" + documents.encode())
     more = f"+more.subsets={{books: {{kind: jsonl, path: '{folder}/b.*'}}}}"
-    assert job("tokens", given[0], "tokens=more", "more.num_probe_sequences=3", more) == 0
+    capsys.readouterr()
+    asked = (given[0], "tokens=more", "more.num_probe_sequences=3")
+    assert "'text' and 'books' both read" in refused(job, capsys, "tokens", *asked, more)
+    other = folder.rename(tmp_path / "other")
+    more = more.replace(str(folder), str(other))
+    assert job("tokens", *asked, more) == 0
     assert subset_lines(capsys) == [
         "subset books: 10 documents read, 2 other files left, 1 byte-order marks dropped"
     ]

@@ -29,13 +29,16 @@ from tests.run.made_texts import measured, of_sequence, require_close, text_of
 
 RunCopy = tuple[Store, PipelineConfig]
 MakeConfig = Callable[..., PipelineConfig]
+EOT = 256
+"""End-of-text of the tests' tokenizer."""
 
 
 @pytest.mark.parametrize("part", ["", "/control"])
 def test_the_text_of_a_sequence_has_the_products_rows(whole_run: PipelineConfig, part: str) -> None:
     view = RunView(whole_run.run.uri + part)
     config = whole_run.as_control() if part else whole_run
-    ids, chi, loss = of_sequence(view, 4)
+    number = _within_a_document(view)
+    ids, chi, loss = of_sequence(view, number)
     text = text_of(config, ids)
     made = document_of_text(view, config, text, "a text", components=["*"])
     assert np.array_equal(made.token_N, ids)
@@ -43,10 +46,24 @@ def test_the_text_of_a_sequence_has_the_products_rows(whole_run: PipelineConfig,
     require_close(view, made.chi_NC[1:], chi)
     assert made.loss_N[1:] == pytest.approx(loss, abs=1e-5)
     assert np.isnan(made.chi_NC[0]).all() and np.isnan(made.loss_N[0])
-    read = document_of_sequence(view, 4)
+    read = document_of_sequence(view, number)
     assert np.array_equal(read.chi_NC[1:], chi) and np.array_equal(read.token_N, ids)
     assert read.piece_N == made.piece_N
     assert made.row_mean_N == pytest.approx(read.row_mean_N, abs=1e-3, nan_ok=True)
+
+
+def _within_a_document(view: RunView) -> int:
+    """The last sequence without end-of-text, which no text can spell."""
+    ids_ST1 = tokens.read_split(view.root, "probe").ids_ST1
+    return int(np.flatnonzero((ids_ST1 != EOT).all(axis=1))[-1])
+
+
+def test_what_reads_like_end_of_text_is_text_as_in_the_runs_sources(
+    whole_run: PipelineConfig,
+) -> None:
+    ids = RunDraws(RunView(whole_run.run.uri), whole_run).tokenised("a<|endoftext|>b", "a text")
+    assert EOT not in ids
+    assert text_of(whole_run, ids) == "a<|endoftext|>b"
 
 
 def test_in_the_company_of_its_shard_it_is_equal_to_the_last_bit(

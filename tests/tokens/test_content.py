@@ -45,6 +45,10 @@ FORMS = {
     "bzip2 of two streams": halves(bz2.compress),
     "xz": lzma.compress(TEXT),
     "xz of two streams": halves(lzma.compress),
+    "xz with zeros between and after": lzma.compress(TEXT[:9])
+    + b"\0" * 600
+    + lzma.compress(TEXT[9:])
+    + b"\0" * 4,
 }
 
 
@@ -67,7 +71,7 @@ def test_nothing_compressed_is_nothing(tmp_path, compress):
 @pytest.mark.parametrize("cut", [5, 2000])
 @pytest.mark.parametrize("form", [form for form in FORMS if form != "plain" and "tiny" not in form])
 def test_a_file_that_is_cut_short_is_refused(tmp_path, form, cut):
-    raw = FORMS[form].removesuffix(SKIPPABLE)
+    raw = FORMS[form].removesuffix(SKIPPABLE).rstrip(b"\0" if "zeros" in form else b"")
     (tmp_path / "a.txt").write_bytes(raw[:-cut])
     with pytest.raises(ValueError, match=r"a\.txt: expected \w+, found .* cut short"):
         read_document(tmp_path / "a.txt", SourceReport())
@@ -80,6 +84,18 @@ def test_damage_is_refused(tmp_path, form):
     raw[-9] ^= 255  # zstd without checksum may not notice the first
     (tmp_path / "a.txt").write_bytes(raw)
     with pytest.raises(ValueError, match=r"a\.txt(: expected \w+, found| is no text)"):
+        read_document(tmp_path / "a.txt", SourceReport())
+
+
+@pytest.mark.parametrize("form", ["gzip", "zstd", "bzip2", "xz"])
+@pytest.mark.parametrize("after", ["bytes of another kind", "a second, damaged", "a second, cut"])
+def test_what_follows_the_first_stream_is_read_or_refused(tmp_path, form, after):
+    again = bytearray(FORMS[form])
+    again[2:20] = bytes(18)
+    tails = {"a second, damaged": bytes(again), "a second, cut": FORMS[form][:-12]}
+    tail = tails.get(after, b"and some plain text")
+    (tmp_path / "a.txt").write_bytes(FORMS[form] + tail)
+    with pytest.raises(ValueError, match=rf"a\.txt: expected {form}, found .* damaged or cut"):
         read_document(tmp_path / "a.txt", SourceReport())
 
 

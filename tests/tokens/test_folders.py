@@ -167,7 +167,7 @@ def test_files_without_inodes_are_known_by_their_paths(tmp_path):
     (tmp_path / "c.jsonl").symlink_to("b.jsonl")
     status = os.stat(tmp_path / "a.jsonl")
     none = os.stat_result((status.st_mode, 0, *status[2:]))
-    a, b, c = (folders._identity(str(tmp_path / f"{name}.jsonl"), none) for name in "abc")
+    a, b, c = (folders.identity_of(str(tmp_path / f"{name}.jsonl"), none) for name in "abc")
     assert a != b == c
 
 

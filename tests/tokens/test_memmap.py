@@ -259,6 +259,36 @@ def test_half_an_id_is_refused(prefix):
         open_indexed(str(path))
 
 
+@pytest.mark.parametrize(
+    ("said", "is_in_truth", "times"),
+    [(np.uint16, np.int32, 2), (np.uint16, np.int64, 4), (np.int32, np.int64, 2)],
+)
+def test_data_of_wider_ids_than_the_index_says_are_refused(tmp_path, said, is_in_truth, times):
+    """Read as the index says, every second id would be 0."""
+    items = [np.arange(1, 22)] * 3
+    write_pair(tmp_path / "x", items, said)
+    (tmp_path / "x.bin").write_bytes(np.concatenate(items).astype(is_in_truth).tobytes())
+    with pytest.raises(ValueError, match=rf"x\.bin: .* exactly {times} times .* the dtype code"):
+        open_indexed(str(tmp_path / "x"))
+
+
+def test_a_wrong_dtype_code_beside_right_offsets_is_refused(tmp_path):
+    write_pair(tmp_path / "x", [np.arange(1, 22)] * 3, np.int32)
+    index = tmp_path / "x.idx"
+    index.write_bytes(damaged(index.read_bytes(), 17, bytes([CODES[np.uint16]])))
+    with pytest.raises(ValueError, match=r"exactly 2 times .* says that an id has 2 bytes"):
+        open_indexed(str(tmp_path / "x"))
+
+
+def test_a_folder_is_named_as_one(tmp_path):
+    write_pair(tmp_path / "x", [np.arange(9)])
+    with pytest.raises(FileNotFoundError, match="is a folder: expected the common part of the"):
+        open_indexed(str(tmp_path))
+    (tmp_path / "y.idx").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"y\.idx, found a folder of the name y\.idx"):
+        open_indexed(str(tmp_path / "y"))
+
+
 def test_ids_outside_the_vocabulary_are_refused(prefix):
     path, *_ = prefix
     found = find_spans(

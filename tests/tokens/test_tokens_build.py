@@ -8,6 +8,7 @@ import pytest
 
 from spectro.tokens.build import build, build_more
 from spectro.tokens.config import Source, SourceKind, TokensConfig
+from spectro.tokens.overlap import REPEATED
 from spectro.tokens.source_report import DOCUMENTS, SourceReport
 from tests.tokens.byte_tokenizer import EOT, VOCAB, decode, encode
 
@@ -51,7 +52,7 @@ def test_shapes_counts_and_names(folder):
 def test_splits_are_disjoint_and_come_from_the_text(folder):
     config = config_for(folder)
     splits = build(config, encode, EOT, VOCAB)
-    stream = [i for f in sorted(folder.iterdir()) for i in (*encode([f.read_text()])[0], EOT)]
+    stream = [i for f in sorted(folder.iterdir()) for i in (*encode([f.read_text()]).ids[0], EOT)]
     samples = {tuple(stream[k : k + 17]) for k in range(0, len(stream) - 16, 16)}
     assert len(samples) > 2 * config.num_sequences
     drawn = [rows(p, 0) for p in (splits.probe, splits.sampling, splits.evaluation)]
@@ -130,6 +131,7 @@ def test_what_was_read_is_reported_by_subset(folder):
     reports = build(config_for(folder, pool_sequences=26), encode, EOT, VOCAB).reports
     assert list(reports) == ["one", "two"]
     for report in reports.values():
+        assert report.counts.pop(REPEATED) > 0  # the two read one text
         assert report.line == (
             "17 documents read, 1 hidden or cache folders skipped, 1 empty documents skipped"
         )

@@ -1,0 +1,95 @@
+"""The same text in two subsets: sources that read the same data, sequences that are in two splits.
+
+Of files it is known by device and inode, so that links, and folders around one another, are seen.
+Copies of a text are not: their sequences are counted where they are in more than one split.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spectro.tokens.config import FIELDS_OF, Source, SourceKind
+from spectro.tokens.content import shown
+from spectro.tokens.folders import files_at, files_in, identity_of
+from spectro.tokens.jsonl import ENDINGS as JSONL_ENDINGS
+from spectro.tokens.memmap import pair_at
+from spectro.tokens.parquet import ENDINGS as PARQUET_ENDINGS
+from spectro.tokens.source_report import SourceReport
+
+REPEATED = "sequences that are also in another split"
+Key = tuple[object, ...]
+
+
+def require_distinct(sources: Mapping[str, Source]) -> None:
+    """Raise ValueError for two subsets that read the same data.
+
+    Two fields of the same data are two texts. What a source lacks, its reader says.
+    """
+    if len(sources) < 2:
+        return
+    readers: dict[Key, list[tuple[str, str | None]]] = defaultdict(list)
+    for name, source in sources.items():
+        field = source.field if "field" in FIELDS_OF[source.kind] else None
+        for key, what in _data_of(source).items():
+            for other, other_field in readers[key]:
+                if other_field == field or None in (other_field, field):
+                    raise ValueError(
+                        f"subsets {other!r} and {name!r} both read {what}: the same text would be "
+                        "measured twice, and sampled in one split and measured in another; give "
+                        "each subset data that no other has"
+                    )
+            readers[key].append((name, field))
+
+
+def _data_of(source: Source) -> dict[Key, str]:
+    """What identifies the data that a source reads → what to call it."""
+    match source.kind:
+        case SourceKind.EMBEDDED:
+            return {("embedded", source.name): f"the embedded part {source.name!r}"}
+        case SourceKind.HUB:
+            words = (source.hub_config, source.hub_split)
+            named = f"{source.name!r} (config {words[0]}, split {words[1]})"
+            return {("hub", source.name, *words): named}
+        case SourceKind.MEMMAP:
+            files = [pair_at(str(source.path))[1]]
+        case _:
+            files = _text_files(source)
+    return {("file", identity_of(str(file))): shown(file) for file in files if file.is_file()}
+
+
+def _text_files(source: Source) -> list[Path]:
+    path, unseen = str(source.path), SourceReport()
+    try:
+        if source.kind is SourceKind.TEXT_FOLDER:
+            return files_in(Path(path).expanduser(), source.pattern, unseen)
+        is_jsonl = source.kind is SourceKind.JSONL
+        return files_at(path, JSONL_ENDINGS if is_jsonl else PARQUET_ENDINGS, unseen)
+    except (ValueError, OSError):
+        return []
+
+
+def count_repeated(
+    read: Mapping[str, NDArray[np.int32]],
+    bounds: Mapping[str, slice],
+    reports: Mapping[str, SourceReport],
+) -> None:
+    """Count, in the report of each subset, its sequences that are equal to one of another split.
+
+    Args:
+        read: subset → all of its sequences, int32 [num_sequences, T+1].
+        bounds: split → which of each subset's sequences it has.
+        reports: by subset; they are added to.
+    """
+    splits_of: dict[int, set[str]] = defaultdict(set)
+    rows = {name: [hash(row.tobytes()) for row in ids] for name, ids in read.items()}
+    for own in rows.values():
+        for split, part in bounds.items():
+            for row in own[part]:
+                splits_of[row].add(split)
+    for name, own in rows.items():
+        reports[name].count(REPEATED, sum(len(splits_of[row]) > 1 for row in own))
