@@ -211,5 +211,6 @@ def _require_same_tensors(
 
 
 def _line(error: Exception) -> str:
-    """First line of a library's message."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """First line of a library's message, and the next where the first only announces it."""
+    first, *rest = (str(error).strip() or type(error).__name__).splitlines()
+    return f"{first} {rest[0].strip()}" if rest and first.endswith(":") else first
