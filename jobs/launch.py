@@ -176,6 +176,10 @@ def _omegaconf_line(error: OmegaConfBaseException) -> str:
         near = difflib.get_close_matches(key, known, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         return f"{place}: unknown key; {hint}(known: {', '.join(known)})"
+    if "is not a ListConfig" in str(error):
+        found = error.value
+        shown = f", as in {place}=[{found}]" if isinstance(found, str | int | float) else ""
+        return f"{place} must be a list{shown}; found {found!r}"
     return f"{place}: {str(error).splitlines()[0]}"
 
 

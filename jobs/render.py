@@ -186,7 +186,7 @@ def _require_shared(uri: str, manifest: Manifest) -> None:
     """Raise ValueError if pods would not see the run at the same place."""
     mounts = containers(manifest)[-1].get("volumeMounts", [])
     shared = [mount["mountPath"] for mount in mounts if not mount.get("readOnly", False)]
-    if is_uri(uri) and not uri.startswith("memory://"):
+    if is_uri(uri):
         return
     if any(uri.startswith(f"{place}/") for place in shared):
         return

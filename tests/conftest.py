@@ -28,6 +28,7 @@ from spectro.sampling.chain import ChainConfig
 from spectro.sampling.samplers import Exponential
 from spectro.tokens.config import Source, SourceKind, TokensConfig
 from tests.servers.fixtures import moto_server, seaweed  # noqa: F401 - fixtures
+from tests.servers.google import google  # noqa: F401 - a fixture
 
 settings.register_profile("tests", deadline=None)  # no test asserts a time
 settings.load_profile("tests")

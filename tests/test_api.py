@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM
 
 import spectro
 from spectro.models import rows
@@ -165,6 +165,13 @@ def test_half_precision_is_refused(model, ids) -> None:
     half = GPTNeoXForCausalLM(model.config).to(torch.bfloat16)
     with pytest.raises(ValueError, match=r"load it in float32"):
         spectro.susceptibilities(half, *ids, sampler=PSGLD, **SETTINGS)
+
+
+def test_another_kind_of_model_is_refused_by_its_name(ids) -> None:
+    other = GPT2LMHeadModel(GPT2Config(n_layer=1, n_embd=8, n_head=2, vocab_size=31))
+    for wrong in (other, "gpt2"):
+        with pytest.raises(ValueError, match=f"found {type(wrong).__name__}: .*GPT-NeoX"):
+            spectro.susceptibilities(wrong, *ids, sampler=PSGLD, **SETTINGS)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ model, so both are refused here.
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,27 @@ _ROPE_FIELDS: dict[str, set[str]] = {
 `longrope` take other frequencies for other lengths of the text."""
 
 
+Check = tuple[Callable[[Any], bool], str]
+_WHOLE: Check = (lambda v: type(v) is int and v >= 1, "a whole number of at least 1")
+_POSITIVE: Check = (
+    lambda v: type(v) in (int, float) and 0 < v < math.inf, "a finite number above 0",
+)  # fmt: skip
+_SHARE: Check = (lambda v: type(v) in (int, float) and 0 < v <= 1, "a number in (0, 1]")
+_FLAG: Check = (lambda v: isinstance(v, bool), "true or false")
+_VALUES: dict[tuple[str, ...], Check] = {
+    ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+     "max_position_embeddings"): _WHOLE,
+    ("layer_norm_eps", "rotary_emb_base"): _POSITIVE,
+    ("rotary_pct",): _SHARE,
+    ("use_parallel_residual", "attention_bias", "tie_word_embeddings"): _FLAG,
+    ("hidden_act",): (lambda v: isinstance(v, str), "a name"),
+}  # fmt: skip
+"""What a value of config.json must be, and its description, by keys."""
+_ROPE_NUMBERS = {
+    "rope_theta", "partial_rotary_factor", *set().union(*_ROPE_FIELDS.values()) - {"truncate"},
+}  # fmt: skip
+
+
 def check_config(raw: Mapping[str, Any]) -> None:
     """Raise ValueError, in one line, for a config.json whose arithmetic is not what is computed.
 
@@ -87,9 +109,34 @@ def check_config(raw: Mapping[str, Any]) -> None:
             "would be left out, so the numbers could be of another model (if they change nothing, "
             "take them out of a copy)"
         )
+    _check_values(raw)
     if raw.get("hidden_act", "gelu") not in ACT2FN:
         raise ValueError(f"has hidden_act {raw['hidden_act']!r}, which transformers does not know")
     _check_rotary(raw)
+
+
+def _check_values(raw: Mapping[str, Any]) -> None:
+    """Types and ranges of the keys that are there; transformers knows what the others are."""
+    for names, (fits, expected) in _VALUES.items():
+        for name in names:
+            if name in raw and not fits(raw[name]):
+                raise ValueError(f"has {name} {raw[name]!r} in config.json, expected {expected}")
+    width, heads = raw.get("hidden_size"), raw.get("num_attention_heads")
+    if width is not None and heads is not None and width % heads:
+        raise ValueError(
+            f"has hidden_size {width} in config.json, which is no multiple of num_attention_heads "
+            f"{heads}"
+        )
+    for group in ("rope_parameters", "rope_scaling"):
+        rope = raw.get(group)
+        if rope is not None and not isinstance(rope, Mapping):
+            raise ValueError(f"has {group} {rope!r} in config.json, expected an object, or null")
+        for name, value in (rope or {}).items():
+            optional = value is None and name not in ("rope_theta", "partial_rotary_factor")
+            if name in _ROPE_NUMBERS and not optional and not _POSITIVE[0](value):
+                raise ValueError(
+                    f"has {group}.{name} {value!r} in config.json, expected {_POSITIVE[1]}"
+                )
 
 
 def _check_rotary(raw: Mapping[str, Any]) -> None:

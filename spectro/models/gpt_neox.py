@@ -22,7 +22,21 @@ from transformers.activations import ACT2FN
 
 from spectro.models.checkpoint import check_rope
 from spectro.models.loss import token_losses
-from spectro.models.precision import Precision, causal_attention, check_precision, linear, operand
+from spectro.models.plain import (
+    logits_of,
+    require_finite,
+    require_plain,
+    require_same,
+    require_type,
+)
+from spectro.models.precision import (
+    Precision,
+    causal_attention,
+    check_precision,
+    linear,
+    operand,
+    unrounded,
+)
 
 Rotary = tuple[Tensor, Tensor]
 """Cosines and sines of the rotary embedding, each [T, rotary dimensions]."""
@@ -76,16 +90,19 @@ class GPTNeoX:
             model: the checkpoint, float32 or float64.
             precision: what operands of matrix products are rounded to (see precision.py).
 
-        Raises ValueError for tied embeddings (`embed` and `unembed` would be one component), for
-        rotary embeddings of another type, for parameters that a GPT-NeoX does not have (adapters,
-        pruning), for weights of less than float32, and for a float64 model with rounded products.
+        Raises ValueError for another type of model, for tied embeddings (`embed` and `unembed`
+        would be one component), for rotary embeddings of another type, for a forward pass that is
+        not that of its config and parameters (plain.py: adapters, replaced modules, hooks), for
+        weights that are not finite or of less than float32, and for a float64 model with rounded
+        products.
         """
+        require_type(model)
         config = model.config
         try:
             check_rope(config.rope_parameters or {})
         except ValueError as error:
             raise ValueError(f"the model {error}") from error
-        _require_plain(model)
+        require_plain(model)
         if config.tie_word_embeddings:
             raise ValueError(
                 "the model ties its embedding to its unembedding: 'embed' and 'unembed' would be "
@@ -97,6 +114,10 @@ class GPTNeoX:
                 f"the model's weights are {dtype}: displacements and their noise would be rounded; "
                 "load it in float32, or call model.float()"
             )
+        try:
+            require_finite(model)
+        except ValueError as error:
+            raise ValueError(f"the model's {error}") from error
         shape = Shape(
             num_layers=config.num_hidden_layers,
             num_heads=config.num_attention_heads,
@@ -110,7 +131,19 @@ class GPTNeoX:
         params = {name: tensor.detach() for name, tensor in model.named_parameters()}
         output = model.get_output_embeddings().weight
         unembed_name = next(n for n, tensor in model.named_parameters() if tensor is output)
-        return cls(shape, params, _RotaryTable(model), unembed_name, precision)
+        found = cls(shape, params, _RotaryTable(model), unembed_name, precision)
+        found._require_same(model)
+        return found
+
+    @torch.no_grad()
+    def _require_same(self, model: GPTNeoXForCausalLM) -> None:
+        """Raise ValueError unless one short sequence has the model's own logits."""
+        ids, theirs = logits_of(model)
+        exact = GPTNeoX(self.shape, self.params, self.rotary, self.unembed_name)
+        device = self.device.type
+        with unrounded(device), torch.autocast(device, enabled=False):
+            hidden = exact.suffix(exact.embed(ids), 0)[0]
+            require_same(functional.linear(hidden, self.params[self.unembed_name]), theirs)
 
     def with_params(self, params: Mapping[str, Tensor]) -> GPTNeoX:
         """The same model with other parameters under the same names."""
@@ -223,18 +256,6 @@ class GPTNeoX:
             self.params[f"{name}.weight"],
             self.params[f"{name}.bias"],
             self.shape.layer_norm_eps,
-        )
-
-
-def _require_plain(model: GPTNeoXForCausalLM) -> None:
-    """Raise ValueError if parameters were added or renamed: the passes here would not use them."""
-    with torch.device("meta"):
-        known = {name for name, _ in GPTNeoXForCausalLM(model.config).named_parameters()}
-    odd = sorted({name for name, _ in model.named_parameters()} ^ known)
-    if odd and not model.config.tie_word_embeddings:
-        raise ValueError(
-            f"the model has other parameters than a GPT-NeoX of its config ({len(odd)}, such as "
-            f"{odd[0]}): merge adapters into the weights and remove pruning first"
         )
 
 

@@ -7,7 +7,6 @@ over (missing weights initialised at random, NaN, another architecture) is an er
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from spectro.models.checkpoint import (
     check_frequencies,
     check_unexpected,
 )
+from spectro.models.plain import require_finite
 from spectro.models.precision import Precision, check_precision
 
 EMBEDDED = "embedded"
@@ -127,7 +127,8 @@ def load_model(config: ModelConfig) -> GPTNeoXForCausalLM:
     _require_complete(config, info)
     if Path(place).is_dir():
         _require_same_tensors(config, check_files(Path(place)), model)
-    _require_finite(config, model)
+    with _named(config):
+        require_finite(model)
     return model.to(device).eval().requires_grad_(False)
 
 
@@ -209,14 +210,7 @@ def _require_same_tensors(
             check_frequencies(files, model.gpt_neox.rotary_emb.inv_freq)
 
 
-def _require_finite(config: ModelConfig, model: GPTNeoXForCausalLM) -> None:
-    for name, parameter in model.named_parameters():
-        if not math.isfinite(float(parameter.detach().sum())) and not parameter.isfinite().all():
-            raise ValueError(
-                f"model {config.name_or_path!r}: weight {name} has values that are not finite"
-            )
-
-
 def _line(error: Exception) -> str:
-    """First line of a library's message."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """First line of a library's message, and the next where the first only announces it."""
+    first, *rest = (str(error).strip() or type(error).__name__).splitlines()
+    return f"{first} {rest[0].strip()}" if rest and first.endswith(":") else first

@@ -183,6 +183,15 @@ def _switch(device_type: str, precision: Precision) -> AbstractContextManager[No
     return nullcontext()
 
 
+def unrounded(device_type: str) -> AbstractContextManager[None]:
+    """Float32 products with operands as they are, whatever the process has chosen."""
+    if device_type == "cuda":
+        return _set(torch.backends.cuda.matmul, "ieee")
+    if hasattr(torch.backends.mkldnn, "matmul"):
+        return _set(torch.backends.mkldnn.matmul, "ieee")
+    return nullcontext()
+
+
 @contextmanager
 def _set(products: Any, value: str) -> Iterator[None]:
     """Set torch's precision of float32 products, and put back what was there.
@@ -191,7 +200,7 @@ def _set(products: Any, value: str) -> Iterator[None]:
     """
     field = "fp32_precision" if hasattr(products, "fp32_precision") else "allow_tf32"
     before = getattr(products, field)
-    setattr(products, field, value if field == "fp32_precision" else True)
+    setattr(products, field, value if field == "fp32_precision" else value != "ieee")
     try:
         yield
     finally:

@@ -153,7 +153,7 @@ class PipelineConfig:
 
     def __post_init__(self) -> None:
         available = self.tokens.num_sampling_sequences * len(self.tokens.subsets)
-        if self.sampler.nbeta > 0 and self.chain.batch_size > available:
+        if "chain.batch_size" not in self.without_effect() and self.chain.batch_size > available:
             raise ValueError(
                 f"chain.batch_size is {self.chain.batch_size}, but the sampling set has "
                 f"{available} sequences (tokens.num_sampling_sequences × subsets)"
@@ -229,15 +229,22 @@ class PipelineConfig:
 
         They cannot be refused by their values, for a run's control has them too.
         """
-        if not isinstance(self.sampler, Gaussian):
+        names: list[str] = []
+        why = "its draws are exact and no chain is stepped"
+        if isinstance(self.sampler, Gaussian):
+            names += _OF_STEPS
+        elif isinstance(self.sampler, Mala):
+            why = "each step sees the whole evaluation set, never a minibatch"
+        else:
             return {}
-        names = ["steps_between_draws", "max_draw_correlation", "num_burnin_steps", "draw_dtype"]
         if self.estimator.baseline is not Baseline.UNPAIRED:
             names.append("batch_size")
-        reason = "with the gaussian sampler: its draws are exact and no chain is stepped"
+        reason = f"with the {to_dict(self.sampler)['kind']} sampler: {why}"
         return {f"chain.{name}": reason for name in names}
 
 
+_OF_STEPS = ("steps_between_draws", "max_draw_correlation", "num_burnin_steps", "draw_dtype")
+"""Fields of `chain` that act on stepped draws alone."""
 PROBE_FIELDS = ("num_probe_sequences", "sequences_per_shard")
 """Fields of `tokens` that the chains know nothing of."""
 

@@ -36,7 +36,8 @@ class ChainConfig:
     a chain's first steps lead away from w*, and their correlation says nothing. A `mala` chain
     takes more where its tuned step needs them to forget its start twice."""
     batch_size: int = 16
-    """Sequences per minibatch; ≥ 1."""
+    """Sequences per minibatch; ≥ 1. Without effect for `mala` and `reweighted`, whose steps see the
+    whole evaluation set, and for `gaussian`; but for an unpaired baseline."""
     target_reliability: float | None = None
     """A component's draws end when the reliability of its column, as its own chain sees it on
     the evaluation set, is at least this; in (0, 1). None: `num_draws` for all."""

@@ -101,7 +101,7 @@ class Store:
     """
 
     def __init__(self, uri: str) -> None:
-        """Open a local path, `s3://bucket/prefix` or any other URL of fsspec, as `place` reads it.
+        """Open a local path, `s3://bucket/prefix` or a URI of other storage, as `place` reads it.
 
         Endpoint, region and credentials come from the ordinary environment (AWS_ENDPOINT_URL,
         AWS_PROFILE, …). Nothing is asked of the storage yet.

@@ -1,8 +1,8 @@
-"""Objects in any filesystem that fsspec knows, by its own exclusive create and its own retries.
+"""Objects in Google's and Azure's storage, by fsspec: its exclusive create, its retries.
 
 An exclusive create is asked for (`mode="create"`); whether the filesystem heeds it is its own
-affair: `Store.check_fence` tells. `memory://` does, Google's and Azure's do; FTP, SFTP, SMB and
-WebHDFS do not.
+affair, and `Store.check_fence` finds out. `places.REMOTE_SCHEMES` are those that heed it; FTP,
+SFTP, SMB and WebHDFS do not.
 """
 
 from __future__ import annotations

@@ -17,6 +17,9 @@ from spectro.storage.credentials import redact, refuse_credentials
 
 URI = r"[A-Za-z][A-Za-z0-9+.-]*://"
 LOCAL_SCHEMES = ("file", "local")
+REMOTE_SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "az")
+"""Storage that outlives a process and has an exclusive create: Amazon's by our own client,
+Google's and Azure's by gcsfs and adlfs."""
 TOO_FEW_SLASHES = r"[A-Za-z0-9+.-]+:/(?!/)|(?:s3|file):(?!//)"
 CHAIN = rf"[A-Za-z][A-Za-z0-9+.-]*::{URI}"
 """`simplecache::s3://…`: a filesystem of fsspec over another."""
@@ -36,8 +39,22 @@ def place(text: str, setting: str = "run.uri", *, recorded: bool = True) -> str:
         recorded: whether the place is written down, and so must be UTF-8.
 
     Raises ValueError, in one line, for an empty text, bytes that are no UTF-8, credentials, a
-    scheme without `//`, chained URLs of fsspec, and the home of an unknown user.
+    scheme without `//`, schemes of no storage that a run can be written to, chained URLs of fsspec,
+    and the home of an unknown user.
     """
+    found = _place(text, setting, recorded=recorded)
+    scheme = _scheme(found)
+    if scheme and scheme not in REMOTE_SCHEMES:
+        remote = ", ".join(f"{known}://" for known in REMOTE_SCHEMES)
+        raise ValueError(
+            f"{setting} {redact(text)!r} is a {scheme}:// URI, which is no storage that can be "
+            f"written to and lasts: expected a path of this machine, file://, or one of {remote}"
+        )
+    return found
+
+
+def _place(text: str, setting: str, *, recorded: bool) -> str:
+    """`place`, of whatever scheme."""
     _refuse(text, setting, recorded=recorded)
     if re.match(URI, text) is None:
         return _absolute(_from_home(text, setting))
@@ -52,11 +69,15 @@ def is_uri(text: str) -> bool:
     return re.match(URI, text) is not None
 
 
+def _scheme(found: str) -> str:
+    """Of a place, empty for a path of this machine."""
+    return found.partition("://")[0] if is_uri(found) else ""
+
+
 def local_path(text: str, setting: str, *, recorded: bool = True) -> str:
     """`place` of a setting that can only be a path of this machine; ValueError for a URI."""
-    found = place(text, setting, recorded=recorded)
-    if is_uri(found):
-        scheme = found.partition("://")[0]
+    found = _place(text, setting, recorded=recorded)
+    if scheme := _scheme(found):
         raise ValueError(f"{setting}: expected a path of this machine, found a {scheme}:// URI")
     return found
 

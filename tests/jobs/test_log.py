@@ -43,8 +43,9 @@ def test_every_line_of_a_local_run_and_nothing_before_it_is_one(tmp_path: Path) 
     assert {line[0] for line in lines_of(log.read_text())} == {str(tmp_path)}
 
 
+@pytest.mark.usefixtures("google")
 def test_a_remote_run_gets_its_log_at_the_end_also_of_a_failure() -> None:
-    store = Store("memory://logs-of-a-run")
+    store = Store("gs://logs-of-a-run")
     with pytest.raises(RuntimeError), run_log(store):
         store.put("run.yaml", b"x")
         raise RuntimeError("out of luck")
@@ -53,8 +54,9 @@ def test_a_remote_run_gets_its_log_at_the_end_also_of_a_failure() -> None:
     assert "the run ended with an error" in text and "out of luck" in text
 
 
+@pytest.mark.usefixtures("google")
 def test_a_refused_remote_run_leaves_nothing() -> None:
-    store = Store("memory://refused")
+    store = Store("gs://refused")
     with run_log(store):
         logger.info("nothing began")
     assert store.list() == {}

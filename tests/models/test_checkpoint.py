@@ -120,6 +120,20 @@ def test_the_variants_differ(folder: Folder) -> None:
         ({"rope_parameters": {"rope_type": "default", "factor": 2.0}}, "unknown settings .*factor"),
         ({"rotary_emb_base": 500}, "rotary_emb_base 500 and rope_theta 10000.0"),
         ({"hidden_act": "own"}, "hidden_act 'own'"),
+        ({"hidden_act": ["gelu"]}, r"hidden_act \['gelu'\] in config.json, expected a name"),
+        ({"num_attention_heads": None}, "num_attention_heads None in config.json, expected a who"),
+        ({"num_attention_heads": 5}, "hidden_size 32 .* no multiple of num_attention_heads 5"),
+        ({"num_hidden_layers": 2.0}, "num_hidden_layers 2.0 in config.json, expected a whole"),
+        ({"num_hidden_layers": True}, "num_hidden_layers True in config.json, expected a whole"),
+        ({"hidden_size": "32"}, "hidden_size '32' in config.json, expected a whole number"),
+        ({"vocab_size": 0}, "vocab_size 0 in config.json, expected a whole number of at least 1"),
+        ({"layer_norm_eps": -1}, "layer_norm_eps -1 in config.json, expected a finite number ab"),
+        ({"layer_norm_eps": float("nan")}, "layer_norm_eps nan in config.json, expected"),
+        ({"layer_norm_eps": "1e-5"}, "layer_norm_eps '1e-5' in config.json, expected"),
+        ({"rotary_pct": 1.5}, r"rotary_pct 1.5 in config.json, expected a number in \(0, 1\]"),
+        ({"attention_bias": "false"}, "attention_bias 'false' in config.json, expected true or"),
+        ({"rope_parameters": "default"}, "rope_parameters 'default' in config.json, expected an"),
+        ({"rope_parameters": {"rope_theta": "1e4"}}, "rope_parameters.rope_theta '1e4' in config"),
         ({"tie_word_embeddings": True}, "ties its embedding"),
         ({"quantization_config": {"bits": 4}}, "quantization_config"),
         ({"model_type": "llama"}, "of type 'llama'"),
@@ -261,3 +275,96 @@ def test_a_model_with_added_parameters_is_refused(make_model: MakeModel) -> None
     dense.register_parameter("lora_A", torch.nn.Parameter(torch.zeros(2, 2)))
     with pytest.raises(ValueError, match=r"1, such as gpt_neox\.layers\.1\.attention\.dense\.lora"):
         GPTNeoX.from_pretrained_model(model)
+
+
+def _another_activation(model: GPTNeoXForCausalLM) -> None:
+    model.gpt_neox.layers[0].mlp.act = torch.nn.ReLU()
+
+
+def _another_layer(model: GPTNeoXForCausalLM) -> None:
+    layers = model.gpt_neox.layers
+    layers[1].mlp = torch.nn.Sequential(layers[1].mlp)
+
+
+def _a_hook(model: GPTNeoXForCausalLM) -> None:
+    model.gpt_neox.layers[2].register_forward_hook(lambda module, args, output: output)
+
+
+def _a_pre_hook(model: GPTNeoXForCausalLM) -> None:
+    model.gpt_neox.embed_in.register_forward_pre_hook(lambda module, args: None)
+
+
+def _a_patched_forward(model: GPTNeoXForCausalLM) -> None:
+    mlp = model.gpt_neox.layers[0].mlp
+    plain = mlp.forward
+    mlp.forward = lambda states: 1.01 * plain(states)
+
+
+def _another_flag(model: GPTNeoXForCausalLM) -> None:
+    model.config.use_parallel_residual = False
+
+
+def _another_epsilon(model: GPTNeoXForCausalLM) -> None:
+    model.config.layer_norm_eps = 0.1
+
+
+def _another_config(model: GPTNeoXForCausalLM) -> None:
+    model.config.hidden_act = "relu"
+
+
+def _not_a_number(model: GPTNeoXForCausalLM) -> None:
+    model.gpt_neox.layers[1].attention.dense.weight[3, 4] = torch.nan
+
+
+def _infinite(model: GPTNeoXForCausalLM) -> None:
+    model.lm_head.weight[0, :2] = torch.tensor([torch.inf, -torch.inf])
+
+
+@pytest.mark.parametrize("double", [False, True])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_another_activation, "has a ReLU as gpt_neox.layers.0.mlp.act, expected GELUActivation"),
+        (_another_layer, "parameters"),
+        (_a_hook, "a forward hook on gpt_neox.layers.2 .*_a_hook"),
+        (_a_pre_hook, "a forward hook on gpt_neox.embed_in .*_a_pre_hook"),
+        (_a_patched_forward, "computes something else .*a forward patched"),
+        (_another_flag, "computes something else .*the config changed after loading"),
+        (_another_epsilon, "computes something else .*the config changed after loading"),
+        (_another_config, "has a GELUActivation as .*expected ReLU.*the config changed"),
+        (_not_a_number, "weight gpt_neox.layers.1.attention.dense.weight has .* not finite"),
+        (_infinite, "weight lm_head.weight has values that are not finite"),
+    ],
+)
+def test_a_model_that_computes_something_else_is_refused(
+    make_model: MakeModel,
+    change: Callable[[GPTNeoXForCausalLM], None],
+    message: str,
+    double: bool,
+) -> None:
+    model = make_model()
+    model = model.double() if double else model
+    change(model)
+    with pytest.raises(ValueError, match=message) as error:
+        GPTNeoX.from_pretrained_model(model)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("double", [False, True])
+def test_a_plain_model_is_taken_whatever_was_done_with_it(
+    make_model: MakeModel, attention: str, double: bool
+) -> None:
+    """In training with dropout, after hidden states were asked for, within autocast."""
+    model = make_model(hidden_dropout=0.5, attention_dropout=0.5)
+    model = model.double() if double else model
+    model.set_attn_implementation(attention)
+    model(IDS, output_hidden_states=True)
+    expected = GPTNeoX.from_pretrained_model(model).clean_losses(IDS)
+    model.train()
+    model.gpt_neox.layers[1].eval()
+    before = [module.training for module in model.modules()]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = GPTNeoX.from_pretrained_model(model)
+    assert torch.equal(found.clean_losses(IDS), expected)
+    assert [module.training for module in model.modules()] == before

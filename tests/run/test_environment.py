@@ -153,7 +153,7 @@ def test_commands_run_in_a_poor_environment(
         f"tokens.subsets.text.path={names[1]}", "tokens.context=8", "tokens.num_probe_sequences=6",
         "tokens.num_sampling_sequences=4", "tokens.num_evaluation_sequences=2",
         "chain.num_chains=2", "chain.num_draws=2", "chain.num_burnin_steps=0",
-        "chain.steps_between_draws=1", "chain.batch_size=2", "components=[l0h1]", "control=false",
+        "chain.steps_between_draws=1", "components=[l0h1]", "control=false",
     ]  # fmt: skip
     run = lambda *words: subprocess.run(  # noqa: E731
         [sys.executable, "-m", "jobs.cli", *words], cwd=tmp_path, env={**os.environ, **poor},

@@ -5,10 +5,15 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+import torch
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
+import spectro
 from spectro.run.config import chain_inputs
+from spectro.sampling.mala import Mala
+from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Gaussian
-from spectro.susceptibility.estimator import Baseline, EstimatorConfig
+from spectro.susceptibility.estimator import Baseline, EstimatorConfig, EstimatorKind
 from tests.conftest import CHAIN, MakeConfig
 
 STEPPING = {
@@ -26,6 +31,46 @@ def test_settings_of_steps_are_no_inputs_of_exact_draws(make_config: MakeConfig,
     assert stepped[0].inputs() != stepped[1].inputs()
     controls = [config.as_control().inputs() for config in stepped]
     assert chain_inputs(controls[0]) == chain_inputs(controls[1])
+
+
+METROPOLIS = [Mala(), Reweighted(min_effective_fraction=1.0)]
+
+
+@pytest.mark.parametrize("sampler", METROPOLIS, ids=["mala", "reweighted"])
+def test_minibatches_are_no_inputs_of_metropolis_chains(
+    make_config: MakeConfig, sampler: Mala
+) -> None:
+    """Their steps see the evaluation set: such a size may even be above the sampling set's 8."""
+    sizes = [dataclasses.replace(CHAIN, batch_size=size) for size in (2, 3, 9)]
+    found = [make_config(sampler=sampler, chain=chain) for chain in sizes]
+    assert found[0].inputs() == found[1].inputs() == found[2].inputs()
+    assert found[0].own_name() == found[1].own_name()
+    assert set(found[0].without_effect()) == {"chain.batch_size"}
+    steps = dataclasses.replace(CHAIN, num_burnin_steps=5)
+    assert make_config(sampler=sampler, chain=steps).inputs() != found[0].inputs()
+    unpaired = {"sampler": sampler, "estimator": EstimatorConfig(baseline=Baseline.UNPAIRED)}
+    batches = [make_config(chain=chain, **unpaired).inputs() for chain in sizes[:2]]
+    assert batches[0] != batches[1]
+    with pytest.raises(ValueError, match="batch_size is 9, but the sampling set has 8 sequences"):
+        make_config(chain=sizes[2], **unpaired)
+
+
+@pytest.mark.parametrize("sampler", METROPOLIS, ids=["mala", "reweighted"])
+def test_the_size_of_minibatches_changes_no_bit_of_metropolis_chains(sampler: Mala) -> None:
+    torch.manual_seed(0)
+    shape = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = GPTNeoXConfig(vocab_size=11, intermediate_size=8, max_position_embeddings=8, **shape)
+    model = GPTNeoXForCausalLM(config).eval()
+    ids = torch.arange(24).reshape(4, 6) % 11
+    sampler = dataclasses.replace(sampler, gamma=100.0, nbeta=30.0)
+    settings = {"num_chains": 2, "num_draws": 2, "num_burnin_steps": 2, "components": ["l0mlp"]}
+    settings["estimator"] = EstimatorConfig(kind=EstimatorKind.RESTRICTED)
+    found = [
+        spectro.susceptibilities(model, ids, ids, sampler=sampler, batch_size=size, **settings)
+        for size in (1, 4, 99)
+    ]
+    assert found[0].chi.tobytes() == found[1].chi.tobytes() == found[2].chi.tobytes()
+    assert found[0].chi.any()
 
 
 def test_the_unpaired_baseline_takes_batches_of_its_size(make_config: MakeConfig) -> None:

@@ -1,4 +1,4 @@
-"""Put once, read, list, delete: on a local disk, in fsspec's memory filesystem, in S3."""
+"""Put once, read, list, delete: on a local disk, in a filesystem of fsspec, in S3."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from tests.servers.moto_server import MotoServer
 from tests.servers.seaweed import BUCKET
 
 
-@pytest.fixture(params=["local", "memory", "s3"])
+@pytest.fixture(params=["local", "google", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     if request.param == "local":
         return Store(str(tmp_path / "run"))
-    if request.param == "memory":
-        return Store(f"memory://{tmp_path.name}-{request.node.name}")
+    if request.param == "google":
+        request.getfixturevalue("google")
+        return Store(f"gs://{tmp_path.name}-{request.node.name}")
     server: MotoServer = request.getfixturevalue("moto_server")
     for name, value in server.environment().items():
         monkeypatch.setenv(name, value)
@@ -199,4 +200,4 @@ def test_an_empty_uri_is_refused() -> None:
     with pytest.raises(ValueError, match="empty"):
         Store("")
     with pytest.raises(ValueError, match="cannot be opened"):
-        Store("nosuchprotocol://x")
+        Store("abfs://box@account/x")

@@ -11,7 +11,8 @@ from spectro.storage.fs import Store
 from spectro.storage.out_file import place_of, put_file, replaced
 
 
-@pytest.mark.parametrize("start", ["{folder}/new/a.csv", "memory://{name}/a.csv"])
+@pytest.mark.usefixtures("google")
+@pytest.mark.parametrize("start", ["{folder}/new/a.csv", "gs://{name}/a.csv"])
 def test_a_file_is_replaced(tmp_path: Path, start: str) -> None:
     out = start.format(folder=tmp_path, name=tmp_path.name)
     store, name = place_of(out)
@@ -21,7 +22,8 @@ def test_a_file_is_replaced(tmp_path: Path, start: str) -> None:
     assert list(store.list()) == ["a.csv"]
 
 
-@pytest.mark.parametrize("start", ["{folder}/a.csv", "memory://{name}/a.csv"])
+@pytest.mark.usefixtures("google")
+@pytest.mark.parametrize("start", ["{folder}/a.csv", "gs://{name}/a.csv"])
 def test_what_fails_leaves_what_was_there(tmp_path: Path, start: str) -> None:
     out = start.format(folder=tmp_path, name=tmp_path.name)
     put_file(out, b"first")

@@ -80,7 +80,7 @@ def test_a_place_of_a_place_is_the_same(text: str) -> None:
         ("s3://bucket/key#1/", "s3://bucket/key#1"),
         ("S3://bucket/a//b/../c?x=%20", "s3://bucket/a//b/../c?x=%20"),
         ("s3://bucket/run::1", "s3://bucket/run::1"),
-        ("memory://a/b/", "memory://a/b"),
+        ("gs://a/b/", "gs://a/b"),
     ],
 )
 def test_keys_of_uris_stay_as_they_are(text: str, seen: str) -> None:
@@ -95,7 +95,16 @@ def test_keys_of_uris_stay_as_they_are(text: str, seen: str) -> None:
         ("s3:/bucket/run", "one slash after its scheme"),
         ("s3:bucket/run", "one slash after its scheme"),
         ("simplecache::s3://bucket/run", "chains filesystems"),
-        ("memory://a::b", "chains filesystems"),
+        ("gs://a::b", "chains filesystems"),
+        (
+            "memory://a",
+            "a memory:// URI.*expected a path of this machine, file://, or one of s3://",
+        ),
+        ("HTTP://host/run", "a http:// URI"),
+        ("https://host/run", "a https:// URI"),
+        ("hf://datasets/a/b", "a hf:// URI"),
+        ("zip://a.zip", "a zip:// URI"),
+        ("s3a://bucket/run", "a s3a:// URI"),
         ("file://host/share", "names the machine 'host'"),
         ("~nosuchuser/x", "no home folder is known for '~nosuchuser'"),
         ("a\udcff", "no UTF-8"),
@@ -113,6 +122,8 @@ def test_what_no_place_can_be(text: str, words: str) -> None:
 def test_a_local_path_is_no_uri_and_a_name_is_no_path(here: Path) -> None:
     with pytest.raises(ValueError, match="file: expected a path of this machine, found a s3"):
         local_path("s3://bucket/a.txt", "file")
+    with pytest.raises(ValueError, match="file: expected a path of this machine, found a http"):
+        local_path("http://host/a.txt", "file")
     (here / "ckpt").mkdir()
     (here / "embedded").mkdir()
     names = [path_or_name(n, "model", ("embedded",)) for n in ("ckpt", "embedded", "owner/name")]
