@@ -25,6 +25,7 @@ def test_more_tokens_of_a_run(
 ) -> None:
     """Planned, added, done again; draws that the run keeps stay, though the default drops them."""
     given = (f"run.uri={tmp_path / 'run'}", "tokens=more", "more.num_probe_sequences=9")
+    arguments = [*arguments, "sampler=psgld"]  # whose draws are stored
     assert job("sample", *arguments, "run.keep_draws=true", "cluster.min_size=3") == 0
     store = Store(str(tmp_path / "run"))
     draws = [name for name in store.list("chains") if name.endswith(".safetensors")]
