@@ -17,7 +17,7 @@ from spectro.models.budget import RowBudget
 from spectro.sampling.gradients import minibatch_gradients
 from spectro.sampling.keys import Randomness
 from spectro.sampling.mala import Mala, MalaState
-from spectro.sampling.samplers import Blocks, ChainState, Stepper
+from spectro.sampling.samplers import ChainState, Stepper
 
 States = dict[str, dict[int, ChainState]]
 """Component → chain → its state."""
@@ -83,24 +83,13 @@ def advance(
             noise = randomness.noise(name, chain, step, state.displacement)
             if isinstance(sampler, Mala):
                 assert isinstance(state, MalaState)
-                moved[name][chain], found[name][chain] = _mala(
-                    sampler, state, loss, gradient, noise,
-                    randomness.uniform(name, chain, step), adjusted[name],
-                )  # fmt: skip
+                uniform = randomness.uniform(name, chain, step)
+                new, acceptance = sampler.step(
+                    state, loss, gradient, noise, uniform, adjusted=adjusted[name]
+                )
+                moved[name][chain] = new
+                found[name][chain] = Moved(loss=new.loss, acceptance=acceptance)
             else:
                 moved[name][chain] = sampler.step(state, gradient, noise)
                 found[name][chain] = Moved(loss=loss, acceptance=None)
     return moved, found
-
-
-def _mala(
-    sampler: Mala,
-    state: MalaState,
-    loss: Tensor,
-    gradient: Blocks,
-    noise: Blocks,
-    uniform: float,
-    adjusted: bool,
-) -> tuple[ChainState, Moved]:
-    new, acceptance = sampler.step(state, loss, gradient, noise, uniform, adjusted=adjusted)
-    return new, Moved(loss=new.loss, acceptance=acceptance)
