@@ -33,7 +33,7 @@ def halves(compress):
 
 FORMS = {
     "plain": TEXT,
-    "gzip": gzip.compress(TEXT),
+    "gzip": gzip.compress(TEXT, mtime=0),
     "gzip of two members": halves(gzip.compress),
     "zstd": zstandard.compress(TEXT),
     "zstd of two frames": halves(zstandard.compress),
@@ -111,7 +111,7 @@ OTHERS = {
     "a PDF": lambda place: place.write_bytes(b"%PDF-1.7\n"),
     "a tar archive": lambda place: place.write_bytes(b"a.txt".ljust(257, b"\0") + b"ustar\0"),
     "a tar archive within gzip": lambda place: place.write_bytes(
-        gzip.compress(b"a.txt".ljust(257, b"\0") + b"ustar\0")
+        gzip.compress(b"a.txt".ljust(257, b"\0") + b"ustar\0", mtime=0)
     ),
     "a Git LFS pointer": lambda place: place.write_bytes(
         b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 9\n"
