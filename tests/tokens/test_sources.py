@@ -139,7 +139,8 @@ def test_a_dotted_field_is_a_name_first(tmp_path, record, texts):
 
 def test_a_text_folder_takes_each_file_as_text_whatever_its_form(tmp_path):
     for name, raw in {
-        "a.txt": b"\xef\xbb\xbfa", "b.txt.gz": gzip.compress(b"b", mtime=0), "c.txt": "c".encode("utf-16"),
+        "a.txt": b"\xef\xbb\xbfa", "b.txt.gz": gzip.compress(b"b", mtime=0),
+        "c.txt": "c".encode("utf-16"),
         "d.txt": b"", "e.txt": b"a \xef\xbf\xbd b",
     }.items():  # fmt: skip
         (tmp_path / name).write_bytes(raw)
