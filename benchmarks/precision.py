@@ -55,6 +55,7 @@ from spectro.models.losses import shortlisting_of
 from spectro.models.precision import Precision
 from spectro.models.scoring import ScoringConfig
 from spectro.models.shortlist import Shortlisting
+from spectro.run.encoder import Encoder
 from spectro.susceptibility.estimator import ChainSums, susceptibility
 from spectro.tokens.build import build
 from spectro.tokens.config import TokensConfig, embedded_subsets
@@ -92,10 +93,7 @@ def sequences(device: str, context: int, num_probe: int) -> tuple[Tensor, int]:
         num_evaluation_sequences=2,
     )
     tokenizer = load_tokenizer(ModelConfig())
-
-    def encode(texts: list[str]) -> list[list[int]]:
-        return list(tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"])
-
+    encode = Encoder(tokenizer, "embedded")
     splits = build(config, encode, tokenizer.eos_token_id, len(tokenizer))
     parts = [splits.evaluation.ids_ST1, splits.probe.ids_ST1]
     ids = torch.from_numpy(np.concatenate(parts)).long()

@@ -13,6 +13,7 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from spectro.models.components import select_components
 from spectro.models.load import ModelConfig, load_model, load_tokenizer
+from spectro.run.encoder import Encoder
 from spectro.tokens.build import build
 from spectro.tokens.config import TokensConfig
 
@@ -108,13 +109,9 @@ def _corpus(counts: dict[str, int], context: int) -> Splits:
         f"num_{name}_sequences": -(-count // len(config.subsets)) for name, count in counts.items()
     }
     tokenizer = load_tokenizer(ModelConfig())
-
-    def encode(texts: list[str]) -> list[list[int]]:
-        return list(tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"])
-
     splits = build(
         dataclasses.replace(config, context=context, pool_sequences=256, **per_subset),
-        encode,
+        Encoder(tokenizer, "embedded"),
         tokenizer.eos_token_id,
         len(tokenizer),
     )

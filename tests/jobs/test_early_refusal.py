@@ -92,7 +92,7 @@ def foreign_ids(path: Path) -> None:
         ("memmap", short_items, "no span of 9 ids: 20 items of 8 ids"),
         ("memmap", foreign_ids, "found ids from 60000 to 60008, the model's vocabulary is 0 to"),
         ("memmap", empty_folder, "source is a folder: expected the common part"),
-        ("memmap", few_items, "needs 12 sequences of 9 ids, found 11"),
+        ("memmap", few_items, "needs 16 sequences of 9 ids, found 11"),
     ],
 )
 def test_sources_that_cannot_be_read(
