@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from jobs.launch import ConfigError, validated
 from spectro.cluster.config import ClusterConfig
 from spectro.run.config import PipelineConfig, RunConfig
+from spectro.sampling.samplers import Gaussian
 from spectro.storage import run_dir
 from spectro.storage.clusters import PROVENANCE
 from spectro.storage.fs import Store
@@ -55,8 +56,12 @@ def asked(config: PipelineConfig) -> PipelineConfig:
 
 
 def _refuse_idle(config: PipelineConfig) -> None:
-    """Raise ConfigError for a setting of the command line that does nothing in this run."""
-    idle = config.without_effect()
+    """Raise ConfigError for a setting of the command line that does nothing in this run.
+
+    The size of minibatches of `mala` and `reweighted` passes: one command serves every sampler, and
+    the size is in no fingerprint.
+    """
+    idle = config.without_effect() if isinstance(config.sampler, Gaussian) else {}
     for name in _given():
         if name in idle:
             raise ConfigError(f"{name} has no effect {idle[name]}: leave it out")

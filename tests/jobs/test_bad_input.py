@@ -54,7 +54,6 @@ WRONG_CONFIG: list[tuple[list[str], str]] = [
     (["sampler=psgld", "sampler.alpha=1"], "sampler.alpha must be in [0, 1)"),
     (["sampler=psgld", "sampler.step_size=1"], "the Euler step diverges"),
     (["estimator.kind=three_chain"], "estimator.kind must be one of two_chain, one_chain"),
-    (["chain.batch_size=4"], "chain.batch_size has no effect with the reweighted sampler"),
     (["sampler=gaussian", "chain.batch_size=4"], "chain.batch_size has no effect with the gaus"),
     (["chain.steps_between_draws=2", "chain.max_draw_correlation=0.3"], "has no effect where"),
     (["estimator.num_baseline_batches=4"], "has no effect with estimator.baseline paired"),
