@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectro.cluster.matching import BestMatches
+from spectro.report.found import Found
 from spectro.report.ledger import Ledger
 from spectro.report.lit import Vocabulary
 
@@ -180,6 +181,10 @@ class ReportInputs:
     """The run itself."""
     control: Measurement | None
     """The nβ = 0 control, None if it was not run."""
+    found: tuple[Found, ...] = ()
+    """Kinds of token that a reader knows; none without a tokenizer."""
+    kind_K: Floats | None = None
+    """Share of the commonest such kind among each cluster's members; NaN: not known."""
     matches: BestMatches | None = None
     """Of each cluster the control's most alike, by the Jaccard index; None without a control."""
 

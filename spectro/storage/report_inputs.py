@@ -17,11 +17,14 @@ import numpy.typing as npt
 from spectro.cluster.matching import BestMatches, Clustering, best_matches
 from spectro.report.config import ReportConfig
 from spectro.report.contexts import examples
+from spectro.report.found import Found, commonest_kind, find
 from spectro.report.inputs import Clusters, Columns, Measurement, Points, Probe, ReportInputs
 from spectro.report.ledger import Ledger
 from spectro.report.lit import Vocabulary
+from spectro.report.patterns import Traits
 from spectro.storage.cluster_columns import array, floats, matrix, members, ragged, subset_counts
 from spectro.storage.clusters import PROVENANCE, StoredClusters, read_clusters
+from spectro.storage.found_sample import found_sample
 from spectro.storage.fs import Store
 from spectro.storage.product import SUMMARY_NAME
 from spectro.storage.run_dir import NAME
@@ -69,6 +72,7 @@ def read_report_inputs(
     probe = _probe(view, np.concatenate([drawn.token_id_n, shown_s]))
     row_n, position_n = probe.locate(drawn.token_id_n)
     file, columns = view.file, real.told.columns
+    found, kind_K = _found(view, vocabulary)
     return ReportInputs(
         title=view.title,
         facts=run_facts(
@@ -93,10 +97,22 @@ def read_report_inputs(
             token_n=probe.ids_ST1[row_n, position_n + 1],
             centre_K2=drawn.centre_K2,
         ),
+        found=found,
+        kind_K=kind_K,
         real=real.told,
         control=None if control is None else control.told,
         matches=None if control is None else matches(real, control),
     )
+
+
+def _found(
+    view: RunView, vocabulary: Vocabulary
+) -> tuple[tuple[Found, ...], npt.NDArray[np.floating] | None]:
+    """What is found of the kinds of token that a reader knows; nothing without a tokenizer."""
+    if vocabulary.pieces is None:
+        return (), None
+    sample, traits = found_sample(view), Traits.of(vocabulary.pieces)
+    return find(sample, traits), commonest_kind(sample, traits, view.clusters.clusters.num_rows)
 
 
 def _side(
