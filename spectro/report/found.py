@@ -1,10 +1,12 @@
 """Kinds of token that a reader knows, and how far a run's responses know them too.
 
-For each kind of token (induction, word parts, digits, …) a linear probe says from χ alone which
-tokens are of that kind; it is fitted on some sequences and judged on others, and never sees text.
-AUC is the chance that a token of the kind is ranked above one that is not: 0.5 is guessing.
+For each kind of token (induction, word parts, digits, …) tokens are ranked by how many of their
+nearest neighbours, all of other sequences, are of that kind: nothing is fitted, and neighbours are
+known from χ alone. AUC is the chance that a token of the kind is ranked above one that is not: 0.5
+is guessing.
 
-Shapes: S sequences, T context, N = S·T tokens, H components, M memberships, K clusters.
+Shapes: S sequences, T context, N = S·T tokens, H components, D dimensions, M memberships,
+K clusters, P kinds, n tokens that are judged.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from spectro.report.patterns import (
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
 
-NUM_FOLDS = 5
+NUM_NEIGHBOURS, MAX_JUDGED, JUDGED_AT_ONCE = 20, 4096, 256
 LEAST_TOKENS = 50
 """Tokens of a kind, and not of it, below which nothing is said of it."""
 MOST_COMPONENTS, MOST_CLUSTERS = 4, 6
@@ -70,6 +72,8 @@ class Sample:
     """ℓ at w*, nats."""
     chi_NH: Floats
     """Susceptibilities, in any units that are the same for a column."""
+    seen_ND: Floats
+    """The same as clusters see them: what distances are taken of."""
     components: tuple[str, ...]
     """Names of the columns."""
     token_M: Ints
@@ -87,7 +91,7 @@ class Found:
     num_tokens: int
     """In the sample."""
     auc: float
-    """Of the probe, on sequences that it has not seen; NaN where the kind is too rare."""
+    """Of nearest neighbours in other sequences; NaN where the kind is too rare."""
     auc_of_loss: float
     """Of ℓ alone, whichever way round: what needs no susceptibilities."""
     components: tuple[tuple[str, float], ...]
@@ -107,9 +111,12 @@ def find(sample: Sample, traits: Traits) -> tuple[Found, ...]:
             f"expected token ids below {traits.all_letters.size}, found "
             f"{int(sample.ids_ST1.max())}: is this the vocabulary of another model?"
         )
+    is_kind_NP = np.stack([k(traits, sample.ids_ST1).reshape(-1) for _, k in KINDS.values()], -1)
+    sequence_N = np.repeat(np.arange(len(sample.ids_ST1)), sample.ids_ST1.shape[1] - 1)
+    auc_P = neighbour_auc(sample.seen_ND, is_kind_NP, sequence_N)
     return tuple(
-        _found(name, meaning, kind(traits, sample.ids_ST1).reshape(-1), sample)
-        for name, (meaning, kind) in KINDS.items()
+        _found(name, meaning, is_kind_NP[:, p], float(auc_P[p]), sample)
+        for p, (name, (meaning, _)) in enumerate(KINDS.items())
     )
 
 
@@ -129,7 +136,7 @@ def commonest_kind(sample: Sample, traits: Traits, num_clusters: int) -> Floats:
     return result
 
 
-def _found(name: str, meaning: str, is_kind_N: Bools, sample: Sample) -> Found:
+def _found(name: str, meaning: str, is_kind_N: Bools, auc: float, sample: Sample) -> Found:
     num_tokens = int(is_kind_N.sum())
     known = min(num_tokens, is_kind_N.size - num_tokens) >= LEAST_TOKENS
     clusters, held = _clusters(is_kind_N, sample)
@@ -137,7 +144,7 @@ def _found(name: str, meaning: str, is_kind_N: Bools, sample: Sample) -> Found:
         name=name,
         meaning=meaning,
         num_tokens=num_tokens,
-        auc=probe_auc(sample.chi_NH, is_kind_N, sample.ids_ST1.shape[0]) if known else np.nan,
+        auc=auc if known else np.nan,
         auc_of_loss=_either_way(is_kind_N, sample.loss_N) if known else np.nan,
         components=_components(is_kind_N, sample) if known else (),
         clusters=clusters[:MOST_CLUSTERS],
@@ -146,23 +153,30 @@ def _found(name: str, meaning: str, is_kind_N: Bools, sample: Sample) -> Found:
     )
 
 
-def probe_auc(chi_NH: Floats, is_kind_N: Bools, num_sequences: int) -> float:
-    """AUC of a linear discriminant of χ, each token judged by a probe of other sequences.
+def neighbour_auc(seen_ND: Floats, is_kind_NP: Bools, sequence_N: Ints) -> Floats:
+    """AUC of the share of a token's nearest neighbours that are of a kind, for every kind, [P].
 
-    Sequences are dealt out to the folds in turn. NaN where a fold lacks either kind of token.
+    Tokens of the same sequence are no neighbours here: text that repeats itself would vouch for
+    itself. At most MAX_JUDGED tokens are judged, among all. NaN where those lack either kind, or
+    there is one sequence.
     """
-    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-
-    fold_N = np.repeat(np.arange(num_sequences) % NUM_FOLDS, is_kind_N.size // num_sequences)
-    score_N = np.empty(is_kind_N.size)
-    for fold in range(NUM_FOLDS):
-        other = fold_N != fold
-        if not 0 < is_kind_N[other].sum() < other.sum() or other.all():
-            return float("nan")
-        probe = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=1e-4)
-        probe.fit(chi_NH[other], is_kind_N[other])
-        score_N[~other] = probe.decision_function(chi_NH[~other])
-    return _auc(is_kind_N, score_N)
+    if np.unique(sequence_N).size < 2:
+        return np.full(is_kind_NP.shape[1], np.nan)
+    judged_n = np.arange(0, len(seen_ND), max(1, -(-len(seen_ND) // MAX_JUDGED)))
+    x_ND = seen_ND.astype(np.float32)
+    half_square_N = 0.5 * (x_ND**2).sum(axis=1)
+    num = min(NUM_NEIGHBOURS, len(x_ND))
+    share_nP = np.empty((judged_n.size, is_kind_NP.shape[1]))
+    for start in range(0, judged_n.size, JUDGED_AT_ONCE):
+        rows = judged_n[start : start + JUDGED_AT_ONCE]
+        near_nN = half_square_N - x_ND[rows] @ x_ND.T
+        near_nN[sequence_N[rows][:, None] == sequence_N] = np.inf
+        nearest = np.argpartition(near_nN, num - 1, axis=1)[:, :num]
+        share_nP[start : start + rows.size] = is_kind_NP[nearest].mean(axis=1)
+    kinds = [
+        (own_N[judged_n], share_n) for own_N, share_n in zip(is_kind_NP.T, share_nP.T, strict=True)
+    ]
+    return np.array([_auc(*kind) if 0 < kind[0].sum() < kind[0].size else np.nan for kind in kinds])
 
 
 def _components(is_kind_N: Bools, sample: Sample) -> tuple[tuple[str, float], ...]:

@@ -16,22 +16,18 @@ MAX_TOKENS, MAX_SHARDS = 65_536, 32
 
 
 def found_sample(view: RunView) -> Sample:
-    """Sequences of a run with clusters, their χ as clusters see it, and who is in which cluster.
-
-    χ is standardised, and less the mean of each row where each dimension of the clusters' space
-    is still a component.
-    """
+    """Sequences of a run with clusters, their χ as clusters see it, and who is in which cluster."""
     sequence_id_S = _sequences(view)
     token_id_N = (sequence_id_S[:, None] * view.context + np.arange(view.context)).reshape(-1)
     transform, chi_NH = view.clusters.transform, view.chi(token_id_N)
-    seen = transform.num_dimensions == transform.kept_K.size == len(view.components)
     token_id_M, cluster_M = members(view)
     place_M = np.searchsorted(token_id_N, token_id_M).clip(max=token_id_N.size - 1)
     inside_M = token_id_N[place_M] == token_id_M
     return Sample(
         ids_ST1=view.sequences(sequence_id_S)[0],
         loss_N=array(view.labels_of(token_id_N, ["loss"])["loss"]),
-        chi_NH=transform.apply(chi_NH) if seen else transform.standardise(chi_NH),
+        seen_ND=transform.apply(chi_NH),
+        chi_NH=transform.standardise(chi_NH),
         components=view.components,
         token_M=place_M[inside_M],
         cluster_M=cluster_M[inside_M],
