@@ -30,7 +30,7 @@ from spectro.report.patterns import (
 Floats = NDArray[np.floating]
 Ints = NDArray[np.integer]
 
-NUM_NEIGHBOURS, MAX_JUDGED, JUDGED_AT_ONCE = 20, 4096, 256
+NUM_NEIGHBOURS, MAX_JUDGED, JUDGED_AT_ONCE = 20, 2048, 256
 LEAST_TOKENS = 50
 """Tokens of a kind, and not of it, below which nothing is said of it."""
 MOST_COMPONENTS, MOST_CLUSTERS = 4, 6
