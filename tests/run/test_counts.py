@@ -106,8 +106,8 @@ CASES: dict[str, dict] = {
         "chain": dataclasses.replace(CHAIN, num_chains=3),
         "chains_per_unit": 4,
     },
-    "own_draws": {  # embed and full step, for each of two shards anew
-        "sampler": dataclasses.replace(REWEIGHTED, min_effective_fraction=0.9),
+    "own_draws": {  # full steps, for each of two shards anew
+        "sampler": REWEIGHTED,
         "chain": dataclasses.replace(CHAIN, draws="per_shard"),
         "control": True,
     },
