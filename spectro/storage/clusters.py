@@ -210,8 +210,11 @@ def _provenance(
         "num_clusters": len(clusters),
         "num_clustered_tokens": num_clustered,
         "num_that_hold": None if found is None else int(found.sum()),
-        "shared_neighbours": None if halves is None else {
-            "all_tokens": halves.shared_of_all, "by_chance": halves.shared_by_chance,
+        "shared_neighbours": None
+        if halves is None
+        else {
+            "all_tokens": halves.shared_of_all,
+            "by_chance": halves.shared_by_chance,
         },
         "statistics": clusters.statistics,
         "transform": clusters.transform.to_dict(),

@@ -1,6 +1,6 @@
 // The card of the open cluster, in full for the largest ones; the control's cards are alike.
 const clusterStats = (rows, id) => element("div", "stats",
-  ...[["size", integer, ""], ["conductance", fixed, 3], ["stability", fixed, 2], ["tokenPurity", percent, ""], ["purity", percent, ""]]
+  ...[["size", integer, ""], ["conductance", fixed, 3], ["stability", fixed, 2], ["repeatability", fixed, 2], ["sharedNeighbours", percent, ""], ["qValue", fixed, 3], ["tokenPurity", percent, ""], ["purity", percent, ""]]
     .map(([name, show, digits]) => stat(show(rows[name][id], digits), COLUMN[name].name, COLUMN[name].title)));
 
 function contextLine([subset, loss, tokenId, position, clipped, before, y, after]) {
@@ -79,7 +79,7 @@ function card(side, id, title, more) {
 
 function drawCard() {
   if (state.open === null) return byId("card").replaceChildren();
-  const title = element("h3", "", `Cluster #${state.open}`), close = button("close", "×", closeCard);
+  const title = element("h3", "", `Cluster #${state.open}`, ...(isLoose(state.open) ? [element("small", "", `${LOOSE} ${LOOSE_MEANS}`)] : [])), close = button("close", "×", closeCard);
   title.tabIndex = -1;
   close.setAttribute("aria-label", "Close the card");
   const more = state.open < NUM_CARDS ? [...neighbours(DATA.cards[state.open].near), ...controlMatch(state.open)] : [];
