@@ -70,7 +70,8 @@ function cardLeft(side, id, more) {
 
 function card(side, id, title, more) {
   const full = id < side.cards.length;
-  const left = element("div", "card-left", title, clusterStats(side.rows, id), ...(full ? cardLeft(side, id, more) : [
+  const left = element("div", "card-left", title,
+    ...(side.rows.holds[id] === 0 ? [element("p", "said", `${LOOSE} ${LOOSE_MEANS}`)] : []), clusterStats(side.rows, id), ...(full ? cardLeft(side, id, more) : [
     element("h4", "", "Most common y"), element("div", "tops", ...side.rows.tops[id].map((y) => token(y)))]));
   const right = full ? contextLists(side.cards[id], side.rows.size[id])
     : element("p", "empty", `χ and contexts are kept for the ${integer(side.cards.length)} largest clusters (report.max_cards); spectro map has those of all.`);
@@ -79,7 +80,7 @@ function card(side, id, title, more) {
 
 function drawCard() {
   if (state.open === null) return byId("card").replaceChildren();
-  const title = element("h3", "", `Cluster #${state.open}`, ...(isLoose(state.open) ? [element("small", "", `${LOOSE} ${LOOSE_MEANS}`)] : [])), close = button("close", "×", closeCard);
+  const title = element("h3", "", `Cluster #${state.open}`), close = button("close", "×", closeCard);
   title.tabIndex = -1;
   close.setAttribute("aria-label", "Close the card");
   const more = state.open < NUM_CARDS ? [...neighbours(DATA.cards[state.open].near), ...controlMatch(state.open)] : [];
