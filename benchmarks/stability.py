@@ -185,7 +185,9 @@ def main(arguments: list[str]) -> None:
     config = ClusterConfig(
         num_neighbours=int(given.get("k", "20")), reach=int(given.get("reach", "500"))
     )
-    print(" draws  tokens  shared clusters hold J halves  ceiling other seed  one y     edges      s")
+    print(
+        " draws  tokens  shared clusters hold J halves  ceiling other seed  one y     edges      s"
+    )
     rows = []
     for num_tokens in counts["tokens"]:
         for num_draws in counts["draws"]:
