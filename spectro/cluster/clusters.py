@@ -47,6 +47,9 @@ class Clusters:
     """cut(S) / min(vol S, vol rest) in the whole graph, recomputed from its definition."""
     seed_C: NDArray[np.int32]
     """Row from which each cluster was found."""
+    repeatability_C: NDArray[np.float32]
+    """Best Jaccard index among clusters from other seeds of the same graph; NaN where clusters were
+    removed as they were found (`overlap: false`)."""
     centroid_CD: NDArray[np.float32]
     """Mean of the members in the preprocessed space."""
     mean_chi_CH: NDArray[np.float32]
@@ -142,6 +145,7 @@ def assemble(
         scores=tuple(candidate.scores for candidate in found),
         conductance_C=np.array([graph.conductance(rows) for rows in members], np.float64),
         seed_C=np.array([candidate.seed for candidate in found], np.int32),
+        repeatability_C=np.array([candidate.repeatability for candidate in found], np.float32),
         centroid_CD=sums.centroid_CD,
         mean_chi_CH=sums.mean_chi_CH,
         statistics={

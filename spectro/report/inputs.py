@@ -96,6 +96,14 @@ class Clusters:
     """In the whole graph."""
     stability_K: Floats
     """Across two halves of the chains."""
+    repeatability_K: Floats
+    """Best Jaccard index among clusters from other seeds: what stability can reach."""
+    shared_neighbours_K: Floats
+    """Share of the members' neighbours that two halves of the chains have in common."""
+    q_value_K: Floats
+    """That it is no more than its y, in other draws."""
+    holds_K: Floats
+    """1 where other seeds find it and other draws know it, else 0."""
     purity_K: Floats
     """Share of the commonest subset."""
     token_purity_K: Floats

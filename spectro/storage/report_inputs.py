@@ -23,7 +23,15 @@ from spectro.report.ledger import Ledger
 from spectro.report.lit import Vocabulary
 from spectro.report.patterns import Traits
 from spectro.sampling.config import TokenDraws
-from spectro.storage.cluster_columns import array, floats, matrix, members, ragged, subset_counts
+from spectro.storage.cluster_columns import (
+    array,
+    floats,
+    how_it_holds,
+    matrix,
+    members,
+    ragged,
+    subset_counts,
+)
 from spectro.storage.clusters import PROVENANCE, StoredClusters, read_clusters
 from spectro.storage.found_sample import found_sample
 from spectro.storage.fs import Store
@@ -238,7 +246,7 @@ def _clusters(
     return Clusters(
         size_K=array(table["size"]),
         conductance_K=floats(table["conductance"]),
-        stability_K=floats(table["stability"]),
+        **{f"{name}_K": values for name, values in how_it_holds(table).items()},
         purity_K=floats(table["purity"]),
         token_purity_K=floats(table["token_purity"]),
         mean_chi_KH=matrix(table["mean_chi"], len(stored.provenance["components"])),

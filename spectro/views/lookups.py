@@ -10,7 +10,7 @@ Shapes: N tokens of a batch, K neighbours, H components, D dimensions of the clu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -150,15 +150,29 @@ def of_cluster(query: Query, cluster_id: int, window: Window) -> Answer:
         cluster_id,
     )
     (fact,) = facts
-    stable = "not known" if fact["stability"] is None else f"{fact['stability']:.2f}"
     tops = zip(fact["top_text"], fact["top_tokens"], fact["top_counts"], strict=True)
     common = "  ".join(f"{text or token} ×{count}" for text, token, count in tops)
     return Answer(
         title=f"cluster {cluster_id}: {fact['size']} tokens",
         rows=labelled(query, found, window),
         num_rows=found.num_rows,
-        notes=(f"conductance {fact['conductance']:.3f}, stability {stable}; {common}",),
+        notes=(f"conductance {fact['conductance']:.3f}, {_how_it_holds(fact)}; {common}",),
     )
+
+
+def _how_it_holds(fact: Mapping[str, Any]) -> str:
+    """What other draws and other seeds say of a cluster, in words."""
+    names = {
+        "stability": "stability", "repeatability": "ceiling",
+        "shared_neighbours": "shared neighbours", "q_value": "q",
+    }  # fmt: skip
+    known = [
+        f"{said} {'not known' if fact.get(name) is None else format(fact[name], '.2f')}"
+        for name, said in names.items()
+    ]
+    if fact.get("holds") is not None:
+        known.append("holds" if fact["holds"] else "does not hold")
+    return ", ".join(known)
 
 
 def find(query: Query, text: str, window: Window) -> Answer:

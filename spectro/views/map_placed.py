@@ -30,6 +30,7 @@ from spectro.report.map.layout import Clustered, drawn_members
 from spectro.storage.cluster_columns import (
     array,
     floats,
+    how_it_holds,
     matrix,
     members,
     ragged,
@@ -188,7 +189,8 @@ def _clusters(
         "x": grid_K2[:, 0],
         "y": grid_K2[:, 1],
         "size": array(table["size"]).astype(np.uint32),
-        **{name: floats(table[name]) for name in ("conductance", "stability", "purity")},
+        **{name: floats(table[name]) for name in ("conductance", "purity")},
+        **how_it_holds(table),
         "token_purity": floats(table["token_purity"]),
         "subset": counts_KP.argmax(axis=1).astype(subset_dtype(view.subset_names)),
         "top_tokens": ragged(table["top_tokens"], NUM_TOP_TOKENS, np.int32, -1),

@@ -25,6 +25,7 @@ from spectro.run.errors import HandedBack
 from spectro.run.execute import Resident, execute
 from spectro.run.units import Unit
 from spectro.run.vectors import ListsOnNode
+from spectro.storage.cluster_columns import HOW_IT_HOLDS
 from spectro.storage.clusters import members_of, read_clusters
 from spectro.storage.fingerprint import OtherRunError
 from spectro.storage.fs import Store
@@ -154,6 +155,13 @@ def test_stability_is_the_lesser_best_overlap_with_the_halves(make: Make) -> Non
         best = [max(_jaccard(set(members), set(other)) for other in half) for half in halves]
         assert found == pytest.approx(min(best))
     assert max(stored.clusters["stability"].to_pylist()) > 0.8
+    told = {name: np.array(stored.clusters[name].to_pylist()) for name in HOW_IT_HOLDS}
+    by_draws = (told["stability"] >= 0.5) | (told["q_value"] <= 0.05)
+    assert (told["holds"] == ((told["repeatability"] >= 0.5) & by_draws)).all()
+    assert stored.provenance["num_that_hold"] == told["holds"].sum() >= 4  # the planted ones
+    # Members are near in both halves; all tokens share more than unrelated lists would.
+    shared = stored.provenance["shared_neighbours"]
+    assert told["shared_neighbours"].max() > shared["all_tokens"] > shared["by_chance"] > 0
 
 
 def _jaccard(a: set[int], b: set[int]) -> float:
