@@ -9,6 +9,8 @@ from spectro.settings import refuse_without_effect
 class Preprocess(Enum):
     """How susceptibilities become the vectors whose distances are taken."""
 
+    RESTRICTED = "restricted"
+    """The columns without E[φ]·B, which all of them share, each at unit variance (ADR 065)."""
     STANDARDISE = "standardise"
     """Unit variance per column over tokens, then zero mean per row [G]."""
     WHITEN = "whiten"

@@ -51,7 +51,8 @@ SUMMARY_NAME = f"{ASSEMBLY}/summary.json"
 _MARKER = rf"{ASSEMBLY}/part-(?P<shard>\d+)\.json"
 _BESIDE_ROWS = rf"{FOLDER}/(halves-\d+\.parquet|part-\d+\.json|summary\.json)"
 CHI = "chi"
-LABELS = ("token_id", "sequence_id", "position", "subset", "token", "loss", "full_response")
+RESPONSE = "full_response"
+LABELS = ("token_id", "sequence_id", "position", "subset", "token", "loss", RESPONSE)
 """Every column but χ."""
 
 
@@ -221,6 +222,12 @@ def read_chi(
             "same in another order: were shards of two runs put into one folder?"
         )
     return matrix(table[CHI])
+
+
+def read_response(store: Store, shard: int) -> npt.NDArray[np.float32]:
+    """B of one shard, [n], nats; NaN without unrestricted chains; errors as `read_shard`."""
+    column = read_labels(store, shard, (RESPONSE,))[RESPONSE]
+    return np.asarray(column.combine_chunks(), np.float32)
 
 
 def read_labels(store: Store, shard: int, labels: Sequence[str] = LABELS) -> pa.Table:
