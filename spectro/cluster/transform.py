@@ -136,10 +136,10 @@ class Transform:
         """The vectors of new (or the same) tokens, [N, D].
 
         ValueError on another width, or without `response_N`, the tokens' B in nats, where
-        `needs_response`. `out_ND` receives them where given, a memory map for instance. Float64 throughout,
-        rounded once at the end; beyond the result it holds `CHUNK_ROWS` rows per thread. A
-        row's bits depend on that row and the transform alone: not on the rows beside it, the
-        chunk it came in, the number of threads or the processor.
+        `needs_response`. `out_ND` receives them where given, a memory map for instance. Float64
+        throughout, rounded once at the end; beyond the result it holds `CHUNK_ROWS` rows per
+        thread. A row's bits depend on that row and the transform alone: not on the rows beside
+        it, the chunk it came in, the number of threads or the processor.
         """
         self._check(chi_NH, response_N)
         shape = (chi_NH.shape[0], self.num_dimensions)

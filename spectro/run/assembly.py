@@ -96,8 +96,10 @@ def _halves(
     halves = first_halves(list(columns.values()))
     if halves is None:
         return None
-    of_response = None if response is None else first_halves([response])
-    return halves_table(table, *halves, of_response and (of_response[0][:, 0], of_response[1][:, 0]))
+    if response is None:
+        return halves_table(table, *halves)
+    first_N, second_N = response.halves_P2N[0]
+    return halves_table(table, *halves, (first_N, second_N))
 
 
 def summarise(unit: SummaryUnit, store: Store, config: PipelineConfig) -> None:

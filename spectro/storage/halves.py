@@ -118,9 +118,7 @@ def read_half(store: Store, shard: int, half: Literal[0, 1]) -> npt.NDArray[np.f
     return matrix(table[COLUMNS[half]])
 
 
-def read_half_response(
-    store: Store, shard: int, half: Literal[0, 1]
-) -> npt.NDArray[np.float32]:
+def read_half_response(store: Store, shard: int, half: Literal[0, 1]) -> npt.NDArray[np.float32]:
     """B of one shard from one half of the unrestricted chains, [n]; errors as `read_halves`."""
     _, table = _read(store, shard, (RESPONSES[half],))
     if not table.num_columns:

@@ -35,11 +35,11 @@ def chain_summary(
     """Statistics of a column's chains alone; NaN becomes None.
 
     `num_chains` is C; `mean_phi` is E_C[φ] in nats, `mean_phi_of_halves` that of the two halves of
-    the chains (`reliability.first_halves`), None with one chain; `effective_sample_size` the independent draws
-    that all draws are worth; `sampler_bias` None where it is unknown, or nothing can be biased
-    (`sampling` is `independent`); `damage` E[ΔL] as a share of what the model has learnt,
-    ln V − L(w*): at 1 the posterior knows no more than a uniform guess; `gamma_needed` a γ that
-    leaves half of it.
+    the chains (`reliability.first_halves`), None with one chain; `effective_sample_size` the
+    independent draws that all draws are worth; `sampler_bias` None where it is unknown, or nothing
+    can be biased (`sampling` is `independent`); `damage` E[ΔL] as a share of what the model has
+    learnt, ln V − L(w*): at 1 the posterior knows no more than a uniform guess; `gamma_needed` a γ
+    that leaves half of it.
     """
     mean = _mean_delta_loss(chains)
     judged = sampler_bias(chains, exact)
