@@ -3,6 +3,7 @@
 Shapes: n tokens of a shard, D dimensions.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,39 +23,44 @@ class Agreement:
         self._whole = _Products(num_dimensions)
         self._halves = _Products(num_dimensions)
 
-    def add(self, whole_nD: Vectors, halves: tuple[Vectors, Vectors] | None) -> None:
-        """A shard: vectors of all chains, and of either half where halves are kept.
+    def add_whole(self, x_nD: Vectors) -> None:
+        """Vectors of a shard from all chains."""
+        self._whole.add(x_nD, x_nD)
 
-        The halves' are those of the same transform, with their own E[φ] and B where it takes
-        E[φ]·B out.
+    def add_halves(self, first_nD: Vectors, second_nD: Vectors) -> None:
+        """Vectors of a shard from either half of the chains.
+
+        Of the same transform, with their own E[φ] and B where it takes E[φ]·B out.
         """
-        self._whole.add(whole_nD, whole_nD)
-        if halves is not None:
-            self._halves.add(*halves)
+        self._halves.add(first_nD, second_nD)
 
     def reported(self, transform: Transform) -> Transform:
         """The transform with what was found in its report.
 
         `dimension_reliability_D` is the correlation of the halves over tokens; `reliability` is
-        Σ_d cov_d / √(Σ_d var_d of one half · Σ_d var_d of the other).
+        Σ_d cov_d / √(Σ_d var_d of one half · Σ_d var_d of the other). `row_share` is taken where
+        vectors of all chains were added: those of `standardise`.
         """
         report = transform.report
-        if transform.kind is Preprocess.STANDARDISE:
+        if self._whole.count:
             before = float((transform.weight_K**2).sum())
             left = float(self._whole.covariances[0].sum())
             report = replace(report, row_share=1.0 - left / before)
         if self._halves.count:
             aa_D, bb_D, ab_D = self._halves.covariances
-            scale_D = np.sqrt(aa_D * bb_D)
-            total = float(np.sqrt(aa_D.sum() * bb_D.sum()))
+            total = np.sqrt(aa_D.sum(keepdims=True) * bb_D.sum(keepdims=True))
             report = replace(
                 report,
-                dimension_reliability_D=np.where(
-                    scale_D > 0, ab_D / np.where(scale_D > 0, scale_D, 1), 0.0
-                ),
-                reliability=float(ab_D.sum()) / total if total > 0 else 0.0,
+                dimension_reliability_D=_ratio(ab_D, np.sqrt(aa_D * bb_D)),
+                reliability=float(_ratio(ab_D.sum(keepdims=True), total)[0]),
             )
         return replace(transform, report=report)
+
+
+def _ratio(covariance_D: Float64, scale_D: Float64) -> Float64:
+    """A correlation; 0 where a half does not vary."""
+    varies_D = scale_D > 0
+    return np.where(varies_D, covariance_D / np.where(varies_D, scale_D, 1.0), 0.0)
 
 
 class _Products:
@@ -77,3 +83,42 @@ class _Products:
         """Variances of both and their covariance, [D] each."""
         (a, b), (aa, bb, ab) = self._sums_2D / self.count, self._products_3D / self.count
         return aa - a * a, bb - b * b, ab - a * b
+
+
+def report_lines(transform: Transform, components: Sequence[str]) -> tuple[str, ...]:
+    """What clusters see of χ, in sentences: what was taken out, and what halves agree on."""
+    report, what = transform.report, _WHAT[transform.kind]
+    if transform.needs_response:
+        what = "χ without E[φ]·B, each column at unit variance"
+    elif transform.kind is Preprocess.RESTRICTED and transform.projection_KD is not None:
+        what = "χ / E[φ] without the weighted mean of each row, each column at unit variance"
+    lines = [f"Vectors: {what}; {transform.num_dimensions} dimensions."]
+    if report.response_share is not None:
+        share = report.response_share
+        lines.append(f"E[φ]·B, which all columns share, was {share:.1%} of their variance.")
+    if report.row_share is not None:
+        lines.append(f"The mean of the rows was {report.row_share:.1%} of the columns' variance.")
+    if report.reliability is not None:
+        lines.append(_agreement_line(transform, components))
+    return tuple(lines)
+
+
+_WHAT = {
+    Preprocess.RESTRICTED: "each column at unit variance",
+    Preprocess.STANDARDISE: "each column at unit variance, then each row at mean zero",
+    Preprocess.WHITEN: "principal directions of the standardised columns, each at unit variance",
+}
+
+
+def _agreement_line(transform: Transform, components: Sequence[str]) -> str:
+    r_D, r = transform.report.dimension_reliability_D, transform.report.reliability
+    assert r is not None
+    names = [f"direction {d}" for d in range(r_D.size)]
+    if transform.kind is not Preprocess.WHITEN:
+        names = [components[h] for h in transform.kept_K]
+    low, high = int(r_D.argmin()), int(r_D.argmax())
+    return (
+        f"Two halves of the chains agree on the vectors at r = {r:.2f}, of all chains that makes "
+        f"{2 * r / (1 + r) if r > 0 else r:.2f}; by dimension {r_D[low]:.2f} ({names[low]}) to "
+        f"{r_D[high]:.2f} ({names[high]}), median {np.median(r_D):.2f}."
+    )

@@ -19,7 +19,7 @@ from spectro.cluster.shared import SharedPart, without_shared
 from spectro.cluster.transform import Transform
 from spectro.run.cluster_units import HALVES, TransformUnit
 from spectro.run.config import to_dict
-from spectro.run.vectors import chi_of, response_of, rows_of
+from spectro.run.vectors import chi_of, rows_of, with_response
 from spectro.storage.derived import put_derived
 from spectro.storage.fs import Store
 from spectro.storage.halves import NoHalvesError, read_halves
@@ -95,18 +95,21 @@ class _Fitting:
 
     def add(self, shard: int) -> None:
         """The next shard."""
-        chi_nH: npt.NDArray[np.floating] = chi_of(self._store, self._half, shard)
-        if self._has_response:
-            assert self._phi_H is not None
-            self._measured = _joined(self._measured, Moments.of(chi_nH, covariances=False))
-            response_n = response_of(self._store, self._half, shard)
-            chi_nH = without_shared(chi_nH, response_n, self._phi_H)
-        of_shard = Moments.of(chi_nH, covariances=self._covariances)
+        of_shard = Moments.of(self._own_chi(shard), covariances=self._covariances)
         self.own = _joined(getattr(self, "own", None), of_shard)
         if needs_halves(self._config):
             both = read_halves(self._store, shard)
             of_both = Moments.of(np.hstack([both.chi_first_NH, both.chi_second_NH]))
             self.halves = _joined(self.halves, of_both)
+
+    def _own_chi(self, shard: int) -> npt.NDArray[np.floating]:
+        """χ of a shard, without E[φ]·B where that is known."""
+        if not self._has_response:
+            return chi_of(self._store, self._half, shard)
+        assert self._phi_H is not None
+        chi_nH, response_n = with_response(self._store, self._half, shard)
+        self._measured = _joined(self._measured, Moments.of(chi_nH, covariances=False))
+        return without_shared(chi_nH, response_n, self._phi_H)
 
 
 def _joined(before: Moments | None, of_shard: Moments) -> Moments:
@@ -115,7 +118,7 @@ def _joined(before: Moments | None, of_shard: Moments) -> Moments:
 
 def _lacks_response(store: Store, half: Any) -> bool:
     """Whether B is unknown: a product that was made without it has NaN everywhere."""
-    return bool(np.isnan(response_of(store, half, 0)).all())
+    return bool(np.isnan(with_response(store, half, 0)[1]).all())
 
 
 def _mean_phi(summary: Mapping[str, Any], half: int | None) -> Floats:
@@ -147,9 +150,10 @@ def _with_agreement(
         return transform
     agreement = Agreement(transform.num_dimensions)
     for shard in range(num_shards):
-        whole_nD = transform.apply(*rows_of(store, None, shard, transform))
-        halves = None if of_halves is None else _vectors_of_halves(of_halves, store, shard)
-        agreement.add(whole_nD, halves)
+        if transform.kind is Preprocess.STANDARDISE:
+            agreement.add_whole(transform.apply(chi_of(store, None, shard)))
+        if of_halves is not None:
+            agreement.add_halves(*_vectors_of_halves(of_halves, store, shard))
         on_progress(num_shards + shard + 1, 2 * num_shards)
     return agreement.reported(transform)
 

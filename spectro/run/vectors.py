@@ -21,7 +21,7 @@ from spectro.cluster.preprocess import Transform
 from spectro.run.cluster_units import Half, Layout
 from spectro.run.scratch import Scratch
 from spectro.storage.fs import Store
-from spectro.storage.halves import read_half, read_half_response
+from spectro.storage.halves import read_half, read_half_with_response
 from spectro.storage.neighbour_lists import (
     TRANSFORM,
     folder_of,
@@ -29,7 +29,7 @@ from spectro.storage.neighbour_lists import (
     lists_name,
     read_lists,
 )
-from spectro.storage.product import read_chi, read_response
+from spectro.storage.product import read_chi, read_chi_and_response
 from spectro.storage.sealed import read_sealed, with_nan
 
 SCRATCH_FORMAT = 2
@@ -44,20 +44,25 @@ def chi_of(store: Store, half: Half | None, shard: int) -> npt.NDArray[np.float3
     return read_chi(store, shard) if half is None else read_half(store, shard, half)
 
 
-def response_of(store: Store, half: Half | None, shard: int) -> npt.NDArray[np.float32]:
-    """The response B of one shard, or of one half of the unrestricted chains, [rows], nats.
+def with_response(
+    store: Store, half: Half | None, shard: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """χ [rows, H] as `chi_of`, and the response B [rows], nats, from the same chains.
 
     Raises NoHalvesError, in one line, where that of the halves was not kept.
     """
-    return read_response(store, shard) if half is None else read_half_response(store, shard, half)
+    if half is None:
+        return read_chi_and_response(store, shard)
+    return read_half_with_response(store, shard, half)
 
 
 def rows_of(
     store: Store, half: Half | None, shard: int, transform: Transform
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
     """What a transform is applied to: χ of one shard, and B where it takes that out."""
-    response_n = response_of(store, half, shard) if transform.needs_response else None
-    return chi_of(store, half, shard), response_n
+    if transform.needs_response:
+        return with_response(store, half, shard)
+    return chi_of(store, half, shard), None
 
 
 class ListsOnNode:

@@ -118,16 +118,21 @@ def read_half(store: Store, shard: int, half: Literal[0, 1]) -> npt.NDArray[np.f
     return matrix(table[COLUMNS[half]])
 
 
-def read_half_response(store: Store, shard: int, half: Literal[0, 1]) -> npt.NDArray[np.float32]:
-    """B of one shard from one half of the unrestricted chains, [n]; errors as `read_halves`."""
-    _, table = _read(store, shard, (RESPONSES[half],))
-    if not table.num_columns:
+def read_half_with_response(
+    store: Store, shard: int, half: Literal[0, 1]
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """χ [n, H] and B [n] of one shard from one half of the chains; errors as `read_halves`.
+
+    Raises NoHalvesError too where an earlier version kept χ of the halves and not their B.
+    """
+    _, table = _read(store, shard, (COLUMNS[half], RESPONSES[half]))
+    if RESPONSES[half] not in table.column_names:
         raise NoHalvesError(
-            f"{store.uri} has χ of the halves of its chains and not their B for shard {shard}: an "
-            "earlier version measured it; cluster.stability=false or "
+            f"{store.uri} has χ of the halves of its chains and not their B for shard {shard}: "
+            "an earlier version measured it; cluster.stability=false or "
             "cluster.preprocess=standardise does without"
         )
-    return _response(table, RESPONSES[half])
+    return matrix(table[COLUMNS[half]]), _response(table, RESPONSES[half])
 
 
 def iterate_halves(store: Store, num_shards: int) -> Iterator[Halves]:

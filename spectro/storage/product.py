@@ -224,10 +224,12 @@ def read_chi(
     return matrix(table[CHI])
 
 
-def read_response(store: Store, shard: int) -> npt.NDArray[np.float32]:
-    """B of one shard, [n], nats; NaN without unrestricted chains; errors as `read_shard`."""
-    column = read_labels(store, shard, (RESPONSE,))[RESPONSE]
-    return np.asarray(column.combine_chunks(), np.float32)
+def read_chi_and_response(
+    store: Store, shard: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """χ [n, H] and B [n] of one shard, nats; B is NaN without unrestricted chains."""
+    _, table = _read(store, shard, [RESPONSE, CHI])
+    return matrix(table[CHI]), np.asarray(table[RESPONSE].combine_chunks(), np.float32)
 
 
 def read_labels(store: Store, shard: int, labels: Sequence[str] = LABELS) -> pa.Table:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from spectro.cluster.agreement import report_lines
 from spectro.cluster.matching import BestMatches, Clustering, best_matches
 from spectro.report.config import ReportConfig
 from spectro.report.contexts import examples
@@ -114,6 +115,7 @@ def _side(
         read_columns(store, components),
         threshold=threshold,
         left_out=tuple(name for h, name in enumerate(components) if h not in kept),
+        vectors=report_lines(stored.transform, components),
     )
     clusters = _clusters(stored, subset_names, members_M, config, num_cards)
     return _Side(
