@@ -5,6 +5,7 @@ Shapes: n tokens of a shard, D dimensions.
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import isnan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,12 +94,12 @@ def report_lines(transform: Transform, components: Sequence[str]) -> tuple[str, 
     elif transform.kind is Preprocess.RESTRICTED and transform.projection_KD is not None:
         what = "χ / E[φ] without the weighted mean of each row, each column at unit variance"
     lines = [f"Vectors: {what}; {transform.num_dimensions} dimensions."]
-    if report.response_share is not None:
+    if not isnan(report.response_share):
         share = report.response_share
         lines.append(f"E[φ]·B, which all columns share, was {share:.1%} of their variance.")
-    if report.row_share is not None:
+    if not isnan(report.row_share):
         lines.append(f"The mean of the rows was {report.row_share:.1%} of the columns' variance.")
-    if report.reliability is not None:
+    if not isnan(report.reliability):
         lines.append(_agreement_line(transform, components))
     return tuple(lines)
 
@@ -112,7 +113,6 @@ _WHAT = {
 
 def _agreement_line(transform: Transform, components: Sequence[str]) -> str:
     r_D, r = transform.report.dimension_reliability_D, transform.report.reliability
-    assert r is not None
     names = [f"direction {d}" for d in range(r_D.size)]
     if transform.kind is not Preprocess.WHITEN:
         names = [components[h] for h in transform.kept_K]

@@ -6,6 +6,7 @@ V principal directions.
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -36,15 +37,15 @@ class TransformReport:
     """Reliability of the whole estimate along each direction (Spearman and Brown's)."""
     kept_directions_D: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     """Directions that became dimensions."""
-    response_share: float | None = None
-    """Share of the columns' variance that went with E[φ]·B, a mean over the kept columns; None
+    response_share: float = nan
+    """Share of the columns' variance that went with E[φ]·B, a mean over the kept columns; NaN
     where no B was taken out."""
-    row_share: float | None = None
-    """Share of the variance of the standardised columns that went with the mean of the rows; None
+    row_share: float = nan
+    """Share of the variance of the standardised columns that went with the mean of the rows; NaN
     where rows are not centred."""
     dimension_reliability_D: Float64 = field(default_factory=lambda: np.empty(0))
     """Split-half reliability of each dimension of the result; empty where halves are not known."""
-    reliability: float | None = None
+    reliability: float = nan
     """The same of all dimensions together: what squared distances are made of."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -70,10 +71,10 @@ class TransformReport:
             direction_variance_V=np.asarray(plain["direction_variance"], np.float64),
             direction_reliability_V=np.asarray(plain["direction_reliability"], np.float64),
             kept_directions_D=np.asarray(plain["kept_directions"], np.int64),
-            response_share=plain.get("response_share"),
-            row_share=plain.get("row_share"),
+            response_share=plain.get("response_share", nan),
+            row_share=plain.get("row_share", nan),
             dimension_reliability_D=np.asarray(plain.get("dimension_reliability", ()), np.float64),
-            reliability=plain.get("reliability"),
+            reliability=plain.get("reliability", nan),
         )
 
 

@@ -57,7 +57,7 @@ def make_transform(
         shared=fitting.shared,
     )
     if unit.half is None:
-        transform = _with_agreement(transform, store, num_shards, summary, on_progress)
+        transform = _with_agreement(transform, store, num_shards, summary, phi_H, on_progress)
     content: dict[str, Any] = {
         "config": to_dict(config),
         "half": unit.half,
@@ -123,8 +123,13 @@ def _lacks_response(store: Store, half: Any) -> bool:
 
 def _mean_phi(summary: Mapping[str, Any], half: int | None) -> Floats:
     """E[φ] of every column over all chains, or over one half of them, nats."""
-    if half is None:
+    if half is None and "mean_phi" in summary:
         return np.array(summary["mean_phi"], np.float64)
+    if half is None:
+        raise ValueError(
+            "the summary has no E[φ] of the columns: an earlier version measured this run; "
+            "cluster.preprocess=standardise does without"
+        )
     of_halves = summary.get("mean_phi_of_halves")
     if of_halves is None:
         raise NoHalvesError(
@@ -139,13 +144,14 @@ def _with_agreement(
     store: Store,
     num_shards: int,
     summary: Mapping[str, Any],
+    phi_H: Floats | None,
     on_progress: OnProgress,
 ) -> Transform:
     """A second pass over the rows: the report says what went and what halves agree on."""
     of_halves: list[Transform] | None = None
     with suppress(NoHalvesError, FileNotFoundError):
         read_halves(store, 0)
-        of_halves = _of_halves(transform, summary)
+        of_halves = _of_halves(transform, summary, phi_H)
     if of_halves is None and transform.kind is not Preprocess.STANDARDISE:
         return transform
     agreement = Agreement(transform.num_dimensions)
@@ -158,11 +164,19 @@ def _with_agreement(
     return agreement.reported(transform)
 
 
-def _of_halves(transform: Transform, summary: Mapping[str, Any]) -> list[Transform]:
-    """The same transform for χ of either half of the chains."""
-    if not transform.needs_response:
+def _of_halves(
+    transform: Transform, summary: Mapping[str, Any], phi_H: Floats | None
+) -> list[Transform]:
+    """The same transform for χ of either half of the chains, which has an E[φ] of its own."""
+    if phi_H is None:
         return [transform for _ in HALVES]
-    return [replace(transform, shared_H=_mean_phi(summary, half)) for half in HALVES]
+    own = [_mean_phi(summary, half) for half in HALVES]
+    if transform.needs_response:
+        return [replace(transform, shared_H=own_H) for own_H in own]
+    kept = transform.kept_K
+    return [
+        replace(transform, weight_K=transform.weight_K * phi_H[kept] / own_H[kept]) for own_H in own
+    ]
 
 
 def _vectors_of_halves(
