@@ -17,6 +17,7 @@ from rich.text import Text
 
 from jobs.environment import SET_ASIDE, restore_clusters
 from jobs.log import run_log
+from spectro.cluster.vector_reliability import report_lines
 from spectro.report.plain import plain, plain_string
 from spectro.run import environment
 from spectro.run.config import PipelineConfig
@@ -113,6 +114,8 @@ def _tell(console: Console, config: PipelineConfig, finished: Finished, goal: Go
     logger.info("%s", line)
     if goal in (Goal.CLUSTER, Goal.REPORT):
         console.print(cluster_table(config, store))
+        for told in vectors_lines(config, store):
+            console.print(told, highlight=False, markup=False)
     console.print(line, highlight=False)
     for warning in _warnings(store):
         console.print(f"warning: {warning}", highlight=False, markup=False)
@@ -127,6 +130,12 @@ def _warnings(store: Store) -> list[str]:
     if not store.exists(SUMMARY_NAME):
         return []
     return [str(line) for line in read_sealed(store, SUMMARY_NAME).get("warnings", ())]
+
+
+def vectors_lines(config: PipelineConfig, store: Store) -> tuple[str, ...]:
+    """What the clusters see of χ, and how reliable that is."""
+    found = read_clusters(f"{store.uri}/{config.run.clusters}")
+    return report_lines(found.transform, found.provenance["components"])
 
 
 def cluster_table(config: PipelineConfig, store: Store) -> Table:

@@ -9,6 +9,8 @@ from spectro.settings import refuse_without_effect
 class Preprocess(Enum):
     """How susceptibilities become the vectors whose distances are taken."""
 
+    RESTRICTED = "restricted"
+    """The columns without E[φ]·B, which all of them share, each at unit variance (ADR 065)."""
     STANDARDISE = "standardise"
     """Unit variance per column over tokens, then zero mean per row [G]."""
     WHITEN = "whiten"
@@ -41,7 +43,7 @@ class NeighbourSearch(Enum):
 class ClusterConfig:
     """Settings of one clustering; the result depends on nothing else but χ."""
 
-    preprocess: Preprocess = Preprocess.STANDARDISE
+    preprocess: Preprocess = Preprocess.RESTRICTED
     """How χ is scaled before distances are taken."""
     whiten_variance: float = 0.99
     """Share of the variance whose principal components are kept (only `whiten`)."""
@@ -149,6 +151,7 @@ class ClusterConfig:
     def published(cls, *, overlap: bool = False, seed: int = 0) -> "ClusterConfig":
         """The values of [G] as printed: tolerance 1e-7 · degree, no bound on conductance."""
         return cls(
+            preprocess=Preprocess.STANDARDISE,
             tolerance_kind=ToleranceKind.DEGREE,
             tolerance=1e-7,
             max_pushes=100_000,

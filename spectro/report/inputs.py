@@ -72,6 +72,8 @@ class Columns:
     """Least centred reliability that the clustering asked of a column; None: it asked none."""
     left_out: tuple[str, ...] = ()
     """Components that the clusters were found without."""
+    vectors: tuple[str, ...] = ()
+    """What the clusters see of χ, and how reliable that is, in sentences."""
     warnings: tuple[str, ...] = ()
     """Why numbers should not be trusted as they are (susceptibility/warnings.py)."""
 

@@ -116,6 +116,7 @@ def _columns(columns: Columns) -> dict[str, Any]:
         "meanPhi": numbers(columns.mean_phi_H, None),
         "threshold": columns.threshold,
         "leftOut": list(columns.left_out),
+        "vectors": list(columns.vectors),
         "warnings": list(columns.warnings),
     }
 

@@ -148,10 +148,9 @@ def _sums(lists: ListsOnNode, state: SelectionState, labels: TokenLabels) -> Sum
     """What describes the clusters, taken shard by shard."""
     clusters = Clustering.of([c.tokens for c in ordered(state)], lists.layout.num_rows)
     sums = ClusterSums(clusters, len(labels.subset_names))
-    for first, chi_nH, x_nD in lists.rows():
-        rows = slice(first, first + len(chi_nH))
-        standardised = lists.transform.standardise(chi_nH)
-        sums.add(standardised, x_nD, labels.token_N[rows], labels.subset_N[rows])
+    for first, standardised_nH, x_nD in lists.rows():
+        rows = slice(first, first + len(x_nD))
+        sums.add(standardised_nH, x_nD, labels.token_N[rows], labels.subset_N[rows])
     return sums.finish()
 
 

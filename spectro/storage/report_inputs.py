@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spectro.cluster.matching import BestMatches, Clustering, best_matches
+from spectro.cluster.vector_reliability import report_lines
 from spectro.report.config import ReportConfig
 from spectro.report.contexts import examples
 from spectro.report.found import Found, commonest_kind, find
@@ -139,6 +140,7 @@ def _side(
         read_columns(store, components),
         threshold=threshold,
         left_out=tuple(name for h, name in enumerate(components) if h not in kept),
+        vectors=report_lines(stored.transform, components),
     )
     clusters = _clusters(stored, subset_names, members_M, config, num_cards)
     return _Side(

@@ -126,7 +126,9 @@ class _Vectors:
         for first, chi_bH in self._view.shards():
             low, high = np.searchsorted(row_m, [first, first + len(chi_bH)]).tolist()
             if low < high:
-                yield slice(low, high), transform.apply(chi_bH[row_m[low:high] - first])
+                chosen_n = row_m[low:high]
+                response_n = self._view.response(chosen_n)
+                yield slice(low, high), transform.apply(chi_bH[chosen_n - first], response_n)
                 self._num_done += high - low
                 self._on_progress(self._num_done, self._num_drawn)
 

@@ -122,7 +122,10 @@ def test_another_seed_finds_the_same_large_clusters(
 
 
 def test_overlap_keeps_what_is_found_in_place(body: tuple[np.ndarray, np.ndarray]):
-    result = cluster(body[0], ClusterConfig(overlap=True, untried_fraction=0.8))
+    result = cluster(
+        body[0],
+        ClusterConfig(preprocess=Preprocess.STANDARDISE, overlap=True, untried_fraction=0.8),
+    )
     members = np.concatenate(result.members)
     assert np.unique(members).size < members.size
     assert np.unique(result.seed_C).size == len(result)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from benchmarks.product import (
     product_config,
     write_product,
 )
+from jobs.terminal import vectors_lines
 from spectro.cluster import cluster
 from spectro.cluster.config import ClusterConfig, NeighbourSearch, Preprocess
 from spectro.run.cluster_units import ClusterUnit, Layout
@@ -78,6 +80,15 @@ def test_the_stage_gives_what_the_call_in_memory_gives(make: Make, planted) -> N
     centroids = np.array(stored.clusters["centroid"].to_pylist())
     np.testing.assert_allclose(centroids, found.centroid_CD, rtol=1e-5, atol=1e-6)
     assert stored.provenance["recall"]["mean"] == 1.0
+
+
+def test_the_command_says_what_clusters_see(make: Make) -> None:
+    """Halves of χ ± 0.05 standard deviations agree by (1 − 0.05²) / (1 + 0.05²) = 0.995."""
+    config, layout = make("said")
+    what, agree = vectors_lines(config, do_all(config, layout))
+    assert what == "Vectors: each column at unit variance; 8 dimensions."
+    assert re.match(r"Two halves .* at r = (0\.99|1\.00), of all chains that makes 1\.00; ", agree)
+    assert re.search(r" \(c\d\) to 1\.00 \(c\d\), median (0\.99|1\.00)\.$", agree)
 
 
 @pytest.mark.parametrize("cuts", [(400, 800), (16, 1168, 16), (304, 304, 304, 288)])
