@@ -96,7 +96,9 @@ def _cell(
         shared.append(share_in_common(*lists))
         agreement.append(_correlation(*vectors))
         purity += [same_label(index_QK, labels.y_N) for index_QK in lists]
-        patterns += [_pattern_purity(index_QK, labels.pattern_NP[:num_tokens]) for index_QK in lists]
+        patterns += [
+            _pattern_purity(index_QK, labels.pattern_NP[:num_tokens]) for index_QK in lists
+        ]
     return Cell(
         num_tokens=num_tokens,
         num_draws=num_draws,

@@ -21,6 +21,7 @@ from spectro.models.scoring import Scoring
 from spectro.sampling.draws import GaussianDraws
 from spectro.sampling.evaluate import evaluate
 from spectro.sampling.keys import Randomness
+from spectro.sampling.pilot import NUM_PILOT_DRAWS
 from spectro.sampling.weights import effective_number, importance_weights
 
 PILOT_CHAIN = -2
@@ -130,3 +131,31 @@ def measure_responses(
         delta_HRN=np.stack(delta),
         delta_loss_HR=np.stack(delta_loss),
     )
+
+
+def screen(
+    parts: Iterable[GroupModel[Any]],
+    gamma: float,
+    evaluation_ids: Tensor,
+    randomness: Randomness,
+    scoring: Scoring,
+) -> tuple[Float64, list[str]]:
+    """ΔL of P independent draws of every component, nats, [H, P], and the components' names.
+
+    Damage and effective fractions are of draws that are not in pairs: ΔL is mostly even, so a pair
+    is one draw of it.
+    """
+    names, delta_loss = [], []
+    for part in parts:
+        source = GaussianDraws(
+            weights={name: part.weights(name) for name in part.names},
+            gamma=gamma,
+            antithetic=False,
+            chain=PILOT_CHAIN,
+            randomness=randomness,
+        )
+        wanted = dict.fromkeys(part.names, slice(0, NUM_PILOT_DRAWS))
+        found = evaluate(part, source, wanted, evaluation_ids, scoring)
+        names += list(part.names)
+        delta_loss += [found[name].delta_loss for name in part.names]
+    return np.stack(delta_loss), names

@@ -1,0 +1,332 @@
+"""The pilot of `spectro calibrate`, in this process: measured, fitted, and a split chosen."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spectro.api import check_ids
+from spectro.calibrate.choose import Split, choose
+from spectro.calibrate.law import fit
+from spectro.calibrate.measures import Labels, measure
+from spectro.calibrate.responses import Float64, Responses, measure_responses, screen
+from spectro.calibrate.setting import Setting, best_setting
+from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.groups import group_model, loss_headroom
+from spectro.models.load import load_model, load_tokenizer
+from spectro.models.rows import scoring_budget
+from spectro.models.scoring import Scoring
+from spectro.models.size import ModelSize
+from spectro.report.patterns import Traits, pattern_types
+from spectro.report.token_texts import TokenTexts
+from spectro.run.calibrate_config import CalibrateConfig
+from spectro.run.calibrate_cost import Market, pilot_flops, sampler_of, with_split
+from spectro.run.config import PipelineConfig
+from spectro.run.costs import Device
+from spectro.run.groups import groups_of
+from spectro.run.measure import measure_rates
+from spectro.run.rates import TERA, Rates
+from spectro.run.threads import num_cores_here, use_threads
+from spectro.run.tokenise import tokenizer_of
+from spectro.sampling.damage import DAMAGED, damage
+from spectro.sampling.keys import KeyedRandomness
+from spectro.sampling.reweighted import Reweighted
+from spectro.sampling.weights import effective_number, importance_weights
+from spectro.tokens.build import build
+
+logger = logging.getLogger(__name__)
+PILOT_NEIGHBOURS = 3
+"""k of the pilot. The 3 nearest of 8 192 tokens are as near as the 24 nearest of 65 536: a pilot
+of few tokens sees with a small k what a run sees with a larger one (ADR 074)."""
+NESTED = (4, 2, 1)
+"""The nested sets of tokens are the pilot's over these."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What was found and chosen."""
+
+    settings: tuple[Setting, ...]
+    """Every γ and nβ."""
+    chosen: Setting
+    """The one that is taken."""
+    is_decided: bool
+    """Whether it leads the other settings beyond the error."""
+    config: PipelineConfig
+    """Of the run that is proposed."""
+    device: Device
+    """What its cost is counted on."""
+    budget_seconds: float
+    """Of one such device."""
+    splits: tuple[Split, ...]
+    """What the budget pays at the chosen setting."""
+    num_tokens: int
+    """Of the pilot."""
+    pilot_seconds: float
+    """What the pilot took."""
+    notes: tuple[str, ...]
+    """What was left out, and why."""
+
+
+def calibrate(
+    config: PipelineConfig,
+    settings: CalibrateConfig,
+    rates: Rates | None,
+    on_step: Callable[[str], None] = lambda what: None,
+) -> Calibration:
+    """Measure a pilot, fit, choose.
+
+    Args:
+        config: of the run: model, tokens, components, its own γ and nβ.
+        settings: what is asked for.
+        rates: of the device of a budget in GPU-hours; None: what the pilot takes here.
+        on_step: called with what begins.
+
+    Raises ValueError, in one line: nothing fits into the budget, every γ destroys the model, every
+    nβ needs chains, the pilot is too small.
+    """
+    start = time.perf_counter()
+    use_threads(num_cores_here())
+    pilot = Pilot.of(config, settings)
+    findings = [pilot.at_gamma(gamma, on_step) for gamma in sorted(set(settings.gammas))]
+    whole = [found for found in findings if found.responses is not None]
+    if not whole:
+        worst = max(findings, key=lambda found: found.gamma)
+        raise ValueError(
+            f"every gamma of calibrate.gammas destroys the model: at {worst.gamma:g} the draws of "
+            f"{worst.damaged} lose {worst.damage:.0%} of what it has learnt; try larger ones"
+        )
+    on_step("rates")
+    market = Market(config=config, size=pilot.size, device=pilot.device(rates, whole))
+    judged = [
+        pilot.setting(found, nbeta, market)
+        for found in findings
+        for nbeta in sorted(set(settings.nbetas))
+    ]
+    _require_choice(judged, settings)
+    chosen, is_decided = best_setting(judged, (config.sampler.gamma, config.sampler.nbeta))
+    assert chosen.choice is not None
+    best = chosen.choice.best
+    sampler = sampler_of(config, chosen.gamma, chosen.nbeta)
+    return Calibration(
+        settings=tuple(judged),
+        chosen=chosen,
+        is_decided=is_decided,
+        config=with_split(config, sampler, best.num_sequences, best.num_draws),
+        device=market.device,
+        budget_seconds=settings.budget_seconds,
+        splits=tuple(pilot.splits(chosen, market)),
+        num_tokens=pilot.num_tokens,
+        pilot_seconds=time.perf_counter() - start,
+        notes=(),
+    )
+
+
+def _require_choice(judged: Sequence[Setting], settings: CalibrateConfig) -> None:
+    """ValueError, in one line, that says why no setting has a choice."""
+    if any(setting.choice is not None for setting in judged):
+        return
+    measured = [s for s in judged if s.cells]
+    if not measured:
+        least = max(judged, key=lambda s: (s.effective_fraction, -s.nbeta))
+        raise ValueError(
+            f"every nbeta of calibrate.nbetas needs chains (at gamma {least.gamma:g}, nbeta "
+            f"{least.nbeta:g} the effective fraction is {least.effective_fraction:.2f}): add nbeta "
+            "0, raise gamma, or lower sampler.min_effective_fraction"
+        )
+    if all(s.law is None for s in measured):
+        raise ValueError(
+            f"a pilot of {settings.num_tokens} tokens with {settings.num_draws} draws is too small "
+            "for a law: too few of its cells share more neighbours than chance; raise "
+            "calibrate.num_draws or calibrate.num_tokens"
+        )
+    raise ValueError(
+        f"a budget of {settings.budget_seconds:g} seconds pays fewer than {settings.min_tokens} "
+        f"tokens with {settings.min_draws} draws each: raise the budget, or lower "
+        "calibrate.min_tokens"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtGamma:
+    """One γ of the pilot."""
+
+    gamma: float
+    """γ."""
+    delta_loss_HP: Float64
+    """ΔL of independent draws, from which effective fractions and damage are."""
+    damage: float
+    """Largest of a component."""
+    damaged: str
+    """Its name."""
+    responses: Responses | None
+    """None where the model is destroyed."""
+    seconds: float = math.nan
+    """What measuring them took."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pilot:
+    """Model and tokens."""
+
+    config: PipelineConfig
+    """Of the pilot: the run's, with fewer tokens."""
+    settings: CalibrateConfig
+    """What is asked for."""
+    size: ModelSize
+    """Of the model."""
+    model: GPTNeoX
+    """Resident."""
+    probe: Tensor
+    """int64 [S, T+1]."""
+    evaluation: Tensor
+    """int64 [E, T+1]."""
+    labels: Labels
+    """Of the probe tokens."""
+
+    @classmethod
+    def of(cls, config: PipelineConfig, settings: CalibrateConfig) -> Pilot:
+        """Load the model, read the tokens.
+
+        Raises ValueError or FileNotFoundError, in one line, for what cannot be used.
+        """
+        tokens = config.tokens
+        row = len(tokens.subsets) * tokens.context
+        tokens = dataclasses.replace(
+            tokens, num_probe_sequences=math.ceil(settings.num_tokens / row)
+        )
+        config = dataclasses.replace(config, tokens=tokens)
+        hf_model = load_model(config.model)
+        vocab_size = int(hf_model.config.vocab_size)
+        splits = build(tokens, *tokenizer_of(config.model, vocab_size), vocab_size)
+        model = GPTNeoX.from_pretrained_model(hf_model, config.model.precision)
+        ids = splits.probe.ids_ST1
+        pieces = TokenTexts(load_tokenizer(config.model), vocab_size).pieces
+        types = pattern_types(Traits.of(pieces), ids)
+        return cls(
+            config=config,
+            settings=settings,
+            size=ModelSize.of_model(model),
+            model=model,
+            probe=check_ids(model, torch.from_numpy(ids), "probe tokens"),
+            evaluation=check_ids(model, torch.from_numpy(splits.evaluation.ids_ST1), "evaluation"),
+            labels=Labels(y_N=ids[:, 1:].ravel(), pattern_NP=types.reshape(-1, types.shape[-1])),
+        )
+
+    @property
+    def num_tokens(self) -> int:
+        """N."""
+        return len(self.labels.y_N)
+
+    def at_gamma(self, gamma: float, on_step: Callable[[str], None]) -> AtGamma:
+        """Damage at one γ, and the responses where the model is left whole."""
+        on_step(f"gamma {gamma:g}")
+        groups = groups_of(
+            with_split(self.config, sampler_of(self.config, gamma, 0.0), 1, 4), self.size
+        )
+        parts = [group_model(self.model, group) for group in groups]
+        scoring, randomness = Scoring(budget=scoring_budget(self.model)), self._randomness
+        loss_HP, names = screen(parts, gamma, self.evaluation, randomness, scoring)
+        headroom = loss_headroom(self.model, self.evaluation, scoring.budget)
+        share_H = np.array([damage(float(loss), headroom) for loss in loss_HP.mean(axis=1)])
+        share_H = np.where(np.isfinite(loss_HP).all(axis=1), share_H, np.inf)
+        worst = int(np.argmax(np.nan_to_num(share_H, nan=0.0, posinf=np.inf)))
+        found = partial(
+            AtGamma, gamma=gamma, delta_loss_HP=loss_HP, damage=float(share_H[worst]),
+            damaged=names[worst],
+        )  # fmt: skip
+        if share_H[worst] >= DAMAGED:
+            return found(responses=None)
+        start = time.perf_counter()
+        responses = measure_responses(
+            parts, gamma, self.settings.num_draws, self.probe, self.evaluation, randomness, scoring
+        )
+        return found(responses=responses, seconds=time.perf_counter() - start)
+
+    def setting(self, found: AtGamma, nbeta: float, market: Market) -> Setting:
+        """Judge one nβ by the weights of a γ's draws."""
+        sampler = sampler_of(self.config, found.gamma, nbeta)
+        least = sampler.min_effective_fraction if isinstance(sampler, Reweighted) else 0.0
+        fraction_H = [_fraction(loss_P, nbeta) for loss_P in found.delta_loss_HP]
+        setting = Setting(
+            gamma=found.gamma,
+            nbeta=nbeta,
+            damage=found.damage,
+            damaged=found.damaged,
+            effective_fraction=min(fraction_H),
+            chained=(),
+        )
+        if found.responses is None:
+            return setting
+        names = found.responses.components
+        chained = tuple(n for n, f in zip(names, fraction_H, strict=True) if f < least)
+        setting = dataclasses.replace(setting, chained=chained)
+        if chained:
+            least_split = (self.config.tokens.sequences_per_shard, self.settings.min_draws)
+            with_chains = market.seconds(sampler, chained, *least_split)
+            cost = with_chains - market.seconds(sampler, (), *least_split)
+            return dataclasses.replace(setting, chain_seconds=cost)
+        sizes = [self.num_tokens // part for part in NESTED]
+        draws, k = self.settings.set_sizes, PILOT_NEIGHBOURS
+        cells = measure(found.responses, nbeta, self.labels, sizes, draws, k)
+        law = fit(cells)
+        setting = dataclasses.replace(setting, cells=tuple(cells), law=law)
+        splits = self.splits(setting, market)
+        if law is None or not splits:
+            return setting
+        return dataclasses.replace(setting, choice=choose(splits, law))
+
+    def splits(self, setting: Setting, market: Market) -> list[Split]:
+        """What the budget pays at a setting."""
+        least = Split(
+            num_sequences=0,
+            num_tokens=self.settings.min_tokens,
+            num_draws=self.settings.min_draws,
+            cost_seconds=0.0,
+        )
+        sampler = sampler_of(self.config, setting.gamma, setting.nbeta)
+        return market.splits(sampler, setting.chained, self.settings.budget_seconds, least)
+
+    def device(self, rates: Rates | None, measured: Sequence[AtGamma]) -> Device:
+        """Of the budget: rates that are given, or the pilot's own for forward passes, with a
+        measured rate for steps."""
+        model = self.config.model
+        precision = model.dtype if model.dtype == "float64" else model.precision.value
+        if rates is None:
+            rates = measure_rates(
+                self.size, self.config.tokens.context, precision, self.model.device
+            )
+            flops = pilot_flops(
+                with_split(
+                    self.config, self.config.sampler,
+                    self.config.tokens.num_probe_sequences, self.settings.min_draws,
+                ),
+                self.size,
+                self.settings.num_draws,
+            )  # fmt: skip
+            rate = dataclasses.replace(
+                rates.at(self.size.hidden_size, precision),
+                scoring_tflops=flops / min(found.seconds for found in measured) / TERA,
+            )
+            rates = dataclasses.replace(rates, rates=(rate,))
+        return Device(rates=rates, precision=precision, num_devices=1)
+
+    @property
+    def _randomness(self) -> KeyedRandomness:
+        return KeyedRandomness(seed=self.config.seed)
+
+
+def _fraction(loss_P: Float64, nbeta: float) -> float:
+    """(Σω)²/(P Σω²)."""
+    if not np.isfinite(loss_P).all():
+        return 0.0
+    return effective_number(importance_weights(loss_P, nbeta, float(loss_P.min()))) / len(loss_P)
