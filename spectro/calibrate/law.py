@@ -5,8 +5,9 @@ The value of n tokens with r draws each is the number of held neighbours per lis
 neighbours that a disjoint set of r draws finds again. With ρ(r) = r/(r + r₀), the reliability of r
 draws (Spearman and Brown), r₀ from the correlations of the sets,
     log₂ v = a + e log₂ n + b log₂ ρ(r):
-doubling the tokens is worth e doublings of v, draws saturate. Fitted by least squares. What is not
-in the fit's own error is drift, by which e changes with n: the miss, per doubling, of a law that
+doubling the tokens is worth e doublings of v, draws saturate. Fitted by least squares, each cell
+weighted by its own error and by what the law itself leaves. What is not in the fit's own error is
+drift, by which e changes with n: the miss, per doubling, of a law that
 was fitted without the largest n, at the largest n.
 """
 
@@ -23,6 +24,11 @@ from spectro.calibrate.responses import Float64
 
 MIN_CELLS = 5
 """Cells with more neighbours in common than chance, below which three numbers are not fitted."""
+ABOVE_CHANCE = 3.0
+"""Standard errors that a cell must be above chance to count."""
+LAW_ERROR = 0.05
+"""Doublings that the law itself is taken to be off by in each cell, beside the cell's own error:
+without it the best measured cells alone would decide."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +38,7 @@ class Law:
     coefficient_3: Float64
     """a, e, b."""
     covariance_33: Float64
-    """Of the coefficients, from the residuals."""
+    """Of the coefficients, from the cells' errors, or the residuals where these are larger."""
     half_draws: float
     """r₀, draws at which half of a column's variance is signal."""
     residual: float
@@ -73,7 +79,7 @@ def value(cell: Cell) -> float:
 def fit(cells: Sequence[Cell]) -> Law | None:
     """The law of some cells; None where they are too few, or of one n or one r only."""
     half_draws = _half_draws(cells)
-    used = [cell for cell in cells if value(cell) > 0]
+    used = [c for c in cells if c.shared - c.chance > ABOVE_CHANCE * c.error]
     fitted = _fit(used, half_draws)
     if fitted is None:
         return None
@@ -109,11 +115,13 @@ def _fit(cells: Sequence[Cell], half_draws: float) -> tuple[Float64, Float64, fl
     target = np.log2([value(cell) for cell in cells])
     if np.linalg.matrix_rank(design) < 3:
         return None
-    coefficient_3 = np.linalg.lstsq(design, target, rcond=None)[0].astype(np.float64)
+    own = [c.error / (c.shared - c.chance) / math.log(2) for c in cells]
+    weight = 1 / np.hypot(own, LAW_ERROR)
+    covariance_33 = np.linalg.inv(design.T @ (weight[:, None] ** 2 * design)).astype(np.float64)
+    coefficient_3 = covariance_33 @ (design.T @ (weight**2 * target))
     missed = target - design @ coefficient_3
-    variance = float(missed @ missed) / (len(cells) - 3)
-    covariance_33 = (variance * np.linalg.inv(design.T @ design)).astype(np.float64)
-    return coefficient_3, covariance_33, float(np.sqrt((missed**2).mean()))
+    scatter = float(((weight * missed) ** 2).sum()) / (len(cells) - 3)
+    return coefficient_3, max(1.0, scatter) * covariance_33, float(np.sqrt((missed**2).mean()))
 
 
 def _drift(cells: Sequence[Cell], half_draws: float) -> float:

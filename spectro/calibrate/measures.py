@@ -9,6 +9,7 @@ Shapes: N tokens, Q queries, H components, K neighbours, P patterns.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -48,6 +49,8 @@ class Cell:
     """Share of a token's neighbours that a disjoint set of r draws finds again."""
     chance: float
     """What chance shares: k/(n − 1)."""
+    error: float
+    """Standard error of `shared`, binomial over queries, places and pairs of sets."""
     purity: float
     """Share of the neighbours with the same y."""
     pattern_purity: float
@@ -99,11 +102,14 @@ def _cell(
         patterns += [
             _pattern_purity(index_QK, labels.pattern_NP[:num_tokens]) for index_QK in lists
         ]
+    share, chance = float(np.mean(shared)), k / (num_tokens - 1)
+    expected = max(share, chance)  # a share of 0 has an error too
     return Cell(
         num_tokens=num_tokens,
         num_draws=num_draws,
-        shared=float(np.mean(shared)),
-        chance=k / (num_tokens - 1),
+        shared=share,
+        chance=chance,
+        error=math.sqrt(expected * (1 - expected) / (num_queries * k * len(shared))),
         purity=float(np.mean(purity)),
         pattern_purity=float(np.mean(patterns)),
         reliability=float(np.mean(agreement)),

@@ -21,7 +21,6 @@ from spectro.models.scoring import Scoring
 from spectro.sampling.draws import GaussianDraws
 from spectro.sampling.evaluate import evaluate
 from spectro.sampling.keys import Randomness
-from spectro.sampling.pilot import NUM_PILOT_DRAWS
 from spectro.sampling.weights import effective_number, importance_weights
 
 PILOT_CHAIN = -2
@@ -133,9 +132,10 @@ def measure_responses(
     )
 
 
-def screen(
+def losses_of_draws(
     parts: Iterable[GroupModel[Any]],
     gamma: float,
+    num_draws: int,
     evaluation_ids: Tensor,
     randomness: Randomness,
     scoring: Scoring,
@@ -154,7 +154,7 @@ def screen(
             chain=PILOT_CHAIN,
             randomness=randomness,
         )
-        wanted = dict.fromkeys(part.names, slice(0, NUM_PILOT_DRAWS))
+        wanted = dict.fromkeys(part.names, slice(0, num_draws))
         found = evaluate(part, source, wanted, evaluation_ids, scoring)
         names += list(part.names)
         delta_loss += [found[name].delta_loss for name in part.names]

@@ -23,9 +23,9 @@ class Setting:
     """Largest share of what the model has learnt that a component's draws lose."""
     damaged: str
     """The component that loses it."""
-    effective_fraction: float
+    effective_fraction: float = math.nan
     """Least effective fraction of a component's draws."""
-    chained: tuple[str, ...]
+    chained: tuple[str, ...] = ()
     """Components whose draws have too small a fraction for weights: they need chains."""
     chain_seconds: float = math.nan
     """What these chains would cost, whatever the number of tokens."""

@@ -8,7 +8,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from spectro.api import check_ids
 from spectro.calibrate.choose import Split, choose
 from spectro.calibrate.law import fit
 from spectro.calibrate.measures import Labels, measure
-from spectro.calibrate.responses import Float64, Responses, measure_responses, screen
+from spectro.calibrate.responses import Float64, Responses, losses_of_draws, measure_responses
 from spectro.calibrate.setting import Setting, best_setting
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model, loss_headroom
@@ -35,10 +34,11 @@ from spectro.run.costs import Device
 from spectro.run.groups import groups_of
 from spectro.run.measure import measure_rates
 from spectro.run.rates import TERA, Rates
-from spectro.run.threads import num_cores_here, use_threads
+from spectro.run.threads import own_threads, use_threads
 from spectro.run.tokenise import tokenizer_of
 from spectro.sampling.damage import DAMAGED, damage
 from spectro.sampling.keys import KeyedRandomness
+from spectro.sampling.pilot import NUM_DAMAGE_DRAWS, NUM_PILOT_DRAWS
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.weights import effective_number, importance_weights
 from spectro.tokens.build import build
@@ -95,7 +95,7 @@ def calibrate(
     nβ needs chains, the pilot is too small.
     """
     start = time.perf_counter()
-    use_threads(num_cores_here())
+    use_threads(own_threads(config.run))
     pilot = Pilot.of(config, settings)
     findings = [pilot.at_gamma(gamma, on_step) for gamma in sorted(set(settings.gammas))]
     whole = [found for found in findings if found.responses is not None]
@@ -137,7 +137,7 @@ def _require_choice(judged: Sequence[Setting], settings: CalibrateConfig) -> Non
         return
     measured = [s for s in judged if s.cells]
     if not measured:
-        least = max(judged, key=lambda s: (s.effective_fraction, -s.nbeta))
+        least = max((s for s in judged if s.chained), key=lambda s: s.effective_fraction)
         raise ValueError(
             f"every nbeta of calibrate.nbetas needs chains (at gamma {least.gamma:g}, nbeta "
             f"{least.nbeta:g} the effective fraction is {least.effective_fraction:.2f}): add nbeta "
@@ -162,14 +162,15 @@ class AtGamma:
 
     gamma: float
     """γ."""
-    delta_loss_HP: Float64
-    """ΔL of independent draws, from which effective fractions and damage are."""
     damage: float
     """Largest of a component."""
     damaged: str
     """Its name."""
-    responses: Responses | None
-    """None where the model is destroyed."""
+    delta_loss_HP: Float64 | None = None
+    """ΔL of independent draws, from which effective fractions are; not in pairs, for ΔL is mostly
+    even, so that a pair is one draw of it. None where the model is destroyed, as `responses`."""
+    responses: Responses | None = None
+    """Δℓ of the pilot's tokens."""
     seconds: float = math.nan
     """What measuring them took."""
 
@@ -234,42 +235,42 @@ class Pilot:
             with_split(self.config, sampler_of(self.config, gamma, 0.0), 1, 4), self.size
         )
         parts = [group_model(self.model, group) for group in groups]
-        scoring, randomness = Scoring(budget=scoring_budget(self.model)), self._randomness
-        loss_HP, names = screen(parts, gamma, self.evaluation, randomness, scoring)
+        scoring = Scoring(budget=scoring_budget(self.model))
+        shared = (self.evaluation, self._randomness, scoring)
+        few_HP, names = losses_of_draws(parts, gamma, NUM_DAMAGE_DRAWS, *shared)
         headroom = loss_headroom(self.model, self.evaluation, scoring.budget)
-        share_H = np.array([damage(float(loss), headroom) for loss in loss_HP.mean(axis=1)])
-        share_H = np.where(np.isfinite(loss_HP).all(axis=1), share_H, np.inf)
+        share_H = np.array([damage(float(loss), headroom) for loss in few_HP.mean(axis=1)])
+        share_H[~np.isfinite(few_HP).all(axis=1)] = np.inf
         worst = int(np.argmax(np.nan_to_num(share_H, nan=0.0, posinf=np.inf)))
-        found = partial(
-            AtGamma, gamma=gamma, delta_loss_HP=loss_HP, damage=float(share_H[worst]),
-            damaged=names[worst],
-        )  # fmt: skip
-        if share_H[worst] >= DAMAGED:
-            return found(responses=None)
+        lost, name = float(share_H[worst]), names[worst]
+        if lost >= DAMAGED:
+            return AtGamma(gamma=gamma, damage=lost, damaged=name)
         start = time.perf_counter()
-        responses = measure_responses(
-            parts, gamma, self.settings.num_draws, self.probe, self.evaluation, randomness, scoring
+        responses = measure_responses(parts, gamma, self.settings.num_draws, self.probe, *shared)
+        seconds = time.perf_counter() - start
+        loss_HP, _ = losses_of_draws(parts, gamma, NUM_PILOT_DRAWS, *shared)
+        return AtGamma(
+            gamma=gamma,
+            damage=lost,
+            damaged=name,
+            delta_loss_HP=loss_HP,
+            responses=responses,
+            seconds=seconds,
         )
-        return found(responses=responses, seconds=time.perf_counter() - start)
 
     def setting(self, found: AtGamma, nbeta: float, market: Market) -> Setting:
         """Judge one nβ by the weights of a γ's draws."""
         sampler = sampler_of(self.config, found.gamma, nbeta)
         least = sampler.min_effective_fraction if isinstance(sampler, Reweighted) else 0.0
-        fraction_H = [_fraction(loss_P, nbeta) for loss_P in found.delta_loss_HP]
         setting = Setting(
-            gamma=found.gamma,
-            nbeta=nbeta,
-            damage=found.damage,
-            damaged=found.damaged,
-            effective_fraction=min(fraction_H),
-            chained=(),
+            gamma=found.gamma, nbeta=nbeta, damage=found.damage, damaged=found.damaged
         )
-        if found.responses is None:
+        if found.responses is None or found.delta_loss_HP is None:
             return setting
+        fraction_H = [_fraction(loss_P, nbeta) for loss_P in found.delta_loss_HP]
         names = found.responses.components
         chained = tuple(n for n, f in zip(names, fraction_H, strict=True) if f < least)
-        setting = dataclasses.replace(setting, chained=chained)
+        setting = dataclasses.replace(setting, effective_fraction=min(fraction_H), chained=chained)
         if chained:
             least_split = (self.config.tokens.sequences_per_shard, self.settings.min_draws)
             with_chains = market.seconds(sampler, chained, *least_split)
