@@ -117,11 +117,15 @@ def calibrate(
     assert chosen.choice is not None
     best = chosen.choice.best
     sampler = sampler_of(config, chosen.gamma, chosen.nbeta)
+    proposed = with_split(config, sampler, best.num_sequences, best.num_draws)
+    if settings.budget_minutes is not None:
+        on_step("text")
+        pilot.require_text(proposed)
     return Calibration(
         settings=tuple(judged),
         chosen=chosen,
         is_decided=is_decided,
-        config=with_split(config, sampler, best.num_sequences, best.num_draws),
+        config=proposed,
         device=market.device,
         budget_seconds=settings.budget_seconds,
         splits=tuple(pilot.splits(chosen, market)),
@@ -286,16 +290,24 @@ class Pilot:
             return setting
         return dataclasses.replace(setting, choice=choose(splits, law))
 
+    def require_text(self, config: PipelineConfig) -> None:
+        """Read the tokens of the run that is proposed, on the machine that is to do it.
+
+        Raises ValueError, in one line, where the text has fewer.
+        """
+        encode, eot_id = tokenizer_of(config.model, self.size.vocab_size)
+        try:
+            build(config.tokens, encode, eot_id, self.size.vocab_size)
+        except ValueError as error:
+            raise ValueError(
+                f"the budget pays more tokens than the text has ({error}); or give "
+                "calibrate.max_tokens, so that the rest is spent on draws"
+            ) from error
+
     def splits(self, setting: Setting, market: Market) -> list[Split]:
         """What the budget pays at a setting."""
-        least = Split(
-            num_sequences=0,
-            num_tokens=self.settings.min_tokens,
-            num_draws=self.settings.min_draws,
-            cost_seconds=0.0,
-        )
         sampler = sampler_of(self.config, setting.gamma, setting.nbeta)
-        return market.splits(sampler, setting.chained, self.settings.budget_seconds, least)
+        return market.splits(sampler, setting.chained, self.settings)
 
     def device(self, rates: Rates | None, measured: Sequence[AtGamma]) -> Device:
         """Of the budget: rates that are given, or the pilot's own for forward passes, with a

@@ -32,6 +32,8 @@ class CalibrateConfig:
     each, whose halves give its errors; 2 leave it without (for training a predictor)."""
     min_tokens: int = 4096
     """Fewest tokens that may be chosen; ≥ 1."""
+    max_tokens: int | None = None
+    """Most tokens that may be chosen, where the text has no more; None: as many as are paid."""
 
     def __post_init__(self) -> None:
         for name in ("budget_minutes", "budget_gpu_hours"):
@@ -43,6 +45,11 @@ class CalibrateConfig:
             if bad or (name != "step_sizes" and not getattr(self, name)):
                 sense = "at least 0" if least == 0 else "above 0"
                 raise ValueError(f"calibrate.{name} needs finite numbers {sense}, found {bad}")
+        if self.max_tokens is not None and self.max_tokens < self.min_tokens:
+            raise ValueError(
+                f"calibrate.max_tokens must be at least calibrate.min_tokens ({self.min_tokens}), "
+                f"found {self.max_tokens}"
+            )
         for name, least, multiple in (
             ("num_tokens", 256, 1), ("num_draws", 8, 4), ("min_draws", 2, 2), ("min_tokens", 1, 1),
         ):  # fmt: skip

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spectro.calibrate.choose import Split
 from spectro.models.size import ModelSize
+from spectro.run.calibrate_config import CalibrateConfig
 from spectro.run.config import PipelineConfig, SamplerConfig
 from spectro.run.costs import Device
 from spectro.run.counts import Course, chain_work, tile_work
@@ -36,16 +38,18 @@ class Market:
     """With the rates that count."""
 
     def splits(
-        self, sampler: SamplerConfig, chained: Sequence[str], seconds: float, least: Split
+        self, sampler: SamplerConfig, chained: Sequence[str], settings: CalibrateConfig
     ) -> list[Split]:
-        """For every number of draws the most tokens that the budget pays; none below `least`."""
+        """For every number of draws the most tokens that the budget pays and the text has."""
         found = []
-        num_draws = least.num_draws
+        num_draws, seconds = settings.min_draws, settings.budget_seconds
+        row = self.split(1, num_draws, 0.0).num_tokens
+        most = sys.maxsize if settings.max_tokens is None else settings.max_tokens // row
         while num_draws <= MAX_DRAWS:
             fixed, each = self._line(sampler, chained, num_draws)
-            num_sequences = int((seconds - fixed) / each)
+            num_sequences = min(int((seconds - fixed) / each), most)
             split = self.split(num_sequences, num_draws, fixed + num_sequences * each)
-            if split.num_tokens >= least.num_tokens:
+            if split.num_tokens >= settings.min_tokens:
                 found.append(split)
             num_draws *= 2
         return found
