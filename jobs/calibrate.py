@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 
+from jobs.calibrate_chains import calibrate_chains
 from jobs.calibrate_tables import (
     as_dict,
     cells_csv,
@@ -30,7 +31,7 @@ from spectro.run.rates import load_rates
 from spectro.storage.out_file import place_of, put_file
 from spectro.storage.places import place
 
-LEAST_WIDTH = 140
+LEAST_WIDTH = 170
 NAME = "calibrated"
 """Of the experiment."""
 EXPERIMENT = f"experiment/{NAME}.yaml"
@@ -58,7 +59,7 @@ def main() -> int:
 def _calibrate(job: CalibrateJob) -> None:
     settings, folder = job.calibrate, place(job.out, "out")
     assert settings.budget_seconds > 0  # raises before anything is measured
-    for name in (EXPERIMENT, "calibration.json", "calibration.svg", "cells.csv"):
+    for name in (EXPERIMENT, "calibration.json", "calibration.svg", "cells.csv", "chains.json"):
         place_of(f"{folder}/{name}")  # before anything is measured
     config = PipelineConfig(
         **{name: getattr(job, name) for name in PipelineConfig.__dataclass_fields__}
@@ -68,22 +69,30 @@ def _calibrate(job: CalibrateJob) -> None:
     rates = None if hours is None else load_rates(file_of_rates(settings.rates))
     console = Console(soft_wrap=True)
     console.width = max(console.width, LEAST_WIDTH)
-    found = calibrate(config, settings, rates, lambda what: console.print(f"measuring: {what}"))
-    _put(found, folder)
-    console.print(settings_table(found))
-    console.print(splits_table(found))
-    for line in verdict(found):
+    if settings.step_sizes:
+        proposed, data, lines = calibrate_chains(config, settings, rates, console)
+        put_file(f"{folder}/chains.json", data)
+    else:
+        found = calibrate(config, settings, rates, lambda what: console.print(f"measuring: {what}"))
+        proposed, lines = found.config, verdict(found)
+        _put(found, folder)
+        console.print(settings_table(found))
+        console.print(splits_table(found))
+    put_file(f"{folder}/{EXPERIMENT}", _experiment(proposed, lines))
+    for line in lines:
         console.print(line, highlight=False, markup=False)
     command = f"spectro pipeline --config-dir {job.out} experiment={NAME} run.uri=<folder>"
     console.print(f"calibration: {job.out}; the run: {command}", highlight=False, markup=False)
 
 
-def _put(found: Calibration, folder: str) -> None:
-    """Table, picture, experiment."""
+def _experiment(config: PipelineConfig, lines: list[str]) -> bytes:
     chosen = dict(HydraConfig.get().runtime.choices)
     choices = {name: str(chosen[name]) for name in ("model", "tokens", "cluster")}
-    text = experiment_text(found.config, choices, "\n".join(verdict(found)))
-    put_file(f"{folder}/{EXPERIMENT}", text.encode())
+    return experiment_text(config, choices, "\n".join(lines)).encode()
+
+
+def _put(found: Calibration, folder: str) -> None:
+    """Tables and picture."""
     put_file(f"{folder}/cells.csv", cells_csv(found))
     plain = json.dumps(as_dict(found), indent=1, ensure_ascii=False, allow_nan=False)
     put_file(f"{folder}/calibration.json", plain.encode())

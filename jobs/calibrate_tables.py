@@ -26,19 +26,20 @@ def settings_table(found: Calibration) -> Table:
     """A line for each γ and nβ."""
     table = Table(title="γ and nβ", title_justify="left", box=box.SIMPLE_HEAD)
     heads = (
-        "gamma", "nbeta", "damage", "effective", "shared", "reliability", "same y", "same pattern",
-        "tokens ×2", "draws ×2", "best tokens", "draws", "held",
+        "gamma", "nbeta", "damage", "ESS", "shared", "reliable", "y", "pattern", "2 × n", "2 × r",
+        "tokens", "draws", "held",
     )  # fmt: skip
     for name in heads:
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for setting in found.settings:
         table.add_row(*_setting_cells(setting), _remark(setting, found))
     table.caption = (
-        f"shared: neighbours that a disjoint set of draws finds again, over chance, at the most "
-        f"tokens and draws of the pilot ({found.num_tokens:,} tokens); same y, same pattern: share "
-        "of the neighbours, patterns over chance;\ntokens ×2, draws ×2: doublings of held "
-        "neighbours for a doubling; held: foretold for the best split"
+        "ESS: least effective share of a component's draws. Of the pilot's "
+        f"{found.num_tokens:,} tokens and most draws: shared, neighbours that disjoint draws find\n"
+        "again, over chance; reliable, correlation of the two; y, pattern: neighbours with the "
+        "same, patterns over chance. 2 × n, 2 × r: doublings of held neighbours\n"
+        "for twice the tokens, twice the draws. tokens, draws, held: the best split of the budget."
     )
     table.caption_justify = "left"
     return table

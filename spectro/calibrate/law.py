@@ -22,7 +22,7 @@ import numpy as np
 from spectro.calibrate.measures import Cell
 from spectro.calibrate.responses import Float64
 
-MIN_CELLS = 5
+MIN_CELLS = 4
 """Cells with more neighbours in common than chance, below which three numbers are not fitted."""
 ABOVE_CHANCE = 3.0
 """Standard errors that a cell must be above chance to count."""

@@ -193,6 +193,8 @@ class Pilot:
     """Resident."""
     probe: Tensor
     """int64 [S, T+1]."""
+    sampling: Tensor
+    """int64 [M, T+1]."""
     evaluation: Tensor
     """int64 [E, T+1]."""
     labels: Labels
@@ -223,6 +225,7 @@ class Pilot:
             size=ModelSize.of_model(model),
             model=model,
             probe=check_ids(model, torch.from_numpy(ids), "probe tokens"),
+            sampling=check_ids(model, torch.from_numpy(splits.sampling.ids_ST1), "sampling"),
             evaluation=check_ids(model, torch.from_numpy(splits.evaluation.ids_ST1), "evaluation"),
             labels=Labels(y_N=ids[:, 1:].ravel(), pattern_NP=types.reshape(-1, types.shape[-1])),
         )
@@ -310,27 +313,28 @@ class Pilot:
         return market.splits(sampler, setting.chained, self.settings)
 
     def device(self, rates: Rates | None, measured: Sequence[AtGamma]) -> Device:
-        """Of the budget: rates that are given, or the pilot's own for forward passes, with a
-        measured rate for steps."""
+        """Of the budget: rates that are given, or those of this machine, for forward passes the
+        pilot's own where it measured any."""
         model = self.config.model
         precision = model.dtype if model.dtype == "float64" else model.precision.value
         if rates is None:
             rates = measure_rates(
                 self.size, self.config.tokens.context, precision, self.model.device
             )
-            flops = pilot_flops(
-                with_split(
-                    self.config, self.config.sampler,
-                    self.config.tokens.num_probe_sequences, self.settings.min_draws,
-                ),
-                self.size,
-                self.settings.num_draws,
-            )  # fmt: skip
-            rate = dataclasses.replace(
-                rates.at(self.size.hidden_size, precision),
-                scoring_tflops=flops / min(found.seconds for found in measured) / TERA,
-            )
-            rates = dataclasses.replace(rates, rates=(rate,))
+            if measured:
+                flops = pilot_flops(
+                    with_split(
+                        self.config, self.config.sampler,
+                        self.config.tokens.num_probe_sequences, self.settings.min_draws,
+                    ),
+                    self.size,
+                    self.settings.num_draws,
+                )  # fmt: skip
+                rate = dataclasses.replace(
+                    rates.at(self.size.hidden_size, precision),
+                    scoring_tflops=flops / min(found.seconds for found in measured) / TERA,
+                )
+                rates = dataclasses.replace(rates, rates=(rate,))
         return Device(rates=rates, precision=precision, num_devices=1)
 
     @property

@@ -40,19 +40,23 @@ class Market:
     def splits(
         self, sampler: SamplerConfig, chained: Sequence[str], settings: CalibrateConfig
     ) -> list[Split]:
-        """For every number of draws the most tokens that the budget pays and the text has."""
-        found = []
-        num_draws, seconds = settings.min_draws, settings.budget_seconds
+        """The most tokens for 4, 8, … draws; none where these are fewer than may be chosen."""
+        doubled = range((MAX_DRAWS // settings.min_draws).bit_length())
+        found = [
+            self.most_tokens(sampler, chained, settings.min_draws << times, settings)
+            for times in doubled
+        ]
+        return [split for split in found if split.num_tokens >= settings.min_tokens]
+
+    def most_tokens(
+        self, sampler: SamplerConfig, chained: Sequence[str], num_draws: int, s: CalibrateConfig
+    ) -> Split:
+        """As many tokens as the budget pays and the text has."""
+        fixed, each = self._line(sampler, chained, num_draws)
         row = self.split(1, num_draws, 0.0).num_tokens
-        most = sys.maxsize if settings.max_tokens is None else settings.max_tokens // row
-        while num_draws <= MAX_DRAWS:
-            fixed, each = self._line(sampler, chained, num_draws)
-            num_sequences = min(int((seconds - fixed) / each), most)
-            split = self.split(num_sequences, num_draws, fixed + num_sequences * each)
-            if split.num_tokens >= settings.min_tokens:
-                found.append(split)
-            num_draws *= 2
-        return found
+        most = sys.maxsize if s.max_tokens is None else s.max_tokens // row
+        num_sequences = max(0, min(int((s.budget_seconds - fixed) / each), most))
+        return self.split(num_sequences, num_draws, fixed + num_sequences * each)
 
     def split(self, num_sequences: int, num_draws: int, seconds: float) -> Split:
         """A split of so many sequences per subset."""
@@ -102,12 +106,15 @@ def with_split(
     config: PipelineConfig, sampler: SamplerConfig, num_sequences: int, num_draws: int
 ) -> PipelineConfig:
     """The run of a split; without a control where it would be the same posterior."""
-    num_chains, per_chain = chains_of(num_draws)
+    chain = config.chain
+    if chain.num_chains * chain.num_draws != num_draws:
+        num_chains, per_chain = chains_of(num_draws)
+        chain = dataclasses.replace(chain, num_chains=num_chains, num_draws=per_chain)
     return dataclasses.replace(
         config,
         sampler=sampler,
         tokens=dataclasses.replace(config.tokens, num_probe_sequences=num_sequences),
-        chain=dataclasses.replace(config.chain, num_chains=num_chains, num_draws=per_chain),
+        chain=chain,
         estimator=EstimatorConfig(kind=EstimatorKind.RESTRICTED),
         control=config.control and sampler.nbeta != 0,
     )

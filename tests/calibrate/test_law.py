@@ -110,7 +110,7 @@ def test_no_law_from_noise_alone_or_from_too_few_cells() -> None:
     made = responses(np.zeros((512, 8)), 1.0, 16)
     assert fit(measure(made, 0.0, labels(np.arange(512)), [128, 256, 512], [2, 4, 8], 3)) is None
     cells = planted(e=0.5, b=1.0, half=8.0)
-    assert fit(cells[:4]) is None
+    assert fit(cells[:3]) is None
     assert fit([c for c in cells if c.num_draws == 2]) is None
     assert fit([]) is None
 
