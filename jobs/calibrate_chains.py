@@ -13,10 +13,10 @@ from rich.table import Table
 
 from jobs.plan_tables import duration
 from spectro.report.figures.parts import number
-from spectro.run.calibrate import Pilot
 from spectro.run.calibrate_chains import ChainCell, best_cell, sweep
 from spectro.run.calibrate_config import CalibrateConfig
 from spectro.run.calibrate_cost import Market
+from spectro.run.calibrate_pilot import Pilot
 from spectro.run.config import PipelineConfig, to_dict
 from spectro.run.rates import Rates
 

@@ -14,7 +14,7 @@ from spectro.models.rows import scoring_budget, stepping_budget
 from spectro.models.scoring import Scoring
 from spectro.report.diagnostics import Diagnosis, Verdict, diagnose
 from spectro.report.traces import Settings, traces_of
-from spectro.run.calibrate import Pilot
+from spectro.run.calibrate_pilot import Pilot
 from spectro.run.config import PipelineConfig
 from spectro.run.groups import groups_of
 from spectro.sampling.chain import run_group_chains

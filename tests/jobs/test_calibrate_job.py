@@ -126,6 +126,8 @@ def test_short_chains_give_every_step_a_verdict(
     assert written["sampler"]["step_size"] == 6e-5 and written["sampler"]["gamma"] == 3000
     assert written["chain"]["num_draws"] == 8
     assert written["tokens"]["num_probe_sequences"] >= 2
+    given = ("--config-dir", "found", "experiment=calibrated", "plan.rates=rates.yaml")
+    assert job("plan", *given, "plan.precision=float32") == 0
 
 
 def test_a_gamma_that_destroys_the_model_is_said(

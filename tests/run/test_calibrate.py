@@ -16,9 +16,9 @@ from spectro.models.flop_counter import counting
 from spectro.models.groups import group_model
 from spectro.models.rows import scoring_budget
 from spectro.models.scoring import Scoring
-from spectro.run.calibrate import Pilot
 from spectro.run.calibrate_config import CalibrateConfig
 from spectro.run.calibrate_cost import chains_of, pilot_flops, sampler_of, with_split
+from spectro.run.calibrate_pilot import Pilot
 from spectro.run.groups import groups_of
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.reweighted import Reweighted
