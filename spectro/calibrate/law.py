@@ -52,11 +52,6 @@ class Law:
         """e."""
         return float(self.coefficient_3[1])
 
-    @property
-    def per_reliability_doubling(self) -> float:
-        """b."""
-        return float(self.coefficient_3[2])
-
     def log2_value(self, num_tokens: float, num_draws: float) -> float:
         """log₂ v."""
         return float(self._row(num_tokens, num_draws) @ self.coefficient_3)

@@ -21,7 +21,7 @@ from spectro.models.scoring import Scoring
 from spectro.sampling.draws import GaussianDraws
 from spectro.sampling.evaluate import evaluate
 from spectro.sampling.keys import Randomness
-from spectro.sampling.weights import effective_number, importance_weights
+from spectro.sampling.weights import importance_weights
 
 PILOT_CHAIN = -2
 """Chain number of these draws: no run measures with them."""
@@ -71,16 +71,6 @@ class Responses:
             delta_RN = self.delta_HRN[column, chosen, :num_tokens]
             chi_NH[:, column] = float(weight @ loss) - weight @ delta_RN
         return chi_NH
-
-    def effective_fraction(self, nbeta: float) -> Float64:
-        """(Σω)²/(R Σω²) of every component at one nβ, [H]."""
-        return np.array(
-            [
-                effective_number(importance_weights(loss_R, nbeta, float(loss_R.mean())))
-                / self.num_draws
-                for loss_R in self.delta_loss_HR
-            ]
-        )
 
 
 def measure_responses(
@@ -142,8 +132,7 @@ def losses_of_draws(
 ) -> tuple[Float64, list[str]]:
     """ΔL of P independent draws of every component, nats, [H, P], and the components' names.
 
-    Damage and effective fractions are of draws that are not in pairs: ΔL is mostly even, so a pair
-    is one draw of it.
+    Draws that are not in pairs: ΔL is mostly even in a draw, so a pair is one draw of it.
     """
     names, delta_loss = [], []
     for part in parts:

@@ -171,3 +171,8 @@ def test_what_cannot_be_is_one_line(
     line = capsys.readouterr().err.strip()
     assert message in line and "\n" not in line.split("calibrate: ", 1)[1]
     assert not (tmp_path / "found").exists()
+
+
+def test_help_has_examples(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
+    assert job("calibrate", "--help") == 0
+    assert "spectro pipeline --config-dir runs/calibration" in capsys.readouterr().out
