@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from jobs.across import AcrossJob
 from jobs.assign import AssignJob
+from jobs.calibrate import CalibrateJob
 from jobs.cluster import ClusterJob
 from jobs.compare import CompareJob
 from jobs.diagnose import DiagnoseJob
@@ -53,6 +54,7 @@ ROOTS = {
     "report_job": ReportJob,
     "resume_job": ResumeJob,
     "plan_job": PlanJob,
+    "calibrate_job": CalibrateJob,
     "verify_job": VerifyJob,
     "status_job": StatusJob,
     "runs_job": RunsJob,
