@@ -32,7 +32,8 @@ from spectro.sampling.baseline import unpaired_offset
 from spectro.sampling.chain import run_group_chains
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness, Randomness
-from spectro.sampling.pilot import Moments, listed_components, run_pilot
+from spectro.sampling.moments import Moments
+from spectro.sampling.pilot import listed_components, run_pilot
 from spectro.sampling.recorder import ComponentChain
 from spectro.sampling.reweighted import Sampler
 from spectro.susceptibility.estimator import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -41,37 +41,58 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def assemble_shard(
-    unit: AssemblyUnit, resident: Resident, store: Store, config: PipelineConfig
-) -> None:
-    """Estimate χ from a shard's tiles, put its rows, halves and moments, remove the tiles."""
-    sums, seconds = _read_sums(store, unit.shard, unit.groups, config.chain.num_chains)
-    full = sums.pop(FULL_GROUP.name, None)
+def assemble_shard(unit: AssemblyUnit, resident: Resident) -> None:
+    """Estimate χ from a shard's tiles for every part that they are of; remove the tiles.
+
+    A part whose rows are there is left as it is.
+    """
+    root, config = resident.of(unit)
+    sequence_id_n, sequences = resident.probe_shard(unit.shard)
+    ids = resident.probe_ids(unit.shard)
+    loss_N = clean_losses(group_model(resident.model, FULL_GROUP), ids).cpu().numpy().reshape(-1)
     offset = phi_offset(resident, config)
+
+    def rows(full: ChainSums | None, columns: Sequence[ColumnEstimate]) -> product.ShardRows:
+        response_N = np.full(loss_N.size, np.nan)
+        if full is not None:
+            response_N = full.of_chains(range(full.num_chains)).response_N
+        return product.ShardRows(
+            ids_nT1=sequences.ids_ST1,
+            sequence_id_n=sequence_id_n,
+            subset_n=sequences.subset_S,
+            subset_names=sequences.subset_names,
+            loss_N=loss_N,
+            full_response_N=response_N,
+            chi_NH=np.stack([column.chi_N for column in columns], axis=-1),
+        )
+
+    for part in (unit.part, *unit.sisters):
+        if not product.has_rows(resident.root.child(part), unit.shard):
+            _assemble_part(unit, part, resident, rows, offset)
+    for group in unit.groups:
+        root.delete(tiles.tile_name(unit.shard, group.name))
+
+
+MakeRows = Callable[[ChainSums | None, Sequence[ColumnEstimate]], product.ShardRows]
+"""From the sums of the unrestricted chains, if there are any, and the columns to a shard's rows."""
+
+
+def _assemble_part(
+    unit: AssemblyUnit, part: str, resident: Resident, rows: MakeRows, offset: float
+) -> None:
+    """Put rows, halves and moments of one part."""
+    store, config = resident.root.child(part), resident.config.parts[part]
+    sums, seconds = _read_sums(unit, part, resident, config.chain.num_chains)
+    full = sums.pop(FULL_GROUP.name, None)
     shape = resident.model.shape
     columns = {
         c.name: estimate_column(sums[c.name], full, config.estimator.kind, phi_offset=offset)
         for c in select_components(config.components, shape.num_layers, shape.num_heads)
     }
-    sequence_id_n, sequences = resident.probe_shard(unit.shard)
-    num_tokens = sequences.ids_ST1[:, 1:].size
-    response_N = (
-        full.of_chains(range(full.num_chains)).response_N if full else np.full(num_tokens, np.nan)
-    )
-    ids = resident.probe_ids(unit.shard)
-    rows = product.ShardRows(
-        ids_nT1=sequences.ids_ST1,
-        sequence_id_n=sequence_id_n,
-        subset_n=sequences.subset_S,
-        subset_names=sequences.subset_names,
-        loss_N=clean_losses(group_model(resident.model, FULL_GROUP), ids).cpu().numpy().reshape(-1),
-        full_response_N=response_N,
-        chi_NH=np.stack([column.chi_N for column in columns.values()], axis=-1),
-    )
     of_chains = _of_chains(store, unit.groups, config, offset)
     centred_H = centred_reliability(list(columns.values()))
     table = product.shard_table(
-        rows,
+        rows(full, list(columns.values())),
         list(columns),
         _fingerprint(resident, store),
         column_summary({n: c.moments for n, c in columns.items()}, of_chains, centred_H),
@@ -84,8 +105,6 @@ def assemble_shard(
     }
     halves = first_halves(list(columns.values())) if config.run.keep_halves else None
     product.put_part(store, unit.shard, table, moments, halves and halves_table(table, *halves))
-    for group in unit.groups:
-        store.delete(tiles.tile_name(unit.shard, group.name))
 
 
 def summarise(unit: SummaryUnit, store: Store, config: PipelineConfig) -> None:
@@ -127,14 +146,20 @@ def _fingerprint(resident: Resident, store: Store) -> str:
 
 
 def _read_sums(
-    store: Store, shard: int, groups: Sequence[Group], num_chains: int
+    unit: AssemblyUnit, part: str, resident: Resident, num_chains: int
 ) -> tuple[dict[str, ChainSums], float]:
-    """Sums of every component of a shard, and the seconds that its tiles took."""
+    """Sums of every component of one part, and the seconds that its tiles took.
+
+    Those of tiles that several parts share count as the first one's.
+    """
+    root, _ = resident.of(unit)
+    store = resident.root.child(part)
     found, seconds = {}, 0.0
-    for group in groups:
-        sums, tile_seconds = tiles.read_tile(store, shard, group.name)
+    for group in unit.groups:
+        sister = part if part != unit.part else ""
+        sums, tile_seconds = tiles.read_tile(root, unit.shard, group.name, sister)
         records = [draws.read_record(store, group.name, chain) for chain in range(num_chains)]
-        seconds += tile_seconds
+        seconds += 0.0 if sister else tile_seconds
         for component in group.components:
             tile = sums[component.name]
             found[component.name] = ChainSums(

@@ -16,7 +16,7 @@ from spectro.models.components import FULL
 from spectro.report.diagnostics import Diagnosis, diagnose
 from spectro.report.traces import ComponentTraces, Settings
 from spectro.sampling.damage import damage
-from spectro.sampling.pilot import Moments
+from spectro.sampling.moments import Moments
 from spectro.sampling.recorder import ComponentChain
 from spectro.sampling.sampler_bias import effective_sample_size, sampler_bias
 from spectro.storage.chain_names import chains_among, pilot_name
