@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from spectro.sampling.mala import Mala
 from spectro.sampling.samplers import Gaussian, Stepper, require_at_least_0
@@ -21,9 +21,11 @@ class Reweighted(Mala):
     same posterior, exact as well (design §2, ADR 064).
     """
 
+    nbeta: float = field(default=10.0, metadata={"rest": "also_nbeta"})
+    """nβ, effective inverse temperature; ≥ 0. In files and commands it may be a list, as in
+    `sampler.nbeta=[10, 3, 0]`: the run's own nβ first, then `also_nbeta`."""
     also_nbeta: tuple[float, ...] = ()
-    """Further nβ, each a measurement of its own along the same draws, by their weights alone;
-    `sampler.nbeta=[10, 3, 0]` is nbeta 10 and also_nbeta [3, 0]."""
+    """Further nβ, each a measurement of its own along the same draws, by their weights alone."""
     antithetic: bool = True
     """Draws in pairs δ, −δ: what is odd in δ, most of a draw's noise, cancels in their mean."""
     min_effective_fraction: float = 0.5
