@@ -242,7 +242,8 @@ def _notes(
         names = ", ".join([FULL.name, *assumed.chain_components])
         notes.append(f"assumed until the pilot: chains are needed for {names}, for nothing else")
         if config.sisters:
-            notes.append(_of_sisters(config, names))
+            own = [FULL.name] if config.estimator.kind.needs_full else []
+            notes.append(_of_sisters(config, ", ".join([*own, *assumed.chain_components])))
     if config.chain.steps_between_draws is None and not isinstance(config.sampler, Gaussian):
         notes.append(f"assumed: {assumed.steps_between_draws} steps between draws of a chain")
     if config.scoring.lists(vocab_size):

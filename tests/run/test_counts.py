@@ -52,6 +52,7 @@ CASES: dict[str, dict] = {
     "several_nbeta": {
         "sampler": Reweighted(gamma=300.0, nbeta=100.0, also_nbeta=(10.0, 1.0)),
         "chain": CHAIN,
+        "estimator": EstimatorConfig(kind=EstimatorKind.RESTRICTED),
         "control": True,
     },
     "independent_control": {"sampler": REWEIGHTED, "chain": CHAIN, "control": "independent"},

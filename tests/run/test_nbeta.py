@@ -22,8 +22,11 @@ from spectro.storage.draws import read_pilot, read_record
 from spectro.storage.fs import Store
 from spectro.storage.halves import iterate_halves
 from spectro.storage.product import read_product
+from spectro.storage.run_view import RunView
 from spectro.susceptibility import score
 from spectro.susceptibility.estimator import EstimatorConfig, EstimatorKind
+from spectro.views.moved import moved_data
+from spectro.views.query import Query
 
 MakeConfig = Callable[..., PipelineConfig]
 CHAIN = ChainConfig(
@@ -211,3 +214,45 @@ def test_controls_that_there_cannot_be(fields: dict, message: str, make_config: 
 def test_lists_of_nbeta_that_there_cannot_be(also: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match=r"sampler\.(also_)?nbeta must"):
         Reweighted(nbeta=10.0, also_nbeta=also)
+
+
+def test_what_the_posterior_moves_by_halves_of_the_same_draws(
+    make_config: MakeConfig, tmp_path
+) -> None:
+    """Against the half estimates themselves; as a table of queries; and what cannot be compared."""
+    config = make_config(
+        sampler=Reweighted(gamma=300.0, nbeta=30.0, also_nbeta=(3.0,)), chain=CHAIN,
+        estimator=RESTRICTED, control=True,
+    )  # fmt: skip
+    store = sample(config)
+    own, base = rows_of(store), rows_of(store.child("control"))
+    first = own["first"].astype(np.float64) - base["first"]
+    second = own["second"].astype(np.float64) - base["second"]
+    data = moved_data(RunView(store.uri))
+    assert data.shared and data.nbeta == 30.0 and data.num_tokens == 192
+    np.testing.assert_allclose(data.moved.error_H, ((first - second) / 2).std(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(data.moved.deviation_H, ((first + second) / 2).std(0), rtol=1e-6)
+    correlation = np.array(
+        [np.corrcoef(a, b)[0, 1] for a, b in zip(first.T, second.T, strict=True)]
+    )
+    expected = 2 * correlation / (1 + correlation)
+    np.testing.assert_allclose(data.moved.reliability_H, expected, rtol=1e-5)
+    with Query(RunView(store.uri)) as query:
+        found = query.table("select component, error, num_significant from moved order by place")
+        tokens = query.table("select count(*) as n from moved_tokens where abs(difference) > 0")
+    assert found["component"].to_pylist() == list(data.components)
+    np.testing.assert_allclose(found["error"].to_numpy(), data.moved.error_H)
+    assert 0 < tokens["n"][0].as_py() <= 20 * len(data.components)
+    smaller = moved_data(RunView(f"{store.uri}/nbeta-3")).moved.deviation_H
+    assert (smaller < 0.2 * data.moved.deviation_H).all(), "a tenth of nβ"
+    with pytest.raises(ValueError, match="is the control itself"):
+        moved_data(RunView(f"{store.uri}/control"))
+    alone = sample(make_config(tmp_path / "alone", sampler=Gaussian(), chain=CHAIN,
+                               estimator=RESTRICTED, control=False))  # fmt: skip
+    with pytest.raises(ValueError, match="has no nβ = 0 control to compare with"):
+        moved_data(RunView(alone.uri))
+    without = dataclasses.replace(CHAIN, num_chains=1)
+    one = sample(make_config(tmp_path / "one", sampler=config.sampler, chain=without,
+                             estimator=RESTRICTED, control=True))  # fmt: skip
+    with pytest.raises(ValueError, match="a difference has no error without them"):
+        moved_data(RunView(one.uri))

@@ -77,7 +77,7 @@ def test_the_difference_of_the_same_draws_has_the_small_error(rng) -> None:
 
 
 def test_moved_tokens_are_found_and_few_others(rng) -> None:
-    found, top = judged(planted(rng, shared=True, shift=1.0), num_top=MOVED_TOKENS + 50)
+    _, top = judged(planted(rng, shared=True, shift=1.0), num_top=MOVED_TOKENS + 50)
     kept = top.top_score_HK[0] >= top.threshold_H[0]
     ids = top.top_token_HK[0][kept]
     assert top.num_significant_H[0] == pytest.approx(MOVED_TOKENS / (1 - FDR), rel=0.06)

@@ -89,7 +89,7 @@ def _shares(axes: Axes, theme: Theme, data: MovedPicture) -> None:
     place_H = block_axis(axes, data.components)
     axes.plot(place_H, data.error_H, "_", color=theme.control, markersize=6)
     axes.plot(place_H, data.signal_H, "o", color=theme.real, markersize=3.4, markeredgewidth=0)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(bottom=-0.03 * max(1e-9, axes.get_ylim()[1]))
 
 
 def _reliabilities(axes: Axes, theme: Theme, data: MovedPicture) -> None:
