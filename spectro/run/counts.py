@@ -142,12 +142,11 @@ def headroom_work(m: Measurement) -> Work:
 
 def pilot_work(m: Measurement, group: Group, num_pilot_draws: int, courses: Courses) -> Work:
     """`run_pilot`: all components' draws in one evaluation, and once more from short lists; then
-    the gradients of those that step. Draws at other γ, of a damaged model, are not counted.
-    `num_pilot_draws` is 0 where the draws are those of another nβ's pilot."""
+    the gradients of those that step. Draws at other γ, of a damaged model, are not counted. No
+    draws (`num_pilot_draws` 0): those of another nβ's pilot serve."""
     ways = [False] if group.name in WITHOUT_LISTS or not m.list_size else [False, True]
-    ways = ways if num_pilot_draws else []
     flops = 0
-    for listed in ways:
+    for listed in ways if num_pilot_draws else []:
         course = Course(independent=True, num_draws=num_pilot_draws, listed=listed)
         drawn = {c.name: course for c in group.components}
         flops += _clean_pass(m, group, m.num_evaluation, drawn)
@@ -187,8 +186,7 @@ def tile_work(
     """`score_tile`: all draws of all chains on one shard.
 
     Args:
-        m: the measurement.
-        group: the group.
+        m, group: what is measured, of whom.
         num_seq: n.
         chains: courses by chain.
         num_batches: batches that the shard is computed in; stored draws are read for each anew,
@@ -214,10 +212,9 @@ def tile_work(
 
 
 def assembly_work(m: Measurement, num_seq: int, num_components: int, num_parts: int = 1) -> Work:
-    """`assemble_shard`: ℓ(w*) of the shard, its tiles into rows and half estimates of every part.
+    """`assemble_shard`: ℓ(w*) of the shard, its tiles into rows and half estimates of all parts.
 
-    `num_components` counts `full`, whose tile is read and is no column; `num_parts` those whose
-    sums lie in the same tiles.
+    `num_components` counts `full`, whose tile is read and is no column.
     """
     num_tokens, num_chains = num_seq * m.context, m.chain.num_chains
     row_bytes = num_tokens * (ROW_BYTES + FLOAT_BYTES * m.num_columns)
@@ -294,7 +291,7 @@ def _draws(m: Measurement, group: Group, chains: Sequence[Courses], num_seq: int
     flops, shape = 0, (num_seq, m.context)
     for component in group.components:
         own = (courses[component.name] for courses in chains)
-        num_draws = sum(course.num_draws for course in own if not course.shared)
+        num_draws = sum(c.num_draws for c in own if not c.shared)
         if chains[0][component.name].listed:
             each = work.listed_losses_flops(m.size, component, *shape, m.list_size)
         else:
@@ -305,8 +302,7 @@ def _draws(m: Measurement, group: Group, chains: Sequence[Courses], num_seq: int
 
 def _evaluations_alone(m: Measurement, courses: Courses) -> int:
     """Independent draws are evaluated block by block, all components together."""
-    alone = [own for own in courses.values() if own.independent and not own.shared]
-    draws = [course.num_draws for course in alone]
+    draws = [c.num_draws for c in courses.values() if c.independent and not c.shared]
     return math.ceil(max(draws, default=0) / m.chain.draws_per_block)
 
 
