@@ -36,7 +36,8 @@ from spectro.sampling import recorder
 from spectro.sampling.chain import ChainResult, run_group_chains
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness
-from spectro.sampling.pilot import Moments, listed_components, run_pilot
+from spectro.sampling.moments import Moments
+from spectro.sampling.pilot import listed_components, run_pilot
 from spectro.sampling.recorder import ComponentChain
 from spectro.susceptibility.estimator import ChainSums, EstimatorKind
 from spectro.susceptibility.reliability import estimate_column

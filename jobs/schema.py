@@ -17,11 +17,13 @@ from enum import Enum
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
 
 T = TypeVar("T")
 KIND = "kind"
 """Name of the field by which the members of a choice are told apart."""
+LIST_REST = "rest"
+"""Metadata of a number that may be given as a list: the field that takes all but its first."""
 
 
 def kind_name(member: type) -> str:
@@ -50,7 +52,7 @@ def _twin(original: type, kind: str | None) -> type:
     fields: list[Any] = [] if kind is None else [(KIND, str, dataclasses.field(default=kind))]
     for field in dataclasses.fields(original):
         annotation = hints[field.name]
-        mutable = _mutable(annotation)
+        mutable = Any if LIST_REST in field.metadata else _mutable(annotation)
         if field.metadata.get("nullable"):  # null is what the field's default stands for
             mutable = Union[mutable, None]  # noqa: UP007
         fields.append((field.name, mutable, _default(field, annotation)))
@@ -134,10 +136,11 @@ def _build(annotation: Any, value: Any, where: str) -> Any:
     if isinstance(annotation, type) and dataclasses.is_dataclass(annotation):
         return _build_dataclass(annotation, value, where)
     if isinstance(annotation, type) and issubclass(annotation, Enum):
-        known = {str(member.value): member for member in annotation}
-        if str(value) not in known:
-            raise ValueError(f"{where} must be one of {', '.join(known)}; found {value!r}")
-        return known[str(value)]
+        try:
+            return annotation(str(value))
+        except ValueError:
+            known = ", ".join(str(member.value) for member in annotation)
+            raise ValueError(f"{where} must be one of {known}; found {value!r}") from None
     return value
 
 
@@ -153,13 +156,31 @@ def _build_dataclass(original: type, node: Any, where: str) -> Any:
             raise ValueError(f"{place} has no value and no default: give one, as in {place}=...")
         if field.metadata.get("nullable") and node[field.name] is None:
             continue
-        arguments[field.name] = _build(hints[field.name], node[field.name], place)
+        value = node[field.name]
+        if LIST_REST in field.metadata:
+            first, *rest = _numbers(value, place)
+            arguments[field.name] = first
+            node = OmegaConf.merge(node, {field.metadata[LIST_REST]: rest}) if rest else node
+            continue
+        arguments[field.name] = _build(hints[field.name], value, place)
     try:
         return original(**arguments)
     except ValueError as error:
         if f"{where.split('.')[0]}." in str(error):
             raise
         raise ValueError(f"{where}: {error}".lstrip(": ")) from error
+
+
+def _numbers(value: Any, place: str) -> list[float]:
+    """A number, or a list of some."""
+    found = list(value) if isinstance(value, ListConfig) else [value]
+    try:
+        numbers = [float(each) for each in found if not isinstance(each, bool)]
+    except (TypeError, ValueError):
+        numbers = []
+    if not found or len(numbers) < len(found):
+        raise ValueError(f"{place} must be a number or a list of numbers, found {value!r}")
+    return numbers
 
 
 def _build_choice(members: dict[str, type], node: Any, where: str) -> Any:

@@ -32,9 +32,10 @@ from spectro.sampling.baseline import unpaired_offset
 from spectro.sampling.chain import run_group_chains
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness, Randomness
-from spectro.sampling.pilot import Moments, listed_components, run_pilot
+from spectro.sampling.moments import Moments
+from spectro.sampling.pilot import listed_components, run_pilot
 from spectro.sampling.recorder import ComponentChain
-from spectro.sampling.reweighted import Sampler
+from spectro.sampling.reweighted import Reweighted, Sampler
 from spectro.susceptibility.estimator import (
     Baseline,
     ChainSums,
@@ -106,6 +107,11 @@ def susceptibilities(
             twice, impossible settings.
         NonFiniteLossError: a chain left the region where the loss is finite.
     """
+    if isinstance(sampler, Reweighted) and sampler.also_nbeta:
+        raise ValueError(
+            f"sampler.also_nbeta is {sampler.also_nbeta}, one nbeta is measured at a time here: "
+            "call once for each with the same seed (sampler.at(nbeta)), the draws are then the same"
+        )
     resident = GPTNeoX.from_pretrained_model(model)
     sampling = check_ids(resident, sampling_ids, "sampling_ids")
     evaluation = (

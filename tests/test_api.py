@@ -155,6 +155,12 @@ def test_one_chain_has_no_error_bars_but_a_result(model, ids) -> None:
     assert np.isnan(result.reliability).all()
 
 
+def test_one_nbeta_at_a_time(model, ids) -> None:
+    several = spectro.Reweighted(nbeta=10.0, also_nbeta=(3.0, 0.0))
+    with pytest.raises(ValueError, match=r"also_nbeta is \(3.0, 0.0\), one nbeta is measured"):
+        spectro.susceptibilities(model, *ids, sampler=several, **SETTINGS)
+
+
 def test_a_diverging_chain_is_stopped_and_named(model, ids) -> None:
     wild = spectro.Psgld(gamma=1e-3, nbeta=1e12, step_size=1e-2)
     with pytest.raises(spectro.NonFiniteLossError, match=r"component l0h0, chain 0, step \d+"):

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import scipy.stats
 
 from spectro.sampling.damage import damage
-from spectro.sampling.pilot import Moments
+from spectro.sampling.moments import Moments
 from spectro.sampling.recorder import ComponentChain
 from spectro.sampling.sampler_bias import SamplerBias, effective_sample_size, sampler_bias
 from spectro.susceptibility.reliability import gelman_rubin

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -46,36 +46,61 @@ Records = Mapping[str, Sequence[draws.ChainRecord]]
 """Group → what is kept of some of its chains, in their order."""
 
 
-def assemble_shard(
-    unit: AssemblyUnit, resident: Resident, store: Store, config: PipelineConfig
-) -> None:
-    """Estimate χ from a shard's tiles, put its rows, halves and moments, remove the tiles."""
-    records = _records(store, unit.groups, config.chain.of_shard(unit.shard))
-    sums, seconds = _read_sums(store, unit.shard, unit.groups, records)
-    full = sums.pop(FULL_GROUP.name, None)
+def assemble_shard(unit: AssemblyUnit, resident: Resident) -> None:
+    """Estimate χ from a shard's tiles for every part that they are of; remove the tiles.
+
+    A part whose rows are there is left as it is.
+    """
+    root, config = resident.of(unit)
+    sequence_id_n, sequences = resident.probe_shard(unit.shard)
+    ids = resident.probe_ids(unit.shard)
+    loss_N = clean_losses(group_model(resident.model, FULL_GROUP), ids).cpu().numpy().reshape(-1)
     offset = phi_offset(resident, config)
+
+    def rows(
+        response: ColumnEstimate | None, columns: Sequence[ColumnEstimate]
+    ) -> product.ShardRows:
+        unknown_N = np.full(loss_N.size, np.nan)
+        return product.ShardRows(
+            ids_nT1=sequences.ids_ST1,
+            sequence_id_n=sequence_id_n,
+            subset_n=sequences.subset_S,
+            subset_names=sequences.subset_names,
+            loss_N=loss_N,
+            full_response_N=unknown_N if response is None else response.chi_N,
+            chi_NH=np.stack([column.chi_N for column in columns], axis=-1),
+        )
+
+    for part in (unit.part, *unit.sisters):
+        if not product.has_rows(resident.root.child(part), unit.shard):
+            _assemble_part(unit, part, resident, rows, offset)
+    for group in unit.groups:
+        root.delete(tiles.tile_name(unit.shard, group.name))
+
+
+MakeRows = Callable[[ColumnEstimate | None, Sequence[ColumnEstimate]], product.ShardRows]
+"""From B, where it was measured, and the columns to a shard's rows."""
+
+
+def _assemble_part(
+    unit: AssemblyUnit, part: str, resident: Resident, rows: MakeRows, offset: float
+) -> None:
+    """Put rows, halves and moments of one part."""
+    store, config = resident.root.child(part), resident.config.parts[part]
+    records = _records(store, unit.groups, config.chain.of_shard(unit.shard))
+    sums, seconds = _read_sums(unit, part, resident, records)
+    full = sums.pop(FULL_GROUP.name, None)
+    response = estimate_response(full) if full else None
     shape = resident.model.shape
     columns = {
         c.name: estimate_column(sums[c.name], full, config.estimator.kind, phi_offset=offset)
         for c in select_components(config.components, shape.num_layers, shape.num_heads)
     }
-    sequence_id_n, sequences = resident.probe_shard(unit.shard)
-    response = estimate_response(full) if full else None
-    ids = resident.probe_ids(unit.shard)
-    rows = product.ShardRows(
-        ids_nT1=sequences.ids_ST1,
-        sequence_id_n=sequence_id_n,
-        subset_n=sequences.subset_S,
-        subset_names=sequences.subset_names,
-        loss_N=clean_losses(group_model(resident.model, FULL_GROUP), ids).cpu().numpy().reshape(-1),
-        full_response_N=np.full(ids[:, 1:].numel(), np.nan) if response is None else response.chi_N,
-        chi_NH=np.stack([column.chi_N for column in columns.values()], axis=-1),
-    )
     columns_only = [group for group in unit.groups if group != FULL_GROUP]
     of_chains = _of_chains(store, columns_only, records, offset)
     centred_H = centred_reliability(list(columns.values()))
     table = product.shard_table(
-        rows,
+        rows(response, list(columns.values())),
         list(columns),
         _fingerprint(resident, store),
         column_summary({n: c.moments for n, c in columns.items()}, of_chains, centred_H),
@@ -89,8 +114,6 @@ def assemble_shard(
     }
     halves = _halves(table, columns, response) if config.run.keep_halves else None
     product.put_part(store, unit.shard, table, moments, halves)
-    for group in unit.groups:
-        store.delete(tiles.tile_name(unit.shard, group.name))
 
 
 def _halves(
@@ -159,14 +182,19 @@ def _records(
 
 
 def _read_sums(
-    store: Store, shard: int, groups: Sequence[Group], records_of: Records
+    unit: AssemblyUnit, part: str, resident: Resident, records_of: Records
 ) -> tuple[dict[str, ChainSums], float]:
-    """Sums of every component of a shard, and the seconds that its tiles took."""
+    """Sums of every component of one part, and the seconds that its tiles took.
+
+    Those of tiles that several parts share count as the first one's.
+    """
+    root, _ = resident.of(unit)
     found, seconds = {}, 0.0
-    for group in groups:
-        sums, tile_seconds = tiles.read_tile(store, shard, group.name)
+    for group in unit.groups:
+        sister = part if part != unit.part else ""
+        sums, tile_seconds = tiles.read_tile(root, unit.shard, group.name, sister)
         records = records_of[group.name]
-        seconds += tile_seconds
+        seconds += 0.0 if sister else tile_seconds
         for component in group.components:
             tile = sums[component.name]
             found[component.name] = ChainSums(

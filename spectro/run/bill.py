@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from spectro.models.size import ModelSize
-from spectro.run.config import CONTROL, PipelineConfig
+from spectro.run.config import PipelineConfig
 from spectro.run.counts import Course, Courses, Measurement, Work
-from spectro.run.courses import Assumptions, assumed_courses, count_part, measurement_of, total
+from spectro.run.courses import (
+    Assumptions,
+    CoursesByGroup,
+    assumed_courses,
+    count_run,
+    measurement_of,
+    total,
+    with_shared,
+)
 from spectro.run.groups import groups_of
-from spectro.run.plan import Plan
-from spectro.sampling.pilot import Moments, listed_components
+from spectro.run.plan import Plan, part_label
+from spectro.sampling.moments import Moments
+from spectro.sampling.pilot import listed_components
 from spectro.sampling.recorder import ComponentChain
 from spectro.storage import tokens
 from spectro.storage.draws import ChainRecord, read_pilot, read_record
@@ -26,7 +35,7 @@ class BillLine:
     """One stage of one part of a run, as it was."""
 
     part: str
-    """`posterior` or `control`."""
+    """`posterior`, `control`, or another nβ's, `nbeta-3`."""
     stage: str
     """As progress shows it."""
     planned: Work
@@ -44,7 +53,7 @@ class StageWork:
     """One stage of one part of a run: its work alone, whatever the rates of a device are."""
 
     part: str
-    """`posterior` or `control`."""
+    """`posterior`, `control`, or another nβ's, `nbeta-3`."""
     stage: str
     """As progress shows it."""
     planned: Work
@@ -60,7 +69,7 @@ class RecordedWork:
     """What a finished run did, from its records alone."""
 
     stages: tuple[StageWork, ...]
-    """The posterior's, then the control's."""
+    """The posterior's, then the other parts'."""
     num_forward_tokens: int
     """Tokens scored, once for every draw of every component, `full` too."""
 
@@ -71,24 +80,24 @@ def make_bill(plan: Plan, config: PipelineConfig) -> tuple[BillLine, ...]:
     Raises ValueError if the run is not finished.
     """
     lines: list[BillLine] = []
-    for part, store, own, m in _measured_parts(config, plan.size):
-        courses = courses_of_run(store, own, plan.size, len(m.shard_sizes))
-
-        batches = partial(plan.device.num_batches, m)
-        setups = plan.device.num_devices if part == "posterior" else 0
-        done = count_part(own, m, courses, batches, num_setups=setups)
-        seconds = recorded_seconds(store)
+    parts = _measured_parts(config, plan.size)
+    courses = {p.name: courses_of_run(p.store, p.config, plan.size, p.num_shards) for p in parts}
+    m = {p.name: p.measurement for p in parts}
+    batches = partial(plan.device.num_batches, m[""])
+    done = count_run(config, m, courses, batches, num_setups=plan.device.num_devices)
+    for part in parts:
+        seconds = recorded_seconds(part.store)
         lines += [
             BillLine(
-                part=part,
+                part=stage.part,
                 stage=stage.stage,
                 planned=stage.work,
-                done=total(done[stage.stage]),
+                done=total(done[part.name][stage.stage]),
                 planned_seconds=stage.device_seconds,
                 seconds=seconds.get(stage.stage),
             )
             for stage in plan.stages
-            if stage.part == part and stage.stage in done
+            if stage.part == part_label(part.name) and stage.stage in done[part.name]
         ]
     return tuple(lines)
 
@@ -99,55 +108,75 @@ def recorded_work(config: PipelineConfig, size: ModelSize) -> RecordedWork:
     Raises ValueError if the run is not finished, FileNotFoundError where its records are gone.
     """
     stages: list[StageWork] = []
-    num_forward_tokens = 0
-    for part, store, own, m in _measured_parts(config, size):
-        num_shards = len(m.shard_sizes)
-        courses = courses_of_run(store, own, size, num_shards)
-        count = partial(count_part, own, m, num_batches=_one_batch)
-        setups = 1 if part == "posterior" else 0
-        assumed = assumed_courses(own, size, Assumptions(), num_shards)
-        expected = count(assumed, num_setups=setups)
-        done = count(courses, num_setups=setups)
-        seconds = recorded_seconds(store)
+    parts = _measured_parts(config, size)
+    m = {p.name: p.measurement for p in parts}
+    assumed = {p.name: assumed_courses(p.config, size, Assumptions(), p.num_shards) for p in parts}
+    courses = {p.name: courses_of_run(p.store, p.config, size, p.num_shards) for p in parts}
+    expected = count_run(config, m, assumed, _one_batch)
+    done = count_run(config, m, courses, _one_batch)
+    for part in parts:
+        seconds = recorded_seconds(part.store)
         stages += [
             StageWork(
-                part=part,
+                part=part_label(part.name),
                 stage=stage,
-                planned=total(expected[stage]),
+                planned=total(expected[part.name][stage]),
                 done=total(units),
                 seconds=seconds.get(stage),
             )
-            for stage, units in done.items()
+            for stage, units in done[part.name].items()
             if total(units).num_units
         ]
-        for shard, num_seq in enumerate(m.shard_sizes):
-            num_draws = _num_draws(courses, own.chain.of_shard(shard))
-            num_forward_tokens += num_seq * m.context * num_draws
+    num_forward_tokens = 0
+    for own in with_shared(config, courses).values():
+        for shard, num_seq in enumerate(m[""].shard_sizes):
+            num_draws = _num_scored(own, config.chain.of_shard(shard))
+            num_forward_tokens += num_seq * m[""].context * num_draws
     return RecordedWork(stages=tuple(stages), num_forward_tokens=num_forward_tokens)
 
 
-def _measured_parts(
-    config: PipelineConfig, size: ModelSize
-) -> Iterator[tuple[str, Store, PipelineConfig, Measurement]]:
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """A measured part of a run."""
+
+    name: str
+    store: Store
+    config: PipelineConfig
+    measurement: Measurement
+
+    @property
+    def num_shards(self) -> int:
+        """Token shards."""
+        return len(self.measurement.shard_sizes)
+
+
+def _measured_parts(config: PipelineConfig, size: ModelSize) -> list[_Part]:
     """Parts of a run, with what their counts depend on; ValueError if one is not measured."""
     root = Store(config.run.uri)
-    parts = {"posterior": (root, config)}
-    if config.control:
-        parts["control"] = (root.child(CONTROL), config.as_control())
+    parts = {part: (root.child(part), own) for part, own in config.parts.items()}
     for store, _ in parts.values():
         if not store.exists(SUMMARY_NAME):
             raise ValueError(f"{store.uri} is not measured yet: a bill needs {SUMMARY_NAME}")
     measured = tokens.read_info(root).splits["probe"].shard_sizes  # with what was added
-    for part, (store, own) in parts.items():
-        yield part, store, own, replace(measurement_of(own, size), shard_sizes=measured)
+    return [
+        _Part(
+            name=part,
+            store=store,
+            config=own,
+            measurement=replace(measurement_of(own, size), shard_sizes=measured),
+        )
+        for part, (store, own) in parts.items()
+    ]
 
 
 def _one_batch(num_seq: int, listed: bool) -> int:
     return 1
 
 
-def _num_draws(courses: Mapping[str, Sequence[Courses]], chains: Sequence[int]) -> int:
-    return sum(c.num_draws for own in courses.values() for i in chains for c in own[i].values())
+def _num_scored(courses: CoursesByGroup, chains: Sequence[int]) -> int:
+    """Draws of some chains that a part scores itself."""
+    every = (c for own in courses.values() for chain in chains for c in own[chain].values())
+    return sum(course.num_draws for course in every if not course.shared)
 
 
 def courses_of_run(

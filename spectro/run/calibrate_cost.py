@@ -11,6 +11,7 @@ from spectro.calibrate.choose import Split
 from spectro.models.size import ModelSize
 from spectro.run.calibrate_config import CalibrateConfig
 from spectro.run.config import PipelineConfig, SamplerConfig
+from spectro.run.control import Control
 from spectro.run.costs import Device
 from spectro.run.counts import Course, chain_work, tile_work
 from spectro.run.courses import Assumptions, measurement_of
@@ -98,7 +99,7 @@ def sampler_of(config: PipelineConfig, gamma: float, nbeta: float) -> SamplerCon
         return Gaussian(gamma=gamma)
     asked = config.sampler
     if isinstance(asked, Reweighted):
-        return dataclasses.replace(asked, gamma=gamma, nbeta=nbeta, antithetic=True)
+        return dataclasses.replace(asked, gamma=gamma, nbeta=nbeta, also_nbeta=(), antithetic=True)
     return Reweighted(gamma=gamma, nbeta=nbeta)
 
 
@@ -116,7 +117,7 @@ def with_split(
         tokens=dataclasses.replace(config.tokens, num_probe_sequences=num_sequences),
         chain=chain,
         estimator=EstimatorConfig(kind=EstimatorKind.RESTRICTED),
-        control=config.control and sampler.nbeta != 0,
+        control=config.control if sampler.nbeta else Control.NONE,
     )
 
 

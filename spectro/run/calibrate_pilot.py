@@ -36,7 +36,8 @@ from spectro.run.rates import TERA, Rates
 from spectro.run.tokenise import tokenizer_of
 from spectro.sampling.damage import DAMAGED, damage
 from spectro.sampling.keys import KeyedRandomness
-from spectro.sampling.pilot import NUM_DAMAGE_DRAWS, NUM_PILOT_DRAWS
+from spectro.sampling.moments import NUM_DAMAGE_DRAWS
+from spectro.sampling.pilot import NUM_PILOT_DRAWS
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.weights import effective_number, importance_weights
 from spectro.tokens.build import build

@@ -6,17 +6,18 @@ import json
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from spectro.run.config import CONTROL, PipelineConfig
+from spectro.run.config import PipelineConfig
 from spectro.run.info import model_of
 from spectro.run.status import Status, status_of
 from spectro.storage import run_dir
 from spectro.storage.clusters import PROVENANCE
 from spectro.storage.fs import Entry, Store
+from spectro.storage.parts import is_part
 from spectro.storage.product import SUMMARY_NAME
 from spectro.storage.sessions import read_beats
 
@@ -63,11 +64,8 @@ def read_catalogue(prefix: Store, build: BuildConfig, now: float | None = None) 
     """
     now = time.time() if now is None else now
     entries = prefix.entries()
-    names = sorted(
-        name.removesuffix(run_dir.NAME).rstrip("/")
-        for name in entries
-        if name.split("/")[-1] == run_dir.NAME and name.split("/")[-2:-1] != [CONTROL]
-    )
+    folders = [n.rpartition("/")[0] for n in entries if n.split("/")[-1] == run_dir.NAME]
+    names = sorted(folder for folder in folders if not _in_run(folder, folders))
     by_run: dict[str, dict[str, Entry]] = {name: {} for name in names}
     for name, entry in entries.items():
         folder = name
@@ -118,6 +116,12 @@ def _row(
         worker_hours=status.worker_hours,
         last_seen=last,
     )
+
+
+def _in_run(folder: str, folders: Collection[str]) -> bool:
+    """Whether a folder with a run.yaml is a part of the run above it."""
+    above, _, last = folder.rpartition("/")
+    return is_part(last) and above in folders
 
 
 def _unreadable(name: str, why: str) -> Row:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from spectro.models.groups import group_model
 from spectro.run.checkpoints import Keeper
+from spectro.run.sisters import known_chains
 from spectro.run.units import ChainUnit
 from spectro.sampling.chain import run_group_chains
 from spectro.sampling.keys import KeyedRandomness
-from spectro.sampling.pilot import Moments
+from spectro.sampling.moments import Moments
 from spectro.sampling.samplers import Blocks
 from spectro.sampling.snapshot import Snapshot
 from spectro.storage import draws
@@ -85,6 +86,11 @@ def _run_company(
     group = unit.group.name
     pilot = draws.read_pilot(store, group)
     writers = {c: draws.DrawWriter(store, group, c, before) for c, before in missing.items()}
+    known = known_chains(unit, group, company, resident)
+    if set(pilot) == set(known[company[0]]):
+        for chain, writer in writers.items():
+            writer.finish(known[chain], 0.0, company)
+        return
     bank = CheckpointBank(store, chain_folder(group), chain_stem(company), _digest(company, pilot))
     with Background() as background:
         keeper = Keeper(
@@ -110,9 +116,12 @@ def _run_company(
             stepping=resident.stepping_budget,
             on_step=on_progress,
             checkpoints=keeper.checkpoints(),
+            left_out=frozenset(known[company[0]]),
         )
     for chain, writer in writers.items():
-        writer.finish(results[chain].components, keeper.seconds / len(company), company)
+        components = results[chain].components | known[chain]
+        in_order = {c.name: components[c.name] for c in unit.group.components}
+        writer.finish(in_order, keeper.seconds / len(company), company)
     bank.remove()
 
 

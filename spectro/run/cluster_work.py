@@ -160,9 +160,9 @@ class ClusterWork:
 
 
 def num_clusterings(config: PipelineConfig) -> int:
-    """All chains, and each half where halves are clustered; all of it twice with a control."""
+    """All chains, and each half where halves are clustered; all of it for every part of the run."""
     of_one = 1 + len(HALVES) * config.with_stability
-    return of_one * (2 if config.control else 1)
+    return of_one * len(config.parts)
 
 
 def layout_of(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,7 @@ MIN_TOKENS_TO_SPREAD = 100_000
 """Fewer tokens are clustered before another process has mapped their graph."""
 
 
-def check_clusters(root: Store, parts: Sequence[str], config: PipelineConfig) -> None:
+def check_clusters(root: Store, parts: Iterable[str], config: PipelineConfig) -> None:
     """Raise OtherRunError if clusters of some part of a run were found with other settings.
 
     Clusters of fewer tokens than the run has now are made again, with any settings.

@@ -14,19 +14,19 @@ from spectro.models.components import spelt
 from spectro.models.load import EMBEDDED, ModelConfig
 from spectro.models.scoring import ScoringConfig
 from spectro.report.config import ReportConfig
+from spectro.run.control import Control, known_control
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.mala import Mala
-from spectro.sampling.reweighted import Reweighted
+from spectro.sampling.reweighted import Reweighted, nbeta_name
 from spectro.sampling.samplers import Exponential, Gaussian, Psgld, Sgld
 from spectro.storage.credentials import refuse_credentials
 from spectro.storage.fingerprint import FORMAT_VERSION, digest
+from spectro.storage.parts import CONTROL, nbeta_folder
 from spectro.storage.places import local_path, path_or_name, place
 from spectro.susceptibility.estimator import Baseline, EstimatorConfig
 from spectro.tokens.config import MoreConfig, Source, TokensConfig
 
 SamplerConfig = Reweighted | Mala | Exponential | Psgld | Sgld | Gaussian
-CONTROL = "control"
-"""Folder, within a run's, of its nβ = 0 control."""
 CONTROL_SEED = 2**62
 """Added to the run's seed for its control."""
 BY_FINGERPRINT = "\0by fingerprint"
@@ -144,8 +144,9 @@ class PipelineConfig:
     """How clusters are found."""
     report: ReportConfig = field(default_factory=ReportConfig)
     """What the page shows."""
-    control: bool = True
-    """Also measure and cluster the nβ = 0 control, in `<run.uri>/control`."""
+    control: Control = Control.DEFAULT
+    """Whether nβ = 0 is measured and clustered too, in `<run.uri>/control`, and along which draws:
+    `shared` (the run's own, at no cost), `independent`, `none`, `default` (the first possible)."""
     seed: int = 0
     """Keys all randomness of the chains."""
     more: MoreConfig | None = None
@@ -164,6 +165,7 @@ class PipelineConfig:
             raise ValueError("components is empty: give names or patterns, such as '*'")
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be in [0, 2^63), found {self.seed}")
+        object.__setattr__(self, "control", known_control(self.control, self.sampler))
         refuse_credentials(to_dict(self))
         if self.run.uri == BY_FINGERPRINT:
             uri = f"{place(self.run.root, 'run.root')}/{self.own_name()}"
@@ -186,17 +188,43 @@ class PipelineConfig:
         short = re.sub(r"[^A-Za-z0-9.]+", "-", model_name.split("/")[-1])
         return f"{short.strip('-')}-{to_dict(self.sampler)['kind']}-{digest(inputs)[:10]}"
 
-    def as_control(self) -> PipelineConfig:
-        """The same measurement with exact draws at nβ = 0.
+    @property
+    def sisters(self) -> dict[str, PipelineConfig]:
+        """Parts at other nβ along the run's own draws, the control first → what each of them is.
 
-        Its seed is another one: with the same noise, run and control would agree for that reason.
+        A part is what a run of its own at that nβ, with the same seed, would be.
         """
+        sampler = self.sampler
+        if not isinstance(sampler, Reweighted):
+            return {}
+        shared = [0.0] if self.control is Control.SHARED else []
+        wanted = [*shared, *(nbeta for nbeta in sampler.also_nbeta if nbeta > 0 or not shared)]
+        return {
+            nbeta_folder(nbeta_name(nbeta)): dataclasses.replace(
+                self, sampler=sampler.at(nbeta), control=Control.NONE
+            )
+            for nbeta in wanted
+        }
+
+    @property
+    def parts(self) -> dict[str, PipelineConfig]:
+        """All measurements of the run: folder → configuration, its own first, under ``""``."""
+        own: dict[str, PipelineConfig] = {"": self, **self.sisters}
+        return own | {CONTROL: self.as_control()} if self.control is Control.INDEPENDENT else own
+
+    def as_control(self) -> PipelineConfig:
+        """The same measurement with exact draws at nβ = 0: the run's own draws, or others.
+
+        The seed of others is another one: with the same noise, run and control would agree for
+        that reason.
+        """
+        if self.control is Control.SHARED:
+            return self.sisters[CONTROL]
+        sampler = self.sampler
         return dataclasses.replace(
             self,
-            sampler=Gaussian(
-                gamma=self.sampler.gamma, antithetic=getattr(self.sampler, "antithetic", True)
-            ),
-            control=False,
+            sampler=Gaussian(gamma=sampler.gamma, antithetic=getattr(sampler, "antithetic", True)),
+            control=Control.NONE,
             seed=(self.seed + CONTROL_SEED) % 2**63,
         )
 
@@ -213,7 +241,7 @@ class PipelineConfig:
         """
         plain = to_dict(self)
         model = {name: plain["model"][name] for name in ("dtype", "precision")}
-        names = ("tokens", "sampler", "scoring", "estimator", "seed")
+        names = ("tokens", "scoring", "estimator", "seed")
         idle = self.without_effect()
         chain = {name: v for name, v in plain["chain"].items() if f"chain.{name}" not in idle}
         return {
@@ -222,6 +250,7 @@ class PipelineConfig:
             "components": [spelt(pattern) for pattern in self.components],
             "chain": chain,
             **{name: plain[name] for name in names},
+            "sampler": {k: v for k, v in plain["sampler"].items() if k != "also_nbeta"},
         }
 
     def without_effect(self) -> dict[str, str]:

@@ -75,6 +75,8 @@ class Course:
     """Whether its steps are Metropolis steps, which see the evaluation set."""
     num_burnin_steps: int | None = None
     """Steps before the first draw's; None: `chain.num_burnin_steps`."""
+    shared: bool = field(default=False, compare=False)
+    """Whether another part of the run has made and scored the same draws (run/sisters.py)."""
     num_pilot_steps: int = field(default=0, compare=False)
     """Gradients over the evaluation set that the pilot took to tune its step and to know E[ΔL]."""
 
@@ -140,10 +142,11 @@ def headroom_work(m: Measurement) -> Work:
 
 def pilot_work(m: Measurement, group: Group, num_pilot_draws: int, courses: Courses) -> Work:
     """`run_pilot`: all components' draws in one evaluation, and once more from short lists; then
-    the gradients of those that step. Draws at other γ, of a damaged model, are not counted."""
+    the gradients of those that step. Draws at other γ, of a damaged model, are not counted. No
+    draws (`num_pilot_draws` 0): those of another nβ's pilot serve."""
     ways = [False] if group.name in WITHOUT_LISTS or not m.list_size else [False, True]
     flops = 0
-    for listed in ways:
+    for listed in ways if num_pilot_draws else []:
         course = Course(independent=True, num_draws=num_pilot_draws, listed=listed)
         drawn = {c.name: course for c in group.components}
         flops += _clean_pass(m, group, m.num_evaluation, drawn)
@@ -173,40 +176,48 @@ def chain_work(m: Measurement, group: Group, chains: Sequence[Courses]) -> Work:
 
 
 def tile_work(
-    m: Measurement, group: Group, num_seq: int, chains: Sequence[Courses], num_batches: int
+    m: Measurement,
+    group: Group,
+    num_seq: int,
+    chains: Sequence[Courses],
+    num_batches: int,
+    sisters: Sequence[Sequence[Courses]] = (),
 ) -> Work:
     """`score_tile`: all draws of all chains on one shard.
 
     Args:
-        m: the measurement.
-        group: the group.
+        m, group: what is measured, of whom.
         num_seq: n.
         chains: courses by chain.
         num_batches: batches that the shard is computed in; stored draws are read for each anew,
             but for the groups that are scored in rounds (susceptibility/score.py).
+        sisters: courses by chain of every part whose sums lie in the same tile.
     """
     num_tokens = num_seq * m.context
-    num_draws = sum(courses[c.name].num_draws for courses in chains for c in group.components)
-    flops = _clean_pass(m, group, num_seq, chains[0]) + _draws(m, group, chains, num_seq)
+    every = [courses for own in (chains, *sisters) for courses in own]
+    num_draws = sum(courses[c.name].num_draws for courses in every for c in group.components)
+    flops = _clean_pass(m, group, num_seq, chains[0])
+    flops += sum(_draws(m, group, own, num_seq) for own in (chains, *sisters))
     flops += num_draws * work.sums_flops(num_tokens)
     read = _id_bytes(m, num_seq)
     in_rounds = group.name in NO_PREFIX and not uses_lists(group, chains[0])
     times = 1 if in_rounds else num_batches
-    read += sum(_reread_bytes(m, group, courses, times) for courses in chains)
+    read += sum(_reread_bytes(m, group, courses, times) for courses in every)
     return Work(
         scoring_flops=flops,
         read_bytes=read,
-        written_bytes=_tile_bytes(len(group.components), len(chains), num_tokens),
+        written_bytes=_tile_bytes(len(group.components), len(every), num_tokens),
         num_units=1,
     )
 
 
-def assembly_work(m: Measurement, num_seq: int, num_components: int) -> Work:
-    """`assemble_shard`: ℓ(w*) of the shard, its tiles into rows and half estimates.
+def assembly_work(m: Measurement, num_seq: int, num_components: int, num_parts: int = 1) -> Work:
+    """`assemble_shard`: ℓ(w*) of the shard, its tiles into rows and half estimates of all parts.
 
     `num_components` counts `full`, whose tile is read and is no column.
     """
     num_tokens, num_chains = num_seq * m.context, m.chain.num_chains
+    row_bytes = num_tokens * (ROW_BYTES + FLOAT_BYTES * m.num_columns)
     flops = work.model_flops(m.size, num_seq, m.context)
     if m.estimator.baseline is Baseline.UNPAIRED:
         batches = num_chains * m.estimator.num_baseline_batches
@@ -214,9 +225,9 @@ def assembly_work(m: Measurement, num_seq: int, num_components: int) -> Work:
         flops += work.model_flops(m.size, sequences, m.context)
     return Work(
         scoring_flops=flops,
-        read_bytes=_id_bytes(m, num_seq) + _tile_bytes(num_components, num_chains, num_tokens),
-        written_bytes=num_tokens * (ROW_BYTES + FLOAT_BYTES * m.num_columns)
-        + halves_bytes(m, num_tokens),
+        read_bytes=_id_bytes(m, num_seq)
+        + num_parts * _tile_bytes(num_components, num_chains, num_tokens),
+        written_bytes=num_parts * (row_bytes + halves_bytes(m, num_tokens)),
         num_units=1,
     )
 
@@ -277,10 +288,11 @@ def _stepping_flops(m: Measurement, group: Group, chains: Sequence[Courses]) -> 
 
 
 def _draws(m: Measurement, group: Group, chains: Sequence[Courses], num_seq: int) -> int:
-    """Losses of all draws of some chains."""
+    """Losses of all draws of some chains, but for those that another part scores."""
     flops, shape = 0, (num_seq, m.context)
     for component in group.components:
-        num_draws = sum(courses[component.name].num_draws for courses in chains)
+        own = (courses[component.name] for courses in chains)
+        num_draws = sum(c.num_draws for c in own if not c.shared)
         if chains[0][component.name].listed:
             each = work.listed_losses_flops(m.size, component, *shape, m.list_size)
         else:
@@ -291,7 +303,7 @@ def _draws(m: Measurement, group: Group, chains: Sequence[Courses], num_seq: int
 
 def _evaluations_alone(m: Measurement, courses: Courses) -> int:
     """Independent draws are evaluated block by block, all components together."""
-    draws = [course.num_draws for course in courses.values() if course.independent]
+    draws = [c.num_draws for c in courses.values() if c.independent and not c.shared]
     return math.ceil(max(draws, default=0) / m.chain.draws_per_block)
 
 

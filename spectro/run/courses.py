@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 
 from spectro.models.components import FULL, Component
@@ -136,6 +136,8 @@ def count_part(
     num_batches: Callable[[int, bool], int],
     *,
     num_setups: int = 1,
+    sisters: Sequence[CoursesByGroup] = (),
+    is_sister: bool = False,
 ) -> UnitsByStage:
     """Work of every unit of one part of a run (the posterior's, or the control's), by stage.
 
@@ -145,15 +147,19 @@ def count_part(
         courses: how draws come about, in all chains of the measurement's token shards.
         num_batches: (sequences of a shard, with short lists) → batches of a tile.
         num_setups: workers that begin with this part.
+        sisters: courses of the parts whose sums lie in this one's tiles.
+        is_sister: whether this part's sums lie in the tiles of another.
     """
     groups = groups_of(config, m.size)
     num_components = sum(len(group.components) for group in groups)
+    num_drawn = 0 if is_sister else num_pilot_draws(config.sampler, listed=m.list_size > 0)
+    shard_sizes = () if is_sister else m.shard_sizes
+    chains_of = [config.chain.of_shard(shard) for shard in range(len(m.shard_sizes))]
     companies = dict.fromkeys(
         company
         for shard in range(len(m.shard_sizes))
         for company in config.chain.companies(config.run.chains_per_unit, shard)
     )
-    num_drawn = num_pilot_draws(config.sampler, listed=m.list_size > 0)
     return {
         "pilot": [setup_work(m)] * num_setups
         + [headroom_work(m)] * min(num_setups, len(groups))
@@ -168,13 +174,75 @@ def count_part(
                 m,
                 g,
                 num_seq,
-                [courses[g.name][chain] for chain in config.chain.of_shard(shard)],
+                [courses[g.name][chain] for chain in chains_of[shard]],
                 num_batches(num_seq, uses_lists(g, courses[g.name][0])),
+                [[own[g.name][chain] for chain in chains_of[shard]] for own in sisters],
             )
-            for shard, num_seq in enumerate(m.shard_sizes)
+            for shard, num_seq in enumerate(shard_sizes)
             for g in groups
         ],
-        "assembly": [assembly_work(m, num_seq, num_components) for num_seq in m.shard_sizes],
+        "assembly": [
+            assembly_work(m, num_seq, num_components, 1 + len(sisters)) for num_seq in shard_sizes
+        ],
+    }
+
+
+def with_shared(
+    config: PipelineConfig, courses: Mapping[str, CoursesByGroup]
+) -> dict[str, CoursesByGroup]:
+    """Courses of every part of a run, those marked whose draws a part before has (sisters.py)."""
+    found, before = dict(courses), [courses[""]]
+    for part in config.sisters:
+        found[part] = {
+            group: [
+                _marked(own, [other[group][chain] for other in before])
+                for chain, own in enumerate(chains)
+            ]
+            for group, chains in courses[part].items()
+        }
+        before.append(courses[part])
+    return found
+
+
+def _marked(courses: Courses, before: Sequence[Courses]) -> Courses:
+    """Of one chain."""
+    return {
+        name: replace(
+            own, shared=own.independent and any(other[name].independent for other in before)
+        )
+        for name, own in courses.items()
+    }
+
+
+def count_run(
+    config: PipelineConfig,
+    m: Mapping[str, Measurement],
+    courses: Mapping[str, CoursesByGroup],
+    num_batches: Callable[[int, bool], int],
+    *,
+    num_setups: int = 1,
+) -> dict[str, UnitsByStage]:
+    """Work of every unit of all parts of a run: part → stage → units.
+
+    Args:
+        config: of the run.
+        m: `measurement_of` every part.
+        courses: of every part.
+        num_batches: as in `count_part`.
+        num_setups: workers.
+    """
+    known, sisters = with_shared(config, courses), list(config.sisters)
+    return {
+        part: count_part(
+            own,
+            m[part],
+            known[part],
+            num_batches,
+            num_setups=0 if part else num_setups,
+            sisters=[] if part else [known[sister] for sister in sisters],
+            is_sister=part in sisters,
+        )
+        for part, own in config.parts.items()
     }
 
 

@@ -39,11 +39,12 @@ from spectro.run.cluster_units import (
     TransformUnit,
 )
 from spectro.run.clusters import find_and_write_clusters
-from spectro.run.config import CONTROL, PipelineConfig
+from spectro.run.config import PipelineConfig
 from spectro.run.errors import HandedBack
 from spectro.run.fitting import make_transform
 from spectro.run.lists import make_lists, make_pair, measure_recall
 from spectro.run.page import write_page
+from spectro.run.sisters import known_pilot
 from spectro.run.threads import own_threads, use_threads
 from spectro.run.tiles import run_tile
 from spectro.run.tokenise import add_tokens, make_tokens
@@ -60,8 +61,8 @@ from spectro.run.units import (
 )
 from spectro.run.vectors import ListsOnNode
 from spectro.sampling.keys import KeyedRandomness
+from spectro.sampling.moments import Moments
 from spectro.sampling.pilot import (
-    Moments,
     independent_components,
     listed_components,
     run_pilot,
@@ -83,14 +84,13 @@ class Resident:
     def __init__(self, config: PipelineConfig) -> None:
         self.config = config
         self.root = Store(config.run.uri)
+        self._parts = config.parts
         self._budgets: dict[bool, RowBudget] = {}
         self._tokens: TokensInfo | None = None
 
     def of(self, unit: Unit) -> tuple[Store, PipelineConfig]:
         """The part of the run that a unit belongs to, and its configuration."""
-        if unit.part == CONTROL:
-            return self.root.child(CONTROL), self.config.as_control()
-        return self.root, self.config
+        return self.root.child(unit.part), self._parts[unit.part]
 
     def lists_of(self, unit: ListsUnit) -> tuple[ListsOnNode, ClusterConfig]:
         """What a unit about neighbour lists works on, and the settings of its clusters."""
@@ -216,17 +216,20 @@ def _more_tokens(
 @_execute.register
 def _pilot(unit: PilotUnit, resident: Resident, on_progress: OnProgress, leave: Leave) -> None:
     store, config = resident.of(unit)
+    known = known_pilot(unit, unit.group.name, resident)
+    lists = None if known else resident.shortlisting
     pilot = run_pilot(
         group_model(resident.model, unit.group),
         config.sampler,
         resident.evaluation_ids,
         KeyedRandomness(seed=config.seed),
-        budget=resident.scoring_budget(listed=resident.shortlisting is not None),
+        budget=resident.scoring_budget(listed=lists is not None),
         stepping=resident.stepping_budget,
-        candidate=resident.shortlisting,
-        headroom=resident.headroom,
+        candidate=lists,
+        headroom=math.nan if known else resident.headroom,
         config=config.chain,
         on_step=partial(_may_leave, leave),
+        known=known,
     )
     alone = independent_components(config.sampler, pilot)
     for name, moments in pilot.items():
@@ -260,8 +263,7 @@ def _tile(unit: TileUnit, resident: Resident, on_progress: OnProgress, leave: Le
 def _assembly(
     unit: AssemblyUnit, resident: Resident, on_progress: OnProgress, leave: Leave
 ) -> None:
-    store, config = resident.of(unit)
-    assemble_shard(unit, resident, store, config)
+    assemble_shard(unit, resident)
 
 
 @_execute.register

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from spectro.run.cluster_units import ClusterUnit, ListsUnit, PairUnit
 from spectro.run.config import PipelineConfig
-from spectro.run.goals import Goal, goal_units, parts_of
+from spectro.run.goals import Goal, goal_units
 from spectro.run.info import ModelInfo
 from spectro.run.units import (
     AssemblyUnit,
@@ -32,7 +32,7 @@ class Expected:
     """All units of a run."""
 
     parts: tuple[str, ...]
-    """Empty string for the run, `control`."""
+    """Empty string for the run, `control`, `nbeta-3`."""
     units: tuple[Unit, ...]
     """Needs before those that need them."""
     num_shards: int | None
@@ -52,7 +52,7 @@ class Expected:
         """Objects of a unit that are not there and should be."""
         lacking = [name for name in unit.outputs if name not in present]
         if isinstance(unit, TileUnit):
-            shard = AssemblyUnit(part=unit.part, shard=unit.shard, groups=())
+            shard = AssemblyUnit(part=unit.part, sisters=unit.sisters, shard=unit.shard, groups=())
             assembled = all(name in present for name in shard.outputs)
             return [] if assembled else lacking
         prefix = f"{unit.part}/" if unit.part else ""
@@ -81,7 +81,7 @@ def expected_units(
 
     Raises DamagedObjectError if the marker of the tokens is damaged.
     """
-    parts = tuple(parts_of(config))
+    parts = tuple(config.parts)
     if MARKER not in present:
         return Expected(parts=parts, units=(TokensUnit(),), num_shards=None, probe_sha256=None)
     info = read_info(store)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from enum import StrEnum
 from functools import partial
 
@@ -14,7 +14,7 @@ from spectro.run.cluster_units import (
     cluster_units,
     rows_of_shards,
 )
-from spectro.run.config import CONTROL, PipelineConfig, to_dict
+from spectro.run.config import PipelineConfig, to_dict
 from spectro.run.info import ModelInfo, model_of
 from spectro.run.tokenise import tell_of_dropped
 from spectro.run.units import (
@@ -46,13 +46,8 @@ class Goal(StrEnum):
     REPORT = "report"
 
 
-def parts_of(config: PipelineConfig) -> list[str]:
-    """Subfolders that are measurements of their own."""
-    return ["", CONTROL] if config.control else [""]
-
-
 def open_run(store: Store, config: PipelineConfig, model: ModelInfo) -> None:
-    """Write `run.yaml` of the run and of its control, or check those that are there.
+    """Write `run.yaml` of the run and of its other parts, or check those that are there.
 
     What the model cannot do was refused before (preflight.py). Raises OtherRunError.
     """
@@ -64,10 +59,8 @@ def open_run(store: Store, config: PipelineConfig, model: ModelInfo) -> None:
     }
     facts = dataclasses.asdict(model)
     own = dataclasses.replace(config, more=None)  # an addition is told by its own marker
-    run_dir.start(store, to_dict(own), own.inputs() | weights, facts)
-    if config.control:
-        control = own.as_control()
-        run_dir.start(store.child(CONTROL), to_dict(control), control.inputs() | weights, facts)
+    for part, each in own.parts.items():
+        run_dir.start(store.child(part), to_dict(each), each.inputs() | weights, facts)
 
 
 def known_model(store: Store, config: PipelineConfig, goal: Goal) -> ModelInfo | None:
@@ -97,7 +90,7 @@ def present_objects(store: Store, config: PipelineConfig, goal: Goal) -> set[str
     """
     keep = goal not in (Goal.CLUSTER, Goal.REPORT)
     present, info = set(store.list()), tokens.read_info(store)
-    for part in parts_of(config):
+    for part in config.parts:
         prefix, here = f"{part}/" if part else "", store.child(part)
         own = {name.removeprefix(prefix) for name in present if name.startswith(prefix)}
         stale = remove_stale(here, own, info.probe_sha256, keep_clusters=keep)
@@ -141,19 +134,21 @@ def goal_units(
     groups = model.groups(config.components, config.estimator.kind)
     num_shards = info.splits["probe"].num_shards
 
-    def measured(part: str) -> SummaryUnit:
-        unit = measurement_units(
+    def measured(part: str, sisters: Sequence[str]) -> list[SummaryUnit]:
+        units = measurement_units(
             part=part,
+            sisters=sisters,
             groups=groups,
             model=model,
             companies=partial(config.chain.companies, config.run.chains_per_unit),
             num_shards=num_shards,
             tokens=TokensUnit(),
         )
-        return dataclasses.replace(unit, probe_sha256=info.probe_sha256)
+        return [dataclasses.replace(unit, probe_sha256=info.probe_sha256) for unit in units]
 
-    parts = parts_of(config)
-    summaries = [measured(part) for part in parts]
+    sisters = list(config.sisters)
+    alone = [part for part in config.parts if part and part not in sisters]
+    summaries = measured("", sisters) + [unit for part in alone for unit in measured(part, [])]
     # Shards are goals of their own: one that was lost is made again even if its summary is there.
     goals: list[Unit] = [unit for summary in summaries for unit in (*summary.needs, summary)]
     clusters = [_clusters(summary, config, info) for summary in summaries]

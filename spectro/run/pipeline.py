@@ -17,7 +17,6 @@ from spectro.run.goals import (
     known_model,
     lost_chains,
     open_run,
-    parts_of,
     present_objects,
 )
 from spectro.run.info import ModelInfo
@@ -73,7 +72,7 @@ def run_pipeline(
     store = Store(config.run.uri)
     check_place(store)
     run_dir.check(store, config.inputs())
-    check_clusters(store, parts_of(config), config)
+    check_clusters(store, config.parts, config)
     token_units(store, config)  # refuses an addition that cannot be, before anything is started
     watch = watch_of(config)
     known = known_model(store, config, goal)
@@ -132,7 +131,7 @@ def _tidy(store: Store, config: PipelineConfig) -> None:
         store.sweep(UNFINISHED_SECONDS)
     except (ValueError, PermissionError) as error:  # the product is whole all the same
         logger.warning("unfinished uploads cannot be looked for: %s", error)
-    for part in parts_of(config):
+    for part in config.parts:
         own = store.child(part)
         names = set(own.list())
         unneeded = leftovers(own, names)
@@ -143,7 +142,7 @@ def _tidy(store: Store, config: PipelineConfig) -> None:
 
 def _log_columns(store: Store, config: PipelineConfig) -> None:
     """A line for every column: how it was drawn, its reliability, whether its chains are true."""
-    for part in parts_of(config):
+    for part in config.parts:
         own = store.child(part)
         if own.exists(SUMMARY_NAME):
             for line in summary_lines(json.loads(own.read(SUMMARY_NAME))):

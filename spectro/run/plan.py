@@ -17,7 +17,7 @@ from spectro.run.courses import (
     CoursesByGroup,
     UnitsByStage,
     assumed_courses,
-    count_part,
+    count_run,
     measurement_of,
     total,
 )
@@ -31,6 +31,7 @@ from spectro.storage import run_dir
 from spectro.storage.chain_names import pilot_name
 from spectro.storage.draws import read_pilot
 from spectro.storage.fs import Store
+from spectro.storage.parts import CONTROL
 from spectro.susceptibility.warnings import damage_sentence
 
 LEFT_OUT = (
@@ -48,7 +49,7 @@ class StagePlan:
     """One stage of one part of a run."""
 
     part: str
-    """`posterior` or `control`."""
+    """`posterior`, `control`, or another nβ's, `nbeta-3`."""
     stage: str
     """As progress shows it."""
     work: Work
@@ -103,24 +104,29 @@ class Plan:
 def make_plan(
     config: PipelineConfig, size: ModelSize, device: Device, assumed: Assumptions
 ) -> Plan:
-    """Plan a run and its control.
+    """Plan a run with all its parts.
 
     Raises ValueError for what the model cannot do.
     """
     m = measurement_of(config, size)
-    parts = {"posterior": config} | ({"control": config.as_control()} if config.control else {})
+    parts = config.parts
+    num_shards = len(m.shard_sizes)
+    courses = {part: assumed_courses(own, size, assumed, num_shards) for part, own in parts.items()}
+    units = count_run(
+        config,
+        dict.fromkeys(parts, m),
+        courses,
+        partial(device.num_batches, m),
+        num_setups=device.num_devices,
+    )
     stages = [tokens_stage(m, device)]
     stored = 0
     for part, own in parts.items():
-        courses = assumed_courses(own, size, assumed, len(m.shard_sizes))
-        setups = device.num_devices if part == "posterior" else 0
-        batches = partial(device.num_batches, m)
-        units = count_part(own, m, courses, batches, num_setups=setups)
-        stages += stage_plans(part, own, m, courses, device, units)
+        stages += stage_plans(part_label(part), own, m, courses[part], device, units[part])
         stored += sum(
             stored_bytes(m, group, chain)
             for group in groups_of(own, size)
-            for chain in courses[group.name]
+            for chain in courses[part][group.name]
         )
     return Plan(
         model=config.model.name_or_path,
@@ -133,8 +139,13 @@ def make_plan(
         notes=_notes(
             config, size.vocab_size, device, assumed, max(stage.device_bytes for stage in stages)
         )
-        + _own_draws_notes(config, assumed, len(m.shard_sizes), stages),
+        + _own_draws_notes(config, assumed, num_shards, stages),
     )
+
+
+def part_label(part: str) -> str:
+    """A part of a run as plans and bills call it."""
+    return part or "posterior"
 
 
 def damage_notes(store: Store, config: PipelineConfig, size: ModelSize) -> list[str]:
@@ -172,7 +183,8 @@ def stage_plans(
     for stage, units in units_by_stage.items():
         if total(units).num_units:
             peak = _device_peak(stage, config, m, device, groups, courses)
-            host = host_peak(m, stage, groups, joined, config.run.chains_per_unit)
+            rows = joined * (1 + len(config.sisters)) if stage in ("tiles", "assembly") else joined
+            host = host_peak(m, stage, groups, rows, config.run.chains_per_unit)
             found.append(_stage(part, stage, units, m, device, peak, host))
     return found
 
@@ -269,6 +281,8 @@ def _notes(
             f"assumed until the pilot: chains are needed for {_stepped(config, assumed)}, for "
             "nothing else"
         )
+        if config.sisters:
+            notes.append(_of_sisters(config, _stepped(config, assumed)))
     if config.chain.steps_between_draws is None and not isinstance(config.sampler, Gaussian):
         notes.append(f"assumed: {assumed.steps_between_draws} steps between draws of a chain")
     if config.scoring.lists(vocab_size):
@@ -286,3 +300,16 @@ def _notes(
             "there are: batches may have to be halved"
         )
     return (*notes, LEFT_OUT)
+
+
+def _of_sisters(config: PipelineConfig, names: str) -> str:
+    """Which parts cost nothing, and what they must draw themselves."""
+    own = []
+    if CONTROL in config.sisters:
+        own.append(f"independent draws of {names} at nbeta 0")
+    if len(config.sisters) > len(own):
+        own.append(f"chains of {names}")
+    return (
+        f"{', '.join(config.sisters)}: the run's own draws by other weights, without a pass; "
+        f"assumed to be made anew: {' and '.join(own)}"
+    )

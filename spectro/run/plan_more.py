@@ -11,12 +11,18 @@ from functools import partial
 
 from spectro.models.size import ModelSize
 from spectro.run.bill import courses_of_run
-from spectro.run.config import CONTROL, PipelineConfig
+from spectro.run.config import PipelineConfig
 from spectro.run.costs import Device
 from spectro.run.counts import Measurement, Work, chain_work, setup_work, stored_bytes
-from spectro.run.courses import CoursesByGroup, UnitsByStage, count_part, measurement_of
+from spectro.run.courses import (
+    CoursesByGroup,
+    UnitsByStage,
+    count_run,
+    measurement_of,
+    with_shared,
+)
 from spectro.run.groups import groups_of
-from spectro.run.plan import LEFT_OUT, Plan, StagePlan, stage_plans, tokens_stage
+from spectro.run.plan import LEFT_OUT, Plan, StagePlan, part_label, stage_plans, tokens_stage
 from spectro.run.tokenise import added_parts
 from spectro.sampling.config import ChainConfig, TokenDraws
 from spectro.storage import tokens
@@ -40,26 +46,36 @@ def plan_addition(config: PipelineConfig, size: ModelSize, device: Device) -> Pl
     root, m = Store(config.run.uri), measurement_of(config, size)
     info = _info(root)
     added = shard_sizes(config, info)
-    parts = {"posterior": ("", config)}
-    parts |= {"control": (CONTROL, config.as_control())} if config.control else {}
     stages: list[StagePlan] = []
     if added:
         alone = dataclasses.replace(m, num_sampling=0, num_evaluation=0, shard_sizes=added)
         stages.append(tokens_stage(alone, device))
     stored, again = 0, 0
-    for part, (folder, own) in parts.items():
-        store = root.child(folder)
-        own_m = dataclasses.replace(m, shard_sizes=(*_not_measured(store, info), *added))
-        courses = _courses(store, own, size, len(own_m.shard_sizes))
+    parts = config.parts
+    shards = {
+        part: dataclasses.replace(m, shard_sizes=(*_not_measured(root.child(part), info), *added))
+        for part in parts
+    }
+    courses = {
+        part: _courses(root.child(part), own, size, len(shards[part].shard_sizes))
+        for part, own in parts.items()
+    }
+    counted = count_run(config, shards, courses, partial(device.num_batches, m), num_setups=0)
+    for part, own in parts.items():
         units = addition_units(
-            store, own, own_m, courses, device, num_setups=device.num_devices if not folder else 0
+            root.child(part),
+            own,
+            shards[part],
+            with_shared(config, courses)[part],
+            counted[part],
+            num_setups=0 if part else device.num_devices,
         )
         again += len(units["chains"])
-        stages += stage_plans(part, own, own_m, courses, device, units)
+        stages += stage_plans(part_label(part), own, shards[part], courses[part], device, units)
         stored += sum(
             stored_bytes(m, group, chain)
             for group in groups_of(own, size)
-            for chain in courses[group.name]
+            for chain in courses[part][group.name]
         )
     return Plan(
         model=config.model.name_or_path,
@@ -92,16 +108,16 @@ def addition_units(
     config: PipelineConfig,
     m: Measurement,
     courses: CoursesByGroup,
-    device: Device,
+    counted: UnitsByStage,
     *,
     num_setups: int = 1,
 ) -> UnitsByStage:
     """Work of every unit of one part, by stage: tiles, assembly, and chains that are not there.
 
     Those are the shards' own, or the shared ones whose draws were removed. Own chains of a shard
-    that was begun before are counted, done or not.
+    that was begun before are counted, done or not. `counted` are all units of the part, by stage
+    (`count_run`).
     """
-    counted = count_part(config, m, courses, partial(device.num_batches, m), num_setups=0)
     if not m.shard_sizes:
         return {"chains": [], "tiles": [], "assembly": []}
     is_new = config.chain.draws is TokenDraws.PER_SHARD

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from spectro.run.board import label
-from spectro.run.config import CONTROL, PipelineConfig
+from spectro.run.config import PipelineConfig
 from spectro.run.expected import Expected, expected_units
 from spectro.run.info import ModelInfo, model_of
 from spectro.run.units import AssemblyUnit, ChainUnit, TileUnit, Unit
@@ -170,7 +170,9 @@ def _finished(unit: Unit, entries: Mapping[str, Entry]) -> float:
     if isinstance(unit, ChainUnit):
         names += [f"{prefix}{dropped_name(unit.group.name, chain)}" for chain in unit.chains]
     elif isinstance(unit, TileUnit) and unit.id not in entries:
-        names += AssemblyUnit(part=unit.part, shard=unit.shard, groups=()).outputs
+        names += AssemblyUnit(
+            part=unit.part, sisters=unit.sisters, shard=unit.shard, groups=()
+        ).outputs
     return max((entries[name].modified for name in names if name in entries), default=0.0)
 
 
@@ -186,7 +188,7 @@ def _stages(
             done=sum(unit.id in finished for unit in own),
             left_seconds=_left(own, finished, since),
         )
-        for name, own in sorted(by_label.items(), key=lambda item: item[0].startswith(CONTROL))
+        for name, own in sorted(by_label.items(), key=lambda item: ":" in item[0])
     }
 
 

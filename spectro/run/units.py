@@ -8,7 +8,7 @@ already there is never scheduled.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from spectro.models.components import Group
 from spectro.run.info import ModelInfo
@@ -25,7 +25,7 @@ class Unit:
     """One thing to do."""
 
     part: str = ""
-    """Subfolder of the run that it belongs to: empty, or `control`."""
+    """Subfolder of the run that it belongs to: empty, `control`, `nbeta-3`."""
     cost: float = 1.0
     """Work relative to other units of its stage; the time left is reckoned with it."""
     needs: tuple[Unit, ...] = ()
@@ -130,8 +130,10 @@ class ChainUnit(Unit):
 
 @dataclass(frozen=True, kw_only=True)
 class TileUnit(Unit):
-    """Sums of one group for one token shard."""
+    """Sums of one group for one token shard, of its part and those that share its draws."""
 
+    sisters: tuple[str, ...] = ()
+    """Parts of other nβ, whose sums lie in the same object."""
     group: Group
     """Whose components."""
     shard: int
@@ -150,8 +152,10 @@ class TileUnit(Unit):
 
 @dataclass(frozen=True, kw_only=True)
 class AssemblyUnit(Unit):
-    """All tiles of one shard, made into rows of the product."""
+    """All tiles of one shard, made into rows of the product of every part that they are of."""
 
+    sisters: tuple[str, ...] = ()
+    """Parts of other nβ, whose sums lie in the same tiles."""
     shard: int
     """Which tokens."""
     groups: tuple[Group, ...]
@@ -166,6 +170,12 @@ class AssemblyUnit(Unit):
     def names(self) -> tuple[str, ...]:
         """See `Unit`; the moments, written last, say what the rows are."""
         return (part_name(self.shard), moments_name(self.shard))
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """See `Unit`; those of all parts."""
+        own = super().outputs
+        return (*own, *(f"{part}/{name}" for part in self.sisters for name in self.names))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,8 +228,11 @@ def measurement_units(
     companies: Callable[[int], Sequence[Sequence[int]]],
     num_shards: int,
     tokens: TokensUnit,
-) -> SummaryUnit:
-    """Chains, tiles and assembly of one measurement; returns the last unit, which needs the rest.
+    sisters: Sequence[str] = (),
+) -> list[SummaryUnit]:
+    """Chains, tiles and assembly of one measurement and of its sisters at other nβ.
+
+    Returns the last unit of each, which needs the rest.
 
     Args:
         part: subfolder of the run.
@@ -229,6 +242,7 @@ def measurement_units(
             steps.
         num_shards: probe shards.
         tokens: what the chains need.
+        sisters: parts that have other weights of the same draws: one tile has the sums of all.
     """
     pilots = {
         group.name: PilotUnit(part=part, group=group, cost=model.cost(group), needs=(tokens,))
@@ -249,13 +263,15 @@ def measurement_units(
                     needs=(pilots[group.name],),
                 ),
             )
-        return tuple(chains[group.name, tuple(company)] for company in companies(shard))
+        own = [chains[group.name, tuple(company)] for company in companies(shard)]
+        return tuple(each for unit in own for each in _with_sisters(unit, sisters))
 
     shards = []
     for shard in range(num_shards):
         tiles = tuple(
             TileUnit(
                 part=part,
+                sisters=tuple(sisters),
                 group=group,
                 shard=shard,
                 cost=model.cost(group),
@@ -263,8 +279,23 @@ def measurement_units(
             )
             for group in groups
         )
-        shards.append(AssemblyUnit(part=part, shard=shard, groups=tuple(groups), needs=tiles))
-    return SummaryUnit(part=part, num_shards=num_shards, groups=tuple(groups), needs=tuple(shards))
+        unit = AssemblyUnit(
+            part=part, sisters=tuple(sisters), shard=shard, groups=tuple(groups), needs=tiles
+        )
+        shards.append(unit)
+    return [
+        SummaryUnit(part=each, num_shards=num_shards, groups=tuple(groups), needs=tuple(shards))
+        for each in (part, *sisters)
+    ]
+
+
+def _with_sisters(own: ChainUnit, sisters: Sequence[str]) -> tuple[ChainUnit, ...]:
+    """Some chains, and the same at every other nβ: of pilots and draws of those before."""
+    found = [own]
+    for part in sisters:
+        pilots = tuple(replace(unit, part=part, needs=(unit,)) for unit in own.needs)
+        found.append(replace(own, part=part, needs=(*pilots, *found)))
+    return tuple(found)
 
 
 def required(goals: Iterable[Unit], present: Collection[str]) -> list[Unit]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from spectro.run.config import CONTROL, PipelineConfig
+from spectro.run.config import PipelineConfig
 from spectro.run.expected import Expected, expected_units
 from spectro.run.info import model_of
 from spectro.run.remedies import remedy
@@ -20,6 +20,7 @@ from spectro.run.verify_part import Part
 from spectro.storage import run_dir
 from spectro.storage.fs import DamagedObjectError, Store
 from spectro.storage.kinds import KINDS, kind_of
+from spectro.storage.parts import split_part
 from spectro.storage.tokens import MARKER
 
 DAMAGED, MISSING, UNKNOWN = "damaged", "missing", "unknown"
@@ -118,10 +119,7 @@ def verify_run(
     present, book = store.list(), _Book()
     for name, size in present.items():
         book.count(name, size)
-    parts = {
-        name: Part(store, name, present, add=book.add)
-        for name in (("", CONTROL) if config.control or _has_control(present) else ("",))
-    }
+    parts = {name: Part(store, name, present, add=book.add) for name in _parts(config, present)}
     for part in parts.values():
         part.read_markers()
     expected = None
@@ -131,7 +129,7 @@ def verify_run(
         pass  # booked with the markers
     else:
         for name, needed_by in _missing(expected, present):
-            advice = remedy(name.removeprefix(f"{CONTROL}/"), missing=True)
+            advice = remedy(split_part(name)[1], missing=True)
             book.add(name, MISSING, f"{needed_by} was made from it; {advice}")
     _read_large(parts.values(), present, on_progress)
     for part in parts.values():
@@ -183,9 +181,11 @@ def _missing(expected: Expected, present: Iterable[str]) -> Iterable[tuple[str, 
             yield from ((name, wanted[unit.id]) for name in expected.absent(unit, there))
 
 
-def _has_control(present: Iterable[str]) -> bool:
-    return any(name.startswith(f"{CONTROL}/") for name in present)
+def _parts(config: PipelineConfig, present: Iterable[str]) -> list[str]:
+    """Parts that the run should have, and others that are there."""
+    found = sorted({split_part(name)[0] for name in present})
+    return list(dict.fromkeys([*config.parts, *found]))
 
 
 def _kind(name: str) -> str:
-    return kind_of(name.removeprefix(f"{CONTROL}/"))
+    return kind_of(split_part(name)[1])

@@ -1,4 +1,4 @@
-"""Verification of one part of a run: the run itself, or its control."""
+"""Verification of one part of a run: the run itself, its control, another nβ."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from spectro.storage.fs import DamagedObjectError, ObjectInfo, Store
 from spectro.storage.kinds import is_marker, kind_of
 from spectro.storage.leftovers import leftovers
 from spectro.storage.neighbour_lists import lists_of
+from spectro.storage.parts import split_part
 from spectro.storage.product import SUMMARY_NAME, halves_name, part_name
 from spectro.storage.sealed import unseal
 from spectro.storage.tokens import MARKER, shard_name
@@ -47,9 +48,8 @@ class Part:
         self._root = root
         self.prefix = f"{part}/" if part else ""
         self.store = root.child(part)
-        own = [n for n in present if n.startswith(self.prefix)]
-        names = {n.removeprefix(self.prefix) for n in own}
-        self.names = {n for n in names if part or not n.startswith("control/")}
+        split = [split_part(name) for name in present]
+        self.names = {name for of_part, name in split if of_part == part}
         self.sequence_ids: dict[int, SequenceIds] = {}
         self.leftovers: set[str] = set()
         self._add = add

@@ -17,7 +17,7 @@ Shapes: M sampling sequences, E evaluation sequences, T positions.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,7 +37,8 @@ from spectro.sampling.draws import (
 )
 from spectro.sampling.keys import Randomness
 from spectro.sampling.mala import Mala, steps_to_forget, tuned
-from spectro.sampling.pilot import Moments, independent_components
+from spectro.sampling.moments import Moments
+from spectro.sampling.pilot import independent_components
 from spectro.sampling.recorder import ComponentChain, Recorder
 from spectro.sampling.reweighted import Sampler
 from spectro.sampling.samplers import Blocks, Gaussian, Stepper
@@ -71,6 +72,7 @@ def run_group_chains(
     stepping: RowBudget | None = None,
     on_step: OnStep | None = None,
     checkpoints: Checkpoints | None = None,
+    left_out: Collection[str] = (),
 ) -> dict[int, ChainResult]:
     """Run some chains of a group's components; those that step do so together.
 
@@ -94,6 +96,7 @@ def run_group_chains(
         on_step: called with (units done, units in all); a unit is a step or a block.
         checkpoints: how the chains are broken off and gone on with; the draws that sinks have
             taken before a snapshot are not in it.
+        left_out: components that are not drawn here.
 
     Raises:
         NonFiniteLossError: the loss of a component is infinite or not a number.
@@ -110,8 +113,9 @@ def run_group_chains(
         for chain in chains
     }
     keeper = _Keeper(recorders, checkpoints or Checkpoints())
-    names = [name for name in part.names if name in alone]
-    stepped = [name for name in part.names if name not in alone]
+    drawn = [name for name in part.names if name not in left_out]
+    names = [name for name in drawn if name in alone]
+    stepped = [name for name in drawn if name not in alone]
     if stepped:
         config.require_burnin()
         if checkpoints is not None and sinks is None:

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
 from spectro.models.architecture import GroupModel
@@ -33,6 +32,7 @@ from spectro.sampling.draws import GaussianDraws
 from spectro.sampling.evaluate import Evaluated, evaluate
 from spectro.sampling.keys import Randomness
 from spectro.sampling.mala import Mala
+from spectro.sampling.moments import NUM_DAMAGE_DRAWS, Moments, moments_of
 from spectro.sampling.reweighted import Reweighted, Sampler
 from spectro.sampling.samplers import Gaussian
 from spectro.sampling.tuning import (
@@ -42,59 +42,19 @@ from spectro.sampling.tuning import (
     reference,
     tune,
 )
-from spectro.sampling.weights import effective_number, importance_weights
 
-FloatArray = npt.NDArray[np.float64]
 PILOT_CHAIN = -1
 """Chain number of the pilot's noise."""
 NUM_PILOT_DRAWS = 32
 """P where the pilot decides who needs a chain."""
 NUM_JUDGING_DRAWS = 128
 """P where it judges chains: the error of E[ΔL] is then a tenth of the posterior's deviation."""
-NUM_DAMAGE_DRAWS = 4
-"""P where nothing is to be decided or judged but whether γ leaves a model at all."""
 WITHOUT_LISTS = ("unembed", "full")
 """Groups that move the output product itself: their losses are always exact."""
-MIN_KNOWN_FRACTION = 0.5
-"""Effective fraction of the draws below which weights do not give E[ΔL]: few draws then carry the
-sum, and its error is itself unknown."""
 UNLIMITED = 10**9
 """Gradients of a pilot that may take as many as it needs."""
 GAMMA_FACTOR, NUM_GAMMAS = math.sqrt(10), 8
 """γ is raised by this factor, so often at most, to find one that leaves the model whole."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Moments:
-    """What the exact posterior of one component looks like; NaN where it is not known."""
-
-    effective_fraction: float
-    """(Σω)²/(P Σω²), in (0, 1]."""
-    prior_delta_loss: float
-    """Mean ΔL of the unweighted draws, nats: the center of importance weights."""
-    delta_loss: float
-    """E[ΔL] of the posterior, nats."""
-    delta_loss_error: float
-    """Its Monte-Carlo standard error."""
-    delta_loss_deviation: float
-    """Standard deviation of ΔL under the posterior, nats."""
-    delta_loss_deviation_error: float = float("nan")
-    """Its Monte-Carlo standard error."""
-    source: str = ""
-    """Where E[ΔL] is from: `weights` of independent draws, `metropolis` chains, or empty."""
-    rho: float = float("nan")
-    """ρ of the tuned `mala` step; NaN where none was tuned."""
-    acceptance: float = float("nan")
-    """Its acceptance probability."""
-    num_steps: int = 0
-    """Gradients over the evaluation set that tuning and reference chains took."""
-    headroom: float = float("nan")
-    """ln V − L(w*) on the evaluation set, nats: a posterior with this E[ΔL] knows no more than a
-    uniform guess."""
-    gamma_needed: float = float("nan")
-    """γ at which draws lose less than half of `headroom`, where they lose more at the run's γ."""
-    shortlist_error: float = float("nan")
-    """Error of Δℓ from short lists, as a share of its size; NaN where lists were not tried."""
 
 
 def run_pilot(
@@ -109,6 +69,7 @@ def run_pilot(
     headroom: float = math.nan,
     config: ChainConfig | None = None,
     on_step: Callable[[], None] | None = None,
+    known: Mapping[str, Moments] | None = None,
 ) -> dict[str, Moments]:
     """Moments of every component's exact posterior.
 
@@ -124,26 +85,13 @@ def run_pilot(
         config: of the chains that will be judged: reference chains take no more gradients than
             they will; a posterior that so few do not give stays unknown. No limit if None.
         on_step: called after every gradient step; may raise to break the pilot off.
+        known: the pilot of the same draws at another nβ: no draw is evaluated again.
 
     Raises ValueError, naming the component, where `mala` must step and no step is accepted.
     """
     rows = budget or RowBudget(rows=CPU_ROWS)
     pilot = _Pilot(part, sampler, evaluation_ids, randomness, rows, on_step)
-    num_draws = num_pilot_draws(sampler, listed=candidate is not None)
-    drawn = pilot.evaluated(sampler.gamma, part.names, num_draws)
-    errors = pilot.shortlist_errors(drawn, candidate)
-    found = {
-        name: dataclasses.replace(
-            _moments(own.delta_loss, sampler.nbeta),
-            shortlist_error=errors[name],
-            headroom=headroom,
-        )
-        for name, own in drawn.items()
-    }
-    gammas = pilot.gammas_needed([n for n, m in found.items() if _is_damaged(m)], headroom)
-    found = {
-        n: dataclasses.replace(m, gamma_needed=gammas.get(n, math.nan)) for n, m in found.items()
-    }
+    found = pilot.at_nbeta(known) if known else pilot.measured(candidate, headroom)
     if isinstance(sampler, Gaussian):
         return found
     return found | pilot.with_chains(found, stepping, config)
@@ -208,6 +156,49 @@ class _Pilot:
         wanted = dict.fromkeys(names, slice(0, num_draws))
         scoring = Scoring(budget=self.budget, shortlisting=lists)
         return evaluate(self.part, source, wanted, self.evaluation_ids, scoring)
+
+    def measured(self, candidate: Shortlisting | None, headroom: float) -> dict[str, Moments]:
+        """Moments of all components from draws of their own."""
+        sampler = self.sampler
+        num_draws = num_pilot_draws(sampler, listed=candidate is not None)
+        drawn = self.evaluated(sampler.gamma, self.part.names, num_draws)
+        errors = self.shortlist_errors(drawn, candidate)
+        found = {
+            name: dataclasses.replace(
+                moments_of(own.delta_loss, sampler.nbeta),
+                shortlist_error=errors[name],
+                headroom=headroom,
+                prior_delta_losses=own.delta_loss.tolist()
+                if isinstance(sampler, Reweighted)
+                else [],
+            )
+            for name, own in drawn.items()
+        }
+        return self.with_gammas_needed(found)
+
+    def at_nbeta(self, known: Mapping[str, Moments]) -> dict[str, Moments]:
+        """The same from the draws of another nβ's pilot."""
+        found = {
+            name: dataclasses.replace(
+                moments_of(np.array(own.prior_delta_losses), self.sampler.nbeta),
+                shortlist_error=own.shortlist_error,
+                headroom=own.headroom,
+                gamma_needed=own.gamma_needed,
+                prior_delta_losses=own.prior_delta_losses,
+            )
+            for name, own in known.items()
+        }
+        return self.with_gammas_needed(found)
+
+    def with_gammas_needed(self, found: Mapping[str, Moments]) -> dict[str, Moments]:
+        """The same, with the γ that components need where draws damage the model."""
+        damaged = [n for n, m in found.items() if _is_damaged(m) and math.isnan(m.gamma_needed)]
+        headroom = next(iter(found.values())).headroom
+        gammas = self.gammas_needed(damaged, headroom)
+        return {
+            n: dataclasses.replace(m, gamma_needed=gammas.get(n, m.gamma_needed))
+            for n, m in found.items()
+        }
 
     def shortlist_errors(
         self, exact: Mapping[str, Evaluated], candidate: Shortlisting | None
@@ -324,27 +315,3 @@ def _error(approximate_RN: Tensor, exact_RN: Tensor) -> float:
     if scale == 0:
         return math.nan
     return float((approximate_RN - exact_RN).double().pow(2).mean().sqrt()) / scale
-
-
-def _moments(delta_loss_P: FloatArray, nbeta: float) -> Moments:
-    """Self-normalised mean and deviation of ΔL, where enough draws count."""
-    weight_P = importance_weights(delta_loss_P, nbeta, float(delta_loss_P.min()))
-    share_P = weight_P / weight_P.sum()
-    fraction = effective_number(weight_P) / len(weight_P)
-    known = fraction >= MIN_KNOWN_FRACTION and len(weight_P) > NUM_DAMAGE_DRAWS
-    mean = float(share_P @ delta_loss_P)
-    known = known and math.isfinite(mean)
-    residual_P = delta_loss_P - mean
-    deviation = float(np.sqrt(share_P @ residual_P**2))
-    variance_error = float(np.sqrt(((share_P * (residual_P**2 - deviation**2)) ** 2).sum()))
-    return Moments(
-        effective_fraction=fraction,
-        prior_delta_loss=float(delta_loss_P.mean()),
-        delta_loss=mean if known else math.nan,
-        delta_loss_error=float(np.sqrt(((share_P * residual_P) ** 2).sum())) if known else math.nan,
-        delta_loss_deviation=deviation if known else math.nan,
-        delta_loss_deviation_error=variance_error / (2 * deviation)
-        if known and deviation > 0
-        else math.nan,
-        source="weights" if known else "",
-    )

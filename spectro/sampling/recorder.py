@@ -26,7 +26,7 @@ from spectro.sampling.config import ChainConfig
 from spectro.sampling.draws import DrawSource, StackedDraws, rounded, stack
 from spectro.sampling.evaluate import Evaluated, evaluate
 from spectro.sampling.mala import Mala
-from spectro.sampling.pilot import Moments
+from spectro.sampling.moments import Moments
 from spectro.sampling.reweighted import Sampler
 from spectro.sampling.samplers import Blocks, ChainState
 from spectro.sampling.snapshot import Snapshot, joined
@@ -160,7 +160,8 @@ class Recorder:
 
     def finish(self) -> dict[str, ComponentChain]:
         """Everything that was collected, in the order of the group's components."""
-        return {name: self._component(self._found[name], name) for name in self._part.names}
+        names = [name for name in self._part.names if name in self._found]
+        return {name: self._component(self._found[name], name) for name in names}
 
     def _component(self, found: Collected, name: str) -> ComponentChain:
         steps = found.draw_steps

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spectro.sampling.pilot import Moments
+from spectro.sampling.moments import Moments
 from spectro.sampling.recorder import ComponentChain
 from spectro.sampling.weights import deviation_error, effective_number, effective_number_of_chain
 

@@ -25,7 +25,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from spectro.sampling.pilot import Moments
+from spectro.sampling.moments import Moments
 from spectro.sampling.recorder import ComponentChain
 from spectro.sampling.samplers import Blocks
 from spectro.storage.chain_names import (

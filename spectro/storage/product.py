@@ -81,6 +81,11 @@ def part_name(shard: int) -> str:
     return f"{FOLDER}/part-{shard:05d}.parquet"
 
 
+def has_rows(store: Store, shard: int) -> bool:
+    """Whether a shard is measured: its rows are there, and what is told of them."""
+    return store.exists(part_name(shard)) and store.exists(moments_name(shard))
+
+
 def halves_name(shard: int) -> str:
     """Name of the object with a shard's half estimates (storage/halves.py)."""
     return f"{HALVES}/part-{shard:05d}.parquet"

@@ -36,13 +36,13 @@ from spectro.storage.cluster_columns import (
 from spectro.storage.clusters import PROVENANCE, StoredClusters, read_clusters
 from spectro.storage.found_sample import found_sample
 from spectro.storage.fs import Store
+from spectro.storage.parts import CONTROL
 from spectro.storage.product import SUMMARY_NAME
 from spectro.storage.run_dir import NAME
 from spectro.storage.run_view import RunView
 from spectro.storage.sampled_map import sampled_map
 from spectro.storage.sealed import read_sealed
 
-CONTROL = "control"
 NUM_TOP_TOKENS, NUM_NEIGHBOURS = 10, 5
 
 

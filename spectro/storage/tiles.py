@@ -1,6 +1,8 @@
 """Tiles: running sums of one group for one token shard, one safetensors object each.
 
 tiles/<shard>/<group>.safetensors    component/weighted, component/plain: float32 [C, N]
+
+With sums of further parts along the same draws: nbeta-3:component/weighted, …
 """
 
 from __future__ import annotations
@@ -21,20 +23,28 @@ def tile_name(shard: int, group: str) -> str:
 
 
 def write_tile(
-    store: Store, shard: int, group: str, sums: Mapping[str, TileSums], seconds: float
+    store: Store,
+    shard: int,
+    group: str,
+    sums: Mapping[str, TileSums],
+    seconds: float,
+    sisters: Mapping[str, Mapping[str, TileSums]] | None = None,
 ) -> None:
-    """Put a tile; one that another writer put first stands."""
+    """Put a tile, with the sums of sisters by part; one that another writer put first stands."""
     tensors = {}
-    for component, tile in sums.items():
-        tensors[f"{component}/weighted"] = tile.weighted_CN
-        tensors[f"{component}/plain"] = tile.plain_CN
+    for part, own in {"": sums, **(sisters or {})}.items():
+        for component, tile in own.items():
+            tensors[f"{_of(part)}{component}/weighted"] = tile.weighted_CN
+            tensors[f"{_of(part)}{component}/plain"] = tile.plain_CN
     digest = _digest(tensors)
     data = safetensors.numpy.save(tensors, {"sha256": digest, "seconds": repr(seconds)})
     store.put_if_absent(tile_name(shard, group), data)
 
 
-def read_tile(store: Store, shard: int, group: str) -> tuple[dict[str, TileSums], float]:
-    """Sums by component, and the seconds that they took.
+def read_tile(
+    store: Store, shard: int, group: str, sister: str = ""
+) -> tuple[dict[str, TileSums], float]:
+    """Sums by component, of a sister if one is named, and the seconds that all sums took.
 
     Raises DamagedObjectError, in one line, if they are not what was written.
     """
@@ -47,12 +57,19 @@ def read_tile(store: Store, shard: int, group: str) -> tuple[dict[str, TileSums]
         raise _damaged(store, name, str(error).splitlines()[0]) from error
     if header.get("sha256") != _digest(tensors):
         raise _damaged(store, name, "the checksum differs")
-    components = dict.fromkeys(key.split("/")[0] for key in tensors)
+    keys = dict.fromkeys(key.split("/")[0] for key in tensors)
     sums = {
-        c: TileSums(weighted_CN=tensors[f"{c}/weighted"], plain_CN=tensors[f"{c}/plain"])
-        for c in components
+        key.removeprefix(_of(sister)): TileSums(
+            weighted_CN=tensors[f"{key}/weighted"], plain_CN=tensors[f"{key}/plain"]
+        )
+        for key in keys
+        if key.rpartition(":")[0] == sister
     }
     return sums, float(header["seconds"])
+
+
+def _of(part: str) -> str:
+    return f"{part}:" if part else ""
 
 
 def _metadata(data: bytes) -> dict[str, str]:

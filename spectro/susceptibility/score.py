@@ -2,16 +2,18 @@
 
 Per component, chain and token i the sums over draws t
     Σ_t ω_t φ_t Δℓ_i(t)        and        Σ_t ω_t Δℓ_i(t)        with φ_t = ΔL(t)
-are kept, ω_t being the importance weights (1 for the draws of a chain); no trace of size
-draws × tokens ever exists. Sums accumulate in float64 on the model's device, over slices of
-draws, and leave it once per batch of sequences.
+are kept, ω_t being the importance weights (1 for the draws of a chain); draws that serve several
+nβ have as many sets of weights, and sums for each. No trace of size draws × tokens ever exists.
+Sums accumulate in float64 on the model's device, over slices of draws, and leave it once per batch
+of sequences.
 
 All draws of all chains have one order. A shard is scored in rounds, each of consecutive draws,
 and a round in batches of sequences: one round where reading draws anew for every batch costs
 less than the forward passes below the group (`rounds`). Where it stands is how many draws every
 sequence has been scored along.
 
-Shapes: n sequences, T positions, N = n·T tokens in row-major order, C chains.
+Shapes: n sequences, T positions, N = n·T tokens in row-major order, C chains; W sets of weights,
+of all chains together where sums are meant.
 """
 
 from __future__ import annotations
@@ -39,7 +41,10 @@ NO_PREFIX = ("embed", "full")
 
 @dataclass(frozen=True, kw_only=True)
 class TileSums:
-    """Sums of one component over the draws of each chain, for the tokens of one shard."""
+    """Sums of one component over the draws of each chain, for the tokens of one shard.
+
+    A chain whose draws have several sets of weights has a row for each, one after the other.
+    """
 
     weighted_CN: npt.NDArray[np.float32]
     """Σ_t ω_t ΔL(t) Δℓ_i(t), nats²."""
@@ -56,10 +61,16 @@ class ScoredChain:
     delta_loss: Mapping[str, FloatArray]
     """Component → ΔL(t) of every draw, nats."""
     weight: Mapping[str, FloatArray]
-    """Component → ω_t of every draw."""
+    """Component → ω_t of every draw, [T], or [W, T]: several sets of weights of the same draws."""
     blocks: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """Component → first draw of every block that is read from storage; none where draws are at
     hand or come from their keys."""
+    label: str = ""
+    """What messages call it; its number if empty."""
+
+    def num_weights(self, name: str) -> int:
+        """W of a component, 0 where the chain has none of its draws."""
+        return np.atleast_2d(self.weight[name]).shape[0] if name in self.weight else 0
 
 
 def score_tile(
@@ -75,7 +86,7 @@ def score_tile(
 
     Args:
         part: the group's forward passes, of any architecture.
-        chains: chain → its draws.
+        chains: chain → its draws; one may lack some of the group's components.
         probe_ids: int64 [n, T+1].
         scoring: how losses are computed.
         on_progress: called with (sequences × draws done, sequences × draws in all).
@@ -99,7 +110,18 @@ def score_tile(
         end += num_draws(wanted)
         while not tile.is_done(end):
             fit(scoring.budget, partial(tile.score_batch, wanted, end))
-    return {name: _tile_sums(found, name, list(chains)) for name, found in tile.sums.items()}
+    return {
+        name: _tile_sums(found, name, _labels(chains, name)) for name, found in tile.sums.items()
+    }
+
+
+def _labels(chains: Mapping[int, ScoredChain], name: str) -> list[str]:
+    """Chain of every row of a component's sums."""
+    return [
+        own.label or str(chain)
+        for chain, own in chains.items()
+        for _ in range(own.num_weights(name))
+    ]
 
 
 def rounds(
@@ -117,6 +139,7 @@ def rounds(
         Piece(chain, name, slice(0, len(scored.delta_loss[name])))
         for name in part.names
         for chain, scored in chains.items()
+        if name in scored.weight
     ]
     num_seq, length = shape
     one_batch = num_seq <= max(1, scoring.positions // (length - 1))
@@ -155,17 +178,25 @@ class _Tile:
         self._part, self._ids, self._scoring = part, probe_ids, scoring
         self._checkpoints = checkpoints
         self._sources = {chain: scored.draws for chain, scored in chains.items()}
-        self._rank = {chain: index for index, chain in enumerate(chains)}
         self._coefficients = {
             (chain, name): _coefficients(scored, name, probe_ids.device)
             for chain, scored in chains.items()
             for name in part.names
+            if name in scored.weight
         }
+        self._first: dict[tuple[int, str], int] = {}
+        """Row of the first sums of a chain's component."""
+        rows = dict.fromkeys(part.names, 0)
+        for (chain, name), coefficients in self._coefficients.items():
+            self._first[chain, name] = rows[name]
+            rows[name] += len(coefficients)
         self._clean: dict[tuple[int, int], Tensor] = {}
         self.keep_clean = False
         num_seq, num_pos = probe_ids.shape[0], probe_ids.shape[1] - 1
-        shape = (2, len(chains), num_seq, num_pos)
-        self.sums = {name: torch.zeros(shape, dtype=torch.float64) for name in part.names}
+        self.sums = {
+            name: torch.zeros((2, num_rows, num_seq, num_pos), dtype=torch.float64)
+            for name, num_rows in rows.items()
+        }
         self._done_n = torch.zeros(num_seq, dtype=torch.int64)
         if checkpoints.resume is not None:
             found = checkpoints.resume.tensors
@@ -192,10 +223,11 @@ class _Tile:
             self._clean_losses(batch) if self.keep_clean else None,
         ):
             for piece, delta_RbT in pack:
-                weights_2R = self._coefficients[piece.chain, piece.component][:, piece.draws]
-                sums[piece.component][:, self._rank[piece.chain]] += torch.tensordot(
-                    weights_2R.to(delta_RbT.dtype), delta_RbT, 1
-                )
+                key = piece.chain, piece.component
+                for row, weights_2T in enumerate(self._coefficients[key], self._first[key]):
+                    sums[piece.component][:, row] += torch.tensordot(
+                        weights_2T[:, piece.draws].to(delta_RbT.dtype), delta_RbT, 1
+                    )
             done += num_draws([piece for piece, _ in pack])
             self._told(int(self._done_n.sum()) + len(self._ids[batch]) * (done - before))
             if self._checkpoints.due():
@@ -249,13 +281,13 @@ def _after(pieces: Sequence[Piece], count: int) -> list[Piece]:
 
 
 def _coefficients(scored: ScoredChain, name: str, device: torch.device) -> Tensor:
-    """ω_t φ_t and ω_t of every draw, [2, T]."""
-    weight_T = scored.weight[name]
-    both = np.stack([weight_T * scored.delta_loss[name], weight_T])
+    """ω_t φ_t and ω_t of every draw, for every set of weights, [W, 2, T]."""
+    weight_WT = np.atleast_2d(scored.weight[name])
+    both = np.stack([weight_WT * scored.delta_loss[name], weight_WT], axis=1)
     return torch.from_numpy(both).to(device)
 
 
-def _tile_sums(sums: Tensor, component: str, chains: Sequence[int]) -> TileSums:
+def _tile_sums(sums: Tensor, component: str, chains: Sequence[str]) -> TileSums:
     bad = ~torch.isfinite(sums).flatten(2).all(dim=2).all(dim=0)
     if bad.any():
         raise ValueError(

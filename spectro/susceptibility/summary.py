@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spectro.sampling.damage import damage
-from spectro.sampling.pilot import Moments
+from spectro.sampling.moments import Moments
 from spectro.sampling.recorder import ComponentChain
 from spectro.sampling.sampler_bias import effective_sample_size, sampler_bias
 from spectro.susceptibility.interval import half_width

@@ -23,8 +23,8 @@ from spectro.report.matrix import moments_of
 from spectro.report.scaling import Scale, Scaling
 from spectro.storage.cluster_columns import array, floats
 from spectro.storage.clusters import CLUSTERS, PROVENANCE, read_table
+from spectro.storage.parts import CONTROL
 from spectro.storage.product import SUMMARY_NAME
-from spectro.storage.report_inputs import CONTROL
 from spectro.storage.run_view import RunView
 from spectro.storage.sealed import read_sealed, with_nan
 from spectro.views.columns import run_columns

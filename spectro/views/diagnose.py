@@ -16,7 +16,7 @@ from spectro.models.components import FULL
 from spectro.report.diagnostics import Diagnosis, diagnose
 from spectro.report.traces import Settings, traces_of
 from spectro.sampling.config import TokenDraws
-from spectro.sampling.pilot import Moments
+from spectro.sampling.moments import Moments
 from spectro.sampling.recorder import ComponentChain
 from spectro.storage.chain_names import chains_among, pilot_name
 from spectro.storage.draws import read_pilot, read_record

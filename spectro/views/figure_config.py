@@ -30,6 +30,8 @@ class Kind(Enum):
     """Quantiles of χ over each set of tokens, component by component."""
     CONTROL = "control"
     """Every column against that of the nβ = 0 control: reliability and deviation."""
+    MOVED = "moved"
+    """What the posterior moves: χ less that of the nβ = 0 control, with errors; which tokens."""
     TRACES = "traces"
     """ΔL along the draws of every chain, with a verdict."""
     RHAT = "rhat"
@@ -56,7 +58,7 @@ class FigureConfig:
 
     kind: Kind = Kind.MAP
     """`map`, `card`, `clusters`, `matrix`, `axes`, `shift`, `scatter`, `spread`, `control`,
-    `traces`, `rhat` or `reliability`."""
+    `moved`, `traces`, `rhat` or `reliability`."""
     theme: ThemeName = ThemeName.LIGHT
     """`light` or `dark`."""
     cluster_id: int = 0
@@ -74,7 +76,7 @@ class FigureConfig:
     num_axes: int = 3
     """Principal axes that are drawn."""
     num_tokens: int = 5
-    """Tokens at either end of an axis."""
+    """Tokens at either end of an axis (axes), and half as many as are named (moved)."""
     num_contexts: int = 14
     """Random members on a card."""
     max_points: int = 12000

@@ -93,6 +93,13 @@ def _control(view: RunView, config: FigureConfig, theme: Theme, known: Vocabular
     return control.figure(control_data(view), theme)
 
 
+def _moved(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
+    from spectro.report.figures import moved
+    from spectro.views.moved_picture import moved_picture
+
+    return moved.figure(moved_picture(view, 2 * config.num_tokens, known), theme)
+
+
 def _traces(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
     from spectro.report.diagnostics_page import worst_first
     from spectro.report.figures import traces
@@ -128,6 +135,7 @@ DRAW: dict[Kind, Callable[[RunView, FigureConfig, Theme, Vocabulary], Figure]] =
     Kind.SCATTER: _scatter,
     Kind.SPREAD: _spread,
     Kind.CONTROL: _control,
+    Kind.MOVED: _moved,
     Kind.TRACES: _traces,
     Kind.RHAT: _rhat,
     Kind.RELIABILITY: _reliability,

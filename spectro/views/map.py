@@ -33,8 +33,8 @@ from spectro.report.vocabulary import display
 from spectro.storage.clusters import PROVENANCE
 from spectro.storage.derived import TOKENS, put_derived
 from spectro.storage.fs import ObjectInfo, Store
+from spectro.storage.parts import CONTROL
 from spectro.storage.product import SUMMARY_NAME, moments_name
-from spectro.storage.report_inputs import CONTROL
 from spectro.storage.run_view import DEFAULT_CLUSTERS, RunView
 from spectro.storage.sealed import read_sealed
 from spectro.views.contexts import vocabulary_of

@@ -14,8 +14,9 @@ from spectro.report.map import MapConfig, MapData, SequenceSource
 from spectro.storage import tokens
 from spectro.storage.cluster_columns import matrix, subset_dtype
 from spectro.storage.clusters import CLUSTERS, PROVENANCE, read_table
+from spectro.storage.parts import CONTROL
 from spectro.storage.product import SUMMARY_NAME
-from spectro.storage.report_inputs import CONTROL, read_columns, run_facts
+from spectro.storage.report_inputs import read_columns, run_facts
 from spectro.storage.run_dir import NAME
 from spectro.storage.run_view import RunView
 from spectro.storage.sealed import read_sealed

@@ -8,6 +8,8 @@
     vocabulary  token · text · string (null where the bytes are no UTF-8) · bytes
     control_tokens, control_chi, control_components, control_clusters, control_members
                 the same of the control, where there is one
+    moved, moved_tokens     what the run has beyond its control, by component and for the tokens of
+                the largest differences (views/moved.py)
 
 `text` is how a token is shown (`report/plain.py`): ␣ is a space. Tables are read when a query
 asks for them and as far as it does (`query_sources.py`), from local folders and S3 alike. The
@@ -32,10 +34,19 @@ from spectro.report.plain import plain_token
 from spectro.storage import run_dir
 from spectro.storage.clusters import CLUSTERS, MEMBERS, PROVENANCE, read_table
 from spectro.storage.fs import Store
+from spectro.storage.parts import CONTROL
 from spectro.storage.product import moments_name
 from spectro.storage.ranges import Meter
 from spectro.storage.run_view import RunView
 from spectro.storage.sealed import read_sealed
+from spectro.views.moved import (
+    MOVED,
+    MOVED_TOKENS,
+    MovedData,
+    moved_data,
+    moved_table,
+    moved_tokens_table,
+)
 from spectro.views.query_sources import Lazy, Made, TokenRows
 from spectro.views.query_tables import (
     COMPONENTS,
@@ -47,7 +58,6 @@ from spectro.views.query_tables import (
     with_top_text,
 )
 
-CONTROL = "control"
 OUT_ROWS = 10_000
 """Rows of a batch of an answer."""
 ASKS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
@@ -99,6 +109,8 @@ class Query:
         self.rows = self._add_part(view, "")
         for control in _control_of(view):
             self._add_part(control, f"{CONTROL}_")
+            self._add("moved", Made(MOVED, lambda: moved_table(self._moved)))
+            self._add("moved_tokens", Made(MOVED_TOKENS, lambda: moved_tokens_table(self._moved)))
         self._add("vocabulary", Made(VOCABULARY, lambda: vocabulary_table(self.pieces)))
         _lock(self._database)
 
@@ -224,6 +236,11 @@ class Query:
             else:
                 self._shown[token] = plain_token(pieces[token])
         return self._shown[token]
+
+    @cached_property
+    def _moved(self) -> MovedData:
+        """The run less its control."""
+        return moved_data(self.view)
 
     @cached_property
     def _texts(self) -> pa.Array:

@@ -29,7 +29,7 @@ WRONG_CONFIG: list[tuple[list[str], str]] = [
     (["experiment=pythia_99b"], "experiment: no option 'pythia_99b'"),
     (["chain.num_draws=many"], "chain.num_draws: Value 'many'"),
     (["chain.batch_size=1.5"], "chain.batch_size: Value '1.5'"),
-    (["control=maybe"], "control: Value 'maybe'"),
+    (["control=maybe"], "control must be one of shared, independent, none, default; found 'maybe'"),
     (["sampler.gamma=[1]"], "sampler.gamma"),
     (["chain=3"], "chain: "),
     (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -35,6 +36,7 @@ from jobs.text import TextJob
 from jobs.verify import VerifyJob
 from spectro.cluster.config import ClusterConfig, Preprocess
 from spectro.run.config import PipelineConfig, to_dict
+from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Exponential, Gaussian, Psgld
 from spectro.storage import run_dir
 from spectro.storage.fs import Store
@@ -163,6 +165,38 @@ def test_run_yaml_gives_the_same_configuration_back(tmp_path: Path) -> None:
         run_dir.start(store, to_dict(config), config.inputs())
         assert stored_config(store.uri) == config
         assert yaml.safe_load(store.read("run.yaml"))["config"]["sampler"]["kind"] == sampler
+
+
+def test_several_nbeta_are_a_list_in_commands_and_files(tmp_path: Path) -> None:
+    config = composed("pipeline", "sampler=reweighted", "sampler.nbeta=[10,3,0]")
+    assert isinstance(config.sampler, Reweighted)
+    assert (config.sampler.nbeta, config.sampler.also_nbeta) == (10.0, (3.0, 0.0))
+    assert list(config.parts) == ["", "control", "nbeta-3"] and config.control.value == "shared"
+    one = composed("pipeline", "sampler=reweighted", "sampler.nbeta=[10]", "control=false")
+    assert one.sampler == composed("pipeline", "sampler=reweighted").sampler
+    assert list(one.parts) == [""] and one.own_name() == config.own_name()
+    store = Store(str(tmp_path))
+    run_dir.start(store, to_dict(config), config.inputs())
+    assert stored_config(store.uri) == config
+    told = yaml.safe_load(store.read("run.yaml"))
+    sampler = told["inputs"]["sampler"]
+    assert told["config"]["control"] == "shared"
+    assert sampler["nbeta"] == 10.0 and "also_nbeta" not in sampler
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("sampler.nbeta=ten", "sampler.nbeta must be a number or a list of numbers, found 'ten'"),
+        ("sampler.nbeta=[10,x]", "sampler.nbeta must be a number or a list of numbers"),
+        ("sampler.nbeta=[]", "sampler.nbeta must be a number or a list of numbers"),
+        ("sampler.nbeta=[3,3]", "must name each nbeta once, found 3, 3"),
+        ("control=both", "control must be one of shared, independent, none, default; found 'both'"),
+    ],
+)
+def test_no_list_of_nbeta(override: str, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        composed("pipeline", "sampler=reweighted", override)
 
 
 class Colour(Enum):

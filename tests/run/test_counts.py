@@ -18,12 +18,13 @@ from spectro.models.flop_counter import counting
 from spectro.models.scoring import ScoringConfig
 from spectro.run import counts, worker
 from spectro.run.bill import courses_of_run
-from spectro.run.config import CONTROL, PipelineConfig
+from spectro.run.config import PipelineConfig
 from spectro.run.costs import Device
 from spectro.run.courses import (
     Assumptions,
     assumed_courses,
     count_part,
+    count_run,
     measurement_of,
     total,
 )
@@ -48,6 +49,13 @@ CHAIN = ChainConfig(
 )
 CASES: dict[str, dict] = {
     "reweighted": {"sampler": REWEIGHTED, "chain": CHAIN, "control": True},
+    "several_nbeta": {
+        "sampler": Reweighted(gamma=300.0, nbeta=100.0, also_nbeta=(10.0, 1.0)),
+        "chain": CHAIN,
+        "estimator": EstimatorConfig(kind=EstimatorKind.RESTRICTED),
+        "control": True,
+    },
+    "independent_control": {"sampler": REWEIGHTED, "chain": CHAIN, "control": "independent"},
     "measured_distance": {
         "sampler": Exponential(step_size=1e-2),
         "chain": dataclasses.replace(CHAIN, steps_between_draws=None),
@@ -152,23 +160,20 @@ def test_a_run_does_what_is_counted(case: str, make_config: MakeConfig, monkeypa
     config = case_config(make_config, case)
     real = run_counted(config, monkeypatch)
     size = size_of_checkpoint(config.model)
-    for part, own in {"": config, CONTROL: config.as_control()}.items():
-        if part == CONTROL and not config.control:
-            continue
-        store = Store(config.run.uri).child(part)
-        m = measurement_of(own, size)
-        courses = courses_of_run(store, own, size, len(m.shard_sizes))
-        planned = count_part(
-            own,
-            m,
-            courses,
-            num_batches=lambda n, listed: 1,
-            num_setups=part == "",
-        )
+    root, m = Store(config.run.uri), measurement_of(config, size)
+    courses = {
+        p: courses_of_run(root.child(p), own, size, len(m.shard_sizes))
+        for p, own in config.parts.items()
+    }
+    planned = count_run(
+        config, dict.fromkeys(config.parts, m), courses, num_batches=lambda n, listed: 1
+    )
+    for part in config.parts:
         for stage in ("pilot", "chains", "tiles", "assembly"):
-            assert total(planned[stage]).flops == real[part, stage], (part, stage)
-        assert real[part, "chains"] > 0 < real[part, "tiles"]
-        every = [c for g in courses.values() for own in g for c in own.values()]
+            assert total(planned[part][stage]).flops == real[part, stage], (part, stage)
+        every = [c for g in courses[part].values() for own in g for c in own.values()]
+        if part not in config.sisters:
+            assert real[part, "chains"] > 0 < real[part, "tiles"]
         ended_early = any(c.num_draws < config.chain.num_draws for c in every)
         assert ended_early == (config.chain.target_reliability is not None), (case, part)
         assert any(c.listed for c in every) == (case == "short_lists")
@@ -298,7 +303,7 @@ def test_what_is_assumed_is_what_happens_where_the_assumption_holds(
     config = make_config(**CASES["reweighted"])
     run_pipeline(config, Progress(), goal=Goal.SAMPLE)
     size = size_of_checkpoint(config.model)
-    for part, own in (("", config), (CONTROL, config.as_control())):
+    for part, own in config.parts.items():
         real = courses_of_run(Store(config.run.uri).child(part), own, size)
         chains = [n for group in real.values() for n, c in group[0].items() if not c.independent]
         assumed = assumed_courses(own, size, Assumptions(chain_components=chains))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from spectro.run import worker
-from spectro.run.config import CONTROL, PipelineConfig
+from spectro.run.config import PipelineConfig
 from spectro.run.pipeline import Finished, Goal, run_pipeline
 from spectro.run.progress import Progress
 from spectro.run.units import Unit
@@ -20,6 +20,7 @@ from spectro.storage.fingerprint import OtherRunError
 from spectro.storage.fs import DamagedObjectError, Store
 from spectro.storage.halves import iterate_halves
 from spectro.storage.more_tokens import begun_name
+from spectro.storage.parts import CONTROL
 from spectro.storage.product import part_name, read_product
 from spectro.storage.sealed import read_sealed, seal
 from spectro.tokens.config import MoreConfig, Source, SourceKind

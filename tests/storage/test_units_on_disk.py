@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from spectro.sampling.pilot import Moments
+from spectro.sampling.moments import Moments
 from spectro.sampling.recorder import ComponentChain
 from spectro.storage import draws, fingerprint, run_dir, tiles, tokens
 from spectro.storage.background import Background
