@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-STAGES = ["tokens", "models", "sampling", "susceptibility", "cluster", "report"]
+STAGES = ["tokens", "models", "sampling", "susceptibility", "predict", "cluster", "report"]
 ABOVE = ["storage", "run", "views", "api"]
 SHARED = {"settings"}
 """What configurations of all stages share."""

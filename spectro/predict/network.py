@@ -1,0 +1,170 @@
+"""One network from features to χ: its training, and its tensors.
+
+Two hidden layers; AdamW with a one-cycle schedule; the error is the mean square of the scaled
+targets (targets.py), each weighted by the reliability of its column.
+
+Shapes: N tokens, F features, H components.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from spectro.predict.config import PredictConfig
+from spectro.predict.measured import Measured, held_out
+from spectro.predict.targets import TargetScaling
+
+BATCH = 512
+"""Tokens of a training step."""
+AT_ONCE = 8192
+"""Tokens that are predicted at once."""
+CLIP = 10.0
+"""Standard deviations beyond which a feature is clipped, so that a token unlike all training tokens
+is not extrapolated."""
+
+
+class Network:
+    """A trained network with the scalings of its features and targets."""
+
+    def __init__(
+        self,
+        layers: nn.Sequential,
+        feature_mean_F: Tensor,
+        feature_scale_F: Tensor,
+        scaling: TargetScaling,
+        trained_draws: npt.NDArray[np.int64],
+    ) -> None:
+        self._layers = layers.eval()
+        self._mean_F = feature_mean_F
+        self._scale_F = feature_scale_F
+        self._scaling = scaling
+        self.trained_draws = trained_draws
+        """Draw sets that its training targets have, sorted."""
+
+    @property
+    def num_features(self) -> int:
+        """F."""
+        return len(self._mean_F)
+
+    @torch.no_grad()
+    def predict(self, features_NF: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+        """χ [N, H]. Raises ValueError for another number of features, or if one is not finite."""
+        check_features(features_NF, self.num_features)
+        found = [
+            self._scaling.backward(
+                self._layers(scaled(torch.from_numpy(part), self._mean_F, self._scale_F))
+            )
+            for part in np.array_split(features_NF, max(1, -(-len(features_NF) // AT_ONCE)))
+        ]
+        chi_NH: npt.NDArray[np.float64] = torch.cat(found).double().numpy()
+        return chi_NH
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Everything of the network as named tensors."""
+        layers = {f"layers.{k}": v.contiguous() for k, v in self._layers.state_dict().items()}
+        scaling = {f"scaling.{k}": v for k, v in vars(self._scaling).items()}
+        rest = {
+            "feature_mean": self._mean_F,
+            "feature_scale": self._scale_F,
+            "trained_draws": torch.from_numpy(self.trained_draws),
+        }
+        return {**layers, **scaling, **rest}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Network:
+        """The network that `to_tensors` described."""
+        state = OrderedDict(
+            (k.removeprefix("layers."), v) for k, v in tensors.items() if k.startswith("layers.")
+        )
+        scaling = TargetScaling(
+            **{k.removeprefix("scaling."): v for k, v in tensors.items() if "scaling." in k}
+        )
+        first, last = state["0.weight"], state["6.weight"]
+        layers = _layers(first.shape[1], first.shape[0], last.shape[0], dropout=0.0)
+        layers.load_state_dict(state)
+        return cls(
+            layers,
+            tensors["feature_mean"],
+            tensors["feature_scale"],
+            scaling,
+            tensors["trained_draws"].numpy(),
+        )
+
+
+def train_network(
+    features_NF: npt.NDArray[np.float32], measured: Measured, config: PredictConfig, index: int
+) -> Network:
+    """Train network `index` of the ensemble without the token shards of its fold.
+
+    Deterministic in (seed, index) on one machine. Raises ValueError for features that are not
+    finite or not as many rows as tokens, and where nothing can be held out (see `held_out`).
+    """
+    if len(features_NF) != len(measured.shard_N):
+        raise ValueError(
+            f"features of {len(features_NF)} tokens, chi of {len(measured.shard_N)}: "
+            "they must be the same tokens in the same order"
+        )
+    check_features(features_NF, features_NF.shape[1])
+    part = held_out(measured, config.num_networks, index)
+    chi_NH = measured.halves_2NH[list(part.train_halves)].mean(0)[part.train_N]
+    chi = torch.from_numpy(np.ascontiguousarray(chi_NH, np.float32))
+    features = torch.from_numpy(features_NF[part.train_N])
+    mean_F, scale_F = features.mean(0), features.std(0, correction=0)
+    scale_F = torch.where(scale_F > 0, scale_F, torch.ones_like(scale_F))
+    scaling = TargetScaling.of(chi)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed * 1_000_003 + index)
+        layers = _layers(features.shape[1], config.hidden, 1 + chi.shape[1], dropout=config.dropout)
+        _fit(layers, scaled(features, mean_F, scale_F), scaling.forward(chi), config)
+    draws = np.unique(measured.draws_2N[list(part.train_halves)][:, part.train_N])
+    return Network(layers, mean_F, scale_F, scaling, draws)
+
+
+def check_features(features_NF: npt.NDArray[np.float32], num_features: int) -> None:
+    """Raise ValueError unless there are as many features as expected, all finite."""
+    if features_NF.ndim != 2 or features_NF.shape[1] != num_features:
+        raise ValueError(
+            f"expected {num_features} features per token, found an array {features_NF.shape}: "
+            "was the predictor trained with another model?"
+        )
+    if not np.isfinite(features_NF).all():
+        raise ValueError("features must be finite: the model or the token ids are damaged")
+
+
+def scaled(features_NF: Tensor, mean_F: Tensor, scale_F: Tensor) -> Tensor:
+    """Features at mean 0 and variance 1 over the training tokens, clipped."""
+    return ((features_NF - mean_F) / scale_F).clamp(-CLIP, CLIP)
+
+
+def _layers(num_features: int, hidden: int, num_targets: int, *, dropout: float) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(num_features, hidden),
+        nn.GELU(),
+        nn.Dropout(dropout),
+        nn.Linear(hidden, hidden),
+        nn.GELU(),
+        nn.Dropout(dropout),
+        nn.Linear(hidden, num_targets),
+    )
+
+
+def _fit(layers: nn.Sequential, inputs_NF: Tensor, targets_NT: Tensor, c: PredictConfig) -> None:
+    steps = c.epochs * -(-len(inputs_NF) // BATCH)
+    optimizer = torch.optim.AdamW(layers.parameters(), c.learning_rate, weight_decay=c.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, c.learning_rate, total_steps=steps + 1
+    )
+    layers.train()
+    for _ in range(c.epochs):
+        for rows in torch.split(torch.randperm(len(inputs_NF)), BATCH):
+            error = (layers(inputs_NF[rows]) - targets_NT[rows]).square().mean()
+            optimizer.zero_grad()
+            error.backward()
+            optimizer.step()
+            schedule.step()
