@@ -73,11 +73,11 @@ def assemble_shard(
     table = product.shard_table(
         rows,
         list(columns),
-        _fingerprint(resident, store),
+        rows_fingerprint(resident, store),
         column_summary({n: c.moments for n, c in columns.items()}, of_chains, centred_H),
     )
     moments = {
-        "moments": {name: _plain(column) for name, column in columns.items()},
+        "moments": {name: plain_moments(column) for name, column in columns.items()},
         "centred_reliability": centred_H.tolist(),
         "chains": of_chains,
         "seconds": seconds,
@@ -100,7 +100,7 @@ def summarise(unit: SummaryUnit, store: Store, config: PipelineConfig) -> None:
         for group in unit.groups
         for chain in range(config.chain.num_chains)
     ]
-    summary = column_summary(merged, shards[0]["chains"], _mean_over_shards(shards))
+    summary = column_summary(merged, shards[0]["chains"], mean_over_shards(shards))
     summary["seconds"] = {
         "chains": sum(chain_seconds),
         "tiles": sum(shard["seconds"] for shard in shards),
@@ -114,7 +114,7 @@ def summarise(unit: SummaryUnit, store: Store, config: PipelineConfig) -> None:
     put_derived(store, unit.names[0], summary, unit.probe_sha256)
 
 
-def _fingerprint(resident: Resident, store: Store) -> str:
+def rows_fingerprint(resident: Resident, store: Store) -> str:
     """Of what determines χ of any token: the run's inputs, but for which tokens are measured, and
     the sampling and evaluation tokens that its sources gave, which no configuration can promise.
     """
@@ -188,7 +188,7 @@ def _of_group(store: Store, group: Group, num_chains: int, offset: float) -> dic
     }
 
 
-def _mean_over_shards(shards: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.float64]:
+def mean_over_shards(shards: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.float64]:
     """Centred reliability by column, shards weighted by their tokens; NaN where one has none."""
     names = list(shards[0]["moments"])
     if any(list(shard["moments"]) != names for shard in shards):
@@ -203,7 +203,8 @@ def _mean_over_shards(shards: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.flo
     return mean_H
 
 
-def _plain(column: ColumnEstimate) -> dict[str, Any]:
+def plain_moments(column: ColumnEstimate) -> dict[str, Any]:
+    """Moments of a column as plain values, as `column_moments` reads them."""
     fields = dataclasses.asdict(column.moments)
     return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in fields.items()}
 

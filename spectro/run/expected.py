@@ -1,8 +1,9 @@
 """What a run consists of, from `run.yaml` and the tokens' marker alone, and what of it is done.
 
 No model is loaded: `run.yaml` keeps the model's shape. Tiles are removed when their shard is
-assembled, features when the networks that learnt from them are judged, pairs of blocks when the lists of both are there, and a chain's marker is renamed when
-its draws are dropped: all count as done.
+assembled, features when the networks that learnt from them are judged, pairs of blocks when the
+lists of both are there, and a chain's marker is renamed when its draws are dropped: all count as
+done.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from spectro.run.config import PipelineConfig
 from spectro.run.goals import Goal
 from spectro.run.info import ModelInfo
 from spectro.run.tokenise import added_parts, added_sources, known_tokens, tokenizer_of
+from spectro.run.upsample_checks import check_same_text
 from spectro.storage import tokens
 from spectro.storage.fs import Store
 from spectro.tokens.build import check_source
@@ -44,6 +45,8 @@ def check_inputs(config: PipelineConfig, root: Store) -> None:
         require_distinct({**own, **{name: source for name, (source, _) in wanted.items()}})
         for name, (source, part) in wanted.items():
             check_source(config.tokens, name, source, part, encode, eot_id, size.vocab_size)
+        if config.upsample is not None:
+            check_same_text(config, Store(config.upsample.source), list(wanted), size.vocab_size)
 
 
 def _wanted(config: PipelineConfig, root: Store) -> dict[str, tuple[Source, range]]:

@@ -17,13 +17,13 @@ import torch
 
 from spectro.cluster.mapped import mapped_array
 from spectro.predict.features import token_features
+from spectro.predict.judged import Judged
 from spectro.predict.measured import Measured
 from spectro.predict.network import Network, train_network
 from spectro.run.cluster_units import HALVES
 from spectro.run.config import PipelineConfig
 from spectro.run.scratch import Scratch
-from spectro.run.upsample_judged import Judged
-from spectro.run.upsample_units import FeaturesUnit, HeldOutUnit, TrainingUnit
+from spectro.run.upsample_units import FeaturesUnit, HeldOutUnit, LearningUnit, TrainingUnit
 from spectro.run.upsampled import UpsampleConfig
 from spectro.storage import product, tokens
 from spectro.storage.fs import Store
@@ -47,6 +47,17 @@ SEQUENCES_AT_ONCE = 16
 """Sequences of one clean pass with gradient."""
 OnProgress = Callable[[float, float], None]
 Floats = npt.NDArray[np.float32]
+
+
+def learn(unit: LearningUnit, resident: Resident, on_progress: OnProgress) -> None:
+    """Do a unit of learning."""
+    match unit:
+        case FeaturesUnit():
+            make_features(unit, resident, on_progress)
+        case TrainingUnit():
+            train(unit, resident)
+        case HeldOutUnit():
+            judge(unit, resident, on_progress)
 
 
 def make_features(unit: FeaturesUnit, resident: Resident, on_progress: OnProgress) -> None:
@@ -165,7 +176,7 @@ def read_network(store: Store, fold: int, half: int) -> Network:
 
 def judge(unit: HeldOutUnit, resident: Resident, on_progress: OnProgress) -> None:
     """Put what the networks' predictions of shards that they have not seen say of their errors."""
-    store, upsample = resident.root, _upsample_of(resident.config)
+    store = resident.root
     networks = [
         [read_network(store, fold, half) for half in HALVES] for fold in range(unit.num_folds)
     ]

@@ -16,7 +16,12 @@ from spectro.storage.predictors import HELD_OUT, features_name, predictor_name
 
 
 @dataclass(frozen=True, kw_only=True)
-class FeaturesUnit(Unit):
+class LearningUnit(Unit):
+    """What all units before the predictions have in common."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeaturesUnit(LearningUnit):
     """Features of one measured token shard."""
 
     shard: int
@@ -34,7 +39,7 @@ class FeaturesUnit(Unit):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingUnit(Unit):
+class TrainingUnit(LearningUnit):
     """One predictor, with what its own fold's shards say of it."""
 
     fold: int
@@ -61,7 +66,7 @@ class TrainingUnit(Unit):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeldOutUnit(Unit):
+class HeldOutUnit(LearningUnit):
     """Errors of all networks on shards and draws that they have not seen."""
 
     num_folds: int
@@ -100,7 +105,12 @@ class PredictionSummaryUnit(SummaryUnit):
 
 
 def upsample_units(
-    *, num_measured: int, shard_sizes: Sequence[int], num_folds: int, tokens: Unit, probe_sha256: str
+    *,
+    num_measured: int,
+    shard_sizes: Sequence[int],
+    num_folds: int,
+    tokens: Unit,
+    probe_sha256: str,
 ) -> PredictionSummaryUnit:
     """All units of an upsampled run; returns the last one, which needs the rest.
 

@@ -50,7 +50,8 @@ def read_deviations(store: Store, shard: int) -> npt.NDArray[np.float32]:
     told = read_sealed(store, moments_name(shard)).get("deviations")
     if told is None:
         raise ValueError(
-            f"{store.uri} has no deviations of χ for shard {shard}: its χ is measured, not predicted"
+            f"{store.uri} has no deviations of χ for shard {shard}: its χ is measured, not "
+            "predicted"
         )
     _, table = read_columns(store, deviations_name(shard), ObjectInfo(**told), (COLUMN,))
     return matrix(table[COLUMN])

@@ -27,12 +27,12 @@ _ROUNDS = re.compile(rf"(?P<folder>{CLUSTERS})/state/.+")
 def leftovers(store: Store, names: Collection[str]) -> set[str]:
     """Which objects of one part of a run may be deleted, at any time.
 
-    Features once the networks that learnt from them are judged, tiles of assembled shards, checkpoints of finished tiles, companies and clusters, pairs of
-    blocks whose neighbour lists are there, neighbour lists without their transform and assignments
-    without their clusters, files of a map without its map.json (an interrupted removal or writing
-    left them), blocks of draws that a finished
-    chain's marker does not name, probes of the fence. A marker is read only where two writers have
-    put blocks of the same draws.
+    Features once the networks that learnt from them are judged, tiles of assembled shards,
+    checkpoints of finished tiles, companies and clusters, pairs of blocks whose neighbour lists are
+    there, neighbour lists without their transform and assignments without their clusters, files of
+    a map without its map.json (an interrupted removal or writing left them), blocks of draws that a
+    finished chain's marker does not name, probes of the fence. A marker is read only where two
+    writers have put blocks of the same draws.
 
     Args:
         store: of that part.

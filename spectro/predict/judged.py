@@ -95,8 +95,11 @@ class Judged:
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Judged:
         """What `as_dict` gave, among other values."""
-        values = {field.name: plain[field.name] for field in dataclasses.fields(cls)}
-        return cls(**{k: np.array(v) if isinstance(v, list) else v for k, v in values.items()})
+        names = [field.name for field in dataclasses.fields(cls)]
+        values: dict[str, Any] = {
+            n: np.array(plain[n]) if isinstance(plain[n], list) else plain[n] for n in names
+        }
+        return cls(**values)
 
 
 def _agreement(p: Floats, a: Floats, *, own_draws: bool) -> tuple[Floats, Floats]:

@@ -1,0 +1,221 @@
+"""Rows of an upsampled run: predicted χ of new tokens, denoised χ of measured ones (ADR 071).
+
+Shapes: N tokens of a shard, F features, H components.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from spectro.predict.features import feature_names
+from spectro.predict.judged import NORMAL_95, Judged
+from spectro.run.assembly import column_moments, mean_over_shards, plain_moments, rows_fingerprint
+from spectro.run.cluster_units import HALVES
+from spectro.run.upsample_learning import features_of, read_judged, read_network
+from spectro.run.upsample_units import PredictionSummaryUnit, PredictionUnit
+from spectro.storage import product
+from spectro.storage.derived import put_derived
+from spectro.storage.deviations import deviations_table
+from spectro.storage.fs import Store
+from spectro.storage.halves import halves_table, read_half
+from spectro.storage.predictors import HELD_OUT
+from spectro.storage.sealed import read_sealed
+from spectro.susceptibility.reliability import (
+    ColumnEstimate,
+    centred_reliability,
+    merge,
+    predicted_column,
+)
+from spectro.susceptibility.summary import column_summary
+
+if TYPE_CHECKING:
+    from spectro.predict.network import Network
+    from spectro.run.execute import Resident
+
+OnProgress = Callable[[float, float], None]
+Floats = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedShard:
+    """χ of one token shard."""
+
+    chi_NH: Floats
+    """Predicted or denoised."""
+    halves_2NH: Floats
+    """The same from each half of the chains alone."""
+    deviation_NH: Floats
+    """Standard deviation of the error of `chi_NH`."""
+
+
+Networks = tuple[tuple["Network", ...], ...]
+"""By half, then fold."""
+
+
+def read_networks(store: Store, num_folds: int) -> Networks:
+    """All networks of a run."""
+    return tuple(
+        tuple(read_network(store, fold, half) for fold in range(num_folds)) for half in HALVES
+    )
+
+
+def predict_shard(unit: PredictionUnit, resident: Resident, on_progress: OnProgress) -> None:
+    """Put the rows, half estimates, deviations and moments of one token shard."""
+    start, store, config = time.monotonic(), resident.root, resident.config
+    assert config.upsample is not None
+    networks, judged = resident.networks(unit.num_folds), read_judged(store)
+    features_NF = features_of(resident, unit.shard, on_progress)
+    source, measured = Store(config.upsample.source), product.moments_name(0)
+    is_measured = unit.shard < config.upsample.num_shards
+    if is_measured:
+        found = denoised(networks, features_NF, _measured(source, unit.shard), judged, unit)
+    else:
+        found = predicted(networks, features_NF, judged)
+    head = product.read_head(source, 0)
+    columns = [
+        predicted_column(found.chi_NH[:, h], found.deviation_NH[:, h], found.halves_2NH[:, :, h])
+        for h in range(len(head.components))
+    ]
+    of_chains = read_sealed(source, measured)["chains"]
+    _put(unit.shard, resident, found, features_NF, columns, of_chains, head.components, start)
+
+
+def predicted(networks: Networks, features_NF: Floats, judged: Judged) -> PredictedShard:
+    """χ of tokens that were never measured: the mean of all networks.
+
+    The mean of K networks errs less than they do by their spread (Krogh & Vedelsby 1995):
+    E(m̄ − truth)² = mean_k E(m_k − truth)² − mean_k E(m_k − m̄)².
+    """
+    each = [[network.predict(features_NF) for network in own] for own in networks]
+    each_2KNH = np.array(each)
+    halves_2NH = each_2KNH.mean(1)
+    chi_NH = halves_2NH.mean(0)
+    spread_H = ((each_2KNH - chi_NH) ** 2).mean((0, 1, 2))
+    error_H = judged.error_variance_H
+    variance_H = np.maximum(error_H - spread_H, LEAST_SHARE * error_H)
+    return PredictedShard(
+        chi_NH=chi_NH,
+        halves_2NH=halves_2NH,
+        deviation_NH=np.broadcast_to(np.sqrt(variance_H), chi_NH.shape),
+    )
+
+
+LEAST_SHARE = 0.25
+"""Of one network's error that the mean of all has at least: most of it they have in common."""
+
+
+def denoised(
+    networks: Networks,
+    features_NF: Floats,
+    measured_2NH: Floats,
+    judged: Judged,
+    unit: PredictionUnit,
+) -> PredictedShard:
+    """χ of measured tokens: measurement a and prediction p of networks that have not seen them.
+
+    p + w (a − p) with w = e / (e + ν) has the least error, e ν / (e + ν), for the error e of p and
+    the noise ν of a, which must be independent: where shards share their draws they are not, and
+    χ stays as it was measured.
+    """
+    chi_NH, noise_H = measured_2NH.mean(0), judged.noise_variance_H
+    if not judged.own_draws:
+        return PredictedShard(
+            chi_NH=chi_NH,
+            halves_2NH=measured_2NH,
+            deviation_NH=np.broadcast_to(np.sqrt(noise_H), chi_NH.shape),
+        )
+    fold = unit.shard % unit.num_folds
+    p_2NH = np.stack([own[fold].predict(features_NF) for own in networks])
+    error_H = judged.pair_error_variance_H
+    weight_H = error_H / np.maximum(error_H + noise_H, SMALLEST)
+    of_half_H = judged.error_variance_H / np.maximum(
+        judged.error_variance_H + 2 * noise_H, SMALLEST
+    )
+    mean_NH = p_2NH.mean(0)
+    return PredictedShard(
+        chi_NH=mean_NH + weight_H * (chi_NH - mean_NH),
+        halves_2NH=p_2NH + of_half_H * (measured_2NH - p_2NH),
+        deviation_NH=np.broadcast_to(np.sqrt(weight_H * noise_H), chi_NH.shape),
+    )
+
+
+SMALLEST = 1e-300
+
+
+def summarise_predictions(unit: PredictionSummaryUnit, resident: Resident) -> None:
+    """Put `summary.json`: every predicted column over all tokens, and how far predictions go."""
+    store, config = resident.root, resident.config
+    assert config.upsample is not None
+    shards = product.read_moments(store, unit.num_shards)
+    merged = {
+        name: reduce(merge, [column_moments(shard["moments"][name]) for shard in shards])
+        for name in shards[0]["moments"]
+    }
+    summary = column_summary(merged, shards[0]["chains"], mean_over_shards(shards))
+    summary["half_width_95"] = [
+        None if error is None else NORMAL_95 * error for error in summary["standard_error"]
+    ]
+    summary["seconds"] = {"prediction": sum(shard["seconds"] for shard in shards)}
+    summary["warnings"] = []
+    measured = sum(s["num_tokens"] for s in shards[: config.upsample.num_shards])
+    summary["upsampled"] = {
+        "num_measured_tokens": measured,
+        "num_predicted_tokens": summary["num_tokens"] - measured,
+        "held_out": read_sealed(store, HELD_OUT),
+    }
+    put_derived(store, unit.names[0], summary, unit.probe_sha256)
+
+
+def _measured(source: Store, shard: int) -> Floats:
+    """χ of both halves of the chains, [2, N, H]."""
+    return np.stack([read_half(source, shard, half) for half in HALVES]).astype(np.float64)
+
+
+def _put(
+    shard: int,
+    resident: Resident,
+    found: PredictedShard,
+    features_NF: Floats,
+    columns: list[ColumnEstimate],
+    of_chains: Mapping[str, Any],
+    names: tuple[str, ...],
+    start: float,
+) -> None:
+    store = resident.root
+    sequence_id_n, sequences = resident.probe_shard(shard)
+    loss = feature_names(resident.model.shape).index("loss")
+    rows = product.ShardRows(
+        ids_nT1=sequences.ids_ST1,
+        sequence_id_n=sequence_id_n,
+        subset_n=sequences.subset_S,
+        subset_names=sequences.subset_names,
+        loss_N=features_NF[:, loss],
+        full_response_N=np.full(len(features_NF), np.nan),
+        chi_NH=found.chi_NH,
+    )
+    moments = {name: column.moments for name, column in zip(names, columns, strict=True)}
+    centred_H = centred_reliability(columns)
+    table = product.shard_table(
+        rows, names, rows_fingerprint(resident, store),
+        column_summary(moments, of_chains, centred_H),
+    )  # fmt: skip
+    told = {
+        "moments": {
+            name: plain_moments(column) for name, column in zip(names, columns, strict=True)
+        },
+        "centred_reliability": centred_H.tolist(),
+        "chains": of_chains,
+        "seconds": time.monotonic() - start,
+    }
+    product.put_part(
+        store, shard, table, told,
+        halves_table(table, *found.halves_2NH),
+        deviations_table(table, found.deviation_NH),
+    )  # fmt: skip
