@@ -150,5 +150,6 @@ def check_same_text(
             return
     raise ValueError(
         f"subset {min(wanted.values())!r} does not give the sequences that {source.uri} has "
-        f"measured: is its text, or the tokenizer of {config.model.name_or_path!r}, another one now?"
+        f"measured: is its text another one now, or the tokenizer of "
+        f"{config.model.name_or_path!r}?"
     )
