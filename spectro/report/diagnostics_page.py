@@ -65,13 +65,13 @@ def as_dict(diagnosis: Diagnosis) -> dict[str, Any]:
         "gamma_needed": _number(traces.gamma_needed),
         "reliability": {
             "measured": [
-                {"draws": traces.num_draws * traces.half_share, "reliability": _number(value)}
+                {"draws": traces.draws_of_token * traces.half_share, "reliability": _number(value)}
                 for value in traces.split_reliability or (traces.reliability,)
             ],
             "measured_centred": _number(traces.centred_reliability),
             "predicted": [
                 {
-                    "draws": traces.num_draws * factor,
+                    "draws": traces.draws_of_token * factor,
                     "reliability": _number(traces.predicted(traces.reliability, factor)),
                     "centred": _number(traces.predicted(traces.centred_reliability, factor)),
                 }

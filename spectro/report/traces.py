@@ -87,6 +87,9 @@ class ComponentTraces:
     """Split-half reliability of the column: of `half_share` of the draws."""
     centred_reliability: float = math.nan
     """The same as clusters see the column."""
+    num_sets: int = 1
+    """Into how many sets the chains fall, one for each token shard that has its own; 1 where all
+    tokens are measured along all of them."""
     split_reliability: tuple[float, ...] = ()
     """`reliability` by split of the chains into halves; empty where no moments are stored."""
 
@@ -96,14 +99,19 @@ class ComponentTraces:
         return sum(len(trace) for trace in self.delta_loss)
 
     @property
+    def draws_of_token(self) -> float:
+        """Those that a token is measured along; the mean over token shards."""
+        return self.num_draws / self.num_sets
+
+    @property
     def correlation_time(self) -> float:
         """Draws over `effective_sample_size`; 1 for independent draws."""
         return 1.0 if self.independent else self.num_draws / self.effective_sample_size
 
     @property
     def half_share(self) -> float:
-        """Share of the chains in either half: ⌊C/2⌋ of C (susceptibility/reliability.py)."""
-        num_chains = len(self.chains)
+        """Share of a set's chains in either half: ⌊C/2⌋ of C (susceptibility/reliability.py)."""
+        num_chains = len(self.chains) // self.num_sets
         return num_chains // 2 / num_chains if num_chains > 1 else 0.5
 
     @property

@@ -39,13 +39,16 @@ if TYPE_CHECKING:
     from spectro.run.execute import Resident
 
 logger = logging.getLogger(__name__)
+Records = Mapping[str, Sequence[draws.ChainRecord]]
+"""Group → what is kept of some of its chains, in their order."""
 
 
 def assemble_shard(
     unit: AssemblyUnit, resident: Resident, store: Store, config: PipelineConfig
 ) -> None:
     """Estimate χ from a shard's tiles, put its rows, halves and moments, remove the tiles."""
-    sums, seconds = _read_sums(store, unit.shard, unit.groups, config.chain.num_chains)
+    records = _records(store, unit.groups, config.chain.of_shard(unit.shard))
+    sums, seconds = _read_sums(store, unit.shard, unit.groups, records)
     full = sums.pop(FULL_GROUP.name, None)
     offset = phi_offset(resident, config)
     shape = resident.model.shape
@@ -68,7 +71,8 @@ def assemble_shard(
         full_response_N=response_N,
         chi_NH=np.stack([column.chi_N for column in columns.values()], axis=-1),
     )
-    of_chains = _of_chains(store, unit.groups, config, offset)
+    columns_only = [group for group in unit.groups if group != FULL_GROUP]
+    of_chains = _of_chains(store, columns_only, records, offset)
     centred_H = centred_reliability(list(columns.values()))
     table = product.shard_table(
         rows,
@@ -79,7 +83,7 @@ def assemble_shard(
     moments = {
         "moments": {name: plain_moments(column) for name, column in columns.items()},
         "centred_reliability": centred_H.tolist(),
-        "chains": of_chains,
+        "phi_offset": offset,
         "seconds": seconds,
     }
     halves = first_halves(list(columns.values())) if config.run.keep_halves else None
@@ -95,19 +99,17 @@ def summarise(unit: SummaryUnit, store: Store, config: PipelineConfig) -> None:
         name: reduce(merge, [column_moments(shard["moments"][name]) for shard in shards])
         for name in shards[0]["moments"]
     }
-    chain_seconds = [
-        draws.read_record(store, group.name, chain, or_dropped=True).seconds
-        for group in unit.groups
-        for chain in range(config.chain.num_chains)
-    ]
-    summary = column_summary(merged, shards[0]["chains"], mean_over_shards(shards))
+    chains = config.chain.of_shards(unit.num_shards)
+    records = _records(store, unit.groups, chains, or_dropped=True)
+    num_sets = len(chains) // config.chain.num_chains
+    offset = shards[0]["phi_offset"]
+    of_chains = _of_chains(store, unit.groups, records, offset, num_sets=num_sets)
+    of_columns = {name: of_chains[name] for name in merged}
+    summary = column_summary(merged, of_columns, mean_over_shards(shards))
     summary["seconds"] = {
-        "chains": sum(chain_seconds),
+        "chains": sum(record.seconds for own in records.values() for record in own),
         "tiles": sum(shard["seconds"] for shard in shards),
     }
-    of_chains = dict(shards[0]["chains"])
-    if FULL_GROUP in unit.groups:
-        of_chains |= _of_group(store, FULL_GROUP, config.chain.num_chains, 0.0)
     summary["warnings"] = chain_warnings(of_chains, config.sampler.gamma)
     for line in summary["warnings"]:
         logger.warning("%s", line)
@@ -126,14 +128,26 @@ def rows_fingerprint(resident: Resident, store: Store) -> str:
     )
 
 
+def _records(
+    store: Store, groups: Sequence[Group], chains: Sequence[int], *, or_dropped: bool = False
+) -> Records:
+    """What is kept of some chains."""
+    return {
+        group.name: [
+            draws.read_record(store, group.name, chain, or_dropped=or_dropped) for chain in chains
+        ]
+        for group in groups
+    }
+
+
 def _read_sums(
-    store: Store, shard: int, groups: Sequence[Group], num_chains: int
+    store: Store, shard: int, groups: Sequence[Group], records_of: Records
 ) -> tuple[dict[str, ChainSums], float]:
     """Sums of every component of a shard, and the seconds that its tiles took."""
     found, seconds = {}, 0.0
     for group in groups:
         sums, tile_seconds = tiles.read_tile(store, shard, group.name)
-        records = [draws.read_record(store, group.name, chain) for chain in range(num_chains)]
+        records = records_of[group.name]
         seconds += tile_seconds
         for component in group.components:
             tile = sums[component.name]
@@ -162,30 +176,17 @@ def phi_offset(resident: Resident, config: PipelineConfig) -> float:
 
 
 def _of_chains(
-    store: Store, groups: Sequence[Group], config: PipelineConfig, offset: float
+    store: Store, groups: Sequence[Group], records: Records, offset: float, *, num_sets: int = 1
 ) -> dict[str, dict[str, Any]]:
-    """What the chains alone say of every column."""
+    """What the chains alone say of every component; `num_sets`: see `chain_summary`."""
     found: dict[str, dict[str, Any]] = {}
     for group in groups:
-        if group != FULL_GROUP:
-            found |= _of_group(store, group, config.chain.num_chains, offset)
+        pilot = draws.read_pilot(store, group.name)
+        for c in group.components:
+            own = [record.components[c.name] for record in records[group.name]]
+            exact = pilot.get(c.name)
+            found[c.name] = chain_summary(own, exact, phi_offset=offset, num_sets=num_sets)
     return found
-
-
-def _of_group(store: Store, group: Group, num_chains: int, offset: float) -> dict[str, Any]:
-    """Statistics of the chains of a group's components."""
-    pilot = draws.read_pilot(store, group.name)
-    records = [
-        draws.read_record(store, group.name, chain, or_dropped=True) for chain in range(num_chains)
-    ]
-    return {
-        c.name: chain_summary(
-            [record.components[c.name] for record in records],
-            pilot.get(c.name),
-            phi_offset=offset,
-        )
-        for c in group.components
-    }
 
 
 def mean_over_shards(shards: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.float64]:

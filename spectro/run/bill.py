@@ -72,7 +72,7 @@ def make_bill(plan: Plan, config: PipelineConfig) -> tuple[BillLine, ...]:
     """
     lines: list[BillLine] = []
     for part, store, own, m in _measured_parts(config, plan.size):
-        courses = courses_of_run(store, own, plan.size)
+        courses = courses_of_run(store, own, plan.size, len(m.shard_sizes))
 
         batches = partial(plan.device.num_batches, m)
         setups = plan.device.num_devices if part == "posterior" else 0
@@ -101,10 +101,12 @@ def recorded_work(config: PipelineConfig, size: ModelSize) -> RecordedWork:
     stages: list[StageWork] = []
     num_forward_tokens = 0
     for part, store, own, m in _measured_parts(config, size):
-        courses = courses_of_run(store, own, size)
+        num_shards = len(m.shard_sizes)
+        courses = courses_of_run(store, own, size, num_shards)
         count = partial(count_part, own, m, num_batches=_one_batch)
         setups = 1 if part == "posterior" else 0
-        expected = count(assumed_courses(own, size, Assumptions()), num_setups=setups)
+        assumed = assumed_courses(own, size, Assumptions(), num_shards)
+        expected = count(assumed, num_setups=setups)
         done = count(courses, num_setups=setups)
         seconds = recorded_seconds(store)
         stages += [
@@ -118,7 +120,9 @@ def recorded_work(config: PipelineConfig, size: ModelSize) -> RecordedWork:
             for stage, units in done.items()
             if total(units).num_units
         ]
-        num_forward_tokens += sum(m.shard_sizes) * m.context * _num_draws(courses)
+        for shard, num_seq in enumerate(m.shard_sizes):
+            num_draws = _num_draws(courses, own.chain.of_shard(shard))
+            num_forward_tokens += num_seq * m.context * num_draws
     return RecordedWork(stages=tuple(stages), num_forward_tokens=num_forward_tokens)
 
 
@@ -142,21 +146,24 @@ def _one_batch(num_seq: int, listed: bool) -> int:
     return 1
 
 
-def _num_draws(courses: Mapping[str, Sequence[Courses]]) -> int:
-    return sum(c.num_draws for own in courses.values() for chain in own for c in chain.values())
+def _num_draws(courses: Mapping[str, Sequence[Courses]], chains: Sequence[int]) -> int:
+    return sum(c.num_draws for own in courses.values() for i in chains for c in own[i].values())
 
 
 def courses_of_run(
-    store: Store, config: PipelineConfig, size: ModelSize
+    store: Store, config: PipelineConfig, size: ModelSize, num_shards: int = 1
 ) -> dict[str, list[Courses]]:
-    """Group → chain → component → how its draws really came about, from the chains' markers."""
+    """Group → chain → component → how its draws really came about, from the chains' markers.
+
+    Of the chains of the first so many token shards.
+    """
     found: dict[str, list[Courses]] = {}
     for group in groups_of(config, size):
         pilot = read_pilot(store, group.name)
         listed = listed_components(config.scoring, pilot)
         found[group.name] = [
             courses_of(read_record(store, group.name, chain, or_dropped=True), listed, pilot)
-            for chain in range(config.chain.num_chains)
+            for chain in config.chain.of_shards(num_shards)
         ]
     return found
 

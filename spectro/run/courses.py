@@ -97,9 +97,10 @@ def measurement_of(config: PipelineConfig, size: ModelSize) -> Measurement:
 
 
 def assumed_courses(
-    config: PipelineConfig, size: ModelSize, assumptions: Assumptions
+    config: PipelineConfig, size: ModelSize, assumptions: Assumptions, num_shards: int = 1
 ) -> dict[str, list[Courses]]:
-    """How draws will come about: the same in every chain."""
+    """How draws will come about: the same in every chain of so many token shards."""
+    num_chains = len(config.chain.of_shards(num_shards))
     between = config.chain.steps_between_draws or assumptions.steps_between_draws
 
     corrected = isinstance(config.sampler, Mala)
@@ -123,7 +124,7 @@ def assumed_courses(
         )
 
     return {
-        group.name: [{c.name: course(c) for c in group.components}] * config.chain.num_chains
+        group.name: [{c.name: course(c) for c in group.components}] * num_chains
         for group in groups_of(config, size)
     }
 
@@ -141,12 +142,17 @@ def count_part(
     Args:
         config: of that part.
         m: `measurement_of` it.
-        courses: how draws come about.
+        courses: how draws come about, in all chains of the measurement's token shards.
         num_batches: (sequences of a shard, with short lists) → batches of a tile.
         num_setups: workers that begin with this part.
     """
     groups = groups_of(config, m.size)
     num_components = sum(len(group.components) for group in groups)
+    companies = dict.fromkeys(
+        company
+        for shard in range(len(m.shard_sizes))
+        for company in config.chain.companies(config.run.chains_per_unit, shard)
+    )
     num_drawn = num_pilot_draws(config.sampler, listed=m.list_size > 0)
     return {
         "pilot": [setup_work(m)] * num_setups
@@ -155,17 +161,17 @@ def count_part(
         "chains": [
             chain_work(m, g, [courses[g.name][chain] for chain in company])
             for g in groups
-            for company in config.chain.companies(config.run.chains_per_unit)
+            for company in companies
         ],
         "tiles": [
             tile_work(
                 m,
                 g,
                 num_seq,
-                courses[g.name],
+                [courses[g.name][chain] for chain in config.chain.of_shard(shard)],
                 num_batches(num_seq, uses_lists(g, courses[g.name][0])),
             )
-            for num_seq in m.shard_sizes
+            for shard, num_seq in enumerate(m.shard_sizes)
             for g in groups
         ],
         "assembly": [assembly_work(m, num_seq, num_components) for num_seq in m.shard_sizes],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection, Iterable
 from enum import StrEnum
+from functools import partial
 
 from spectro.run.cluster_units import (
     ClusterUnit,
@@ -105,7 +106,7 @@ def present_objects(store: Store, config: PipelineConfig, goal: Goal) -> set[str
         present -= {f"{prefix}{name}" for name in stale}
         present -= {f"{prefix}{name}" for name in incomplete(here, own)}
     tidy(store, present)
-    tell_of_dropped(present, info.splits["probe"].num_shards)
+    tell_of_dropped(present, info.splits["probe"].num_shards, config.chain)
     return present
 
 
@@ -154,7 +155,7 @@ def goal_units(
             part=part,
             groups=groups,
             model=model,
-            companies=config.chain.companies(config.run.chains_per_unit),
+            companies=partial(config.chain.companies, config.run.chains_per_unit),
             num_shards=probe.num_shards,
             tokens=TokensUnit(),
         )

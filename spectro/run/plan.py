@@ -22,6 +22,7 @@ from spectro.run.courses import (
     total,
 )
 from spectro.run.groups import groups_of
+from spectro.sampling.config import TokenDraws
 from spectro.sampling.damage import DAMAGED, damage
 from spectro.sampling.pilot import WITHOUT_LISTS
 from spectro.sampling.reweighted import Reweighted
@@ -35,6 +36,11 @@ from spectro.susceptibility.warnings import damage_sentence
 LEFT_OUT = (
     "not in it: reading and tokenising the sources, the page, workers' start, units done twice"
 )
+
+
+MOST_OWN_DRAWS = 0.1
+"""Work of chains over that of tiles, above which a plan says that token shards are too small for
+draws of their own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +112,7 @@ def make_plan(
     stages = [tokens_stage(m, device)]
     stored = 0
     for part, own in parts.items():
-        courses = assumed_courses(own, size, assumed)
+        courses = assumed_courses(own, size, assumed, len(m.shard_sizes))
         setups = device.num_devices if part == "posterior" else 0
         batches = partial(device.num_batches, m)
         units = count_part(own, m, courses, batches, num_setups=setups)
@@ -126,7 +132,8 @@ def make_plan(
         stored_bytes=stored,
         notes=_notes(
             config, size.vocab_size, device, assumed, max(stage.device_bytes for stage in stages)
-        ),
+        )
+        + _own_draws_notes(config, assumed, len(m.shard_sizes), stages),
     )
 
 
@@ -159,7 +166,7 @@ def stage_plans(
     groups = groups_of(config, m.size)
     joined = [
         {name: c for group in groups for name, c in courses[group.name][chain].items()}
-        for chain in range(config.chain.num_chains)
+        for chain in config.chain.of_shard(0)
     ]
     found = []
     for stage, units in units_by_stage.items():
@@ -217,6 +224,31 @@ def _stage(
         device_bytes=device_bytes,
         host_bytes=host_bytes,
     )
+
+
+def _own_draws_notes(
+    config: PipelineConfig, assumed: Assumptions, num_shards: int, stages: Sequence[StagePlan]
+) -> tuple[str, ...]:
+    """What draws of each token shard's own cost beside the shared ones."""
+    if config.chain.draws is TokenDraws.SHARED:
+        return ()
+    own = [stage for stage in stages if stage.part == "posterior"]
+    chains = sum(stage.work.flops for stage in own if stage.stage == "chains")
+    tiles = sum(stage.work.flops for stage in own if stage.stage == "tiles")
+    notes = []
+    if chains > MOST_OWN_DRAWS * tiles:
+        notes.append(
+            f"chain.draws per_shard: chains of {num_shards} token shards are {chains / tiles:.0%} "
+            "of the tiles' work; a larger tokens.sequences_per_shard makes it less"
+        )
+    if not isinstance(config.sampler, Gaussian):
+        names = [*(assumed.chain_components if isinstance(config.sampler, Reweighted) else ["all"])]
+        names += [FULL.name] if config.estimator.kind.needs_full else []
+        notes.append(
+            f"chain.draws per_shard: components that step ({', '.join(names)}) do so for each "
+            f"of {num_shards} token shards"
+        )
+    return tuple(notes)
 
 
 def _notes(

@@ -1,6 +1,7 @@
 """What it costs to measure more tokens of a run that is there: along its own draws (ADR 049).
 
-Nothing is assumed: how the draws came about stands in the chains' markers.
+Nothing is assumed: how the draws came about stands in the chains' markers. Where every token shard
+has chains of its own, added shards' are taken to come about as the first shard's.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from spectro.run.courses import CoursesByGroup, UnitsByStage, count_part, measur
 from spectro.run.groups import groups_of
 from spectro.run.plan import LEFT_OUT, Plan, StagePlan, stage_plans, tokens_stage
 from spectro.run.tokenise import added_parts
+from spectro.sampling.config import ChainConfig, TokenDraws
 from spectro.storage import tokens
 from spectro.storage.chain_names import record_name
 from spectro.storage.draws import read_record
@@ -48,7 +50,7 @@ def plan_addition(config: PipelineConfig, size: ModelSize, device: Device) -> Pl
     for part, (folder, own) in parts.items():
         store = root.child(folder)
         own_m = dataclasses.replace(m, shard_sizes=(*_not_measured(store, info), *added))
-        courses = _courses(store, own, size)
+        courses = _courses(store, own, size, len(own_m.shard_sizes))
         units = addition_units(
             store, own, own_m, courses, device, num_setups=device.num_devices if not folder else 0
         )
@@ -67,7 +69,7 @@ def plan_addition(config: PipelineConfig, size: ModelSize, device: Device) -> Pl
         num_tokens=sum(added) * m.context,
         num_columns=m.num_columns,
         stored_bytes=stored,
-        notes=_notes(device, info, sum(added), again),
+        notes=_notes(config.chain, device, info, sum(added), again),
     )
 
 
@@ -94,11 +96,16 @@ def addition_units(
     *,
     num_setups: int = 1,
 ) -> UnitsByStage:
-    """Work of every unit of one part, by stage: tiles and assembly, and chains without draws."""
+    """Work of every unit of one part, by stage: tiles, assembly, and chains that are not there.
+
+    Those are the shards' own, or the shared ones whose draws were removed. Own chains of a shard
+    that was begun before are counted, done or not.
+    """
     counted = count_part(config, m, courses, partial(device.num_batches, m), num_setups=0)
     if not m.shard_sizes:
         return {"chains": [], "tiles": [], "assembly": []}
-    chains = _chains_again(store, config, m, courses)
+    is_new = config.chain.draws is TokenDraws.PER_SHARD
+    chains = counted["chains"] if is_new else _chains_again(store, config, m, courses)
     setups = [setup_work(m)] * num_setups  # a worker's first unit makes what lists share
     first = "chains" if chains else "tiles"
     units = {"chains": chains, "tiles": counted["tiles"], "assembly": counted["assembly"]}
@@ -128,9 +135,14 @@ def _not_measured(store: Store, info: TokensInfo) -> list[int]:
     return [size for shard, size in enumerate(sizes) if not measured.get(shard)]
 
 
-def _courses(store: Store, config: PipelineConfig, size: ModelSize) -> CoursesByGroup:
+def _courses(
+    store: Store, config: PipelineConfig, size: ModelSize, num_shards: int
+) -> CoursesByGroup:
+    """Of the chains along which so many shards, not measured yet, will be."""
+    num_sets = len(config.chain.of_shards(num_shards)) // config.chain.num_chains
     try:
-        return courses_of_run(store, config, size)
+        of_first = courses_of_run(store, config, size)
+        return {group: num_sets * own for group, own in of_first.items()}
     except FileNotFoundError as error:
         raise ValueError(
             f"{error}: the run's chains are not done; finish it first (spectro resume run.uri=...)"
@@ -144,16 +156,20 @@ def _info(root: Store) -> TokensInfo:
         raise ValueError(f"{error}: the run has no tokens yet, plan it without more") from error
 
 
-def _notes(device: Device, info: TokensInfo, added: int, again: int) -> tuple[str, ...]:
+def _notes(
+    chain: ChainConfig, device: Device, info: TokensInfo, added: int, again: int
+) -> tuple[str, ...]:
+    is_new = chain.draws is TokenDraws.PER_SHARD
+    how = "forward passes only: every draw is there, or comes from its key"
+    if is_new:
+        how = f"{again} units of chains are run: ΔL is taken along every shard's own draws"
+    elif again:
+        how = f"draws were removed (run.keep_draws=false): {again} units of chains are run again"
     there = info.splits["probe"].num_sequences
-    how = (
-        f"draws were removed (run.keep_draws=false): {again} units of chains are run again"
-        if again
-        else "forward passes only: every draw is there, or comes from its key"
-    )
+    whose = "draws of their own" if is_new else "the run's own draws"
     return (
         f"rates: {device.rates.provenance}",
-        f"{added} sequences are added to {there}, measured along the run's own draws",
+        f"{added} sequences are added to {there}, measured along {whose}",
         how if added else NOTHING_ADDED,
         LEFT_OUT,
     )

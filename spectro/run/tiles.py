@@ -35,9 +35,7 @@ def run_tile(
     """Score one shard along all draws of a group; raises HandedBack when told to leave."""
     store, config = resident.of(unit)
     group, part = unit.group.name, group_model(resident.model, unit.group)
-    records = {
-        chain: draws.read_record(store, group, chain) for chain in range(config.chain.num_chains)
-    }
+    records = {c: draws.read_record(store, group, c) for c in config.chain.of_shard(unit.shard)}
     chains = {
         chain: scored_chain(part, store, group, chain, record, config)
         for chain, record in records.items()

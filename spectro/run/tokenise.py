@@ -13,6 +13,7 @@ from spectro.report.plain import plain_string
 from spectro.run.config import PipelineConfig, to_dict
 from spectro.run.encoder import Encoder
 from spectro.run.units import MoreTokensUnit, TokensUnit, Unit
+from spectro.sampling.config import ChainConfig
 from spectro.storage import fingerprint, run_dir, tokens
 from spectro.storage.copied_tokens import copy_tokens
 from spectro.storage.fs import Store
@@ -80,11 +81,11 @@ def _check_sources(store: Store, sources: Mapping[str, Source]) -> None:
             )
 
 
-def tell_of_dropped(present: Collection[str], num_shards: int) -> None:
+def tell_of_dropped(present: Collection[str], num_shards: int, chain: ChainConfig) -> None:
     """Say, if rows are missing, that chains whose draws were removed are run again for them."""
-    if all(part_name(shard) in present for shard in range(num_shards)):
-        return
-    dropped = sum(name.endswith(".dropped.json") for name in present)
+    lacking = [shard for shard in range(num_shards) if part_name(shard) not in present]
+    needed = {f"{c}.dropped.json" for shard in lacking for c in chain.of_shard(shard)}
+    dropped = sum(name.rpartition("/")[2] in needed for name in present)
     if dropped:
         logger.info(
             "the draws of %d chains were removed (run.keep_draws=false): these chains are run "

@@ -7,7 +7,7 @@ already there is never scheduled.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from spectro.models.components import Group
@@ -215,7 +215,7 @@ def measurement_units(
     part: str,
     groups: Sequence[Group],
     model: ModelInfo,
-    companies: Sequence[Sequence[int]],
+    companies: Callable[[int], Sequence[Sequence[int]]],
     num_shards: int,
     tokens: TokensUnit,
 ) -> SummaryUnit:
@@ -225,7 +225,8 @@ def measurement_units(
         part: subfolder of the run.
         groups: all groups that are sampled, `full` included for the two-chain estimator.
         model: for the costs.
-        companies: all chains of a group, those together that one unit steps.
+        companies: token shard → the chains that it is measured along, those together that one unit
+            steps.
         num_shards: probe shards.
         tokens: what the chains need.
     """
@@ -233,19 +234,23 @@ def measurement_units(
         group.name: PilotUnit(part=part, group=group, cost=model.cost(group), needs=(tokens,))
         for group in groups
     }
-    chains = {
-        group.name: tuple(
-            ChainUnit(
-                part=part,
-                group=group,
-                chains=tuple(company),
-                cost=len(company) * model.cost(group),
-                needs=(pilots[group.name],),
+    chains: dict[tuple[str, tuple[int, ...]], ChainUnit] = {}
+
+    def chains_of(group: Group, shard: int) -> tuple[ChainUnit, ...]:
+        """One unit for each company, however many shards share its chains."""
+        for company in companies(shard):
+            chains.setdefault(
+                (group.name, tuple(company)),
+                ChainUnit(
+                    part=part,
+                    group=group,
+                    chains=tuple(company),
+                    cost=len(company) * model.cost(group),
+                    needs=(pilots[group.name],),
+                ),
             )
-            for company in companies
-        )
-        for group in groups
-    }
+        return tuple(chains[group.name, tuple(company)] for company in companies(shard))
+
     shards = []
     for shard in range(num_shards):
         tiles = tuple(
@@ -254,7 +259,7 @@ def measurement_units(
                 group=group,
                 shard=shard,
                 cost=model.cost(group),
-                needs=chains[group.name],
+                needs=chains_of(group, shard),
             )
             for group in groups
         )

@@ -6,6 +6,7 @@ Shapes: N measured tokens, F features, H components.
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ from spectro.run.config import PipelineConfig
 from spectro.run.scratch import Scratch
 from spectro.run.upsample_units import FeaturesUnit, HeldOutUnit, LearningUnit, TrainingUnit
 from spectro.run.upsampled import UpsampleConfig
+from spectro.sampling.config import TokenDraws
 from spectro.storage import product, tokens
 from spectro.storage.fs import Store
 from spectro.storage.halves import iterate_halves
@@ -45,6 +47,8 @@ MAX_JUDGED = 2**18
 """Tokens, about, on which networks are judged: more add nothing to correlations per column."""
 SEQUENCES_AT_ONCE = 16
 """Sequences of one clean pass with gradient."""
+SECONDS = "seconds"
+"""Array of one number: the time that an object took to make."""
 OnProgress = Callable[[float, float], None]
 Floats = npt.NDArray[np.float32]
 
@@ -62,8 +66,10 @@ def learn(unit: LearningUnit, resident: Resident, on_progress: OnProgress) -> No
 
 def make_features(unit: FeaturesUnit, resident: Resident, on_progress: OnProgress) -> None:
     """Put the features of one measured token shard."""
+    start = time.monotonic()
     found = features_of(resident, unit.shard, on_progress)
-    put_arrays(resident.root, features_name(unit.shard), {"features": found})
+    arrays = {"features": found, SECONDS: np.array(time.monotonic() - start)}
+    put_arrays(resident.root, features_name(unit.shard), arrays)
 
 
 def features_of(resident: Resident, shard: int, on_progress: OnProgress) -> Floats:
@@ -117,12 +123,20 @@ class MeasuredTokens:
         """Names of the columns of χ."""
         return list(product.read_head(Store(self._upsample.source), 0).components)
 
+    @property
+    def _folder(self) -> Path:
+        return self._scratch.made("features", self._make)
+
     @cached_property
     def features(self) -> Floats:
         """Features [N, F], memory-mapped."""
-        folder = self._scratch.made("features", self._make)
-        array: Floats = np.load(folder / "features.npy", mmap_mode="r")
+        array: Floats = np.load(self._folder / "features.npy", mmap_mode="r")
         return array
+
+    @property
+    def seconds(self) -> float:
+        """Time that the features took to make."""
+        return float(np.load(self._folder / f"{SECONDS}.npy"))
 
     @cached_property
     def halves_2NH(self) -> Floats:
@@ -140,10 +154,10 @@ class MeasuredTokens:
         return Measured.of_run(self.halves_2NH[order], self.shard_N)
 
     def _make(self, folder: Path) -> None:
-        array = None
-        first = 0
+        array, first, seconds = None, 0, 0.0
         for shard in range(self._upsample.num_shards):
-            found = read_arrays(self._store, features_name(shard))["features"]
+            arrays = read_arrays(self._store, features_name(shard))
+            found, seconds = arrays["features"], seconds + float(arrays[SECONDS])
             if array is None:
                 shape = (len(self.shard_N), found.shape[1])
                 array = mapped_array(folder / "features.npy", np.float32, shape)
@@ -151,11 +165,12 @@ class MeasuredTokens:
             first += len(found)
         assert array is not None and first == len(self.shard_N)
         array.flush()
+        np.save(folder / f"{SECONDS}.npy", seconds)
 
 
 def train(unit: TrainingUnit, resident: Resident) -> None:
     """Train one network and put it."""
-    upsample = _upsample_of(resident.config)
+    start, upsample = time.monotonic(), _upsample_of(resident.config)
     config = dataclasses.replace(
         upsample.predict,
         num_networks=unit.num_folds,
@@ -165,12 +180,14 @@ def train(unit: TrainingUnit, resident: Resident) -> None:
         found = measured.of_half(unit.fold, unit.half)
         network = train_network(measured.features, found, config, unit.fold)
     arrays = {name: tensor.numpy() for name, tensor in network.to_tensors().items()}
+    arrays[SECONDS] = np.array(time.monotonic() - start)
     put_arrays(resident.root, predictor_name(unit.fold, unit.half), arrays)
 
 
 def read_network(store: Store, fold: int, half: int) -> Network:
     """A network that was put; raises FileNotFoundError, DamagedObjectError."""
     arrays = read_arrays(store, predictor_name(fold, half))
+    del arrays[SECONDS]
     return Network.from_tensors({name: torch.from_numpy(a) for name, a in arrays.items()})
 
 
@@ -193,8 +210,17 @@ def judge(unit: HeldOutUnit, resident: Resident, on_progress: OnProgress) -> Non
             np.concatenate([measured.halves_2NH[:, rows] for rows in rows_of.values()], axis=1),
             own_draws=own_draws(resident.config),
         )
-    told = {"components": measured.components, **judged.as_dict()}
+    seconds = {
+        "features": measured.seconds,
+        "training": sum(_seconds(store, f, h) for f in range(unit.num_folds) for h in HALVES),
+    }
+    told = {"components": measured.components, "seconds": seconds, **judged.as_dict()}
     store.put_if_absent(HELD_OUT, seal(told))
+
+
+def _seconds(store: Store, fold: int, half: int) -> float:
+    """Time that a network took to train."""
+    return float(read_arrays(store, predictor_name(fold, half))[SECONDS])
 
 
 def read_judged(store: Store) -> Judged:
@@ -204,7 +230,7 @@ def read_judged(store: Store) -> Judged:
 
 def own_draws(config: PipelineConfig) -> bool:
     """Whether every token shard of the measured run has draws of its own."""
-    return str(getattr(getattr(config.chain, "draws", None), "value", "shared")) == "per_shard"
+    return config.chain.draws is TokenDraws.PER_SHARD
 
 
 def _upsample_of(config: PipelineConfig) -> UpsampleConfig:

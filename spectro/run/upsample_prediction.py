@@ -6,7 +6,7 @@ Shapes: N tokens of a shard, F features, H components.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ from spectro.susceptibility.reliability import (
     merge,
     predicted_column,
 )
-from spectro.susceptibility.summary import column_summary
+from spectro.susceptibility.summary import OF_CHAINS, column_summary
 
 if TYPE_CHECKING:
     from spectro.predict.network import Network
@@ -72,7 +72,7 @@ def predict_shard(unit: PredictionUnit, resident: Resident, on_progress: OnProgr
     assert config.upsample is not None
     networks, judged = resident.networks(unit.num_folds), read_judged(store)
     features_NF = features_of(resident, unit.shard, on_progress)
-    source, measured = Store(config.upsample.source), product.moments_name(0)
+    source = Store(config.upsample.source)
     is_measured = unit.shard < config.upsample.num_shards
     if is_measured:
         found = denoised(networks, features_NF, _measured(source, unit.shard), judged, unit)
@@ -83,8 +83,7 @@ def predict_shard(unit: PredictionUnit, resident: Resident, on_progress: OnProgr
         predicted_column(found.chi_NH[:, h], found.deviation_NH[:, h], found.halves_2NH[:, :, h])
         for h in range(len(head.components))
     ]
-    of_chains = read_sealed(source, measured)["chains"]
-    _put(unit.shard, resident, found, features_NF, columns, of_chains, head.components, start)
+    _put(unit.shard, resident, found, features_NF, columns, head.components, start)
 
 
 def predicted(networks: Networks, features_NF: Floats, judged: Judged) -> PredictedShard:
@@ -158,19 +157,34 @@ def summarise_predictions(unit: PredictionSummaryUnit, resident: Resident) -> No
         name: reduce(merge, [column_moments(shard["moments"][name]) for shard in shards])
         for name in shards[0]["moments"]
     }
-    summary = column_summary(merged, shards[0]["chains"], mean_over_shards(shards))
+    summary = column_summary(
+        merged, chains_measured(config.upsample.source), mean_over_shards(shards)
+    )
     summary["half_width_95"] = [
         None if error is None else NORMAL_95 * error for error in summary["standard_error"]
     ]
-    summary["seconds"] = {"prediction": sum(shard["seconds"] for shard in shards)}
+    held_out = read_sealed(store, HELD_OUT)
+    summary["seconds"] = {
+        **held_out["seconds"],
+        "prediction": sum(shard["seconds"] for shard in shards),
+    }
     summary["warnings"] = []
     measured = sum(s["num_tokens"] for s in shards[: config.upsample.num_shards])
     summary["upsampled"] = {
         "num_measured_tokens": measured,
         "num_predicted_tokens": summary["num_tokens"] - measured,
-        "held_out": read_sealed(store, HELD_OUT),
+        "held_out": held_out,
     }
     put_derived(store, unit.names[0], summary, unit.probe_sha256)
+
+
+def chains_measured(source: str) -> dict[str, dict[str, Any]]:
+    """Component → what the measured run's chains say of its column (`chain_summary`)."""
+    known = read_sealed(Store(source), product.SUMMARY_NAME)
+    return {
+        name: {key: known[key][column] for key in OF_CHAINS}
+        for column, name in enumerate(known["components"])
+    }
 
 
 def _measured(source: Store, shard: int) -> Floats:
@@ -184,11 +198,11 @@ def _put(
     found: PredictedShard,
     features_NF: Floats,
     columns: list[ColumnEstimate],
-    of_chains: Mapping[str, Any],
     names: tuple[str, ...],
     start: float,
 ) -> None:
-    store = resident.root
+    store, config = resident.root, resident.config
+    assert config.upsample is not None
     sequence_id_n, sequences = resident.probe_shard(shard)
     loss = feature_names(resident.model.shape).index("loss")
     rows = product.ShardRows(
@@ -204,14 +218,13 @@ def _put(
     centred_H = centred_reliability(columns)
     table = product.shard_table(
         rows, names, rows_fingerprint(resident, store),
-        column_summary(moments, of_chains, centred_H),
+        column_summary(moments, chains_measured(config.upsample.source), centred_H),
     )  # fmt: skip
     told = {
         "moments": {
             name: plain_moments(column) for name, column in zip(names, columns, strict=True)
         },
         "centred_reliability": centred_H.tolist(),
-        "chains": of_chains,
         "seconds": time.monotonic() - start,
     }
     product.put_part(

@@ -18,12 +18,26 @@ class DrawDtype(StrEnum):
     """Half the bytes in storage. The chain goes on unrounded."""
 
 
+class TokenDraws(StrEnum):
+    """Which tokens are measured along the same draws."""
+
+    SHARED = "shared"
+    """All of them: no shard has noise of its own, all have the same."""
+    PER_SHARD = "per_shard"
+    """Those of one token shard: noise averages over shards, where something is learnt from them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ChainConfig:
     """Number and length of the chains of every component."""
 
     num_chains: int = 4
-    """Independent chains per component; ≥ 1. Reliability and standard errors need 2."""
+    """Independent chains per component, along which a token is measured; ≥ 1. Reliability and
+    standard errors need 2."""
+    draws: TokenDraws = TokenDraws.SHARED
+    """Whether all token shards have the same draws, or each its own `num_chains` chains. ΔL of
+    own draws costs passes over the evaluation set for each shard, and chains that step do so
+    for each."""
     num_draws: int = 100
     """Draws per chain, at most where `target_reliability` is set; ≥ 1."""
     steps_between_draws: int | None = None
@@ -48,6 +62,7 @@ class ChainConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "draw_dtype", DrawDtype(self.draw_dtype))
+        object.__setattr__(self, "draws", TokenDraws(self.draws))
         for name in ("steps_between_draws", *_INTEGERS, "num_burnin_steps"):
             value = getattr(self, name)
             if value is None and name == "steps_between_draws":
@@ -87,15 +102,26 @@ class ChainConfig:
                 "conf/sampler), or steps_between_draws"
             )
 
-    def companies(self, together: int) -> list[range]:
-        """All chains in order, so many at a time; fewer in the last company where they are left.
+    def of_shard(self, shard: int) -> range:
+        """Chains along which a token shard is measured; numbers, and so keys, that no other shard
+        has where it has its own."""
+        first = shard * self.num_chains if self.draws is TokenDraws.PER_SHARD else 0
+        return range(first, first + self.num_chains)
+
+    def of_shards(self, num_shards: int) -> range:
+        """Chains of the first so many token shards."""
+        return range(self.of_shard(max(num_shards, 1) - 1).stop)
+
+    def companies(self, together: int, shard: int = 0) -> list[range]:
+        """A shard's chains in order, so many at a time; fewer in the last company where they are
+        left.
 
         Raises ValueError unless at least one steps at a time.
         """
         if together < 1:
             raise ValueError(f"chains_together must be at least 1, found {together}")
-        first = range(0, self.num_chains, together)
-        return [range(c, min(c + together, self.num_chains)) for c in first]
+        own = self.of_shard(shard)
+        return [own[first : first + together] for first in range(0, len(own), together)]
 
 
 _INTEGERS = ("num_chains", "num_draws", "batch_size", "draws_per_block")

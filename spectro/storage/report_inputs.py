@@ -20,6 +20,7 @@ from spectro.report.contexts import examples
 from spectro.report.inputs import Clusters, Columns, Measurement, Points, Probe, ReportInputs
 from spectro.report.ledger import Ledger
 from spectro.report.lit import Vocabulary
+from spectro.sampling.config import TokenDraws
 from spectro.storage.cluster_columns import array, floats, matrix, members, ragged, subset_counts
 from spectro.storage.clusters import PROVENANCE, StoredClusters, read_clusters
 from spectro.storage.fs import Store
@@ -259,7 +260,7 @@ def run_facts(
         "Tokens": f"{num_tokens:,} in {num_subsets} {'subset' if num_subsets == 1 else 'subsets'}",
         "Components": f"{len(columns.components)}",
         "Sampler": _settings(config.get("sampler", {}), first="kind"),
-        "Chains": f"{chain.get('num_chains')} × {chain.get('num_draws')} draws" if chain else "",
+        "Chains": _chains(chain),
         "Estimator": _settings(config.get("estimator", {}), first="kind"),
         "Clustering": _clustering(stored.provenance.get("config", {})),
         "Seed": str(config.get("seed", "")),
@@ -269,6 +270,13 @@ def run_facts(
         "Fingerprint": fingerprint[:16],
     }
     return tuple((name, value) for name, value in known.items() if value)
+
+
+def _chains(chain: Mapping[str, Any]) -> str:
+    if not chain:
+        return ""
+    whose = ", of each token shard's own" if chain.get("draws") == TokenDraws.PER_SHARD else ""
+    return f"{chain.get('num_chains')} × {chain.get('num_draws')} draws{whose}"
 
 
 def _clustering(config: Mapping[str, Any]) -> str:

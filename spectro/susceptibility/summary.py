@@ -26,18 +26,29 @@ from spectro.susceptibility.reliability import (
 )
 
 FloatArray = npt.NDArray[np.float64]
+OF_CHAINS = (
+    "sampling", "num_chains", "mean_phi", "damage", "gamma_needed", "rhat", "num_draws",
+    "effective_sample_size", "steps_between_draws", "acceptance", "sampler_bias",
+)  # fmt: skip
+"""Keys of `chain_summary`."""
 
 
 def chain_summary(
-    chains: Sequence[ComponentChain], exact: Moments | None, *, phi_offset: float = 0.0
+    chains: Sequence[ComponentChain],
+    exact: Moments | None,
+    *,
+    phi_offset: float = 0.0,
+    num_sets: int = 1,
 ) -> dict[str, Any]:
     """Statistics of a column's chains alone; NaN becomes None.
 
-    `num_chains` is C; `mean_phi` is E_C[φ] in nats; `effective_sample_size` the independent draws
-    that all draws are worth; `sampler_bias` None where it is unknown, or nothing can be biased
-    (`sampling` is `independent`); `damage` E[ΔL] as a share of what the model has learnt,
-    ln V − L(w*): at 1 the posterior knows no more than a uniform guess; `gamma_needed` a γ that
-    leaves half of it.
+    `num_sets`: into how many sets the chains fall, one for each token shard that has its own.
+    `num_chains` is C, the chains of a set, `num_draws` the mean number of a set's draws and
+    `effective_sample_size` the independent draws that they are worth: what a token is measured
+    along. The rest is over all sets: `mean_phi` is E_C[φ] in nats; `sampler_bias` None where it is
+    unknown, or nothing can be biased (`sampling` is `independent`); `damage` E[ΔL] as a share of
+    what the model has learnt, ln V − L(w*): at 1 the posterior knows no more than a uniform guess;
+    `gamma_needed` a γ that leaves half of it.
     """
     weight = np.concatenate([chain.weight for chain in chains])
     delta_loss = np.concatenate([chain.delta_loss for chain in chains])
@@ -45,13 +56,13 @@ def chain_summary(
     judged = sampler_bias(chains, exact)
     return {
         "sampling": sampling_kind(chains[0]),
-        "num_chains": len(chains),
+        "num_chains": len(chains) // num_sets,
         "mean_phi": mean + phi_offset,
         "damage": None if exact is None else _finite(damage(mean, exact.headroom)),
         "gamma_needed": None if exact is None else _finite(exact.gamma_needed),
         "rhat": _finite(gelman_rubin([chain.delta_loss for chain in chains])),
-        "num_draws": len(weight),
-        "effective_sample_size": effective_sample_size(chains),
+        "num_draws": len(weight) // num_sets,
+        "effective_sample_size": effective_sample_size(chains) / num_sets,
         "steps_between_draws": [chain.steps_between_draws for chain in chains],
         "acceptance": [_finite(chain.acceptance) for chain in chains],
         "sampler_bias": None if judged is None else judged.as_dict(),

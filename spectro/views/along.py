@@ -35,6 +35,7 @@ from spectro.run.info import ModelInfo
 from spectro.run.threads import use_threads
 from spectro.run.tiles import scored_chain
 from spectro.run.tokenise import tokenizer_of
+from spectro.sampling.config import TokenDraws
 from spectro.storage.chain_names import dropped_name, record_name
 from spectro.storage.draws import ChainRecord, block_names, read_pilot, read_record
 from spectro.storage.run_view import RunView
@@ -103,6 +104,12 @@ class RunDraws:
         use_threads(self.config.run.threads_per_worker)
         return made
 
+    @property
+    def chains(self) -> range:
+        """Those along which a text is measured: where token shards have their own, the first's, so
+        that texts can be compared."""
+        return self.config.chain.of_shard(0)
+
     def groups(self, names: Sequence[str]) -> tuple[Group, ...]:
         """Groups of these components alone, and `full` for the two-chain estimator."""
         facts = self.view.file.facts
@@ -113,7 +120,7 @@ class RunDraws:
         """Raise ValueError, in one line, unless all draws that these components need are there."""
         for group in self.groups(names):
             present = set(self.store.list(f"chains/{group.name}"))
-            for chain in range(self.config.chain.num_chains):
+            for chain in self.chains:
                 self._require_chain(group.name, chain, present)
 
     def _require_chain(self, group: str, chain: int, present: set[str]) -> None:
@@ -131,10 +138,15 @@ class RunDraws:
                 f"{self.view.uri} has no draws of {group} yet: finish the run with spectro resume "
                 f"run.uri={uri}"
             )
+        removed = (
+            f"{self.view.uri}: the draws of {group} were removed (run.keep_draws=false), and a "
+            "text is measured along them"
+        )
+        if self.config.chain.draws is TokenDraws.PER_SHARD:
+            raise ValueError(f"{removed}: it needs a run with run.keep_draws=true")
         more = 1 + max(self.view.info.splits["probe"].counts.values())
         raise ValueError(
-            f"{self.view.uri}: the draws of {group} were removed (run.keep_draws=false), and a "
-            "text is measured along them; adding tokens makes them again, and changes the run (its "
+            f"{removed}; adding tokens makes them again, and changes the run (its "
             "clusters, page and map then have to be made again): spectro sample "
             f"run.uri={uri} tokens=more more.num_probe_sequences={more} run.keep_draws=true"
         )
@@ -226,10 +238,10 @@ class RunDraws:
     ) -> dict[str, ChainSums]:
         """Sums of a group's components over all draws, for the known positions."""
         part, name = group_model(self.resident.model, group), group.name
-        records = [self.record(name, c) for c in range(self.config.chain.num_chains)]
+        records = [self.record(name, chain) for chain in self.chains]
         chains = {
             chain: scored_chain(part, self.store, name, chain, record, self.config)
-            for chain, record in enumerate(records)
+            for chain, record in zip(self.chains, records, strict=True)
         }
         scoring = self.resident.scoring(read_pilot(self.store, name))
         tile = score_tile(part, chains, ids_nL1, scoring=scoring, on_progress=told)

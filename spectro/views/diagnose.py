@@ -15,6 +15,7 @@ import numpy as np
 from spectro.models.components import FULL
 from spectro.report.diagnostics import Diagnosis, diagnose
 from spectro.report.traces import ComponentTraces, Settings
+from spectro.sampling.config import TokenDraws
 from spectro.sampling.damage import damage
 from spectro.sampling.pilot import Moments
 from spectro.sampling.recorder import ComponentChain
@@ -56,7 +57,8 @@ def diagnose_run(view: RunView, patterns: Sequence[str] = ("*",)) -> list[Diagno
         if group not in pilots:
             there = view.store.exists(pilot_name(group))
             pilots[group] = read_pilot(view.store, group) if there else {}
-        own = traces_of(name, chains, pilots[group].get(name), columns.get(name, {}))
+        column = columns.get(name, {}) | {"num_sets": _num_sets(view, len(chains))}
+        own = traces_of(name, chains, pilots[group].get(name), column)
         found.append(diagnose(own, settings))
     return found
 
@@ -119,6 +121,13 @@ def settings_of(view: RunView) -> Settings:
         nbeta=sampler.get("nbeta", 0.0),
         step_size=sampler.get("step_size", math.nan),
     )
+
+
+def _num_sets(view: RunView, num_chains: int) -> int:
+    """Token shards that so many finished chains are of; 1 where all shards share them."""
+    if view.config.get("chain", {}).get("draws") != TokenDraws.PER_SHARD:
+        return 1
+    return max(1, num_chains // (view.num_chains or 1))
 
 
 def _columns(view: RunView) -> dict[str, dict[str, Any]]:

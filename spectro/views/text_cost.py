@@ -75,8 +75,7 @@ def _group_cost(
     """Work of a group's tile, and its draws."""
     pilot = read_pilot(bank.store, group.name)
     listed = listed_components(bank.config.scoring, pilot)
-    chains = range(bank.config.chain.num_chains)
-    courses = [courses_of(bank.record(group.name, chain), listed, pilot) for chain in chains]
+    courses = [courses_of(bank.record(group.name, c), listed, pilot) for c in bank.chains]
     batches = math.ceil(num_windows / max(1, bank.resident.scoring(pilot).positions // length))
     m = dataclasses.replace(whole, context=length)
     num_draws = sum(c[own.name].num_draws for c in courses for own in group.components)
@@ -87,10 +86,13 @@ def _seconds_per_flop(bank: RunDraws, m: Measurement) -> float | None:
     """Of the run's own tiles; None where it noted no time."""
     view = bank.view
     seconds = sum(float(shard.get("seconds", 0.0)) for shard in view.moments())
-    courses = courses_of_run(bank.store, bank.config, m.size)
+    sizes, chain = view.info.splits["probe"].shard_sizes, bank.config.chain
+    courses = courses_of_run(bank.store, bank.config, m.size, 1 + max(view.measured, default=0))
     flops = sum(
-        tile_work(m, group, num_seq, courses[group.name], 1).flops
-        for num_seq in (view.info.splits["probe"].shard_sizes[shard] for shard in view.measured)
+        tile_work(
+            m, group, sizes[shard], [courses[group.name][c] for c in chain.of_shard(shard)], 1
+        ).flops
+        for shard in view.measured
         for group in groups_of(bank.config, m.size)
     )
     return seconds / flops if seconds > 0 and flops else None

@@ -106,6 +106,11 @@ CASES: dict[str, dict] = {
         "chain": dataclasses.replace(CHAIN, num_chains=3),
         "chains_per_unit": 4,
     },
+    "own_draws": {  # full steps, for each of two shards anew
+        "sampler": REWEIGHTED,
+        "chain": dataclasses.replace(CHAIN, draws="per_shard"),
+        "control": True,
+    },
     "gaussian_one_chain": {
         "sampler": Gaussian(),
         "chain": CHAIN,
@@ -152,7 +157,7 @@ def test_a_run_does_what_is_counted(case: str, make_config: MakeConfig, monkeypa
             continue
         store = Store(config.run.uri).child(part)
         m = measurement_of(own, size)
-        courses = courses_of_run(store, own, size)
+        courses = courses_of_run(store, own, size, len(m.shard_sizes))
         planned = count_part(
             own,
             m,
@@ -171,7 +176,12 @@ def test_a_run_does_what_is_counted(case: str, make_config: MakeConfig, monkeypa
 
 @pytest.mark.parametrize(
     ("case", "keep_draws"),
-    [("reweighted", True), ("short_lists", False), ("chains_together", False)],
+    [
+        ("reweighted", True),
+        ("short_lists", False),
+        ("chains_together", False),
+        ("own_draws", True),
+    ],
 )
 def test_an_addition_does_what_is_counted(
     case: str, keep_draws: bool, make_config: MakeConfig, monkeypatch
@@ -190,8 +200,7 @@ def test_an_addition_does_what_is_counted(
     assert planned == Counter(
         {(part or "posterior", stage): n for (part, stage), n in real.items() if n}
     )
-    assert ("posterior", "chains") in planned or keep_draws
-    assert ("posterior", "chains") not in planned or not keep_draws
+    assert (("posterior", "chains") in planned) == (not keep_draws or case == "own_draws")
     assert plan.num_tokens == 2 * (11 - 6) * 16
     assert not plan_addition(more, size, device).stages
 

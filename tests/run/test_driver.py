@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def goal(num_chains: int = 2, num_shards: int = 3, together: int = 1) -> Summary
         part="",
         groups=GROUPS,
         model=MODEL,
-        companies=ChainConfig(num_chains=num_chains).companies(together),
+        companies=partial(ChainConfig(num_chains=num_chains).companies, together),
         num_shards=num_shards,
         tokens=TokensUnit(),
     )

@@ -121,11 +121,11 @@ def _kinds(known: Sequence[Diagnosis]) -> str:
 def _curve(axes: Axes, diagnosis: Diagnosis, rank: int, chosen: Theme) -> None:
     """Of a column as clusters see it (row-centred) where known, filled; else raw, hollow."""
     traces = diagnosis.traces
-    half, centred = traces.num_draws * traces.half_share, traces.is_centred
+    half, centred = traces.draws_of_token * traces.half_share, traces.is_centred
     colour = chosen.colour(rank) if rank < LABELLED else chosen.strong_line
     predicted = [traces.predicted(traces.known_reliability, factor) for factor in FACTORS]
     label = traces.name if rank < LABELLED else None
-    draws = traces.num_draws * FACTORS
+    draws = traces.draws_of_token * FACTORS
     axes.plot(draws, predicted, color=colour, linestyle="--", linewidth=0.8, label=label)
     splits = traces.split_reliability or (traces.reliability,)
     measured = (traces.centred_reliability,) if centred else splits
