@@ -6,9 +6,7 @@ for its measured χ from half h. The error of p_h is seen along the other half a
     E(p_h − a_{1−h})² − ν_half,    ν_half = E(a_0 − a_1)² / 2,
 
 for where shards share their draws p_h and a_h have noise in common. Where every shard has draws of
-its own, both predictions may be averaged and judged by both halves: noise of a_0 and a_1 is
-independent, so E (p_0 − a_1)(p_1 − a_0) is the error of (p_0 + p_1)/2 as far as the two have it in
-common, with nothing to subtract.
+its own, the mean of both predictions is judged by that of both halves.
 
 Shapes: N tokens, H components.
 """
@@ -64,10 +62,10 @@ class Judged:
         noise_H = ((a[0] - a[1]) ** 2).mean(0) / 4
         square_H = ((p - a[::-1]) ** 2).mean((0, 1))
         error_H = np.maximum(square_H - 2 * noise_H, SMALLEST_SHARE * square_H)
-        pair_H = ((p[0] - a[1]) * (p[1] - a[0])).mean(0)
-        pair_H = np.clip(pair_H, SMALLEST_SHARE * square_H, error_H)
-        if not own_draws:
-            pair_H = error_H
+        pair_H = error_H
+        if own_draws:
+            of_means_H = ((p.mean(0) - a.mean(0)) ** 2).mean(0)
+            pair_H = np.maximum(of_means_H - noise_H, SMALLEST_SHARE * of_means_H)
         whole = _agreement(p, a, own_draws=own_draws)
         own = _agreement(
             np.stack([specific(x) for x in p]),

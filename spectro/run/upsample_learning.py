@@ -68,7 +68,7 @@ def make_features(unit: FeaturesUnit, resident: Resident, on_progress: OnProgres
     """Put the features of one measured token shard."""
     start = time.monotonic()
     found = features_of(resident, unit.shard, on_progress)
-    arrays = {"features": found, SECONDS: np.array(time.monotonic() - start)}
+    arrays = {"features": found, SECONDS: np.array([time.monotonic() - start])}
     put_arrays(resident.root, features_name(unit.shard), arrays)
 
 
@@ -79,7 +79,12 @@ def features_of(resident: Resident, shard: int, on_progress: OnProgress) -> Floa
     for start in range(0, len(ids), SEQUENCES_AT_ONCE):
         parts.append(token_features(resident.model, ids[start : start + SEQUENCES_AT_ONCE]))
         on_progress(start + SEQUENCES_AT_ONCE, len(ids))
-    return np.concatenate(parts)
+    features_NF = np.concatenate(parts)
+    if not np.isfinite(features_NF).all():
+        raise ValueError(
+            f"features of token shard {shard} are not finite: are weights of the model damaged?"
+        )
+    return features_NF
 
 
 class MeasuredTokens:
@@ -157,7 +162,7 @@ class MeasuredTokens:
         array, first, seconds = None, 0, 0.0
         for shard in range(self._upsample.num_shards):
             arrays = read_arrays(self._store, features_name(shard))
-            found, seconds = arrays["features"], seconds + float(arrays[SECONDS])
+            found, seconds = arrays["features"], seconds + float(arrays[SECONDS][0])
             if array is None:
                 shape = (len(self.shard_N), found.shape[1])
                 array = mapped_array(folder / "features.npy", np.float32, shape)
@@ -180,7 +185,7 @@ def train(unit: TrainingUnit, resident: Resident) -> None:
         found = measured.of_half(unit.fold, unit.half)
         network = train_network(measured.features, found, config, unit.fold)
     arrays = {name: tensor.numpy() for name, tensor in network.to_tensors().items()}
-    arrays[SECONDS] = np.array(time.monotonic() - start)
+    arrays[SECONDS] = np.array([time.monotonic() - start])
     put_arrays(resident.root, predictor_name(unit.fold, unit.half), arrays)
 
 
@@ -220,7 +225,7 @@ def judge(unit: HeldOutUnit, resident: Resident, on_progress: OnProgress) -> Non
 
 def _seconds(store: Store, fold: int, half: int) -> float:
     """Time that a network took to train."""
-    return float(read_arrays(store, predictor_name(fold, half))[SECONDS])
+    return float(read_arrays(store, predictor_name(fold, half))[SECONDS][0])
 
 
 def read_judged(store: Store) -> Judged:
