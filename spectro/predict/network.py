@@ -69,14 +69,14 @@ class Network:
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Network:
         """The network that `to_tensors` described."""
-        state = OrderedDict(_with_prefix(tensors, "layers."))
+        state = OrderedDict(with_prefix(tensors, "layers."))
         first, last = state["0.weight"], state["6.weight"]
         layers = _layers(first.shape[1], first.shape[0], last.shape[0], dropout=0.0)
         layers.load_state_dict(state)
         return cls(
             layers,
-            InputScaling(**_with_prefix(tensors, "inputs.")),
-            TargetScaling(**_with_prefix(tensors, "scaling.")),
+            InputScaling(**with_prefix(tensors, "inputs.")),
+            TargetScaling(**with_prefix(tensors, "scaling.")),
             tensors["trained_draws"].numpy(),
         )
 
@@ -120,7 +120,8 @@ def check_features(features_NF: npt.NDArray[np.float32], num_features: int) -> N
         raise ValueError("features must be finite: the model or the token ids are damaged")
 
 
-def _with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Tensors whose names begin with a prefix, without it."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
