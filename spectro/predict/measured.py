@@ -65,10 +65,10 @@ class Measured:
         return mean_NH
 
     @property
-    def noise_variance_H(self) -> FloatArray:
-        """Mean variance of the noise of χ, from the halves' difference d: the mean of d²/4."""
-        variance_H: FloatArray = noise_variance(self.halves_2NH)
-        return variance_H
+    def noise_NH(self) -> npt.NDArray[np.float64]:
+        """Estimate of the noise variance of every χ: d²/4 of the halves' difference d, unbiased."""
+        difference_NH = (self.halves_2NH[0] - self.halves_2NH[1]).astype(np.float64)
+        return difference_NH**2 / 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,13 +83,6 @@ class HeldOut:
     """Tokens of the fold that it never sees."""
     judge_halves: tuple[int, ...]
     """Halves whose draw sets no training token has."""
-
-
-def noise_variance(halves_2NH: FloatArray) -> FloatArray:
-    """Variance of the noise of the halves' mean, [H]."""
-    difference_NH = (halves_2NH[0] - halves_2NH[1]).astype(np.float64)
-    variance_H: FloatArray = (difference_NH**2).mean(0) / 4
-    return variance_H
 
 
 def folds(measured: Measured, num_folds: int) -> IntArray:

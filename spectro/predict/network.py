@@ -1,7 +1,7 @@
 """One network from features to χ: its training, and its tensors.
 
 Two hidden layers; AdamW with a one-cycle schedule; the error is the mean square of the scaled
-targets (targets.py), each weighted by the reliability of its column.
+targets (scaling.py).
 
 Shapes: N tokens, F features, H components.
 """
@@ -18,15 +18,12 @@ from torch import Tensor, nn
 
 from spectro.predict.config import PredictConfig
 from spectro.predict.measured import Measured, held_out
-from spectro.predict.targets import TargetScaling
+from spectro.predict.scaling import InputScaling, TargetScaling
 
 BATCH = 512
 """Tokens of a training step."""
 AT_ONCE = 8192
 """Tokens that are predicted at once."""
-CLIP = 10.0
-"""Standard deviations beyond which a feature is clipped, so that a token unlike all training tokens
-is not extrapolated."""
 
 
 class Network:
@@ -35,14 +32,12 @@ class Network:
     def __init__(
         self,
         layers: nn.Sequential,
-        feature_mean_F: Tensor,
-        feature_scale_F: Tensor,
+        inputs: InputScaling,
         scaling: TargetScaling,
         trained_draws: npt.NDArray[np.int64],
     ) -> None:
         self._layers = layers.eval()
-        self._mean_F = feature_mean_F
-        self._scale_F = feature_scale_F
+        self._inputs = inputs
         self._scaling = scaling
         self.trained_draws = trained_draws
         """Draw sets that its training targets have, sorted."""
@@ -50,16 +45,14 @@ class Network:
     @property
     def num_features(self) -> int:
         """F."""
-        return len(self._mean_F)
+        return len(self._inputs.median_F)
 
     @torch.no_grad()
     def predict(self, features_NF: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """χ [N, H]. Raises ValueError for another number of features, or if one is not finite."""
         check_features(features_NF, self.num_features)
         found = [
-            self._scaling.backward(
-                self._layers(scaled(torch.from_numpy(part), self._mean_F, self._scale_F))
-            )
+            self._scaling.backward(self._layers(self._inputs.forward(torch.from_numpy(part))))
             for part in np.array_split(features_NF, max(1, -(-len(features_NF) // AT_ONCE)))
         ]
         chi_NH: npt.NDArray[np.float64] = torch.cat(found).double().numpy()
@@ -69,30 +62,21 @@ class Network:
         """Everything of the network as named tensors."""
         layers = {f"layers.{k}": v.contiguous() for k, v in self._layers.state_dict().items()}
         scaling = {f"scaling.{k}": v for k, v in vars(self._scaling).items()}
-        rest = {
-            "feature_mean": self._mean_F,
-            "feature_scale": self._scale_F,
-            "trained_draws": torch.from_numpy(self.trained_draws),
-        }
-        return {**layers, **scaling, **rest}
+        inputs = {f"inputs.{k}": v for k, v in vars(self._inputs).items()}
+        draws = {"trained_draws": torch.from_numpy(self.trained_draws)}
+        return {**layers, **scaling, **inputs, **draws}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Network:
         """The network that `to_tensors` described."""
-        state = OrderedDict(
-            (k.removeprefix("layers."), v) for k, v in tensors.items() if k.startswith("layers.")
-        )
-        scaling = TargetScaling(
-            **{k.removeprefix("scaling."): v for k, v in tensors.items() if "scaling." in k}
-        )
+        state = OrderedDict(with_prefix(tensors, "layers."))
         first, last = state["0.weight"], state["6.weight"]
         layers = _layers(first.shape[1], first.shape[0], last.shape[0], dropout=0.0)
         layers.load_state_dict(state)
         return cls(
             layers,
-            tensors["feature_mean"],
-            tensors["feature_scale"],
-            scaling,
+            InputScaling(**with_prefix(tensors, "inputs.")),
+            TargetScaling(**with_prefix(tensors, "scaling.")),
             tensors["trained_draws"].numpy(),
         )
 
@@ -115,15 +99,14 @@ def train_network(
     chi_NH = measured.halves_2NH[list(part.train_halves)].mean(0)[part.train_N]
     chi = torch.from_numpy(np.ascontiguousarray(chi_NH, np.float32))
     features = torch.from_numpy(features_NF[part.train_N])
-    mean_F, scale_F = features.mean(0), features.std(0, correction=0)
-    scale_F = torch.where(scale_F > 0, scale_F, torch.ones_like(scale_F))
+    inputs = InputScaling.of(features)
     scaling = TargetScaling.of(chi)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed * 1_000_003 + index)
         layers = _layers(features.shape[1], config.hidden, 1 + chi.shape[1], dropout=config.dropout)
-        _fit(layers, scaled(features, mean_F, scale_F), scaling.forward(chi), config)
+        _fit(layers, inputs.forward(features), scaling.forward(chi), config)
     draws = np.unique(measured.draws_2N[list(part.train_halves)][:, part.train_N])
-    return Network(layers, mean_F, scale_F, scaling, draws)
+    return Network(layers, inputs, scaling, draws)
 
 
 def check_features(features_NF: npt.NDArray[np.float32], num_features: int) -> None:
@@ -137,9 +120,9 @@ def check_features(features_NF: npt.NDArray[np.float32], num_features: int) -> N
         raise ValueError("features must be finite: the model or the token ids are damaged")
 
 
-def scaled(features_NF: Tensor, mean_F: Tensor, scale_F: Tensor) -> Tensor:
-    """Features at mean 0 and variance 1 over the training tokens, clipped."""
-    return ((features_NF - mean_F) / scale_F).clamp(-CLIP, CLIP)
+def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Tensors whose names begin with a prefix, without it."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
 
 def _layers(num_features: int, hidden: int, num_targets: int, *, dropout: float) -> nn.Sequential:

@@ -1,0 +1,144 @@
+"""What a displacement of a head's or an MLP's weights does to ℓ, per token.
+
+With independent noise of variance 1/γ on every weight, E[Δℓ] is ½ tr ∂²ℓ/∂w² / γ to leading order.
+Of a component's output o and a gradient g = ∂ℓ/∂o at the token:
+
+    response   g · tr ∂²o/∂w²: the mean shift of its output. Only scores of heads and inputs of the
+               activation function are not linear in a weight.
+    curvature  Σ over blocks of ‖∂(u·h)/∂W‖² = ‖input‖² ‖gradient‖² (Gauss–Newton) for directions u
+               of the final-normed stream h whose squares make up the covariance of the logits
+
+Shapes as in clean_pass.py; every feature is [B, H, T] (heads) or [B, 1, T] (MLP).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from spectro.predict.clean_pass import LayerPass
+
+Features = dict[str, Tensor]
+
+
+def head_terms(
+    layer: LayerPass, grad_BTD: Tensor, grad_mixed_BHTK: Tensor, ids: Tensor
+) -> Features:
+    """First order: a head's output, where it looks, and what another pattern would do to ℓ.
+
+    Args:
+        layer: the layer.
+        grad_BTD: gradient of ℓ with respect to the stream that leaves the layer.
+        grad_mixed_BHTK: with respect to the mixed values.
+        ids: the sequences [B, T+1].
+    """
+    pattern = layer.pattern_BHTT
+    value_gain = grad_mixed_BHTK @ layer.value_BHTK.transpose(-1, -2)  # g · v_j
+    along = (grad_mixed_BHTK * layer.mixed_BHTK).sum(-1)
+    own = value_gain.diagonal(dim1=-2, dim2=-1)
+    even = value_gain.tril().sum(-1) / torch.arange(1, own.shape[-1] + 1, device=own.device)
+    is_target = ids[:, None, :-1] == ids[:, 1:, None]
+    variance = score_variance(layer)
+    excess = variance - (pattern * variance).sum(-1, keepdim=True)
+    return {
+        "along_gradient": along,
+        "response": 0.5 * (pattern * excess * value_gain).sum(-1),
+        "to_even": even - along,
+        "to_self": own - along,
+        "gradient": grad_mixed_BHTK.norm(dim=-1),
+        "mixed_norm": layer.mixed_BHTK.norm(dim=-1),
+        "term_norm": (layer.mixed_BHTK @ layer.output_HKD).norm(dim=-1),
+        "score_variance": (pattern * variance).sum(-1),
+        "entropy": -(pattern * pattern.clamp_min(1e-12).log()).sum(-1),
+        "self": pattern.diagonal(dim1=-2, dim2=-1),
+        "first": pattern[..., 0],
+        "on_target": (pattern * is_target[:, None].tril()).sum(-1),
+    }
+
+
+def score_variance(layer: LayerPass) -> Tensor:
+    """γ times the variance of each score around the pattern's mean score, [B, H, T, T].
+
+    Noise on the query weights moves the scores of i by ε x_i · k_j, on the key weights by
+    q_i · ε x_j (biases: a further 1 in x); what all j have in common changes no pattern.
+    """
+    states_BTD = layer.attention_in_BTD
+    size = layer.query_BHTK.shape[-1]
+    query_B = (layer.query_BHTK**2).sum(-1, keepdim=True)
+    input_B = _with_bias(states_BTD)[:, None, :, None]
+    gram_BTT = (states_BTD @ states_BTD.transpose(1, 2) + 1)[:, None]
+    keys_BHTT = layer.key_BHTK @ layer.key_BHTK.transpose(-1, -2)
+    of_keys = _centred_quadratic(layer.pattern_BHTT, gram_BTT.expand_as(keys_BHTT))
+    of_query = _centred_quadratic(layer.pattern_BHTT, keys_BHTT)
+    return (query_B * of_keys + input_B * of_query) / size
+
+
+def head_curvature(layer: LayerPass, grad_BTD: Tensor, grad_mixed_BHTK: Tensor) -> Features:
+    """Squared gradient of one scalar with respect to each weight block of the heads."""
+    size = layer.query_BHTK.shape[-1]
+    mixed_in = layer.pattern_BHTT @ layer.attention_in_BTD[:, None]
+    value_gain = grad_mixed_BHTK @ layer.value_BHTK.transpose(-1, -2)
+    along = (grad_mixed_BHTK * layer.mixed_BHTK).sum(-1, keepdim=True)
+    score_gradient = layer.pattern_BHTT * (value_gain - along)
+    key_side = ((score_gradient @ layer.attention_in_BTD[:, None]) ** 2).sum(-1)
+    query_side = ((score_gradient @ layer.key_BHTK) ** 2).sum(-1)
+    return {
+        "output": (layer.mixed_BHTK**2).sum(-1) * (grad_BTD**2).sum(-1)[:, None],
+        "value": _with_bias(mixed_in) * (grad_mixed_BHTK**2).sum(-1),
+        "key": (layer.query_BHTK**2).sum(-1) * key_side / size,
+        "query": _with_bias(layer.attention_in_BTD)[:, None] * query_side / size,
+    }
+
+
+def mlp_terms(
+    layer: LayerPass, grad_BTD: Tensor, activation: Callable[[Tensor], Tensor]
+) -> Features:
+    """First order: an MLP's output and what noise on its inputs does to ℓ, with act'' n / 2."""
+    inner, _, second = derivatives(activation, layer.up_BTF)
+    grad_inner = grad_BTD @ layer.down_DF
+    return {
+        "along_gradient": (grad_inner * inner).sum(-1)[:, None],
+        "response": 0.5 * (_with_bias(layer.mlp_in_BTD) * (grad_inner * second).sum(-1))[:, None],
+        "gradient": grad_inner.norm(dim=-1)[:, None],
+        "inner_norm": inner.norm(dim=-1)[:, None],
+        "term_norm": (inner @ layer.down_DF.T).norm(dim=-1)[:, None],
+    }
+
+
+def mlp_curvature(
+    layer: LayerPass, grad_BTD: Tensor, grad_up_BTF: Tensor, activation: Callable[[Tensor], Tensor]
+) -> Features:
+    """Squared gradient of one scalar with respect to each weight block of the MLP."""
+    inner_sq = (activation(layer.up_BTF) ** 2).sum(-1)
+    return {
+        "down": (inner_sq * (grad_BTD**2).sum(-1))[:, None],
+        "up": (_with_bias(layer.mlp_in_BTD) * (grad_up_BTF**2).sum(-1))[:, None],
+    }
+
+
+def derivatives(
+    activation: Callable[[Tensor], Tensor], up: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Value, first and second derivative of an elementwise function."""
+    with torch.enable_grad():
+        at = up.detach().requires_grad_()
+        value = activation(at)
+        (first,) = torch.autograd.grad(value.sum(), at, create_graph=True)
+        (second,) = torch.autograd.grad(first.sum(), at)
+    return value.detach(), first.detach(), second
+
+
+def _with_bias(states: Tensor) -> Tensor:
+    """Squared norm of an input and of the 1 that multiplies its bias."""
+    squared: Tensor = (states**2).sum(-1) + 1
+    return squared
+
+
+def _centred_quadratic(pattern_BHTT: Tensor, matrix_BHTT: Tensor) -> Tensor:
+    """(e_j − a_i)ᵀ M (e_j − a_i) for every i and j: variance of score j less its mean."""
+    mean = pattern_BHTT @ matrix_BHTT
+    own = matrix_BHTT.diagonal(dim1=-2, dim2=-1)[:, :, None, :]
+    centred = own - 2 * mean + (mean * pattern_BHTT).sum(-1, keepdim=True)
+    return centred.clamp_min(0)
