@@ -16,6 +16,7 @@ from jobs.launch import launch
 from jobs.stored import explicit, stored_config
 from jobs.terminal import run_and_tell
 from spectro.predict.config import PredictConfig
+from spectro.predict.judged import COLUMNS
 from spectro.run.config import PipelineConfig, RunConfig
 from spectro.run.pipeline import Finished, Goal
 from spectro.run.upsample_checks import learnt_from
@@ -133,15 +134,12 @@ def held_out_table(held_out: Mapping[str, Any]) -> Table:
     for name in names:
         table.add_column(name, justify="right")
     for row, name in enumerate(shown):
-        table.add_row(name, *_cells([held_out[key][row] for key in _KEYS], held_out, row))
+        table.add_row(name, *_cells([held_out[key][row] for key in COLUMNS], held_out, row))
     table.add_section()
-    medians = [_median(held_out[key]) for key in _KEYS]
+    medians = [_median(held_out[key]) for key in COLUMNS]
     truths = [_median(_truth(held_out, p)) for p in ("", "specific_")]
     table.add_row("median", *_texts(medians, truths))
     return table
-
-
-_KEYS = ("r_H", "ceiling_H", "specific_r_H", "specific_ceiling_H", "coverage_H")
 
 
 def lines(told: Mapping[str, Any]) -> list[str]:
@@ -157,7 +155,7 @@ def lines(told: Mapping[str, Any]) -> list[str]:
 
 
 def _truth(held_out: Mapping[str, Any], prefix: str) -> list[float]:
-    pairs = zip(held_out[f"{prefix}r_H"], held_out[f"{prefix}ceiling_H"], strict=True)
+    pairs = zip(held_out[f"{prefix}r"], held_out[f"{prefix}ceiling"], strict=True)
     return [r / ceiling if ceiling > 0 else np.nan for r, ceiling in pairs]
 
 

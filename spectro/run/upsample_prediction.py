@@ -40,7 +40,8 @@ if TYPE_CHECKING:
     from spectro.run.execute import Resident
 
 OnProgress = Callable[[float, float], None]
-Floats = npt.NDArray[np.floating]
+Floats = npt.NDArray[np.float64]
+Features = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,33 +87,26 @@ def predict_shard(unit: PredictionUnit, resident: Resident, on_progress: OnProgr
     _put(unit.shard, resident, found, features_NF, columns, head.components, start)
 
 
-def predicted(networks: Networks, features_NF: Floats, judged: Judged) -> PredictedShard:
+def predicted(networks: Networks, features_NF: Features, judged: Judged) -> PredictedShard:
     """χ of tokens that were never measured: the mean of all networks.
 
-    The mean of K networks errs less than they do by their spread (Krogh & Vedelsby 1995):
-    E(m̄ − truth)² = mean_k E(m_k − truth)² − mean_k E(m_k − m̄)².
+    The stated deviation is that of a fold's networks alone, which is measured; the mean of all
+    folds errs a little less.
     """
-    each = [[network.predict(features_NF) for network in own] for own in networks]
-    each_2KNH = np.array(each)
-    halves_2NH = each_2KNH.mean(1)
+    halves_2NH = np.stack(
+        [np.mean([network.predict(features_NF) for network in own], 0) for own in networks]
+    )
     chi_NH = halves_2NH.mean(0)
-    spread_H = ((each_2KNH - chi_NH) ** 2).mean((0, 1, 2))
-    error_H = judged.error_variance_H
-    variance_H = np.maximum(error_H - spread_H, LEAST_SHARE * error_H)
     return PredictedShard(
         chi_NH=chi_NH,
         halves_2NH=halves_2NH,
-        deviation_NH=np.broadcast_to(np.sqrt(variance_H), chi_NH.shape),
+        deviation_NH=np.sqrt(judged.curves.error_variance(chi_NH)),
     )
-
-
-LEAST_SHARE = 0.25
-"""Of one network's error that the mean of all has at least: most of it they have in common."""
 
 
 def denoised(
     networks: Networks,
-    features_NF: Floats,
+    features_NF: Features,
     measured_2NH: Floats,
     judged: Judged,
     unit: PredictionUnit,
@@ -123,29 +117,31 @@ def denoised(
     the noise ν of a, which must be independent: where shards share their draws they are not, and
     χ stays as it was measured.
     """
-    chi_NH, noise_H = measured_2NH.mean(0), judged.noise_variance_H
-    if not judged.own_draws:
-        return PredictedShard(
-            chi_NH=chi_NH,
-            halves_2NH=measured_2NH,
-            deviation_NH=np.broadcast_to(np.sqrt(noise_H), chi_NH.shape),
-        )
     fold = unit.shard % unit.num_folds
     p_2NH = np.stack([own[fold].predict(features_NF) for own in networks])
-    error_H = judged.pair_error_variance_H
-    weight_H = error_H / np.maximum(error_H + noise_H, SMALLEST)
-    of_half_H = judged.error_variance_H / np.maximum(
-        judged.error_variance_H + 2 * noise_H, SMALLEST
+    mean_NH, chi_NH = p_2NH.mean(0), measured_2NH.mean(0)
+    noise_NH = judged.curves.noise_variance(mean_NH)
+    if not judged.own_draws:
+        return PredictedShard(
+            chi_NH=chi_NH, halves_2NH=measured_2NH, deviation_NH=np.sqrt(noise_NH)
+        )
+    weight_NH = _weight(judged.curves.error_variance(mean_NH), noise_NH)
+    weight_2NH = np.stack(
+        [
+            _weight(judged.half_curves.error_variance(p), judged.half_curves.noise_variance(p))
+            for p in p_2NH
+        ]
     )
-    mean_NH = p_2NH.mean(0)
     return PredictedShard(
-        chi_NH=mean_NH + weight_H * (chi_NH - mean_NH),
-        halves_2NH=p_2NH + of_half_H * (measured_2NH - p_2NH),
-        deviation_NH=np.broadcast_to(np.sqrt(weight_H * noise_H), chi_NH.shape),
+        chi_NH=mean_NH + weight_NH * (chi_NH - mean_NH),
+        halves_2NH=p_2NH + weight_2NH * (measured_2NH - p_2NH),
+        deviation_NH=np.sqrt(weight_NH * noise_NH),
     )
 
 
-SMALLEST = 1e-300
+def _weight(error_NH: Floats, noise_NH: Floats) -> Floats:
+    """Of the measurement."""
+    return error_NH / np.maximum(error_NH + noise_NH, np.finfo(np.float64).tiny)
 
 
 def summarise_predictions(unit: PredictionSummaryUnit, resident: Resident) -> None:
@@ -196,7 +192,7 @@ def _put(
     shard: int,
     resident: Resident,
     found: PredictedShard,
-    features_NF: Floats,
+    features_NF: Features,
     columns: list[ColumnEstimate],
     names: tuple[str, ...],
     start: float,
