@@ -1,9 +1,9 @@
 """Variance of predictions and of the measurement's noise, as functions of the predicted χ.
 
-Both grow with the size of a token's response, over orders of magnitude: one figure per column would
-be too wide for most tokens and too narrow for those that matter. Held-out tokens are put into bins of
-equal number by the predicted χ of their column; with m the prediction, χ the measurement, d the
-difference of its halves, and m's errors independent of its noise,
+Both grow with the size of a token's response, over orders of magnitude: one figure per column
+would be too wide for most tokens and too narrow for those that matter. Held-out tokens are put
+into bins of equal number by the predicted χ of their column; with m the prediction, χ the
+measurement, d the difference of its halves, and m's errors independent of its noise,
 
     noise variance  ν = mean d² / 4,    error variance  e = mean (m − χ)² − ν
 
@@ -22,7 +22,7 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float64]
 
 MAX_BINS = 32
-TOKENS_PER_BIN = 200
+TOKENS_PER_BIN = 1000
 """At least; squares of heavy-tailed differences settle slowly."""
 SMALLEST_SHARE = 0.02
 """Of a bin's mean square difference between prediction and measurement: less error than this

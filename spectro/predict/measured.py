@@ -68,7 +68,8 @@ class Measured:
     def noise_NH(self) -> npt.NDArray[np.float64]:
         """Estimate of the noise variance of every χ: d²/4 of the halves' difference d, unbiased."""
         difference_NH = (self.halves_2NH[0] - self.halves_2NH[1]).astype(np.float64)
-        return difference_NH**2 / 4
+        noise_NH: npt.NDArray[np.float64] = difference_NH**2 / 4
+        return noise_NH
 
 
 @dataclass(frozen=True, kw_only=True)

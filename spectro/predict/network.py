@@ -117,7 +117,11 @@ def check_features(features_NF: npt.NDArray[np.float32], num_features: int) -> N
             "was the predictor trained with another model?"
         )
     if not np.isfinite(features_NF).all():
-        raise ValueError("features must be finite: the model or the token ids are damaged")
+        num_wrong = int((~np.isfinite(features_NF)).any(1).sum())
+        raise ValueError(
+            f"features must be finite: {num_wrong} of {len(features_NF)} tokens have others; the "
+            "model or the token ids are damaged"
+        )
 
 
 def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
