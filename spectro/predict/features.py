@@ -82,6 +82,19 @@ def token_features(model: GPTNeoX, ids_BT1: Tensor) -> npt.NDArray[np.float32]:
 
     Raises ValueError if a feature is not finite: the model or the ids are then damaged.
     """
+    features = feature_tensor(model, ids_BT1).cpu().numpy()
+    wrong = ~np.isfinite(features).all(0)
+    if wrong.any():
+        raise ValueError(
+            f"feature {feature_names(model.shape)[int(wrong.argmax())]!r} is not finite for "
+            f"{int((~np.isfinite(features)).any(1).sum())} of {len(features)} tokens: the model's "
+            "weights or the token ids are damaged"
+        )
+    return features
+
+
+def feature_tensor(model: GPTNeoX, ids_BT1: Tensor) -> Tensor:
+    """The same on the model's device, unchecked."""
     clean = CleanPass(model, ids_BT1)
     found: dict[str, Tensor] = {}
     gradients = clean.pull_back(clean.loss_gradient_BTD)
@@ -91,15 +104,7 @@ def token_features(model: GPTNeoX, ids_BT1: Tensor) -> npt.NDArray[np.float32]:
     with torch.no_grad():
         found |= final_norm_features(clean) | probe_features(clean) | _token(clean)
         columns = [found[name].float() for name in feature_names(model.shape)]
-        features = torch.stack(columns, -1).flatten(0, 1).cpu().numpy()
-    wrong = ~np.isfinite(features).all(0)
-    if wrong.any():
-        raise ValueError(
-            f"feature {feature_names(model.shape)[int(wrong.argmax())]!r} is not finite for "
-            f"{int((~np.isfinite(features)).any(1).sum())} of {len(features)} tokens: the model's "
-            "weights or the token ids are damaged"
-        )
-    return features
+        return torch.stack(columns, -1).flatten(0, 1)
 
 
 def _first_order(clean: CleanPass, gradients: Gradients) -> dict[str, Tensor]:

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
 MAX_JUDGED = 2**18
 """Tokens, about, on which networks are judged: more add nothing to correlations per column."""
-SEQUENCES_AT_ONCE = 16
-"""Sequences of one clean pass with gradient."""
+TOKENS_AT_ONCE = 2048
+"""Tokens, about, of one clean pass with its backward passes."""
 SECONDS = "seconds"
 """Array of one number: the time that an object took to make."""
 OnProgress = Callable[[float, float], None]
@@ -76,15 +76,21 @@ def features_of(resident: Resident, shard: int, on_progress: OnProgress) -> Floa
     """Features of a token shard, [n·T, F]; raises ValueError if one is not finite."""
     ids = resident.probe_ids(shard)
     parts = []
-    for start in range(0, len(ids), SEQUENCES_AT_ONCE):
-        parts.append(token_features(resident.model, ids[start : start + SEQUENCES_AT_ONCE]))
-        on_progress(start + SEQUENCES_AT_ONCE, len(ids))
+    at_once = sequences_at_once(ids.shape[1] - 1)
+    for start in range(0, len(ids), at_once):
+        parts.append(token_features(resident.model, ids[start : start + at_once]))
+        on_progress(start + at_once, len(ids))
     features_NF = np.concatenate(parts)
     if not np.isfinite(features_NF).all():
         raise ValueError(
             f"features of token shard {shard} are not finite: are weights of the model damaged?"
         )
     return features_NF
+
+
+def sequences_at_once(context: int) -> int:
+    """Sequences of one clean pass."""
+    return max(1, TOKENS_AT_ONCE // context)
 
 
 class MeasuredTokens:
