@@ -54,7 +54,7 @@ def with_upsampling(
         predict=predict,
     )
     note = (
-        f"upsampled: {num_tokens:,} tokens of which {measured * m.context:,} are measured; features "
+        f"upsampled: {num_tokens:,} tokens, {measured * m.context:,} of them measured; features "
         f"take {features_flops(plan.size, m.context) / 1e9:.3g} Gflop a token, counted as "
         f"{device.precision} products"
     )
