@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from spectro.predict.config import PredictConfig
+from tests.models.conftest import make_model  # noqa: F401 - a fixture
 
 FloatArray = npt.NDArray[np.float64]
 NUM_SHARDS, PER_SHARD, NUM_FEATURES, NUM_COLUMNS = 16, 256, 10, 5
