@@ -21,7 +21,7 @@ from spectro.models.gpt_neox import GPTNeoX, Shape
 from spectro.predict import heads
 from spectro.predict.clean_pass import CleanPass, Gradients
 from spectro.predict.final_norm import final_norm_features
-from spectro.predict.probes import SEED, probe_features
+from spectro.predict.probes import SEED, probe_features, probed_streams
 
 NUM_TOP = 6
 """Largest probabilities of the next token: features, and directions of the curvature."""
@@ -62,7 +62,7 @@ def feature_names(shape: Shape) -> tuple[str, ...]:
     for n in range(shape.num_layers):
         for h in range(shape.num_heads):
             names += [f"l{n}h{h}.last_curvature", f"l{n}h{h}.last_response"]
-    names += [f"probe{s}.{what}" for s in streams for what in PROBE]
+    names += [f"probe{s}.{what}" for s in probed_streams(shape.num_layers) for what in PROBE]
     return (*names, *TOKEN, *(f"top{k}" for k in range(min(NUM_TOP, shape.vocab_size))))
 
 

@@ -78,7 +78,6 @@ def score_variance(layer: LayerPass) -> Tensor:
 def head_curvature(layer: LayerPass, grad_BTD: Tensor, grad_mixed_BHTK: Tensor) -> Features:
     """Squared gradient of one scalar with respect to each weight block of the heads."""
     size = layer.query_BHTK.shape[-1]
-    mixed_in = layer.pattern_BHTT @ layer.attention_in_BTD[:, None]
     value_gain = grad_mixed_BHTK @ layer.value_BHTK.transpose(-1, -2)
     along = (grad_mixed_BHTK * layer.mixed_BHTK).sum(-1, keepdim=True)
     score_gradient = layer.pattern_BHTT * (value_gain - along)
@@ -86,7 +85,7 @@ def head_curvature(layer: LayerPass, grad_BTD: Tensor, grad_mixed_BHTK: Tensor) 
     query_side = ((score_gradient @ layer.key_BHTK) ** 2).sum(-1)
     return {
         "output": (layer.mixed_BHTK**2).sum(-1) * (grad_BTD**2).sum(-1)[:, None],
-        "value": _with_bias(mixed_in) * (grad_mixed_BHTK**2).sum(-1),
+        "value": layer.mixed_in_BHT * (grad_mixed_BHTK**2).sum(-1),
         "key": (layer.query_BHTK**2).sum(-1) * key_side / size,
         "query": _with_bias(layer.attention_in_BTD)[:, None] * query_side / size,
     }
