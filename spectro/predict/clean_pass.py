@@ -101,9 +101,9 @@ class CleanPass:
         return self.mean_row_BTD - self.unembed_VD[self.targets_BT]
 
     def pull_back(self, cotangent_BTD: Tensor) -> Gradients:
-        """Gradients of cotangent · final-normed stream of every position."""
+        """Gradients of cotangent · final-normed stream of every position; once per pass."""
         wanted = [*self._streams, *self._mixed, *self._up]
-        found = torch.autograd.grad(self._hidden_BTD, wanted, cotangent_BTD, retain_graph=True)
+        found = torch.autograd.grad(self._hidden_BTD, wanted, cotangent_BTD)
         num_layers = len(self._mixed)
         cuts = (num_layers + 1, 2 * num_layers + 1)
         return Gradients(

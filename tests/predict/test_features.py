@@ -34,7 +34,8 @@ def ids() -> Tensor:
 def test_features_are_finite_and_named(
     make_model: MakeModel, ids: Tensor, parallel: bool, bias: bool
 ) -> None:
-    hf = make_model(use_parallel_residual=parallel, attention_bias=bias)
+    activation = "gelu" if bias else "relu"
+    hf = make_model(use_parallel_residual=parallel, attention_bias=bias, hidden_act=activation)
     model = GPTNeoX.from_pretrained_model(hf)
     features = token_features(model, ids)
     names = feature_names(model.shape)
@@ -83,28 +84,48 @@ def test_the_last_layer_norm_has_the_hessian_of_autograd(model: GPTNeoX, ids: Te
         assert sum(parts) == pytest.approx(float(expected), rel=1e-4)
 
 
-def test_the_curvature_of_the_last_layer_is_the_squared_gradient(
-    make_model: MakeModel, ids: Tensor
+@pytest.mark.parametrize(
+    ("component", "block", "feature"),
+    [
+        ("l2h1", "dense_weight", "l2h1.output"),
+        ("l2mlp", "down_weight", "l2mlp.down"),
+        ("l2mlp", "up_weight", "l2mlp.up"),
+    ],
+)
+def test_squares_are_those_of_autograd(
+    model: GPTNeoX, ids: Tensor, component: str, block: str, feature: str
 ) -> None:
-    """Σ over the logits' covariance of squared gradients with respect to a head's own weights,
-    at one position: with 7 tokens in the vocabulary all but one direction is exact."""
-    model = GPTNeoX.from_pretrained_model(make_model(vocab_size=7).double())
-    ids = ids % 7
-    features = token_features(model, ids).reshape(3, 12, -1)
-    names = feature_names(model.shape)
+    """In the last layer, where a token's loss depends on the component at its own position only."""
     group = group_components([c for c in all_components(3, 4) if c.group == "l2"])[0]
     part = group_model(model, group)
-    log_p = CleanPass(model, ids).log_p_BTV[0, 9]
-    prepared = part.prepare(ids[:1, :11])
-    own = {b: t[None].clone().requires_grad_() for b, t in part.weights("l2h1").items()}
-    total = torch.zeros(())
-    for token in range(7):
-        prepared.targets_BT[:] = token
-        loss = part.losses(prepared, {"l2h1": own})["l2h1"][0, 0, 9]
-        (gradient,) = torch.autograd.grad(loss, own["dense_weight"])
-        total = total + log_p[token].exp() * gradient.square().sum()
-    found = features[0, 9, names.index("l2h1.curvature.output")]
-    assert found == pytest.approx(float(total), rel=1e-3)
+    own = {b: t[None].clone().requires_grad_() for b, t in part.weights(component).items()}
+    loss = part.losses(part.prepare(ids), {component: own})[component][0, 1, 9]
+    (gradient,) = torch.autograd.grad(loss, own[block], retain_graph=True)
+    expected = gradient.square().sum()
+    if block == "up_weight":  # the feature counts the bias, whose input is 1
+        expected += torch.autograd.grad(loss, own["up_bias"])[0].square().sum()
+    features = token_features(model, ids).reshape(3, 12, -1)
+    found = features[1, 9, feature_names(model.shape).index(feature)]
+    assert found == pytest.approx(float(expected), rel=1e-4)
+
+
+def test_the_response_of_an_mlp_is_the_mean_over_noise(model: GPTNeoX, ids: Tensor) -> None:
+    """Gaussian noise on the input weights shifts the mean output by tr ∂²o/∂w² / (2γ)."""
+    clean = CleanPass(model, ids)
+    layer = clean.layers[2]
+    gradient = clean.pull_back(clean.loss_gradient_BTD).streams[3][0, 9]
+    names = feature_names(model.shape)
+    found = token_features(model, ids).reshape(3, 12, -1)[0, 9, names.index("l2mlp.response")]
+    size = float((layer.mlp_in_BTD[0, 9].square().sum() + 1).sqrt())
+    step = 1e-3 * torch.randn(20_000, 48, dtype=torch.float64).abs()  # ± pairs: no first order
+    up = layer.up_BTF[0, 9]
+    activation = model.shape.activation
+    even = (activation(up + size * step) + activation(up - size * step)) / 2 - activation(up)
+    shift = (even / 1e-6).mean(0)
+    # 20 000 squares of normal deviates: each unit's mean is known to 1 %
+    expected = float(gradient @ (layer.down_DF @ shift))
+    scale = float((gradient @ layer.down_DF).abs() @ shift.abs())
+    assert found == pytest.approx(expected, abs=0.02 * scale)
 
 
 def test_a_damaged_model_is_refused(model: GPTNeoX, ids: Tensor) -> None:
