@@ -45,4 +45,4 @@ def planted() -> Planted:
 @pytest.fixture
 def config() -> PredictConfig:
     """Small and quick: 4 networks of 32 units."""
-    return PredictConfig(num_networks=4, hidden=32, epochs=30, dropout=0.0)
+    return PredictConfig(num_networks=4, hidden=32, dropout=0.0)
