@@ -35,6 +35,8 @@ class LayerPass:
     """Σ_j a_ij v_j of every head, before the output matrix."""
     output_HKD: Tensor
     """Output matrix of every head: its term is mixed · output."""
+    mixed_in_BHT: Tensor
+    """Squared norm of Σ_j a_ij x_j, what the value weights of a head multiply, and of its bias."""
     mlp_in_BTD: Tensor
     """Normed stream that the MLP reads."""
     up_BTF: Tensor
@@ -99,9 +101,9 @@ class CleanPass:
         return self.mean_row_BTD - self.unembed_VD[self.targets_BT]
 
     def pull_back(self, cotangent_BTD: Tensor) -> Gradients:
-        """Gradients of cotangent · final-normed stream of every position."""
+        """Gradients of cotangent · final-normed stream of every position; once per pass."""
         wanted = [*self._streams, *self._mixed, *self._up]
-        found = torch.autograd.grad(self._hidden_BTD, wanted, cotangent_BTD, retain_graph=True)
+        found = torch.autograd.grad(self._hidden_BTD, wanted, cotangent_BTD)
         num_layers = len(self._mixed)
         cuts = (num_layers + 1, 2 * num_layers + 1)
         return Gradients(
@@ -136,6 +138,7 @@ def _layer_pass(model: GPTNeoX, stream_BTD: Tensor, layer: int) -> tuple[LayerPa
         pattern_BHTT=pattern,
         mixed_BHTK=mixed,
         output_HKD=dense.T.reshape(shape.num_heads, shape.head_size, hidden),
+        mixed_in_BHT=(pattern.detach() @ attention_in.detach()[:, None]).square().sum(-1) + 1,
         mlp_in_BTD=mlp_in,
         up_BTF=up,
         down_DF=model.layer_param(layer, "mlp.dense_4h_to_h.weight"),

@@ -22,6 +22,8 @@ from spectro.predict.scaling import InputScaling, TargetScaling
 
 BATCH = 512
 """Tokens of a training step."""
+MIN_STEPS = 250
+"""Below, networks on a few thousand tokens have learnt nothing but the mean."""
 AT_ONCE = 8192
 """Tokens that are predicted at once."""
 
@@ -142,13 +144,14 @@ def _layers(num_features: int, hidden: int, num_targets: int, *, dropout: float)
 
 
 def _fit(layers: nn.Sequential, inputs_NF: Tensor, targets_NT: Tensor, c: PredictConfig) -> None:
-    steps = c.epochs * -(-len(inputs_NF) // BATCH)
+    per_epoch = -(-len(inputs_NF) // BATCH)
+    epochs = max(c.epochs, -(-MIN_STEPS // per_epoch))
     optimizer = torch.optim.AdamW(layers.parameters(), c.learning_rate, weight_decay=c.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, c.learning_rate, total_steps=steps + 1
+        optimizer, c.learning_rate, total_steps=epochs * per_epoch + 1
     )
     layers.train()
-    for _ in range(c.epochs):
+    for _ in range(epochs):
         for rows in torch.split(torch.randperm(len(inputs_NF)), BATCH):
             error = (layers(inputs_NF[rows]) - targets_NT[rows]).square().mean()
             optimizer.zero_grad()

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from spectro.predict.config import PredictConfig
+from tests.models.conftest import make_model  # noqa: F401 - a fixture
 
 FloatArray = npt.NDArray[np.float64]
 NUM_SHARDS, PER_SHARD, NUM_FEATURES, NUM_COLUMNS = 16, 256, 10, 5
@@ -44,4 +45,4 @@ def planted() -> Planted:
 @pytest.fixture
 def config() -> PredictConfig:
     """Small and quick: 4 networks of 32 units."""
-    return PredictConfig(num_networks=4, hidden=32, epochs=30, dropout=0.0)
+    return PredictConfig(num_networks=4, hidden=32, dropout=0.0)

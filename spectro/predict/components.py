@@ -1,14 +1,15 @@
 """What a displacement of a head's or an MLP's weights does to ℓ, per token.
 
 With independent noise of variance 1/γ on every weight, E[Δℓ] is ½ tr ∂²ℓ/∂w² / γ to leading order.
-Of a component's output o and a gradient g = ∂ℓ/∂o at the token:
+Of a component's output o and the gradient g = ∂ℓ/∂o at the token:
 
     response   g · tr ∂²o/∂w²: the mean shift of its output. Only scores of heads and inputs of the
                activation function are not linear in a weight.
-    curvature  Σ over blocks of ‖∂(u·h)/∂W‖² = ‖input‖² ‖gradient‖² (Gauss–Newton) for directions u
-               of the final-normed stream h whose squares make up the covariance of the logits
+    output, value, query; down, up
+               squared gradient ‖∂ℓ/∂W‖² = ‖input‖² ‖gradient‖² for a weight block, which for
+               targets that the model itself would draw is tr ∂²ℓ/∂W² in expectation
 
-Shapes as in clean_pass.py; every feature is [B, H, T] (heads) or [B, 1, T] (MLP).
+Shapes as in clean_pass.py; a feature is [B, H, T] of heads and [B, T] of the MLP.
 """
 
 from __future__ import annotations
@@ -23,23 +24,20 @@ from spectro.predict.clean_pass import LayerPass
 Features = dict[str, Tensor]
 
 
-def head_terms(
-    layer: LayerPass, grad_BTD: Tensor, grad_mixed_BHTK: Tensor, ids: Tensor
-) -> Features:
+def head_terms(layer: LayerPass, grad_mixed_BHTK: Tensor, ids_BT1: Tensor) -> Features:
     """First order: a head's output, where it looks, and what another pattern would do to ℓ.
 
     Args:
         layer: the layer.
-        grad_BTD: gradient of ℓ with respect to the stream that leaves the layer.
-        grad_mixed_BHTK: with respect to the mixed values.
-        ids: the sequences [B, T+1].
+        grad_mixed_BHTK: gradient of ℓ with respect to the mixed values.
+        ids_BT1: the sequences.
     """
     pattern = layer.pattern_BHTT
     value_gain = grad_mixed_BHTK @ layer.value_BHTK.transpose(-1, -2)  # g · v_j
     along = (grad_mixed_BHTK * layer.mixed_BHTK).sum(-1)
     own = value_gain.diagonal(dim1=-2, dim2=-1)
     even = value_gain.tril().sum(-1) / torch.arange(1, own.shape[-1] + 1, device=own.device)
-    is_target = ids[:, None, :-1] == ids[:, 1:, None]
+    is_target = ids_BT1[:, None, :-1] == ids_BT1[:, 1:, None]
     variance = score_variance(layer)
     excess = variance - (pattern * variance).sum(-1, keepdim=True)
     return {
@@ -75,59 +73,59 @@ def score_variance(layer: LayerPass) -> Tensor:
     return (query_B * of_keys + input_B * of_query) / size
 
 
-def head_curvature(layer: LayerPass, grad_BTD: Tensor, grad_mixed_BHTK: Tensor) -> Features:
-    """Squared gradient of one scalar with respect to each weight block of the heads."""
+def head_squares(layer: LayerPass, grad_BTD: Tensor, grad_mixed_BHTK: Tensor) -> Features:
+    """Squared gradients with respect to weight blocks of the heads.
+
+    `grad_BTD` is the gradient with respect to the stream that leaves the layer.
+    """
     size = layer.query_BHTK.shape[-1]
-    mixed_in = layer.pattern_BHTT @ layer.attention_in_BTD[:, None]
     value_gain = grad_mixed_BHTK @ layer.value_BHTK.transpose(-1, -2)
     along = (grad_mixed_BHTK * layer.mixed_BHTK).sum(-1, keepdim=True)
     score_gradient = layer.pattern_BHTT * (value_gain - along)
-    key_side = ((score_gradient @ layer.attention_in_BTD[:, None]) ** 2).sum(-1)
-    query_side = ((score_gradient @ layer.key_BHTK) ** 2).sum(-1)
+    query_gradient = score_gradient @ layer.key_BHTK
     return {
         "output": (layer.mixed_BHTK**2).sum(-1) * (grad_BTD**2).sum(-1)[:, None],
-        "value": _with_bias(mixed_in) * (grad_mixed_BHTK**2).sum(-1),
-        "key": (layer.query_BHTK**2).sum(-1) * key_side / size,
-        "query": _with_bias(layer.attention_in_BTD)[:, None] * query_side / size,
+        "value": layer.mixed_in_BHT * (grad_mixed_BHTK**2).sum(-1),
+        "query": _with_bias(layer.attention_in_BTD)[:, None] * (query_gradient**2).sum(-1) / size,
     }
 
 
 def mlp_terms(
     layer: LayerPass, grad_BTD: Tensor, activation: Callable[[Tensor], Tensor]
 ) -> Features:
-    """First order: an MLP's output and what noise on its inputs does to ℓ, with act'' n / 2."""
-    inner, _, second = derivatives(activation, layer.up_BTF)
+    """First order: an MLP's output and what noise on its inputs does to ℓ, with ½ act″ n."""
+    inner, second = with_second_derivative(activation, layer.up_BTF)
     grad_inner = grad_BTD @ layer.down_DF
     return {
-        "along_gradient": (grad_inner * inner).sum(-1)[:, None],
-        "response": 0.5 * (_with_bias(layer.mlp_in_BTD) * (grad_inner * second).sum(-1))[:, None],
-        "gradient": grad_inner.norm(dim=-1)[:, None],
-        "inner_norm": inner.norm(dim=-1)[:, None],
-        "term_norm": (inner @ layer.down_DF.T).norm(dim=-1)[:, None],
+        "along_gradient": (grad_inner * inner).sum(-1),
+        "response": 0.5 * (_with_bias(layer.mlp_in_BTD) * (grad_inner * second).sum(-1)),
+        "gradient": grad_inner.norm(dim=-1),
+        "inner_norm": inner.norm(dim=-1),
+        "term_norm": (inner @ layer.down_DF.T).norm(dim=-1),
     }
 
 
-def mlp_curvature(
+def mlp_squares(
     layer: LayerPass, grad_BTD: Tensor, grad_up_BTF: Tensor, activation: Callable[[Tensor], Tensor]
 ) -> Features:
-    """Squared gradient of one scalar with respect to each weight block of the MLP."""
+    """Squared gradients with respect to weight blocks of the MLP."""
     inner_sq = (activation(layer.up_BTF) ** 2).sum(-1)
     return {
-        "down": (inner_sq * (grad_BTD**2).sum(-1))[:, None],
-        "up": (_with_bias(layer.mlp_in_BTD) * (grad_up_BTF**2).sum(-1))[:, None],
+        "down": (inner_sq * (grad_BTD**2).sum(-1)),
+        "up": (_with_bias(layer.mlp_in_BTD) * (grad_up_BTF**2).sum(-1)),
     }
 
 
-def derivatives(
+def with_second_derivative(
     activation: Callable[[Tensor], Tensor], up: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Value, first and second derivative of an elementwise function."""
+) -> tuple[Tensor, Tensor]:
+    """Value and second derivative of an elementwise function."""
     with torch.enable_grad():
         at = up.detach().requires_grad_()
         value = activation(at)
         (first,) = torch.autograd.grad(value.sum(), at, create_graph=True)
         (second,) = torch.autograd.grad(first.sum(), at)
-    return value.detach(), first.detach(), second
+    return value.detach(), second
 
 
 def _with_bias(states: Tensor) -> Tensor:
