@@ -9,7 +9,6 @@ Shapes: n sequences, T positions, F features, H components.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from functools import cache
 
@@ -47,18 +46,7 @@ def shape_of(size: ModelSize) -> Shape:
 
 @cache
 def features_flops(size: ModelSize, num_pos: int) -> float:
-    """Flops of the features of one token, in batches as `features_of` takes them.
-
-    Counted for three numbers of layers: every pass costs each layer once, or, of the passes that
-    begin at each layer, all layers above, so that the sum is a polynomial of second degree.
-    """
-    counts = [_counted(dataclasses.replace(size, num_layers=n), num_pos) for n in (1, 2, 3)]
-    first, second = counts[1] - counts[0], counts[2] - 2 * counts[1] + counts[0]
-    above = size.num_layers - 1
-    return counts[0] + above * first + above * (above - 1) / 2 * second
-
-
-def _counted(size: ModelSize, num_pos: int) -> float:
+    """Flops of the features of one token, in batches as `features_of` takes them."""
     num_seq = sequences_at_once(num_pos)
     with FakeTensorMode(allow_non_fake_inputs=True):
         model = _without_values(size)

@@ -111,10 +111,6 @@ def test_features_are_counted_as_the_real_call_does_them(tiny_model_dir: Path) -
     assert features_flops(size, 16) * num_seq * 16 == counter.get_total_flops()
 
 
-def test_three_depths_give_the_count_of_any() -> None:
-    assert features_flops(SIZE, 8) == pytest.approx(upsample_work._counted(SIZE, 8), rel=1e-12)
-
-
 def test_work_is_that_of_the_units() -> None:
     predict = PredictConfig(num_networks=3, hidden=7, epochs=5)
     work = UpsampleWork(
