@@ -24,6 +24,7 @@ from spectro.storage.derived import put_derived
 from spectro.storage.fs import Store
 from spectro.storage.halves import halves_table
 from spectro.storage.product import SUMMARY_NAME, ShardRows, put_part, shard_table
+from spectro.susceptibility.estimator import EstimatorConfig, EstimatorKind
 from spectro.tokens.config import Source, SourceKind, TokensConfig
 
 CONTEXT = 16
@@ -66,6 +67,7 @@ def product_config(uri: str, cluster: ClusterConfig, **run: object) -> PipelineC
         tokens=TokensConfig(subsets={"none": source}, context=CONTEXT),
         sampler=Gaussian(gamma=1.0),
         chain=ChainConfig(num_chains=2),
+        estimator=EstimatorConfig(kind=EstimatorKind.RESTRICTED),  # columns that share nothing
         run=RunConfig(uri=uri, num_workers=0, **run),  # type: ignore[arg-type]
         cluster=cluster,
         control=False,

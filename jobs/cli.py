@@ -12,6 +12,7 @@ JOBS = {
     "pipeline": "everything: tokens, chains, susceptibilities, clusters, page",
     "tokens": "token sequences only",
     "plan": "what a run will cost: flops, hours, memory, bytes (no weights needed)",
+    "calibrate": "tokens or draws, gamma and nbeta for a budget, by a pilot of minutes",
     "sample": "tokens, chains and susceptibilities",
     "cluster": "clusters of a measured run (run.uri=...)",
     "upsample": "χ of tokens never measured, predicted from a measured run (<run> <new run>)",

@@ -158,10 +158,10 @@ def _rates(job: PlanJob, config: PipelineConfig, precision: str) -> Rates:
         size = size_of_checkpoint(config.model)
         device = resolve_device(config.model.device)
         return measure_rates(size, config.tokens.context, precision, device)
-    return load_rates(_file_of_rates(job.plan.rates))
+    return load_rates(file_of_rates(job.plan.rates))
 
 
-def _file_of_rates(name: str) -> Path:
+def file_of_rates(name: str) -> Path:
     shipped = RATES / f"{name}.yaml"
     return shipped if shipped.is_file() else Path(local_path(name, "plan.rates"))
 
@@ -176,7 +176,7 @@ def _clusters(asked_for: PlanConfig, config: PipelineConfig, size: ModelSize) ->
         num_columns=asked_for.cluster_columns or m.num_columns,
     )
     machines = Machines(
-        rates=load_cluster_rates(_file_of_rates(asked_for.cluster_rates)),
+        rates=load_cluster_rates(file_of_rates(asked_for.cluster_rates)),
         num_nodes=asked_for.nodes,
         num_cores=asked_for.cores or num_cores_here(),
     )

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from jobs.environment import SET_ASIDE, restore_clusters
 from jobs.log import run_log
+from spectro.cluster.vector_reliability import report_lines
 from spectro.report.plain import plain, plain_string
 from spectro.run import environment
 from spectro.run.config import PipelineConfig
@@ -22,6 +26,7 @@ from spectro.run.pipeline import Finished, Goal, run_pipeline
 from spectro.run.progress import Progress, clock
 from spectro.run.status import SILENT_SECONDS
 from spectro.storage import retry, tokens
+from spectro.storage.cluster_columns import how_it_holds
 from spectro.storage.clusters import read_clusters
 from spectro.storage.credentials import redact
 from spectro.storage.fs import Store
@@ -32,6 +37,8 @@ from spectro.storage.sessions import SESSIONS, read_beats
 
 ROWS = 15
 TOP_TOKENS = 6
+LOOSE = "◌"
+"""Marks a cluster that does not hold."""
 logger = logging.getLogger(__name__)
 
 
@@ -107,6 +114,8 @@ def _tell(console: Console, config: PipelineConfig, finished: Finished, goal: Go
     logger.info("%s", line)
     if goal in (Goal.CLUSTER, Goal.REPORT):
         console.print(cluster_table(config, store))
+        for told in vectors_lines(config, store):
+            console.print(told, highlight=False, markup=False)
     console.print(line, highlight=False)
     for warning in _warnings(store):
         console.print(f"warning: {warning}", highlight=False, markup=False)
@@ -123,25 +132,52 @@ def _warnings(store: Store) -> list[str]:
     return [str(line) for line in read_sealed(store, SUMMARY_NAME).get("warnings", ())]
 
 
+def vectors_lines(config: PipelineConfig, store: Store) -> tuple[str, ...]:
+    """What the clusters see of χ, and how reliable that is."""
+    found = read_clusters(f"{store.uri}/{config.run.clusters}")
+    return report_lines(found.transform, found.provenance["components"])
+
+
 def cluster_table(config: PipelineConfig, store: Store) -> Table:
     """The largest clusters: size, conductance, subset, most common y."""
     found = read_clusters(f"{store.uri}/{config.run.clusters}").clusters
+    held = how_it_holds(found)
     known = known_vocabulary(config.model, tokens.read_info(store).vocab_size)
-    table = Table(title=f"The largest of {found.num_rows} clusters", title_justify="left")
-    for name in ("cluster", "tokens", "conductance", "stability"):
+    table = Table(title=_title(held["holds"]), title_justify="left")
+    for name in ("cluster", "tokens", "conductance", "stability", "ceiling", "shared", "q"):
         table.add_column(name, justify="right")
     table.add_column("subset (share)")
     table.add_column("most common y", overflow="fold")
-    for row in found.slice(0, ROWS).to_pylist():
+    for place, row in enumerate(found.slice(0, ROWS).to_pylist()):
+        is_loose = held["holds"][place] == 0
         counts = row["subset_counts"]
         subset = row["subset_names"][counts.index(max(counts))]
         tops = [plain(known.show(token)) for token in row["top_tokens"][:TOP_TOKENS]]
         table.add_row(
-            str(row["cluster_id"]),
+            f"{LOOSE} {row['cluster_id']}" if is_loose else str(row["cluster_id"]),
             str(row["size"]),
             f"{row['conductance']:.3f}",
-            "–" if row["stability"] is None else f"{row['stability']:.2f}",
+            *(_or_dash(held[name][place]) for name in ("stability", "repeatability")),
+            _or_dash(held["shared_neighbours"][place], ".0%"),
+            _or_dash(held["q_value"][place], ".3f"),
             Text(f"{plain_string(subset)} ({row['purity']:.0%})"),
             Text("  ".join(tops)),
+            style="dim" if is_loose else None,
         )
     return table
+
+
+def _title(holds_K: npt.NDArray[np.floating]) -> str:
+    """How many clusters there are and how many hold; what the mark means, where it is used."""
+    title, known = f"The largest of {holds_K.size} clusters", np.isfinite(holds_K)
+    if not known.any():
+        return title
+    num_held = int(np.count_nonzero(holds_K[known]))
+    title += f", {num_held} hold"
+    if num_held == known.sum():
+        return title
+    return f"{title} ({LOOSE}: not found again by other seeds, or not known to other draws)"
+
+
+def _or_dash(value: float, form: str = ".2f") -> str:
+    return "–" if math.isnan(value) else format(value, form)

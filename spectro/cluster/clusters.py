@@ -47,6 +47,9 @@ class Clusters:
     """cut(S) / min(vol S, vol rest) in the whole graph, recomputed from its definition."""
     seed_C: NDArray[np.int32]
     """Row from which each cluster was found."""
+    repeatability_C: NDArray[np.float32]
+    """Best Jaccard index among clusters from other seeds of the same graph; NaN where clusters were
+    removed as they were found (`overlap: false`)."""
     centroid_CD: NDArray[np.float32]
     """Mean of the members in the preprocessed space."""
     mean_chi_CH: NDArray[np.float32]
@@ -78,27 +81,33 @@ def cluster(
     reliability_H: Sequence[float] | None = None,
     halves: Moments | None = None,
     names: Sequence[str] | None = None,
+    mean_phi_H: Sequence[float] | None = None,
+    response_N: NDArray[np.float32] | None = None,
     crew_of: CrewOf = serial_crew,
     progress: Progress | None = None,
 ) -> Clusters:
     """Preprocess, neighbours, graph, rounds of seeds.
 
     `progress(stage, done, total)` with stages "neighbours" and "seeds". `names` are only for
-    messages; `reliability_H` and `halves` as in `fit`. The same χ and config give the same
+    messages; `reliability_H` and `halves` as in `fit`; `mean_phi_H` and `response_N`, of χ by
+    `two_chain` (`Result.mean_phi`, `Result.full_response`), say what its columns share: without
+    them `restricted` takes nothing out. The same χ and config give the same
     clusters, whatever the crew.
     ValueError: χ not finite, a constant column, not more than k tokens, all tokens equal.
     """
     transform = fit_transform(
-        chi_NH, config, reliability_H=reliability_H, halves=halves, names=names
-    )
-    x_ND = transform.apply(chi_NH)
+        chi_NH, config, reliability_H=reliability_H, halves=halves, names=names,
+        mean_phi_H=mean_phi_H, response_N=response_N,
+    )  # fmt: skip
+    given = (chi_NH, response_N) if transform.needs_response else (chi_NH, None)
+    x_ND = transform.apply(*given)
     graph = build_graph(x_ND, config, progress=progress)
     on_seeds = _stage(progress, "seeds")
     on_round = (
         None if on_seeds is None else lambda state: on_seeds(state.num_tried, graph.num_nodes)
     )
     state = find_clusters(graph, config, crew_of, on_round=on_round)
-    sums = _sums(state, transform, chi_NH, x_ND)
+    sums = _sums(state, transform.standardise(*given), x_ND)
     return assemble(state, graph, transform, config, sums)
 
 
@@ -142,6 +151,7 @@ def assemble(
         scores=tuple(candidate.scores for candidate in found),
         conductance_C=np.array([graph.conductance(rows) for rows in members], np.float64),
         seed_C=np.array([candidate.seed for candidate in found], np.int32),
+        repeatability_C=np.array([candidate.repeatability for candidate in found], np.float32),
         centroid_CD=sums.centroid_CD,
         mean_chi_CH=sums.mean_chi_CH,
         statistics={
@@ -157,14 +167,11 @@ def assemble(
 
 
 def _sums(
-    state: SelectionState,
-    transform: Transform,
-    chi_NH: NDArray[np.float32],
-    x_ND: NDArray[np.float32],
+    state: SelectionState, standardised_NH: NDArray[np.float32], x_ND: NDArray[np.float32]
 ) -> Summary:
     """Means over the clusters' members; tokens and subsets are not known here."""
-    num_tokens = chi_NH.shape[0]
+    num_tokens = x_ND.shape[0]
     sums = ClusterSums(Clustering.of([c.tokens for c in ordered(state)], num_tokens), 1)
     unknown = np.zeros(num_tokens, np.int32)
-    sums.add(transform.standardise(chi_NH), x_ND, unknown, unknown.astype(np.int16))
+    sums.add(standardised_NH, x_ND, unknown, unknown.astype(np.int16))
     return sums.finish()

@@ -9,6 +9,8 @@ from spectro.settings import refuse_without_effect
 class Preprocess(Enum):
     """How susceptibilities become the vectors whose distances are taken."""
 
+    RESTRICTED = "restricted"
+    """The columns without E[φ]·B, which all of them share, each at unit variance (ADR 065)."""
     STANDARDISE = "standardise"
     """Unit variance per column over tokens, then zero mean per row [G]."""
     WHITEN = "whiten"
@@ -41,7 +43,7 @@ class NeighbourSearch(Enum):
 class ClusterConfig:
     """Settings of one clustering; the result depends on nothing else but χ."""
 
-    preprocess: Preprocess = Preprocess.STANDARDISE
+    preprocess: Preprocess = Preprocess.RESTRICTED
     """How χ is scaled before distances are taken."""
     whiten_variance: float = 0.99
     """Share of the variance whose principal components are kept (only `whiten`)."""
@@ -81,19 +83,20 @@ class ClusterConfig:
     in the main body; 1 takes the least conductance of all, as published."""
     max_conductance: float = 0.8
     """Clusters that send more of their edge weight out than this are rejected; 1 accepts all."""
-    overlap: bool = False
-    """False removes each found cluster [G]; True uses up only the tried seeds [S]."""
+    overlap: bool = True
+    """True tries every seed on the whole graph [S], and the order of the seeds does not matter;
+    False removes each found cluster [G], and it does."""
     same_jaccard: float = 0.5
-    """With `overlap`, a set of tokens whose Jaccard index with a found cluster is at least this is
-    that cluster found again; 1 keeps all that differ in one token."""
+    """With `overlap`, a set of tokens whose Jaccard index with a cluster of less conductance is at
+    least this is that cluster found again; 1 keeps all that differ in one token."""
     round_size: int | None = None
     """Seeds tried against the same state of the graph, None: 1/2000 of the tokens and at least
     256; the result depends on it, and not on how many workers share a round."""
     untried_fraction: float = 0.001
     """Stop when fewer than this share of the tokens have not been tried; published 0.001."""
     stability: bool = True
-    """Also cluster each half of the chains, and give every cluster the lesser of its best Jaccard
-    indices there; about three times the work. Without effect where there are no halves."""
+    """Also cluster each half of the chains, for every cluster's stability, shared neighbours and
+    q-value; about three times the work. Without effect where there are no halves."""
     seed: int = 0
     """Key of the order in which tokens are tried."""
 
@@ -148,6 +151,7 @@ class ClusterConfig:
     def published(cls, *, overlap: bool = False, seed: int = 0) -> "ClusterConfig":
         """The values of [G] as printed: tolerance 1e-7 · degree, no bound on conductance."""
         return cls(
+            preprocess=Preprocess.STANDARDISE,
             tolerance_kind=ToleranceKind.DEGREE,
             tolerance=1e-7,
             max_pushes=100_000,

@@ -1,5 +1,6 @@
 """One seed: push, sweep, and the candidate cluster it proposes."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +53,8 @@ class Candidate:
     """Conductance of the best prefix in the whole graph, also when it is no candidate."""
     num_edges: int
     """Edges visited by the push."""
+    repeatability: float = math.nan
+    """Best Jaccard index among clusters from other seeds (`proposals.py`), once it is known."""
 
 
 def local_rule(graph: Graph, config: ClusterConfig) -> LocalRule:

@@ -5,6 +5,8 @@ token and 8 per member; a question costs what the set's tokens are in, not a pas
 Shapes: N tokens, E members of all clusters so far, C clusters, M tokens of one set.
 """
 
+from typing import TypeVar
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 END = -1
 """After the last entry of a list."""
 FIRST_ROOM = 1024
+T = TypeVar("T", np.int32, np.float64)
 
 
 class Owners:
@@ -23,14 +26,19 @@ class Owners:
         self._owner_E = np.empty(FIRST_ROOM, np.int32)
         self._size_C = np.empty(FIRST_ROOM, np.int32)
         self._shared_C = np.zeros(FIRST_ROOM, np.int32)
+        self._quality_C = np.empty(FIRST_ROOM, np.float64)
         self._num_entries = self._num_clusters = 0
 
-    def best_jaccard(self, tokens: NDArray[np.int32]) -> float:
-        """Largest Jaccard index of these tokens with an accepted cluster, 0 where there is none."""
-        lists = self._head_N, self._next_E, self._owner_E
-        return float(_best(tokens, *lists, self._size_C, self._shared_C))
+    def best_jaccard(self, tokens: NDArray[np.int32], conductance: float = np.inf) -> float:
+        """Largest Jaccard index of these tokens with an accepted cluster, 0 where there is none.
 
-    def add(self, tokens: NDArray[np.int32]) -> None:
+        Only clusters of at most this conductance count.
+        """
+        lists = self._head_N, self._next_E, self._owner_E
+        of_clusters = self._size_C, self._quality_C, self._shared_C
+        return float(_best(tokens, *lists, *of_clusters, conductance))
+
+    def add(self, tokens: NDArray[np.int32], conductance: float = 0.0) -> None:
         """One more accepted cluster."""
         num_entries = self._num_entries + tokens.size
         self._next_E = _with_room(self._next_E, num_entries)
@@ -42,15 +50,17 @@ class Owners:
         self._num_entries = num_entries
         self._size_C = _with_room(self._size_C, self._num_clusters + 1)
         self._shared_C = _with_room(self._shared_C, self._num_clusters + 1)
+        self._quality_C = _with_room(self._quality_C, self._num_clusters + 1)
         self._size_C[self._num_clusters] = tokens.size
+        self._quality_C[self._num_clusters] = conductance
         self._num_clusters += 1
 
 
-def _with_room(array: NDArray[np.int32], size: int) -> NDArray[np.int32]:
+def _with_room(array: NDArray[T], size: int) -> NDArray[T]:
     """The array itself, or a copy with zeros after it, where it is too short."""
     if size <= array.size:
         return array
-    longer = np.zeros(max(size, 2 * array.size), np.int32)
+    longer = np.zeros(max(size, 2 * array.size), array.dtype)
     longer[: array.size] = array
     return longer
 
@@ -62,7 +72,9 @@ def _best(
     next_E: NDArray[np.int32],
     owner_E: NDArray[np.int32],
     size_C: NDArray[np.int32],
+    quality_C: NDArray[np.float64],
     shared_C: NDArray[np.int32],
+    bound: float,
 ) -> float:
     """`shared_C` is zero before and after."""
     for token in tokens_M:
@@ -75,8 +87,9 @@ def _best(
         entry = head_N[token]
         while entry != END:
             owner = owner_E[entry]
-            shared = shared_C[owner]
-            best = max(best, shared / (size_C[owner] + tokens_M.size - shared))
+            if quality_C[owner] <= bound:
+                shared = shared_C[owner]
+                best = max(best, shared / (size_C[owner] + tokens_M.size - shared))
             entry = next_E[entry]
     for token in tokens_M:
         entry = head_N[token]

@@ -4,6 +4,7 @@ Shapes: N tokens, H components, K columns kept, V principal directions, D of the
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from spectro.cluster.config import ClusterConfig, Preprocess
 from spectro.cluster.directions import Directions, direction_reliability, principal_directions
 from spectro.cluster.moments import Float64, Moments
+from spectro.cluster.shared import SharedPart, weighted_centring, without_shared
 from spectro.cluster.transform import Transform, TransformReport, row_centring
 
 __all__ = ["Transform", "fit", "fit_transform", "needs_covariances", "needs_halves"]
@@ -20,9 +22,17 @@ ROUNDING = 1e-6
 """A column that varies by less than this share of its largest value is constant."""
 
 
-def needs_covariances(config: ClusterConfig) -> bool:
-    """Whether the fit reads covariances: N·H² steps that standardisation can do without."""
-    return config.preprocess is Preprocess.WHITEN
+def takes_out(config: ClusterConfig) -> bool:
+    """Whether the part that all columns share is taken out, where they have one."""
+    return config.preprocess is Preprocess.RESTRICTED
+
+
+def needs_covariances(config: ClusterConfig, *, is_response_unknown: bool = False) -> bool:
+    """Whether the fit reads covariances: N·H² steps that unit variance can do without.
+
+    `is_response_unknown`: columns share E[φ]·B and B is not known.
+    """
+    return config.preprocess is Preprocess.WHITEN or (takes_out(config) and is_response_unknown)
 
 
 def needs_halves(config: ClusterConfig) -> bool:
@@ -38,10 +48,27 @@ def fit_transform(
     reliability_H: Sequence[float] | None = None,
     names: Sequence[str] | None = None,
     halves: Moments | None = None,
+    mean_phi_H: Sequence[float] | None = None,
+    response_N: NDArray[Any] | None = None,
 ) -> Transform:
-    """`fit` to the moments of χ in memory."""
-    moments = Moments.of(chi_NH, covariances=needs_covariances(config))
-    return fit(moments, config, reliability_H=reliability_H, names=names, halves=halves)
+    """`fit` to the moments of χ in memory.
+
+    `mean_phi_H` is E[φ] of the columns where they share E[φ]·B (`two_chain`), `response_N` that B.
+    """
+    shared = None
+    if mean_phi_H is not None and takes_out(config):
+        phi_H, scale_H = np.asarray(mean_phi_H, np.float64), None
+        if response_N is not None:
+            scale_H = Moments.of(chi_NH, covariances=False).scale_H
+            chi_NH = without_shared(chi_NH, response_N, phi_H)
+        shared = SharedPart(mean_phi_H=phi_H, measured_scale_H=scale_H)
+    is_unknown = shared is not None and not shared.has_response
+    moments = Moments.of(
+        chi_NH, covariances=needs_covariances(config, is_response_unknown=is_unknown)
+    )
+    return fit(
+        moments, config, reliability_H=reliability_H, names=names, halves=halves, shared=shared
+    )
 
 
 def fit(
@@ -51,12 +78,15 @@ def fit(
     reliability_H: Sequence[float] | None = None,
     names: Sequence[str] | None = None,
     halves: Moments | None = None,
+    shared: SharedPart | None = None,
 ) -> Transform:
     """Fit the preprocessing of design.md §6.1 in float64.
 
     `reliability_H` is the centred split-half reliability of each column, `halves` the moments of
     the 2H columns [χ of the first half of the chains | χ of the second]; they are read where the
-    config asks for reliability, and the halves also for the report of a whitening.
+    config asks for reliability, and the halves also for the report of a whitening. `shared` is
+    E[φ]·B, which all columns have (`two_chain`), None where they have none; only `restricted` takes
+    it out.
 
     A constant column is an error, not a column of zeros: a component to which no token
     responds was not measured. So is a value that is not finite, and a reliability that is
@@ -70,12 +100,23 @@ def fit(
     kept, reasons = _kept_columns(config, reliability, labels)
     _check_constant(constant_H, kept, labels)
     weight = np.ones(kept.size)
-    if config.weigh_by_reliability and config.preprocess is Preprocess.STANDARDISE:
+    if config.weigh_by_reliability and config.preprocess is not Preprocess.WHITEN:
         weight = np.sqrt(np.clip(reliability[kept], 0.0, 1.0))
     report = TransformReport(reasons=reasons, column_reliability_H=reliability)
-    projection = row_centring(kept.size)
-    if config.preprocess is Preprocess.WHITEN:
+    projection: Float64 | None = None
+    if config.preprocess is Preprocess.STANDARDISE:
+        projection = row_centring(kept.size)
+    elif config.preprocess is Preprocess.WHITEN:
         projection, report = _whitening(moments, config, kept, halves, report)
+    shared_H = np.zeros(moments.origin_H.size)
+    if shared is not None and takes_out(config):
+        shared.check(labels)
+        if shared.measured_scale_H is not None:
+            shared_H = shared.mean_phi_H
+            report = replace(report, response_share=_response_share(moments, shared, kept))
+        else:
+            projection, report = _without_response(moments, shared, kept, weight, report)
+            weight = moments.scale_H[kept] / shared.mean_phi_H[kept]
     return Transform(
         kind=config.preprocess,
         mean_H=moments.mean_H,
@@ -83,8 +124,30 @@ def fit(
         kept_K=kept,
         weight_K=weight,
         projection_KD=projection,
+        shared_H=shared_H,
         report=report,
     )
+
+
+def _response_share(moments: Moments, shared: SharedPart, kept_K: NDArray[np.int64]) -> float:
+    """Share of the columns' variance that is gone with E[φ]·B, a mean over columns."""
+    assert shared.measured_scale_H is not None
+    measured_K = shared.measured_scale_H[kept_K]
+    return float(1.0 - ((moments.scale_H[kept_K] / measured_K) ** 2).mean())
+
+
+def _without_response(
+    moments: Moments,
+    shared: SharedPart,
+    kept_K: NDArray[np.int64],
+    weight_K: Float64,
+    report: TransformReport,
+) -> tuple[Float64, TransformReport]:
+    """Projection of columns over E[φ] onto what is left without their weighted mean."""
+    phi_K = shared.mean_phi_H[kept_K]
+    covariance_KK = moments.covariance_HH[np.ix_(kept_K, kept_K)] / np.outer(phi_K, phi_K)
+    projection_KK, row_share = weighted_centring(covariance_KK)
+    return projection_KK * weight_K, replace(report, row_share=row_share)
 
 
 def _check_finite(moments: Moments, labels: list[str]) -> None:
@@ -118,7 +181,7 @@ def _column_reliability(
     labels: list[str],
 ) -> Float64:
     """Reliabilities checked where they are needed; as they are, or empty, elsewhere."""
-    weighs_columns = config.weigh_by_reliability and config.preprocess is Preprocess.STANDARDISE
+    weighs_columns = config.weigh_by_reliability and config.preprocess is not Preprocess.WHITEN
     if config.min_reliability is None and not weighs_columns:
         return np.empty(0) if reliability_H is None else np.asarray(reliability_H, np.float64)
     if reliability_H is None:

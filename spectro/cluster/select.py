@@ -7,9 +7,8 @@ conductance upwards, ties by the order of their seeds. A candidate that shares a
 cluster accepted earlier in its round saw a graph that is no more: its seed, unless taken, goes
 back to the untried and leads the next round (ADR 022, 026).
 
-With `overlap` nothing is removed, and a seed is used up by being tried. Every seed of a cluster
-proposes it, give or take a few tokens: a candidate that is as like an accepted cluster as
-`same_jaccard` says is that cluster found again, and only counted.
+With `overlap` nothing is removed and every seed is tried; clusters are chosen among all proposals
+when the last round is done (`proposals.py`), so the order of the seeds does not matter.
 """
 
 import logging
@@ -22,6 +21,7 @@ from spectro.cluster.config import ClusterConfig
 from spectro.cluster.crew import CrewOf, serial_crew
 from spectro.cluster.graph import Graph
 from spectro.cluster.local import Candidate, local_rule
+from spectro.cluster.proposals import Proposals
 from spectro.cluster.selection import SelectionState
 
 logger = logging.getLogger(__name__)
@@ -53,15 +53,18 @@ def find_clusters(
         )
     crew = crew_of(graph, local_rule(graph, config), state.removed)
     seeds = _SeedOrder(state, config)
+    proposals = Proposals(state, config) if config.overlap else None
     while num_tokens - state.num_tried > config.untried_fraction * num_tokens:
         num_tried = state.num_tried
-        taken = run_round(state, crew.try_seeds(seeds.next_round()), config)
+        taken = run_round(state, crew.try_seeds(seeds.next_round()), config, proposals)
         if state.num_tried == num_tried:
             raise RuntimeError("a round has tried nothing: was the crew told what is removed?")
         if taken.size:
             crew.remove(taken)
         if on_round is not None:
             on_round(state)
+    if proposals is not None:
+        proposals.settle(config.same_jaccard)
     logger.info(
         "%d clusters with %d of %d tokens after %d rounds, %d edges visited",
         len(state.clusters), state.num_members(), num_tokens, state.num_rounds, state.num_edges,
@@ -98,11 +101,15 @@ class _SeedOrder:
 
 
 def run_round(
-    state: SelectionState, candidates: list[Candidate], config: ClusterConfig
+    state: SelectionState,
+    candidates: list[Candidate],
+    config: ClusterConfig,
+    proposals: Proposals | None = None,
 ) -> NDArray[np.int32]:
     """Accept one round's candidates into the state; at least one seed is tried for good.
 
-    Returns the tokens removed in this round.
+    With `proposals` every candidate is offered to them and no token is removed. Returns the tokens
+    removed in this round.
     """
     num_left = state.num_tokens - state.num_removed
     taken = [np.empty(0, np.int32)]
@@ -110,16 +117,13 @@ def run_round(
     for candidate in (candidates[i] for i in by_quality):
         if not _is_cluster(candidate, config, num_left):
             state.mark_tried(candidate.seed)
-        elif config.overlap:
+        elif proposals is not None:
             state.mark_tried(candidate.seed)
-            if state.owners.best_jaccard(candidate.tokens) >= config.same_jaccard:
-                state.num_duplicates += 1
-            else:
-                state.accept(candidate)
+            proposals.offer(candidate)
         elif not state.removed[candidate.tokens].any():
             state.mark_tried(candidate.seed)
             state.remove(candidate.tokens)
-            state.accept(candidate)
+            state.clusters.append(candidate)
             taken.append(candidate.tokens)
     state.num_rounds += 1
     state.num_edges += sum(candidate.num_edges for candidate in candidates)

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectro.cluster.local import Candidate
-from spectro.cluster.owners import Owners
 
 
 @dataclass(kw_only=True)
@@ -23,19 +22,18 @@ class SelectionState:
     tried: NDArray[np.uint8]
     """1 where a token has been a seed, or was removed, [N]."""
     clusters: list[Candidate] = field(default_factory=list)
-    """Found so far, in order of acceptance."""
+    """Found so far, in order of acceptance; with overlap, before the last round is done, all that
+    was proposed."""
     num_rounds: int = 0
     """Rounds done."""
     num_edges: int = 0
     """Edges visited by all pushes: the cost, counted."""
     num_duplicates: int = 0
-    """Candidates dropped because an accepted cluster has the same tokens, or nearly (only with
-    overlap)."""
+    """Proposals that are a better one's tokens again, or nearly (only with overlap)."""
 
     def __post_init__(self) -> None:
         self.num_removed = int(self.removed.sum())
         self.num_tried = int(self.tried.sum())
-        self._owners: Owners | None = None
 
     @classmethod
     def start(cls, num_tokens: int) -> "SelectionState":
@@ -58,21 +56,6 @@ class SelectionState:
         self.num_tried += tokens.size - int(self.tried[tokens].sum())
         self.removed[tokens] = 1
         self.tried[tokens] = 1
-
-    def accept(self, candidate: Candidate) -> None:
-        """One more cluster."""
-        self.clusters.append(candidate)
-        if self._owners is not None:
-            self._owners.add(candidate.tokens)
-
-    @property
-    def owners(self) -> Owners:
-        """Which clusters each token is in; made when it is first asked for."""
-        if self._owners is None:
-            self._owners = Owners(self.num_tokens)
-            for cluster in self.clusters:
-                self._owners.add(cluster.tokens)
-        return self._owners
 
     def num_members(self) -> int:
         """Distinct tokens of all clusters."""

@@ -26,6 +26,10 @@ def rows(clusters: Clusters, config: ReportConfig) -> dict[str, list[Any]]:
         "size": clusters.size_K[:num].tolist(),
         "conductance": numbers(clusters.conductance_K[:num], 4),
         "stability": numbers(clusters.stability_K[:num], 3),
+        "repeatability": numbers(clusters.repeatability_K[:num], 3),
+        "sharedNeighbours": numbers(clusters.shared_neighbours_K[:num], 3),
+        "qValue": numbers(clusters.q_value_K[:num], None),
+        "holds": numbers(clusters.holds_K[:num], 0),
         "purity": numbers(clusters.purity_K[:num], 3),
         "tokenPurity": numbers(clusters.token_purity_K[:num], 3),
         "subset": clusters.subset_counts_KP[:num].argmax(axis=1).tolist() if len(clusters) else [],
@@ -43,6 +47,8 @@ def summary(side: Measurement) -> dict[str, float | None]:
         "size": _median(clusters.size_K, 1),
         "conductance": _median(clusters.conductance_K, 4),
         "stability": _median(clusters.stability_K, 3),
+        "repeatability": _median(clusters.repeatability_K, 3),
+        "hold": _count(clusters.holds_K),
         "purity": _median(clusters.purity_K, 3),
         "tokenPurity": _median(clusters.token_purity_K, 3),
         "reliability": _median(side.columns.reliability_H, 3),
@@ -114,6 +120,12 @@ def _contexts(inputs: ReportInputs, token_ids: Ints, config: ReportConfig) -> li
         + [list(c.before), c.y, list(c.after)]
         for c, row in zip(found, place, strict=True)
     ]
+
+
+def _count(holds_K: Floats) -> int | None:
+    """Clusters that hold; null where it is known of none."""
+    known = np.isfinite(holds_K)
+    return int(np.count_nonzero(holds_K[known])) if known.any() else None
 
 
 def _median(values: Floats | Ints, digits: int) -> float | None:

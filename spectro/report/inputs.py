@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectro.cluster.matching import BestMatches
+from spectro.report.found import Found
 from spectro.report.ledger import Ledger
 from spectro.report.lit import Vocabulary
 
@@ -71,6 +72,8 @@ class Columns:
     """Least centred reliability that the clustering asked of a column; None: it asked none."""
     left_out: tuple[str, ...] = ()
     """Components that the clusters were found without."""
+    vectors: tuple[str, ...] = ()
+    """What the clusters see of χ, and how reliable that is, in sentences."""
     warnings: tuple[str, ...] = ()
     """Why numbers should not be trusted as they are (susceptibility/warnings.py)."""
 
@@ -95,6 +98,14 @@ class Clusters:
     """In the whole graph."""
     stability_K: Floats
     """Across two halves of the chains."""
+    repeatability_K: Floats
+    """Best Jaccard index among clusters from other seeds: what stability can reach."""
+    shared_neighbours_K: Floats
+    """Share of the members' neighbours that two halves of the chains have in common."""
+    q_value_K: Floats
+    """That it is no more than its y, in other draws."""
+    holds_K: Floats
+    """1 where other seeds find it and other draws know it, else 0."""
     purity_K: Floats
     """Share of the commonest subset."""
     token_purity_K: Floats
@@ -180,6 +191,10 @@ class ReportInputs:
     """The run itself."""
     control: Measurement | None
     """The nβ = 0 control, None if it was not run."""
+    found: tuple[Found, ...] = ()
+    """Kinds of token that a reader knows; none without a tokenizer."""
+    kind_K: Floats | None = None
+    """Share of the commonest such kind among each cluster's members; NaN: not known."""
     matches: BestMatches | None = None
     """Of each cluster the control's most alike, by the Jaccard index; None without a control."""
 

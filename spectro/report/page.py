@@ -11,6 +11,7 @@ import numpy as np
 
 from spectro.report.cards import cards, ids_shown, matched, number, numbers, rows, summary
 from spectro.report.config import ReportConfig
+from spectro.report.found import Found
 from spectro.report.html import assemble
 from spectro.report.inputs import Columns, Floats, Measurement, Points, ReportInputs
 from spectro.report.ledger import Ledger
@@ -37,6 +38,7 @@ _SCRIPTS = (
     "table.js",
     "cards.js",
     "columns.js",
+    "found.js",
     "control.js",
     "ledger.js",
     "main.js",
@@ -75,6 +77,8 @@ def page_data(inputs: ReportInputs, config: ReportConfig) -> dict[str, Any]:
         **real,
         "control": control,
         "matches": matched(inputs),
+        "found": [_found(kind) for kind in inputs.found],
+        "recognised": _recognised(inputs),
         "pieces": _pieces(inputs, shown),
     }
 
@@ -112,7 +116,30 @@ def _columns(columns: Columns) -> dict[str, Any]:
         "meanPhi": numbers(columns.mean_phi_H, None),
         "threshold": columns.threshold,
         "leftOut": list(columns.left_out),
+        "vectors": list(columns.vectors),
         "warnings": list(columns.warnings),
+    }
+
+
+def _recognised(inputs: ReportInputs) -> float | None:
+    """Median over clusters of the share of the commonest y or kind, whichever is larger."""
+    if inputs.kind_K is None or not len(inputs.kind_K):
+        return None
+    of_one_K = np.fmax(inputs.kind_K, inputs.real.clusters.token_purity_K)
+    return number(float(np.nanmedian(of_one_K)), 3)
+
+
+def _found(kind: Found) -> dict[str, Any]:
+    return {
+        "name": kind.name,
+        "meaning": kind.meaning,
+        "tokens": kind.num_tokens,
+        "auc": number(kind.auc, 3),
+        "aucOfLoss": number(kind.auc_of_loss, 3),
+        "components": [[name, number(auc, 3)] for name, auc in kind.components],
+        "clusters": [[cluster, number(share, 3)] for cluster, share in kind.clusters],
+        "numClusters": kind.num_clusters,
+        "held": number(kind.held, 3),
     }
 
 

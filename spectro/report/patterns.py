@@ -26,6 +26,8 @@ Ids = NDArray[np.integer]
 
 MARKS_OF_DELIMITERS = frozenset("()[]{}<>\"'`“”‘’«»‹›,;:.!?…")
 """Brackets, quotation marks, and marks between and after clauses."""
+BRACKETS = frozenset("()[]{}<>")
+QUOTES = frozenset("\"'`“”‘’«»‹›")
 MARKS_OF_FORMATTING = frozenset("#*_=-–—~`|\\/<>&%@^$+•·")
 """What lays out or marks up: headings, rules, lists, tables, tags, comments, TeX."""
 
@@ -48,6 +50,10 @@ class Traits:
     """The core is decimal digits and nothing else."""
     delimiters: Bools
     """The core is not empty, and each character is one of `MARKS_OF_DELIMITERS`."""
+    brackets: Bools
+    """The core is not empty, and each character is one of `BRACKETS`."""
+    quotes: Bools
+    """The core is not empty, and each character is one of `QUOTES`."""
     markup: Bools
     """The core is not empty, and each character is one of `MARKS_OF_FORMATTING`."""
 
@@ -67,6 +73,8 @@ class Traits:
             has_break=each(lambda text: "\n" in text or "\r" in text),
             digits=each(lambda text: text.strip().isdecimal()),
             delimiters=each(lambda text: _only(text, MARKS_OF_DELIMITERS)),
+            brackets=each(lambda text: _only(text, BRACKETS)),
+            quotes=each(lambda text: _only(text, QUOTES)),
             markup=each(lambda text: _only(text, MARKS_OF_FORMATTING)),
         )
 

@@ -7,14 +7,18 @@ Shapes: C chains, T draws of a chain, K lags.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import scipy.stats
 
-from spectro.sampling.sampler_bias import SamplerBias
+from spectro.sampling.damage import damage
+from spectro.sampling.pilot import Moments
+from spectro.sampling.recorder import ComponentChain
+from spectro.sampling.sampler_bias import SamplerBias, effective_sample_size, sampler_bias
 from spectro.susceptibility.reliability import gelman_rubin
 
 FloatArray = npt.NDArray[np.float64]
@@ -132,6 +136,34 @@ class ComponentTraces:
     def predicted(self, reliability: float, factor: float) -> float:
         """Of `factor` times all draws, from that of one half (Spearman and Brown's)."""
         return spearman_brown(reliability, factor / self.half_share)
+
+
+def traces_of(
+    name: str,
+    chains: Mapping[int, ComponentChain],
+    exact: Moments | None,
+    column: Mapping[str, Any],
+) -> ComponentTraces:
+    """What is known of one component; `column` is what is known of its column of χ."""
+    own = list(chains.values())
+    finite = _finite(own)
+    delta_loss = np.concatenate([chain.delta_loss for chain in own])
+    weight = np.concatenate([chain.weight for chain in own])
+    mean = float(weight @ delta_loss / weight.sum())
+    return ComponentTraces(
+        name=name,
+        independent=own[0].independent,
+        chains=tuple(chains),
+        delta_loss=tuple(chain.delta_loss for chain in own),
+        weight=tuple(chain.weight for chain in own),
+        effective_sample_size=effective_sample_size(own) if finite else math.nan,
+        steps_between_draws=own[0].steps_between_draws,
+        corrected=own[0].corrected,
+        bias=sampler_bias(own, exact) if finite else None,
+        damage=damage(mean, exact.headroom) if finite and exact else math.nan,
+        gamma_needed=math.nan if exact is None else exact.gamma_needed,
+        **column,
+    )
 
 
 def autocorrelation(traces: Sequence[FloatArray], num_lags: int) -> FloatArray:
@@ -285,3 +317,7 @@ def _shift(
     t = abs(difference) / math.sqrt(variance * tau * inverse)
     p = 2 * float(scipy.stats.t.sf(t, freedom))
     return Shift(size=difference / math.sqrt(variance), p=p)
+
+
+def _finite(chains: Sequence[ComponentChain]) -> bool:
+    return all(np.isfinite(chain.delta_loss).all() for chain in chains)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from spectro.models.components import FULL_GROUP, Group, select_components
 from spectro.models.delta import clean_losses
@@ -29,8 +30,10 @@ from spectro.susceptibility.reliability import (
     ColumnMoments,
     centred_reliability,
     estimate_column,
+    estimate_response,
     first_halves,
     merge,
+    reliability,
 )
 from spectro.susceptibility.summary import chain_summary, column_summary
 from spectro.susceptibility.warnings import chain_warnings
@@ -57,10 +60,7 @@ def assemble_shard(
         for c in select_components(config.components, shape.num_layers, shape.num_heads)
     }
     sequence_id_n, sequences = resident.probe_shard(unit.shard)
-    num_tokens = sequences.ids_ST1[:, 1:].size
-    response_N = (
-        full.of_chains(range(full.num_chains)).response_N if full else np.full(num_tokens, np.nan)
-    )
+    response = estimate_response(full) if full else None
     ids = resident.probe_ids(unit.shard)
     rows = product.ShardRows(
         ids_nT1=sequences.ids_ST1,
@@ -68,7 +68,7 @@ def assemble_shard(
         subset_n=sequences.subset_S,
         subset_names=sequences.subset_names,
         loss_N=clean_losses(group_model(resident.model, FULL_GROUP), ids).cpu().numpy().reshape(-1),
-        full_response_N=response_N,
+        full_response_N=np.full(ids[:, 1:].numel(), np.nan) if response is None else response.chi_N,
         chi_NH=np.stack([column.chi_N for column in columns.values()], axis=-1),
     )
     columns_only = [group for group in unit.groups if group != FULL_GROUP]
@@ -84,12 +84,26 @@ def assemble_shard(
         "moments": {name: plain_moments(column) for name, column in columns.items()},
         "centred_reliability": centred_H.tolist(),
         "phi_offset": offset,
+        "response": None if response is None else plain_moments(response),
         "seconds": seconds,
     }
-    halves = first_halves(list(columns.values())) if config.run.keep_halves else None
-    product.put_part(store, unit.shard, table, moments, halves and halves_table(table, *halves))
+    halves = _halves(table, columns, response) if config.run.keep_halves else None
+    product.put_part(store, unit.shard, table, moments, halves)
     for group in unit.groups:
         store.delete(tiles.tile_name(unit.shard, group.name))
+
+
+def _halves(
+    table: pa.Table, columns: Mapping[str, ColumnEstimate], response: ColumnEstimate | None
+) -> pa.Table | None:
+    """Half estimates of χ, and of B where it was measured; None with one chain."""
+    halves = first_halves(list(columns.values()))
+    if halves is None:
+        return None
+    if response is None:
+        return halves_table(table, *halves)
+    first_N, second_N = response.halves_P2N[0]
+    return halves_table(table, *halves, (first_N, second_N))
 
 
 def summarise(unit: SummaryUnit, store: Store, config: PipelineConfig) -> None:
@@ -106,6 +120,10 @@ def summarise(unit: SummaryUnit, store: Store, config: PipelineConfig) -> None:
     of_chains = _of_chains(store, unit.groups, records, offset, num_sets=num_sets)
     of_columns = {name: of_chains[name] for name in merged}
     summary = column_summary(merged, of_columns, mean_over_shards(shards))
+    responses = [shard["response"] for shard in shards if shard.get("response")]
+    if responses:
+        of_response = reduce(merge, [column_moments(plain) for plain in responses])
+        summary["response_reliability"] = reliability(of_response)
     summary["seconds"] = {
         "chains": sum(record.seconds for own in records.values() for record in own),
         "tiles": sum(shard["seconds"] for shard in shards),

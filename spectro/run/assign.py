@@ -153,13 +153,13 @@ def _assign(
     x_ND, widths = clustered.vectors(), clustered.widths(k)
     clusters = Clustering.of_pairs(stored.cluster_M, stored.token_id_M, stored.size_C.size, num_old)
     ids, clusters_found, shares, done = [], [], [], 0
-    for token_id_M, chi_MH in clustered.rows(rows):
-        new = token_id_M >= first
+    for shard in clustered.rows(rows):
+        new = shard.token_id_M >= first
         if not new.any():
             continue
-        around = neighbours_of_new(clustered.transform.apply(chi_MH[new]), x_ND, k)
+        around = neighbours_of_new(clustered.place(shard, new), x_ND, k)
         found = assign(around, widths, clusters, min_share=config.min_share)
-        ids.append(token_id_M[new])
+        ids.append(shard.token_id_M[new])
         clusters_found.append(found.cluster_M)
         shares.append(found.share_M)
         done += ids[-1].size

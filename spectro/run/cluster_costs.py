@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from spectro.cluster.config import Preprocess
 from spectro.cluster.preprocess import needs_covariances, needs_halves
 from spectro.run.cluster_rates import ClusterRates
 from spectro.run.cluster_work import GRAPH_NODE_BYTES, ClusterWork
@@ -81,6 +82,9 @@ def vector_stages(work: ClusterWork, machines: Machines, times: int) -> list[Clu
     fit = read + covariances * needs_covariances(work.config)
     if needs_halves(work.config):  # both halves side by side: twice the columns
         fit += 2 * read + 4 * covariances
+    fit += 2 * read  # how far the halves agree on the vectors
+    if work.config.preprocess is Preprocess.STANDARDISE:
+        fit += read  # what the mean of the rows took
     copies = work.nodes_with_vectors(machines.num_nodes)
     held = work.shard_bytes
     return [

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,24 @@ from spectro.cluster.mapped import mapped_array
 from spectro.cluster.neighbours import is_exact
 from spectro.run.cluster_units import HALVES, half_folder
 from spectro.run.scratch import Scratch
-from spectro.run.vectors import chi_of
+from spectro.run.vectors import rows_of
 from spectro.storage.clusterings import StoredClustering
 from spectro.storage.fs import Store
 from spectro.storage.neighbour_lists import key_of, lists_name, read_lists
 from spectro.storage.product import iterate_product, shards_there
 from spectro.storage.sealed import with_nan
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusteredRows:
+    """Rows of one token shard."""
+
+    token_id_M: npt.NDArray[np.int64]
+    """As in the product."""
+    chi_MH: npt.NDArray[np.float32]
+    """χ."""
+    response_M: npt.NDArray[np.float32] | None
+    """B, where the transform takes it out."""
 
 
 class ClusteredTokens:
@@ -56,15 +69,26 @@ class ClusteredTokens:
         """From χ to vectors."""
         return Transform.from_dict(with_nan(self._stored.provenance["transform"]))
 
-    def rows(self, store: Store) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
-        """Token ids and χ of the same half of the chains as the clusters', shard by shard.
+    def rows(self, store: Store) -> Iterator[ClusteredRows]:
+        """Rows of the same half of the chains as the clusters', shard by shard.
 
         Raises ValueError, in one line, where there are none, or no halves.
         """
         shards = iterate_product(store, labels=("token_id",))
         for number, shard in zip(shards_there(store), shards, strict=True):
-            chi_MH = shard.chi_NH if self.half is None else chi_of(store, self.half, number)
-            yield shard.column("token_id").astype(np.int64), chi_MH
+            chi_MH, response_M = rows_of(store, self.half, number, self.transform)
+            yield ClusteredRows(
+                token_id_M=shard.column("token_id").astype(np.int64),
+                chi_MH=chi_MH,
+                response_M=response_M,
+            )
+
+    def place(
+        self, rows: ClusteredRows, chosen_M: npt.NDArray[np.bool_]
+    ) -> npt.NDArray[np.float32]:
+        """Vectors of some of the rows, [m, D]."""
+        response_M = None if rows.response_M is None else rows.response_M[chosen_M]
+        return self.transform.apply(rows.chi_MH[chosen_M], response_M)
 
     def vectors(self) -> npt.NDArray[np.float32]:
         """Vectors by token id, [N, D], memory-mapped; ValueError if rows are missing."""
@@ -110,9 +134,9 @@ class ClusteredTokens:
         num_tokens, num_read = self._stored.num_tokens, 0
         shape = (num_tokens, self.transform.num_dimensions)
         x_ND = mapped_array(folder / "vectors.npy", np.float32, shape)
-        for token_id_M, chi_MH in self.rows(self._part):
-            known = token_id_M < num_tokens
-            x_ND[token_id_M[known]] = self.transform.apply(chi_MH[known])
+        for rows in self.rows(self._part):
+            known = rows.token_id_M < num_tokens
+            x_ND[rows.token_id_M[known]] = self.place(rows, known)
             num_read += int(known.sum())
             if num_read == num_tokens:
                 x_ND.flush()

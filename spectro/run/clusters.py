@@ -11,17 +11,18 @@ import numpy as np
 import pyarrow as pa
 import ray
 import torch
-from numpy.typing import NDArray
 
 from spectro.cluster import ClusterConfig, Clusters, TokenLabels, assemble, find_clusters, ordered
 from spectro.cluster.describe import describe_summary
 from spectro.cluster.graph import Graph
-from spectro.cluster.matching import Clustering, stability
+from spectro.cluster.holding import HalvesEvidence
+from spectro.cluster.matching import Clustering
 from spectro.cluster.selection import SelectionState
 from spectro.cluster.sums import ClusterSums, Summary
 from spectro.run.checkpoints import Keeper
 from spectro.run.cluster_units import HALVES, ClusterUnit, half_folder
 from spectro.run.config import PipelineConfig, RunConfig, to_dict
+from spectro.run.halves_evidence import halves_evidence
 from spectro.run.seed_crew import SeedCrew, seed_crew
 from spectro.run.threads import own_threads
 from spectro.run.vectors import ListsOnNode
@@ -29,7 +30,7 @@ from spectro.sampling.snapshot import Snapshot
 from spectro.storage import fingerprint, tokens
 from spectro.storage.background import Background
 from spectro.storage.checkpoints import CheckpointBank
-from spectro.storage.clusters import PROVENANCE, members_of, read_clusters, write_clusters
+from spectro.storage.clusters import PROVENANCE, write_clusters
 from spectro.storage.derived import TOKENS
 from spectro.storage.fs import Store
 from spectro.storage.neighbour_lists import RECALL, folder_of
@@ -37,7 +38,7 @@ from spectro.storage.product import read_labels
 from spectro.storage.sealed import read_sealed
 
 STATE, ROUNDS = "state", "rounds"
-STATE_FORMAT = 2
+STATE_FORMAT = 3
 """Goes up with every change of the rounds or of their state: older checkpoints are passed over."""
 MIN_TOKENS_TO_SPREAD = 100_000
 """Fewer tokens are clustered before another process has mapped their graph."""
@@ -131,7 +132,7 @@ def _write(
             describe_summary(sums, found.size_C),
             labels,
             components=lists.components,
-            stability=_stability(unit, store, found, config),
+            halves=_evidence(unit, store, found, labels, config),
             extra={
                 "product_fingerprint": lists.fingerprint,
                 "lists": folder,
@@ -147,28 +148,24 @@ def _sums(lists: ListsOnNode, state: SelectionState, labels: TokenLabels) -> Sum
     """What describes the clusters, taken shard by shard."""
     clusters = Clustering.of([c.tokens for c in ordered(state)], lists.layout.num_rows)
     sums = ClusterSums(clusters, len(labels.subset_names))
-    for first, chi_nH, x_nD in lists.rows():
-        rows = slice(first, first + len(chi_nH))
-        standardised = lists.transform.standardise(chi_nH)
-        sums.add(standardised, x_nD, labels.token_N[rows], labels.subset_N[rows])
+    for first, standardised_nH, x_nD in lists.rows():
+        rows = slice(first, first + len(x_nD))
+        sums.add(standardised_nH, x_nD, labels.token_N[rows], labels.subset_N[rows])
     return sums.finish()
 
 
-def _stability(
-    unit: ClusterUnit, store: Store, found: Clusters, config: ClusterConfig
-) -> NDArray[np.float32] | None:
-    """The lesser of each cluster's best Jaccard indices among those of the halves.
+def _evidence(
+    unit: ClusterUnit, store: Store, found: Clusters, labels: TokenLabels, config: ClusterConfig
+) -> HalvesEvidence | None:
+    """What the halves say of the clusters; None where they were not clustered.
 
-    Members are compared as rows of the product, which are the token ids of a whole product.
     Raises OtherRunError if the halves' were found with other settings.
     """
     if not unit.with_stability:
         return None
-    folders = [store.child(half_folder(unit.folder, half)) for half in HALVES]
-    for folder in folders:
-        _require_settings(folder, config)
-    halves = [members_of(read_clusters(folder.uri)) for folder in folders]
-    return stability(found.members, halves, found.num_tokens)
+    for half in HALVES:
+        _require_settings(store.child(half_folder(unit.folder, half)), config)
+    return halves_evidence(unit, store, found.members, labels.token_N, config.seed)
 
 
 def _labels(store: Store, unit: ClusterUnit) -> TokenLabels:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from spectro.storage.deviations import COLUMN as DEVIATION
 from spectro.storage.halves import COLUMNS as HALVES
+from spectro.storage.halves import RESPONSES
 from spectro.storage.shard_file import COMPONENTS, FINGERPRINT
 
 SequenceIds = npt.NDArray[np.int64]
@@ -102,6 +103,9 @@ def _wrong_rows(table: pa.Table, shard: Shard, width: int) -> str | None:
 
 def _wrong_halves(table: pa.Table, shard: Shard, width: int) -> str | None:
     found = [_wrong_tokens(table, shard), *(_wrong_chi(table, name, width) for name in HALVES)]
+    for name in (name for name in RESPONSES if name in table.column_names):
+        if not np.isfinite(np.asarray(table[name])).all():
+            found.append(f"its {name} has values that are not finite")
     return next((wrong for wrong in found if wrong is not None), None)
 
 

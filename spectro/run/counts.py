@@ -30,7 +30,7 @@ ID_BYTES = 4
 ROW_BYTES = 8 + 4 + 2 + 4 + 4 + 4 + 4
 """A row of the product but for χ (storage/product.py)."""
 HALVES_ROW_BYTES = 8
-"""A row of the half estimates but for χ (storage/halves.py)."""
+"""A row of the half estimates but for χ and B (storage/halves.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,7 +225,8 @@ def halves_bytes(m: Measurement, num_tokens: int) -> int:
     """Half estimates of some tokens."""
     if not m.keep_halves or m.chain.num_chains < 2:
         return 0
-    return num_tokens * (HALVES_ROW_BYTES + 2 * FLOAT_BYTES * m.num_columns)
+    num_floats = m.num_columns + m.estimator.kind.needs_full  # B beside the columns
+    return num_tokens * (HALVES_ROW_BYTES + 2 * FLOAT_BYTES * num_floats)
 
 
 def stored_bytes(m: Measurement, group: Group, courses: Courses) -> int:

@@ -41,7 +41,8 @@ from spectro.run.cluster_units import (
 from spectro.run.clusters import find_and_write_clusters
 from spectro.run.config import CONTROL, PipelineConfig
 from spectro.run.errors import HandedBack
-from spectro.run.lists import make_lists, make_pair, make_transform, measure_recall
+from spectro.run.fitting import make_transform
+from spectro.run.lists import make_lists, make_pair, measure_recall
 from spectro.run.page import write_page
 from spectro.run.threads import own_threads, use_threads
 from spectro.run.tiles import run_tile
@@ -310,7 +311,7 @@ def _transform(
     unit: TransformUnit, resident: Resident, on_progress: OnProgress, leave: Leave
 ) -> None:
     store, config = resident.of(unit)
-    make_transform(unit, store, config.cluster, on_progress)
+    make_transform(unit, store, config.cluster, config.estimator.kind, on_progress)
 
 
 @_execute.register

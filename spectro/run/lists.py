@@ -1,15 +1,13 @@
-"""Transform, neighbour lists and recall: from the product to what a graph is made of (ADR 024)."""
+"""Neighbour lists and their recall: from vectors to what a graph is made of (ADR 024)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from spectro.cluster.config import ClusterConfig
-from spectro.cluster.moments import Moments, merge
 from spectro.cluster.neighbours import (
     Neighbours,
     block_pairs,
@@ -18,61 +16,18 @@ from spectro.cluster.neighbours import (
     measured_recall,
     nearest_neighbours,
     pair_neighbours,
-    require_enough,
     sample_rows,
 )
 from spectro.cluster.neighbours import merge as merge_lists
-from spectro.cluster.preprocess import fit, needs_covariances, needs_halves
-from spectro.run.cluster_units import NeighboursUnit, PairUnit, RecallUnit, TransformUnit
+from spectro.run.cluster_units import NeighboursUnit, PairUnit, RecallUnit
 from spectro.run.config import to_dict
-from spectro.run.vectors import ListsOnNode, chi_of
+from spectro.run.vectors import ListsOnNode
 from spectro.storage.derived import put_derived
-from spectro.storage.fs import Store
-from spectro.storage.halves import read_halves
 from spectro.storage.neighbour_lists import pair_name, put_lists, read_lists
-from spectro.storage.product import SUMMARY_NAME, read_head
-from spectro.storage.sealed import read_sealed, with_nan
 
 OnProgress = Callable[[float, float], None]
 NUM_SAMPLED = 1000
 """Rows whose recall is measured: a standard error of about 0.002 at 0.98."""
-
-
-def make_transform(
-    unit: TransformUnit, store: Store, config: ClusterConfig, on_progress: OnProgress
-) -> None:
-    """Moments of every shard, merged in order; the transform that fits them."""
-    require_enough(unit.layout.num_rows, config.num_neighbours)
-    num_shards = len(unit.layout.shard_rows)
-    head = read_head(store, 0)
-    covariances = needs_covariances(config)
-    moments: Moments | None = None
-    halves: Moments | None = None
-    for shard in range(num_shards):
-        own = Moments.of(chi_of(store, unit.half, shard), covariances=covariances)
-        moments = own if moments is None else merge(moments, own)
-        if needs_halves(config):
-            both = read_halves(store, shard)
-            of_both = Moments.of(np.hstack([both.chi_first_NH, both.chi_second_NH]))
-            halves = of_both if halves is None else merge(halves, of_both)
-        on_progress(shard + 1, num_shards)
-    assert moments is not None  # a product has a shard
-    transform = fit(
-        moments,
-        config,
-        reliability_H=with_nan(read_sealed(store, SUMMARY_NAME)["centred_reliability"]),
-        names=head.components,
-        halves=halves,
-    )
-    content: dict[str, Any] = {
-        "config": to_dict(config),
-        "half": unit.half,
-        "num_tokens": unit.layout.num_rows,
-        "components": list(head.components),
-        "product_fingerprint": head.fingerprint,
-        "transform": transform.to_dict(),
-    }
-    put_derived(store, unit.names[0], content, unit.probe_sha256)
 
 
 def make_pair(

@@ -226,6 +226,12 @@ def _stage(
     )
 
 
+def _stepped(config: PipelineConfig, assumed: Assumptions) -> str:
+    """Names of what `reweighted` is assumed to need chains for."""
+    full = [FULL.name] if config.estimator.kind.needs_full else []
+    return ", ".join([*full, *assumed.chain_components]) or "nothing"
+
+
 def _own_draws_notes(
     config: PipelineConfig, assumed: Assumptions, num_shards: int, stages: Sequence[StagePlan]
 ) -> tuple[str, ...]:
@@ -242,11 +248,10 @@ def _own_draws_notes(
             "of the tiles' work; a larger tokens.sequences_per_shard makes it less"
         )
     if not isinstance(config.sampler, Gaussian):
-        names = [*(assumed.chain_components if isinstance(config.sampler, Reweighted) else ["all"])]
-        names += [FULL.name] if config.estimator.kind.needs_full else []
+        names = _stepped(config, assumed) if isinstance(config.sampler, Reweighted) else "all"
         notes.append(
-            f"chain.draws per_shard: components that step ({', '.join(names)}) do so for each "
-            f"of {num_shards} token shards"
+            f"chain.draws per_shard: components that step ({names}) do so for each of "
+            f"{num_shards} token shards"
         )
     return tuple(notes)
 
@@ -260,8 +265,10 @@ def _notes(
 ) -> tuple[str, ...]:
     notes = [f"rates: {device.rates.provenance}"]
     if isinstance(config.sampler, Reweighted):
-        names = ", ".join([FULL.name, *assumed.chain_components])
-        notes.append(f"assumed until the pilot: chains are needed for {names}, for nothing else")
+        notes.append(
+            f"assumed until the pilot: chains are needed for {_stepped(config, assumed)}, for "
+            "nothing else"
+        )
     if config.chain.steps_between_draws is None and not isinstance(config.sampler, Gaussian):
         notes.append(f"assumed: {assumed.steps_between_draws} steps between draws of a chain")
     if config.scoring.lists(vocab_size):

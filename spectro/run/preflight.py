@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from spectro.cluster.neighbours import require_enough
-from spectro.cluster.preprocess import needs_halves
+from spectro.cluster.preprocess import needs_halves, takes_out
 from spectro.models.components import select_components
 from spectro.models.load import read_config, resolve_device
 from spectro.models.size import ModelSize
@@ -21,8 +21,10 @@ from spectro.run.goals import Goal
 from spectro.run.info import ModelInfo
 from spectro.run.tokenise import added_parts, added_sources, known_tokens, tokenizer_of
 from spectro.run.upsample_checks import check_same_text
+from spectro.sampling.config import TokenDraws
 from spectro.storage import tokens
 from spectro.storage.fs import Store
+from spectro.susceptibility.estimator import EstimatorKind
 from spectro.tokens.build import check_source
 from spectro.tokens.config import Source
 from spectro.tokens.overlap import require_distinct
@@ -74,11 +76,14 @@ def check_place(store: Store) -> None:
 
 
 def check_goal(config: PipelineConfig, store: Store, goal: Goal, model: ModelInfo) -> None:
-    """Refuse clusters of a new run that its tokens, columns or chains cannot give.
+    """Refuse clusters that a run's draws, or a new run's tokens, columns or chains, cannot give.
 
     Raises ValueError, in one line.
     """
-    if goal not in (Goal.CLUSTER, Goal.REPORT) or store.exists(tokens.MARKER):
+    if goal not in (Goal.CLUSTER, Goal.REPORT):
+        return
+    _require_one_mean_phi(config)
+    if store.exists(tokens.MARKER):
         return
     own, cluster = config.tokens, config.cluster
     num_tokens = len(own.subsets) * own.num_probe_sequences * own.context
@@ -100,4 +105,15 @@ def check_goal(config: PipelineConfig, store: Store, goal: Goal, model: ModelInf
         raise ValueError(
             "cluster settings of the reliability of directions need χ of the halves of the "
             "chains: give run.keep_halves=true"
+        )
+
+
+def _require_one_mean_phi(config: PipelineConfig) -> None:
+    """`restricted` takes E[φ]·B out of `two_chain` columns; shards with own draws have own E[φ]."""
+    own_draws = config.chain.draws is TokenDraws.PER_SHARD
+    if own_draws and config.estimator.kind is EstimatorKind.TWO_CHAIN and takes_out(config.cluster):
+        raise ValueError(
+            "cluster.preprocess restricted takes E[φ]·B out of two_chain columns, and with "
+            "chain.draws per_shard every token shard has its own E[φ]: take "
+            "estimator.kind=restricted, or cluster.preprocess=standardise"
         )

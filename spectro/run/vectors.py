@@ -21,7 +21,7 @@ from spectro.cluster.preprocess import Transform
 from spectro.run.cluster_units import Half, Layout
 from spectro.run.scratch import Scratch
 from spectro.storage.fs import Store
-from spectro.storage.halves import read_half
+from spectro.storage.halves import read_half, read_half_with_response
 from spectro.storage.neighbour_lists import (
     TRANSFORM,
     folder_of,
@@ -29,7 +29,7 @@ from spectro.storage.neighbour_lists import (
     lists_name,
     read_lists,
 )
-from spectro.storage.product import read_chi
+from spectro.storage.product import read_chi, read_chi_and_response
 from spectro.storage.sealed import read_sealed, with_nan
 
 SCRATCH_FORMAT = 2
@@ -42,6 +42,27 @@ def chi_of(store: Store, half: Half | None, shard: int) -> npt.NDArray[np.float3
     Raises NoHalvesError, in one line, where the halves were not kept.
     """
     return read_chi(store, shard) if half is None else read_half(store, shard, half)
+
+
+def with_response(
+    store: Store, half: Half | None, shard: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """χ [rows, H] as `chi_of`, and the response B [rows], nats, from the same chains.
+
+    Raises NoHalvesError, in one line, where that of the halves was not kept.
+    """
+    if half is None:
+        return read_chi_and_response(store, shard)
+    return read_half_with_response(store, shard, half)
+
+
+def rows_of(
+    store: Store, half: Half | None, shard: int, transform: Transform
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+    """What a transform is applied to: χ of one shard, and B where it takes that out."""
+    if transform.needs_response:
+        return with_response(store, half, shard)
+    return chi_of(store, half, shard), None
 
 
 class ListsOnNode:
@@ -84,11 +105,6 @@ class ListsOnNode:
     def _told(self) -> dict[str, Any]:
         return dict(read_sealed(self.store, f"{folder_of(self.key)}/{TRANSFORM}"))
 
-    def chi(self, rows: range) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
-        """χ of some rows, shard by shard: (which of the rows, [n, H])."""
-        for shard, part, place in self.layout.shards_of(rows):
-            yield place, chi_of(self.store, self.half, shard)[part]
-
     def vectors(self, block: int) -> npt.NDArray[np.float32]:
         """Vectors of a block, [n, D], memory-mapped."""
         folder = self.scratch.made(f"vectors-{block:04d}", lambda f: self._make_vectors(f, block))
@@ -101,11 +117,11 @@ class ListsOnNode:
             yield self.layout.block(block).start, self.vectors(block)
 
     def rows(self) -> Iterator[tuple[int, npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
-        """χ and vectors of all rows, shard by shard: (first row, [n, H], [n, D])."""
+        """Standardised χ and vectors of all rows by shard: (first row, [n, H], [n, D])."""
         first = 0
         for shard, num_rows in enumerate(self.layout.shard_rows):
-            chi_nH = chi_of(self.store, self.half, shard)
-            yield first, chi_nH, self.transform.apply(chi_nH)
+            given = rows_of(self.store, self.half, shard, self.transform)
+            yield first, self.transform.standardise(*given), self.transform.apply(*given)
             first += num_rows
 
     @property
@@ -134,8 +150,12 @@ class ListsOnNode:
         rows = self.layout.block(block)
         shape = (len(rows), self.transform.num_dimensions)
         x_nD = mapped_array(folder / "vectors.npy", np.float32, shape)
-        for place, chi_nH in self.chi(rows):
-            self.transform.apply(chi_nH, out_ND=x_nD[place], num_threads=numba.get_num_threads())
+        for shard, part, place in self.layout.shards_of(rows):
+            chi_nH, response_n = rows_of(self.store, self.half, shard, self.transform)
+            self.transform.apply(
+                chi_nH[part], None if response_n is None else response_n[part],
+                out_ND=x_nD[place], num_threads=numba.get_num_threads(),
+            )  # fmt: skip
         x_nD.flush()
 
     def _make_lists(self, folder: Path) -> None:

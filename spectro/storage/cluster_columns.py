@@ -63,6 +63,20 @@ def floats(column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
     return np.asarray(column.combine_chunks().to_numpy(zero_copy_only=False), np.float32)
 
 
+HOW_IT_HOLDS = ("stability", "repeatability", "shared_neighbours", "q_value", "holds")
+"""Columns about other draws and other seeds; clusters of earlier versions have the first alone."""
+
+
+def how_it_holds(table: pa.Table) -> dict[str, npt.NDArray[np.float32]]:
+    """These columns [K], `holds` as 1 and 0; NaN for null, and where the table has no such one."""
+    return {
+        name: floats(table[name].cast(pa.float32()))
+        if name in table.column_names
+        else np.full(table.num_rows, np.nan, np.float32)
+        for name in HOW_IT_HOLDS
+    }
+
+
 def array(column: pa.ChunkedArray) -> npt.NDArray[Any]:
     """A column without nulls."""
     return np.asarray(column.combine_chunks())

@@ -6,7 +6,9 @@
         top_tokens list<int32> · top_counts list<int32> ·
         subset_names list<string> · subset_counts list<int32> ·
         purity float32 · token_purity float32 ·
-        stability float32 (null where the halves of the chains were not clustered) ·
+        stability float32 · shared_neighbours float32 · q_value float32 (null where the halves of
+        the chains were not clustered) · repeatability float32 (null with overlap: false) ·
+        holds bool (null where none of these is known) ·
         neighbours list<int32> · neighbour_distances list<float32>
     <uri>/members.parquet   one row per (cluster, token), by cluster and falling rank:
         token_id int64 · cluster_id int32 · rank float32 (p / degree)
@@ -30,11 +32,12 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from spectro.cluster import Clusters, Description, TokenLabels, Transform
+from spectro.cluster.holding import HalvesEvidence, holds
 from spectro.storage.fs import ObjectInfo, Store
 from spectro.storage.sealed import read_sealed, seal, with_nan
 
 CLUSTERS, MEMBERS, PROVENANCE = "clusters.parquet", "members.parquet", "cluster.json"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +61,12 @@ def write_clusters(
     labels: TokenLabels,
     *,
     components: Sequence[str],
-    stability: NDArray[np.float32] | None = None,
+    halves: HalvesEvidence | None = None,
     extra: dict[str, Any] | None = None,
 ) -> None:
     """Serialise, read back, then put the three objects; `extra` joins cluster.json.
 
-    `stability` is the lesser best Jaccard among the clusters of two halves of the chains, [C].
+    `halves` is what two halves of the chains say of the clusters.
 
     Raises FileExistsError where clusters are already written and whole, ValueError on a wrong
     number of component names.
@@ -80,7 +83,7 @@ def write_clusters(
             raise FileExistsError(f"{uri}/{PROVENANCE} exists: these clusters are already written")
         store.delete(PROVENANCE)  # of tables that were lost
     tables = {
-        CLUSTERS: clusters_table(clusters, description, labels, components, stability),
+        CLUSTERS: clusters_table(clusters, description, labels, components, halves),
         MEMBERS: members_table(clusters, labels),
     }
     data = {name: _serialise(table, name) for name, table in tables.items()}
@@ -89,7 +92,7 @@ def write_clusters(
             store.delete(name)  # of a writer that ended before cluster.json
             store.put(name, serialised)
     objects = {name: asdict(ObjectInfo.of(serialised)) for name, serialised in data.items()}
-    provenance = _provenance(clusters, components) | {"objects": objects} | (extra or {})
+    provenance = _provenance(clusters, components, halves) | {"objects": objects} | (extra or {})
     store.put_if_absent(PROVENANCE, seal(provenance))
 
 
@@ -135,7 +138,7 @@ def clusters_table(
     description: Description,
     labels: TokenLabels,
     components: Sequence[str],
-    stability: NDArray[np.float32] | None = None,
+    halves: HalvesEvidence | None = None,
 ) -> pa.Table:
     """The table of clusters.parquet."""
     num_clusters = len(clusters)
@@ -154,7 +157,7 @@ def clusters_table(
         "subset_counts": pa.array(description.subset_counts_CS.tolist(), int_list),
         "purity": pa.array(description.purity_C),
         "token_purity": pa.array(description.token_purity_C),
-        "stability": _or_null(stability, num_clusters),
+        **_how_it_holds(clusters, halves),
         "neighbours": pa.array(description.neighbour_CM.tolist(), int_list),
         "neighbour_distances": pa.array(description.neighbour_distance_CM.tolist(), float_list),
     }
@@ -177,15 +180,28 @@ def _fixed_lists(values_CD: NDArray[np.float32]) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(flat, values_CD.shape[1])
 
 
-def _or_null(values: NDArray[np.float32] | None, num_clusters: int) -> pa.Array:
-    return pa.nulls(num_clusters, pa.float32()) if values is None else pa.array(values)
+def _how_it_holds(clusters: Clusters, halves: HalvesEvidence | None) -> dict[str, pa.Array]:
+    """Columns about other draws and other seeds; null where it is not known."""
+    unknown = pa.nulls(len(clusters), pa.float32())
+    repeatability_C = clusters.repeatability_C
+    found = holds(repeatability_C, halves)
+    return {
+        "stability": unknown if halves is None else pa.array(halves.stability_C),
+        "repeatability": pa.array(repeatability_C, mask=np.isnan(repeatability_C)),
+        "shared_neighbours": unknown if halves is None else pa.array(halves.shared_neighbours_C),
+        "q_value": unknown if halves is None else pa.array(halves.q_value_C),
+        "holds": pa.nulls(len(clusters), pa.bool_()) if found is None else pa.array(found),
+    }
 
 
-def _provenance(clusters: Clusters, components: Sequence[str]) -> dict[str, Any]:
+def _provenance(
+    clusters: Clusters, components: Sequence[str], halves: HalvesEvidence | None
+) -> dict[str, Any]:
     config = {
         name: value.value if isinstance(value, Enum) else value
         for name, value in asdict(clusters.config).items()
     }
+    found = holds(clusters.repeatability_C, halves)
     num_clustered = int(np.count_nonzero(clusters.label_N >= 0))
     return {
         "format": FORMAT_VERSION,
@@ -193,6 +209,13 @@ def _provenance(clusters: Clusters, components: Sequence[str]) -> dict[str, Any]
         "components": list(components),
         "num_clusters": len(clusters),
         "num_clustered_tokens": num_clustered,
+        "num_that_hold": None if found is None else int(found.sum()),
+        "shared_neighbours": None
+        if halves is None
+        else {
+            "all_tokens": halves.shared_of_all,
+            "by_chance": halves.shared_by_chance,
+        },
         "statistics": clusters.statistics,
         "transform": clusters.transform.to_dict(),
     }

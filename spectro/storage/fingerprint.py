@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 """Raised when the same configuration gives other numbers or other files."""
 
 

@@ -28,6 +28,7 @@ from spectro.storage.fs import DamagedObjectError, Store
 
 FOLDER = "neighbours"
 KEY_DIGITS = 16
+LISTS_OF_BLOCK = "{folder}/lists-{block:04d}.safetensors"
 TRANSFORM, RECALL = "transform.json", "recall.json"
 
 
@@ -49,7 +50,7 @@ def pair_name(key: str, first: int, second: int) -> str:
 
 def lists_name(key: str, block: int) -> str:
     """Name of a block's finished lists."""
-    return f"{folder_of(key)}/lists-{block:04d}.safetensors"
+    return LISTS_OF_BLOCK.format(folder=folder_of(key), block=block)
 
 
 def put_lists(store: Store, name: str, lists: Neighbours) -> None:

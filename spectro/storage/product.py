@@ -53,7 +53,8 @@ SUMMARY_NAME = f"{ASSEMBLY}/summary.json"
 _MARKER = rf"{ASSEMBLY}/part-(?P<shard>\d+)\.json"
 _BESIDE_ROWS = rf"{FOLDER}/(halves-\d+\.parquet|part-\d+\.json|summary\.json)"
 CHI = "chi"
-LABELS = ("token_id", "sequence_id", "position", "subset", "token", "loss", "full_response")
+RESPONSE = "full_response"
+LABELS = ("token_id", "sequence_id", "position", "subset", "token", "loss", RESPONSE)
 """Every column but χ."""
 
 
@@ -231,6 +232,14 @@ def read_chi(
             "same in another order: were shards of two runs put into one folder?"
         )
     return matrix(table[CHI])
+
+
+def read_chi_and_response(
+    store: Store, shard: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """χ [n, H] and B [n] of one shard, nats; B is NaN without unrestricted chains."""
+    _, table = _read(store, shard, [RESPONSE, CHI])
+    return matrix(table[CHI]), np.asarray(table[RESPONSE].combine_chunks(), np.float32)
 
 
 def read_labels(store: Store, shard: int, labels: Sequence[str] = LABELS) -> pa.Table:

@@ -15,14 +15,26 @@ import numpy as np
 import numpy.typing as npt
 
 from spectro.cluster.matching import BestMatches, Clustering, best_matches
+from spectro.cluster.vector_reliability import report_lines
 from spectro.report.config import ReportConfig
 from spectro.report.contexts import examples
+from spectro.report.found import Found, commonest_kind, find
 from spectro.report.inputs import Clusters, Columns, Measurement, Points, Probe, ReportInputs
 from spectro.report.ledger import Ledger
 from spectro.report.lit import Vocabulary
+from spectro.report.patterns import Traits
 from spectro.sampling.config import TokenDraws
-from spectro.storage.cluster_columns import array, floats, matrix, members, ragged, subset_counts
+from spectro.storage.cluster_columns import (
+    array,
+    floats,
+    how_it_holds,
+    matrix,
+    members,
+    ragged,
+    subset_counts,
+)
 from spectro.storage.clusters import PROVENANCE, StoredClusters, read_clusters
+from spectro.storage.found_sample import found_sample
 from spectro.storage.fs import Store
 from spectro.storage.product import SUMMARY_NAME
 from spectro.storage.run_dir import NAME
@@ -70,6 +82,7 @@ def read_report_inputs(
     probe = _probe(view, np.concatenate([drawn.token_id_n, shown_s]))
     row_n, position_n = probe.locate(drawn.token_id_n)
     file, columns = view.file, real.told.columns
+    found, kind_K = _found(view, vocabulary)
     return ReportInputs(
         title=view.title,
         facts=run_facts(
@@ -94,10 +107,22 @@ def read_report_inputs(
             token_n=probe.ids_ST1[row_n, position_n + 1],
             centre_K2=drawn.centre_K2,
         ),
+        found=found,
+        kind_K=kind_K,
         real=real.told,
         control=None if control is None else control.told,
         matches=None if control is None else matches(real, control),
     )
+
+
+def _found(
+    view: RunView, vocabulary: Vocabulary
+) -> tuple[tuple[Found, ...], npt.NDArray[np.floating] | None]:
+    """What is found of the kinds of token that a reader knows; nothing without a tokenizer."""
+    if vocabulary.pieces is None:
+        return (), None
+    sample, traits = found_sample(view), Traits.of(vocabulary.pieces)
+    return find(sample, traits), commonest_kind(sample, traits, view.clusters.clusters.num_rows)
 
 
 def _side(
@@ -115,6 +140,7 @@ def _side(
         read_columns(store, components),
         threshold=threshold,
         left_out=tuple(name for h, name in enumerate(components) if h not in kept),
+        vectors=report_lines(stored.transform, components),
     )
     clusters = _clusters(stored, subset_names, members_M, config, num_cards)
     return _Side(
@@ -222,7 +248,7 @@ def _clusters(
     return Clusters(
         size_K=array(table["size"]),
         conductance_K=floats(table["conductance"]),
-        stability_K=floats(table["stability"]),
+        **{f"{name}_K": values for name, values in how_it_holds(table).items()},
         purity_K=floats(table["purity"]),
         token_purity_K=floats(table["token_purity"]),
         mean_chi_KH=matrix(table["mean_chi"], len(stored.provenance["components"])),

@@ -23,6 +23,7 @@ from spectro.storage.clusters import PROVENANCE, StoredClusters, read_clusters
 from spectro.storage.fs import Store
 from spectro.storage.product import (
     LABELS,
+    RESPONSE,
     SUMMARY_NAME,
     measured_shards,
     moments_name,
@@ -250,6 +251,16 @@ class RunView:
             first = int(self._first_sequences[shard]) * self.context
             found[own] = read_chi(self.store, shard, self.components)[ids[own] - first]
         return found
+
+    def vectors(self, token_id_n: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
+        """Vectors of some tokens under the clusters' transform, [n, D]; errors as `chi`."""
+        return self.clusters.transform.apply(self.chi(token_id_n), self.response(token_id_n))
+
+    def response(self, token_id_n: npt.NDArray[np.integer]) -> npt.NDArray[np.float32] | None:
+        """B of some tokens, [n]; None unless the clusters' transform takes it out."""
+        if not self.clusters.transform.needs_response:
+            return None
+        return np.asarray(self.labels_of(token_id_n, [RESPONSE])[RESPONSE], np.float32)
 
     def sequences(
         self, sequence_id_n: npt.NDArray[np.integer]

@@ -37,7 +37,7 @@ def sampled_map(view: RunView, config: ReportConfig) -> SampledMap:
     """
     token_id_M, cluster_M = members(view)
     token_id_n = choose_points(token_id_M, view.num_tokens, config).astype(np.int64)
-    xy_n2 = layout(view.clusters.transform.apply(view.chi(token_id_n)), config)
+    xy_n2 = layout(view.vectors(token_id_n), config)
     cluster_n = cluster_of(token_id_n, token_id_M, cluster_M)
     num_clusters = view.clusters.clusters.num_rows
     return SampledMap(

@@ -12,7 +12,7 @@ Shapes: N tokens, C chains, H components, P splits.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -46,7 +46,7 @@ class ColumnMoments:
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnEstimate:
-    """One column of χ with its error bars."""
+    """One column of χ, or B, with its error bars."""
 
     chi_N: FloatArray
     """χ, from all chains."""
@@ -97,14 +97,26 @@ def estimate_column(
         assert full is not None
         return susceptibility(own, full.of_chains(chains), phi_offset=phi_offset)
 
-    num_chains = component.num_chains
-    chi_N = chi(range(num_chains))
+    return _estimate(chi, component.num_chains)
+
+
+def estimate_response(full: ChainSums) -> ColumnEstimate:
+    """B of the tokens of the sums, nats, as the unrestricted chains have it, with its error bars.
+
+    Its halves are of the same chains as those of the columns.
+    """
+    return _estimate(lambda chains: full.of_chains(chains).response_N, full.num_chains)
+
+
+def _estimate(of_chains: Callable[[Sequence[int]], FloatArray], num_chains: int) -> ColumnEstimate:
+    chi_N = of_chains(range(num_chains))
+    left_out = [[c for c in range(num_chains) if c != left] for left in range(num_chains)]
     error_N = (
-        _jackknife([chi([c for c in range(num_chains) if c != left]) for left in range(num_chains)])
+        _jackknife([of_chains(chains) for chains in left_out])
         if num_chains > 1
         else np.full_like(chi_N, np.nan)
     )
-    halves = [(chi(first), chi(second)) for first, second in splits(num_chains)]
+    halves = [(of_chains(first), of_chains(second)) for first, second in splits(num_chains)]
     return ColumnEstimate(
         chi_N=chi_N,
         standard_error_N=error_N,

@@ -21,6 +21,7 @@ from spectro.susceptibility.reliability import (
     ColumnMoments,
     gelman_rubin,
     reliability,
+    splits,
     standard_deviation,
     standard_error,
 )
@@ -45,28 +46,42 @@ def chain_summary(
     `num_sets`: into how many sets the chains fall, one for each token shard that has its own.
     `num_chains` is C, the chains of a set, `num_draws` the mean number of a set's draws and
     `effective_sample_size` the independent draws that they are worth: what a token is measured
-    along. The rest is over all sets: `mean_phi` is E_C[φ] in nats; `sampler_bias` None where it is
-    unknown, or nothing can be biased (`sampling` is `independent`); `damage` E[ΔL] as a share of
-    what the model has learnt, ln V − L(w*): at 1 the posterior knows no more than a uniform guess;
-    `gamma_needed` a γ that leaves half of it.
+    along. The rest is over all sets: `mean_phi` is E_C[φ] in nats, `mean_phi_of_halves` that of the
+    two halves of the chains (`reliability.first_halves`), None with one chain or several sets;
+    `sampler_bias` None where it is unknown, or nothing can be biased (`sampling` is `independent`);
+    `damage` E[ΔL] as a share of what the model has learnt, ln V − L(w*): at 1 the posterior knows
+    no more than a uniform guess; `gamma_needed` a γ that leaves half of it.
     """
-    weight = np.concatenate([chain.weight for chain in chains])
-    delta_loss = np.concatenate([chain.delta_loss for chain in chains])
-    mean = float(weight @ delta_loss / weight.sum())
+    mean = _mean_delta_loss(chains)
     judged = sampler_bias(chains, exact)
     return {
         "sampling": sampling_kind(chains[0]),
         "num_chains": len(chains) // num_sets,
         "mean_phi": mean + phi_offset,
+        "mean_phi_of_halves": None if num_sets > 1 else _of_halves(chains, phi_offset),
         "damage": None if exact is None else _finite(damage(mean, exact.headroom)),
         "gamma_needed": None if exact is None else _finite(exact.gamma_needed),
         "rhat": _finite(gelman_rubin([chain.delta_loss for chain in chains])),
-        "num_draws": len(weight) // num_sets,
+        "num_draws": sum(len(chain.weight) for chain in chains) // num_sets,
         "effective_sample_size": effective_sample_size(chains) / num_sets,
         "steps_between_draws": [chain.steps_between_draws for chain in chains],
         "acceptance": [_finite(chain.acceptance) for chain in chains],
         "sampler_bias": None if judged is None else judged.as_dict(),
     }
+
+
+def _mean_delta_loss(chains: Sequence[ComponentChain]) -> float:
+    """E[ΔL] over all draws of some chains, nats."""
+    weight = np.concatenate([chain.weight for chain in chains])
+    delta_loss = np.concatenate([chain.delta_loss for chain in chains])
+    return float(weight @ delta_loss) / float(weight.sum())
+
+
+def _of_halves(chains: Sequence[ComponentChain], phi_offset: float) -> list[float] | None:
+    halves = splits(len(chains))
+    if not halves:
+        return None
+    return [_mean_delta_loss([chains[c] for c in half]) + phi_offset for half in halves[0]]
 
 
 def sampling_kind(chain: ComponentChain) -> str:

@@ -7,19 +7,17 @@ and the names of their columns: no rows, no draws.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from spectro.models.components import FULL
 from spectro.report.diagnostics import Diagnosis, diagnose
-from spectro.report.traces import ComponentTraces, Settings
+from spectro.report.traces import Settings, traces_of
 from spectro.sampling.config import TokenDraws
-from spectro.sampling.damage import damage
 from spectro.sampling.pilot import Moments
 from spectro.sampling.recorder import ComponentChain
-from spectro.sampling.sampler_bias import effective_sample_size, sampler_bias
 from spectro.storage.chain_names import chains_among, pilot_name
 from spectro.storage.draws import read_pilot, read_record
 from spectro.storage.product import SUMMARY_NAME
@@ -84,34 +82,6 @@ def stored_chains(view: RunView) -> dict[str, tuple[str, dict[int, ComponentChai
     return found | full
 
 
-def traces_of(
-    name: str,
-    chains: Mapping[int, ComponentChain],
-    exact: Moments | None,
-    column: Mapping[str, Any],
-) -> ComponentTraces:
-    """What is stored of one component; `column` is what is known of its column of χ."""
-    own = list(chains.values())
-    finite = _finite(own)
-    delta_loss = np.concatenate([chain.delta_loss for chain in own])
-    weight = np.concatenate([chain.weight for chain in own])
-    mean = float(weight @ delta_loss / weight.sum())
-    return ComponentTraces(
-        name=name,
-        independent=own[0].independent,
-        chains=tuple(chains),
-        delta_loss=tuple(chain.delta_loss for chain in own),
-        weight=tuple(chain.weight for chain in own),
-        effective_sample_size=effective_sample_size(own) if finite else math.nan,
-        steps_between_draws=own[0].steps_between_draws,
-        corrected=own[0].corrected,
-        bias=sampler_bias(own, exact) if finite else None,
-        damage=damage(mean, exact.headroom) if finite and exact else math.nan,
-        gamma_needed=math.nan if exact is None else exact.gamma_needed,
-        **column,
-    )
-
-
 def settings_of(view: RunView) -> Settings:
     """What the run was told; NaN and 0 for what its file does not say."""
     chain, sampler = view.config.get("chain", {}), view.config.get("sampler", {})
@@ -154,7 +124,3 @@ def _halves(column: ColumnMoments | None) -> dict[str, Any]:
     with np.errstate(invalid="ignore", divide="ignore"):
         splits = tuple((ab / np.sqrt(aa * bb)).tolist())
     return {"reliability": reliability(column), "split_reliability": splits}
-
-
-def _finite(chains: Sequence[ComponentChain]) -> bool:
-    return all(np.isfinite(chain.delta_loss).all() for chain in chains)

@@ -10,7 +10,7 @@ Shapes: N tokens of a batch, K neighbours, H components, D dimensions of the clu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -24,7 +24,7 @@ from spectro.cluster.transform import Transform
 from spectro.report.plain import plain_token
 from spectro.storage.clusters import PROVENANCE
 from spectro.storage.halves import NoHalvesError, read_half
-from spectro.storage.product import CHI, SUMMARY_NAME
+from spectro.storage.product import CHI, RESPONSE, SUMMARY_NAME
 from spectro.storage.sealed import read_sealed, with_nan
 from spectro.storage.shard_file import matrix
 from spectro.susceptibility.interval import half_width, interval_words
@@ -66,13 +66,13 @@ def nearest(query: Query, token_id: int, k: int, window: Window) -> Answer:
     """
     if k < 1:
         raise ValueError(f"query.k must be at least 1, found {k}")
-    own_H = _chi_of(query, token_id)
+    own = _row_of(query, token_id)
     place, space = _space(query)
-    own_D = place(own_H[None])[0]
+    own_D = place(own)[0]
     best_id, best = np.empty(0, np.int64), np.empty(0)
-    for batch in query.rows.batches(["token_id", CHI], None):
+    for batch in query.rows.batches(["token_id", RESPONSE, CHI], None):
         ids_N = np.asarray(batch.column("token_id"))
-        gap_ND = place(matrix(pa.chunked_array([batch.column(CHI)]))).astype(np.float64) - own_D
+        gap_ND = place(pa.Table.from_batches([batch])).astype(np.float64) - own_D
         distance_N = np.sqrt((gap_ND**2).sum(axis=1))
         others_N = ids_N != token_id
         best_id = np.concatenate([best_id, ids_N[others_N]])
@@ -98,7 +98,8 @@ def of_token(query: Query, token_id: int, window: Window) -> Answer:
 
     Raises ValueError for a token that is not there, or has not been measured.
     """
-    chi_H = _chi_of(query, token_id)
+    own = _row_of(query, token_id)
+    chi_H = matrix(own[CHI])[0]
     labels = labelled(query, pa.table({"token_id": [token_id]}), window)
     (row,) = labels.read_all().to_pylist()
     summary = with_nan(query.view.summary) if query.view.store.exists(SUMMARY_NAME) else {}
@@ -108,7 +109,7 @@ def of_token(query: Query, token_id: int, window: Window) -> Answer:
         "component": list(query.rows.components),
         CHI: chi_H,
         "half_width_95": width_H.astype(np.float32),
-        "standardised": _standardised(query, chi_H),
+        "standardised": _standardised(query, own),
         "first_half": _half(query, token_id, 0),
         "second_half": _half(query, token_id, 1),
         "reliability": np.array(summary.get("reliability", unknown_H), np.float32),
@@ -150,15 +151,29 @@ def of_cluster(query: Query, cluster_id: int, window: Window) -> Answer:
         cluster_id,
     )
     (fact,) = facts
-    stable = "not known" if fact["stability"] is None else f"{fact['stability']:.2f}"
     tops = zip(fact["top_text"], fact["top_tokens"], fact["top_counts"], strict=True)
     common = "  ".join(f"{text or token} ×{count}" for text, token, count in tops)
     return Answer(
         title=f"cluster {cluster_id}: {fact['size']} tokens",
         rows=labelled(query, found, window),
         num_rows=found.num_rows,
-        notes=(f"conductance {fact['conductance']:.3f}, stability {stable}; {common}",),
+        notes=(f"conductance {fact['conductance']:.3f}, {_how_it_holds(fact)}; {common}",),
     )
+
+
+def _how_it_holds(fact: Mapping[str, Any]) -> str:
+    """What other draws and other seeds say of a cluster, in words."""
+    names = {
+        "stability": "stability", "repeatability": "ceiling",
+        "shared_neighbours": "shared neighbours", "q_value": "q",
+    }  # fmt: skip
+    known = [
+        f"{said} {'not known' if fact.get(name) is None else format(fact[name], '.2f')}"
+        for name, said in names.items()
+    ]
+    if fact.get("holds") is not None:
+        known.append("holds" if fact["holds"] else "does not hold")
+    return ", ".join(known)
 
 
 def find(query: Query, text: str, window: Window) -> Answer:
@@ -196,27 +211,35 @@ def _found(query: Query, text: str, num_holding: int, num_exact: int) -> str:
     return f"{num_holding} entries of the vocabulary contain it, {exact}."
 
 
-def _chi_of(query: Query, token_id: int) -> Float32:
-    """χ of a token, [H]."""
+def _row_of(query: Query, token_id: int) -> pa.Table:
+    """χ and B of a token, in a table of one row."""
     if not 0 <= token_id < query.view.num_tokens:
         last = query.view.num_tokens - 1
         raise ValueError(f"{query.view.uri} has no token {token_id}: its ids are 0 to {last}")
-    found = query.table("select chi from tokens where token_id = ?", token_id)
+    found = query.table("select full_response, chi from tokens where token_id = ?", token_id)
     if not found.num_rows:
         raise ValueError(
             f"{query.view.uri}: token {token_id} has not been measured yet; go on with spectro "
             f"resume run.uri={query.view.uri}"
         )
-    own_H: Float32 = matrix(found[CHI])[0]
-    return own_H
+    return found
 
 
-def _space(query: Query) -> tuple[Callable[[Float32], Float32], str]:
-    """How χ becomes the vectors that are compared, and what they are."""
+def _given(rows: pa.Table) -> tuple[Float32, Float32]:
+    """χ and B of some rows, as a transform reads them."""
+    return matrix(rows[CHI]), np.asarray(rows[RESPONSE], np.float32)
+
+
+def _space(query: Query) -> tuple[Callable[[pa.Table], Float32], str]:
+    """How rows become the vectors that are compared, and what these are."""
     transform = _transform(query)
     if transform is not None:
         name = query.view.folder
-        return transform.apply, f"preprocessed χ, as {name} have it ({transform.kind.value})"
+
+        def place(rows: pa.Table) -> Float32:
+            return transform.apply(*_given(rows))
+
+        return place, f"preprocessed χ, as {name} have it ({transform.kind.value})"
     moments: Moments | None = None
     for batch in query.rows.batches([CHI], None):
         own = Moments.of(matrix(pa.chunked_array([batch.column(CHI)])), covariances=False)
@@ -224,7 +247,11 @@ def _space(query: Query) -> tuple[Callable[[Float32], Float32], str]:
     assert moments is not None
     scale_H = np.where(moments.scale_H > 0, moments.scale_H, 1.0)
     mean_H = moments.mean_H
-    return lambda chi_NH: ((chi_NH - mean_H) / scale_H).astype(np.float32), "standardised χ"
+
+    def standardised(rows: pa.Table) -> Float32:
+        return ((matrix(rows[CHI]) - mean_H) / scale_H).astype(np.float32)
+
+    return standardised, "standardised χ"
 
 
 def _transform(query: Query) -> Transform | None:
@@ -234,9 +261,9 @@ def _transform(query: Query) -> Transform | None:
     return Transform.from_dict(with_nan(told["transform"]))
 
 
-def _standardised(query: Query, chi_H: Float32) -> Float32 | None:
+def _standardised(query: Query, row: pa.Table) -> Float32 | None:
     transform = _transform(query)
-    return None if transform is None else transform.standardise(chi_H[None])[0]
+    return None if transform is None else transform.standardise(*_given(row))[0]
 
 
 def _half(query: Query, token_id: int, half: Any) -> Float32 | None:

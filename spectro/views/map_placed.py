@@ -30,6 +30,7 @@ from spectro.report.map.layout import Clustered, drawn_members
 from spectro.storage.cluster_columns import (
     array,
     floats,
+    how_it_holds,
     matrix,
     members,
     ragged,
@@ -125,7 +126,9 @@ class _Vectors:
         for first, chi_bH in self._view.shards():
             low, high = np.searchsorted(row_m, [first, first + len(chi_bH)]).tolist()
             if low < high:
-                yield slice(low, high), transform.apply(chi_bH[row_m[low:high] - first])
+                chosen_n = row_m[low:high]
+                response_n = self._view.response(chosen_n)
+                yield slice(low, high), transform.apply(chi_bH[chosen_n - first], response_n)
                 self._num_done += high - low
                 self._on_progress(self._num_done, self._num_drawn)
 
@@ -188,7 +191,8 @@ def _clusters(
         "x": grid_K2[:, 0],
         "y": grid_K2[:, 1],
         "size": array(table["size"]).astype(np.uint32),
-        **{name: floats(table[name]) for name in ("conductance", "stability", "purity")},
+        **{name: floats(table[name]) for name in ("conductance", "purity")},
+        **how_it_holds(table),
         "token_purity": floats(table["token_purity"]),
         "subset": counts_KP.argmax(axis=1).astype(subset_dtype(view.subset_names)),
         "top_tokens": ragged(table["top_tokens"], NUM_TOP_TOKENS, np.int32, -1),

@@ -80,7 +80,7 @@ def test_the_report_is_saved():
     config = ClusterConfig(preprocess=Preprocess.WHITEN, whiten_reliability=0.4)
     report = fit_transform(CHI, config, halves=HALVES).report
     again = TransformReport.from_dict(json.loads(json.dumps(report.to_dict())))
-    assert again.to_dict() == report.to_dict()
+    assert json.dumps(again.to_dict()) == json.dumps(report.to_dict())
 
 
 BY_RELIABILITY = ClusterConfig(preprocess=Preprocess.WHITEN, whiten_reliability=0.4)

@@ -29,3 +29,14 @@ def test_nothing_is_like_a_set_of_other_nodes():
     assert owners.best_jaccard(np.array([1, 2], np.int32)) == 0.0
     assert owners.best_jaccard(np.array([4, 3], np.int32)) == 1.0
     assert owners.best_jaccard(np.array([4, 5], np.int32)) == pytest.approx(1 / 3)
+
+
+def test_only_clusters_of_at_most_the_given_conductance_count():
+    owners = Owners(10)
+    owners.add(np.array([1, 2, 3], np.int32), 0.5)
+    owners.add(np.array([3, 4], np.int32), 0.2)
+    tokens = np.array([1, 2, 3], np.int32)
+    assert owners.best_jaccard(tokens) == 1.0
+    assert owners.best_jaccard(tokens, 0.5) == 1.0
+    assert owners.best_jaccard(tokens, 0.4) == pytest.approx(1 / 4)
+    assert owners.best_jaccard(tokens, 0.1) == 0.0

@@ -10,13 +10,16 @@ from spectro.cluster import ClusterConfig, Preprocess, Transform
 from spectro.cluster.moments import Moments, merge
 from spectro.cluster.preprocess import fit, fit_transform
 
+STANDARD = ClusterConfig(preprocess=Preprocess.STANDARDISE)
 CHI = mixture(sizes=[60, 40], num_body=300, num_columns=8)[0]
 
 
 def test_standardise_by_the_obvious_route():
-    x = fit_transform(CHI, ClusterConfig()).apply(CHI)
     chi = CHI.astype(np.float64)
     expected = (chi - chi.mean(0)) / chi.std(0)
+    x = fit_transform(CHI, ClusterConfig()).apply(CHI)
+    np.testing.assert_allclose(x, expected, atol=1e-5)
+    x = fit_transform(CHI, STANDARD).apply(CHI)
     expected -= expected.mean(axis=1, keepdims=True)
     np.testing.assert_allclose(x, expected, atol=1e-5)
 
@@ -24,9 +27,9 @@ def test_standardise_by_the_obvious_route():
 def test_the_uniform_mode_is_removed():
     uniform = np.random.default_rng(1).normal(size=(CHI.shape[0], 1))
     scaled = CHI / CHI.std(0)
-    x = fit_transform(scaled, ClusterConfig()).apply(scaled)
+    x = fit_transform(scaled, STANDARD).apply(scaled)
     # A multiple of the scales shifts each row evenly after standardisation.
-    moved = fit_transform(scaled, ClusterConfig()).apply((scaled + uniform).astype(np.float32))
+    moved = fit_transform(scaled, STANDARD).apply((scaled + uniform).astype(np.float32))
     np.testing.assert_allclose(moved, x, atol=1e-4)
 
 
@@ -146,7 +149,7 @@ def test_dropped_columns_are_reported():
 
 def test_a_transform_saved_without_a_report_is_read():
     plain = fit_transform(CHI, ClusterConfig()).to_dict()
-    del plain["report"]
+    del plain["report"], plain["shared"]
     plain["projection"] = (np.eye(8) - 1 / 8).tolist()
     assert Transform.from_dict(plain).report.reasons == ()
 

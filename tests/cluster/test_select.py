@@ -59,7 +59,8 @@ def test_planted_clusters_are_recovered_from_a_body(
     result = cluster(chi, ClusterConfig(preprocess=kind))
     planted = label >= 0
     assert adjusted_rand_score(label[planted], result.label_N[planted]) >= 0.98
-    assert (result.label_N[~planted] >= 0).mean() < 0.1
+    # overlapping clusters take in some of what lies around them
+    assert (result.label_N[~planted] >= 0).mean() < 0.2
 
 
 def test_a_body_without_clusters_has_none():
@@ -88,9 +89,11 @@ def test_conductance_is_that_of_the_graph_and_within_the_rule(
         assert rows.size >= found.config.min_size
 
 
-def test_clusters_are_disjoint_and_ordered(found: Clusters):
+def test_clusters_that_are_removed_are_disjoint_and_ordered(body: tuple[np.ndarray, np.ndarray]):
+    found = cluster(body[0], ClusterConfig(overlap=False))
     rows = np.concatenate(found.members)
-    assert np.unique(rows).size == rows.size
+    assert np.unique(rows).size == rows.size > 300
+    assert np.isnan(found.repeatability_C).all()
     assert (np.diff(found.size_C) <= 0).all()
     for scores in found.scores:
         assert (np.diff(scores) <= 0).all()
@@ -120,7 +123,10 @@ def test_another_seed_finds_the_same_large_clusters(
 
 
 def test_overlap_keeps_what_is_found_in_place(body: tuple[np.ndarray, np.ndarray]):
-    result = cluster(body[0], ClusterConfig(overlap=True, untried_fraction=0.8))
+    result = cluster(
+        body[0],
+        ClusterConfig(preprocess=Preprocess.STANDARDISE, overlap=True, untried_fraction=0.8),
+    )
     members = np.concatenate(result.members)
     assert np.unique(members).size < members.size
     assert np.unique(result.seed_C).size == len(result)
@@ -154,7 +160,8 @@ class Scripted:
 
 
 def test_conflicts_within_a_round_go_to_the_lower_conductance():
-    graph, config = random_graph(num_nodes=80, density=0.2), ClusterConfig(round_size=3)
+    graph = random_graph(num_nodes=80, density=0.2)
+    config = ClusterConfig(round_size=3, overlap=False)
     crew = Scripted([(0, 30, 0.4), (20, 45, 0.2), (45, 70, 0.3)])
     state = find_clusters(graph, config, crew)
     assert [c.conductance for c in state.clusters] == [0.2, 0.3]
@@ -174,7 +181,7 @@ def test_every_node_is_tried_once_in_the_keyed_order():
     assert [len(seeds) for seeds in crew.rounds] == [7] * 11 + [3]
 
 
-def test_overlap_keeps_the_first_of_equal_sets():
+def test_overlap_keeps_the_best_of_equal_sets():
     graph = random_graph(num_nodes=80, density=0.2)
     crew = Scripted([(0, 30, 0.4), (0, 30, 0.2), (0, 31, 0.3)])
     config = ClusterConfig(round_size=3, overlap=True, same_jaccard=1.0)
@@ -223,7 +230,7 @@ def test_stopped_after_any_round_and_resumed_from_arrays(
 
 
 def test_counts_are_those_of_the_arrays(body: tuple[np.ndarray, np.ndarray]):
-    config = ClusterConfig(round_size=64)
+    config = ClusterConfig(round_size=64, overlap=False)
     graph = build_graph(fit_transform(body[0], config).apply(body[0]), config)
 
     def check(state: SelectionState) -> None:

@@ -58,8 +58,11 @@ WRONG_CONFIG: list[tuple[list[str], str]] = [
     (["chain.steps_between_draws=2", "chain.max_draw_correlation=0.3"], "has no effect where"),
     (["estimator.num_baseline_batches=4"], "has no effect with estimator.baseline paired"),
     (["scoring.shortlist_size=0", "scoring.max_shortlist_error=0.2"], "has no effect where"),
-    (["cluster.whiten_variance=0.5"], "has no effect with cluster.preprocess standardise"),
-    (["cluster.same_jaccard=0.9"], "has no effect with cluster.overlap false"),
+    (["cluster.whiten_variance=0.5"], "has no effect with cluster.preprocess restricted"),
+    (
+        ["cluster.overlap=false", "cluster.same_jaccard=0.9"],
+        "has no effect with cluster.overlap false",
+    ),
     (["cluster.tolerance=1e-3"], "has no effect with cluster.tolerance_kind reach"),
     (["tokens.subsets.python.hub_split=test"], "hub_split is 'test', but it has no effect on a"),
     (["tokens.subsets.python.items=documents"], "items is 'documents', but it has no effect on"),

@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from jobs.across import AcrossJob
 from jobs.assign import AssignJob
+from jobs.calibrate import CalibrateJob
 from jobs.cluster import ClusterJob
 from jobs.compare import CompareJob
 from jobs.diagnose import DiagnoseJob
@@ -33,7 +34,7 @@ from jobs.stored import stored_config
 from jobs.text import TextJob
 from jobs.upsample import UpsampleJob
 from jobs.verify import VerifyJob
-from spectro.cluster.config import ClusterConfig
+from spectro.cluster.config import ClusterConfig, Preprocess
 from spectro.run.config import PipelineConfig, to_dict
 from spectro.sampling.samplers import Exponential, Gaussian, Psgld
 from spectro.storage import run_dir
@@ -54,6 +55,7 @@ ROOTS = {
     "report_job": ReportJob,
     "resume_job": ResumeJob,
     "plan_job": PlanJob,
+    "calibrate_job": CalibrateJob,
     "verify_job": VerifyJob,
     "status_job": StatusJob,
     "runs_job": RunsJob,
@@ -104,6 +106,14 @@ def test_published_clustering_is_the_published_rule() -> None:
     assert composed("pipeline", "cluster=published").cluster == ClusterConfig.published()
 
 
+def test_what_columns_share_is_taken_out_unless_the_published_order_is_asked() -> None:
+    kinds = {"small": "restricted", "standard": "restricted", "published": "standardise"}
+    kinds |= {"whitened_overlapping": "whiten"}
+    for name, kind in kinds.items():
+        assert composed("pipeline", f"cluster={name}").cluster.preprocess.value == kind
+    assert composed("pipeline").cluster.preprocess is Preprocess.RESTRICTED
+
+
 def test_published_settings() -> None:
     small, large = (
         composed("pipeline", "experiment=pythia_14m"),
@@ -119,6 +129,7 @@ def test_published_settings() -> None:
         assert len(config.tokens.subsets) == 13
         assert config.tokens.subsets["github"].name == "timaeus/pile-github"
         assert config.cluster.num_neighbours == 45
+        assert config.cluster.preprocess is Preprocess.STANDARDISE
     tokens = small.tokens
     assert 13 * tokens.num_probe_sequences * tokens.context == pytest.approx(780e3, rel=0.01)
     tokens = large.tokens

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 
 from spectro.report.diagnostics import Diagnosis, Verdict, diagnose
-from spectro.report.traces import Settings
+from spectro.report.traces import Settings, traces_of
 from spectro.sampling.chain import run_group_chains
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.pilot import run_pilot
-from spectro.views.diagnose import traces_of
 from tests.sampling.known_cases import (
     BIASED,
     CORRECTED,

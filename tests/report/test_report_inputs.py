@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from spectro.cluster import ClusterConfig, Clusters, TokenLabels, describe
+from spectro.cluster.holding import HalvesEvidence
 from spectro.cluster.preprocess import fit_transform
 from spectro.report import ReportConfig, render
 from spectro.report.lit import Vocabulary
@@ -85,10 +86,14 @@ def write_found(store, what, columns, label, folder="clusters", config=None):
     )
     found = planted(what, label, columns, config or ClusterConfig())
     known = what.stability_K[: len(found)]
-    stability = np.nan_to_num(known).astype(np.float32) if np.isfinite(known).any() else None
+    stability = np.nan_to_num(known).astype(np.float32)
+    halves = HalvesEvidence(
+        stability_C=stability, shared_neighbours_C=stability / 2, q_value_C=stability / 4,
+        shared_of_all=0.1, shared_by_chance=0.01,
+    ) if np.isfinite(known).any() else None  # fmt: skip
     write_clusters(
         store.child(folder).uri, found, describe(found, labels), labels,
-        components=columns.components, stability=stability,
+        components=columns.components, halves=halves,
     )  # fmt: skip
 
 
@@ -107,6 +112,7 @@ def planted(what, label, columns, config):
         num_tokens=len(chi),
         members=rows,
         scores=tuple(np.ones(len(r), np.float32) for r in rows),
+        repeatability_C=np.full(len(rows), 0.75, np.float32),
         conductance_C=what.conductance_K[: len(rows)],
         seed_C=np.array([r[0] for r in rows], np.int32),
         centroid_CD=np.array(means, np.float32).reshape(-1, x.shape[1]),

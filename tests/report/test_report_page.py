@@ -105,7 +105,7 @@ def test_nothing_is_fetched(small):
     page = render(small, CONFIG)
     markup = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
     assert set(re.findall(r"""(?:src|href)\s*=\s*["']?([^"'>\s]+)""", markup)) <= {
-        *("#top", "#clusters", "#columns", "#control", "#provenance", "data:,")
+        *("#top", "#found", "#clusters", "#columns", "#control", "#provenance", "data:,")
     }
     assert not re.search(r"https?://", page)
     for way in ("url(", "@import", "fetch(", "XMLHttpRequest", "WebSocket", "import(", "eval("):

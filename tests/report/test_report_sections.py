@@ -108,8 +108,9 @@ def test_names_at_the_ends_of_like_curves_are_apart(open_report, report_made):
 def test_reliability_is_sorted_and_what_is_below_the_threshold_named(open_report, report_made):
     values = np.random.default_rng(0).permutation(np.linspace(0.9, 0.2, 22))
     columns = dataclasses.replace(
-        report_made.real.columns, centred_reliability_H=values, threshold=0.4, left_out=("embed",)
-    )
+        report_made.real.columns, centred_reliability_H=values, threshold=0.4, left_out=("embed",),
+        vectors=("Vectors: 21 dimensions.", "Two halves agree at r = 0.32."),
+    )  # fmt: skip
     real = dataclasses.replace(report_made.real, columns=columns)
     page = open_report(dataclasses.replace(report_made, real=real))
     bars = "document.querySelectorAll('#reliability .bar-real, #reliability .bar-below')"
@@ -121,6 +122,7 @@ def test_reliability_is_sorted_and_what_is_below_the_threshold_named(open_report
     assert page.count("#reliability .threshold") == 1
     text = page.text("#reliability .said")
     assert f"Below 0.4: {', '.join(below)}." in text and "found without embed" in text
+    assert text.startswith("Vectors: 21 dimensions. Two halves agree at r = 0.32. ")
     page.js("document.querySelector('#reliability details').open = true")
     page.wait("document.querySelectorAll('#reliability tbody tr').length === 22")
     assert "± of χ (95 % interval, Student t, 4 chains)" in page.text("#reliability thead")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from benchmarks.product import (
     product_config,
     write_product,
 )
+from jobs.terminal import vectors_lines
 from spectro.cluster import cluster
 from spectro.cluster.config import ClusterConfig, NeighbourSearch, Preprocess
 from spectro.run.cluster_units import ClusterUnit, Layout
@@ -25,6 +27,7 @@ from spectro.run.errors import HandedBack
 from spectro.run.execute import Resident, execute
 from spectro.run.units import Unit
 from spectro.run.vectors import ListsOnNode
+from spectro.storage.cluster_columns import HOW_IT_HOLDS
 from spectro.storage.clusters import members_of, read_clusters
 from spectro.storage.fingerprint import OtherRunError
 from spectro.storage.fs import Store
@@ -77,6 +80,15 @@ def test_the_stage_gives_what_the_call_in_memory_gives(make: Make, planted) -> N
     centroids = np.array(stored.clusters["centroid"].to_pylist())
     np.testing.assert_allclose(centroids, found.centroid_CD, rtol=1e-5, atol=1e-6)
     assert stored.provenance["recall"]["mean"] == 1.0
+
+
+def test_the_command_says_what_clusters_see(make: Make) -> None:
+    """Halves of χ ± 0.05 standard deviations agree by (1 − 0.05²) / (1 + 0.05²) = 0.995."""
+    config, layout = make("said")
+    what, agree = vectors_lines(config, do_all(config, layout))
+    assert what == "Vectors: each column at unit variance; 8 dimensions."
+    assert re.match(r"Two halves .* at r = (0\.99|1\.00), of all chains that makes 1\.00; ", agree)
+    assert re.search(r" \(c\d\) to 1\.00 \(c\d\), median (0\.99|1\.00)\.$", agree)
 
 
 @pytest.mark.parametrize("cuts", [(400, 800), (16, 1168, 16), (304, 304, 304, 288)])
@@ -154,6 +166,13 @@ def test_stability_is_the_lesser_best_overlap_with_the_halves(make: Make) -> Non
         best = [max(_jaccard(set(members), set(other)) for other in half) for half in halves]
         assert found == pytest.approx(min(best))
     assert max(stored.clusters["stability"].to_pylist()) > 0.8
+    told = {name: np.array(stored.clusters[name].to_pylist()) for name in HOW_IT_HOLDS}
+    by_draws = (told["stability"] >= 0.5) | (told["q_value"] <= 0.05)
+    assert (told["holds"] == ((told["repeatability"] >= 0.5) & by_draws)).all()
+    assert stored.provenance["num_that_hold"] == told["holds"].sum() >= 4  # the planted ones
+    # Members are near in both halves; all tokens share more than unrelated lists would.
+    shared = stored.provenance["shared_neighbours"]
+    assert told["shared_neighbours"].max() > shared["all_tokens"] > shared["by_chance"] > 0
 
 
 def _jaccard(a: set[int], b: set[int]) -> float:

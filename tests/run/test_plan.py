@@ -26,7 +26,7 @@ from spectro.run.rates import Rate, Rates, load_rates, to_yaml
 from spectro.run.sizes import published_sizes, size_of_checkpoint
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.reweighted import Reweighted
-from spectro.sampling.samplers import Psgld
+from spectro.sampling.samplers import Gaussian, Psgld
 
 MakeConfig = Callable[..., PipelineConfig]
 CHAIN = ChainConfig(num_chains=2, num_draws=4, batch_size=2)
@@ -84,6 +84,30 @@ def test_more_draws_and_more_tokens_cost_in_proportion(make_config: MakeConfig) 
 
     assert tiles(wide) == 2 * tiles(config)
     assert 1.5 * tiles(config) < tiles(more) < 2 * tiles(config)
+
+
+def test_draws_of_each_shards_own_cost_their_evaluation_for_each(make_config: MakeConfig) -> None:
+    """Tiles are the same; ΔL of four sequences is taken for each of two shards, twelve in all."""
+    shared = make_config(sampler=Gaussian(), chain=CHAIN)
+    own = dataclasses.replace(shared, chain=dataclasses.replace(CHAIN, draws="per_shard"))
+    works = [{s.stage: s.work for s in plan_of(config).stages} for config in (shared, own)]
+    assert works[1]["chains"].flops == 2 * works[0]["chains"].flops
+    assert works[1]["chains"].num_units == 2 * works[0]["chains"].num_units
+    assert works[1]["tiles"] == works[0]["tiles"]
+    (note,) = [note for note in plan_of(own).notes if "per_shard" in note]
+    share = works[1]["chains"].flops / works[1]["tiles"].flops
+    assert f"chains of 2 token shards are {share:.0%} of the tiles' work" in note
+    assert share == pytest.approx(2 * 4 / 12, rel=0.15)  # each chain has a clean pass of its own
+    large = dataclasses.replace(own.tokens, num_probe_sequences=60, sequences_per_shard=60)
+    assert not [
+        note
+        for note in plan_of(dataclasses.replace(own, tokens=large)).notes
+        if "per_shard" in note
+    ]
+    stepped = dataclasses.replace(own, sampler=Reweighted())
+    assert "components that step (full, embed, unembed) do so for each of 2 token shards" in (
+        " ".join(plan_of(stepped).notes)
+    )
 
 
 def test_devices_share_the_work_but_no_unit(make_config: MakeConfig) -> None:

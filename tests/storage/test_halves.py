@@ -16,6 +16,7 @@ from spectro.storage.halves import (
     halves_table,
     iterate_halves,
     read_half,
+    read_half_with_response,
     read_halves,
 )
 from spectro.storage.product import (
@@ -208,6 +209,38 @@ def test_an_empty_shard_has_empty_halves(tmp_path: Path) -> None:
     put_part(store, 0, empty, {}, halves_table(empty, *estimates(0, num=0)))
     assert read_half(store, 0, 0).shape == (0, 3)
     assert read_product(store).chi_NH.shape == (0, 3)
+
+
+def test_the_response_has_its_halves_too(store: Store) -> None:
+    """B of the unrestricted chains, beside χ; the schema has two columns more."""
+    rng = np.random.default_rng(2)
+    first_N, second_N = rng.standard_normal((2, 4 * CONTEXT))
+    table = halves_table(part(2), *estimates(2), (first_N, second_N))
+    assert table.column_names[3:] == ["response_first", "response_second"]
+    put_part(store, 2, part(2), {}, table)
+    found = read_halves(store, 2)
+    assert found.responses is not None
+    assert np.array_equal(found.responses[0], first_N.astype("f4"))
+    assert np.array_equal(found.responses[1], second_N.astype("f4"))
+    chi_NH, response_N = read_half_with_response(store, 2, 1)
+    assert np.array_equal(chi_NH, estimates(2)[1].astype("f4"))
+    assert np.array_equal(response_N, second_N.astype("f4"))
+    plain = pq.ParquetFile(Path(store.root) / halves_name(2)).metadata.row_group(0).column(3)
+    assert "BYTE_STREAM_SPLIT" in plain.encodings
+
+
+def test_halves_without_a_response_say_so(store: Store) -> None:
+    assert read_halves(store, 0).responses is None
+    with pytest.raises(NoHalvesError, match=r"not their B for shard 0: .*preprocess=standardise"):
+        read_half_with_response(store, 0, 1)
+
+
+def test_a_response_of_other_rows_or_not_finite_is_refused() -> None:
+    good = np.zeros(4 * CONTEXT)
+    with pytest.raises(ValueError, match="response_second is of 19 tokens, its shard has 20 rows"):
+        halves_table(part(0), *estimates(0), (good, good[1:]))
+    with pytest.raises(ValueError, match=r"response_first has values that are not finite"):
+        halves_table(part(0), *estimates(0), (good + np.nan, good))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

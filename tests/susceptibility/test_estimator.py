@@ -18,6 +18,7 @@ from spectro.susceptibility.reliability import (
     MAX_SPLITS,
     centred_reliability,
     estimate_column,
+    estimate_response,
     first_halves,
     gelman_rubin,
     merge,
@@ -84,6 +85,34 @@ def test_restricted_is_two_chain_less_the_shared_term() -> None:
     whole = estimate_column(sums(made, "c"), sums(made, "full"), EstimatorKind.TWO_CHAIN)
     shared = made["c_loss"].mean() * (made["full"] - made["full_loss"][..., None]).mean((0, 1))
     np.testing.assert_allclose(own.chi_N, whole.chi_N - shared, rtol=1e-9, atol=1e-9)
+
+
+def test_the_response_and_its_halves_are_those_that_two_chain_has() -> None:
+    """χ of two_chain less E[φ]·B is restricted, for all chains and for either half of them."""
+    made = traces()
+    made["c_loss"][:, ::3] *= 2  # halves whose E[φ] differ
+    component, full = sums(made, "c"), sums(made, "full")
+    both = estimate_column(component, full, EstimatorKind.TWO_CHAIN)
+    own = estimate_column(component, None, EstimatorKind.RESTRICTED)
+    response = estimate_response(full)
+    phi = component.of_chains(range(CHAINS)).delta_loss
+    left_N = both.chi_N - phi * response.chi_N
+    np.testing.assert_allclose(left_N, own.chi_N, rtol=1e-10, atol=1e-10)
+    for split, chains in enumerate(splits(CHAINS)):
+        for half, some in enumerate(chains):
+            of_half = component.of_chains(some).delta_loss
+            left_N = both.halves_P2N[split, half] - of_half * response.halves_P2N[split, half]
+            expected = own.halves_P2N[split, half]
+            np.testing.assert_allclose(left_N, expected, rtol=1e-10, atol=1e-10)
+    direct = made["full"].mean(axis=1) - made["full_loss"].mean(axis=1)[:, None]
+    np.testing.assert_allclose(response.chi_N, direct.mean(axis=0), rtol=1e-10)
+    error = direct.std(axis=0, ddof=1) / np.sqrt(CHAINS)  # the jackknife of a mean
+    np.testing.assert_allclose(response.standard_error_N, error, rtol=1e-10)
+    r = [
+        np.corrcoef(direct[list(a)].mean(0), direct[list(b)].mean(0))[0, 1]
+        for a, b in splits(CHAINS)
+    ]
+    assert reliability(response.moments) == pytest.approx(np.mean(r), rel=1e-10)
 
 
 def test_one_chain_is_numpys_covariance() -> None:

@@ -79,6 +79,14 @@ class ClusterColumns(_Columns):
     """In the whole graph."""
     stability: NDArray[np.float32]
     """NaN: not known."""
+    repeatability: NDArray[np.float32]
+    """Best Jaccard index among clusters from other seeds; NaN: not known."""
+    shared_neighbours: NDArray[np.float32]
+    """Share of the members' neighbours that two halves of the chains have; NaN: not known."""
+    q_value: NDArray[np.float32]
+    """That it is no more than its y; NaN: not known."""
+    holds: NDArray[np.float32]
+    """1 where it holds, 0 where it does not; NaN: not known."""
     purity: NDArray[np.float32]
     """Share of the most common subset."""
     token_purity: NDArray[np.float32]

@@ -1,6 +1,6 @@
 // The card of the open cluster, in full for the largest ones; the control's cards are alike.
 const clusterStats = (rows, id) => element("div", "stats",
-  ...[["size", integer, ""], ["conductance", fixed, 3], ["stability", fixed, 2], ["tokenPurity", percent, ""], ["purity", percent, ""]]
+  ...[["size", integer, ""], ["conductance", fixed, 3], ["stability", fixed, 2], ["repeatability", fixed, 2], ["sharedNeighbours", percent, ""], ["qValue", fixed, 3], ["tokenPurity", percent, ""], ["purity", percent, ""]]
     .map(([name, show, digits]) => stat(show(rows[name][id], digits), COLUMN[name].name, COLUMN[name].title)));
 
 function contextLine([subset, loss, tokenId, position, clipped, before, y, after]) {
@@ -70,7 +70,8 @@ function cardLeft(side, id, more) {
 
 function card(side, id, title, more) {
   const full = id < side.cards.length;
-  const left = element("div", "card-left", title, clusterStats(side.rows, id), ...(full ? cardLeft(side, id, more) : [
+  const left = element("div", "card-left", title,
+    ...(side.rows.holds[id] === 0 ? [element("p", "said", `${LOOSE} ${LOOSE_MEANS}`)] : []), clusterStats(side.rows, id), ...(full ? cardLeft(side, id, more) : [
     element("h4", "", "Most common y"), element("div", "tops", ...side.rows.tops[id].map((y) => token(y)))]));
   const right = full ? contextLists(side.cards[id], side.rows.size[id])
     : element("p", "empty", `χ and contexts are kept for the ${integer(side.cards.length)} largest clusters (report.max_cards); spectro map has those of all.`);

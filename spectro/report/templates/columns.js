@@ -55,7 +55,7 @@ function reliabilityKey() {
 }
 
 function reliabilityWords(order, unknown, main, threshold, leftOut) {
-  const { components } = DATA.columns, said = [];
+  const { components, vectors } = DATA.columns, said = [...vectors];
   const named = (columns) => columns.slice(0, MOST_NAMED).join(", ") + (columns.length > MOST_NAMED ? ` and ${columns.length - MOST_NAMED} more` : "");
   const below = threshold === null ? [] : order.filter((column) => main[column] < threshold).map((column) => components[column]);
   if (threshold === null) said.push("The clustering asked no least reliability of a column (cluster.min_reliability).");

@@ -20,9 +20,10 @@ const fact = ([name, value]) => element("div", "", element("dt", "", name), elem
 function drawStrip() {
   const sides = [["run", DATA.summary], ...(DATA.control ? [["control, nβ = 0", DATA.control.summary]] : [])];
   const clustered = ({ clustered: count }) => `${integer(count)} (${percent(count / Math.max(1, DATA.numTokens))})`;
-  const table_ = table(["", "clusters", "tokens in clusters", "largest", "median size", "median conductance", "median stability", "median one subset", "median one y"],
+  const table_ = table(["", "clusters", "tokens in clusters", "largest", "median size", "median conductance", "hold", "median stability", "median ceiling", "median one subset", "median one y"],
     sides.map(([name, told]) => [name, integer(told.clusters), clustered(told), integer(told.largest), fixed(told.size, 0), fixed(told.conductance, 3),
-      fixed(told.stability, 2), percent(told.purity), percent(told.tokenPurity)]));
+      integer(told.hold), fixed(told.stability, 2), fixed(told.repeatability, 2), percent(told.purity), percent(told.tokenPurity)]));
   byId("strip").append(table_);
+  if (ROWS.holds.some((holds) => holds === 0)) byId("strip").append(element("p", "said", `${LOOSE} and grey: a cluster that ${LOOSE_MEANS}.`));
   if (!DATA.control) byId("strip").append(element("p", "said", "No control was run (nβ = 0): these clusters cannot be told from what noise alone would give."));
 }

@@ -31,6 +31,7 @@ startAddress();
 startModel();
 drawHeader();
 drawStrip();
+drawFound();
 startFilters();
 startMap();
 startTheme(readInk);

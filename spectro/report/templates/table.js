@@ -36,6 +36,8 @@ function row(id, position) {
   node.setAttribute("aria-rowindex", position + 2); // the heads are the first
   node.setAttribute("aria-selected", String(id === state.open));
   node.classList.toggle("cursor", id === cursor);
+  node.classList.toggle("loose", isLoose(id));
+  if (isLoose(id)) node.title = `Cluster ${id} ${LOOSE_MEANS}`;
   return node;
 }
 

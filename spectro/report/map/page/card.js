@@ -2,6 +2,7 @@
 import { readContext, readProfile, row, top } from "./data.js";
 import { button, byId, element, fixed, integer, percent } from "./dom.js";
 import { clusterRow } from "./list.js";
+import { LOOSE, LOOSE_MEANS } from "./colours.js";
 import { chiPicture, stat, subsetBar, swatch } from "./marks.js";
 import { change, state } from "./state.js";
 import { shown, token, tokens } from "./text.js";
@@ -14,6 +15,9 @@ function stats({ clusters }, id) {
     stat(integer(of("size")), "tokens", "Members of the cluster"),
     stat(fixed(of("conductance"), 3), "conductance", "Share of the cluster's edge weight that leaves it: lower is better separated"),
     stat(fixed(of("stability"), 2), "stability", "How far two halves of the chains find the same tokens: 1 the same, – not known"),
+    stat(fixed(of("repeatability"), 2), "ceiling", "How far other seeds of the same χ find the same tokens: what stability can reach, – not known"),
+    stat(percent(of("shared_neighbours")), "shared", "Share of its tokens' nearest neighbours that two halves of the chains have in common, – not known"),
+    stat(fixed(of("q_value"), 3), "q", "Chance, over all clusters, that it is no more than its y, in other draws; – not known"),
     stat(percent(of("token_purity")), "one y", "Share of the commonest y"),
     stat(percent(of("purity")), "one subset", "Share of the commonest subset"));
 }
@@ -84,6 +88,7 @@ export function drawCard(world, hover, show) {
   panel.replaceChildren(
     element("div", "card-head", title, button("link", "show on the map", () => show(id)), button("close", "×", () => change({ open: null, panel: "list" }))),
     region ? element("p", "soft", "in region ", button("link", "", () => change({ region: region.id, panel: "list", open: null }))) : "",
+    clusters.holds.values[id] === 0 ? element("p", "soft", `${LOOSE} ${LOOSE_MEANS}`) : "",
     stats(world, id),
     element("h3", "", "Most common y"),
     element("div", "tops", ...top(world, id).map(([y, count]) => element("span", "top", token(y), element("small", "", integer(count))))),

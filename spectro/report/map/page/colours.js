@@ -4,6 +4,8 @@ import { fixed } from "./dom.js";
 import { NUM_COLOURS } from "./marks.js";
 
 const NUM_STOPS = 5;
+export const LOOSE = "◌"; // marks a cluster that does not hold
+export const LOOSE_MEANS = "does not hold: other seeds of the same χ do not find it again (Jaccard below 0.5), or other draws do not know it";
 export const MODES = {
   subset: "subset", cluster: "cluster", conductance: "conductance", stability: "stability", region: "region" };
 
@@ -45,6 +47,7 @@ export function clusterColours({ clusters }, mode, ink) {
       if (!span || Number.isNaN(quantity[id])) return ink.faint;
       return onRamp(ink.ramp, span[1] > span[0] ? (quantity[id] - span[0]) / (span[1] - span[0]) : 0.5);
     }
+    if (clusters.holds.values[id] === 0) return ink.faint;
     const index = mode === "subset" ? clusters.subset.values[id] : mode === "region" ? clusters.region.values[id] : id;
     return index < 0 ? ink.faint : ink.hues[index % NUM_COLOURS];
   }
@@ -53,8 +56,13 @@ export function clusterColours({ clusters }, mode, ink) {
 // How opaque a token is, in a cluster and in none: the more there are, the less.
 export const opacity = (count) => (count > 1e6 ? [130, 60] : count > 1e5 ? [170, 80] : [215, 110]);
 
-// What the colours of a mode mean, in a sentence.
-export function meaning({ map, clusters }, mode) {
+// What the colours of a mode mean, in a sentence or two.
+export function meaning(world, mode) {
+  const isMarked = !(mode in world.clusters) && world.clusters.holds.values.some((holds) => holds === 0);
+  return meaningOf(world, mode) + (isMarked ? ` A grey ring ${LOOSE} ${LOOSE_MEANS}.` : "");
+}
+
+function meaningOf({ map, clusters }, mode) {
   if (mode === "subset") {
     const repeated = map.subsets.length > NUM_COLOURS ? " From the ninth subset on colours repeat: its tokens are diamonds, rings of its clusters heavier." : "";
     return `Colour is the subset: of a token its own, of a cluster the one most of its tokens come from.${repeated}`;

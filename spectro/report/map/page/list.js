@@ -3,6 +3,7 @@ import { top } from "./data.js";
 import { byId, button, element, fixed, integer, percent } from "./dom.js";
 import { model, onModel } from "./model.js";
 import { change, isFiltered, NO_FILTER, onChange, START, state } from "./state.js";
+import { LOOSE, LOOSE_MEANS } from "./colours.js";
 import { swatch } from "./marks.js";
 import { token, visible } from "./text.js";
 
@@ -13,7 +14,9 @@ export function clusterRow(world, id, hover, figure = integer(world.clusters.siz
   const { clusters, map } = world, subset = clusters.subset.values[id];
   const node = button("row", "", () => change({ open: id, panel: "card" }));
   node.setAttribute("aria-label", `Cluster ${id}, ${clusters.size.values[id]} tokens, mostly ${map.subsets[subset]}`);
-  node.append(swatch(subset), element("span", "row-tokens", ...top(world, id, 4).map(([y]) => token(y))), element("span", "row-size", figure));
+  const isLoose = clusters.holds.values[id] === 0;
+  if (isLoose) { node.classList.add("loose"); node.title = `${LOOSE} ${LOOSE_MEANS}`; }
+  node.append(isLoose ? element("span", "", LOOSE) : swatch(subset), element("span", "row-tokens", ...top(world, id, 4).map(([y]) => token(y))), element("span", "row-size", figure));
   for (const [enter, leave] of [["pointerenter", "pointerleave"], ["focus", "blur"]]) {
     node.addEventListener(enter, () => hover(id));
     node.addEventListener(leave, () => hover(null));

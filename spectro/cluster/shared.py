@@ -1,0 +1,92 @@
+"""The part E[φ]·B that all columns of a `two_chain` product share, and its removal (ADR 065).
+
+    χ_C = own_C + E[φ_C]·B,      own_C = −E_C[φ (Δℓ − ΔL)], the `restricted` estimator
+
+With the response B of the tokens own is χ − E[φ]·B to the last bit of the columns, B's noise and
+all, for it is the same noise in every column. Without it every χ_C / E[φ_C] still has exactly one
+B, so that the difference to any mean over columns of weight one has none. The mean that is taken
+weighs a column by the inverse of how much it differs from the plain mean: heads, whose own
+part is small, say most about B, and least of what is anyone's own goes with it.
+
+Shapes: N tokens, H components, K columns kept.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedPart:
+    """What all columns share, as far as it is known."""
+
+    mean_phi_H: Float64
+    """E[φ] of each column, nats."""
+    measured_scale_H: Float64 | None = None
+    """Standard deviation of each column as measured, where B is known and the moments of the fit
+    are of χ − E[φ]·B; None: B is not known and they are of χ itself."""
+
+    @property
+    def has_response(self) -> bool:
+        """Whether B is known."""
+        return self.measured_scale_H is not None
+
+    def check(self, labels: list[str]) -> None:
+        """Raise ValueError unless every column has an E[φ], and one that can be divided by."""
+        if self.mean_phi_H.shape != (len(labels),):
+            raise ValueError(
+                f"found E[φ] of {self.mean_phi_H.size} columns for {len(labels)} columns: "
+                "is the summary from another run?"
+            )
+        bad = ~np.isfinite(self.mean_phi_H) | ((self.mean_phi_H == 0) & (not self.has_response))
+        if bad.any():
+            first = int(np.flatnonzero(bad)[0])
+            raise ValueError(
+                f"E[φ] of {labels[first]} is {self.mean_phi_H[first]}: how much of the shared "
+                "response its column has is not known; cluster.preprocess=standardise does without"
+            )
+
+
+def without_shared(
+    chi_NH: NDArray[np.floating], response_N: NDArray[np.floating], mean_phi_H: Float64
+) -> Float64:
+    """χ − E[φ]·B, in float64: `two_chain` without its second term is `restricted`."""
+    own_NH: Float64 = chi_NH - response_N.astype(np.float64)[:, None] * mean_phi_H
+    return own_NH
+
+
+def weighted_centring(covariance_KK: Float64) -> tuple[Float64, float]:
+    """Projection [K, K] that takes a weighted mean off each row, then unit variance per column.
+
+    `covariance_KK` is that of columns with the same amount of B each. With it comes the share of
+    the columns' variance that goes with that mean, a mean over columns. ValueError where a column
+    is nothing but the mean of all.
+    """
+    num_columns = covariance_KK.shape[0]
+    plain_KK = np.eye(num_columns) - 1.0 / num_columns
+    differs_K = _variances(covariance_KK, plain_KK)
+    _require_own(differs_K, covariance_KK)
+    weight_K = 1.0 / differs_K
+    weight_K /= weight_K.sum()
+    centring_KK = np.eye(num_columns) - weight_K[:, None]
+    own_K = _variances(covariance_KK, centring_KK)
+    _require_own(own_K, covariance_KK)
+    projection_KK: Float64 = centring_KK / np.sqrt(own_K)
+    return projection_KK, float(1.0 - (own_K / np.diag(covariance_KK)).mean())
+
+
+def _variances(covariance_KK: Float64, projection_KD: Float64) -> Float64:
+    """Of the columns of x @ projection, [D]."""
+    variances: Float64 = np.einsum("kd,kj,jd->d", projection_KD, covariance_KK, projection_KD)
+    return variances
+
+
+def _require_own(variance_K: Float64, covariance_KK: Float64) -> None:
+    if (variance_K <= 1e-10 * np.diag(covariance_KK).max()).any():
+        raise ValueError(
+            "columns over their E[φ] are all the same: there is nothing of their own beside what "
+            "they share; was φ another in the summary?"
+        )

@@ -1,0 +1,93 @@
+"""What a calibration costs and takes: counts, layouts of chains, ties between settings."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import pytest
+
+from spectro.calibrate.choose import Split, choose
+from spectro.calibrate.law import Law, fit
+from spectro.calibrate.responses import measure_responses
+from spectro.calibrate.setting import Setting, best_setting
+from spectro.models import work
+from spectro.models.flop_counter import counting
+from spectro.models.groups import group_model
+from spectro.models.rows import scoring_budget
+from spectro.models.scoring import Scoring
+from spectro.run.calibrate_config import CalibrateConfig
+from spectro.run.calibrate_cost import chains_of, pilot_flops, sampler_of, with_split
+from spectro.run.calibrate_pilot import Pilot
+from spectro.run.groups import groups_of
+from spectro.sampling.keys import KeyedRandomness
+from spectro.sampling.reweighted import Reweighted
+from spectro.sampling.samplers import Gaussian
+from tests.calibrate.test_law import planted
+from tests.conftest import MakeConfig
+
+
+@pytest.mark.parametrize(
+    ("num_draws", "layout"),
+    [(2, (1, 2)), (4, (2, 2)), (6, (3, 2)), (8, (4, 2)), (10, (1, 10)), (64, (4, 16))],
+)
+def test_draws_are_whole_pairs_in_as_many_chains_as_have_a_use(
+    num_draws: int, layout: tuple[int, int]
+) -> None:
+    assert chains_of(num_draws) == layout
+
+
+def test_a_proposed_run_keeps_what_was_asked_for(make_config: MakeConfig) -> None:
+    config = make_config(control=True)
+    for nbeta, kind in ((0.0, Gaussian), (10.0, Reweighted)):
+        sampler = sampler_of(config, 100.0, nbeta)
+        assert isinstance(sampler, kind) and (sampler.gamma, sampler.nbeta) == (100.0, nbeta)
+        run = with_split(config, sampler, 5, 8)
+        assert run.tokens.num_probe_sequences == 5
+        assert run.chain.num_chains * run.chain.num_draws == 8
+        assert run.control is (nbeta > 0)  # at nbeta 0 the run is its own control
+    assert with_split(config, sampler, 5, 6).chain == config.chain  # its 2 chains of 3 draws
+
+
+def test_flops_of_a_pilot_are_those_that_are_done(make_config: MakeConfig) -> None:
+    """But for the running sums of a tile, which a pilot does not make."""
+    settings = CalibrateConfig(budget_minutes=1, num_tokens=256, num_draws=8)
+    pilot = Pilot.of(make_config(), settings)
+    config = with_split(pilot.config, sampler_of(pilot.config, 300.0, 0.0), 8, 8)
+    groups = groups_of(config, pilot.size)
+    parts = [group_model(pilot.model, group) for group in groups]
+    assert pilot.probe.shape == (16, 17)  # 2 subsets of 8 sequences
+    with counting() as counter:
+        measure_responses(
+            parts, 300.0, 8, pilot.probe, pilot.evaluation, KeyedRandomness(seed=0),
+            Scoring(budget=scoring_budget(pilot.model)),
+        )  # fmt: skip
+    num_components = sum(len(group.components) for group in groups)
+    sums = 8 * num_components * work.sums_flops(256)
+    assert counter.get_total_flops() + sums == pilot_flops(config, pilot.size, 8)
+
+
+def _setting(gamma: float, doublings: float) -> Setting:
+    """A setting whose law lies so many doublings higher."""
+    cells = [
+        dataclasses.replace(c, shared=2**doublings * c.shared, error=2**doublings * c.error)
+        for c in planted(e=0.5, b=1.0, half=8.0)
+    ]
+    law = fit(cells)
+    assert isinstance(law, Law)
+    split = Split(num_sequences=1, num_tokens=8000, num_draws=4, cost_seconds=1.0)
+    return Setting(
+        gamma=gamma, nbeta=0.0, damage=0.0, damaged="", cells=tuple(cells), law=law,
+        choice=choose([split], law),
+    )  # fmt: skip
+
+
+def test_what_was_asked_for_is_kept_where_nothing_leads_it() -> None:
+    low, high = _setting(100.0, 0.0), _setting(300.0, 1.0)
+    assert best_setting([low, high], (100.0, 0.0)) == (high, True)  # a whole doubling ahead
+    near = _setting(300.0, 0.01)  # the law itself is taken to be off by 0.05 doublings
+    assert best_setting([low, near], (100.0, 0.0)) == (low, False)
+    assert best_setting([low, near], (30.0, 0.0)) == (near, False)
+    with pytest.raises(ValueError, match="no setting could be judged"):
+        best_setting([dataclasses.replace(low, law=None)], (100.0, 0.0))
+    assert math.isnan(dataclasses.replace(low, choice=None).log2_value)
