@@ -34,6 +34,7 @@ PLACES: dict[str, tuple[str, ...]] = {
     "runs": ("runs.root",),
     "query": ("run.uri", "query.sql"),
     "text": ("run.uri", "file"),
+    "upsample": ("run.uri", "upsample.uri"),
     "compare": ("compare.places",),
     "across": ("runs",),
 }

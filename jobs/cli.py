@@ -15,6 +15,7 @@ JOBS = {
     "calibrate": "tokens or draws, gamma and nbeta for a budget, by a pilot of minutes",
     "sample": "tokens, chains and susceptibilities",
     "cluster": "clusters of a measured run (run.uri=...)",
+    "upsample": "χ of tokens never measured, predicted from a measured run (<run> <new run>)",
     "compare": "how far the clusters of two runs, or more, agree (<run> <run> ...)",
     "matrix": "mean responses of subsets, clusters or pattern types, as numbers (<run>)",
     "across": "the clusters of one token in several runs (<run> <run> ... token=she)",

@@ -22,6 +22,7 @@ from jobs.plan_tables import bill_table, clusters_table, plan_table
 from jobs.stored import asked, stored_config
 from spectro.models.load import resolve_device
 from spectro.models.size import ModelSize
+from spectro.predict.config import PredictConfig
 from spectro.run.bill import BillLine, make_bill
 from spectro.run.cluster_costs import Machines
 from spectro.run.cluster_plan import ClusterPlan, plan_clusters
@@ -37,6 +38,7 @@ from spectro.run.plan_more import plan_addition, shard_sizes_after
 from spectro.run.rates import Rates, load_rates, to_yaml
 from spectro.run.sizes import size_of_checkpoint
 from spectro.run.threads import num_cores_here
+from spectro.run.upsample_plan import plan_upsampled, upsample_bill, with_upsampling
 from spectro.storage.fs import Store
 from spectro.storage.out_file import place_of, put_file
 from spectro.storage.places import local_path
@@ -63,6 +65,10 @@ class PlanConfig(Assumptions):
     """File for the rates that were measured."""
     bill: bool = False
     """Show what the finished run at `run.uri` did, beside its plan."""
+    upsample_tokens: int | None = None
+    """Tokens whose χ is predicted from the run's, the measured ones included; None: nothing is."""
+    predict: PredictConfig = field(default_factory=PredictConfig)
+    """How χ is then learnt."""
     cluster_tokens: int | None = None
     """Tokens that are clustered; None: the run's."""
     cluster_columns: int | None = None
@@ -76,7 +82,14 @@ class PlanConfig(Assumptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("num_devices", "cluster_tokens", "cluster_columns", "nodes", "cores"):
+        for name in (
+            "num_devices",
+            "upsample_tokens",
+            "cluster_tokens",
+            "cluster_columns",
+            "nodes",
+            "cores",
+        ):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"plan.{name} must be at least 1, found {value}")
@@ -107,11 +120,9 @@ def _plan(job: PlanJob) -> None:
     precision = job.plan.precision or _precision(config)
     rates = _rates(job, config, precision)
     device = Device(rates=rates, precision=precision, num_devices=job.plan.num_devices)
-    if config.more is not None:
-        plan = plan_addition(config, size, device)
-    else:
-        plan = make_plan(config, size, device, job.plan)
-    bill = make_bill(plan, config) if job.plan.bill else ()
+    plan = _planned(job.plan, config, size, device)
+    bill_of = make_bill if config.upsample is None else upsample_bill
+    bill = bill_of(plan, config) if job.plan.bill else ()
     clusters = _clusters(job.plan, config, size)
     store = Store(config.run.uri)
     begun = store.is_local or job.plan.bill or config.more is not None
@@ -122,6 +133,19 @@ def _plan(job: PlanJob) -> None:
     if job.plan.out is not None:
         text = json.dumps(as_dict(plan, bill, clusters), indent=1) + "\n"
         put_file(job.plan.out, text.encode())
+
+
+def _planned(
+    asked_for: PlanConfig, config: PipelineConfig, size: ModelSize, device: Device
+) -> Plan:
+    if config.upsample is not None:
+        return plan_upsampled(config, size, device)
+    if config.more is not None:
+        return plan_addition(config, size, device)
+    plan = make_plan(config, size, device, asked_for)
+    if asked_for.upsample_tokens is None:
+        return plan
+    return with_upsampling(plan, config, device, asked_for.predict, asked_for.upsample_tokens)
 
 
 def _precision(config: PipelineConfig) -> str:

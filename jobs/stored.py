@@ -37,6 +37,8 @@ def asked(config: PipelineConfig) -> PipelineConfig:
     Raises ValueError, in one line, if there is no run, or if more than `run.*` and `more.*` is
     given with it.
     """
+    if config.upsample is not None:
+        raise ConfigError("upsample says what χ is predicted from: spectro upsample sets it")
     if config.more is None:
         _refuse_idle(config)
         return config

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-STAGES = ["tokens", "models", "sampling", "susceptibility", "cluster", "calibrate", "report"]
+STAGES = [
+    "tokens", "models", "sampling", "susceptibility", "predict", "cluster", "calibrate", "report",
+]  # fmt: skip
 ABOVE = ["storage", "run", "views", "api"]
 SHARED = {"settings"}
 """What configurations of all stages share."""

@@ -102,14 +102,14 @@ def _assemble_part(
     table = product.shard_table(
         rows(response, list(columns.values())),
         list(columns),
-        _fingerprint(resident, store),
+        rows_fingerprint(resident, store),
         column_summary({n: c.moments for n, c in columns.items()}, of_chains, centred_H),
     )
     moments = {
-        "moments": {name: _plain(column) for name, column in columns.items()},
+        "moments": {name: plain_moments(column) for name, column in columns.items()},
         "centred_reliability": centred_H.tolist(),
         "phi_offset": offset,
-        "response": None if response is None else _plain(response),
+        "response": None if response is None else plain_moments(response),
         "seconds": seconds,
     }
     halves = _halves(table, columns, response) if config.run.keep_halves else None
@@ -142,7 +142,7 @@ def summarise(unit: SummaryUnit, store: Store, config: PipelineConfig) -> None:
     offset = shards[0]["phi_offset"]
     of_chains = _of_chains(store, unit.groups, records, offset, num_sets=num_sets)
     of_columns = {name: of_chains[name] for name in merged}
-    summary = column_summary(merged, of_columns, _mean_over_shards(shards))
+    summary = column_summary(merged, of_columns, mean_over_shards(shards))
     responses = [shard["response"] for shard in shards if shard.get("response")]
     if responses:
         of_response = reduce(merge, [column_moments(plain) for plain in responses])
@@ -157,7 +157,7 @@ def summarise(unit: SummaryUnit, store: Store, config: PipelineConfig) -> None:
     put_derived(store, unit.names[0], summary, unit.probe_sha256)
 
 
-def _fingerprint(resident: Resident, store: Store) -> str:
+def rows_fingerprint(resident: Resident, store: Store) -> str:
     """Of what determines χ of any token: the run's inputs, but for which tokens are measured, and
     the sampling and evaluation tokens that its sources gave, which no configuration can promise.
     """
@@ -235,7 +235,7 @@ def _of_chains(
     return found
 
 
-def _mean_over_shards(shards: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.float64]:
+def mean_over_shards(shards: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.float64]:
     """Centred reliability by column, shards weighted by their tokens; NaN where one has none."""
     names = list(shards[0]["moments"])
     if any(list(shard["moments"]) != names for shard in shards):
@@ -250,7 +250,8 @@ def _mean_over_shards(shards: Sequence[Mapping[str, Any]]) -> npt.NDArray[np.flo
     return mean_H
 
 
-def _plain(column: ColumnEstimate) -> dict[str, Any]:
+def plain_moments(column: ColumnEstimate) -> dict[str, Any]:
+    """Moments of a column as plain values, as `column_moments` reads them."""
     fields = dataclasses.asdict(column.moments)
     return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in fields.items()}
 

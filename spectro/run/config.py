@@ -15,6 +15,7 @@ from spectro.models.load import EMBEDDED, ModelConfig
 from spectro.models.scoring import ScoringConfig
 from spectro.report.config import ReportConfig
 from spectro.run.control import Control, known_control
+from spectro.run.upsampled import UpsampleConfig
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.mala import Mala
 from spectro.sampling.reweighted import Reweighted, nbeta_name
@@ -151,6 +152,8 @@ class PipelineConfig:
     """Keys all randomness of the chains."""
     more: MoreConfig | None = None
     """Tokens to add to a run that is there; they are measured along its own draws."""
+    upsample: UpsampleConfig | None = None
+    """The measured run that χ is predicted from (`spectro upsample`); None: χ is measured."""
 
     def __post_init__(self) -> None:
         available = self.tokens.num_sampling_sequences * len(self.tokens.subsets)
@@ -251,6 +254,7 @@ class PipelineConfig:
             "chain": chain,
             **{name: plain[name] for name in names},
             "sampler": {k: v for k, v in plain["sampler"].items() if k != "also_nbeta"},
+            **({"upsample": self.upsample.inputs()} if self.upsample else {}),
         }
 
     def without_effect(self) -> dict[str, str]:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from spectro.storage.deviations import COLUMN as DEVIATION
 from spectro.storage.halves import COLUMNS as HALVES
 from spectro.storage.halves import RESPONSES
 from spectro.storage.shard_file import COMPONENTS, FINGERPRINT
@@ -69,6 +70,11 @@ def check_halves(data: bytes, shard: Shard) -> tuple[Rows | None, str | None]:
     return _checked(data, shard, "half estimates", _wrong_halves)
 
 
+def check_deviations(data: bytes, shard: Shard) -> tuple[Rows | None, str | None]:
+    """Deviations of predicted χ of one part, as `check_rows`."""
+    return _checked(data, shard, "deviations", _wrong_deviations)
+
+
 def _checked(
     data: bytes, shard: Shard, what: str, wrong: Callable[[pa.Table, Shard, int], str | None]
 ) -> tuple[Rows | None, str | None]:
@@ -101,6 +107,10 @@ def _wrong_halves(table: pa.Table, shard: Shard, width: int) -> str | None:
         if not np.isfinite(np.asarray(table[name])).all():
             found.append(f"its {name} has values that are not finite")
     return next((wrong for wrong in found if wrong is not None), None)
+
+
+def _wrong_deviations(table: pa.Table, shard: Shard, width: int) -> str | None:
+    return _wrong_tokens(table, shard) or _wrong_chi(table, DEVIATION, width)
 
 
 def _wrong_tokens(table: pa.Table, shard: Shard) -> str | None:

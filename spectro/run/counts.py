@@ -159,10 +159,7 @@ def pilot_work(m: Measurement, group: Group, num_pilot_draws: int, courses: Cour
 
 
 def chain_work(m: Measurement, group: Group, chains: Sequence[Courses]) -> Work:
-    """`run_group_chains`: steps of the stepped components, ΔL of everyone's draws.
-
-    `chains` are the courses of the chains that step together.
-    """
+    """`run_group_chains`: steps of the stepped components, ΔL of everyone's draws."""
     scoring = 0
     for courses in chains:
         evaluations = _evaluations_alone(m, courses) + _evaluations_stepped(m, group, courses)

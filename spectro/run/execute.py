@@ -59,6 +59,14 @@ from spectro.run.units import (
     TokensUnit,
     Unit,
 )
+from spectro.run.upsample_learning import learn
+from spectro.run.upsample_prediction import (
+    Networks,
+    predict_shard,
+    read_networks,
+    summarise_predictions,
+)
+from spectro.run.upsample_units import LearningUnit, PredictionSummaryUnit, PredictionUnit
 from spectro.run.vectors import ListsOnNode
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.moments import Moments
@@ -86,6 +94,7 @@ class Resident:
         self.root = Store(config.run.uri)
         self._parts = config.parts
         self._budgets: dict[bool, RowBudget] = {}
+        self._networks: Networks | None = None
         self._tokens: TokensInfo | None = None
 
     def of(self, unit: Unit) -> tuple[Store, PipelineConfig]:
@@ -134,6 +143,12 @@ class Resident:
             lists = self.config.scoring.shortlist_size if listed else 0
             self._budgets[listed] = scoring_budget(self.model, lists)
         return self._budgets[listed]
+
+    def networks(self, num_folds: int) -> Networks:
+        """The networks of an upsampled run; a worker keeps them."""
+        if self._networks is None:
+            self._networks = read_networks(self.root, num_folds)
+        return self._networks
 
     @cached_property
     def headroom(self) -> float:
@@ -191,7 +206,7 @@ def execute(unit: Unit, resident: Resident, on_progress: OnProgress, leave: Leav
     if not isinstance(unit, ChainUnit) and all(resident.root.exists(n) for n in unit.outputs):
         logger.info("another worker has done it")  # the listing was stale, or somebody was faster
         return
-    if isinstance(unit, ListsUnit | ClusterUnit):
+    if unit.takes_all_cores:
         use_threads(own_threads(resident.config.run))
     _execute(unit, resident, on_progress, leave)
 
@@ -270,6 +285,27 @@ def _assembly(
 def _summary(unit: SummaryUnit, resident: Resident, on_progress: OnProgress, leave: Leave) -> None:
     store, config = resident.of(unit)
     summarise(unit, store, config)
+
+
+@_execute.register
+def _learning(
+    unit: LearningUnit, resident: Resident, on_progress: OnProgress, leave: Leave
+) -> None:
+    learn(unit, resident, on_progress)
+
+
+@_execute.register
+def _prediction(
+    unit: PredictionUnit, resident: Resident, on_progress: OnProgress, leave: Leave
+) -> None:
+    predict_shard(unit, resident, on_progress)
+
+
+@_execute.register
+def _prediction_summary(
+    unit: PredictionSummaryUnit, resident: Resident, on_progress: OnProgress, leave: Leave
+) -> None:
+    summarise_predictions(unit, resident)
 
 
 @_execute.register

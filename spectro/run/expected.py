@@ -1,8 +1,9 @@
 """What a run consists of, from `run.yaml` and the tokens' marker alone, and what of it is done.
 
 No model is loaded: `run.yaml` keeps the model's shape. Tiles are removed when their shard is
-assembled, pairs of blocks when the lists of both are there, and a chain's marker is renamed when
-its draws are dropped: all count as done.
+assembled, features when the networks that learnt from them are judged, pairs of blocks when the
+lists of both are there, and a chain's marker is renamed when its draws are dropped: all count as
+done.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from spectro.run.units import (
     TokensUnit,
     Unit,
 )
+from spectro.run.upsample_units import FeaturesUnit
 from spectro.storage.chain_names import dropped_name
 from spectro.storage.fs import Store
 from spectro.storage.neighbour_lists import lists_name
+from spectro.storage.predictors import HELD_OUT
 from spectro.storage.tokens import MARKER, read_info
 
 
@@ -56,6 +59,8 @@ class Expected:
             assembled = all(name in present for name in shard.outputs)
             return [] if assembled else lacking
         prefix = f"{unit.part}/" if unit.part else ""
+        if isinstance(unit, FeaturesUnit) and HELD_OUT in present:
+            return []
         if isinstance(unit, PairUnit):
             both = [f"{prefix}{lists_name(unit.key, b)}" for b in (unit.first, unit.second)]
             return [] if all(name in present for name in both) else lacking

@@ -28,6 +28,7 @@ from spectro.run.units import (
     measurement_units,
     required,
 )
+from spectro.run.upsample_units import upsample_units
 from spectro.storage import run_dir, tokens
 from spectro.storage.chain_names import dropped_name
 from spectro.storage.derived import remove_stale
@@ -132,16 +133,25 @@ def goal_units(
 ) -> list[Unit]:
     """The units that were asked for; what they need comes with them."""
     groups = model.groups(config.components, config.estimator.kind)
-    num_shards = info.splits["probe"].num_shards
+    probe = info.splits["probe"]
 
     def measured(part: str, sisters: Sequence[str]) -> list[SummaryUnit]:
+        if (upsample := config.upsample) is not None:
+            predicted = upsample_units(
+                num_measured=upsample.num_shards,
+                shard_sizes=probe.shard_sizes,
+                num_folds=upsample.num_folds,
+                tokens=TokensUnit(),
+                probe_sha256=info.probe_sha256,
+            )
+            return [predicted]
         units = measurement_units(
             part=part,
             sisters=sisters,
             groups=groups,
             model=model,
             companies=partial(config.chain.companies, config.run.chains_per_unit),
-            num_shards=num_shards,
+            num_shards=probe.num_shards,
             tokens=TokensUnit(),
         )
         return [dataclasses.replace(unit, probe_sha256=info.probe_sha256) for unit in units]

@@ -25,6 +25,7 @@ from spectro.run.progress import Progress
 from spectro.run.staff import driver_of, watch_of, workers_of
 from spectro.run.tokenise import read_lines, token_units
 from spectro.run.units import required
+from spectro.run.upsample_checks import check_upsampled
 from spectro.run.watch import on_sigterm
 from spectro.storage import run_dir, tokens
 from spectro.storage.draws import drop_draws
@@ -82,6 +83,7 @@ def run_pipeline(
     ):
         model = known or pool.describe(watch)
         check_goal(config, store, goal, model)
+        check_upsampled(config, model)
         open_run(store, config, model)
         with driver_of(config, store, model, pool, progress, watch) as driver:
             num_units = _do(driver, config, store, model, goal)

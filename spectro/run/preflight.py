@@ -19,7 +19,8 @@ from spectro.models.size import ModelSize
 from spectro.run.config import PipelineConfig
 from spectro.run.goals import Goal
 from spectro.run.info import ModelInfo
-from spectro.run.tokenise import added_parts, added_sources, tokenizer_of
+from spectro.run.tokenise import added_parts, added_sources, known_tokens, tokenizer_of
+from spectro.run.upsample_checks import check_same_text
 from spectro.sampling.config import TokenDraws
 from spectro.storage import tokens
 from spectro.storage.fs import Store
@@ -46,19 +47,20 @@ def check_inputs(config: PipelineConfig, root: Store) -> None:
         require_distinct({**own, **{name: source for name, (source, _) in wanted.items()}})
         for name, (source, part) in wanted.items():
             check_source(config.tokens, name, source, part, encode, eot_id, size.vocab_size)
+        if config.upsample is not None:
+            check_same_text(config, Store(config.upsample.source), list(wanted), size.vocab_size)
 
 
 def _wanted(config: PipelineConfig, root: Store) -> dict[str, tuple[Source, range]]:
     """Subset → source and part of its order that are still to be read."""
-    wanted: dict[str, tuple[Source, range]] = {}
-    if not root.exists(tokens.MARKER):
+    info = known_tokens(root, config)
+    if info is None:
         part = range(config.tokens.num_sequences)
-        wanted = {name: (source, part) for name, source in config.tokens.subsets.items()}
-    elif config.more is not None:
-        info = tokens.read_info(root)
-        sources = added_sources(config, info)
-        wanted = {n: (sources[n], part) for n, part in added_parts(config, info).items()}
-    return wanted
+        return {name: (source, part) for name, source in config.tokens.subsets.items()}
+    if config.more is None:
+        return {}
+    sources = added_sources(config, info)
+    return {n: (sources[n], part) for n, part in added_parts(config, info).items()}
 
 
 def check_place(store: Store) -> None:

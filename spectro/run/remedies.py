@@ -20,6 +20,10 @@ _DAMAGED = {
     "tiles": "delete it; the run makes it again",
     "rows": f"delete it and {BESIDE}",
     "halves": f"delete it and {BESIDE}",
+    "features": "delete it; the run makes it again when predictors need it",
+    "predictors": "delete it; the run makes it again",
+    "held_out": "delete it; the run makes it again",
+    "deviations": f"delete it and {BESIDE}",
     "moments": "delete it and the susceptibilities/part-NNNNN.parquet of its number; the run makes "
     "both again",
     "summary": "delete it; the run makes it again",
@@ -40,7 +44,7 @@ def remedy(name: str, *, missing: bool) -> str:
     if not missing:
         return _DAMAGED.get(kind, DELETE)
     return {
-        "halves": f"delete {BESIDE}",
+        **dict.fromkeys(("halves", "deviations"), f"delete {BESIDE}"),
         "assigned": "spectro assign makes it again, or delete the .json that names it",
         "map_files": _DAMAGED["map_files"],
     }.get(kind, WHEN_NEEDED)

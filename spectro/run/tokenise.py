@@ -15,6 +15,7 @@ from spectro.run.encoder import Encoder
 from spectro.run.units import MoreTokensUnit, TokensUnit, Unit
 from spectro.sampling.config import ChainConfig
 from spectro.storage import fingerprint, run_dir, tokens
+from spectro.storage.copied_tokens import copy_tokens
 from spectro.storage.fs import Store
 from spectro.storage.more_tokens import known_sources, subset_names, write_more
 from spectro.storage.product import part_name
@@ -45,13 +46,22 @@ def token_units(store: Store, config: PipelineConfig) -> list[Unit]:
         return [own]
     if store.is_local:
         _check_sources(store, config.more.subsets)
-    addition = 1
-    if is_made:
-        info = tokens.read_info(store)
+    addition, info = 1, known_tokens(store, config)
+    if info is not None:
         addition = len(info.additions) + 1
         if not added_parts(config, info):
             return [own]
     return [own, MoreTokensUnit(addition=addition, needs=(own,))]
+
+
+def known_tokens(store: Store, config: PipelineConfig) -> TokensInfo | None:
+    """The run's tokens, or those that an upsampled run will begin with; None where none are known.
+
+    Raises DamagedObjectError.
+    """
+    if store.exists(tokens.MARKER):
+        return tokens.read_info(store)
+    return None if config.upsample is None else tokens.read_info(Store(config.upsample.source))
 
 
 def _check_sources(store: Store, sources: Mapping[str, Source]) -> None:
@@ -133,7 +143,10 @@ def read_lines(units: Collection[Unit], store: Store) -> list[str]:
 
 
 def make_tokens(resident: Resident, on_progress: OnProgress) -> None:
-    """Read, pack and put the run's own tokens."""
+    """Read, pack and put the run's own tokens; an upsampled run begins with those measured."""
+    if (upsample := resident.config.upsample) is not None:
+        copy_tokens(Store(upsample.source), resident.root, upsample.probe_sha256)
+        return
     config = resident.config.tokens
     vocab_size = int(resident.hf_model.config.vocab_size)
     encode, eot_id = tokenizer_of(resident.config.model, vocab_size)

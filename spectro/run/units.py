@@ -318,7 +318,10 @@ def required(goals: Iterable[Unit], present: Collection[str]) -> list[Unit]:
     return sorted(found.values(), key=_priority)
 
 
-STAGES = ("tokens", "pilot", "chains", "tiles", "assembly", "neighbours", "clusters", "report")
+STAGES = (
+    "tokens", "pilot", "chains", "tiles", "features", "training", "prediction", "assembly",
+    "neighbours", "clusters", "report",
+)  # fmt: skip
 """In the order of their work."""
 
 

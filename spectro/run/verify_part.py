@@ -12,6 +12,7 @@ from spectro.run.contents import (
     UNREADABLE,
     Rows,
     SequenceIds,
+    check_deviations,
     check_halves,
     check_rows,
     read_token_shard,
@@ -28,16 +29,19 @@ from spectro.storage.kinds import is_marker, kind_of
 from spectro.storage.leftovers import leftovers
 from spectro.storage.neighbour_lists import lists_of
 from spectro.storage.parts import split_part
-from spectro.storage.product import SUMMARY_NAME, halves_name, part_name
+from spectro.storage.predictors import arrays_of
+from spectro.storage.product import SUMMARY_NAME, deviations_name, halves_name, part_name
 from spectro.storage.sealed import unseal
 from spectro.storage.tokens import MARKER, shard_name
 
 LARGE = (
-    "tokens", "draws", "checkpoints", "tiles", "rows", "halves", "lists", "clusters", "assigned",
-    "page", "map_files",
+    "tokens", "draws", "checkpoints", "tiles", "features", "predictors", "rows", "halves",
+    "deviations", "lists", "clusters", "assigned", "page", "map_files",
 )  # fmt: skip
-PASSING = ("tiles", "checkpoints", "draws", "lists")
+PASSING = ("tiles", "features", "checkpoints", "draws", "lists")
 """Kinds that a run which goes on may remove while they are looked at."""
+CHECKS = {"rows": check_rows, "halves": check_halves, "deviations": check_deviations}
+"""Of the Parquet objects of a token shard."""
 Add = Callable[[str, str, str], None]
 
 
@@ -56,7 +60,7 @@ class Part:
         self._infos: dict[str, ObjectInfo] = {}
         self._named_by: dict[str, str] = {}
         self._rows: dict[int, Rows] = {}
-        self._halves: dict[int, Rows] = {}
+        self._beside: dict[str, Rows] = {}
         self._clusters = ClusterFolders()
         self._summary: dict[str, Any] = {}
 
@@ -126,9 +130,9 @@ class Part:
             if found.fingerprint != rows[0].fingerprint or found.components != rows[0].components:
                 self._book(part_name(shard), "damaged",
                            "its fingerprint or components are not the others'")  # fmt: skip
-        for shard, found in self._halves.items():
-            if shard in self._rows and found != self._rows[shard]:
-                self._book(halves_name(shard), "damaged", "it is of other rows than its part")
+        for name, found in self._beside.items():
+            if found != self._rows.get(_number(name), found):
+                self._book(name, "damaged", "it is of other rows than its part")
         whole = bool(rows) and len(rows) == len(sequence_ids)
         counted = sum(found.num_rows for found in rows)
         current = self._summary.get(TOKENS) == probe_sha256
@@ -164,6 +168,8 @@ class Part:
             named[part_name(_number(name))] = content["part"]
             if "halves" in content:
                 named[halves_name(_number(name))] = content["halves"]
+            if "deviations" in content:
+                named[deviations_name(_number(name))] = content["deviations"]
         elif kind == "clusters":
             named = self._clusters.note(name, content)
         elif kind == "assigned":
@@ -183,8 +189,8 @@ class Part:
         return sum(1 for name in self._infos if name.startswith("tokens/probe-"))
 
     def _is_unnamed(self, kind: str, name: str) -> bool:
-        """Whether a block's chain, the shard of half estimates or the map is done without it."""
-        if kind == "halves":
+        """Whether a block's chain, the shard it is beside or the map is done without it."""
+        if kind in ("halves", "deviations"):
             return part_name(_number(name)) in self._infos and name not in self._infos
         if kind == "map_files":
             return f"{name.partition('/')[0]}/map.json" in self.names and name not in self._infos
@@ -200,8 +206,10 @@ class Part:
             shard = read_token_shard(data)
             if "/probe-" in name:
                 self.sequence_ids[_number(name)] = shard.sequence_id_n
-        elif kind in ("rows", "halves"):
+        elif kind in CHECKS:
             self._check_rows(kind, name, data)
+        elif kind in ("features", "predictors"):
+            arrays_of(data)
         elif kind == "tiles":
             tiles.read_tile(self.store, _number(name), name.split("/")[-1].split(".")[0])
         elif kind == "clusters":
@@ -217,11 +225,13 @@ class Part:
             shard = read_token_shard(self._root.read(shard_name("probe", number)))
         except UNREADABLE:
             return  # of the sequences, not of the rows; said where they are checked
-        found, wrong = (check_rows if kind == "rows" else check_halves)(data, shard)
+        found, wrong = CHECKS[kind](data, shard)
         if wrong is not None:
             raise ValueError(wrong)
-        if found is not None:
-            (self._rows if kind == "rows" else self._halves)[number] = found
+        if found is not None and kind == "rows":
+            self._rows[number] = found
+        elif found is not None:
+            self._beside[name] = found
 
     def _book(self, name: str, what: str, message: str) -> None:
         """A fault, with what to do."""

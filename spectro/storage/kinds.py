@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from spectro.storage.fs import FENCE
-from spectro.storage.product import ASSEMBLY, HALVES, ROWS, SUMMARY_NAME
+from spectro.storage.predictors import FEATURES, HELD_OUT, PREDICTORS
+from spectro.storage.product import ASSEMBLY, DEVIATIONS, HALVES, ROWS, SUMMARY_NAME
 
 CLUSTERS = r"clusters(?:-[a-z0-9]+)*(?:/half-[01])?"
 """Folders of clusters: a run's own, others beside it, and those of the halves of its chains."""
@@ -21,8 +22,12 @@ _PATTERNS = {
     "draws": r"chains/[^/]+/\d+/[^/]+\.safetensors",
     "checkpoints": rf"((chains|tiles)/[^/]+|{CLUSTERS})/state/.+",
     "tiles": r"tiles/\d+/[^/]+\.safetensors",
+    "features": FEATURES,
+    "predictors": PREDICTORS,
+    "held_out": re.escape(HELD_OUT),
     "rows": ROWS,
     "halves": rf"{HALVES}/part-\d+\.parquet",
+    "deviations": rf"{DEVIATIONS}/part-\d+\.parquet",
     "moments": rf"{ASSEMBLY}/part-\d+\.json",
     "summary": re.escape(SUMMARY_NAME),
     "lists": r"neighbours/[^/]+/((transform|recall)\.json|(pairs/\d+-\d+|lists-\d+)\.safetensors)",

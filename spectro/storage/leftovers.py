@@ -12,6 +12,7 @@ from spectro.storage.checkpoints import stem_of
 from spectro.storage.draws import block_names, read_record
 from spectro.storage.fs import FENCE, Store
 from spectro.storage.kinds import CLUSTERS, MAP, kind_of
+from spectro.storage.predictors import FEATURES, HELD_OUT
 from spectro.storage.product import moments_name, part_name
 from spectro.storage.tiles import tile_name
 
@@ -26,12 +27,12 @@ _ROUNDS = re.compile(rf"(?P<folder>{CLUSTERS})/state/.+")
 def leftovers(store: Store, names: Collection[str]) -> set[str]:
     """Which objects of one part of a run may be deleted, at any time.
 
-    Tiles of assembled shards, checkpoints of finished tiles, companies and clusters, pairs of
-    blocks whose neighbour lists are there, neighbour lists without their transform and assignments
-    without their clusters, files of a map without its map.json (an interrupted removal or writing
-    left them), blocks of draws that a finished
-    chain's marker does not name, probes of the fence. A marker is read only where two writers have
-    put blocks of the same draws.
+    Features once the networks that learnt from them are judged, tiles of assembled shards,
+    checkpoints of finished tiles, companies and clusters, pairs of blocks whose neighbour lists are
+    there, neighbour lists without their transform and assignments without their clusters, files of
+    a map without its map.json (an interrupted removal or writing left them), blocks of draws that a
+    finished chain's marker does not name, probes of the fence. A marker is read only where two
+    writers have put blocks of the same draws.
 
     Args:
         store: of that part.
@@ -39,7 +40,8 @@ def leftovers(store: Store, names: Collection[str]) -> set[str]:
     """
     there = set(names)
     probes = {name for name in there if name.startswith(FENCE)}
-    return _of_tiles(there) | _of_chains(store, there) | _of_clusters(there) | probes
+    features = {n for n in there if re.fullmatch(FEATURES, n)} if HELD_OUT in there else set()
+    return _of_tiles(there) | _of_chains(store, there) | _of_clusters(there) | features | probes
 
 
 def _of_tiles(names: set[str]) -> set[str]:

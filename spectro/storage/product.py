@@ -2,7 +2,8 @@
 
     susceptibilities/part-NNNNN.parquet   rows, and nothing else: the folder is one table
     halves/part-NNNNN.parquet             half estimates, where they are kept (storage/halves.py)
-    assembly/part-NNNNN.json              sealed: sizes and checksums of the two, moments of the
+    deviations/part-NNNNN.parquet         standard deviations of predicted χ (storage/deviations.py)
+    assembly/part-NNNNN.json              sealed: sizes and checksums of these, moments of the
                                           columns; put last: its presence means measured
     assembly/summary.json                 sealed: what is known of every column over all tokens
 
@@ -44,6 +45,7 @@ from spectro.storage.shard_file import (
 )
 
 FOLDER, HALVES, ASSEMBLY = "susceptibilities", "halves", "assembly"
+DEVIATIONS = "deviations"
 ROWS = rf"{FOLDER}/part-(?P<shard>\d+)\.parquet"
 """Pattern of `part_name`: all that readers of the folder as one table may find there."""
 SUMMARY_NAME = f"{ASSEMBLY}/summary.json"
@@ -91,6 +93,11 @@ def halves_name(shard: int) -> str:
     return f"{HALVES}/part-{shard:05d}.parquet"
 
 
+def deviations_name(shard: int) -> str:
+    """Name of the object with the deviations of predicted χ (storage/deviations.py)."""
+    return f"{DEVIATIONS}/part-{shard:05d}.parquet"
+
+
 def moments_name(shard: int) -> str:
     """Name of the object with a shard's moments, size and checksum."""
     return f"{ASSEMBLY}/part-{shard:05d}.json"
@@ -102,8 +109,9 @@ def put_part(
     table: pa.Table,
     told: Mapping[str, Any],
     halves: pa.Table | None = None,
+    deviations: pa.Table | None = None,
 ) -> None:
-    """Put a shard's rows and half estimates, then what is told of them with size and checksum.
+    """Put a shard's rows and what is beside them, then what is told of them with size and checksum.
 
     Objects that another writer put first stand, and are those that are described; so are half
     estimates that are there although this writer has none.
@@ -111,6 +119,8 @@ def put_part(
     infos = {"part": _put(store, part_name(shard), table)}
     if halves is not None or store.exists(halves_name(shard)):
         infos["halves"] = _put(store, halves_name(shard), halves)
+    if deviations is not None:
+        infos["deviations"] = _put(store, deviations_name(shard), deviations)
     name, sealed = moments_name(shard), seal({**told, "num_tokens": table.num_rows, **infos})
     if not store.put_if_absent(name, sealed) and _described(store, name) != infos:
         store.delete(name)  # of objects that were lost, or of fewer
@@ -130,7 +140,7 @@ def _described(store: Store, name: str) -> dict[str, Any]:
         told = read_sealed(store, name)
     except (DamagedObjectError, FileNotFoundError):
         return {}
-    return {key: told[key] for key in ("part", "halves") if key in told}
+    return {key: told[key] for key in ("part", "halves", "deviations") if key in told}
 
 
 def read_moments(store: Store, num_shards: int) -> list[dict[str, Any]]:

@@ -25,6 +25,8 @@ NAME = "run.yaml"
 BESIDE = ("logs/", "sessions/", "failures/", FENCE)
 """What may be there before `run.yaml`: traces of an invocation that was refused or killed, or
 that begins at the same time."""
+OF_THE_MODEL = ("model_weights", "device_type")
+"""Inputs that are not known before the model is loaded."""
 PACKAGES = ("spectro", "torch", "transformers", "numpy", "ray", "pyarrow", "numba")
 
 
@@ -94,11 +96,11 @@ def require(store: Store) -> RunFile:
 def check(store: Store, inputs: Mapping[str, Any]) -> None:
     """Raise OtherRunError if the folder holds a run of other inputs, ValueError if other files.
 
-    Only the inputs given are compared: before the model is loaded its digest is not known.
+    What only the loaded model says is compared where it is given.
     """
     found = read(store)
     if found is not None:
-        known = {key: value for key, value in found.inputs.items() if key in inputs}
+        known = {k: v for k, v in found.inputs.items() if k in inputs or k not in OF_THE_MODEL}
         fingerprint.require_same(store.uri, known, inputs)
     elif any(not name.startswith(BESIDE) for name in store.list()):
         raise ValueError(

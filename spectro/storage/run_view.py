@@ -85,6 +85,14 @@ class RunView:
         """The resolved configuration."""
         return self.file.config
 
+    def require_draws(self) -> None:
+        """Raise ValueError, in one line, for a run whose χ is predicted: it has no chains."""
+        if upsample := self.config.get("upsample"):
+            raise ValueError(
+                f"{self.uri} has no chains and no draws: its χ is predicted from the run "
+                f"{upsample['source']}; give that one"
+            )
+
     @property
     def num_chains(self) -> int | None:
         """C of every component; None where the configuration does not have it."""

@@ -126,6 +126,29 @@ def _estimate(of_chains: Callable[[Sequence[int]], FloatArray], num_chains: int)
     )
 
 
+def predicted_column(
+    chi_N: npt.NDArray[np.floating],
+    deviation_N: npt.NDArray[np.floating],
+    halves_2N: npt.NDArray[np.floating],
+) -> ColumnEstimate:
+    """One column of predicted χ: its deviations take the place of standard errors over chains.
+
+    Args:
+        chi_N: predicted χ.
+        deviation_N: standard deviation of each one's error.
+        halves_2N: the same predicted from each half of the chains alone.
+    """
+    chi, error = chi_N.astype(np.float64), deviation_N.astype(np.float64)
+    halves = halves_2N.astype(np.float64)
+    return ColumnEstimate(
+        chi_N=chi,
+        standard_error_N=error,
+        num_chains=len(halves),
+        moments=_moments(chi, error, [(halves[0], halves[1])]),
+        halves_P2N=halves[None],
+    )
+
+
 def centred_reliability(columns: Sequence[ColumnEstimate]) -> FloatArray:
     """Reliability of what is left of each column after standardising and row-centring, [H].
 

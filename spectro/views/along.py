@@ -133,6 +133,7 @@ class RunDraws:
                 f"{self.view.uri} misses draws of {group}, such as {min(lost)}: spectro verify "
                 f"run.uri={uri} says what to do"
             )
+        self.view.require_draws()
         if dropped_name(group, chain) not in present:
             raise ValueError(
                 f"{self.view.uri} has no draws of {group} yet: finish the run with spectro resume "

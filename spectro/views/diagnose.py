@@ -66,6 +66,7 @@ def stored_chains(view: RunView) -> dict[str, tuple[str, dict[int, ComponentChai
 
     Raises ValueError where there is none.
     """
+    view.require_draws()
     found: dict[str, tuple[str, dict[int, ComponentChain]]] = {}
     chains = chains_among(view.store.list("chains"))
     for group, chain in sorted(key for key, objects in chains.items() if objects.done):

@@ -33,6 +33,7 @@ from jobs.schema import build, twin
 from jobs.status import StatusJob
 from jobs.stored import stored_config
 from jobs.text import TextJob
+from jobs.upsample import UpsampleJob
 from jobs.verify import VerifyJob
 from spectro.cluster.config import ClusterConfig, Preprocess
 from spectro.run.config import PipelineConfig, to_dict
@@ -62,6 +63,7 @@ ROOTS = {
     "runs_job": RunsJob,
     "render_job": RenderJob,
     "text_job": TextJob,
+    "upsample_job": UpsampleJob,
 }
 OTHER_ROOTS = {"hydra_quiet", "measurement", "pretrain"}
 GROUPS = ("model", "tokens", "sampler", "cluster", "experiment")

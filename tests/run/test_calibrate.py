@@ -19,6 +19,7 @@ from spectro.models.scoring import Scoring
 from spectro.run.calibrate_config import CalibrateConfig
 from spectro.run.calibrate_cost import chains_of, pilot_flops, sampler_of, with_split
 from spectro.run.calibrate_pilot import Pilot
+from spectro.run.control import Control
 from spectro.run.groups import groups_of
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.reweighted import Reweighted
@@ -45,7 +46,9 @@ def test_a_proposed_run_keeps_what_was_asked_for(make_config: MakeConfig) -> Non
         run = with_split(config, sampler, 5, 8)
         assert run.tokens.num_probe_sequences == 5
         assert run.chain.num_chains * run.chain.num_draws == 8
-        assert run.control is (nbeta > 0)  # at nbeta 0 the run is its own control
+        assert (run.control is Control.NONE) == (
+            nbeta == 0
+        )  # at nbeta 0 the run is its own control
     assert with_split(config, sampler, 5, 6).chain == config.chain  # its 2 chains of 3 draws
 
 

@@ -1,0 +1,1 @@
+"""χ predicted from the clean forward pass: upsampling and denoising."""

@@ -1,0 +1,249 @@
+"""Learning of an upsampled run: features of measured tokens, networks, their errors (ADR 071).
+
+Shapes: N measured tokens, F features, H components.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from spectro.cluster.mapped import mapped_array
+from spectro.predict.features import token_features
+from spectro.predict.judged import Judged
+from spectro.predict.measured import Measured
+from spectro.predict.network import Network, train_network
+from spectro.run.cluster_units import HALVES
+from spectro.run.config import PipelineConfig
+from spectro.run.scratch import Scratch
+from spectro.run.upsample_units import FeaturesUnit, HeldOutUnit, LearningUnit, TrainingUnit
+from spectro.run.upsampled import UpsampleConfig
+from spectro.sampling.config import TokenDraws
+from spectro.storage import product, tokens
+from spectro.storage.fs import Store
+from spectro.storage.halves import iterate_halves
+from spectro.storage.neighbour_lists import key_of
+from spectro.storage.predictors import (
+    HELD_OUT,
+    features_name,
+    predictor_name,
+    put_arrays,
+    read_arrays,
+)
+from spectro.storage.sealed import read_sealed, seal, with_nan
+
+if TYPE_CHECKING:
+    from spectro.run.execute import Resident
+
+MAX_JUDGED = 2**18
+"""Tokens, about, on which networks are judged: more add nothing to correlations per column."""
+TOKENS_AT_ONCE = 2048
+"""Tokens, about, of one clean pass with its backward passes."""
+SECONDS = "seconds"
+"""Array of one number: the time that an object took to make."""
+OnProgress = Callable[[float, float], None]
+Floats = npt.NDArray[np.float32]
+
+
+def learn(unit: LearningUnit, resident: Resident, on_progress: OnProgress) -> None:
+    """Do a unit of learning."""
+    match unit:
+        case FeaturesUnit():
+            make_features(unit, resident, on_progress)
+        case TrainingUnit():
+            train(unit, resident)
+        case HeldOutUnit():
+            judge(unit, resident, on_progress)
+
+
+def make_features(unit: FeaturesUnit, resident: Resident, on_progress: OnProgress) -> None:
+    """Put the features of one measured token shard."""
+    start = time.monotonic()
+    found = features_of(resident, unit.shard, on_progress)
+    arrays = {"features": found, SECONDS: np.array([time.monotonic() - start])}
+    put_arrays(resident.root, features_name(unit.shard), arrays)
+
+
+def features_of(resident: Resident, shard: int, on_progress: OnProgress) -> Floats:
+    """Features of a token shard, [n·T, F]; raises ValueError if one is not finite."""
+    ids = resident.probe_ids(shard)
+    parts = []
+    at_once = sequences_at_once(ids.shape[1] - 1)
+    for start in range(0, len(ids), at_once):
+        parts.append(token_features(resident.model, ids[start : start + at_once]))
+        on_progress(start + at_once, len(ids))
+    features_NF = np.concatenate(parts)
+    if not np.isfinite(features_NF).all():
+        raise ValueError(
+            f"features of token shard {shard} are not finite: are weights of the model damaged?"
+        )
+    return features_NF
+
+
+def sequences_at_once(context: int) -> int:
+    """Sequences of one clean pass."""
+    return max(1, TOKENS_AT_ONCE // context)
+
+
+class MeasuredTokens:
+    """What networks learn from, on this machine; a context, which holds its scratch.
+
+    Args:
+        store: of the upsampled run.
+        config: of that run.
+    """
+
+    def __init__(self, store: Store, config: PipelineConfig) -> None:
+        assert config.upsample is not None
+        self._store, self._config = store, config
+        self._upsample: UpsampleConfig = config.upsample
+        inputs = {"uri": store.uri, "inputs": config.inputs()}
+        self._scratch = Scratch(config.run.scratch, f"features-{key_of(inputs)}")
+
+    def __enter__(self) -> MeasuredTokens:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._scratch.close()
+
+    @cached_property
+    def shard_N(self) -> npt.NDArray[np.int64]:
+        """Token shard of every token."""
+        info = tokens.read_info(self._store)
+        sizes = info.splits["probe"].shard_sizes[: self._upsample.num_shards]
+        return np.repeat(np.arange(len(sizes)), np.array(sizes) * info.context)
+
+    def judged_rows(self) -> dict[int, slice]:
+        """Rows of the token shards on which networks are judged: some of every fold, in turn."""
+        starts = np.searchsorted(self.shard_N, np.arange(self._upsample.num_shards + 1))
+        step = max(1, -(-len(self.shard_N) // MAX_JUDGED))
+        num_folds = self._upsample.num_folds
+        chosen = [s for s in range(self._upsample.num_shards) if s // num_folds % step == 0]
+        return {s: slice(int(starts[s]), int(starts[s + 1])) for s in chosen}
+
+    @cached_property
+    def components(self) -> list[str]:
+        """Names of the columns of χ."""
+        return list(product.read_head(Store(self._upsample.source), 0).components)
+
+    @property
+    def _folder(self) -> Path:
+        return self._scratch.made("features", self._make)
+
+    @cached_property
+    def features(self) -> Floats:
+        """Features [N, F], memory-mapped."""
+        array: Floats = np.load(self._folder / "features.npy", mmap_mode="r")
+        return array
+
+    @property
+    def seconds(self) -> float:
+        """Time that the features took to make."""
+        return float(np.load(self._folder / f"{SECONDS}.npy"))
+
+    @cached_property
+    def halves_2NH(self) -> Floats:
+        """χ of the measured run from either half of its chains."""
+        shards = list(iterate_halves(Store(self._upsample.source), self._upsample.num_shards))
+        first = np.concatenate([shard.chi_first_NH for shard in shards])
+        return np.stack([first, np.concatenate([shard.chi_second_NH for shard in shards])])
+
+    def of_half(self, fold: int, half: int) -> Measured:
+        """The same so that the network of a fold learns from one half and is judged by the other.
+
+        `held_out` trains on half 1 − fold mod 2 where all tokens share their draws.
+        """
+        order = [half, 1 - half] if fold % 2 else [1 - half, half]
+        return Measured.of_run(self.halves_2NH[order], self.shard_N)
+
+    def _make(self, folder: Path) -> None:
+        array, first, seconds = None, 0, 0.0
+        for shard in range(self._upsample.num_shards):
+            arrays = read_arrays(self._store, features_name(shard))
+            found, seconds = arrays["features"], seconds + float(arrays[SECONDS][0])
+            if array is None:
+                shape = (len(self.shard_N), found.shape[1])
+                array = mapped_array(folder / "features.npy", np.float32, shape)
+            array[first : first + len(found)] = found
+            first += len(found)
+        assert array is not None and first == len(self.shard_N)
+        array.flush()
+        np.save(folder / f"{SECONDS}.npy", seconds)
+
+
+def train(unit: TrainingUnit, resident: Resident) -> None:
+    """Train one network and put it."""
+    start, upsample = time.monotonic(), _upsample_of(resident.config)
+    config = dataclasses.replace(
+        upsample.predict,
+        num_networks=unit.num_folds,
+        seed=len(HALVES) * upsample.predict.seed + unit.half,
+    )
+    with MeasuredTokens(resident.root, resident.config) as measured:
+        found = measured.of_half(unit.fold, unit.half)
+        network = train_network(measured.features, found, config, unit.fold)
+    arrays = {name: tensor.numpy() for name, tensor in network.to_tensors().items()}
+    arrays[SECONDS] = np.array([time.monotonic() - start])
+    put_arrays(resident.root, predictor_name(unit.fold, unit.half), arrays)
+
+
+def read_network(store: Store, fold: int, half: int) -> Network:
+    """A network that was put; raises FileNotFoundError, DamagedObjectError."""
+    arrays = read_arrays(store, predictor_name(fold, half))
+    del arrays[SECONDS]
+    return Network.from_tensors({name: torch.from_numpy(a) for name, a in arrays.items()})
+
+
+def judge(unit: HeldOutUnit, resident: Resident, on_progress: OnProgress) -> None:
+    """Put what the networks' predictions of shards that they have not seen say of their errors."""
+    store = resident.root
+    networks = [
+        [read_network(store, fold, half) for half in HALVES] for fold in range(unit.num_folds)
+    ]
+    with MeasuredTokens(store, resident.config) as measured:
+        rows_of = measured.judged_rows()
+        predicted = []
+        for done, (shard, rows) in enumerate(rows_of.items()):
+            on_progress(done, len(rows_of))
+            features = np.array(measured.features[rows])
+            own = networks[shard % unit.num_folds]
+            predicted.append(np.stack([network.predict(features) for network in own]))
+        judged = Judged.of(
+            np.concatenate(predicted, axis=1),
+            np.concatenate([measured.halves_2NH[:, rows] for rows in rows_of.values()], axis=1),
+            own_draws=own_draws(resident.config),
+        )
+    seconds = {
+        "features": measured.seconds,
+        "training": sum(_seconds(store, f, h) for f in range(unit.num_folds) for h in HALVES),
+    }
+    told = {"components": measured.components, "seconds": seconds, **judged.as_dict()}
+    store.put_if_absent(HELD_OUT, seal(told))
+
+
+def _seconds(store: Store, fold: int, half: int) -> float:
+    """Time that a network took to train."""
+    return float(read_arrays(store, predictor_name(fold, half))[SECONDS][0])
+
+
+def read_judged(store: Store) -> Judged:
+    """The errors of all networks; raises FileNotFoundError, DamagedObjectError."""
+    return Judged.from_dict(with_nan(read_sealed(store, HELD_OUT)))
+
+
+def own_draws(config: PipelineConfig) -> bool:
+    """Whether every token shard of the measured run has draws of its own."""
+    return config.chain.draws is TokenDraws.PER_SHARD
+
+
+def _upsample_of(config: PipelineConfig) -> UpsampleConfig:
+    assert config.upsample is not None
+    return config.upsample

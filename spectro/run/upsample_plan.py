@@ -1,0 +1,152 @@
+"""What an upsampled run costs: before it is made, and beside what it recorded (ADR 071)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from spectro.models import memory
+from spectro.models.components import select_components
+from spectro.models.size import ModelSize
+from spectro.predict.config import PredictConfig
+from spectro.run.bill import BillLine, recorded_seconds
+from spectro.run.config import PipelineConfig
+from spectro.run.costs import Device
+from spectro.run.counts import FLOAT_BYTES
+from spectro.run.courses import measurement_of, total
+from spectro.run.plan import LEFT_OUT, Plan, StagePlan
+from spectro.run.upsample_learning import sequences_at_once
+from spectro.run.upsample_work import UpsampleWork, features_flops
+from spectro.storage import tokens
+from spectro.storage.fs import Store
+from spectro.storage.product import SUMMARY_NAME
+
+PART = "upsampled"
+TENSORS_OF_LOGITS = 8
+"""Tensors of tokens × vocabulary that features hold at once."""
+TENSORS_OF_LAYER = 40
+"""Tensors of tokens × D, and of tokens × positions of each head, that a layer keeps for its
+backward passes, about."""
+
+
+def with_upsampling(
+    plan: Plan, config: PipelineConfig, device: Device, predict: PredictConfig, num_tokens: int
+) -> Plan:
+    """A measured run's plan with as many tokens predicted in all.
+
+    Raises ValueError for fewer tokens than the run measures.
+    """
+    m = measurement_of(config, plan.size)
+    measured = sum(m.shard_sizes)
+    added = -(-num_tokens // m.context) - measured
+    if added < 0:
+        raise ValueError(
+            f"plan.upsample_tokens is {num_tokens}, fewer than the {measured * m.context} that are "
+            "measured: it counts the measured tokens too"
+        )
+    per_shard = config.tokens.sequences_per_shard
+    new = tuple(min(per_shard, added - start) for start in range(0, added, per_shard))
+    found = UpsampleWork(
+        size=plan.size,
+        context=m.context,
+        num_columns=m.num_columns,
+        measured_sizes=m.shard_sizes,
+        shard_sizes=(*m.shard_sizes, *new),
+        predict=predict,
+    )
+    note = (
+        f"upsampled: {num_tokens:,} tokens, {measured * m.context:,} of them measured; features "
+        f"take {features_flops(plan.size, m.context) / 1e9:.3g} Gflop a token, counted as "
+        f"{device.precision} products"
+    )
+    return dataclasses.replace(
+        plan, stages=(*plan.stages, *_stages(found, device)), notes=(*plan.notes, note)
+    )
+
+
+def plan_upsampled(config: PipelineConfig, size: ModelSize, device: Device) -> Plan:
+    """The plan of an upsampled run that is there.
+
+    Raises ValueError, FileNotFoundError where its tokens are not.
+    """
+    assert config.upsample is not None
+    info = tokens.read_info(Store(config.run.uri))
+    sizes = info.splits["probe"].shard_sizes
+    chosen = select_components(config.components, size.num_layers, size.num_heads)
+    found = UpsampleWork(
+        size=size,
+        context=info.context,
+        num_columns=len(chosen),
+        measured_sizes=sizes[: config.upsample.num_shards],
+        shard_sizes=sizes,
+        predict=config.upsample.predict,
+    )
+    return Plan(
+        model=config.model.name_or_path,
+        size=size,
+        device=device,
+        stages=tuple(_stages(found, device)),
+        num_tokens=sum(sizes) * info.context,
+        num_columns=len(chosen),
+        stored_bytes=0,
+        notes=(f"rates: {device.rates.provenance}", LEFT_OUT),
+    )
+
+
+def upsample_bill(plan: Plan, config: PipelineConfig) -> tuple[BillLine, ...]:
+    """What a finished upsampled run recorded, beside its plan.
+
+    Raises ValueError if it is not finished.
+    """
+    store = Store(config.run.uri)
+    if not store.exists(SUMMARY_NAME):
+        raise ValueError(f"{store.uri} is not predicted yet: a bill needs {SUMMARY_NAME}")
+    seconds = recorded_seconds(store)
+    return tuple(
+        BillLine(
+            part=stage.part,
+            stage=stage.stage,
+            planned=stage.work,
+            done=stage.work,
+            planned_seconds=stage.device_seconds,
+            seconds=seconds.get(stage.stage),
+        )
+        for stage in plan.stages
+    )
+
+
+def _stages(found: UpsampleWork, device: Device) -> list[StagePlan]:
+    stages = []
+    for stage, units in found.units().items():
+        seconds = [device.unit_seconds(found.size, unit) for unit in units]
+        is_learnt = stage == "training"
+        stages.append(
+            StagePlan(
+                part=PART,
+                stage=stage,
+                work=total(units),
+                device_seconds=sum(seconds),
+                finish_seconds=device.finish_seconds(seconds),
+                device_bytes=found.network_bytes if is_learnt else features_peak(found, device),
+                host_bytes=_training_bytes(found) if is_learnt else _shard_bytes(found),
+            )
+        )
+    return stages
+
+
+def features_peak(found: UpsampleWork, device: Device) -> int:
+    """Device bytes of one clean pass with what its backward passes need, about."""
+    size, rows = found.size, sequences_at_once(found.context) * found.context
+    of_layer = TENSORS_OF_LAYER * size.hidden_size + 6 * size.num_heads * found.context
+    held = TENSORS_OF_LOGITS * size.vocab_size + size.num_layers * of_layer
+    return memory.resident_bytes(size, device.product_bytes) + FLOAT_BYTES * rows * held
+
+
+def _training_bytes(found: UpsampleWork) -> int:
+    """All features thrice, mapped, chosen and scaled, and half estimates."""
+    num_tokens = found.context * sum(found.measured_sizes)
+    return num_tokens * (3 * found.feature_bytes + 4 * FLOAT_BYTES * found.num_columns)
+
+
+def _shard_bytes(found: UpsampleWork) -> int:
+    num_tokens = found.context * max(found.shard_sizes)
+    return num_tokens * (2 * found.feature_bytes + 12 * FLOAT_BYTES * found.num_columns)

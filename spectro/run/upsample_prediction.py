@@ -1,0 +1,230 @@
+"""Rows of an upsampled run: predicted χ of new tokens, denoised χ of measured ones (ADR 071).
+
+Shapes: N tokens of a shard, F features, H components.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from spectro.predict.features import feature_names
+from spectro.predict.judged import NORMAL_95, Judged
+from spectro.run.assembly import column_moments, mean_over_shards, plain_moments, rows_fingerprint
+from spectro.run.cluster_units import HALVES
+from spectro.run.upsample_learning import features_of, read_judged, read_network
+from spectro.run.upsample_units import PredictionSummaryUnit, PredictionUnit
+from spectro.storage import product
+from spectro.storage.derived import put_derived
+from spectro.storage.deviations import deviations_table
+from spectro.storage.fs import Store
+from spectro.storage.halves import halves_table, read_half
+from spectro.storage.predictors import HELD_OUT
+from spectro.storage.sealed import read_sealed
+from spectro.susceptibility.reliability import (
+    ColumnEstimate,
+    centred_reliability,
+    merge,
+    predicted_column,
+)
+from spectro.susceptibility.summary import OF_CHAINS, column_summary
+
+if TYPE_CHECKING:
+    from spectro.predict.network import Network
+    from spectro.run.execute import Resident
+
+OnProgress = Callable[[float, float], None]
+Floats = npt.NDArray[np.float64]
+Features = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedShard:
+    """χ of one token shard."""
+
+    chi_NH: Floats
+    """Predicted or denoised."""
+    halves_2NH: Floats
+    """The same from each half of the chains alone."""
+    deviation_NH: Floats
+    """Standard deviation of the error of `chi_NH`."""
+
+
+Networks = tuple[tuple["Network", ...], ...]
+"""By half, then fold."""
+
+
+def read_networks(store: Store, num_folds: int) -> Networks:
+    """All networks of a run."""
+    return tuple(
+        tuple(read_network(store, fold, half) for fold in range(num_folds)) for half in HALVES
+    )
+
+
+def predict_shard(unit: PredictionUnit, resident: Resident, on_progress: OnProgress) -> None:
+    """Put the rows, half estimates, deviations and moments of one token shard."""
+    start, store, config = time.monotonic(), resident.root, resident.config
+    assert config.upsample is not None
+    networks, judged = resident.networks(unit.num_folds), read_judged(store)
+    features_NF = features_of(resident, unit.shard, on_progress)
+    source = Store(config.upsample.source)
+    is_measured = unit.shard < config.upsample.num_shards
+    if is_measured:
+        found = denoised(networks, features_NF, _measured(source, unit.shard), judged, unit)
+    else:
+        found = predicted(networks, features_NF, judged)
+    head = product.read_head(source, 0)
+    columns = [
+        predicted_column(found.chi_NH[:, h], found.deviation_NH[:, h], found.halves_2NH[:, :, h])
+        for h in range(len(head.components))
+    ]
+    _put(unit.shard, resident, found, features_NF, columns, head.components, start)
+
+
+def predicted(networks: Networks, features_NF: Features, judged: Judged) -> PredictedShard:
+    """χ of tokens that were never measured: the mean of all networks.
+
+    The stated deviation is that of a fold's networks alone, which is measured; the mean of all
+    folds errs a little less.
+    """
+    halves_2NH = np.stack(
+        [np.mean([network.predict(features_NF) for network in own], 0) for own in networks]
+    )
+    chi_NH = halves_2NH.mean(0)
+    return PredictedShard(
+        chi_NH=chi_NH,
+        halves_2NH=halves_2NH,
+        deviation_NH=np.sqrt(judged.curves.error_variance(chi_NH)),
+    )
+
+
+def denoised(
+    networks: Networks,
+    features_NF: Features,
+    measured_2NH: Floats,
+    judged: Judged,
+    unit: PredictionUnit,
+) -> PredictedShard:
+    """χ of measured tokens: measurement a and prediction p of networks that have not seen them.
+
+    p + w (a − p) with w = e / (e + ν) has the least error, e ν / (e + ν), for the error e of p and
+    the noise ν of a, which must be independent: where shards share their draws they are not, and
+    χ stays as it was measured.
+    """
+    fold = unit.shard % unit.num_folds
+    p_2NH = np.stack([own[fold].predict(features_NF) for own in networks])
+    mean_NH, chi_NH = p_2NH.mean(0), measured_2NH.mean(0)
+    noise_NH = judged.curves.noise_variance(mean_NH)
+    if not judged.own_draws:
+        return PredictedShard(
+            chi_NH=chi_NH, halves_2NH=measured_2NH, deviation_NH=np.sqrt(noise_NH)
+        )
+    weight_NH = _weight(judged.curves.error_variance(mean_NH), noise_NH)
+    weight_2NH = np.stack(
+        [
+            _weight(judged.half_curves.error_variance(p), judged.half_curves.noise_variance(p))
+            for p in p_2NH
+        ]
+    )
+    return PredictedShard(
+        chi_NH=mean_NH + weight_NH * (chi_NH - mean_NH),
+        halves_2NH=p_2NH + weight_2NH * (measured_2NH - p_2NH),
+        deviation_NH=np.sqrt(weight_NH * noise_NH),
+    )
+
+
+def _weight(error_NH: Floats, noise_NH: Floats) -> Floats:
+    """Of the measurement."""
+    return error_NH / np.maximum(error_NH + noise_NH, np.finfo(np.float64).tiny)
+
+
+def summarise_predictions(unit: PredictionSummaryUnit, resident: Resident) -> None:
+    """Put `summary.json`: every predicted column over all tokens, and how far predictions go."""
+    store, config = resident.root, resident.config
+    assert config.upsample is not None
+    shards = product.read_moments(store, unit.num_shards)
+    merged = {
+        name: reduce(merge, [column_moments(shard["moments"][name]) for shard in shards])
+        for name in shards[0]["moments"]
+    }
+    summary = column_summary(
+        merged, chains_measured(config.upsample.source), mean_over_shards(shards)
+    )
+    summary["half_width_95"] = [
+        None if error is None else NORMAL_95 * error for error in summary["standard_error"]
+    ]
+    held_out = read_sealed(store, HELD_OUT)
+    summary["seconds"] = {
+        **held_out["seconds"],
+        "prediction": sum(shard["seconds"] for shard in shards),
+    }
+    summary["warnings"] = []
+    measured = sum(s["num_tokens"] for s in shards[: config.upsample.num_shards])
+    summary["upsampled"] = {
+        "num_measured_tokens": measured,
+        "num_predicted_tokens": summary["num_tokens"] - measured,
+        "held_out": held_out,
+    }
+    put_derived(store, unit.names[0], summary, unit.probe_sha256)
+
+
+def chains_measured(source: str) -> dict[str, dict[str, Any]]:
+    """Component → what the measured run's chains say of its column (`chain_summary`)."""
+    known = read_sealed(Store(source), product.SUMMARY_NAME)
+    return {
+        name: {key: known[key][column] for key in OF_CHAINS}
+        for column, name in enumerate(known["components"])
+    }
+
+
+def _measured(source: Store, shard: int) -> Floats:
+    """χ of both halves of the chains, [2, N, H]."""
+    return np.stack([read_half(source, shard, half) for half in HALVES]).astype(np.float64)
+
+
+def _put(
+    shard: int,
+    resident: Resident,
+    found: PredictedShard,
+    features_NF: Features,
+    columns: list[ColumnEstimate],
+    names: tuple[str, ...],
+    start: float,
+) -> None:
+    store, config = resident.root, resident.config
+    assert config.upsample is not None
+    sequence_id_n, sequences = resident.probe_shard(shard)
+    loss = feature_names(resident.model.shape).index("loss")
+    rows = product.ShardRows(
+        ids_nT1=sequences.ids_ST1,
+        sequence_id_n=sequence_id_n,
+        subset_n=sequences.subset_S,
+        subset_names=sequences.subset_names,
+        loss_N=features_NF[:, loss],
+        full_response_N=np.full(len(features_NF), np.nan),
+        chi_NH=found.chi_NH,
+    )
+    moments = {name: column.moments for name, column in zip(names, columns, strict=True)}
+    centred_H = centred_reliability(columns)
+    table = product.shard_table(
+        rows, names, rows_fingerprint(resident, store),
+        column_summary(moments, chains_measured(config.upsample.source), centred_H),
+    )  # fmt: skip
+    told = {
+        "moments": {
+            name: plain_moments(column) for name, column in zip(names, columns, strict=True)
+        },
+        "centred_reliability": centred_H.tolist(),
+        "seconds": time.monotonic() - start,
+    }
+    product.put_part(
+        store, shard, table, told,
+        halves_table(table, *found.halves_2NH),
+        deviations_table(table, found.deviation_NH),
+    )  # fmt: skip

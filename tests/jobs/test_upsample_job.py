@@ -1,0 +1,153 @@
+"""`spectro upsample` and its plan as a person calls them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from spectro.models.flop_counter import counting
+from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.load import ModelConfig, load_model
+from spectro.models.size import ModelSize
+from spectro.predict.config import PredictConfig
+from spectro.predict.features import feature_tensor
+from spectro.run import upsample_work
+from spectro.run.config import PipelineConfig
+from spectro.run.pipeline import Goal, run_pipeline
+from spectro.run.progress import Progress
+from spectro.run.units import TokensUnit
+from spectro.run.upsample_learning import sequences_at_once
+from spectro.run.upsample_units import FeaturesUnit, upsample_units
+from spectro.run.upsample_work import UpsampleWork, features_flops, network_flops
+from spectro.sampling.samplers import Gaussian
+from spectro.storage import product
+from spectro.storage.fs import Store
+from spectro.storage.sealed import read_sealed
+
+Job = Callable[..., int]
+FAST = ("predict.num_networks=2", "predict.hidden=8", "predict.epochs=2", "run.num_workers=0")
+SIZE = ModelSize(num_layers=4, num_heads=2, hidden_size=16, intermediate_size=24, vocab_size=61)
+
+
+@pytest.fixture
+def measured(make_config: Callable[..., PipelineConfig], tmp_path: Path) -> PipelineConfig:
+    """A finished run `run` of four shards in the folder that jobs are called in."""
+    config = make_config(sampler=Gaussian(gamma=300.0))
+    tokens = dataclasses.replace(config.tokens, sequences_per_shard=3)
+    config = dataclasses.replace(config, tokens=tokens)
+    run_pipeline(config, Progress(), goal=Goal.SAMPLE)
+    return config
+
+
+def test_a_run_is_predicted_looked_at_and_billed(
+    job: Job, capsys: pytest.CaptureFixture[str], measured: PipelineConfig, tmp_path: Path
+) -> None:
+    assert job("upsample", "run", "up", "tokens.num_probe_sequences=8", *FAST) == 0
+    out = capsys.readouterr().out
+    assert "Held-out shards along held-out draws (192 tokens)" in out
+    assert "64 tokens predicted, 192 as measured (its shards share their draws)" in out
+    summary = read_sealed(Store(str(tmp_path / "up")), product.SUMMARY_NAME)
+    assert summary["num_tokens"] == 256
+    assert summary["upsampled"]["held_out"]["own_draws"] is False
+    assert set(summary["seconds"]) == {"features", "training", "prediction"}
+    assert job("upsample", "run", "up", "tokens.num_probe_sequences=8", *FAST) == 0
+    assert "nothing left to do" in capsys.readouterr().out
+    assert job("verify", "up") == 0
+    assert job("status", "up") == 0
+    assert "measured, 17 of" in capsys.readouterr().out.replace("\n", " ")
+    plan = ("plan", "run.uri=up", "plan.bill=true", "plan.rates=h200-assumed",
+            "plan.precision=float32", "plan.out=plan.json")  # fmt: skip
+    assert job(*plan) == 0
+    bill = json.loads((tmp_path / "plan.json").read_text())["bill"]
+    assert [line["stage"] for line in bill] == ["features", "training", "prediction"]
+    assert [line["planned"]["num_units"] for line in bill] == [4, 5, 6]
+    assert all(line["seconds"] > 0 for line in bill)
+    for looked, message in (("diagnose", "no chains"), ("upsample", "is itself predicted")):
+        capsys.readouterr()
+        arguments = ("up", "again", *FAST) if looked == "upsample" else ("up",)
+        assert job(looked, *arguments) == 2
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nowhere", "up"), "nowhere is not the folder of a run"),
+        (("run", "run"), "the measured run itself"),
+        (("run", "up", "predict.num_networks=1"), "predict.num_networks must be at least 2"),
+        (("run", "up", "tokens.num_probe_sequences=0"), "at least 1"),
+    ],
+    ids=["no-run", "itself", "networks", "tokens"],
+)
+def test_what_cannot_be_is_refused(
+    job: Job,
+    capsys: pytest.CaptureFixture[str],
+    measured: PipelineConfig,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    assert job("upsample", *arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not (tmp_path / "up").exists()
+
+
+def test_features_are_counted_as_the_real_call_does_them(tiny_model_dir: Path) -> None:
+    hf = load_model(ModelConfig(name_or_path=str(tiny_model_dir), device="cpu"))
+    size = ModelSize.of_config(hf.config.to_dict())
+    num_seq = sequences_at_once(16)
+    ids = torch.zeros((num_seq, 17), dtype=torch.int64)
+    model = GPTNeoX.from_pretrained_model(hf)
+    # the counter's hooks on modules do not go with gradients of a gradient within one
+    model.shape = dataclasses.replace(model.shape, activation=torch.nn.functional.gelu)
+    with counting() as counter:
+        feature_tensor(model, ids)
+    assert features_flops(size, 16) * num_seq * 16 == counter.get_total_flops()
+
+
+def test_work_is_that_of_the_units() -> None:
+    predict = PredictConfig(num_networks=3, hidden=7, epochs=5)
+    work = UpsampleWork(
+        size=SIZE, context=8, num_columns=4, measured_sizes=(4, 4, 2),
+        shard_sizes=(4, 4, 2, 6), predict=predict,
+    )  # fmt: skip
+    counted = work.units()
+    last = upsample_units(
+        num_measured=3, shard_sizes=(4, 4, 2, 6), num_folds=3, tokens=TokensUnit(), probe_sha256=""
+    )
+    judged, *trained = last.needs[0].needs
+    features = [unit for unit in judged.needs if isinstance(unit, FeaturesUnit)]
+    assert len(counted["features"]) == len(features) == 3
+    assert len(counted["training"]) == len(trained) + 1 == 7
+    assert len(counted["prediction"]) == len(last.needs) == 4
+    forward, learnt = network_flops(SIZE, 4, predict)
+    num_features = upsample_work.num_features_of(SIZE)
+    assert forward == 2 * (num_features * 7 + 7 * 7 + 7 * 5)
+    assert learnt == 3 * forward - 2 * num_features * 7
+    assert counted["training"][0].stepping_flops == learnt * (80 * 2 // 3) * 5
+    assert counted["prediction"][3].scoring_flops == 6 * forward * 48  # 2 halves, 3 folds
+    assert counted["prediction"][0].scoring_flops == 2 * forward * 32  # its own fold's
+    assert counted["features"][0].written_bytes == 4 * num_features * 32
+
+
+def test_46_million_tokens_are_planned(
+    job: Job, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    arguments = ("experiment=pythia_1_4b_fast", "plan.rates=h200-assumed", "control=false",
+                 "plan.precision=bfloat16", "plan.out=plan.json")  # fmt: skip
+    assert job("plan", *arguments, "plan.upsample_tokens=46000000") == 0
+    assert "46,000,000 tokens, 4,259,840 of them measured" in capsys.readouterr().out
+    stages = json.loads((tmp_path / "plan.json").read_text())["stages"]
+    own = {stage["stage"]: stage for stage in stages if stage["part"] == "upsampled"}
+    assert set(own) == {"features", "training", "prediction"}
+    # every token's features once, and the measured ones' a second time
+    ratio = own["prediction"]["work"]["stepping_flops"] / own["features"]["work"]["stepping_flops"]
+    assert ratio == pytest.approx(46_000_000 / 4_259_840, rel=1e-3)
+    assert job("plan", *arguments, "plan.upsample_tokens=1000") == 2
+    assert "it counts the measured tokens too" in capsys.readouterr().err

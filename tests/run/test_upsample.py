@@ -1,0 +1,394 @@
+"""Upsampled runs: planted χ is predicted, denoised and judged; kill, resume, add, refuse."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from spectro.cluster.config import ClusterConfig
+from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.load import ModelConfig, load_model
+from spectro.predict.config import PredictConfig
+from spectro.predict.features import feature_names, token_features
+from spectro.report.config import ReportConfig
+from spectro.run import upsample_learning, worker
+from spectro.run.config import PipelineConfig, RunConfig
+from spectro.run.errors import UnitError
+from spectro.run.pipeline import Goal, run_pipeline
+from spectro.run.progress import Progress
+from spectro.run.upsample_checks import learnt_from
+from spectro.run.verify import verify_run
+from spectro.sampling.config import ChainConfig, TokenDraws
+from spectro.sampling.samplers import Gaussian
+from spectro.storage import product, tokens
+from spectro.storage.deviations import read_deviations
+from spectro.storage.fingerprint import OtherRunError
+from spectro.storage.fs import Store
+from spectro.storage.halves import halves_table, read_half
+from spectro.storage.predictors import HELD_OUT
+from spectro.storage.sealed import read_sealed
+from spectro.storage.shard_file import lists
+from spectro.susceptibility.estimator import EstimatorConfig, EstimatorKind
+from spectro.tokens.config import MoreConfig, Source, SourceKind, TokensConfig
+
+PROBE, MORE = 24, 30
+"""Probe sequences per subset, of two: 768 tokens measured, 192 predicted."""
+PREDICT = PredictConfig(num_networks=2, hidden=32, epochs=60)
+NOISE = 1.0
+"""Standard deviation of the planted noise of a half, where the truth's is 1."""
+Planted = Callable[[np.ndarray, int], np.ndarray]
+"""Features of a shard [N, F] and its number → χ of either half, [2, N, H]."""
+
+
+def run(config: PipelineConfig, goal: Goal = Goal.SAMPLE) -> PipelineConfig:
+    run_pipeline(config, Progress(), goal=goal)
+    return config
+
+
+def upsampled(
+    measured: PipelineConfig, uri: Path, num: int | None = MORE, predict: PredictConfig = PREDICT
+) -> PipelineConfig:
+    """The configuration of a run that is predicted from a measured one."""
+    return dataclasses.replace(
+        measured,
+        upsample=learnt_from(measured, predict),
+        more=None if num is None else MoreConfig(num_probe_sequences=num),
+        run=dataclasses.replace(measured.run, uri=str(uri)),
+    )
+
+
+@pytest.fixture(scope="module")
+def measured_run(
+    tmp_path_factory: pytest.TempPathFactory, tiny_model_dir: Path, text_dir: Path
+) -> PipelineConfig:
+    """A finished run whose shards have draws of their own; look, do not touch."""
+    config = PipelineConfig(
+        model=ModelConfig(name_or_path=str(tiny_model_dir), device="cpu"),
+        tokens=TokensConfig(
+            subsets={
+                name: Source(kind=SourceKind.TEXT_FOLDER, path=str(text_dir / name))
+                for name in ("code", "prose")
+            },
+            context=16,
+            num_probe_sequences=PROBE,
+            num_sampling_sequences=4,
+            num_evaluation_sequences=2,
+            sequences_per_shard=8,
+        ),
+        sampler=Gaussian(gamma=300.0),
+        chain=ChainConfig(num_chains=2, num_draws=2, draws=TokenDraws.PER_SHARD),
+        run=RunConfig(uri=str(tmp_path_factory.mktemp("measured") / "run"), num_workers=0),
+        estimator=EstimatorConfig(kind=EstimatorKind.RESTRICTED),
+        components=["l0h1", "l1h0", "l1mlp"],
+        cluster=ClusterConfig(num_neighbours=8, min_size=4, reach=50),
+        report=ReportConfig(max_points=20),
+        control=False,
+    )
+    return run(config)
+
+
+SEEN = {
+    "loss": (6.5, 1.1), "l0h0.entropy": (1.4, 0.65), "l1mlp.inner_norm": (4.5, 0.8),
+    "last.scale": (0.65, 0.2),
+}  # fmt: skip
+"""Features that planted χ is a function of, with about their mean and deviation."""
+
+
+def features(config: PipelineConfig, store: Store, shard: int) -> np.ndarray:
+    """Those in `SEEN` of one token shard, at mean 0 and variance 1, [N, 4]."""
+    model = GPTNeoX.from_pretrained_model(load_model(config.model))
+    ids = tokens.read_shard(store, "probe", shard)[1].ids_ST1
+    found, names = token_features(model, torch.from_numpy(ids).long()), feature_names(model.shape)
+    columns = [(found[:, names.index(name)] - m) / s for name, (m, s) in SEEN.items()]
+    return np.stack(columns, 1).astype(np.float64)
+
+
+def truth_of(features_N4: np.ndarray) -> np.ndarray:
+    """χ [N, 3] as a function of the features: of the order of 1, known for any token."""
+    return np.tanh(features_N4 @ np.random.default_rng(0).normal(size=(4, 3)))
+
+
+def plant(
+    config: PipelineConfig, uri: Path, halves_of: Callable[..., np.ndarray]
+) -> PipelineConfig:
+    """A copy of a measured run with χ of either half that a function of (features, shard) gives."""
+    shutil.copytree(config.run.uri, uri)
+    store = Store(str(uri))
+    for shard in range(tokens.read_info(store).splits["probe"].num_shards):
+        told = read_sealed(store, product.moments_name(shard))
+        halves = halves_of(features(config, store, shard), shard).astype(np.float32)
+        part = _with_chi(store, shard, halves.mean(0))
+        for name in (product.part_name, product.halves_name, product.moments_name):
+            store.delete(name(shard))
+        rest = {k: v for k, v in told.items() if k not in ("part", "halves", "num_tokens")}
+        product.put_part(store, shard, part, rest, halves_table(part, *halves))
+    return dataclasses.replace(config, run=dataclasses.replace(config.run, uri=str(uri)))
+
+
+def _with_chi(store: Store, shard: int, chi_NH: np.ndarray) -> pa.Table:
+    table = pq.read_table(io.BytesIO(store.read(product.part_name(shard))))
+    place = table.schema.get_field_index("chi")
+    return table.set_column(place, "chi", lists(chi_NH)).replace_schema_metadata(
+        table.schema.metadata
+    )
+
+
+def with_noise(features_N4: np.ndarray, shard: int) -> np.ndarray:
+    """The truth with noise of its own in either half: what draws of its own give a shard."""
+    noise = np.random.default_rng(100 + shard).normal(size=(2, len(features_N4), 3))
+    return truth_of(features_N4) + NOISE * noise
+
+
+def test_planted_chi_is_predicted_denoised_and_judged(
+    measured_run: PipelineConfig, tmp_path: Path
+) -> None:
+    planted = plant(measured_run, tmp_path / "planted", with_noise)
+    config = run(upsampled(planted, tmp_path / "up"))
+    store, source = Store(config.run.uri), Store(planted.run.uri)
+    info, num_measured = tokens.read_info(store), 6
+    assert info.splits["probe"].num_shards == 8
+    assert [n for n in store.list() if "features" in n] == []  # nobody needs them any more
+    new, old, measured, covered = [], [], [], []
+    for shard in range(8):
+        truth = truth_of(features(config, store, shard))
+        error = product.read_chi(store, shard) - truth
+        (old if shard < num_measured else new).append(error)
+        covered.append(np.abs(error) < 1.96 * read_deviations(store, shard))
+        if shard < num_measured:
+            measured.append(product.read_chi(source, shard) - truth)
+            assert np.array_equal(
+                tokens.read_shard(store, "probe", shard)[1].ids_ST1,
+                tokens.read_shard(source, "probe", shard)[1].ids_ST1,
+            )
+    truth = truth_of(np.concatenate([features(config, store, s) for s in (6, 7)]))
+    new_chi = truth + np.concatenate(new)
+    for h in range(3):
+        assert np.corrcoef(new_chi[:, h], truth[:, h])[0, 1] > 0.7
+    mean_square = {name: float(np.mean(np.concatenate(x) ** 2)) for name, x in
+                   {"old": old, "new": new, "measured": measured}.items()}  # fmt: skip
+    assert mean_square["measured"] == pytest.approx(NOISE**2 / 2, rel=0.1)
+    assert mean_square["old"] < 0.75 * mean_square["measured"]  # denoised
+    assert 0.85 < np.concatenate(covered[:6]).mean() < 0.99
+    assert 0.85 < np.concatenate(covered[6:]).mean() < 0.999
+    held_out = read_sealed(store, HELD_OUT)
+    reliability = np.var(truth) / (np.var(truth) + NOISE**2 / 2)
+    assert np.mean(held_out["ceiling"]) == pytest.approx(np.sqrt(reliability), abs=0.1)
+    assert np.mean(held_out["curves"]["noise_KH"]) == pytest.approx(NOISE**2 / 2, rel=0.1)
+    assert np.mean(held_out["coverage"]) == pytest.approx(0.95, abs=0.02)
+    assert verify_run(store, config).faults == ()
+
+
+def shared_noise(features_N4: np.ndarray, shard: int) -> np.ndarray:
+    """No truth at all: what draws that all tokens share give, a function of the features."""
+    return np.tanh(np.stack([features_N4[:, [0]] * [1, 2, -1], features_N4[:, [3]] * [1, -1, 2]]))
+
+
+def as_shared(config: PipelineConfig) -> PipelineConfig:
+    """The same run read as one whose shards share their draws."""
+    chain = dataclasses.replace(config.chain, draws=TokenDraws.SHARED)
+    return dataclasses.replace(config, chain=chain)
+
+
+def test_nothing_is_judged_along_the_draws_that_were_learnt(
+    measured_run: PipelineConfig, tmp_path: Path
+) -> None:
+    """The trap: each half is learnt well, and the other half shows that nothing was learnt."""
+    planted = as_shared(plant(measured_run, tmp_path / "planted", shared_noise))
+    config = run(upsampled(planted, tmp_path / "up"))
+    store, source = Store(config.run.uri), Store(planted.run.uri)
+    held_out = read_sealed(store, HELD_OUT)
+    for h in range(3):
+        trap, honest = [], []
+        for shard in (6, 7):  # never measured
+            first = shared_noise(features(config, store, shard), shard)
+            predicted = read_half(store, shard, 0)
+            trap.append(np.corrcoef(predicted[:, h], first[0][:, h])[0, 1])
+            honest.append(np.corrcoef(predicted[:, h], first[1][:, h])[0, 1])
+        assert np.mean(trap) > 0.6  # along its own draws it seems to predict
+        alike = np.corrcoef(first[0][:, h], first[1][:, h])[0, 1]
+        assert held_out["r"][h] < abs(alike) + 0.25
+        assert np.mean(trap) > np.abs(np.mean(honest)) + 0.4
+    assert held_out["own_draws"] is False
+    for shard in range(
+        6
+    ):  # χ with the noise of its draws is not mixed with a prediction that has it
+        assert np.array_equal(product.read_chi(store, shard), product.read_chi(source, shard))
+        halves = [read_half(source, shard, half) for half in (0, 1)]
+        noise = np.mean((halves[0] - halves[1]) ** 2) / 4
+        assert np.mean(read_deviations(store, shard) ** 2) == pytest.approx(noise, rel=0.5)
+
+
+def rows(config: PipelineConfig, shards: range) -> list[bytes]:
+    store = Store(config.run.uri)
+    return [
+        store.read(name(shard))
+        for shard in shards
+        for name in (product.part_name, product.halves_name, product.deviations_name)
+    ]
+
+
+def test_killed_anywhere_it_goes_on_to_the_same_rows(
+    measured_run: PipelineConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fast = PredictConfig(num_networks=2, hidden=8, epochs=2)
+    whole = run(upsampled(measured_run, tmp_path / "whole", predict=fast))
+    killed = upsampled(measured_run, tmp_path / "killed", predict=fast)
+    execute, done = worker.execute, []
+
+    class Killed(BaseException):
+        """As a signal that ends the process."""
+
+    def some(unit, *rest) -> None:
+        if len(done) >= 3:
+            raise Killed
+        execute(unit, *rest)
+        done.append(unit)
+
+    monkeypatch.setattr(worker, "execute", some)
+    stages = set()
+    for _ in range(20):
+        done.clear()
+        try:
+            run(killed)
+        except Killed:
+            stages |= {unit.stage for unit in done}
+        else:
+            break
+    assert {"tokens", "features", "training", "prediction"} <= stages
+    assert rows(killed, range(8)) == rows(whole, range(8))
+
+
+def test_more_tokens_append(measured_run: PipelineConfig, tmp_path: Path) -> None:
+    fast = PredictConfig(num_networks=2, hidden=8, epochs=2)
+    config = run(upsampled(measured_run, tmp_path / "up", predict=fast))
+    before = rows(config, range(8))
+    more = dataclasses.replace(config, more=MoreConfig(num_probe_sequences=MORE + 4))
+    run(more, Goal.REPORT)
+    store = Store(config.run.uri)
+    assert rows(config, range(8)) == before
+    summary = read_sealed(store, product.SUMMARY_NAME)
+    assert summary["upsampled"]["num_measured_tokens"] == 2 * PROBE * 16
+    assert summary["upsampled"]["num_predicted_tokens"] == 2 * (MORE + 4 - PROBE) * 16
+    assert store.exists("report/index.html")
+    stored = dataclasses.replace(config, more=None)
+    assert run_pipeline(stored, Progress(), goal=Goal.REPORT).num_units == 0  # spectro resume
+    found = verify_run(store, stored)
+    assert (found.faults, found.undone) == ((), ())
+
+
+def one_shard(config: PipelineConfig, uri: Path) -> PipelineConfig:
+    tokens_config = dataclasses.replace(config.tokens, sequences_per_shard=2 * PROBE)
+    own = dataclasses.replace(config.run, uri=str(uri))
+    return run(dataclasses.replace(config, tokens=tokens_config, run=own))
+
+
+def one_chain(config: PipelineConfig, uri: Path) -> PipelineConfig:
+    chain = dataclasses.replace(config.chain, num_chains=1)
+    own = dataclasses.replace(config.run, uri=str(uri))
+    return run(dataclasses.replace(config, chain=chain, run=own))
+
+
+def unfinished(config: PipelineConfig, uri: Path) -> PipelineConfig:
+    shutil.copytree(config.run.uri, uri)
+    (uri / product.part_name(3)).unlink()
+    return dataclasses.replace(config, run=dataclasses.replace(config.run, uri=str(uri)))
+
+
+def of_another_model(config: PipelineConfig, uri: Path) -> PipelineConfig:
+    """Its checkpoint has changed since it was measured."""
+    shutil.copytree(config.run.uri, uri)
+    folder = uri.parent / "model"
+    shutil.copytree(config.model.name_or_path, folder)
+    model = load_model(dataclasses.replace(config.model, name_or_path=str(folder)))
+    with torch.no_grad():
+        model.gpt_neox.final_layer_norm.bias[0] += 0.5
+    model.save_pretrained(folder)
+    changed = dataclasses.replace(config.model, name_or_path=str(folder))
+    own = dataclasses.replace(config.run, uri=str(uri))
+    return dataclasses.replace(config, model=changed, run=own)
+
+
+def of_another_tokenizer(config: PipelineConfig, uri: Path) -> PipelineConfig:
+    """Two letters have changed places in the vocabulary since it was measured."""
+    shutil.copytree(config.run.uri, uri)
+    folder = uri.parent / "model"
+    shutil.copytree(config.model.name_or_path, folder)
+    file = folder / "tokenizer.json"
+    plain = json.loads(file.read_text())
+    vocab = plain["model"]["vocab"]
+    vocab["e"], vocab["r"] = vocab["r"], vocab["e"]
+    file.write_text(json.dumps(plain))
+    changed = dataclasses.replace(config.model, name_or_path=str(folder))
+    own = dataclasses.replace(config.run, uri=str(uri))
+    return dataclasses.replace(config, model=changed, run=own)
+
+
+def predicted(config: PipelineConfig, uri: Path) -> PipelineConfig:
+    fast = PredictConfig(num_networks=2, hidden=8, epochs=1)
+    return run(upsampled(config, uri, num=None, predict=fast))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (one_shard, "has 1 token shard: at least 2 are needed"),
+        (one_chain, "it has one chain"),
+        (unfinished, "is not measured to the end (5 of 6 token shards are measured)"),
+        (of_another_model, "was measured for another model"),
+        (of_another_tokenizer, "does not give the sequences that"),
+        (predicted, "is itself predicted, from"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_runs_that_cannot_be_learnt_from_are_refused(
+    measured_run: PipelineConfig, tmp_path: Path, spoil: Callable, message: str
+) -> None:
+    spoilt, target = spoil(measured_run, tmp_path / "spoilt"), tmp_path / "up"
+    with pytest.raises(ValueError) as caught:
+        run(upsampled(spoilt, target))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not target.exists()
+
+
+def test_a_place_that_holds_another_run_is_refused(
+    measured_run: PipelineConfig, tmp_path: Path
+) -> None:
+    copy = tmp_path / "other"
+    shutil.copytree(measured_run.run.uri, copy)
+    before = sorted(path.name for path in copy.rglob("*"))
+    with pytest.raises(OtherRunError, match="upsample"):
+        run(upsampled(measured_run, copy))
+    assert sorted(path.name for path in copy.rglob("*")) == before
+    fast = PredictConfig(num_networks=2, hidden=8, epochs=1)
+    made = run(upsampled(measured_run, tmp_path / "up", num=None, predict=fast))
+    plain = dataclasses.replace(measured_run, run=made.run)  # measuring where predictions are
+    with pytest.raises(OtherRunError, match="upsample"):
+        run(plain)
+    other = dataclasses.replace(fast, epochs=3)
+    with pytest.raises(OtherRunError, match=r"upsample\.predict\.epochs: 1 → 3"):
+        run(upsampled(measured_run, tmp_path / "up", num=None, predict=other))
+
+
+def test_features_that_are_not_finite_end_the_run_in_one_line(
+    measured_run: PipelineConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(model: GPTNeoX, ids: torch.Tensor) -> np.ndarray:
+        found = token_features(model, ids)
+        found[3, 5] = np.nan
+        return found
+
+    monkeypatch.setattr(upsample_learning, "token_features", broken)
+    with pytest.raises(UnitError, match=r"token shard 0 .*not finite"):
+        run(upsampled(measured_run, tmp_path / "up"))
+    assert not (tmp_path / "up" / "susceptibilities").exists()
