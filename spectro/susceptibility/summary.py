@@ -28,8 +28,8 @@ from spectro.susceptibility.reliability import (
 
 FloatArray = npt.NDArray[np.float64]
 OF_CHAINS = (
-    "sampling", "num_chains", "mean_phi", "mean_phi_of_halves", "damage", "gamma_needed", "rhat", "num_draws",
-    "effective_sample_size", "steps_between_draws", "acceptance", "sampler_bias",
+    "sampling", "num_chains", "mean_phi", "mean_phi_of_halves", "damage", "gamma_needed", "rhat",
+    "num_draws", "effective_sample_size", "steps_between_draws", "acceptance", "sampler_bias",
 )  # fmt: skip
 """Keys of `chain_summary`."""
 
