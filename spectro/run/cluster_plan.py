@@ -96,7 +96,8 @@ def _notes(work: ClusterWork, machines: Machines) -> tuple[str, ...]:
     if work.config.tolerance_kind is not ToleranceKind.REACH:
         kind = work.config.tolerance_kind.value
         notes.append(f"seeds cost what they do with a reach of 1000, not with {kind}: far more")
-    notes.append("clusters: every token counts as a seed; those of found clusters are not tried")
+    if not work.config.overlap:
+        notes.append("clusters: counted as if every token were tried; members of clusters are not")
     notes.append("clusters: a unit has all cores of its machine, and no other unit beside it")
     if work.is_exact:
         notes.append("clusters: exact search on the CPU; a worker with a GPU searches there")
