@@ -34,8 +34,10 @@ $(VENV)/dev.stamp: requirements-dev.lock $(VENV)/run.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock -c requirements.lock
 	@touch $@
 
-demo: $(VENV)/run.stamp  ## set up, then measure and cluster the embedded model on the embedded corpus
-	$(OFFLINE) $(BIN)/python -m jobs.pipeline $(ARGS)
+demo: $(VENV)/run.stamp  ## set up, measure 16 384 tokens of the embedded model, predict 49 152 more, cluster them
+	$(OFFLINE) $(BIN)/spectro pipeline chain.draws=per_shard $(ARGS)
+	$(OFFLINE) $(BIN)/spectro upsample runs/demo runs/demo-upsampled tokens.num_probe_sequences=64
+	$(OFFLINE) $(BIN)/spectro report runs/demo-upsampled
 
 test: lint types  ## set up, then all checks and tests
 	$(OFFLINE) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -58,7 +60,7 @@ lock: $(VENV)/dev.stamp  ## write both locks anew from pyproject.toml's bounds
 	bash .ci/lock "$(PYTHON)"
 
 clean:  ## remove the demo's run and all caches
-	rm -rf runs/demo .pytest_cache .mypy_cache .ruff_cache build *.egg-info
+	rm -rf runs/demo runs/demo-upsampled .pytest_cache .mypy_cache .ruff_cache build *.egg-info
 	find spectro jobs tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean  ## also remove the environment

@@ -1,6 +1,5 @@
 // The columns of the table, and which clusters it lists in which order.
 const subsetName = (id) => DATA.subsets[ROWS.subset[id]];
-const share = (id) => ROWS.size[id] / Math.max(1, DATA.numTokens);
 const measured = (name) => (id) => ROWS[name][id];
 const LOOSE = "◌"; // marks what does not hold
 const isLoose = (id) => ROWS.holds[id] === 0;
@@ -10,9 +9,9 @@ let spellings = null; // of the most common tokens, for sorting
 const COLUMNS = [
   { key: "id", name: "cluster", title: "Id of the cluster: 0 is the largest", of: (id) => id, show: (id) => (isLoose(id) ? `#${id} ${LOOSE}` : `#${id}`), rises: true },
   { key: "size", name: "tokens", title: "Members of the cluster", of: measured("size"), show: (id) => integer(ROWS.size[id]) },
-  { key: "share", name: "share", title: "Members, of all tokens measured", of: share, show: (id) => `${(100 * share(id)).toPrecision(2)} %` },
-  { key: "conductance", name: "conductance", title: "Share of the cluster's edge weight that leaves it: lower is better separated",
-    of: measured("conductance"), show: (id) => fixed(ROWS.conductance[id], 3), rises: true },
+  { key: "tops", name: "most common y", title: "Its most common tokens y, commonest first; sorted as text", of: (id) => spelling(id),
+    show: (id) => ROWS.tops[id].map((y) => token(y)), rises: true, isText: true },
+  { key: "tokenPurity", name: "one y", title: "Token purity: share of the commonest y", of: measured("tokenPurity"), show: (id) => percent(ROWS.tokenPurity[id]) },
   { key: "stability", name: "stability", title: "How far two halves of the chains find the same tokens: 1 the same, – not known",
     of: measured("stability"), show: (id) => fixed(ROWS.stability[id], 2) },
   { key: "repeatability", name: "ceiling", title: "How far other seeds of the same χ find the same tokens: what stability can reach, – not known",
@@ -21,12 +20,11 @@ const COLUMNS = [
     of: measured("sharedNeighbours"), show: (id) => percent(ROWS.sharedNeighbours[id]) },
   { key: "qValue", name: "q", title: "Chance, over all clusters, that it is no more than its y: against shuffles within equal y, in other draws; – not known",
     of: measured("qValue"), show: (id) => fixed(ROWS.qValue[id], 3), rises: true },
-  { key: "purity", name: "one subset", title: "Purity: share of the commonest subset", of: measured("purity"), show: (id) => percent(ROWS.purity[id]) },
-  { key: "tokenPurity", name: "one y", title: "Token purity: share of the commonest y", of: measured("tokenPurity"), show: (id) => percent(ROWS.tokenPurity[id]) },
+  { key: "conductance", name: "conductance", title: "Share of the cluster's edge weight that leaves it: lower is better separated",
+    of: measured("conductance"), show: (id) => fixed(ROWS.conductance[id], 3), rises: true },
   { key: "subset", name: "subset", title: "Subset that most of its tokens come from", of: subsetName,
     show: (id) => [swatch(ROWS.subset[id]), subsetName(id)], rises: true, isText: true },
-  { key: "tops", name: "most common y", title: "Its most common tokens y, commonest first; sorted as text", of: (id) => spelling(id),
-    show: (id) => ROWS.tops[id].map((y) => token(y)), rises: true, isText: true },
+  { key: "purity", name: "one subset", title: "Purity: share of the commonest subset", of: measured("purity"), show: (id) => percent(ROWS.purity[id]) },
 ];
 const COLUMN = Object.fromEntries(COLUMNS.map((column) => [column.key, column]));
 
