@@ -194,7 +194,7 @@ class ReportInputs:
     found: tuple[Found, ...] = ()
     """Kinds of token that a reader knows; none without a tokenizer."""
     kind_K: Floats | None = None
-    """Share of the commonest such kind among each cluster's members; NaN: not known."""
+    """Share of the commonest such kind among each cluster's sampled members; NaN: too few."""
     matches: BestMatches | None = None
     """Of each cluster the control's most alike, by the Jaccard index; None without a control."""
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from spectro.report.cards import cards, ids_shown, matched, number, numbers, rows, summary
 from spectro.report.config import ReportConfig
-from spectro.report.found import Found
+from spectro.report.found import LEAST_MEMBERS, Found
 from spectro.report.html import assemble
 from spectro.report.inputs import Columns, Floats, Measurement, Points, ReportInputs
 from spectro.report.ledger import Ledger
@@ -121,12 +121,20 @@ def _columns(columns: Columns) -> dict[str, Any]:
     }
 
 
-def _recognised(inputs: ReportInputs) -> float | None:
-    """Median over clusters of the share of the commonest y or kind, whichever is larger."""
-    if inputs.kind_K is None or not len(inputs.kind_K):
+def _recognised(inputs: ReportInputs) -> dict[str, Any] | None:
+    """Median over judged clusters of the share of the commonest y or kind, whichever is larger.
+
+    Judged are those with enough members in the sample (found.py); None where none is.
+    """
+    if inputs.kind_K is None or not np.isfinite(inputs.kind_K).any():
         return None
-    of_one_K = np.fmax(inputs.kind_K, inputs.real.clusters.token_purity_K)
-    return number(float(np.nanmedian(of_one_K)), 3)
+    judged_K = np.isfinite(inputs.kind_K)
+    of_one_K = np.fmax(inputs.kind_K, inputs.real.clusters.token_purity_K)[judged_K]
+    return {
+        "share": number(float(np.median(of_one_K)), 3),
+        "judged": int(judged_K.sum()),
+        "least": LEAST_MEMBERS,
+    }
 
 
 def _found(kind: Found) -> dict[str, Any]:
