@@ -8,8 +8,9 @@ from dataclasses import replace
 import made_up_run
 import numpy as np
 import pytest
-from test_report_inputs import FEW, read, write_run
+from test_report_inputs import FEW, read, write_found, write_run
 
+from spectro.cluster import ClusterConfig
 from spectro.report.found import KINDS, Sample, commonest_kind, find, neighbour_auc
 from spectro.report.page import page_data
 from spectro.report.patterns import Traits, pattern_types
@@ -125,6 +126,20 @@ def test_a_sample_of_a_stored_run(tmp_path, monkeypatch) -> None:
     label = np.full(tokens.size, -1)
     label[found.token_M] = found.cluster_M
     assert np.array_equal(label, what.label_N[tokens])
+
+
+def test_a_sample_of_a_two_chain_run_with_columns_left_out(tmp_path) -> None:
+    """Columns by themselves, all of them: without E[φ]·B, standardised over the run."""
+    what = made_up_run.made(num_sequences=16, context=16, num_clusters=4)
+    store, phi_H = write_run(tmp_path / "run", what), what.columns.mean_phi_H
+    config = ClusterConfig(min_reliability=0.7)
+    write_found(store, what, what.columns, what.label_N, "clusters-own", config, phi_H)
+    found = found_sample(RunView(f"{store.uri}/clusters-own"))
+    own_NH = what.chi_NH - what.loss_N[:, None] * phi_H
+    expected_NH = (own_NH - own_NH.mean(0)) / own_NH.std(0)
+    assert found.seen_ND.shape[1] < len(what.names) == found.chi_NH.shape[1]
+    # χ and B are float32 of at most about 100 deviations
+    np.testing.assert_allclose(found.chi_NH, expected_NH, atol=100 * 2**-22)
 
 
 def test_the_page_says_what_was_found(tmp_path) -> None:
