@@ -15,6 +15,7 @@ from spectro.cluster.matching import BestMatches
 from spectro.report.found import Found
 from spectro.report.ledger import Ledger
 from spectro.report.lit import Vocabulary
+from spectro.susceptibility.interval import Interval
 
 Ints = NDArray[np.integer]
 Floats = NDArray[np.floating]
@@ -64,8 +65,8 @@ class Columns:
     """The same after standardising columns and centring rows, as clustering sees them."""
     standard_error_H: Floats | None = None
     """Standard error of χ, in the column's own units."""
-    num_chains: int | None = None
-    """C, which the interval depends on; None where it is not known."""
+    interval: Interval = Interval.over_chains(None)
+    """What χ ± is."""
     mean_phi_H: Floats | None = None
     """E_C[φ], in nats."""
     threshold: float | None = None

@@ -119,7 +119,7 @@ def test_a_cluster_has_the_larger_q_of_its_matches():
 
 
 def test_a_match_of_few_shared_tokens_says_nothing():
-    """Each cluster has 20 tokens; with half a of 20 they share 1, 3 and 4: J of 0.03, 0.08, 0.11."""
+    """Sets of 20 tokens that share 1, 3 and 4: Jaccard indices of 0.03, 0.08 and 0.11."""
     whole = Clustering.of([np.arange(20), np.arange(20, 40), np.arange(40, 60)], 200)
     near = [np.r_[s : s + n, 100 + s : 120 + s - n] for s, n in ((0, 1), (20, 3), (40, 4))]
     half = Clustering.of(near, 200)
