@@ -16,10 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from spectro.calibrate.responses import Float32, Float64, Responses
+from spectro.calibrate.responses import Float32, Responses
 from spectro.cluster.config import ClusterConfig, Preprocess
 from spectro.cluster.neighbours.exact import exact_neighbours, row_blocks
 from spectro.cluster.preprocess import fit_transform
+from spectro.susceptibility.reliability import column_correlation
 
 Ints = npt.NDArray[np.integer]
 MAX_PAIRS = 4
@@ -97,7 +98,7 @@ def _cell(
         vectors = [_vectors(responses.chi(draws, nbeta, num_tokens)) for draws in pair]
         lists = [_nearest(x_ND, num_queries, k) for x_ND in vectors]
         shared.append(share_in_common(*lists))
-        agreement.append(_correlation(*vectors))
+        agreement.append(float(column_correlation(*vectors).mean()))
         purity += [same_label(index_QK, labels.y_N) for index_QK in lists]
         patterns += [
             _pattern_purity(index_QK, labels.pattern_NP[:num_tokens]) for index_QK in lists
@@ -147,10 +148,3 @@ def _pattern_purity(index_QK: Ints, pattern_NP: npt.NDArray[np.bool_]) -> float:
             share = float(member_N[index_QK[queries]].mean())
             found.append((share - base) / (1 - base))
     return float(np.mean(found)) if found else float("nan")
-
-
-def _correlation(first_ND: Float32, second_ND: Float32) -> float:
-    """Mean over columns of the correlation over tokens."""
-    centred = [x - x.mean(0, dtype=np.float64) for x in (first_ND, second_ND)]
-    scale_D: Float64 = np.sqrt((centred[0] ** 2).sum(0) * (centred[1] ** 2).sum(0))
-    return float(np.mean((centred[0] * centred[1]).sum(0) / scale_D))

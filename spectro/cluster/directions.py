@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from spectro.cluster.moments import Moments
+from spectro.susceptibility.reliability import spearman_brown
 
 Float64 = NDArray[np.float64]
 
@@ -79,4 +80,4 @@ def direction_reliability(halves: Moments, raw_HV: Float64) -> Float64:
     between_V = along(first, second)
     scale_V = np.sqrt(np.where(product_V > 0, product_V, 1.0))
     r_V = np.where(product_V > 0, between_V / scale_V, 0.0)
-    return np.where(r_V > 0, 2.0 * r_V / (1.0 + np.maximum(r_V, 0.0)), r_V)
+    return np.where(r_V > 0, spearman_brown(r_V), r_V)

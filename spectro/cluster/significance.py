@@ -28,6 +28,8 @@ ENOUGH = 10
 (Besag and Clifford 1991)."""
 MAX_ROWS = 128
 """Members whose lists are counted, the most central: bounds the work for large clusters."""
+LEAST_MATCH = 0.1
+"""Jaccard index from which on a half's cluster is taken for the same structure (ADR 069)."""
 SHUFFLE_KEY = 0x516
 """What the random numbers drawn here are for, next to the seed."""
 
@@ -95,13 +97,15 @@ def inherited(
 ) -> NDArray[np.float32]:
     """Of every cluster of the whole the largest q of its most similar clusters in the halves, [C].
 
-    1 where a half has none that shares a token. With no structure beyond y anywhere, the chance
-    that any cluster of the whole falls below q is at most q: some cluster of each half must.
+    1 where a half has none of a Jaccard index of LEAST_MATCH: its clusters say nothing of this one.
+    With no structure beyond y anywhere, the chance that any cluster of the whole falls below q is
+    at most q: some cluster of each half must.
     """
     result = np.zeros(len(whole), np.float64)
     for half, q_C in zip(halves, q_of_halves, strict=True):
-        match_C = best_matches(whole, half).match_C
-        own = np.concatenate([q_C, [1.0]])[match_C]  # −1, no match, takes the last
+        found = best_matches(whole, half)
+        own = np.concatenate([q_C, [1.0]])[found.match_C]  # −1, no match, takes the last
+        own[found.jaccard_C < LEAST_MATCH] = 1.0
         result = np.maximum(result, own)
     return result.astype(np.float32)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from spectro.cluster.config import Preprocess
 from spectro.cluster.transform import Transform
+from spectro.susceptibility.reliability import spearman_brown
 
 Float64 = NDArray[np.float64]
 Vectors = NDArray[np.float32]
@@ -117,8 +118,9 @@ def _agreement_line(transform: Transform, components: Sequence[str]) -> str:
     if transform.kind is not Preprocess.WHITEN:
         names = [components[h] for h in transform.kept_K]
     low, high = int(r_D.argmin()), int(r_D.argmax())
+    whole = float(spearman_brown(r)) if r > 0 else r
     return (
         f"Two halves of the chains agree on the vectors at r = {r:.2f}, of all chains that makes "
-        f"{2 * r / (1 + r) if r > 0 else r:.2f}; by dimension {r_D[low]:.2f} ({names[low]}) to "
+        f"{whole:.2f}; by dimension {r_D[low]:.2f} ({names[low]}) to "
         f"{r_D[high]:.2f} ({names[high]}), median {np.median(r_D):.2f}."
     )

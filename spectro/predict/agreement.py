@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from spectro.susceptibility.reliability import column_correlation, spearman_brown
+
 FloatArray = npt.NDArray[np.floating]
 
 
@@ -43,9 +45,8 @@ def specific(chi_NH: FloatArray) -> FloatArray:
 
 
 def correlation(first_NH: FloatArray, second_NH: FloatArray) -> FloatArray:
-    """Correlation over tokens of each pair of columns, [H]."""
-    r_H: FloatArray = (_standardised(first_NH) * _standardised(second_NH)).mean(0)
-    return r_H
+    """Correlation over tokens of each pair of columns, [H]; 0 where one is constant."""
+    return np.nan_to_num(column_correlation(first_NH, second_NH))
 
 
 def agreement(
@@ -60,7 +61,7 @@ def agreement(
         of_halves: halves that `measured_NH` is the mean of.
     """
     half_H = correlation(halves_2NH[0], halves_2NH[1])
-    reliability_H = of_halves * half_H / (1 + (of_halves - 1) * half_H)
+    reliability_H = np.nan_to_num(spearman_brown(half_H, of_halves))
     return Agreement(
         r_H=correlation(predicted_NH, measured_NH),
         ceiling_H=np.sqrt(np.clip(reliability_H, 0, None)),

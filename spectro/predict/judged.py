@@ -17,12 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spectro.predict.agreement import agreement, specific
+from spectro.predict.agreement import Agreement, agreement, specific
 from spectro.predict.errors import ErrorCurves
+from spectro.susceptibility.interval import NORMAL_95
 
 Floats = npt.NDArray[np.float64]
-NORMAL_95 = 1.959964
-"""Standard deviations to either side of the mean that hold 95 % of a normal law."""
 COLUMNS = ("r", "ceiling", "specific_r", "specific_ceiling", "coverage")
 CURVES = ("curves", "half_curves")
 
@@ -79,6 +78,20 @@ class Judged:
             coverage=(np.abs(each - other) <= NORMAL_95 * deviation).mean(0),
             curves=curves,
             half_curves=half_curves,
+        )
+
+    @property
+    def warning(self) -> str:
+        """What readers of a predicted run should know of its reliability and stability."""
+        both = (self.r, self.ceiling), (self.specific_r, self.specific_ceiling)
+        truth = [Agreement(r_H=r, ceiling_H=ceiling).r_truth_H for r, ceiling in both]
+        whole, own = (
+            f"{np.nanmedian(r_H):.2f}" if np.isfinite(r_H).any() else "not known" for r_H in truth
+        )
+        return (
+            "χ is predicted: reliability, stability and whether a cluster holds say how far the "
+            "draws matter, not whether predictions are right; on held-out tokens the median r over "
+            f"its ceiling is {whole}, of what is specific to a component {own}"
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -36,6 +36,9 @@ LEAST_TOKENS = 50
 MOST_COMPONENTS, MOST_CLUSTERS = 4, 6
 OF_ONE_KIND = 0.5
 """Share of a cluster's members from which on it is a cluster of that kind."""
+LEAST_MEMBERS = 10
+"""Members in the sample below which a cluster's share of a kind is not known: large runs are
+sampled."""
 
 
 def _line_layout(traits: Traits, ids_ST1: Ids) -> Bools:
@@ -97,11 +100,12 @@ class Found:
     components: tuple[tuple[str, float], ...]
     """Columns that know most by themselves, with their AUC, best first."""
     clusters: tuple[tuple[int, float], ...]
-    """Clusters of this kind, largest first, with the share of members that are of it."""
+    """Clusters of this kind, largest first, with the share of members that are of it; of those
+    with LEAST_MEMBERS in the sample."""
     num_clusters: int
     """All of them; `clusters` has the first."""
     held: float
-    """Share of the kind's tokens that are in these clusters."""
+    """Share of the kind's tokens that are in these clusters; NaN where none could be judged."""
 
 
 def find(sample: Sample, traits: Traits) -> tuple[Found, ...]:
@@ -121,7 +125,10 @@ def find(sample: Sample, traits: Traits) -> tuple[Found, ...]:
 
 
 def commonest_kind(sample: Sample, traits: Traits, num_clusters: int) -> Floats:
-    """Share of the commonest kind among the members of every cluster, [K]; NaN without members."""
+    """Share of the commonest kind among the sampled members of every cluster, [K].
+
+    NaN for clusters of fewer than LEAST_MEMBERS sampled members.
+    """
     size_K = np.bincount(sample.cluster_M, minlength=num_clusters).astype(float)
     counts = [
         np.bincount(
@@ -131,8 +138,7 @@ def commonest_kind(sample: Sample, traits: Traits, num_clusters: int) -> Floats:
         )
         for _, kind in KINDS.values()
     ]
-    with np.errstate(invalid="ignore"):
-        result: Floats = np.max(counts, axis=0) / size_K
+    result: Floats = np.max(counts, axis=0) / np.where(size_K >= LEAST_MEMBERS, size_K, np.nan)
     return result
 
 
@@ -187,13 +193,18 @@ def _components(is_kind_N: Bools, sample: Sample) -> tuple[tuple[str, float], ..
 
 
 def _clusters(is_kind_N: Bools, sample: Sample) -> tuple[tuple[tuple[int, float], ...], float]:
-    """Clusters most of whose members are of a kind, and the share of its tokens they hold."""
+    """Clusters most of whose sampled members are of a kind, and the share of its tokens they hold.
+
+    Clusters of fewer than LEAST_MEMBERS sampled members are left out.
+    """
     if not sample.cluster_M.size:
         return (), 0.0
     size_K = np.bincount(sample.cluster_M)
     count_K = np.bincount(sample.cluster_M, weights=is_kind_N[sample.token_M])
+    if size_K.max() < LEAST_MEMBERS:
+        return (), np.nan
     share_K = count_K / np.maximum(size_K, 1)
-    chosen = np.flatnonzero((share_K >= OF_ONE_KIND) & (size_K > 0))
+    chosen = np.flatnonzero((share_K >= OF_ONE_KIND) & (size_K >= LEAST_MEMBERS))
     inside = np.unique(sample.token_M[np.isin(sample.cluster_M, chosen)])
     held = float(is_kind_N[inside].sum() / max(1, is_kind_N.sum()))
     order = chosen[np.lexsort((chosen, -size_K[chosen]))]

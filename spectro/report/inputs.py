@@ -15,6 +15,7 @@ from spectro.cluster.matching import BestMatches
 from spectro.report.found import Found
 from spectro.report.ledger import Ledger
 from spectro.report.lit import Vocabulary
+from spectro.susceptibility.interval import Interval
 
 Ints = NDArray[np.integer]
 Floats = NDArray[np.floating]
@@ -64,8 +65,8 @@ class Columns:
     """The same after standardising columns and centring rows, as clustering sees them."""
     standard_error_H: Floats | None = None
     """Standard error of χ, in the column's own units."""
-    num_chains: int | None = None
-    """C, which the interval depends on; None where it is not known."""
+    interval: Interval = Interval.over_chains(None)
+    """What χ ± is."""
     mean_phi_H: Floats | None = None
     """E_C[φ], in nats."""
     threshold: float | None = None
@@ -194,7 +195,7 @@ class ReportInputs:
     found: tuple[Found, ...] = ()
     """Kinds of token that a reader knows; none without a tokenizer."""
     kind_K: Floats | None = None
-    """Share of the commonest such kind among each cluster's members; NaN: not known."""
+    """Share of the commonest such kind among each cluster's sampled members; NaN: too few."""
     matches: BestMatches | None = None
     """Of each cluster the control's most alike, by the Jaccard index; None without a control."""
 

@@ -11,11 +11,10 @@ import numpy as np
 
 from spectro.report.cards import cards, ids_shown, matched, number, numbers, rows, summary
 from spectro.report.config import ReportConfig
-from spectro.report.found import Found
+from spectro.report.found import LEAST_MEMBERS, Found
 from spectro.report.html import assemble
 from spectro.report.inputs import Columns, Floats, Measurement, Points, ReportInputs
 from spectro.report.ledger import Ledger
-from spectro.susceptibility.interval import half_width, interval_words
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +88,7 @@ def _side(inputs: ReportInputs, side: Measurement, config: ReportConfig) -> dict
         "summary": summary(side),
         "rows": rows(side.clusters, config),
         "cards": cards(inputs, side, config),
-        "columns": _columns(side.columns),
+        "columns": page_columns(side.columns),
     }
 
 
@@ -106,13 +105,14 @@ def _points(points: Points, num_cards: int) -> dict[str, list[Any]]:
     }
 
 
-def _columns(columns: Columns) -> dict[str, Any]:
+def page_columns(columns: Columns) -> dict[str, Any]:
+    """What is known of every column of a side."""
     return {
         "components": list(columns.components),
         "reliability": numbers(columns.reliability_H, 3),
         "centred": numbers(columns.centred_reliability_H, 3),
         "halfWidth": numbers(_half_width(columns), None),
-        "interval": interval_words(columns.num_chains),
+        "interval": columns.interval.words,
         "meanPhi": numbers(columns.mean_phi_H, None),
         "threshold": columns.threshold,
         "leftOut": list(columns.left_out),
@@ -121,12 +121,20 @@ def _columns(columns: Columns) -> dict[str, Any]:
     }
 
 
-def _recognised(inputs: ReportInputs) -> float | None:
-    """Median over clusters of the share of the commonest y or kind, whichever is larger."""
-    if inputs.kind_K is None or not len(inputs.kind_K):
+def _recognised(inputs: ReportInputs) -> dict[str, Any] | None:
+    """Median over judged clusters of the share of the commonest y or kind, whichever is larger.
+
+    Judged are those with enough members in the sample (found.py); None where none is.
+    """
+    if inputs.kind_K is None or not np.isfinite(inputs.kind_K).any():
         return None
-    of_one_K = np.fmax(inputs.kind_K, inputs.real.clusters.token_purity_K)
-    return number(float(np.nanmedian(of_one_K)), 3)
+    judged_K = np.isfinite(inputs.kind_K)
+    of_one_K = np.fmax(inputs.kind_K, inputs.real.clusters.token_purity_K)[judged_K]
+    return {
+        "share": number(float(np.median(of_one_K)), 3),
+        "judged": int(judged_K.sum()),
+        "least": LEAST_MEMBERS,
+    }
 
 
 def _found(kind: Found) -> dict[str, Any]:
@@ -145,9 +153,9 @@ def _found(kind: Found) -> dict[str, Any]:
 
 def _half_width(columns: Columns) -> Floats | None:
     """Half width of the interval of χ, [H]; None where nothing of it is known."""
-    if columns.standard_error_H is None or columns.num_chains is None:
+    if columns.standard_error_H is None:
         return None
-    return half_width(columns.standard_error_H, columns.num_chains)
+    return columns.interval.half_width(columns.standard_error_H)
 
 
 def _ledger(ledger: Ledger) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from spectro.sampling.damage import damage
 from spectro.sampling.moments import Moments
 from spectro.sampling.recorder import ComponentChain
 from spectro.sampling.sampler_bias import SamplerBias, effective_sample_size, sampler_bias
-from spectro.susceptibility.reliability import gelman_rubin
+from spectro.susceptibility.reliability import gelman_rubin, spearman_brown
 
 FloatArray = npt.NDArray[np.float64]
 MAD_TO_SD = 1.4826
@@ -134,8 +134,13 @@ class ComponentTraces:
         return self.predicted(self.known_reliability, 1.0)
 
     def predicted(self, reliability: float, factor: float) -> float:
-        """Of `factor` times all draws, from that of one half (Spearman and Brown's)."""
-        return spearman_brown(reliability, factor / self.half_share)
+        """Of `factor` times all draws, from that of one half (Spearman and Brown's).
+
+        In [0, 1]; NaN for r ≤ 0: halves that do not agree at all foretell nothing.
+        """
+        if not reliability > 0:
+            return math.nan
+        return min(1.0, float(spearman_brown(reliability, factor / self.half_share)))
 
 
 def traces_of(
@@ -284,17 +289,6 @@ def mean_in_errors(traces: ComponentTraces) -> float:
     variance = float(w @ (x - mean) ** 2 / w.sum())
     known = variance > 0 and traces.effective_sample_size > 0
     return mean / math.sqrt(variance / traces.effective_sample_size) if known else math.nan
-
-
-def spearman_brown(reliability: float, factor: float) -> float:
-    """Reliability of `factor` times as much data: m r / (1 + (m − 1) r) (Spearman, Brown 1910).
-
-    In [0, 1]; NaN for r ≤ 0: halves that do not agree at all foretell nothing, and the formula has
-    a pole at r = −1 / (m − 1).
-    """
-    if not reliability > 0:
-        return math.nan
-    return min(1.0, factor * reliability / (1 + (factor - 1) * reliability))
 
 
 def more_data(reliability: float, wanted: float) -> float:

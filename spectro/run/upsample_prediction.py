@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spectro.predict.features import feature_names
-from spectro.predict.judged import NORMAL_95, Judged
+from spectro.predict.judged import Judged
 from spectro.run.assembly import column_moments, mean_over_shards, plain_moments, rows_fingerprint
 from spectro.run.cluster_units import HALVES
 from spectro.run.upsample_learning import features_of, read_judged, read_network
@@ -27,6 +27,7 @@ from spectro.storage.fs import Store
 from spectro.storage.halves import halves_table, read_half
 from spectro.storage.predictors import HELD_OUT
 from spectro.storage.sealed import read_sealed
+from spectro.susceptibility.interval import Interval
 from spectro.susceptibility.reliability import (
     ColumnEstimate,
     centred_reliability,
@@ -156,15 +157,17 @@ def summarise_predictions(unit: PredictionSummaryUnit, resident: Resident) -> No
     summary = column_summary(
         merged, chains_measured(config.upsample.source), mean_over_shards(shards)
     )
+    interval = Interval.of_predictions()
     summary["half_width_95"] = [
-        None if error is None else NORMAL_95 * error for error in summary["standard_error"]
+        None if error is None else float(interval.half_width(error))
+        for error in summary["standard_error"]
     ]
     held_out = read_sealed(store, HELD_OUT)
     summary["seconds"] = {
         **held_out["seconds"],
         "prediction": sum(shard["seconds"] for shard in shards),
     }
-    summary["warnings"] = []
+    summary["warnings"] = [read_judged(store).warning]
     measured = sum(s["num_tokens"] for s in shards[: config.upsample.num_shards])
     summary["upsampled"] = {
         "num_measured_tokens": measured,

@@ -20,7 +20,8 @@ def found_sample(view: RunView) -> Sample:
     sequence_id_S = _sequences(view)
     token_id_N = (sequence_id_S[:, None] * view.context + np.arange(view.context)).reshape(-1)
     transform, chi_NH = view.clusters.transform, view.chi(token_id_N)
-    seen_ND = transform.apply(chi_NH, view.response(token_id_N))
+    response_N = view.response(token_id_N)
+    seen_ND = transform.apply(chi_NH, response_N)
     is_by_column = transform.num_dimensions == transform.kept_K.size == len(view.components)
     token_id_M, cluster_M = members(view)
     place_M = np.searchsorted(token_id_N, token_id_M).clip(max=token_id_N.size - 1)
@@ -29,7 +30,7 @@ def found_sample(view: RunView) -> Sample:
         ids_ST1=view.sequences(sequence_id_S)[0],
         loss_N=array(view.labels_of(token_id_N, ["loss"])["loss"]),
         seen_ND=seen_ND,
-        chi_NH=seen_ND if is_by_column else transform.standardise(chi_NH),
+        chi_NH=seen_ND if is_by_column else transform.standardise(chi_NH, response_N),
         components=view.components,
         token_M=place_M[inside_M],
         cluster_M=cluster_M[inside_M],

@@ -42,6 +42,7 @@ from spectro.storage.run_dir import NAME
 from spectro.storage.run_view import RunView
 from spectro.storage.sampled_map import sampled_map
 from spectro.storage.sealed import read_sealed
+from spectro.susceptibility.interval import Interval
 
 NUM_TOP_TOKENS, NUM_NEIGHBOURS = 10, 5
 
@@ -75,7 +76,9 @@ def read_report_inputs(
     """
     _check_components(view)
     names = view.subset_names
-    real = _side(view.store, view.clusters, members(view), names, config, config.max_cards)
+    real = _side(
+        view.store, view.clusters, members(view), names, config, config.max_cards, view.interval
+    )
     control = _control(view, config)
     drawn = sampled_map(view, config)
     shown_s = _shown([real, control])
@@ -132,12 +135,13 @@ def _side(
     subset_names: Sequence[str],
     config: ReportConfig,
     num_cards: int,
+    interval: Interval,
 ) -> _Side:
     components: Sequence[str] = stored.provenance["components"]
     threshold = stored.provenance.get("config", {}).get("min_reliability")
     kept = set(stored.transform.kept_K.tolist())
     columns = replace(
-        read_columns(store, components),
+        read_columns(store, components, interval),
         threshold=threshold,
         left_out=tuple(name for h, name in enumerate(components) if h not in kept),
         vectors=report_lines(stored.transform, components),
@@ -158,7 +162,8 @@ def _control(view: RunView, config: ReportConfig) -> _Side | None:
         return None
     stored = read_clusters(store.child(view.folder).uri)
     members_M = array(stored.members["token_id"]), array(stored.members["cluster_id"])
-    return _side(store, stored, members_M, view.subset_names, config, config.max_control_cards)
+    num_cards, names = config.max_control_cards, view.subset_names
+    return _side(store, stored, members_M, names, config, num_cards, view.interval)
 
 
 def matches(real: _Side, control: _Side) -> BestMatches:
@@ -208,8 +213,11 @@ def _probe(view: RunView, token_id_s: npt.NDArray[np.int64]) -> Probe:
     )
 
 
-def read_columns(store: Store, components: Sequence[str]) -> Columns:
-    """What is known of every column of one part of a run; ValueError for other components."""
+def read_columns(store: Store, components: Sequence[str], interval: Interval) -> Columns:
+    """What is known of every column of one part of a run; ValueError for other components.
+
+    `interval` is that of the run's χ (`RunView.interval`).
+    """
     summary = read_sealed(store, SUMMARY_NAME)
     if list(summary["components"]) != list(components):
         raise ValueError(
@@ -226,7 +234,7 @@ def read_columns(store: Store, components: Sequence[str]) -> Columns:
         reliability_H=_floats(summary["reliability"]),
         centred_reliability_H=optional("centred_reliability"),
         standard_error_H=optional("standard_error"),
-        num_chains=max(summary.get("num_chains", ()), default=None),
+        interval=interval,
         mean_phi_H=optional("mean_phi"),
         warnings=tuple(summary.get("warnings", ())),
     )

@@ -33,6 +33,7 @@ from spectro.storage.product import (
 from spectro.storage.ranges import Meter
 from spectro.storage.sealed import read_sealed, unseal
 from spectro.storage.shard_file import columns_by_range, head_by_range
+from spectro.susceptibility.interval import Interval
 
 DEFAULT_CLUSTERS = "clusters"
 HALF = re.compile(r"half-[01]")
@@ -87,11 +88,25 @@ class RunView:
 
     def require_draws(self) -> None:
         """Raise ValueError, in one line, for a run whose χ is predicted: it has no chains."""
-        if upsample := self.config.get("upsample"):
+        if self.is_predicted:
             raise ValueError(
                 f"{self.uri} has no chains and no draws: its χ is predicted from the run "
-                f"{upsample['source']}; give that one"
+                f"{self.config['upsample']['source']}; give that one"
             )
+
+    @property
+    def is_predicted(self) -> bool:
+        """Whether χ is predicted from another run (`spectro upsample`), not measured."""
+        return bool(self.config.get("upsample"))
+
+    @property
+    def interval(self) -> Interval:
+        """What χ ± is, given the standard errors of the columns."""
+        return (
+            Interval.of_predictions()
+            if self.is_predicted
+            else Interval.over_chains(self.num_chains)
+        )
 
     @property
     def num_chains(self) -> int | None:

@@ -12,11 +12,13 @@ C = 2, 85 % at C = 4 and 91 % at C = 8.
     t     12.71  4.30   3.18   2.36   2.13
 
 Where something else was drawn than chains, the degrees of freedom are its own: sequences less
-subsets for a response (report/matrix.py).
+subsets for a response (report/matrix.py). The error of predicted χ is known from many held-out
+tokens: 1.96 deviations to either side (predict/judged.py).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,8 @@ from scipy.special import stdtrit
 
 LEVEL = 0.95
 """Share of measurements whose interval covers the truth."""
+NORMAL_95 = 1.959964
+"""Standard deviations to either side of the mean that hold 95 % of a normal law."""
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -44,6 +48,34 @@ def half_width(standard_error: Any, num_chains: int | None) -> FloatArray:
     """
     width: FloatArray = t_quantile((num_chains or 0) - 1) * np.asarray(standard_error, np.float64)
     return width
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """What the 95 % interval of a run's χ is."""
+
+    quantile: float
+    """Standard errors to either side; NaN where there is no interval."""
+    words: str
+    """Beside numbers: what ± is."""
+
+    @classmethod
+    def over_chains(cls, num_chains: int | None) -> Interval:
+        """Of χ that C chains measured; None: their number is not known."""
+        return cls(quantile=float(half_width(1.0, num_chains)), words=interval_words(num_chains))
+
+    @classmethod
+    def of_predictions(cls) -> Interval:
+        """Of χ that is predicted, its standard error the deviation of the predictions' errors."""
+        return cls(
+            quantile=NORMAL_95,
+            words="95 % interval, 1.96 standard deviations of the predictions' errors",
+        )
+
+    def half_width(self, standard_error: Any) -> FloatArray:
+        """Half width, in the units of the standard error."""
+        width: FloatArray = self.quantile * np.asarray(standard_error, np.float64)
+        return width
 
 
 def interval_words(num_chains: int | None) -> str:

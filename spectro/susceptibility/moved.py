@@ -26,6 +26,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from spectro.susceptibility.reliability import spearman_brown
+
 FloatArray = npt.NDArray[np.float64]
 FDR = 0.05
 """Share of the tokens called significant that the null would call so too."""
@@ -129,13 +131,12 @@ def moved(sums: MovedSums) -> Moved:
     with np.errstate(invalid="ignore", divide="ignore"):
         r_H = agreed_H / np.sqrt(c[:, 0, 0] * c[:, 1, 1])
         scale_H = np.where(base_H > 0, (c[:, 0, 3] + c[:, 1, 2]) / (2 * base_H), np.nan)
-        reliability_H = np.where(r_H > -1, 2 * r_H / (1 + r_H), np.nan)
     return Moved(
         deviation_H=deviation(half),
         base_deviation_H=deviation(base),
         error_H=deviation(against),
         signal_H=np.sqrt(np.maximum(0.0, agreed_H)),
-        reliability_H=reliability_H,
+        reliability_H=spearman_brown(r_H),
         scale_H=scale_H,
         mean_H=sums.mean_H4 @ half,
         mean_error_H=sums.mean_H4 @ against,

@@ -221,6 +221,31 @@ def reliability(moments: ColumnMoments) -> float:
     return float((ab / scale).mean())
 
 
+def spearman_brown(reliability: npt.ArrayLike, factor: float = 2.0) -> FloatArray:
+    """Reliability of m = `factor` times as much data: m r / (1 + (m − 1) r).
+
+    Spearman and Brown (1910); of all draws, from that of one half, with the factor 2. NaN from the
+    pole r = −1 / (m − 1) downwards. Negative where r is: callers say what that is for them.
+    """
+    r = np.asarray(reliability, np.float64)
+    scale = 1 + (factor - 1) * r
+    with np.errstate(invalid="ignore", divide="ignore"):
+        result: FloatArray = np.where(scale > 0, factor * r / scale, np.nan)
+    return result
+
+
+def column_correlation(
+    first_NH: npt.NDArray[np.floating], second_NH: npt.NDArray[np.floating]
+) -> FloatArray:
+    """Correlation over tokens of each pair of columns, [H]; NaN where one is constant."""
+    a_NH, b_NH = (x.astype(np.float64) for x in (first_NH, second_NH))
+    a_NH, b_NH = a_NH - a_NH.mean(0), b_NH - b_NH.mean(0)
+    scale_H = np.sqrt((a_NH**2).sum(0) * (b_NH**2).sum(0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r_H: FloatArray = np.where(scale_H > 0, (a_NH * b_NH).sum(0) / scale_H, np.nan)
+    return r_H
+
+
 def standard_error(moments: ColumnMoments) -> float:
     """Root mean square over tokens of the standard error of χ, nats²; NaN with one chain."""
     return float(np.sqrt(moments.error_squares / moments.num_tokens))

@@ -23,11 +23,11 @@ from spectro.cluster.moments import Moments, merge
 from spectro.cluster.transform import Transform
 from spectro.report.plain import plain_token
 from spectro.storage.clusters import PROVENANCE
+from spectro.storage.deviations import read_deviations
 from spectro.storage.halves import NoHalvesError, read_half
 from spectro.storage.product import CHI, RESPONSE, SUMMARY_NAME
 from spectro.storage.sealed import read_sealed, with_nan
 from spectro.storage.shard_file import matrix
-from spectro.susceptibility.interval import half_width, interval_words
 from spectro.views.query import Query
 from spectro.views.query_contexts import AFTER, BEFORE, Window, Y, contexts, labelled
 
@@ -92,7 +92,8 @@ def of_token(query: Query, token_id: int, window: Window) -> Answer:
     """One token: a row per component, strongest first; its context and cluster are notes.
 
     `half_width_95` is the column's (root mean square over tokens), half the width of the 95 %
-    interval of χ by Student's t over the chains; `standardised` is χ less the
+    interval of χ by Student's t over the chains; in its place predicted χ has `deviation`, the
+    standard deviation of the error of each number. `standardised` is χ less the
     column's mean over its deviation, where clusters know them; `first_half` and `second_half` are
     χ from disjoint halves of the chains, where they are stored.
 
@@ -104,11 +105,11 @@ def of_token(query: Query, token_id: int, window: Window) -> Answer:
     (row,) = labels.read_all().to_pylist()
     summary = with_nan(query.view.summary) if query.view.store.exists(SUMMARY_NAME) else {}
     unknown_H = [float("nan")] * chi_H.size
-    width_H = half_width(summary.get("standard_error", unknown_H), query.view.num_chains)
+    error, error_words = _error(query, token_id, summary.get("standard_error", unknown_H))
     columns: dict[str, Any] = {
         "component": list(query.rows.components),
         CHI: chi_H,
-        "half_width_95": width_H.astype(np.float32),
+        **error,
         "standardised": _standardised(query, own),
         "first_half": _half(query, token_id, 0),
         "second_half": _half(query, token_id, 1),
@@ -120,8 +121,8 @@ def of_token(query: Query, token_id: int, window: Window) -> Answer:
     notes = (
         f"subset {row['subset']}, sequence {row['sequence_id']}, position {row['position']}; loss "
         f"{row['loss']:.3f} nats; {cluster}",
-        "χ below the column's mean: the component supports y; above: it suppresses y. χ ± "
-        f"half_width_95 is the column's over all tokens: {interval_words(query.view.num_chains)}.",
+        "χ below the column's mean: the component supports y; above: it suppresses y. "
+        + error_words,
     )
     return Answer(
         title=f"token {token_id}",
@@ -130,6 +131,19 @@ def of_token(query: Query, token_id: int, window: Window) -> Answer:
         notes=notes,
         context=(row[BEFORE], row[Y], row[AFTER]),
     )
+
+
+def _error(
+    query: Query, token_id: int, standard_error: list[float]
+) -> tuple[dict[str, Float32], str]:
+    """The column that says how far the χ of a token may be off, and a sentence."""
+    interval = query.view.interval
+    if query.view.is_predicted:
+        shard, row = _place(query, token_id)
+        said = f"χ ± {interval.quantile:.2f} deviation is the 95 % interval of each prediction."
+        return {"deviation": read_deviations(query.view.store, shard)[row]}, said
+    said = f"χ ± half_width_95 is the column's over all tokens: {interval.words}."
+    return {"half_width_95": interval.half_width(standard_error).astype(np.float32)}, said
 
 
 def of_cluster(query: Query, cluster_id: int, window: Window) -> Answer:
@@ -268,15 +282,19 @@ def _standardised(query: Query, row: pa.Table) -> Float32 | None:
 
 def _half(query: Query, token_id: int, half: Any) -> Float32 | None:
     """χ of a token from one half of the chains, [H]; None where halves are not stored."""
-    sequence, position = divmod(token_id, query.view.context)
-    shard = query.view.shard_of(sequence)
-    first = sum(query.view.info.splits["probe"].shard_sizes[:shard])
+    shard, row = _place(query, token_id)
     try:
-        chi_NH = read_half(query.view.store, shard, half)
+        own_H: Float32 = read_half(query.view.store, shard, half)[row]
     except (NoHalvesError, FileNotFoundError):
         return None
-    own_H: Float32 = chi_NH[(sequence - first) * query.view.context + position]
     return own_H
+
+
+def _place(query: Query, token_id: int) -> tuple[int, int]:
+    """The shard of a token and its row there."""
+    shard = query.view.shard_of(token_id // query.view.context)
+    first = sum(query.view.info.splits["probe"].shard_sizes[:shard])
+    return shard, token_id - first * query.view.context
 
 
 def _shown(query: Query, token_id: int) -> str:

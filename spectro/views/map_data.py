@@ -40,7 +40,7 @@ def read_map_data(
     Raises ValueError, in one line, where parts of the run are missing.
     """
     placed = read_placed(view, config, vocabulary, on_progress)
-    known = read_columns(view.store, view.components)
+    known = read_columns(view.store, view.components, view.interval)
     stored, file = view.clusters, view.file
     return MapData(
         title=config.title or view.title,

@@ -20,7 +20,6 @@ from spectro.storage.fs import Store
 from spectro.storage.product import SUMMARY_NAME
 from spectro.storage.ranges import Meter, RangeReader
 from spectro.storage.run_view import RunView
-from spectro.susceptibility.interval import half_width
 
 VOCABULARY = pa.schema(
     {"token": pa.int32(), "text": pa.string(), "string": pa.string(), "bytes": pa.binary()}
@@ -46,7 +45,7 @@ COMPONENTS = pa.schema(
     | {f"bias_{name}": kind for name, kind in _OF_BIAS.items()}
 )
 """`place` is the index into `chi`, which begins at 1; `half_width_95` half the width of the 95 %
-interval of χ by Student's t, root mean square over tokens as `standard_error`."""
+interval of χ (susceptibility/interval.py), root mean square over tokens as `standard_error`."""
 TOP_TEXT = "top_text"
 
 
@@ -77,7 +76,7 @@ def components_table(view: RunView, components: Sequence[str]) -> pa.Table:
     }
     columns |= {name: known.get(name, unknown) for name in _OF_SUMMARY}
     error_H = np.array(known.get("standard_error", unknown), np.float64)
-    width_H = half_width(error_H, view.num_chains)
+    width_H = view.interval.half_width(error_H)
     columns["half_width_95"] = [float(w) if math.isfinite(w) else None for w in width_H]
     columns["num_chains"] = [view.num_chains] * len(components)
     judged = known.get("sampler_bias", unknown)

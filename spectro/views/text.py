@@ -22,7 +22,7 @@ from spectro.report.text.scales import NEEDS_ALL
 from spectro.run.config import PipelineConfig
 from spectro.storage.product import read_shard
 from spectro.storage.run_view import RunView
-from spectro.susceptibility.interval import interval_words
+from spectro.susceptibility.interval import Interval, interval_words
 from spectro.views.along import MeasuredText, RunDraws
 from spectro.views.columns import run_columns
 from spectro.views.contexts import vocabulary_of
@@ -76,7 +76,7 @@ def document_of_sequence(
         components=tuple(own.names[column] for column in offered),
         chi_NC=_with_first(chi_MH[:, offered]),
         error_NC=None,
-        num_chains=view.num_chains,
+        interval=view.interval,
         columns=own.some(offered),
         row_mean_N=_with_first(own.row_mean(chi_MH)),
         shown=own.first_shown(offered, bool(components)),
@@ -135,7 +135,7 @@ def document_of_text(
         components=names,
         chi_NC=_with_first(found.chi_MC),
         error_NC=_with_first(found.error_MC) if np.isfinite(found.error_MC).any() else None,
-        num_chains=found.num_chains,
+        interval=Interval.over_chains(found.num_chains),
         columns=own.some(measured),
         row_mean_N=None if whole is None else _with_first(own.row_mean(whole)),
         shown=own.first_shown(measured, bool(components)),

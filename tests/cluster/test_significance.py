@@ -118,6 +118,17 @@ def test_a_cluster_has_the_larger_q_of_its_matches():
     assert none == pytest.approx([1.0, 1.0, 1.0])
 
 
+def test_a_match_of_few_shared_tokens_says_nothing():
+    """Sets of 20 tokens that share 1, 3 and 4: Jaccard indices of 0.03, 0.08 and 0.11."""
+    whole = Clustering.of([np.arange(20), np.arange(20, 40), np.arange(40, 60)], 200)
+    near = [np.r_[s : s + n, 100 + s : 120 + s - n] for s, n in ((0, 1), (20, 3), (40, 4))]
+    half = Clustering.of(near, 200)
+    q = np.full(3, 0.002)
+    assert inherited(whole, [half, half], [q, q]) == pytest.approx([1.0, 1.0, 0.002])
+    # One half that finds it again is not enough: both are asked.
+    assert inherited(whole, [whole, half], [q, q]) == pytest.approx([1.0, 1.0, 0.002])
+
+
 def test_lists_of_other_tokens_are_refused(noise):
     with pytest.raises(ValueError, match="lists of 1200 tokens and y of 3"):
         p_values([], noise[3], TokenGroups.of(np.arange(3)))

@@ -18,6 +18,7 @@ from spectro.report import (
 )
 from spectro.report.contexts import examples
 from spectro.report.lit import Vocabulary
+from spectro.susceptibility.interval import Interval
 
 SUBSETS = ("code", "docs", "prose", "legal", "math", "markup", "web", "headers")
 WORDS = (
@@ -202,7 +203,7 @@ def columns(rng: np.random.Generator, names: tuple[str, ...], level: float) -> C
         components=names,
         reliability_H=np.clip(rng.normal(level, 0.12, len(names)), -0.1, 0.99),
         standard_error_H=rng.gamma(2.0, 1e-4, len(names)),
-        num_chains=4,
+        interval=Interval.over_chains(4),
         mean_phi_H=rng.gamma(2.0, 0.05, len(names)),
     )
 

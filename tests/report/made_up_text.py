@@ -6,6 +6,7 @@ import numpy as np
 
 from spectro.report.text import Document
 from spectro.report.text.document import Columns
+from spectro.susceptibility.interval import Interval
 
 NAMES = ("embed", "l0h0", "l0mlp", "l1h3", "unembed")
 
@@ -37,7 +38,7 @@ def document(words, *, names=NAMES, context=8, error=True, centred=True, seed=0,
         components=names,
         chi_NC=chi,
         error_NC=np.abs(chi) / 10 if error else None,
-        num_chains=4,
+        interval=Interval.over_chains(4),
         columns=columns(width),
         row_mean_N=chi.mean(axis=1) if centred else None,
         shown=tuple(range(min(3, width))),

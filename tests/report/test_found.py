@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import made_up_run
 import numpy as np
 import pytest
-from test_report_inputs import FEW, read, write_run
+from test_report_inputs import FEW, read, write_found, write_run
 
+from spectro.cluster import ClusterConfig
 from spectro.report.found import KINDS, Sample, commonest_kind, find, neighbour_auc
+from spectro.report.page import page_data
 from spectro.report.patterns import Traits, pattern_types
 from spectro.storage.found_sample import found_sample
 from spectro.storage.run_view import RunView
@@ -58,6 +61,21 @@ def test_clusters_of_a_kind_hold_its_tokens(sample: Sample) -> None:
     assert digits.held == pytest.approx(40 / digits.num_tokens)
     share = commonest_kind(sample, traits, 4)
     assert share[0] == 1.0 and share[1] >= 0.5 and np.isnan(share[3])
+
+
+def test_clusters_of_few_sampled_members_are_not_judged(sample: Sample) -> None:
+    """The last of 30, 20 and 11 members loses two: 9 are too few, and all of them are digits."""
+    traits, keep = Traits.of(VOCABULARY), np.arange(59)
+    is_digit = np.isin(sample.ids_ST1[:, 1:], DIGITS).reshape(-1)
+    token_M = np.r_[sample.token_M[:50], np.flatnonzero(is_digit)[50:59]]
+    few = Sample(**(vars(sample) | {"token_M": token_M, "cluster_M": sample.cluster_M[keep]}))
+    share = commonest_kind(few, traits, 3)
+    assert share[0] == 1.0 and share[1] >= 0.5 and np.isnan(share[2])
+    digits = next(kind for kind in find(few, traits) if kind.name == "digits")
+    assert [cluster for cluster, _ in digits.clusters] == [0, 1]
+    none = Sample(**(vars(few) | {"token_M": token_M[50:], "cluster_M": np.zeros(9, int)}))
+    digits = next(kind for kind in find(none, traits) if kind.name == "digits")
+    assert digits.clusters == () and np.isnan(digits.held)
 
 
 def test_a_sequence_does_not_vouch_for_itself() -> None:
@@ -110,8 +128,30 @@ def test_a_sample_of_a_stored_run(tmp_path, monkeypatch) -> None:
     assert np.array_equal(label, what.label_N[tokens])
 
 
+def test_a_sample_of_a_two_chain_run_with_columns_left_out(tmp_path) -> None:
+    """Columns by themselves, all of them: without E[φ]·B, standardised over the run."""
+    what = made_up_run.made(num_sequences=16, context=16, num_clusters=4)
+    store, phi_H = write_run(tmp_path / "run", what), what.columns.mean_phi_H
+    config = ClusterConfig(min_reliability=0.7)
+    write_found(store, what, what.columns, what.label_N, "clusters-own", config, phi_H)
+    found = found_sample(RunView(f"{store.uri}/clusters-own"))
+    own_NH = what.chi_NH - what.loss_N[:, None] * phi_H
+    expected_NH = (own_NH - own_NH.mean(0)) / own_NH.std(0)
+    assert found.seen_ND.shape[1] < len(what.names) == found.chi_NH.shape[1]
+    # χ and B are float32 of at most about 100 deviations
+    np.testing.assert_allclose(found.chi_NH, expected_NH, atol=100 * 2**-22)
+
+
 def test_the_page_says_what_was_found(tmp_path) -> None:
     what = made_up_run.made(num_sequences=16, context=16, num_clusters=4)
     inputs = read(write_run(tmp_path / "run", what), what, FEW)
     assert [kind.name for kind in inputs.found] == list(KINDS)
     assert inputs.kind_K is not None and inputs.kind_K.shape == (4,)
+    kind = np.array([0.9, np.nan, 0.5, np.nan])
+    purity = np.array([0.2, 0.1, 0.6, 0.1])
+    clusters = replace(inputs.real.clusters, token_purity_K=purity)
+    judged = replace(inputs, kind_K=kind, real=replace(inputs.real, clusters=clusters))
+    recognised = page_data(judged, FEW)["recognised"]  # of 0.9 and 0.6; the others are not judged
+    assert recognised == {"share": 0.75, "judged": 2, "least": 10}
+    unknown = replace(inputs, kind_K=np.full(4, np.nan))
+    assert page_data(unknown, FEW)["recognised"] is None

@@ -76,7 +76,7 @@ def write_measurement(store, what, columns):
     store.put(SUMMARY_NAME, seal(summary))
 
 
-def write_found(store, what, columns, label, folder="clusters", config=None):
+def write_found(store, what, columns, label, folder="clusters", config=None, mean_phi_H=None):
     context = what.probe.ids_ST1.shape[1] - 1
     labels = TokenLabels(
         token_id_N=np.arange(len(label)),
@@ -84,7 +84,7 @@ def write_found(store, what, columns, label, folder="clusters", config=None):
         subset_N=np.repeat(what.probe.subset_S, context),
         subset_names=what.probe.subset_names,
     )
-    found = planted(what, label, columns, config or ClusterConfig())
+    found = planted(what, label, columns, config or ClusterConfig(), mean_phi_H)
     known = what.stability_K[: len(found)]
     stability = np.nan_to_num(known).astype(np.float32)
     halves = HalvesEvidence(
@@ -97,15 +97,17 @@ def write_found(store, what, columns, label, folder="clusters", config=None):
     )  # fmt: skip
 
 
-def planted(what, label, columns, config):
+def planted(what, label, columns, config, mean_phi_H=None):
+    """Clusters of the labels; with E[φ], of χ without E[φ]·B (the rows' B are their losses)."""
     rows = tuple(np.flatnonzero(label == k).astype(np.int32) for k in range(label.max() + 1))
     chi = what.chi_NH
     transform = fit_transform(
-        chi, config, reliability_H=columns.reliability_H, names=columns.components
-    )
-    x = transform.apply(chi)
+        chi, config, reliability_H=columns.reliability_H, names=columns.components,
+        mean_phi_H=mean_phi_H, response_N=what.loss_N,
+    )  # fmt: skip
+    x = transform.apply(chi, what.loss_N)
     means = [x[r].mean(axis=0) for r in rows]
-    chis = [transform.standardise(chi)[r].mean(axis=0) for r in rows]
+    chis = [transform.standardise(chi, what.loss_N)[r].mean(axis=0) for r in rows]
     return Clusters(
         config=config,
         transform=transform,

@@ -10,6 +10,8 @@ import pytest
 from made_up_text import TRAPS
 from report_site import CONFIG, NUM_CLUSTERS, OPEN
 
+from spectro.report.found import Found
+
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(
@@ -204,3 +206,21 @@ def test_a_degenerate_run_draws_without_complaint(open_report, name):
         assert page.text("#body td:nth-child(5)") == "–"
         page.sort("stability")
         assert page.ids() == [0, 1, 2, 3]
+
+
+def test_what_was_found_says_over_how_many_clusters(open_report, report_made):
+    kinds = tuple(
+        Found(
+            name=name, meaning="", num_tokens=9, auc=np.nan, auc_of_loss=np.nan, components=(),
+            clusters=(), num_clusters=0, held=held,
+        )
+        for name, held in (("digits", 0.0), ("brackets", np.nan))
+    )  # fmt: skip
+    shares = np.full(len(report_made.real.clusters), np.nan)
+    shares[:3] = 1.0
+    page = open_report(dataclasses.replace(report_made, found=kinds, kind_K=shares))
+    assert [row[4] for row in page.cells("#found-table tbody tr")] == ["none", "not known"]
+    text = page.text("#found-table")
+    assert "In half of the 3 clusters that have 10 members or more in the sample of" in text
+    page = open_report(dataclasses.replace(report_made, found=kinds, kind_K=shares * np.nan))
+    assert "In half of" not in page.text("#found-table")

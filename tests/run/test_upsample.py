@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,9 @@ from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.load import ModelConfig, load_model
 from spectro.predict.config import PredictConfig
 from spectro.predict.features import feature_names, token_features
+from spectro.report import page as report_page
 from spectro.report.config import ReportConfig
+from spectro.report.text import page as text_page
 from spectro.run import upsample_learning, worker
 from spectro.run.config import PipelineConfig, RunConfig
 from spectro.run.errors import UnitError
@@ -36,10 +39,16 @@ from spectro.storage.fingerprint import OtherRunError
 from spectro.storage.fs import Store
 from spectro.storage.halves import halves_table, read_half
 from spectro.storage.predictors import HELD_OUT
+from spectro.storage.report_inputs import read_columns
+from spectro.storage.run_view import RunView
 from spectro.storage.sealed import read_sealed
 from spectro.storage.shard_file import lists
 from spectro.susceptibility.estimator import EstimatorConfig, EstimatorKind
 from spectro.tokens.config import MoreConfig, Source, SourceKind, TokensConfig
+from spectro.views.lookups import of_token
+from spectro.views.query import Query
+from spectro.views.query_contexts import Window
+from spectro.views.text import document_of_sequence
 
 PROBE, MORE = 24, 30
 """Probe sequences per subset, of two: 768 tokens measured, 192 predicted."""
@@ -186,6 +195,40 @@ def test_planted_chi_is_predicted_denoised_and_judged(
     assert np.mean(held_out["curves"]["noise_KH"]) == pytest.approx(NOISE**2 / 2, rel=0.1)
     assert np.mean(held_out["coverage"]) == pytest.approx(0.95, abs=0.02)
     assert verify_run(store, config).faults == ()
+    summary = read_sealed(store, product.SUMMARY_NAME)
+    median = np.median(np.array(held_out["r"]) / held_out["ceiling"])
+    (warning,) = summary["warnings"]
+    assert "not whether predictions are right" in warning
+    assert f"median r over its ceiling is {median:.2f}," in warning
+    views_have_the_intervals_of_predictions(config, summary)
+
+
+def views_have_the_intervals_of_predictions(
+    config: PipelineConfig, summary: dict[str, Any]
+) -> None:
+    """Two chains would make them 12.71 / 1.96 as wide."""
+    store, view = Store(config.run.uri), RunView(config.run.uri)
+    width_H = [1.959964 * error for error in summary["standard_error"]]
+    assert summary["half_width_95"] == pytest.approx(width_H)
+    token_id = 6 * view.info.splits["probe"].shard_sizes[0] * view.context + 5
+    with Query(view) as query:
+        table = query.table("select half_width_95 from components order by place")
+        assert table["half_width_95"].to_pylist() == pytest.approx(width_H)
+        found = of_token(query, token_id, Window(before=1, after=1))
+        row = {each["component"]: each for each in found.table.to_pylist()}
+        own_H = read_deviations(store, 6)[5]
+        assert [row[name]["deviation"] for name in view.components] == own_H.tolist()
+        assert "half_width_95" not in found.table.column_names
+        assert "χ ± 1.96 deviation is the 95 % interval" in found.notes[1]
+    columns = read_columns(store, view.components, view.interval)
+    plain = report_page.page_columns(columns)
+    assert plain["halfWidth"] == pytest.approx(width_H, rel=1e-3)  # rounded for the page
+    assert "predictions" in plain["interval"] and plain["warnings"] == summary["warnings"]
+    text = text_page.page_data(document_of_sequence(view, 3))
+    names = summary["components"]
+    own = [width_H[names.index(name)] for name in text["components"]]
+    assert text["columnHalfWidth"] == pytest.approx(own, rel=0.05)  # two digits
+    assert text["interval"] == plain["interval"]
 
 
 def shared_noise(features_N4: np.ndarray, shard: int) -> np.ndarray:

@@ -10,9 +10,11 @@ function drawFound() {
     DATA.found.map((kind) => [
       element("span", "kind", element("strong", "", kind.name), element("small", "", kind.meaning)),
       integer(kind.tokens), aucBar(kind), componentsOf(kind), clustersOf(kind), percent(kind.held)])));
-  if (isKnown(DATA.recognised)) byId("found-table").append(element("p", "said",
-    `In half of all clusters at least ${percent(DATA.recognised)} of the members share one y or one of these kinds.`));
+  if (DATA.recognised !== null) byId("found-table").append(element("p", "said", recognisedSentence(DATA.recognised)));
 }
+
+const recognisedSentence = ({ share, judged, least }) =>
+  `In half of the ${integer(judged)} clusters that have ${least} members or more in the sample of tokens, at least ${percent(share)} of the members share one y or one of these kinds.`;
 
 // From 0.5, guessing, to 1; the tick is what the loss alone knows.
 function aucBar({ auc, aucOfLoss }) {
@@ -27,8 +29,8 @@ function aucBar({ auc, aucOfLoss }) {
 
 const componentsOf = ({ components }) => element("span", "", ...components.map(([name, auc]) => element("span", "part", name, element("small", "", fixed(auc, 2)))));
 
-function clustersOf({ clusters, numClusters }) {
-  if (!numClusters) return element("span", "said", "none");
+function clustersOf({ clusters, numClusters, held }) {
+  if (!numClusters) return element("span", "said", isKnown(held) ? "none" : "not known");
   const links = clusters.map(([id, share]) => {
     const link = button("near", `#${id}`, () => openCard(id));
     link.title = `${percent(share)} of its members are of this kind`;

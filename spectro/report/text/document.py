@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spectro.report.vocabulary import CLOSE, OPEN, display
+from spectro.susceptibility.interval import Interval
 
 Floats = npt.NDArray[np.floating]
 MAX_BANDS = 3
@@ -56,8 +57,8 @@ class Document:
     """χ, nats²; NaN for the first token."""
     error_NC: Floats | None
     """Standard error of every χ, nats²; None where the run knows that of whole columns alone."""
-    num_chains: int | None
-    """C, which the standard errors are over; None where it is not known."""
+    interval: Interval
+    """What χ ± is, given the standard errors."""
     columns: Columns
     """Of the whole run."""
     row_mean_N: Floats | None

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from spectro.report.html import assemble
 from spectro.report.text.colours import WORDS, Colours, style_rules
 from spectro.report.text.document import MAX_BANDS, Document
 from spectro.report.text.scales import Scale, limits, scales, values
-from spectro.susceptibility.interval import half_width, interval_words
 
 STEPS = 2000
 """Of χ, in a standard deviation of its column: half a step is beyond what is shown."""
@@ -71,7 +69,7 @@ def page_data(document: Document) -> dict[str, Any]:
     there = scales(document)
     place = {shown: index for index, shown in enumerate(dict.fromkeys(document.shown_N))}
     error_NC, columns, step_C = document.error_NC, document.columns, _steps(document)
-    row_mean_N, width_of = document.row_mean_N, partial(half_width, num_chains=document.num_chains)
+    row_mean_N, width_of = document.row_mean_N, document.interval.half_width
     return {
         "title": document.title,
         "facts": [list(fact) for fact in document.facts],
@@ -91,7 +89,7 @@ def page_data(document: Document) -> dict[str, Any]:
         "limits": {s.value: _numbers(limits(document, s)) for s in there},
         "halfWidth": None if error_NC is None else [_numbers(c, 2) for c in width_of(error_NC).T],
         "columnHalfWidth": _numbers(width_of(columns.error_C), 2),
-        "interval": interval_words(document.num_chains),
+        "interval": document.interval.words,
         "reliability": _numbers(columns.reliability_C, 2),
         "words": {colours.value: list(words) for colours, words in WORDS.items()},
     }
