@@ -167,6 +167,11 @@ def test_halves_of_an_earlier_version_say_what_does_without(
     with pytest.raises(ValueError, match=r"not their B for shard 0: .*stability=false"):
         transform_of(store, layout, 1)
     store, layout = put(str(tmp_path / "no-phi"), planted, phi=False)
-    with pytest.raises(ValueError, match=r"no E\[φ\] of the halves .*stability=false"):
-        transform_of(store, layout, 0)
+    for of_halves in (None, [None] * 4):  # not known, as an earlier version has it and as ours does
+        summary = {"centred_reliability": [1.0] * 4, "mean_phi": list(planted.phi_H)}
+        if of_halves is not None:
+            store.delete(SUMMARY_NAME)
+            put_derived(store, SUMMARY_NAME, summary | {"mean_phi_of_halves": of_halves}, PROBE)
+        with pytest.raises(ValueError, match=r"in either half of the chains: .*stability=false"):
+            transform_of(store, layout, 0)
     assert np.isnan(transform_of(store, layout).report.reliability)
