@@ -85,6 +85,11 @@ def verdict(found: Calibration) -> list[str]:
             f"({number(choice.margin)} ± {number(choice.error)} doublings)"
             + ("" if choice.is_decided else ": THE PILOT IS TOO SMALL TO TELL THEM APART")
         )
+    if best.num_draws == min(split.num_draws for split in found.splits):
+        lines.append(
+            "the number of draws is the least allowed: raise calibrate.min_draws where the "
+            "numbers of single tokens have to be known well (held neighbours understate draws)"
+        )
     if not found.is_decided:
         lines.append("another gamma or nbeta may be as good: their difference is within its error")
     lines.append(

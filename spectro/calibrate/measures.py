@@ -1,8 +1,9 @@
 """What n tokens with r draws each are worth: neighbours that other draws find again, and purity.
 
 A pilot's draws are cut into disjoint sets of r; its tokens into nested sets of n. χ of each set is
-preprocessed as for clusters (columns to unit variance, rows centred), and the k nearest
-neighbours of the same tokens, the queries, are looked for among all n.
+preprocessed as the run's clusters are (`cluster.preprocess`; χ is `restricted`: there is no shared
+response to take out), and the k nearest neighbours of the same tokens, the queries, are looked for
+among all n.
 
 Shapes: N tokens, Q queries, H components, K neighbours, P patterns.
 """
@@ -17,7 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from spectro.calibrate.responses import Float32, Responses
+from spectro.cluster.agreement import neighbour_agreement
 from spectro.cluster.config import ClusterConfig, Preprocess
+from spectro.cluster.neighbours import Neighbours
 from spectro.cluster.neighbours.exact import exact_neighbours, row_blocks
 from spectro.cluster.preprocess import fit_transform
 from spectro.susceptibility.reliability import column_correlation
@@ -58,7 +61,7 @@ class Cell:
     """Share of the neighbours of the same pattern type, less chance and over what is left of 1;
     mean over the types that the pilot has."""
     reliability: float
-    """Correlation of the two sets' vectors, mean over columns."""
+    """Correlation of the two sets' χ, mean over columns."""
 
 
 def measure(
@@ -68,10 +71,11 @@ def measure(
     num_tokens: Sequence[int],
     num_draws: Sequence[int],
     k: int,
+    preprocess: Preprocess,
 ) -> list[Cell]:
     """Every (n, r) of a grid, n by n; the queries are the first tokens, as many as the least n."""
     return [
-        _cell(responses, nbeta, labels, n, r, min(num_tokens), k)
+        _cell(responses, nbeta, labels, n, r, min(num_tokens), k, preprocess)
         for n in num_tokens
         for r in num_draws
     ]
@@ -92,18 +96,19 @@ def _cell(
     num_draws: int,
     num_queries: int,
     k: int,
+    preprocess: Preprocess,
 ) -> Cell:
     shared, purity, patterns, agreement = [], [], [], []
     for pair in disjoint_sets(responses.num_draws, num_draws):
-        vectors = [_vectors(responses.chi(draws, nbeta, num_tokens)) for draws in pair]
+        chi = [responses.chi(draws, nbeta, num_tokens) for draws in pair]
+        vectors = [_vectors(chi_NH, preprocess) for chi_NH in chi]
         lists = [_nearest(x_ND, num_queries, k) for x_ND in vectors]
-        shared.append(share_in_common(*lists))
+        found = neighbour_agreement(*lists, num_tokens=num_tokens)
+        shared.append(found.mean)
         agreement.append(float(column_correlation(*vectors).mean()))
-        purity += [same_label(index_QK, labels.y_N) for index_QK in lists]
-        patterns += [
-            _pattern_purity(index_QK, labels.pattern_NP[:num_tokens]) for index_QK in lists
-        ]
-    share, chance = float(np.mean(shared)), k / (num_tokens - 1)
+        purity += [same_label(own.index_Nk, labels.y_N) for own in lists]
+        patterns += [_pattern_purity(own.index_Nk, labels.pattern_NP[:num_tokens]) for own in lists]
+    share, chance = float(np.mean(shared)), found.chance
     expected = max(share, chance)  # a share of 0 has an error too
     return Cell(
         num_tokens=num_tokens,
@@ -117,20 +122,13 @@ def _cell(
     )
 
 
-def _vectors(chi_NH: Float32) -> Float32:
-    return fit_transform(chi_NH, ClusterConfig(preprocess=Preprocess.STANDARDISE)).apply(chi_NH)
+def _vectors(chi_NH: Float32, preprocess: Preprocess) -> Float32:
+    return fit_transform(chi_NH, ClusterConfig(preprocess=preprocess)).apply(chi_NH)
 
 
-def _nearest(x_ND: Float32, num_queries: int, k: int) -> npt.NDArray[np.int32]:
+def _nearest(x_ND: Float32, num_queries: int, k: int) -> Neighbours:
     rows = np.arange(num_queries)
-    found = exact_neighbours(x_ND[:num_queries], rows, row_blocks(x_ND, BLOCK_ROWS), k)
-    return found.index_Nk
-
-
-def share_in_common(first_QK: Ints, second_QK: Ints) -> float:
-    """Mean share of the entries of a row that the other list's row has too."""
-    both = (first_QK[:, :, None] == second_QK[:, None, :]).any(2)
-    return float(both.mean())
+    return exact_neighbours(x_ND[:num_queries], rows, row_blocks(x_ND, BLOCK_ROWS), k)
 
 
 def same_label(index_QK: Ints, label_N: Ints) -> float:

@@ -38,15 +38,16 @@ class SharedPart:
         """Raise ValueError unless every column has an E[φ], and one that can be divided by."""
         if self.mean_phi_H.shape != (len(labels),):
             raise ValueError(
-                f"found E[φ] of {self.mean_phi_H.size} columns for {len(labels)} columns: "
-                "is the summary from another run?"
+                f"found the amount of the shared response in {self.mean_phi_H.size} columns, "
+                f"expected {len(labels)}: is the summary from another run?"
             )
         bad = ~np.isfinite(self.mean_phi_H) | ((self.mean_phi_H == 0) & (not self.has_response))
         if bad.any():
             first = int(np.flatnonzero(bad)[0])
             raise ValueError(
-                f"E[φ] of {labels[first]} is {self.mean_phi_H[first]}: how much of the shared "
-                "response its column has is not known; cluster.preprocess=standardise does without"
+                f"the amount of the shared response in {labels[first]} is "
+                f"{self.mean_phi_H[first]}, expected a finite number other than 0: did its draws "
+                "move the model? cluster.preprocess=standardise does without"
             )
 
 
@@ -87,6 +88,6 @@ def _variances(covariance_KK: Float64, projection_KD: Float64) -> Float64:
 def _require_own(variance_K: Float64, covariance_KK: Float64) -> None:
     if (variance_K <= 1e-10 * np.diag(covariance_KK).max()).any():
         raise ValueError(
-            "columns over their E[φ] are all the same: there is nothing of their own beside what "
-            "they share; was φ another in the summary?"
+            "columns have nothing of their own beside the shared response: was its amount in the "
+            "summary taken from another run?"
         )

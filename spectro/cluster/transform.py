@@ -229,7 +229,7 @@ class Transform:
         if response_N is None or response_N.shape != (chi_NH.shape[0],):
             found = "none" if response_N is None else f"shape {response_N.shape}"
             raise ValueError(
-                f"this transform takes E[φ]·B out of χ: expected the response B of "
+                "this transform takes the shared response out: expected the response of "
                 f"{chi_NH.shape[0]} tokens, found {found}; is it the product's full_response?"
             )
 

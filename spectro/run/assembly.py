@@ -21,7 +21,7 @@ from spectro.sampling.baseline import unpaired_offset
 from spectro.sampling.keys import KeyedRandomness
 from spectro.storage import draws, fingerprint, product, run_dir, tiles, tokens
 from spectro.storage.derived import put_derived
-from spectro.storage.fs import Store
+from spectro.storage.fs import MissingObjectError, Store
 from spectro.storage.halves import halves_table
 from spectro.storage.sealed import with_nan
 from spectro.susceptibility.estimator import Baseline, ChainSums
@@ -186,13 +186,19 @@ def _read_sums(
 ) -> tuple[dict[str, ChainSums], float]:
     """Sums of every component of one part, and the seconds that its tiles took.
 
-    Those of tiles that several parts share count as the first one's.
+    Those of tiles that several parts share count as the first one's. Tiles that were made before
+    the part was asked for have no sums of it: they are removed, to be made again.
+
+    Raises MissingObjectError.
     """
     root, _ = resident.of(unit)
-    found, seconds = {}, 0.0
+    found, seconds, lacking = {}, 0.0, []
     for group in unit.groups:
         sister = part if part != unit.part else ""
         sums, tile_seconds = tiles.read_tile(root, unit.shard, group.name, sister)
+        if any(component.name not in sums for component in group.components):
+            lacking.append(tiles.tile_name(unit.shard, group.name))
+            continue
         records = records_of[group.name]
         seconds += 0.0 if sister else tile_seconds
         for component in group.components:
@@ -203,6 +209,12 @@ def _read_sums(
                 delta_loss=[r.components[component.name].delta_loss for r in records],
                 weight=[r.components[component.name].weight for r in records],
             )
+    if lacking:
+        root.delete_many(lacking)
+        raise MissingObjectError(
+            f"{root.uri}/{lacking[0]} had no sums of {part or 'the run itself'}: it was made "
+            "before they were asked for"
+        )
     return found, seconds
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+MAX_DRAWS = 256
+"""Draws per token that are considered, at most."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrateConfig:
@@ -28,8 +31,8 @@ class CalibrateConfig:
     num_draws: int = 16
     """Draws of the pilot at each γ, in antithetic pairs; a multiple of 4: two disjoint sets."""
     min_draws: int = 4
-    """Fewest draws per token that may be chosen; even. With 4 the run has two chains of a pair
-    each, whose halves give its errors; 2 leave it without (for training a predictor)."""
+    """Fewest draws per token that may be chosen; even, at most 256. With 4 the run has two chains
+    of a pair each, whose halves give its errors; 2 leave it without (for training a predictor)."""
     min_tokens: int = 4096
     """Fewest tokens that may be chosen; ≥ 1."""
     max_tokens: int | None = None
@@ -49,6 +52,11 @@ class CalibrateConfig:
             raise ValueError(
                 f"calibrate.max_tokens must be at least calibrate.min_tokens ({self.min_tokens}), "
                 f"found {self.max_tokens}"
+            )
+        if self.min_draws > MAX_DRAWS:
+            raise ValueError(
+                f"calibrate.min_draws must be at most {MAX_DRAWS}, the most draws per token that "
+                f"are considered, found {self.min_draws}"
             )
         for name, least, multiple in (
             ("num_tokens", 256, 1), ("num_draws", 8, 4), ("min_draws", 2, 2), ("min_tokens", 1, 1),

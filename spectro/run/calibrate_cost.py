@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from spectro.calibrate.choose import Split
 from spectro.models.size import ModelSize
-from spectro.run.calibrate_config import CalibrateConfig
+from spectro.run.calibrate_config import MAX_DRAWS, CalibrateConfig
 from spectro.run.config import PipelineConfig, SamplerConfig
 from spectro.run.control import Control
 from spectro.run.costs import Device
@@ -23,8 +23,6 @@ from spectro.susceptibility.estimator import EstimatorConfig, EstimatorKind
 
 MOST_CHAINS = 4
 """Chains that draws are given to: more say no more of the errors (interval.py)."""
-MAX_DRAWS = 256
-"""Draws per token that are considered, at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,18 +104,22 @@ def sampler_of(config: PipelineConfig, gamma: float, nbeta: float) -> SamplerCon
 def with_split(
     config: PipelineConfig, sampler: SamplerConfig, num_sequences: int, num_draws: int
 ) -> PipelineConfig:
-    """The run of a split; without a control where it would be the same posterior."""
+    """The run of a split; without a control where it would be the same posterior.
+
+    Its control is the default of the sampler, whatever that of another sampler was.
+    """
     chain = config.chain
     if chain.num_chains * chain.num_draws != num_draws:
         num_chains, per_chain = chains_of(num_draws)
         chain = dataclasses.replace(chain, num_chains=num_chains, num_draws=per_chain)
+    has_control = sampler.nbeta > 0 and config.control is not Control.NONE
     return dataclasses.replace(
         config,
         sampler=sampler,
         tokens=dataclasses.replace(config.tokens, num_probe_sequences=num_sequences),
         chain=chain,
         estimator=EstimatorConfig(kind=EstimatorKind.RESTRICTED),
-        control=config.control if sampler.nbeta else Control.NONE,
+        control=Control.DEFAULT if has_control else Control.NONE,
     )
 
 

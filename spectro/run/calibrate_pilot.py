@@ -174,7 +174,8 @@ class Pilot:
             return dataclasses.replace(setting, chain_seconds=cost)
         sizes = [self.num_tokens // part for part in NESTED]
         draws, k = self.settings.set_sizes, PILOT_NEIGHBOURS
-        cells = measure(found.responses, nbeta, self.labels, sizes, draws, k)
+        preprocess = self.config.cluster.preprocess
+        cells = measure(found.responses, nbeta, self.labels, sizes, draws, k, preprocess)
         law = fit(cells)
         setting = dataclasses.replace(setting, cells=tuple(cells), law=law)
         splits = self.splits(setting, market)

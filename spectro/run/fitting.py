@@ -127,14 +127,16 @@ def _mean_phi(summary: Mapping[str, Any], half: int | None) -> Floats:
         return np.array(summary["mean_phi"], np.float64)
     if half is None:
         raise ValueError(
-            "the summary has no E[φ] of the columns: an earlier version measured this run; "
-            "cluster.preprocess=standardise does without"
+            "the summary does not say how much of the shared response each column has: an earlier "
+            "version measured this run; cluster.preprocess=standardise does without"
         )
-    of_halves = summary.get("mean_phi_of_halves")
-    if of_halves is None:
+    of_halves = summary.get("mean_phi_of_halves", ())
+    if not of_halves or not all(isinstance(both, list) for both in of_halves):
         raise NoHalvesError(
-            "the summary has no E[φ] of the halves of the chains: an earlier version measured this "
-            "run; cluster.stability=false or cluster.preprocess=standardise does without"
+            "the summary does not say how much of the shared response each column has in either "
+            "half of the chains: an earlier version measured this run, or token shards have "
+            "draws of their own; cluster.stability=false or "
+            "cluster.preprocess=standardise does without"
         )
     return np.array([both[half] for both in of_halves], np.float64)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spectro.cluster.agreement import neighbour_agreement
+from spectro.cluster.agreement import NeighbourAgreement, neighbour_agreement
 from spectro.cluster.holding import HalvesEvidence
 from spectro.cluster.matching import Clustering, stability
 from spectro.cluster.neighbours import Neighbours
@@ -38,7 +38,7 @@ def halves_evidence(
     stored = [read_clusters(store.child(half_folder(unit.folder, h)).uri) for h in HALVES]
     halves = [members_of(half) for half in stored]
     folders = [str(half.provenance["lists"]) for half in stored]
-    index, share_N, chance = _lists(store, folders, unit.layout)
+    index, shared = _lists(store, folders, unit.layout)
     groups = TokenGroups.of(y_N)
 
     def q_of(half: int) -> npt.NDArray[np.float64]:
@@ -51,17 +51,17 @@ def halves_evidence(
     sides = [Clustering.of(half, num_tokens) for half in halves]
     return HalvesEvidence(
         stability_C=stability(members, halves, num_tokens),
-        shared_neighbours_C=np.array([share_N[rows].mean() for rows in members], np.float32),
+        shared_neighbours_C=shared.of_clusters(members),
         q_value_C=inherited(Clustering.of(members, num_tokens), sides, q_values),
-        shared_of_all=float(share_N.mean(dtype=np.float64)),
-        shared_by_chance=chance,
+        shared_of_all=shared.mean,
+        shared_by_chance=shared.chance,
     )
 
 
 def _lists(
     store: Store, folders: Sequence[str], layout: Layout
-) -> tuple[list[npt.NDArray[np.int32]], npt.NDArray[np.float32], float]:
-    """Neighbours of both halves [N, k'], the share that they have in common [N], and by chance."""
+) -> tuple[list[npt.NDArray[np.int32]], NeighbourAgreement]:
+    """Neighbours of both halves, [N, k'] each, and how far their whole lists agree."""
     parts: list[list[npt.NDArray[Any]]] = [[], []]
     shares, chance = [], 0.0
     for block in range(layout.num_blocks):
@@ -74,4 +74,5 @@ def _lists(
         chance = found.chance
         for part, lists in zip(parts, both, strict=True):
             part.append(lists.index_Nk[:, :NUM_TESTED])
-    return [np.concatenate(part) for part in parts], np.concatenate(shares), chance
+    agreement = NeighbourAgreement(share_N=np.concatenate(shares), chance=chance)
+    return [np.concatenate(part) for part in parts], agreement

@@ -83,7 +83,8 @@ def run_pipeline(
     ):
         model = known or pool.describe(watch)
         check_goal(config, store, goal, model)
-        check_upsampled(config, model)
+        if _reads_source(config, store, model):
+            check_upsampled(config, model)
         open_run(store, config, model)
         with driver_of(config, store, model, pool, progress, watch) as driver:
             num_units = _do(driver, config, store, model, goal)
@@ -94,6 +95,17 @@ def run_pipeline(
         seconds=now - start,
         stage_seconds={name: s.elapsed_seconds(now) for name, s in progress.stages.items()},
     )
+
+
+def _reads_source(config: PipelineConfig, store: Store, model: ModelInfo) -> bool:
+    """Whether a unit is still to do that reads the measured run of an upsampled one."""
+    if config.upsample is None:
+        return False
+    present = store.list()
+    if required(token_units(store, config), present):
+        return True
+    goals = goal_units(config, model, tokens.read_info(store), Goal.SAMPLE)
+    return bool(required(goals, present))
 
 
 def _do(driver: Driver, config: PipelineConfig, store: Store, model: ModelInfo, goal: Goal) -> int:

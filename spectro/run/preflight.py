@@ -113,7 +113,7 @@ def _require_one_mean_phi(config: PipelineConfig) -> None:
     own_draws = config.chain.draws is TokenDraws.PER_SHARD
     if own_draws and config.estimator.kind is EstimatorKind.TWO_CHAIN and takes_out(config.cluster):
         raise ValueError(
-            "cluster.preprocess restricted takes E[φ]·B out of two_chain columns, and with "
-            "chain.draws per_shard every token shard has its own E[φ]: take "
+            "cluster.preprocess restricted takes the shared response out of two_chain columns, and "
+            "with chain.draws per_shard every token shard has another amount of it: take "
             "estimator.kind=restricted, or cluster.preprocess=standardise"
         )

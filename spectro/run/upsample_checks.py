@@ -12,10 +12,13 @@ from spectro.run.upsampled import UpsampleConfig
 from spectro.storage import run_dir, tokens
 from spectro.storage.copied_tokens import require_tokens
 from spectro.storage.derived import TOKENS
+from spectro.storage.fingerprint import FORMAT_VERSION
 from spectro.storage.fs import Store
 from spectro.storage.product import SUMMARY_NAME, measured_shards, moments_name
+from spectro.storage.run_dir import RunFile
 from spectro.storage.sealed import read_sealed
 from spectro.storage.tokens import MARKER, TokensInfo
+from spectro.susceptibility.summary import OF_CHAINS
 from spectro.tokens.build import build_more
 
 MIN_SHARDS = 2
@@ -25,8 +28,8 @@ MIN_SHARDS = 2
 def learnt_from(config: PipelineConfig, predict: PredictConfig) -> UpsampleConfig:
     """The measured run of a configuration, as what an upsampled run learns from.
 
-    Raises ValueError, in one line, for a run that is not finished, that is itself predicted, or of
-    which no draws can be held out.
+    Raises ValueError, in one line, for a run that is not finished, that is itself predicted, that
+    an earlier version measured, or of which no draws can be held out.
     """
     store = Store(config.run.uri)
     file = run_dir.require(store)
@@ -35,6 +38,7 @@ def learnt_from(config: PipelineConfig, predict: PredictConfig) -> UpsampleConfi
             f"{store.uri} is itself predicted, from {config.upsample.source}: learn from that run"
         )
     info = _finished(store)
+    _require_this_format(store, file)
     _require_held_out(store, config, info)
     return UpsampleConfig(
         source=store.uri,
@@ -61,6 +65,19 @@ def _unfinished(store: Store, why: str) -> str:
     return (
         f"{store.uri} is not measured to the end ({why}): go on with it first "
         f"(spectro resume run.uri={store.uri})"
+    )
+
+
+def _require_this_format(store: Store, file: RunFile) -> None:
+    """Raise ValueError for a run whose summary lacks what that of the new run takes over."""
+    found, summary = file.inputs.get("format"), read_sealed(store, SUMMARY_NAME)
+    lacking = [name for name in OF_CHAINS if name not in summary]
+    if found == FORMAT_VERSION and not lacking:
+        return
+    why = f"its summary has no {lacking[0]}" if lacking else f"format {found}"
+    raise ValueError(
+        f"{store.uri} was measured by another version of spectro ({why}, expected format "
+        f"{FORMAT_VERSION}): measure it anew with this one to learn from it"
     )
 
 

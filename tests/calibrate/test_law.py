@@ -11,8 +11,10 @@ import pytest
 from spectro.calibrate.choose import Split, choose
 from spectro.calibrate.law import Law, fit, value
 from spectro.calibrate.measures import Cell, measure
+from spectro.cluster.config import Preprocess
 from tests.calibrate.made_up import labels, responses
 
+RESTRICTED = Preprocess.RESTRICTED
 SIZES, SETS = (1000, 2000, 4000), (2, 4, 8)
 
 
@@ -88,15 +90,15 @@ def test_the_split_that_a_pilot_chooses_is_the_best_of_those_measured(
     noise: float, label: str
 ) -> None:
     """Independent truth: the same vectors at each split's whole size, 32 768 token-draws."""
-    signal = np.random.default_rng(0).standard_normal((8192, 8))
+    signal = np.random.default_rng(0).standard_normal((8192, 7))
     pilot = responses(signal[:2048], noise, 16)
     none = labels(np.arange(8192))
-    law = known(fit(measure(pilot, 0.0, none, [512, 1024, 2048], [2, 4, 8], 3)))
+    law = known(fit(measure(pilot, 0.0, none, [512, 1024, 2048], [2, 4, 8], 3, RESTRICTED)))
     chosen = choose(splits(2**15), law).best
     measured = {}
     for split in splits(2**15):
         whole = responses(signal[: split.num_tokens], noise, 2 * split.num_draws)
-        (cell,) = measure(whole, 0.0, none, [split.num_tokens], [split.num_draws], 3)
+        (cell,) = measure(whole, 0.0, none, [split.num_tokens], [split.num_draws], 3, RESTRICTED)
         measured[split.num_draws] = value(cell)
     assert measured[chosen.num_draws] > 0.9 * max(measured.values()), measured
     if noise < 0.1:
@@ -108,7 +110,10 @@ def test_the_split_that_a_pilot_chooses_is_the_best_of_those_measured(
 
 def test_no_law_from_noise_alone_or_from_too_few_cells() -> None:
     made = responses(np.zeros((512, 8)), 1.0, 16)
-    assert fit(measure(made, 0.0, labels(np.arange(512)), [128, 256, 512], [2, 4, 8], 3)) is None
+    assert (
+        fit(measure(made, 0.0, labels(np.arange(512)), [128, 256, 512], [2, 4, 8], 3, RESTRICTED))
+        is None
+    )
     cells = planted(e=0.5, b=1.0, half=8.0)
     assert fit(cells[:3]) is None
     assert fit([c for c in cells if c.num_draws == 2]) is None

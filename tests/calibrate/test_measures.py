@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spectro.calibrate.measures import disjoint_sets, measure, same_label, share_in_common
+from spectro.calibrate.measures import disjoint_sets, measure, same_label
 from spectro.calibrate.responses import Responses
+from spectro.cluster.config import Preprocess
 from spectro.sampling.weights import importance_weights
 from spectro.susceptibility.estimator import ChainSums, susceptibility
 from tests.calibrate.made_up import labels, responses
 
 RNG = np.random.default_rng(3)
+RESTRICTED = Preprocess.RESTRICTED
 
 
 @pytest.mark.parametrize("nbeta", [0.0, 10.0])
@@ -39,10 +41,9 @@ def test_sets_of_draws_are_disjoint_whole_pairs() -> None:
     assert list(disjoint_sets(4, 4)) == []
 
 
-def test_shares_of_lists() -> None:
-    first, second = np.array([[1, 2], [0, 3]]), np.array([[2, 1], [3, 4]])
-    assert share_in_common(first, second) == 3 / 4
-    assert same_label(first, np.array([5, 5, 6, 5])) == 3 / 4
+def test_shares_of_labels() -> None:
+    index_QK = np.array([[1, 2], [0, 3]])
+    assert same_label(index_QK, np.array([5, 5, 6, 5])) == 3 / 4
 
 
 def test_without_noise_all_neighbours_are_held_and_of_the_same_cluster() -> None:
@@ -50,7 +51,9 @@ def test_without_noise_all_neighbours_are_held_and_of_the_same_cluster() -> None
     RNG.shuffle(label_N)
     centre = 3 * RNG.standard_normal((40, 8))
     signal = centre[label_N] + 0.01 * RNG.standard_normal((400, 8))
-    cells = measure(responses(signal, 0.0, 8), 0.0, labels(label_N), [200, 400], [2, 4], 2)
+    cells = measure(
+        responses(signal, 0.0, 8), 0.0, labels(label_N), [200, 400], [2, 4], 2, RESTRICTED
+    )
     assert [(c.num_tokens, c.num_draws) for c in cells] == [(200, 2), (200, 4), (400, 2), (400, 4)]
     for cell in cells:
         assert cell.shared == pytest.approx(1.0, abs=1e-6)
@@ -61,9 +64,28 @@ def test_without_noise_all_neighbours_are_held_and_of_the_same_cluster() -> None
 
 def test_noise_alone_shares_what_chance_shares() -> None:
     made = responses(np.zeros((400, 8)), 1.0, 16)
-    for cell in measure(made, 0.0, labels(np.arange(400)), [200, 400], [2, 4], 2):
+    for cell in measure(made, 0.0, labels(np.arange(400)), [200, 400], [2, 4], 2, RESTRICTED):
         assert abs(cell.shared - cell.chance) < 4 * cell.error
         assert abs(cell.reliability) < 4 / np.sqrt(8 * cell.num_tokens)
+
+
+def test_vectors_are_those_that_the_runs_clusters_see() -> None:
+    """What all columns share goes with the mean of the rows, and with nothing else."""
+    shared_N1 = RNG.standard_normal((400, 1))
+    made = responses(np.tile(shared_N1, 4), 0.01, 8)
+    found = {p: measure(made, 0.0, labels(np.arange(400)), [400], [4], 2, p)[0] for p in Preprocess}
+    own, centred = found[RESTRICTED], found[Preprocess.STANDARDISE]
+    assert own.shared > 0.3  # noise of 0.01 / √4 per draw, of neighbours that lie 2 / 400 apart
+    assert abs(centred.shared - centred.chance) < 4 * centred.error
+    # r = 1 / (1 + 0.01² / 4) of χ, whatever is made of it
+    assert all(cell.reliability == pytest.approx(1.0, abs=1e-3) for cell in found.values())
+
+
+def test_columns_that_are_all_alike_have_a_reliability() -> None:
+    """Rows centred, nothing is left of them."""
+    made = responses(np.tile(RNG.standard_normal((100, 1)), 3), 0.0, 8)
+    cell = measure(made, 0.0, labels(np.arange(100)), [100], [2], 2, Preprocess.STANDARDISE)[0]
+    assert cell.reliability == pytest.approx(1.0, abs=1e-6)
 
 
 def test_a_pilot_without_whole_pairs_is_refused() -> None:

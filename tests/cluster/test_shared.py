@@ -103,18 +103,18 @@ def test_covariances_are_only_taken_where_they_are_read():
 
 def test_a_response_that_is_missing_or_of_other_tokens_is_refused():
     transform = fit_transform(CHI, CONFIG, mean_phi_H=PHI, response_N=B)
-    with pytest.raises(ValueError, match=r"response B of 5000 tokens, found none; .*full_response"):
+    with pytest.raises(ValueError, match=r"response of 5000 tokens, found none; .*full_response"):
         transform.apply(CHI)
-    with pytest.raises(ValueError, match=r"response B of 5000 tokens, found shape \(4999,\)"):
+    with pytest.raises(ValueError, match=r"response of 5000 tokens, found shape \(4999,\)"):
         transform.standardise(CHI, B[1:])
 
 
 @pytest.mark.parametrize(
     "phi, message",
     [
-        (PHI[:5], "E.φ. of 5 columns for 6 columns: is the summary from another run"),
-        (np.where(PHI == 0.1, np.nan, PHI), r"E.φ. of c is nan: .*preprocess=standardise"),
-        (np.where(PHI == 0.1, 0.0, PHI), r"E.φ. of c is 0\.0: "),
+        (PHI[:5], "shared response in 5 columns, expected 6: is the summary from another"),
+        (np.where(PHI == 0.1, np.nan, PHI), r"response in c is nan, .*preprocess=standardise"),
+        (np.where(PHI == 0.1, 0.0, PHI), r"response in c is 0\.0, expected a finite"),
     ],
 )
 def test_an_impossible_share_is_refused(phi: np.ndarray, message: str):

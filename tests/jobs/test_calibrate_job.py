@@ -48,6 +48,7 @@ def test_the_experiment_runs_and_costs_what_the_budget_pays(
     assert job("calibrate", *arguments, "calibrate.budget_gpu_hours=0.002") == 0
     out = capsys.readouterr().out
     plain = json.loads((tmp_path / "found" / "calibration.json").read_text())
+    assert ("raise calibrate.min_draws" in out) == (_num_draws(plain["config"]) == 4)
     assert "chosen for" in out and "--config-dir found experiment=calibrated" in out
     with (tmp_path / "found" / "cells.csv").open() as file:
         lines = list(csv.DictReader(file))

@@ -16,14 +16,15 @@ from spectro.models.flop_counter import counting
 from spectro.models.groups import group_model
 from spectro.models.rows import scoring_budget
 from spectro.models.scoring import Scoring
-from spectro.run.calibrate_config import CalibrateConfig
+from spectro.run.calibrate_config import MAX_DRAWS, CalibrateConfig
 from spectro.run.calibrate_cost import chains_of, pilot_flops, sampler_of, with_split
 from spectro.run.calibrate_pilot import Pilot
+from spectro.run.config import SamplerConfig
 from spectro.run.control import Control
 from spectro.run.groups import groups_of
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.reweighted import Reweighted
-from spectro.sampling.samplers import Gaussian
+from spectro.sampling.samplers import Gaussian, Psgld
 from tests.calibrate.test_law import planted
 from tests.conftest import MakeConfig
 
@@ -46,10 +47,34 @@ def test_a_proposed_run_keeps_what_was_asked_for(make_config: MakeConfig) -> Non
         run = with_split(config, sampler, 5, 8)
         assert run.tokens.num_probe_sequences == 5
         assert run.chain.num_chains * run.chain.num_draws == 8
-        assert (run.control is Control.NONE) == (
-            nbeta == 0
-        )  # at nbeta 0 the run is its own control
+        # at nbeta 0 the run is its own control, above it the same draws give one
+        assert run.control is (Control.SHARED if nbeta else Control.NONE)
+        without = dataclasses.replace(config, control=Control.NONE)
+        assert with_split(without, sampler, 5, 8).control is Control.NONE
     assert with_split(config, sampler, 5, 6).chain == config.chain  # its 2 chains of 3 draws
+
+
+@pytest.mark.parametrize(
+    "asked", [Gaussian(), Psgld(), Reweighted()], ids=lambda s: type(s).__name__
+)
+def test_the_proposed_control_is_of_the_same_draws(
+    make_config: MakeConfig, asked: SamplerConfig
+) -> None:
+    """Whatever the control of the sampler that was asked for is."""
+    config = make_config(sampler=asked, control=True)
+    sampler = sampler_of(config, 300.0, 10.0)
+    with_control, without = (
+        with_split(dataclasses.replace(config, control=control), sampler, 64, 8)
+        for control in (Control.DEFAULT, Control.NONE)
+    )
+    assert list(with_control.parts) == ["", "control"] and list(without.parts) == [""]
+    assert with_control.parts["control"].seed == with_control.seed
+
+
+def test_more_draws_than_are_considered_are_refused_by_name() -> None:
+    assert CalibrateConfig(min_draws=MAX_DRAWS).min_draws == 256
+    with pytest.raises(ValueError, match=r"calibrate\.min_draws must be at most 256, .*found 258"):
+        CalibrateConfig(min_draws=258)
 
 
 def test_flops_of_a_pilot_are_those_that_are_done(make_config: MakeConfig) -> None:

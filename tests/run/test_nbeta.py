@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from spectro.run import worker
 from spectro.run.config import PipelineConfig
 from spectro.run.control import Control
 from spectro.run.pipeline import Goal, run_pipeline
 from spectro.run.progress import Progress
+from spectro.run.units import AssemblyUnit, Unit
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Gaussian, Psgld
@@ -173,6 +176,38 @@ def test_an_nbeta_can_be_added_and_a_killed_assembly_goes_on(
         np.testing.assert_array_equal(values, expected[name])
     assert before == {name: store.read(name) for name in store.list("susceptibilities")}
     assert not store.list("tiles")
+
+
+def test_parts_can_be_added_when_tiles_are_there(
+    make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before assembly, its tiles have no sums of the parts that are then asked for."""
+    execute = worker.execute
+
+    class Killed(BaseException):
+        """As a signal that ends the process."""
+
+    def but_assembly(unit: Unit, *rest: Any) -> None:
+        if isinstance(unit, AssemblyUnit):
+            raise Killed
+        execute(unit, *rest)
+
+    one, also = (Reweighted(gamma=300.0, nbeta=10.0, also_nbeta=a) for a in ((), (3.0, 0.0)))
+    killed = make_config(sampler=one, chain=CHAIN, estimator=RESTRICTED, control=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "execute", but_assembly)
+        with pytest.raises(Killed):
+            sample(killed)
+    assert Store(killed.run.uri).list("tiles")
+    found = sample(dataclasses.replace(killed, sampler=also, control=Control.DEFAULT))
+    at_once = make_config(
+        tmp_path / "at-once", sampler=also, chain=CHAIN, estimator=RESTRICTED, control=True
+    )
+    expected = sample(at_once)
+    for part in ("", "control", "nbeta-3"):
+        for name, values in rows_of(expected.child(part)).items():
+            np.testing.assert_array_equal(rows_of(found.child(part))[name], values, part)
+    assert not found.list("tiles")
 
 
 def test_controls_that_are_meant(make_config: MakeConfig) -> None:

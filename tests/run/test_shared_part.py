@@ -14,7 +14,11 @@ from spectro.cluster.preprocess import fit_transform
 from spectro.cluster.transform import Transform
 from spectro.run.cluster_units import Half, Layout, TransformUnit
 from spectro.run.execute import Resident, execute
+from spectro.run.goals import Goal
+from spectro.run.info import ModelInfo
+from spectro.run.preflight import check_goal
 from spectro.run.vectors import ListsOnNode, rows_of
+from spectro.sampling.config import TokenDraws
 from spectro.storage.derived import put_derived
 from spectro.storage.fs import Store
 from spectro.storage.halves import halves_table
@@ -159,6 +163,20 @@ def test_without_the_response_the_rows_weighted_mean_goes(tmp_path: Path, plante
     assert transform.report.reliability == pytest.approx(0.5, abs=0.1)
 
 
+def test_own_draws_of_token_shards_have_no_one_amount_of_it(tmp_path: Path) -> None:
+    """Refused before anything is measured, in words that every shell can print."""
+    config = product_config(str(tmp_path / "run"), CONFIG, scratch=None)
+    own = dataclasses.replace(config.chain, draws=TokenDraws.PER_SHARD)
+    config = dataclasses.replace(config, chain=own, estimator=EstimatorConfig())
+    model = ModelInfo(
+        num_layers=1, num_heads=2, hidden_size=8, vocab_size=9, max_context=20, device="cpu",
+        weights_sha256="0",
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"the shared response .*estimator\.kind=restricted") as e:
+        check_goal(config, Store(config.run.uri), Goal.CLUSTER, model)
+    assert str(e.value).isascii()
+
+
 def test_halves_of_an_earlier_version_say_what_does_without(
     tmp_path: Path, planted: Planted
 ) -> None:
@@ -167,6 +185,11 @@ def test_halves_of_an_earlier_version_say_what_does_without(
     with pytest.raises(ValueError, match=r"not their B for shard 0: .*stability=false"):
         transform_of(store, layout, 1)
     store, layout = put(str(tmp_path / "no-phi"), planted, phi=False)
-    with pytest.raises(ValueError, match=r"no E\[φ\] of the halves .*stability=false"):
-        transform_of(store, layout, 0)
+    for of_halves in (None, [None] * 4):  # not known, as an earlier version has it and as ours does
+        summary = {"centred_reliability": [1.0] * 4, "mean_phi": list(planted.phi_H)}
+        if of_halves is not None:
+            store.delete(SUMMARY_NAME)
+            put_derived(store, SUMMARY_NAME, summary | {"mean_phi_of_halves": of_halves}, PROBE)
+        with pytest.raises(ValueError, match=r"in either half of the chains: .*stability=false"):
+            transform_of(store, layout, 0)
     assert np.isnan(transform_of(store, layout).report.reliability)

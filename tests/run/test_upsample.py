@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 
 from spectro.cluster.config import ClusterConfig
 from spectro.models.gpt_neox import GPTNeoX
@@ -33,15 +34,15 @@ from spectro.run.upsample_checks import learnt_from
 from spectro.run.verify import verify_run
 from spectro.sampling.config import ChainConfig, TokenDraws
 from spectro.sampling.samplers import Gaussian
-from spectro.storage import product, tokens
+from spectro.storage import product, run_dir, tokens
 from spectro.storage.deviations import read_deviations
-from spectro.storage.fingerprint import OtherRunError
+from spectro.storage.fingerprint import FORMAT_VERSION, OtherRunError, digest
 from spectro.storage.fs import Store
 from spectro.storage.halves import halves_table, read_half
 from spectro.storage.predictors import HELD_OUT
 from spectro.storage.report_inputs import read_columns
 from spectro.storage.run_view import RunView
-from spectro.storage.sealed import read_sealed
+from spectro.storage.sealed import DIGEST, read_sealed, seal
 from spectro.storage.shard_file import lists
 from spectro.susceptibility.estimator import EstimatorConfig, EstimatorKind
 from spectro.tokens.config import MoreConfig, Source, SourceKind, TokensConfig
@@ -329,6 +330,30 @@ def test_more_tokens_append(measured_run: PipelineConfig, tmp_path: Path) -> Non
     assert (found.faults, found.undone) == ((), ())
 
 
+def test_a_finished_run_does_not_need_the_measured_one(
+    measured_run: PipelineConfig, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(measured_run.run.uri, source)
+    own = dataclasses.replace(measured_run.run, uri=str(source))
+    fast = PredictConfig(num_networks=2, hidden=8, epochs=2)
+    config = run(
+        upsampled(dataclasses.replace(measured_run, run=own), tmp_path / "up", predict=fast)
+    )
+    shutil.rmtree(source)
+    assert run_pipeline(config, Progress(), goal=Goal.SAMPLE).num_units == 0
+    run(dataclasses.replace(config, more=None), Goal.CLUSTER)  # spectro cluster
+    store = Store(config.run.uri)
+    assert any(name.startswith("clusters/") for name in store.list())
+    before = store.list()
+    more = dataclasses.replace(config, more=MoreConfig(num_probe_sequences=MORE + 4))
+    new = dataclasses.replace(config, run=dataclasses.replace(own, uri=str(tmp_path / "new")))
+    for needs_it in (more, new):
+        with pytest.raises((ValueError, FileNotFoundError), match="source"):
+            run(needs_it)
+    assert store.list() == before and not (tmp_path / "new").exists()
+
+
 def one_shard(config: PipelineConfig, uri: Path) -> PipelineConfig:
     tokens_config = dataclasses.replace(config.tokens, sequences_per_shard=2 * PROBE)
     own = dataclasses.replace(config.run, uri=str(uri))
@@ -381,6 +406,27 @@ def predicted(config: PipelineConfig, uri: Path) -> PipelineConfig:
     return run(upsampled(config, uri, num=None, predict=fast))
 
 
+def of_an_earlier_version(config: PipelineConfig, uri: Path) -> PipelineConfig:
+    """Its summary has nothing of the halves of the chains."""
+    shutil.copytree(config.run.uri, uri)
+    store = Store(str(uri))
+    summary = read_sealed(store, product.SUMMARY_NAME)
+    del summary["mean_phi_of_halves"]
+    (uri / product.SUMMARY_NAME).write_bytes(seal(summary))
+    return dataclasses.replace(config, run=dataclasses.replace(config.run, uri=str(uri)))
+
+
+def of_another_format(config: PipelineConfig, uri: Path) -> PipelineConfig:
+    """Its numbers mean something else."""
+    shutil.copytree(config.run.uri, uri)
+    plain = yaml.safe_load((uri / run_dir.NAME).read_text())
+    plain["inputs"]["format"] = FORMAT_VERSION - 1
+    plain["fingerprint"] = digest(plain["inputs"])
+    plain[DIGEST] = digest({name: value for name, value in plain.items() if name != DIGEST})
+    (uri / run_dir.NAME).write_text(yaml.safe_dump(plain))
+    return dataclasses.replace(config, run=dataclasses.replace(config.run, uri=str(uri)))
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -390,6 +436,8 @@ def predicted(config: PipelineConfig, uri: Path) -> PipelineConfig:
         (of_another_model, "was measured for another model"),
         (of_another_tokenizer, "does not give the sequences that"),
         (predicted, "is itself predicted, from"),
+        (of_an_earlier_version, "version of spectro (its summary has no mean_phi_of_halves"),
+        (of_another_format, f"(format {FORMAT_VERSION - 1}, expected format {FORMAT_VERSION})"),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
