@@ -30,7 +30,7 @@ from spectro.storage.fs import Store
 from spectro.storage.sealed import read_sealed
 
 Job = Callable[..., int]
-FAST = ("predict.num_networks=2", "predict.hidden=8", "predict.epochs=2", "run.num_workers=0")
+FAST = ("predict.num_folds=2", "predict.hidden=8", "predict.epochs=2", "run.num_workers=0")
 SIZE = ModelSize(num_layers=4, num_heads=2, hidden_size=16, intermediate_size=24, vocab_size=61)
 
 
@@ -79,7 +79,7 @@ def test_a_run_is_predicted_looked_at_and_billed(
     [
         (("nowhere", "up"), "nowhere is not the folder of a run"),
         (("run", "run"), "the measured run itself"),
-        (("run", "up", "predict.num_networks=1"), "predict.num_networks must be at least 2"),
+        (("run", "up", "predict.num_folds=1"), "predict.num_folds must be at least 2"),
         (("run", "up", "tokens.num_probe_sequences=0"), "at least 1"),
     ],
     ids=["no-run", "itself", "networks", "tokens"],
@@ -112,7 +112,7 @@ def test_features_are_counted_as_the_real_call_does_them(tiny_model_dir: Path) -
 
 
 def test_work_is_that_of_the_units() -> None:
-    predict = PredictConfig(num_networks=3, hidden=7, epochs=5)
+    predict = PredictConfig(num_folds=3, hidden=7, epochs=5)
     work = UpsampleWork(
         size=SIZE, context=8, num_columns=4, measured_sizes=(4, 4, 2),
         shard_sizes=(4, 4, 2, 6), predict=predict,
