@@ -10,6 +10,7 @@ from spectro.models.size import ModelSize
 from spectro.predict.config import PredictConfig
 from spectro.predict.network import MAX_SCALED
 from spectro.run.bill import BillLine, recorded_seconds
+from spectro.run.cluster_units import HALVES
 from spectro.run.config import PipelineConfig
 from spectro.run.costs import Device
 from spectro.run.counts import FLOAT_BYTES
@@ -64,7 +65,9 @@ def with_upsampling(
     note = (
         f"upsampled: {num_tokens:,} tokens, {measured * m.context:,} of them measured; features "
         f"take {features_flops(plan.size, m.context) / 1e9:.3g} Gflop a token, counted as "
-        f"{device.precision} products"
+        f"{device.precision} products; not counted: networks read {found.mapped_bytes / 1e12:.2g} "
+        "TB of mapped features, from memory where a machine has room for "
+        f"{measured * m.context * found.feature_bytes / 1e9:.3g} GB, else from its disk"
     )
     return dataclasses.replace(
         plan, stages=(*plan.stages, *_stages(found, device)), notes=(*plan.notes, note)
@@ -149,7 +152,7 @@ def _stages(found: UpsampleWork, device: Device) -> list[StagePlan]:
                 work=total(units),
                 device_seconds=sum(seconds),
                 finish_seconds=device.finish_seconds(seconds),
-                device_bytes=found.network_bytes if is_learnt else features_peak(found, device),
+                device_bytes=(learning_peak if is_learnt else features_peak)(found, device),
                 host_bytes=_training_bytes(found) if is_learnt else _shard_bytes(found),
             )
         )
@@ -162,6 +165,15 @@ def features_peak(found: UpsampleWork, device: Device) -> int:
     of_layer = TENSORS_OF_LAYER * size.hidden_size + 6 * size.num_heads * found.context
     held = TENSORS_OF_LOGITS * size.vocab_size + size.num_layers * of_layer
     return memory.resident_bytes(size, device.product_bytes) + FLOAT_BYTES * rows * held
+
+
+def learning_peak(found: UpsampleWork, device: Device) -> int:
+    """Device bytes of the model, whose device the networks take, and of all networks that judge.
+
+    One that is trained takes as much as four: gradients and the optimizer's two moments.
+    """
+    networks = max(4, len(HALVES) * found.num_folds) * found.network_bytes
+    return memory.resident_bytes(found.size, device.product_bytes) + networks
 
 
 def _training_bytes(found: UpsampleWork) -> int:

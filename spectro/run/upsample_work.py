@@ -167,6 +167,13 @@ class UpsampleWork:
         return FLOAT_BYTES * num_features_of(self.size)
 
     @property
+    def mapped_bytes(self) -> int:
+        """Bytes of features that all networks read from a machine's scratch while they learn."""
+        learnt = self.context * sum(self.measured_sizes) * (self.num_folds - 1)
+        passes = num_epochs(learnt // self.num_folds, self.predict)
+        return len(HALVES) * learnt * passes * self.feature_bytes
+
+    @property
     def network_bytes(self) -> int:
         """Of one network."""
         hidden = self.predict.hidden

@@ -151,6 +151,19 @@ def test_mapped_features_are_read_batch_by_batch(
     assert torch.equal(trained.to_tensors()["inputs.median_F"], median)
 
 
+def test_networks_learn_and_predict_on_a_device(planted: Planted, measured: Measured) -> None:
+    """`meta` has no values: whatever was not computed there could be read."""
+    fast = PredictConfig(num_folds=2, hidden=4, epochs=1)
+    trained = train_network(planted.features_NF, measured, fast, 0, 0)
+    there = [
+        train_network(planted.features_NF, measured, fast, 0, 0, "meta"),
+        Network.from_tensors(trained.to_tensors(), "meta"),
+    ]
+    for network_there in there:
+        with pytest.raises(NotImplementedError, match="meta"):
+            network_there.predict(planted.features_NF[:5])
+
+
 def test_passes_over_the_tokens() -> None:
     config = PredictConfig(epochs=3)
     assert num_epochs(512 * 100, config) == 3

@@ -153,9 +153,12 @@ def test_planted_chi_is_predicted_denoised_and_judged(
     measured_run: PipelineConfig, tmp_path: Path
 ) -> None:
     planted = plant(measured_run, tmp_path / "planted", with_noise)
-    config = run(upsampled(planted, tmp_path / "up"))
+    scratch = tmp_path / "scratch"
+    config = upsampled(planted, tmp_path / "up")
+    run(dataclasses.replace(config, run=dataclasses.replace(config.run, scratch=str(scratch))))
     store, source = Store(config.run.uri), Store(planted.run.uri)
     info, num_measured = tokens.read_info(store), 6
+    assert [path for path in scratch.rglob("*") if path.is_file()] == []  # nor locks
     assert info.splits["probe"].num_shards == 8
     assert [n for n in store.list() if "features" in n] == []  # nobody needs them any more
     new, old, measured, covered = [], [], [], []
