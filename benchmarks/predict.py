@@ -33,9 +33,11 @@ from spectro.models.groups import group_model
 from spectro.predict.agreement import correlation, specific
 from spectro.predict.config import PredictConfig
 from spectro.predict.denoise import denoise
+from spectro.predict.ensemble import Ensemble
 from spectro.predict.features import token_features
+from spectro.predict.judged import Judged, judge
 from spectro.predict.measured import Measured
-from spectro.predict.predictor import train
+from spectro.predict.network import train_network
 
 GAMMA = 300.0
 SHARD_SEQUENCES, AT_ONCE = 16, 8
@@ -145,22 +147,33 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
 
 def one(truth: Array, halves: list[Array], features: list[Any]) -> dict[str, Any]:
     """Train on all shards but the first; predict the first. Denoise it with networks of others."""
-    size = len(features[0])
-    shard_N = np.repeat(np.arange(len(features)), size)
-    trained = Measured.of_shards(np.concatenate(halves[1:], 1), shard_N[size:])
-    config = PredictConfig(num_networks=2)
-    found = train(np.concatenate(features[1:]), trained, config).predict(features[0])
     mean = truth.mean(0)
-    with_first = Measured.of_shards(np.concatenate(halves, 1), shard_N)
-    predictor = train(np.concatenate(features), with_first, config)
-    denoised = denoise(predictor.networks, np.concatenate(features), with_first)
-    first = slice(0, size)
+    ensemble, judged = learnt(halves[1:], features[1:])
+    found = ensemble.predict(features[0], judged.curves)
+    ensemble, judged = learnt(halves, features)
+    denoised = denoise(ensemble.held_out(features[0], 0), halves[0], judged)
     return {
-        "predicted": r_with(truth, found.mean_NH),
-        "denoised": r_with(truth, denoised.mean_NH[first]),
-        "coverage predicted": coverage(mean, found.mean_NH, found.deviation_NH),
-        "coverage denoised": coverage(mean, denoised.mean_NH[first], denoised.deviation_NH[first]),
+        "predicted": r_with(truth, found.chi_NH),
+        "denoised": r_with(truth, denoised.chi_NH),
+        "coverage predicted": coverage(mean, found.chi_NH, found.deviation_NH),
+        "coverage denoised": coverage(mean, denoised.chi_NH, denoised.deviation_NH),
     }
+
+
+def learnt(halves: list[Array], features: list[Any]) -> tuple[Ensemble, Judged]:
+    """All networks of some shards, each with draws of its own, and their errors."""
+    size, config = len(features[0]), PredictConfig(num_folds=2)
+    shard_N = np.repeat(np.arange(len(features)), size)
+    measured = Measured(halves_2NH=np.concatenate(halves, 1), shard_N=shard_N, own_draws=True)
+    features_NF = np.concatenate(features)
+    ensemble = Ensemble(
+        [
+            [train_network(features_NF, measured, config, fold, half) for half in (0, 1)]
+            for fold in range(config.num_folds)
+        ]
+    )
+    rows_of = {s: slice(s * size, (s + 1) * size) for s in range(len(features))}
+    return ensemble, judge(ensemble, features_NF, measured, rows_of)
 
 
 if __name__ == "__main__":

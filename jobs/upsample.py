@@ -95,9 +95,9 @@ def _upsample(job: UpsampleJob) -> Finished:
     config = upsampled_config(job)
     finished = run_and_tell(config, Goal.SAMPLE)
     console = Console(soft_wrap=True)
-    told = with_nan(read_sealed(Store(config.run.uri), SUMMARY_NAME)["upsampled"])
-    console.print(held_out_table(told["held_out"]))
-    for line in lines(told):
+    known = with_nan(read_sealed(Store(config.run.uri), SUMMARY_NAME)["upsampled"])
+    console.print(held_out_table(known["held_out"]))
+    for line in lines(known):
         console.print(line, highlight=False, markup=False)
     return finished
 
@@ -111,8 +111,8 @@ def upsampled_config(job: UpsampleJob) -> PipelineConfig:
     measured = dataclasses.replace(measured, run=dataclasses.replace(measured.run, uri=job.run.uri))
     if place(job.upsample.uri) == place(job.run.uri):
         raise ValueError(
-            f"upsample.uri is {job.upsample.uri}, the measured run itself: predicted χ goes to a "
-            "folder of its own"
+            f"upsample.uri is {job.upsample.uri}, the measured run itself: predicted "
+            "susceptibilities go to a folder of their own"
         )
     run = explicit("run", measured.run, job.run, always=("debug",))
     return dataclasses.replace(
@@ -152,15 +152,15 @@ def held_out_table(held_out: Mapping[str, Any]) -> Table:
     return table
 
 
-def lines(told: Mapping[str, Any]) -> list[str]:
+def lines(known: Mapping[str, Any]) -> list[str]:
     """What the run has, and what the table says, in words."""
-    held_out = told["held_out"]
+    held_out = known["held_out"]
     denoised = "denoised" if held_out["own_draws"] else "as measured (its shards share their draws)"
     return [
-        f"{told['num_predicted_tokens']:,} tokens predicted, {told['num_measured_tokens']:,} "
+        f"{known['num_predicted_tokens']:,} tokens predicted, {known['num_measured_tokens']:,} "
         f"{denoised}",
-        "r: predicted with measured χ; ceiling: what the truth would have; covered: share of "
-        "measured χ within the stated 95 % intervals",
+        "r: predicted with measured susceptibilities; ceiling: what the truth would have; covered: "
+        "share of measured ones within the stated 95 % intervals",
     ]
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MIN_NETWORKS = 2
-"""Each network holds out its own fold of token shards: with one there is nothing left to train."""
+MIN_FOLDS = 2
+"""Each fold of token shards is held out in turn: with one there is nothing left to train on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictConfig:
     """An ensemble of small networks, each trained without one fold of the token shards."""
 
-    num_networks: int = 4
-    """Networks, and folds: network k never sees the token shards of fold k."""
+    num_folds: int = 4
+    """Folds of the token shards; two networks each, one for each half of the chains, never see
+    the fold's shards."""
     hidden: int = 256
     """Units of each of the two hidden layers."""
     epochs: int = 8
@@ -28,10 +29,10 @@ class PredictConfig:
     """Of initial weights, order of tokens and dropout."""
 
     def __post_init__(self) -> None:
-        if self.num_networks < MIN_NETWORKS:
+        if self.num_folds < MIN_FOLDS:
             raise ValueError(
-                f"predict.num_networks must be at least {MIN_NETWORKS} (each holds out a fold of "
-                f"the token shards), found {self.num_networks}"
+                f"predict.num_folds must be at least {MIN_FOLDS} (each is held out in turn), "
+                f"found {self.num_folds}"
             )
         for name in ("hidden", "epochs"):
             if getattr(self, name) < 1:

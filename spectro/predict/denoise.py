@@ -1,42 +1,48 @@
 """Measurement and prediction of the same token combined with the least error.
 
-With m the prediction of a network that has seen neither the token's shard nor its draws, e the
-variance of its error, χ the measurement and ν the variance of its noise (errors.py):
+With p the prediction of networks that have seen neither the token's shard nor its draws, e the
+variance of its error, a the measurement and ν the variance of its noise (errors.py):
 
-    denoised = m + w (χ − m),    w = e / (e + ν),    variance e ν / (e + ν)
+    denoised = p + w (a − p),    w = e / (e + ν),    variance e ν / (e + ν)
 
-Errors of m and noise of χ are independent because the draws are.
+Errors of p and noise of a are independent because the draws are. Where shards share their draws
+they are not, and χ stays as it was measured.
 
-Shapes: N tokens, F features, H components.
+Shapes: N tokens, H components; a leading 2 is the halves of the chains.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from spectro.predict.measured import Measured
-from spectro.predict.network import Network
-from spectro.predict.predictor import Features, Prediction, cross_fitted
+from spectro.predict.ensemble import Estimate, Floats
+from spectro.predict.judged import Judged
 
 
-def denoise(networks: Sequence[Network], features_NF: Features, measured: Measured) -> Prediction:
-    """Denoised χ of the measured tokens and its standard deviation.
+def denoise(predicted_2NH: Floats, measured_2NH: Floats, judged: Judged) -> Estimate:
+    """χ of measured tokens.
 
-    Raises ValueError if draws are shared by shards: predictions then have the noise of the
-    measurement, or half of the measurement is thrown away.
+    Args:
+        predicted_2NH: by the networks of the shard's own fold (`Ensemble.held_out`).
+        measured_2NH: χ of either half of the chains.
+        judged: errors of these networks, noise of these measurements.
     """
-    found = cross_fitted(networks, features_NF, measured)
-    if found.num_halves < 2:
-        raise ValueError(
-            "denoising needs draws of their own for every token shard (chain.draws per_shard): "
-            "with shared draws a prediction has the noise of the measurement that it would correct"
-        )
-    error_NH = found.curves.error_variance(found.predicted_NH)
-    noise_NH = found.curves.noise_variance(found.predicted_NH)
-    weight_NH = error_NH / np.maximum(error_NH + noise_NH, np.finfo(float).tiny)
-    return Prediction(
-        mean_NH=found.predicted_NH + weight_NH * (found.measured_NH - found.predicted_NH),
+    p_NH, a_NH = predicted_2NH.mean(0), measured_2NH.mean(0)
+    noise_NH = judged.curves.noise_variance(p_NH)
+    if not judged.own_draws:
+        return Estimate(chi_NH=a_NH, halves_2NH=measured_2NH, deviation_NH=np.sqrt(noise_NH))
+    weight_NH = _weight(judged.curves.error_variance(p_NH), noise_NH)
+    of_half = judged.half_curves
+    weight_2NH = np.stack(
+        [_weight(of_half.error_variance(p), of_half.noise_variance(p)) for p in predicted_2NH]
+    )
+    return Estimate(
+        chi_NH=p_NH + weight_NH * (a_NH - p_NH),
+        halves_2NH=predicted_2NH + weight_2NH * (measured_2NH - predicted_2NH),
         deviation_NH=np.sqrt(weight_NH * noise_NH),
     )
+
+
+def _weight(error_NH: Floats, noise_NH: Floats) -> Floats:
+    """Of the measurement."""
+    return error_NH / np.maximum(error_NH + noise_NH, np.finfo(np.float64).tiny)

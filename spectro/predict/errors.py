@@ -26,7 +26,7 @@ TOKENS_PER_BIN = 1000
 """At least; squares of heavy-tailed differences settle slowly."""
 SMALLEST_SHARE = 0.02
 """Of a bin's mean square difference between prediction and measurement: less error than this
-cannot be told from none."""
+cannot be distinguished from none."""
 
 
 @dataclass(frozen=True, kw_only=True)

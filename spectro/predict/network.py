@@ -9,7 +9,7 @@ Shapes: N tokens, F features, H components.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from spectro.predict.config import PredictConfig
-from spectro.predict.measured import Measured, held_out
+from spectro.predict.measured import Measured
 from spectro.predict.scaling import InputScaling, TargetScaling
 
 BATCH = 512
@@ -25,7 +25,10 @@ BATCH = 512
 MIN_STEPS = 250
 """Below, networks on a few thousand tokens have learnt nothing but the mean."""
 AT_ONCE = 8192
-"""Tokens that are predicted at once."""
+"""Tokens that are predicted, and looked at, at once."""
+MAX_SCALED = 2**15
+"""Tokens that scalings are taken from, evenly spread over the training tokens: medians and
+deviations are known to 1 %, and all else of training is read batch by batch."""
 
 
 class Network:
@@ -41,6 +44,7 @@ class Network:
         self._layers = layers.eval()
         self._inputs = inputs
         self._scaling = scaling
+        self._device = inputs.mean_F.device
         self.trained_draws = trained_draws
         """Draw sets that its training targets have, sorted."""
 
@@ -54,23 +58,27 @@ class Network:
         """χ [N, H]. Raises ValueError for another number of features, or if one is not finite."""
         check_features(features_NF, self.num_features)
         found = [
-            self._scaling.backward(self._layers(self._inputs.forward(torch.from_numpy(part))))
-            for part in np.array_split(features_NF, max(1, -(-len(features_NF) // AT_ONCE)))
+            self._scaling.backward(self._layers(self._inputs.forward(part.to(self._device)))).cpu()
+            for part in torch.split(torch.from_numpy(features_NF), AT_ONCE)
         ]
         chi_NH: npt.NDArray[np.float64] = torch.cat(found).double().numpy()
         return chi_NH
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """Everything of the network as named tensors."""
+        """Everything of the network as named tensors, on the CPU."""
         layers = {f"layers.{k}": v.contiguous() for k, v in self._layers.state_dict().items()}
         scaling = {f"scaling.{k}": v for k, v in vars(self._scaling).items()}
         inputs = {f"inputs.{k}": v for k, v in vars(self._inputs).items()}
         draws = {"trained_draws": torch.from_numpy(self.trained_draws)}
-        return {**layers, **scaling, **inputs, **draws}
+        return {name: t.cpu() for name, t in {**layers, **scaling, **inputs, **draws}.items()}
 
     @classmethod
-    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Network:
-        """The network that `to_tensors` described."""
+    def from_tensors(
+        cls, tensors: Mapping[str, Tensor], device: torch.device | str = "cpu"
+    ) -> Network:
+        """The network that `to_tensors` described, on a device."""
+        draws = tensors["trained_draws"].numpy()
+        tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
         state = OrderedDict(with_prefix(tensors, "layers."))
         first, last = state["0.weight"], state["6.weight"]
         layers = _layers(first.shape[1], first.shape[0], last.shape[0], dropout=0.0)
@@ -79,17 +87,24 @@ class Network:
             layers,
             InputScaling(**with_prefix(tensors, "inputs.")),
             TargetScaling(**with_prefix(tensors, "scaling.")),
-            tensors["trained_draws"].numpy(),
+            draws,
         )
 
 
 def train_network(
-    features_NF: npt.NDArray[np.float32], measured: Measured, config: PredictConfig, index: int
+    features_NF: npt.NDArray[np.float32],
+    measured: Measured,
+    config: PredictConfig,
+    fold: int,
+    half: int,
+    device: torch.device | str = "cpu",
 ) -> Network:
-    """Train network `index` of the ensemble without the token shards of its fold.
+    """Train the network of a fold on one half of the draws, without the fold's token shards.
 
-    Deterministic in (seed, index) on one machine. Raises ValueError for features that are not
-    finite or not as many rows as tokens, and where nothing can be held out (see `held_out`).
+    Features and χ may be memory-mapped: beside a sample for the scalings one batch is held at a
+    time. Deterministic in (seed, fold, half) on one CPU; random numbers are drawn there but for
+    dropout's. Raises ValueError for features or χ that are not finite, for another number of them
+    than of tokens, and where a fold holds out nothing (`Measured.training_rows`).
     """
     if len(features_NF) != len(measured.shard_N):
         raise ValueError(
@@ -97,18 +112,31 @@ def train_network(
             "they must be the same tokens in the same order"
         )
     check_features(features_NF, features_NF.shape[1])
-    part = held_out(measured, config.num_networks, index)
-    chi_NH = measured.halves_2NH[list(part.train_halves)].mean(0)[part.train_N]
-    chi = torch.from_numpy(np.ascontiguousarray(chi_NH, np.float32))
-    features = torch.from_numpy(features_NF[part.train_N])
-    inputs = InputScaling.of(features)
-    scaling = TargetScaling.of(chi)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed * 1_000_003 + index)
-        layers = _layers(features.shape[1], config.hidden, 1 + chi.shape[1], dropout=config.dropout)
-        _fit(layers, inputs.forward(features), scaling.forward(chi), config)
-    draws = np.unique(measured.draws_2N[list(part.train_halves)][:, part.train_N])
-    return Network(layers, inputs, scaling, draws)
+    chi_NH = measured.halves_2NH[half]
+    _check_chi(chi_NH)
+    rows = measured.training_rows(config.num_folds, fold)
+    sample = rows[:: -(-len(rows) // MAX_SCALED)]
+    inputs = InputScaling.of(torch.from_numpy(features_NF[sample]))
+    scaling = TargetScaling.of(torch.from_numpy(chi_NH[sample].astype(np.float32)))
+    inputs, scaling = inputs.to(device), scaling.to(device)
+
+    def batch(picked: npt.NDArray[np.intp]) -> tuple[Tensor, Tensor]:
+        features = torch.from_numpy(features_NF[picked]).to(device)
+        chi = torch.from_numpy(chi_NH[picked].astype(np.float32)).to(device)
+        return inputs.forward(features), scaling.forward(chi)
+
+    with torch.random.fork_rng([device] if torch.device(device).type == "cuda" else []):
+        torch.manual_seed((2 * config.seed + half) * 1_000_003 + fold)
+        layers = _layers(
+            features_NF.shape[1], config.hidden, 1 + chi_NH.shape[1], dropout=config.dropout
+        ).to(device)
+        _fit(layers, batch, rows, config)
+    return Network(layers, inputs, scaling, measured.draw_sets(half, _mask(rows, len(chi_NH))))
+
+
+def num_epochs(num_tokens: int, config: PredictConfig) -> int:
+    """Passes over so many training tokens."""
+    return max(config.epochs, -(-MIN_STEPS // -(-num_tokens // BATCH)))
 
 
 def check_features(features_NF: npt.NDArray[np.float32], num_features: int) -> None:
@@ -118,12 +146,35 @@ def check_features(features_NF: npt.NDArray[np.float32], num_features: int) -> N
             f"expected {num_features} features per token, found an array {features_NF.shape}: "
             "was the predictor trained with another model?"
         )
-    if not np.isfinite(features_NF).all():
-        num_wrong = int((~np.isfinite(features_NF)).any(1).sum())
+    num_wrong = _num_not_finite(features_NF)
+    if num_wrong:
         raise ValueError(
             f"features must be finite: {num_wrong} of {len(features_NF)} tokens have others; the "
             "model or the token ids are damaged"
         )
+
+
+def _check_chi(chi_NH: npt.NDArray[np.floating]) -> None:
+    num_wrong = _num_not_finite(chi_NH)
+    if num_wrong:
+        raise ValueError(
+            f"measured chi of {num_wrong} of {len(chi_NH)} tokens is not finite in one of its "
+            "halves: with one chain there are no halves, and nothing can be held out"
+        )
+
+
+def _num_not_finite(values_NF: npt.NDArray[np.floating]) -> int:
+    """Rows with a value that is not finite."""
+    return sum(
+        int((~np.isfinite(values_NF[start : start + AT_ONCE])).any(1).sum())
+        for start in range(0, len(values_NF), AT_ONCE)
+    )
+
+
+def _mask(rows: npt.NDArray[np.intp], num_tokens: int) -> npt.NDArray[np.bool_]:
+    mask_N = np.zeros(num_tokens, bool)
+    mask_N[rows] = True
+    return mask_N
 
 
 def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -143,17 +194,22 @@ def _layers(num_features: int, hidden: int, num_targets: int, *, dropout: float)
     )
 
 
-def _fit(layers: nn.Sequential, inputs_NF: Tensor, targets_NT: Tensor, c: PredictConfig) -> None:
-    per_epoch = -(-len(inputs_NF) // BATCH)
-    epochs = max(c.epochs, -(-MIN_STEPS // per_epoch))
+def _fit(
+    layers: nn.Sequential,
+    batch: Callable[[npt.NDArray[np.intp]], tuple[Tensor, Tensor]],
+    rows: npt.NDArray[np.intp],
+    c: PredictConfig,
+) -> None:
+    per_epoch, epochs = -(-len(rows) // BATCH), num_epochs(len(rows), c)
     optimizer = torch.optim.AdamW(layers.parameters(), c.learning_rate, weight_decay=c.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, c.learning_rate, total_steps=epochs * per_epoch + 1
     )
     layers.train()
     for _ in range(epochs):
-        for rows in torch.split(torch.randperm(len(inputs_NF)), BATCH):
-            error = (layers(inputs_NF[rows]) - targets_NT[rows]).square().mean()
+        for picked in torch.split(torch.randperm(len(rows)), BATCH):
+            features, targets = batch(rows[picked.numpy()])
+            error = (layers(features) - targets).square().mean()
             optimizer.zero_grad()
             error.backward()
             optimizer.step()

@@ -50,6 +50,10 @@ class InputScaling:
             median_F=median_F, spread_F=spread_F, mean_F=mean_F, scale_F=_scale(bent_NF - mean_F)
         )
 
+    def to(self, device: torch.device | str) -> InputScaling:
+        """The same on a device."""
+        return InputScaling(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+
     def forward(self, features_NF: Tensor) -> Tensor:
         """[N, F]."""
         bent_NF = torch.asinh((features_NF - self.median_F) / self.spread_F)
@@ -79,6 +83,10 @@ class TargetScaling:
             own_scale_H=_scale(z_NH - shared_N1),
             shared_scale=_scale(shared_N1),
         )
+
+    def to(self, device: torch.device | str) -> TargetScaling:
+        """The same on a device."""
+        return TargetScaling(**{name: tensor.to(device) for name, tensor in vars(self).items()})
 
     def forward(self, chi_NH: Tensor) -> Tensor:
         """[N, 1 + H]: the shared part, then each component's own."""

@@ -28,6 +28,7 @@ from spectro.models.losses import shortlisting_of
 from spectro.models.rows import scoring_budget, stepping_budget
 from spectro.models.scoring import Scoring
 from spectro.models.shortlist import Shortlisting
+from spectro.predict.ensemble import Ensemble
 from spectro.run.assembly import assemble_shard, summarise
 from spectro.run.chains import run_chains
 from spectro.run.cluster_units import (
@@ -59,13 +60,8 @@ from spectro.run.units import (
     TokensUnit,
     Unit,
 )
-from spectro.run.upsample_learning import learn
-from spectro.run.upsample_prediction import (
-    Networks,
-    predict_shard,
-    read_networks,
-    summarise_predictions,
-)
+from spectro.run.upsample_learning import learn, read_ensemble
+from spectro.run.upsample_prediction import predict_shard, summarise_predictions
 from spectro.run.upsample_units import LearningUnit, PredictionSummaryUnit, PredictionUnit
 from spectro.run.vectors import ListsOnNode
 from spectro.sampling.keys import KeyedRandomness
@@ -94,7 +90,7 @@ class Resident:
         self.root = Store(config.run.uri)
         self._parts = config.parts
         self._budgets: dict[bool, RowBudget] = {}
-        self._networks: Networks | None = None
+        self._ensemble: Ensemble | None = None
         self._tokens: TokensInfo | None = None
 
     def of(self, unit: Unit) -> tuple[Store, PipelineConfig]:
@@ -144,11 +140,11 @@ class Resident:
             self._budgets[listed] = scoring_budget(self.model, lists)
         return self._budgets[listed]
 
-    def networks(self, num_folds: int) -> Networks:
+    def ensemble(self, num_folds: int) -> Ensemble:
         """The networks of an upsampled run; a worker keeps them."""
-        if self._networks is None:
-            self._networks = read_networks(self.root, num_folds)
-        return self._networks
+        if self._ensemble is None:
+            self._ensemble = read_ensemble(self.root, num_folds, self.model.device)
+        return self._ensemble
 
     @cached_property
     def headroom(self) -> float:

@@ -98,9 +98,9 @@ def _require_held_out(store: Store, config: PipelineConfig, info: TokensInfo) ->
             else "it was measured with run.keep_halves=false"
         )
         raise ValueError(
-            f"{store.uri} keeps no χ of two halves of its chains for token shard {without[0]} "
-            f"({why}): predictions are judged along draws that they have not learnt from; measure "
-            "with two chains or more and run.keep_halves=true"
+            f"{store.uri} keeps no susceptibilities of two halves of its chains for token shard "
+            f"{without[0]} ({why}): predictions are judged along draws that they have not "
+            "learnt from; measure with two chains or more and run.keep_halves=true"
         )
 
 
@@ -124,7 +124,7 @@ def check_upsampled(config: PipelineConfig, model: ModelInfo) -> None:
         raise ValueError(
             f"{source.uri} was measured for another model than {config.model.name_or_path!r} is "
             f"now (digest of its weights {str(known)[:16]}, found {model.weights_sha256[:16]}): "
-            "features of one model do not predict the χ of another"
+            "features of one model do not predict the susceptibilities of another"
         )
 
 

@@ -17,10 +17,12 @@ import numpy.typing as npt
 import torch
 
 from spectro.cluster.mapped import mapped_array
+from spectro.predict.ensemble import Ensemble
 from spectro.predict.features import token_features
 from spectro.predict.judged import Judged
+from spectro.predict.judged import judge as judge_networks
 from spectro.predict.measured import Measured
-from spectro.predict.network import Network, train_network
+from spectro.predict.network import Network, num_epochs, train_network
 from spectro.run.cluster_units import HALVES
 from spectro.run.config import PipelineConfig
 from spectro.run.scratch import Scratch
@@ -49,6 +51,8 @@ TOKENS_AT_ONCE = 2048
 """Tokens, about, of one clean pass with its backward passes."""
 SECONDS = "seconds"
 """Array of one number: the time that an object took to make."""
+LEARNT = "learnt"
+"""Array of one number: the tokens that a network learnt from, once for every pass over them."""
 OnProgress = Callable[[float, float], None]
 Floats = npt.NDArray[np.float32]
 
@@ -134,9 +138,13 @@ class MeasuredTokens:
         """Names of the columns of χ."""
         return list(product.read_head(Store(self._upsample.source), 0).components)
 
+    def remove(self) -> None:
+        """Remove what was kept on this machine: nobody needs it any more."""
+        self._scratch.remove()
+
     @property
     def _folder(self) -> Path:
-        return self._scratch.made("features", self._make)
+        return self._scratch.made("measured", self._make)
 
     @cached_property
     def features(self) -> Floats:
@@ -150,88 +158,90 @@ class MeasuredTokens:
         return float(np.load(self._folder / f"{SECONDS}.npy"))
 
     @cached_property
-    def halves_2NH(self) -> Floats:
-        """χ of the measured run from either half of its chains."""
-        shards = list(iterate_halves(Store(self._upsample.source), self._upsample.num_shards))
-        first = np.concatenate([shard.chi_first_NH for shard in shards])
-        return np.stack([first, np.concatenate([shard.chi_second_NH for shard in shards])])
-
-    def of_half(self, fold: int, half: int) -> Measured:
-        """The same so that the network of a fold learns from one half and is judged by the other.
-
-        `held_out` trains on half 1 − fold mod 2 where all tokens share their draws.
-        """
-        order = [half, 1 - half] if fold % 2 else [1 - half, half]
-        return Measured.of_run(self.halves_2NH[order], self.shard_N)
+    def measured(self) -> Measured:
+        """χ of the measured run from either half of its chains, memory-mapped."""
+        halves_2NH = np.load(self._folder / "halves.npy", mmap_mode="r")
+        own = own_draws(self._config)
+        return Measured(halves_2NH=halves_2NH, shard_N=self.shard_N, own_draws=own)
 
     def _make(self, folder: Path) -> None:
-        array, first, seconds = None, 0, 0.0
-        for shard in range(self._upsample.num_shards):
+        num_tokens, first, seconds = len(self.shard_N), 0, 0.0
+        shards = iterate_halves(Store(self._upsample.source), self._upsample.num_shards)
+        for shard, chi in enumerate(shards):
             arrays = read_arrays(self._store, features_name(shard))
             found, seconds = arrays["features"], seconds + float(arrays[SECONDS][0])
-            if array is None:
-                shape = (len(self.shard_N), found.shape[1])
-                array = mapped_array(folder / "features.npy", np.float32, shape)
-            array[first : first + len(found)] = found
-            first += len(found)
-        assert array is not None and first == len(self.shard_N)
-        array.flush()
+            if shard == 0:
+                shape = (num_tokens, found.shape[1])
+                features = mapped_array(folder / "features.npy", np.float32, shape)
+                shape_2NH = (2, num_tokens, chi.chi_first_NH.shape[1])
+                halves = mapped_array(folder / "halves.npy", np.float32, shape_2NH)
+            rows = slice(first, first + len(found))
+            features[rows] = found
+            halves[:, rows] = chi.chi_first_NH, chi.chi_second_NH
+            first = rows.stop
+        assert first == num_tokens
+        features.flush()
+        halves.flush()
         np.save(folder / f"{SECONDS}.npy", seconds)
 
 
 def train(unit: TrainingUnit, resident: Resident) -> None:
-    """Train one network and put it."""
+    """Train one network, on the model's device, and put it."""
     start, upsample = time.monotonic(), _upsample_of(resident.config)
-    config = dataclasses.replace(
-        upsample.predict,
-        num_networks=unit.num_folds,
-        seed=len(HALVES) * upsample.predict.seed + unit.half,
-    )
-    with MeasuredTokens(resident.root, resident.config) as measured:
-        found = measured.of_half(unit.fold, unit.half)
-        network = train_network(measured.features, found, config, unit.fold)
+    config = dataclasses.replace(upsample.predict, num_folds=unit.num_folds)
+    with MeasuredTokens(resident.root, resident.config) as there:
+        features, measured = there.features, there.measured
+        network = train_network(
+            features, measured, config, unit.fold, unit.half, resident.model.device
+        )
+        num_tokens = len(measured.training_rows(unit.num_folds, unit.fold))
     arrays = {name: tensor.numpy() for name, tensor in network.to_tensors().items()}
     arrays[SECONDS] = np.array([time.monotonic() - start])
+    arrays[LEARNT] = np.array([num_tokens * num_epochs(num_tokens, config)])
     put_arrays(resident.root, predictor_name(unit.fold, unit.half), arrays)
 
 
-def read_network(store: Store, fold: int, half: int) -> Network:
-    """A network that was put; raises FileNotFoundError, DamagedObjectError."""
-    arrays = read_arrays(store, predictor_name(fold, half))
-    del arrays[SECONDS]
-    return Network.from_tensors({name: torch.from_numpy(a) for name, a in arrays.items()})
+def read_ensemble(store: Store, num_folds: int, device: torch.device | str) -> Ensemble:
+    """All networks of a run on a device; raises FileNotFoundError, DamagedObjectError."""
+
+    def network(fold: int, half: int) -> Network:
+        arrays = read_arrays(store, predictor_name(fold, half))
+        tensors = {n: torch.from_numpy(a) for n, a in arrays.items() if n not in (SECONDS, LEARNT)}
+        return Network.from_tensors(tensors, device)
+
+    return Ensemble([[network(fold, half) for half in HALVES] for fold in range(num_folds)])
 
 
 def judge(unit: HeldOutUnit, resident: Resident, on_progress: OnProgress) -> None:
     """Put what the networks' predictions of shards that they have not seen say of their errors."""
     store = resident.root
-    networks = [
-        [read_network(store, fold, half) for half in HALVES] for fold in range(unit.num_folds)
-    ]
-    with MeasuredTokens(store, resident.config) as measured:
-        rows_of = measured.judged_rows()
-        predicted = []
-        for done, (shard, rows) in enumerate(rows_of.items()):
-            on_progress(done, len(rows_of))
-            features = np.array(measured.features[rows])
-            own = networks[shard % unit.num_folds]
-            predicted.append(np.stack([network.predict(features) for network in own]))
-        judged = Judged.of(
-            np.concatenate(predicted, axis=1),
-            np.concatenate([measured.halves_2NH[:, rows] for rows in rows_of.values()], axis=1),
-            own_draws=own_draws(resident.config),
+    ensemble = read_ensemble(store, unit.num_folds, resident.model.device)
+    with MeasuredTokens(store, resident.config) as there:
+        judged = judge_networks(
+            ensemble, there.features, there.measured, there.judged_rows(), on_progress
         )
-    seconds = {
-        "features": measured.seconds,
-        "training": sum(_seconds(store, f, h) for f in range(unit.num_folds) for h in HALVES),
+        seconds = {"features": there.seconds, "training": _recorded(store, unit, SECONDS)}
+        components, num_tokens = there.components, len(there.shard_N)
+    found = {
+        "components": components,
+        "seconds": seconds,
+        "work": {
+            "feature_tokens": num_tokens,
+            "learnt_tokens": round(_recorded(store, unit, LEARNT)),
+        },
+        **judged.as_dict(),
     }
-    told = {"components": measured.components, "seconds": seconds, **judged.as_dict()}
-    store.put_if_absent(HELD_OUT, seal(told))
+    store.put_if_absent(HELD_OUT, seal(found))
+    there.remove()
 
 
-def _seconds(store: Store, fold: int, half: int) -> float:
-    """Time that a network took to train."""
-    return float(read_arrays(store, predictor_name(fold, half))[SECONDS][0])
+def _recorded(store: Store, unit: HeldOutUnit, name: str) -> float:
+    """Sum over all networks of what their training recorded."""
+    return sum(
+        float(read_arrays(store, predictor_name(fold, half))[name][0])
+        for fold in range(unit.num_folds)
+        for half in HALVES
+    )
 
 
 def read_judged(store: Store) -> Judged:

@@ -8,17 +8,20 @@ from spectro.models import memory
 from spectro.models.components import select_components
 from spectro.models.size import ModelSize
 from spectro.predict.config import PredictConfig
+from spectro.predict.network import MAX_SCALED
 from spectro.run.bill import BillLine, recorded_seconds
+from spectro.run.cluster_units import HALVES
 from spectro.run.config import PipelineConfig
 from spectro.run.costs import Device
 from spectro.run.counts import FLOAT_BYTES
 from spectro.run.courses import measurement_of, total
 from spectro.run.plan import LEFT_OUT, Plan, StagePlan
-from spectro.run.upsample_learning import sequences_at_once
-from spectro.run.upsample_work import UpsampleWork, features_flops
+from spectro.run.upsample_learning import MAX_JUDGED, sequences_at_once
+from spectro.run.upsample_work import UpsampleRecord, UpsampleWork, features_flops
 from spectro.storage import tokens
 from spectro.storage.fs import Store
 from spectro.storage.product import SUMMARY_NAME
+from spectro.storage.sealed import read_sealed
 
 PART = "upsampled"
 TENSORS_OF_LOGITS = 8
@@ -26,6 +29,12 @@ TENSORS_OF_LOGITS = 8
 TENSORS_OF_LAYER = 40
 """Tensors of tokens × D, and of tokens × positions of each head, that a layer keeps for its
 backward passes, about."""
+
+SCALED_COPIES = 5
+"""Copies of the features that scalings are taken from, while they are (4.6 measured)."""
+JUDGED_COPIES = 29
+"""Arrays of judged tokens × columns of doubles that judging holds (29 measured with shared draws,
+21 with draws of a shard's own)."""
 
 
 def with_upsampling(
@@ -56,7 +65,9 @@ def with_upsampling(
     note = (
         f"upsampled: {num_tokens:,} tokens, {measured * m.context:,} of them measured; features "
         f"take {features_flops(plan.size, m.context) / 1e9:.3g} Gflop a token, counted as "
-        f"{device.precision} products"
+        f"{device.precision} products; not counted: networks read {found.mapped_bytes / 1e12:.2g} "
+        "TB of mapped features, from memory where a machine has room for "
+        f"{measured * m.context * found.feature_bytes / 1e9:.3g} GB, else from its disk"
     )
     return dataclasses.replace(
         plan, stages=(*plan.stages, *_stages(found, device)), notes=(*plan.notes, note)
@@ -68,27 +79,32 @@ def plan_upsampled(config: PipelineConfig, size: ModelSize, device: Device) -> P
 
     Raises ValueError, FileNotFoundError where its tokens are not.
     """
+    found = _work_of(config, size)
+    return Plan(
+        model=config.model.name_or_path,
+        size=size,
+        device=device,
+        stages=tuple(_stages(found, device)),
+        num_tokens=sum(found.shard_sizes) * found.context,
+        num_columns=found.num_columns,
+        stored_bytes=0,
+        notes=(f"rates: {device.rates.provenance}", LEFT_OUT),
+    )
+
+
+def _work_of(config: PipelineConfig, size: ModelSize) -> UpsampleWork:
+    """Of an upsampled run that is there; raises ValueError, FileNotFoundError without tokens."""
     assert config.upsample is not None
     info = tokens.read_info(Store(config.run.uri))
     sizes = info.splits["probe"].shard_sizes
     chosen = select_components(config.components, size.num_layers, size.num_heads)
-    found = UpsampleWork(
+    return UpsampleWork(
         size=size,
         context=info.context,
         num_columns=len(chosen),
         measured_sizes=sizes[: config.upsample.num_shards],
         shard_sizes=sizes,
         predict=config.upsample.predict,
-    )
-    return Plan(
-        model=config.model.name_or_path,
-        size=size,
-        device=device,
-        stages=tuple(_stages(found, device)),
-        num_tokens=sum(sizes) * info.context,
-        num_columns=len(chosen),
-        stored_bytes=0,
-        notes=(f"rates: {device.rates.provenance}", LEFT_OUT),
     )
 
 
@@ -100,17 +116,27 @@ def upsample_bill(plan: Plan, config: PipelineConfig) -> tuple[BillLine, ...]:
     store = Store(config.run.uri)
     if not store.exists(SUMMARY_NAME):
         raise ValueError(f"{store.uri} is not predicted yet: a bill needs {SUMMARY_NAME}")
-    seconds = recorded_seconds(store)
+    seconds, done = recorded_seconds(store), _work_of(config, plan.size).done(_record(store))
     return tuple(
         BillLine(
             part=stage.part,
             stage=stage.stage,
             planned=stage.work,
-            done=stage.work,
+            done=done[stage.stage],
             planned_seconds=stage.device_seconds,
             seconds=seconds.get(stage.stage),
         )
         for stage in plan.stages
+    )
+
+
+def _record(store: Store) -> UpsampleRecord:
+    known = read_sealed(store, SUMMARY_NAME)["upsampled"]
+    return UpsampleRecord(
+        **known["held_out"]["work"],
+        judged_tokens=known["held_out"]["num_tokens"],
+        measured_tokens=known["num_measured_tokens"],
+        new_tokens=known["num_predicted_tokens"],
     )
 
 
@@ -126,7 +152,7 @@ def _stages(found: UpsampleWork, device: Device) -> list[StagePlan]:
                 work=total(units),
                 device_seconds=sum(seconds),
                 finish_seconds=device.finish_seconds(seconds),
-                device_bytes=found.network_bytes if is_learnt else features_peak(found, device),
+                device_bytes=(learning_peak if is_learnt else features_peak)(found, device),
                 host_bytes=_training_bytes(found) if is_learnt else _shard_bytes(found),
             )
         )
@@ -141,10 +167,24 @@ def features_peak(found: UpsampleWork, device: Device) -> int:
     return memory.resident_bytes(size, device.product_bytes) + FLOAT_BYTES * rows * held
 
 
+def learning_peak(found: UpsampleWork, device: Device) -> int:
+    """Device bytes of the model, whose device the networks take, and of all networks that judge.
+
+    One that is trained takes as much as four: gradients and the optimizer's two moments.
+    """
+    networks = max(4, len(HALVES) * found.num_folds) * found.network_bytes
+    return memory.resident_bytes(found.size, device.product_bytes) + networks
+
+
 def _training_bytes(found: UpsampleWork) -> int:
-    """All features thrice, mapped, chosen and scaled, and half estimates."""
+    """The larger of what training and what judging hold, beside files that are mapped.
+
+    Training: copies of the tokens that scalings are taken from. Judging: columns of doubles.
+    """
     num_tokens = found.context * sum(found.measured_sizes)
-    return num_tokens * (3 * found.feature_bytes + 4 * FLOAT_BYTES * found.num_columns)
+    scaled, judged = min(num_tokens, MAX_SCALED), min(num_tokens, MAX_JUDGED)
+    training = SCALED_COPIES * scaled * (found.feature_bytes + FLOAT_BYTES * found.num_columns)
+    return max(training, JUDGED_COPIES * 2 * FLOAT_BYTES * judged * found.num_columns)
 
 
 def _shard_bytes(found: UpsampleWork) -> int:

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from spectro.predict.denoise import denoise
+from spectro.predict.ensemble import Estimate, Features, Floats
 from spectro.predict.features import feature_names
-from spectro.predict.judged import Judged
 from spectro.run.assembly import column_moments, mean_over_shards, plain_moments, rows_fingerprint
 from spectro.run.cluster_units import HALVES
-from spectro.run.upsample_learning import features_of, read_judged, read_network
+from spectro.run.upsample_learning import features_of, read_judged
 from spectro.run.upsample_units import PredictionSummaryUnit, PredictionUnit
 from spectro.storage import product
 from spectro.storage.derived import put_derived
@@ -37,49 +36,24 @@ from spectro.susceptibility.reliability import (
 from spectro.susceptibility.summary import OF_CHAINS, column_summary
 
 if TYPE_CHECKING:
-    from spectro.predict.network import Network
     from spectro.run.execute import Resident
 
 OnProgress = Callable[[float, float], None]
-Floats = npt.NDArray[np.float64]
-Features = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictedShard:
-    """χ of one token shard."""
-
-    chi_NH: Floats
-    """Predicted or denoised."""
-    halves_2NH: Floats
-    """The same from each half of the chains alone."""
-    deviation_NH: Floats
-    """Standard deviation of the error of `chi_NH`."""
-
-
-Networks = tuple[tuple["Network", ...], ...]
-"""By half, then fold."""
-
-
-def read_networks(store: Store, num_folds: int) -> Networks:
-    """All networks of a run."""
-    return tuple(
-        tuple(read_network(store, fold, half) for fold in range(num_folds)) for half in HALVES
-    )
 
 
 def predict_shard(unit: PredictionUnit, resident: Resident, on_progress: OnProgress) -> None:
     """Put the rows, half estimates, deviations and moments of one token shard."""
     start, store, config = time.monotonic(), resident.root, resident.config
     assert config.upsample is not None
-    networks, judged = resident.networks(unit.num_folds), read_judged(store)
+    ensemble, judged = resident.ensemble(unit.num_folds), read_judged(store)
     features_NF = features_of(resident, unit.shard, on_progress)
     source = Store(config.upsample.source)
     is_measured = unit.shard < config.upsample.num_shards
     if is_measured:
-        found = denoised(networks, features_NF, _measured(source, unit.shard), judged, unit)
+        predicted_2NH = ensemble.held_out(features_NF, unit.shard)
+        found = denoise(predicted_2NH, _measured(source, unit.shard), judged)
     else:
-        found = predicted(networks, features_NF, judged)
+        found = ensemble.predict(features_NF, judged.curves)
     head = product.read_head(source, 0)
     columns = [
         predicted_column(found.chi_NH[:, h], found.deviation_NH[:, h], found.halves_2NH[:, :, h])
@@ -88,65 +62,8 @@ def predict_shard(unit: PredictionUnit, resident: Resident, on_progress: OnProgr
     _put(unit.shard, resident, found, features_NF, columns, head.components, start)
 
 
-def predicted(networks: Networks, features_NF: Features, judged: Judged) -> PredictedShard:
-    """χ of tokens that were never measured: the mean of all networks.
-
-    The stated deviation is that of a fold's networks alone, which is measured; the mean of all
-    folds errs a little less.
-    """
-    halves_2NH = np.stack(
-        [np.mean([network.predict(features_NF) for network in own], 0) for own in networks]
-    )
-    chi_NH = halves_2NH.mean(0)
-    return PredictedShard(
-        chi_NH=chi_NH,
-        halves_2NH=halves_2NH,
-        deviation_NH=np.sqrt(judged.curves.error_variance(chi_NH)),
-    )
-
-
-def denoised(
-    networks: Networks,
-    features_NF: Features,
-    measured_2NH: Floats,
-    judged: Judged,
-    unit: PredictionUnit,
-) -> PredictedShard:
-    """χ of measured tokens: measurement a and prediction p of networks that have not seen them.
-
-    p + w (a − p) with w = e / (e + ν) has the least error, e ν / (e + ν), for the error e of p and
-    the noise ν of a, which must be independent: where shards share their draws they are not, and
-    χ stays as it was measured.
-    """
-    fold = unit.shard % unit.num_folds
-    p_2NH = np.stack([own[fold].predict(features_NF) for own in networks])
-    mean_NH, chi_NH = p_2NH.mean(0), measured_2NH.mean(0)
-    noise_NH = judged.curves.noise_variance(mean_NH)
-    if not judged.own_draws:
-        return PredictedShard(
-            chi_NH=chi_NH, halves_2NH=measured_2NH, deviation_NH=np.sqrt(noise_NH)
-        )
-    weight_NH = _weight(judged.curves.error_variance(mean_NH), noise_NH)
-    weight_2NH = np.stack(
-        [
-            _weight(judged.half_curves.error_variance(p), judged.half_curves.noise_variance(p))
-            for p in p_2NH
-        ]
-    )
-    return PredictedShard(
-        chi_NH=mean_NH + weight_NH * (chi_NH - mean_NH),
-        halves_2NH=p_2NH + weight_2NH * (measured_2NH - p_2NH),
-        deviation_NH=np.sqrt(weight_NH * noise_NH),
-    )
-
-
-def _weight(error_NH: Floats, noise_NH: Floats) -> Floats:
-    """Of the measurement."""
-    return error_NH / np.maximum(error_NH + noise_NH, np.finfo(np.float64).tiny)
-
-
 def summarise_predictions(unit: PredictionSummaryUnit, resident: Resident) -> None:
-    """Put `summary.json`: every predicted column over all tokens, and how far predictions go."""
+    """Put `summary.json`: all predicted columns, and how far predictions are right."""
     store, config = resident.root, resident.config
     assert config.upsample is not None
     shards = product.read_moments(store, unit.num_shards)
@@ -194,7 +111,7 @@ def _measured(source: Store, shard: int) -> Floats:
 def _put(
     shard: int,
     resident: Resident,
-    found: PredictedShard,
+    found: Estimate,
     features_NF: Features,
     columns: list[ColumnEstimate],
     names: tuple[str, ...],
@@ -219,7 +136,7 @@ def _put(
         rows, names, rows_fingerprint(resident, store),
         column_summary(moments, chains_measured(config.upsample.source), centred_H),
     )  # fmt: skip
-    told = {
+    known = {
         "moments": {
             name: plain_moments(column) for name, column in zip(names, columns, strict=True)
         },
@@ -227,7 +144,7 @@ def _put(
         "seconds": time.monotonic() - start,
     }
     product.put_part(
-        store, shard, table, told,
+        store, shard, table, known,
         halves_table(table, *found.halves_2NH),
         deviations_table(table, found.deviation_NH),
     )  # fmt: skip

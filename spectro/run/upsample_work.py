@@ -9,7 +9,7 @@ Shapes: n sequences, T positions, F features, H components.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
@@ -22,6 +22,7 @@ from spectro.models.gpt_neox import GPTNeoX, Shape
 from spectro.models.size import ModelSize
 from spectro.predict.config import PredictConfig
 from spectro.predict.features import feature_tensor, num_features
+from spectro.predict.network import num_epochs
 from spectro.run.cluster_units import HALVES
 from spectro.run.counts import FLOAT_BYTES, HALVES_ROW_BYTES, ID_BYTES, ROW_BYTES, Work
 from spectro.run.upsample_learning import MAX_JUDGED, sequences_at_once
@@ -95,6 +96,22 @@ def num_features_of(size: ModelSize) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
+class UpsampleRecord:
+    """Tokens that a finished run recorded, by what was done with them."""
+
+    feature_tokens: int
+    """Measured tokens whose features networks learnt from."""
+    learnt_tokens: int
+    """Tokens that networks learnt from, once for every network and pass over them."""
+    judged_tokens: int
+    """Tokens that networks were judged on."""
+    measured_tokens: int
+    """Measured tokens with rows."""
+    new_tokens: int
+    """Other tokens with rows."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class UpsampleWork:
     """What the counts depend on."""
 
@@ -114,7 +131,7 @@ class UpsampleWork:
     @property
     def num_folds(self) -> int:
         """Folds of the measured shards."""
-        return min(self.predict.num_networks, len(self.measured_sizes))
+        return min(self.predict.num_folds, len(self.measured_sizes))
 
     def units(self) -> dict[str, list[Work]]:
         """Work of every unit, by stage."""
@@ -123,7 +140,7 @@ class UpsampleWork:
             "features": [self._features(n, written=True) for n in self.measured_sizes],
             "training": [
                 *(self._training(num_measured) for _ in range(self.num_folds) for _ in HALVES),
-                self._judging(num_measured),
+                self._judging(min(num_measured, MAX_JUDGED)),
             ],
             "prediction": [
                 self._prediction(n, is_measured=shard < len(self.measured_sizes))
@@ -131,10 +148,30 @@ class UpsampleWork:
             ],
         }
 
+    def done(self, record: UpsampleRecord) -> dict[str, Work]:
+        """Work of each stage by what a finished run recorded; units are its objects."""
+        num_units = {stage: len(units) for stage, units in self.units().items()}
+        measured, new = (n // self.context for n in (record.measured_tokens, record.new_tokens))
+        found = {
+            "features": self._features(record.feature_tokens // self.context, written=True),
+            "training": self._learning(record.learnt_tokens, record.feature_tokens)
+            + self._judging(record.judged_tokens),
+            "prediction": self._prediction(measured, is_measured=True)
+            + self._prediction(new, is_measured=False),
+        }
+        return {stage: replace(work, num_units=num_units[stage]) for stage, work in found.items()}
+
     @property
     def feature_bytes(self) -> int:
         """Of one token."""
         return FLOAT_BYTES * num_features_of(self.size)
+
+    @property
+    def mapped_bytes(self) -> int:
+        """Bytes of features that all networks read from a machine's scratch while they learn."""
+        learnt = self.context * sum(self.measured_sizes) * (self.num_folds - 1)
+        passes = num_epochs(learnt // self.num_folds, self.predict)
+        return len(HALVES) * learnt * passes * self.feature_bytes
 
     @property
     def network_bytes(self) -> int:
@@ -153,21 +190,34 @@ class UpsampleWork:
         )
 
     def _training(self, num_measured: int) -> Work:
-        """A machine reads all features and half estimates once; its networks share them."""
+        """One network's share."""
         learnt = num_measured * (self.num_folds - 1) // self.num_folds
-        _, flops = network_flops(self.size, self.num_columns, self.predict)
-        whole = num_measured * (self.feature_bytes + 2 * FLOAT_BYTES * self.num_columns)
-        return Work(
-            stepping_flops=flops * learnt * self.predict.epochs,
-            read_bytes=whole // (len(HALVES) * self.num_folds),
+        visits, networks = learnt * num_epochs(learnt, self.predict), len(HALVES) * self.num_folds
+        whole = self._learning(visits * networks, num_measured)
+        return replace(
+            whole,
+            stepping_flops=whole.stepping_flops // networks,
+            read_bytes=whole.read_bytes // networks,
             written_bytes=self.network_bytes,
             num_units=1,
         )
 
-    def _judging(self, num_measured: int) -> Work:
+    def _learning(self, visits: int, num_measured: int) -> Work:
+        """All networks: so many tokens learnt from, once for every pass over them.
+
+        A machine reads all features and half estimates from storage once, and keeps them on its
+        disk; its networks share them.
+        """
+        _, flops = network_flops(self.size, self.num_columns, self.predict)
+        return Work(
+            stepping_flops=flops * visits,
+            read_bytes=num_measured * (self.feature_bytes + 2 * FLOAT_BYTES * self.num_columns),
+            written_bytes=len(HALVES) * self.num_folds * self.network_bytes,
+        )
+
+    def _judging(self, num_judged: int) -> Work:
         flops, _ = network_flops(self.size, self.num_columns, self.predict)
-        judged = min(num_measured, MAX_JUDGED)
-        return Work(scoring_flops=len(HALVES) * flops * judged, num_units=1)
+        return Work(scoring_flops=len(HALVES) * flops * num_judged, num_units=1)
 
     def _prediction(self, num_seq: int, *, is_measured: bool) -> Work:
         """Features once more, all networks of both halves (a measured shard's: its fold's)."""

@@ -26,8 +26,8 @@ class UpsampleConfig:
 
     @property
     def num_folds(self) -> int:
-        """Folds of the measured shards: one for each network, at most one a shard."""
-        return min(self.predict.num_networks, self.num_shards)
+        """Folds of the measured shards: as many as are asked for, at most one a shard."""
+        return min(self.predict.num_folds, self.num_shards)
 
     def inputs(self) -> dict[str, Any]:
         """What of it determines predicted χ: the place of the measured run does not."""

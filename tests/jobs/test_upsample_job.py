@@ -18,19 +18,21 @@ from spectro.predict.config import PredictConfig
 from spectro.predict.features import feature_tensor
 from spectro.run import upsample_work
 from spectro.run.config import PipelineConfig
+from spectro.run.courses import total
 from spectro.run.pipeline import Goal, run_pipeline
 from spectro.run.progress import Progress
 from spectro.run.units import TokensUnit
 from spectro.run.upsample_learning import sequences_at_once
 from spectro.run.upsample_units import FeaturesUnit, upsample_units
-from spectro.run.upsample_work import UpsampleWork, features_flops, network_flops
+from spectro.run.upsample_work import UpsampleRecord, UpsampleWork, features_flops, network_flops
 from spectro.sampling.samplers import Gaussian
 from spectro.storage import product
 from spectro.storage.fs import Store
+from spectro.storage.predictors import predictor_name, read_arrays
 from spectro.storage.sealed import read_sealed
 
 Job = Callable[..., int]
-FAST = ("predict.num_networks=2", "predict.hidden=8", "predict.epochs=2", "run.num_workers=0")
+FAST = ("predict.num_folds=2", "predict.hidden=8", "predict.epochs=2", "run.num_workers=0")
 SIZE = ModelSize(num_layers=4, num_heads=2, hidden_size=16, intermediate_size=24, vocab_size=61)
 
 
@@ -67,6 +69,12 @@ def test_a_run_is_predicted_looked_at_and_billed(
     assert [line["stage"] for line in bill] == ["features", "training", "prediction"]
     assert [line["planned"]["num_units"] for line in bill] == [4, 5, 6]
     assert all(line["seconds"] > 0 for line in bill)
+    for line in bill:  # nothing was done twice: what was recorded is what the plan counts
+        for key in ("scoring_flops", "stepping_flops", "written_bytes", "num_units"):
+            assert line["done"][key] == line["planned"][key] > 0 or key == "scoring_flops"
+    first = Store(str(tmp_path / "up"))
+    known = read_arrays(first, predictor_name(0, 0))
+    assert known["learnt"] == [96 * 250]  # two of four shards, one step a pass
     for looked, message in (("diagnose", "no chains"), ("upsample", "is itself predicted")):
         capsys.readouterr()
         arguments = ("up", "again", *FAST) if looked == "upsample" else ("up",)
@@ -79,7 +87,7 @@ def test_a_run_is_predicted_looked_at_and_billed(
     [
         (("nowhere", "up"), "nowhere is not the folder of a run"),
         (("run", "run"), "the measured run itself"),
-        (("run", "up", "predict.num_networks=1"), "predict.num_networks must be at least 2"),
+        (("run", "up", "predict.num_folds=1"), "predict.num_folds must be at least 2"),
         (("run", "up", "tokens.num_probe_sequences=0"), "at least 1"),
     ],
     ids=["no-run", "itself", "networks", "tokens"],
@@ -112,7 +120,7 @@ def test_features_are_counted_as_the_real_call_does_them(tiny_model_dir: Path) -
 
 
 def test_work_is_that_of_the_units() -> None:
-    predict = PredictConfig(num_networks=3, hidden=7, epochs=5)
+    predict = PredictConfig(num_folds=3, hidden=7, epochs=5)
     work = UpsampleWork(
         size=SIZE, context=8, num_columns=4, measured_sizes=(4, 4, 2),
         shard_sizes=(4, 4, 2, 6), predict=predict,
@@ -130,10 +138,19 @@ def test_work_is_that_of_the_units() -> None:
     num_features = upsample_work.num_features_of(SIZE)
     assert forward == 2 * (num_features * 7 + 7 * 7 + 7 * 5)
     assert learnt == 3 * forward - 2 * num_features * 7
-    assert counted["training"][0].stepping_flops == learnt * (80 * 2 // 3) * 5
+    assert counted["training"][0].stepping_flops == learnt * (80 * 2 // 3) * 250  # 1 step a pass
     assert counted["prediction"][3].scoring_flops == 6 * forward * 48  # 2 halves, 3 folds
     assert counted["prediction"][0].scoring_flops == 2 * forward * 32  # its own fold's
     assert counted["features"][0].written_bytes == 4 * num_features * 32
+    record = UpsampleRecord(
+        feature_tokens=80, learnt_tokens=1000, judged_tokens=64, measured_tokens=80, new_tokens=48
+    )
+    done = work.done(record)
+    assert done["training"].stepping_flops == learnt * 1000
+    assert done["training"].scoring_flops == 2 * forward * 64
+    assert done["training"].num_units == 7
+    assert done["features"] == total(counted["features"])
+    assert done["prediction"] == total(counted["prediction"])
 
 
 def test_46_million_tokens_are_planned(
@@ -146,6 +163,9 @@ def test_46_million_tokens_are_planned(
     stages = json.loads((tmp_path / "plan.json").read_text())["stages"]
     own = {stage["stage"]: stage for stage in stages if stage["part"] == "upsampled"}
     assert set(own) == {"features", "training", "prediction"}
+    # scalings: 5 × 32 768 × 6 781 floats; judging more: 29 × 2^18 × 410 doubles
+    assert own["training"]["host_bytes"] == 29 * 8 * 2**18 * 410
+    assert own["training"]["device_bytes"] > 4 * 1.4e9 / 2  # networks are where the model is
     # every token's features once, and the measured ones' a second time
     ratio = own["prediction"]["work"]["stepping_flops"] / own["features"]["work"]["stepping_flops"]
     assert ratio == pytest.approx(46_000_000 / 4_259_840, rel=1e-3)

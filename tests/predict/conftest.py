@@ -9,6 +9,10 @@ import numpy.typing as npt
 import pytest
 
 from spectro.predict.config import PredictConfig
+from spectro.predict.ensemble import Ensemble
+from spectro.predict.judged import Judged, judge
+from spectro.predict.measured import Measured
+from spectro.predict.network import train_network
 from tests.models.conftest import make_model  # noqa: F401 - a fixture
 
 FloatArray = npt.NDArray[np.float64]
@@ -44,5 +48,31 @@ def planted() -> Planted:
 
 @pytest.fixture
 def config() -> PredictConfig:
-    """Small and quick: 4 networks of 32 units."""
-    return PredictConfig(num_networks=4, hidden=32, dropout=0.0)
+    """Small and quick: 4 folds, networks of 32 units."""
+    return PredictConfig(num_folds=4, hidden=32, dropout=0.0)
+
+
+@dataclass(frozen=True)
+class Learnt:
+    """All networks, and what the tokens that they learnt from say of them."""
+
+    ensemble: Ensemble
+    judged: Judged
+    held_out_2NH: FloatArray
+    """Prediction of every token by the networks of its fold."""
+
+
+def learn(
+    features_NF: npt.NDArray[np.float32], measured: Measured, config: PredictConfig
+) -> Learnt:
+    """Train and judge all networks, as a run's units do."""
+    ensemble = Ensemble(
+        [
+            [train_network(features_NF, measured, config, fold, half) for half in (0, 1)]
+            for fold in range(config.num_folds)
+        ]
+    )
+    rows = {s: slice(s * PER_SHARD, (s + 1) * PER_SHARD) for s in range(NUM_SHARDS)}
+    held_out = [ensemble.held_out(features_NF[rows[s]], s) for s in rows]
+    judged = judge(ensemble, features_NF, measured, rows)
+    return Learnt(ensemble, judged, np.concatenate(held_out, 1))

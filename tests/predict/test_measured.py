@@ -10,9 +10,11 @@ import pytest
 from spectro.predict.agreement import agreement, correlation, specific
 from spectro.predict.config import PredictConfig
 from spectro.predict.denoise import denoise
-from spectro.predict.measured import Measured, held_out
-from spectro.predict.predictor import cross_fitted, train
-from tests.predict.conftest import NUM_COLUMNS, NUM_FEATURES, Planted
+from spectro.predict.ensemble import Ensemble
+from spectro.predict.judged import judge, require_unseen
+from spectro.predict.measured import Measured
+from spectro.predict.network import train_network
+from tests.predict.conftest import NUM_COLUMNS, NUM_FEATURES, PER_SHARD, Planted, learn
 
 
 @pytest.fixture
@@ -25,69 +27,72 @@ def trapped(planted: Planted) -> Measured:
         others = planted.rng.normal(size=(NUM_FEATURES, 2))
         basis = np.linalg.qr(np.column_stack([mixing_FH[:, column], others]))[0]
         noise_2FH[:, :, column] = basis[:, 1:].T
-    return Measured.of_run(planted.truth_NH + planted.features_NF @ noise_2FH, planted.shard_N)
+    halves_2NH = planted.truth_NH + planted.features_NF @ noise_2FH
+    return Measured(halves_2NH=halves_2NH, shard_N=planted.shard_N, own_draws=False)
 
 
 def test_the_trap(planted: Planted, trapped: Measured, config: PredictConfig) -> None:
     """Along its training draws a network seems to predict everything, the noise included.
 
-    The protocol judges it along the other half, where it agrees as the halves do; and refuses it
-    where the draws that would judge it are those that it was trained on.
+    Judged along the other half it agrees as the halves do; denoising leaves χ as it was measured.
     """
-    networks = train(planted.features_NF, trapped, config).networks
-    found = cross_fitted(networks, planted.features_NF, trapped)
+    learnt = learn(planted.features_NF, trapped, config)
     halves_r = correlation(*trapped.halves_2NH)
-    np.testing.assert_allclose(
-        correlation(found.predicted_NH, found.measured_NH), halves_r, atol=0.08
-    )
-    rows = held_out(trapped, 4, 0).judge_N
-    along_own = networks[0].predict(planted.features_NF[rows])
-    trained_half = trapped.halves_2NH[held_out(trapped, 4, 0).train_halves[0]][rows]
-    assert correlation(along_own, trained_half).min() > 0.95
     assert halves_r.max() < 0.6
+    np.testing.assert_allclose(learnt.judged.r, halves_r, atol=0.08)
+    for half in (0, 1):
+        along_own = correlation(learnt.held_out_2NH[half], trapped.halves_2NH[half])
+        assert along_own.min() > 0.95
+    denoised = denoise(learnt.held_out_2NH, trapped.halves_2NH, learnt.judged)
+    np.testing.assert_array_equal(denoised.chi_NH, trapped.halves_2NH.mean(0))
+    np.testing.assert_array_equal(denoised.halves_2NH, trapped.halves_2NH)
 
-    swapped = dataclasses.replace(trapped, draws_2N=trapped.draws_2N[::-1].copy())
-    with pytest.raises(ValueError, match="network 0 was trained along the draws that would judge"):
-        cross_fitted(networks, planted.features_NF, swapped)
+
+@pytest.mark.parametrize("own_draws", [False, True])
+def test_networks_are_not_judged_along_draws_that_they_learnt_from(
+    planted: Planted, own_draws: bool
+) -> None:
+    measured = Measured(
+        halves_2NH=planted.noisy_halves(1.0), shard_N=planted.shard_N, own_draws=own_draws
+    )
+    fast = PredictConfig(num_folds=2, hidden=4, epochs=1)
+    networks = [
+        [train_network(planted.features_NF, measured, fast, fold, half) for half in (0, 1)]
+        for fold in (0, 1)
+    ]
+    require_unseen(Ensemble(networks), measured)
+    # halves or, where each shard has draws of its own, folds in each other's place
+    mixed = networks[::-1] if own_draws else [networks[0], networks[1][::-1]]
+    found = r"network \d of fold \d was trained along the draws that would judge it"
+    with pytest.raises(ValueError, match=found):
+        judge(Ensemble(mixed), planted.features_NF, measured, {0: slice(0, PER_SHARD)})
 
 
 def test_shards_and_draws_are_held_out(planted: Planted) -> None:
-    own = Measured.of_shards(planted.noisy_halves(1.0), planted.shard_N)
-    shared = Measured.of_run(planted.noisy_halves(1.0), planted.shard_N)
-    judged = np.zeros(len(planted.shard_N), int)
-    for measured, halves in ((own, {0: (0, 1), 1: (0, 1)}), (shared, {0: (0,), 1: (1,)})):
-        for fold in range(4):
-            part = held_out(measured, 4, fold)
-            judged += part.judge_N
-            shards = set(planted.shard_N[part.judge_N])
-            assert shards == {fold, fold + 4, fold + 8, fold + 12}
-            assert not shards & set(planted.shard_N[part.train_N])
-            assert part.judge_halves == halves[fold % 2]
-    assert (judged == 2).all()  # once in either
+    own = Measured(halves_2NH=planted.noisy_halves(1.0), shard_N=planted.shard_N, own_draws=True)
+    shared = dataclasses.replace(own, own_draws=False)
+    for fold in range(4):
+        rows = own.training_rows(4, fold)
+        assert set(planted.shard_N[rows]) == set(range(16)) - {fold, fold + 4, fold + 8, fold + 12}
+        assert len(rows) == 12 * PER_SHARD
+    first = planted.shard_N < 2
+    assert [own.draw_sets(half, first).tolist() for half in (0, 1)] == [[0, 2], [1, 3]]
+    assert [shared.draw_sets(half, first).tolist() for half in (0, 1)] == [[0], [1]]
 
 
-def test_draws_that_cannot_be_held_out_are_refused(planted: Planted) -> None:
+def test_what_cannot_be_held_out_is_refused(planted: Planted, config: PredictConfig) -> None:
     halves = planted.noisy_halves(1.0)
-    one_set = Measured(
-        halves_2NH=halves, shard_N=planted.shard_N, draws_2N=np.zeros((2, len(halves[0])), int)
-    )
-    with pytest.raises(ValueError, match=r"no draws can be held out.*per_shard"):
-        held_out(one_set, 2, 0)
-    one_shard = Measured.of_shards(halves, np.zeros(len(halves[0]), int))
+    one_shard = Measured(halves_2NH=halves, shard_N=0 * planted.shard_N, own_draws=True)
     with pytest.raises(ValueError, match="at least 2 shards are needed, found 1"):
-        held_out(one_shard, 2, 0)
-    with pytest.raises(ValueError, match="with one chain there are no halves"):
-        Measured.of_shards(np.full_like(halves, np.nan), planted.shard_N)
+        one_shard.training_rows(2, 0)
+    with pytest.raises(ValueError, match="at least 2 shards are needed, found 1"):
+        one_shard.training_rows(2, 1)
+    halves[1, 7] = np.nan
+    one_chain = Measured(halves_2NH=halves, shard_N=planted.shard_N, own_draws=True)
+    with pytest.raises(ValueError, match=r"chi of 1 of 4096 tokens.*with one chain"):
+        train_network(planted.features_NF, one_chain, config, 0, 1)
     with pytest.raises(ValueError, match=r"must be \[2, 4095, ...\] for 4095 tokens"):
-        Measured.of_shards(halves, planted.shard_N[1:])
-
-
-def test_denoising_shared_draws_is_refused(
-    planted: Planted, trapped: Measured, config: PredictConfig
-) -> None:
-    networks = train(planted.features_NF, trapped, config).networks
-    with pytest.raises(ValueError, match="draws of their own for every token shard"):
-        denoise(networks, planted.features_NF, trapped)
+        Measured(halves_2NH=halves, shard_N=planted.shard_N[1:], own_draws=True)
 
 
 def test_agreement_with_known_reliability(planted: Planted) -> None:

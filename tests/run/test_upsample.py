@@ -53,7 +53,7 @@ from spectro.views.text import document_of_sequence
 
 PROBE, MORE = 24, 30
 """Probe sequences per subset, of two: 768 tokens measured, 192 predicted."""
-PREDICT = PredictConfig(num_networks=2, hidden=32, epochs=60)
+PREDICT = PredictConfig(num_folds=2, hidden=32, epochs=60)
 NOISE = 1.0
 """Standard deviation of the planted noise of a half, where the truth's is 1."""
 Planted = Callable[[np.ndarray, int], np.ndarray]
@@ -163,9 +163,12 @@ def test_planted_chi_is_predicted_denoised_and_judged(
     measured_run: PipelineConfig, tmp_path: Path
 ) -> None:
     planted = plant(measured_run, tmp_path / "planted", with_noise)
-    config = run(upsampled(planted, tmp_path / "up"))
+    scratch = tmp_path / "scratch"
+    config = upsampled(planted, tmp_path / "up")
+    run(dataclasses.replace(config, run=dataclasses.replace(config.run, scratch=str(scratch))))
     store, source = Store(config.run.uri), Store(planted.run.uri)
     info, num_measured = tokens.read_info(store), 6
+    assert [path for path in scratch.rglob("*") if path.is_file()] == []  # nor locks
     assert info.splits["probe"].num_shards == 8
     assert [n for n in store.list() if "features" in n] == []  # nobody needs them any more
     new, old, measured, covered = [], [], [], []
@@ -284,7 +287,7 @@ def rows(config: PipelineConfig, shards: range) -> list[bytes]:
 def test_killed_anywhere_it_goes_on_to_the_same_rows(
     measured_run: PipelineConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fast = PredictConfig(num_networks=2, hidden=8, epochs=2)
+    fast = PredictConfig(num_folds=2, hidden=8, epochs=2)
     whole = run(upsampled(measured_run, tmp_path / "whole", predict=fast))
     killed = upsampled(measured_run, tmp_path / "killed", predict=fast)
     execute, done = worker.execute, []
@@ -313,7 +316,7 @@ def test_killed_anywhere_it_goes_on_to_the_same_rows(
 
 
 def test_more_tokens_append(measured_run: PipelineConfig, tmp_path: Path) -> None:
-    fast = PredictConfig(num_networks=2, hidden=8, epochs=2)
+    fast = PredictConfig(num_folds=2, hidden=8, epochs=2)
     config = run(upsampled(measured_run, tmp_path / "up", predict=fast))
     before = rows(config, range(8))
     more = dataclasses.replace(config, more=MoreConfig(num_probe_sequences=MORE + 4))
@@ -402,7 +405,7 @@ def of_another_tokenizer(config: PipelineConfig, uri: Path) -> PipelineConfig:
 
 
 def predicted(config: PipelineConfig, uri: Path) -> PipelineConfig:
-    fast = PredictConfig(num_networks=2, hidden=8, epochs=1)
+    fast = PredictConfig(num_folds=2, hidden=8, epochs=1)
     return run(upsampled(config, uri, num=None, predict=fast))
 
 
@@ -461,7 +464,7 @@ def test_a_place_that_holds_another_run_is_refused(
     with pytest.raises(OtherRunError, match="upsample"):
         run(upsampled(measured_run, copy))
     assert sorted(path.name for path in copy.rglob("*")) == before
-    fast = PredictConfig(num_networks=2, hidden=8, epochs=1)
+    fast = PredictConfig(num_folds=2, hidden=8, epochs=1)
     made = run(upsampled(measured_run, tmp_path / "up", num=None, predict=fast))
     plain = dataclasses.replace(measured_run, run=made.run)  # measuring where predictions are
     with pytest.raises(OtherRunError, match="upsample"):
