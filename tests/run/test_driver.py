@@ -73,7 +73,7 @@ GROUPS = (layer(0), layer(1), FULL_GROUP)
 
 
 def goal(num_chains: int = 2, num_shards: int = 3, together: int = 1) -> SummaryUnit:
-    return measurement_units(
+    (unit,) = measurement_units(
         part="",
         groups=GROUPS,
         model=MODEL,
@@ -81,6 +81,7 @@ def goal(num_chains: int = 2, num_shards: int = 3, together: int = 1) -> Summary
         num_shards=num_shards,
         tokens=TokensUnit(),
     )
+    return unit
 
 
 @dataclass
