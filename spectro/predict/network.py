@@ -82,7 +82,7 @@ class Network:
         state = OrderedDict(with_prefix(tensors, "layers."))
         first, last = state["0.weight"], state["6.weight"]
         layers = _layers(first.shape[1], first.shape[0], last.shape[0], dropout=0.0)
-        layers.load_state_dict(state)
+        layers.load_state_dict(state, assign=True)
         return cls(
             layers,
             InputScaling(**with_prefix(tensors, "inputs.")),
