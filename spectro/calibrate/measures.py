@@ -105,7 +105,7 @@ def _cell(
         lists = [_nearest(x_ND, num_queries, k) for x_ND in vectors]
         found = neighbour_agreement(*lists, num_tokens=num_tokens)
         shared.append(found.mean)
-        agreement.append(float(column_correlation(*vectors).mean()))
+        agreement.append(float(column_correlation(*chi).mean()))
         purity += [same_label(own.index_Nk, labels.y_N) for own in lists]
         patterns += [_pattern_purity(own.index_Nk, labels.pattern_NP[:num_tokens]) for own in lists]
     share, chance = float(np.mean(shared)), found.chance

@@ -339,7 +339,7 @@ def test_a_finished_run_does_not_need_the_measured_one(
     source = tmp_path / "source"
     shutil.copytree(measured_run.run.uri, source)
     own = dataclasses.replace(measured_run.run, uri=str(source))
-    fast = PredictConfig(num_networks=2, hidden=8, epochs=2)
+    fast = PredictConfig(num_folds=2, hidden=8, epochs=2)
     config = run(
         upsampled(dataclasses.replace(measured_run, run=own), tmp_path / "up", predict=fast)
     )
