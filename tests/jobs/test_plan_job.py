@@ -82,7 +82,7 @@ def test_clusters_of_any_size_are_planned(job: Job, capsys, tmp_path: Path) -> N
         ("plan.nodes=0", "plan.nodes must be at least 1"),
         ("plan.cores=0", "plan.cores must be at least 1"),
         ("plan.cluster_columns=0", "plan.cluster_columns must be at least 1"),
-        ("plan.cluster_tokens=15", "k = 15 needs more than 15 tokens, found 15"),
+        ("plan.cluster_tokens=20", "k = 20 needs more than 20 tokens, found 20"),
         ("plan.cluster_rates=h200-assumed", "expected the figures of ClusterRates"),
         ("plan.rates=nowhere.yaml", "nowhere.yaml does not exist"),
         ("plan.num_devices=0", "plan.num_devices must be at least 1"),
