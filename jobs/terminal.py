@@ -114,8 +114,8 @@ def _tell(console: Console, config: PipelineConfig, finished: Finished, goal: Go
     logger.info("%s", line)
     if goal in (Goal.CLUSTER, Goal.REPORT):
         console.print(cluster_table(config, store))
-        for told in vectors_lines(config, store):
-            console.print(told, highlight=False, markup=False)
+        for line in vectors_lines(config, store):
+            console.print(line, highlight=False, markup=False)
     console.print(line, highlight=False)
     for warning in _warnings(store):
         console.print(f"warning: {warning}", highlight=False, markup=False)

@@ -89,9 +89,9 @@ def measure_rates(
     )
 
 
-def random_model(size: ModelSize, device: torch.device, dtype: torch.dtype) -> GPTNeoX:
-    """A model of a shape; time asks no more of its weights."""
-    config = GPTNeoXConfig(
+def config_of(size: ModelSize) -> GPTNeoXConfig:
+    """Configuration of a model of a shape, as transformers makes one of it."""
+    return GPTNeoXConfig(
         vocab_size=size.vocab_size,
         hidden_size=size.hidden_size,
         num_hidden_layers=size.num_layers,
@@ -102,8 +102,12 @@ def random_model(size: ModelSize, device: torch.device, dtype: torch.dtype) -> G
         attention_bias=size.attention_bias,
         tie_word_embeddings=False,
     )
+
+
+def random_model(size: ModelSize, device: torch.device, dtype: torch.dtype) -> GPTNeoX:
+    """A model of a shape; time asks no more of its weights."""
     with torch.device(device):
-        hf = GPTNeoXForCausalLM(config)
+        hf = GPTNeoXForCausalLM(config_of(size))
     return GPTNeoX.from_pretrained_model(hf.to(dtype).eval().requires_grad_(False))
 
 

@@ -14,7 +14,7 @@ from functools import cache
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+from transformers import GPTNeoXForCausalLM
 
 from spectro.models import work
 from spectro.models.flop_counter import counting
@@ -25,6 +25,7 @@ from spectro.predict.features import feature_tensor, num_features
 from spectro.predict.network import num_epochs
 from spectro.run.cluster_units import HALVES
 from spectro.run.counts import FLOAT_BYTES, HALVES_ROW_BYTES, ID_BYTES, ROW_BYTES, Work
+from spectro.run.measure import config_of
 from spectro.run.upsample_learning import MAX_JUDGED, sequences_at_once
 
 ROW_IDS = 8
@@ -58,19 +59,8 @@ def features_flops(size: ModelSize, num_pos: int) -> float:
 
 
 def _without_values(size: ModelSize) -> GPTNeoX:
-    config = GPTNeoXConfig(
-        vocab_size=size.vocab_size,
-        hidden_size=size.hidden_size,
-        num_hidden_layers=size.num_layers,
-        num_attention_heads=size.num_heads,
-        intermediate_size=size.intermediate_size,
-        max_position_embeddings=size.max_context,
-        use_parallel_residual=size.parallel_residual,
-        attention_bias=size.attention_bias,
-        tie_word_embeddings=False,
-    )
     with torch.device("meta"):
-        hf = GPTNeoXForCausalLM(config)
+        hf = GPTNeoXForCausalLM(config_of(size))
     output = hf.get_output_embeddings().weight
     params = {name: torch.empty(tensor.shape) for name, tensor in hf.named_parameters()}
     rotary_size = size.head_size // 4
