@@ -110,13 +110,13 @@ def _tell(console: Console, config: PipelineConfig, finished: Finished, goal: Go
     store = Store(config.run.uri)
     stages = ", ".join(f"{name} {clock(s)}" for name, s in finished.stage_seconds.items() if s)
     done = f"{finished.num_units} units" if finished.num_units else "nothing left to do"
-    line = f"{done} in {clock(finished.seconds)}" + (f" ({stages})" if stages else "")
-    logger.info("%s", line)
+    outcome = f"{done} in {clock(finished.seconds)}" + (f" ({stages})" if stages else "")
+    logger.info("%s", outcome)
     if goal in (Goal.CLUSTER, Goal.REPORT):
         console.print(cluster_table(config, store))
         for line in vectors_lines(config, store):
             console.print(line, highlight=False, markup=False)
-    console.print(line, highlight=False)
+    console.print(outcome, highlight=False)
     for warning in _warnings(store):
         console.print(f"warning: {warning}", highlight=False, markup=False)
     if goal is Goal.REPORT:
