@@ -31,18 +31,18 @@ from numpy.typing import NDArray
 from benchmarks import common
 from benchmarks.planted_graph import BODY, f1, planted_graph, read_graph, write_graph
 from benchmarks.seed_sides import ALPHA, PEER_PUSHES, Answer, Ours, Peer, same_rule
-from spectro.cluster.config import ClusterConfig
-from spectro.cluster.graph import Graph, from_matrix
-from spectro.cluster.local import local_rule
-from spectro.cluster.pagerank import push
-from spectro.cluster.workspace import Csr, Workspace
+from spectro.clustering.config import ClusterConfig
+from spectro.clustering.graph.graph import Graph, from_matrix
+from spectro.clustering.local.pagerank import push
+from spectro.clustering.local.seed_cluster import local_rule
+from spectro.clustering.local.workspace import LocalCsr, Workspace
 
 
 def our_vector(graph: Graph, seed: int, alpha: float, epsilon: float) -> NDArray[np.float64]:
     """p of the push, without a bound on pushes."""
     space = Workspace(np.zeros(graph.num_nodes, np.uint8))
     space.grow(graph.num_nodes, graph.indices.size)  # room for every row
-    csr = Csr(graph.indptr, graph.indices, graph.weights, graph.degrees)
+    csr = LocalCsr(graph.indptr, graph.indices, graph.weights, graph.degrees)
     num_slots, _, _, complete = push(csr, space.local, seed, alpha, epsilon, 2**62)
     assert complete
     node, p = space.local.node[:num_slots], np.zeros(graph.num_nodes)

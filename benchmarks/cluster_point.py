@@ -22,15 +22,15 @@ from typing import Any
 import numpy as np
 
 from benchmarks.product import clusters_of, do_units, product_config, write_product
-from spectro.cluster.config import ClusterConfig
-from spectro.run.cluster_units import ClusterUnit, ListsUnit, RecallUnit, TransformUnit
-from spectro.run.config import PipelineConfig
-from spectro.run.execute import Resident, execute
-from spectro.run.threads import use_threads
-from spectro.run.units import Unit
-from spectro.run.vectors import ListsOnNode
-from spectro.storage.clusters import members_of, read_clusters
-from spectro.storage.fs import Store
+from spectro.cluster_stage.units import ClusterUnit, ListsUnit, RecallUnit, TransformUnit
+from spectro.cluster_stage.vectors import ListsOnNode
+from spectro.clustering.config import ClusterConfig
+from spectro.config import PipelineConfig
+from spectro.formats.clusters.clusters import members_of, read_clusters
+from spectro.pipeline.execute import ResidentModel, execute
+from spectro.storage.store import Store
+from spectro.work.threads import use_threads
+from spectro.work.units import Unit
 
 SHARD_ROWS = 65_536
 STAGES = ("transform", "neighbours", "recall", "graph", "seeds", "products")
@@ -93,7 +93,7 @@ def do_clusters(unit: ClusterUnit, config: PipelineConfig, meter: StageMeter) ->
         ends[:] = time.perf_counter(), time.process_time()
 
     with meter.stage("seeds"):
-        execute(unit, Resident(config), on_progress)
+        execute(unit, ResidentModel(config), on_progress)
     whole = meter.stages["seeds"]
     seeds = {"seconds": ends[0] - clock, "processor_seconds": ends[1] - processor}
     meter.stages["products"] = whole | {name: whole[name] - seeds[name] for name in seeds}
@@ -125,8 +125,8 @@ def cluster_folder(folder: Path, config: ClusterConfig) -> tuple[StageMeter, Sto
 
 def compile_first() -> None:
     """Compilation is paid once per machine, not once per clustering."""
-    from spectro.cluster import cluster
-    from spectro.cluster.config import NeighbourSearch
+    from spectro.clustering.clusters import cluster
+    from spectro.clustering.config import NeighbourSearch
 
     chi = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
     for search in (NeighbourSearch.EXACT, NeighbourSearch.APPROXIMATE):

@@ -30,9 +30,9 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from benchmarks import common, planted
 from benchmarks.planted_graph import write_graph
-from spectro.cluster.clusters import build_graph
-from spectro.cluster.config import ClusterConfig
-from spectro.cluster.preprocess import fit_transform
+from spectro.clustering.clusters import build_graph
+from spectro.clustering.config import ClusterConfig
+from spectro.clustering.vectors.preprocess import fit_transform
 
 Int32 = NDArray[np.int32]
 METHODS = ("ours", "leiden:1", "leiden:10", "leiden:100", "hdbscan:eom:20", "hdbscan:leaf:20")

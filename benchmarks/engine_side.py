@@ -21,23 +21,23 @@ from benchmarks.meter import Meter
 from benchmarks.shapes import Splits
 from benchmarks.work import EVALUATING, PILOT, SCORING, STEPPING, Work
 from spectro.models.architecture import GroupModel
-from spectro.models.budget import CPU_ROWS, RowBudget
 from spectro.models.components import FULL_GROUP, group_components, select_components
+from spectro.models.cost.budget import CPU_ROWS, RowBudget
+from spectro.models.cost.memory import scoring_bytes_per_row, stepping_bytes_per_row
 from spectro.models.delta import clean_losses
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.losses import shortlisting_of
-from spectro.models.memory import scoring_bytes_per_row, stepping_bytes_per_row
 from spectro.models.precision import Precision
 from spectro.models.scoring import Scoring, ScoringConfig
-from spectro.models.shortlist import Shortlisting
 from spectro.models.size import ModelSize
+from spectro.models.top_k_softmax import TopKFit
 from spectro.sampling import recorder
 from spectro.sampling.chain import ChainResult, run_group_chains
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness
-from spectro.sampling.moments import Moments
-from spectro.sampling.pilot import listed_components, run_pilot
+from spectro.sampling.pilot.pilot import listed_components, run_pilot
+from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.sampling.recorder import ComponentChain
 from spectro.susceptibility.estimator import ChainSums, EstimatorKind
 from spectro.susceptibility.reliability import estimate_column
@@ -61,9 +61,9 @@ class Measured:
 class Pilots:
     """What a measurement starts with."""
 
-    lists: Shortlisting | None
+    lists: TopKFit | None
     """What short lists share, where they pay."""
-    moments: Mapping[str, Moments]
+    moments: Mapping[str, PosteriorMoments]
     """Of every component."""
 
 
@@ -183,7 +183,7 @@ class _Run:
             facts[name] = _facts(name, passes, pilot[name], own)
         return sums, facts
 
-    def _passes(self, pilot: Mapping[str, Moments], lists: Shortlisting | None) -> Scoring:
+    def _passes(self, pilot: Mapping[str, PosteriorMoments], lists: TopKFit | None) -> Scoring:
         """How this group's losses are computed."""
         names = listed_components(self.engine.scoring, pilot)
         used = lists is not None and names and self.engine.scoring != EXACT
@@ -193,7 +193,11 @@ class _Run:
         )
 
     def _chain(
-        self, part: GroupModel[Any], chain: int, pilot: Mapping[str, Moments], passes: Scoring
+        self,
+        part: GroupModel[Any],
+        chain: int,
+        pilot: Mapping[str, PosteriorMoments],
+        passes: Scoring,
     ) -> ChainResult:
         work = self.work
         config = ChainConfig(
@@ -236,7 +240,9 @@ def _scored(result: ChainResult) -> ScoredChain:
     )
 
 
-def _facts(name: str, passes: Scoring, pilot: Moments, own: list[ComponentChain]) -> dict[str, Any]:
+def _facts(
+    name: str, passes: Scoring, pilot: PosteriorMoments, own: list[ComponentChain]
+) -> dict[str, Any]:
     return {
         "from_lists": passes.shortlisting is not None and name in passes.shortlisting.components,
         "shortlist_error": pilot.shortlist_error,

@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import common
-from spectro.cluster import ClusterConfig, Preprocess
-from spectro.cluster.graph import Graph
-from spectro.cluster.measures import graph_statistics
-from spectro.cluster.moments import Moments
-from spectro.cluster.neighbours import Neighbours
-from spectro.cluster.preprocess import fit
+from spectro.clustering.config import ClusterConfig, Preprocess
+from spectro.clustering.graph.graph import Graph
+from spectro.clustering.graph.graph_statistics import graph_statistics
+from spectro.clustering.knn.lists import Neighbours
+from spectro.clustering.vectors.moments import Moments
+from spectro.clustering.vectors.preprocess import fit
 
 K = 45
 NEAR_ROWS = 2000

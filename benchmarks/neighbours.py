@@ -18,14 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks import common
-from spectro.cluster.config import NeighbourSearch
-from spectro.cluster.neighbours import (
-    Neighbours,
-    exact_neighbours,
-    measured_recall,
-    nearest_neighbours,
-    sample_rows,
-)
+from spectro.clustering.config import NeighbourSearch
+from spectro.clustering.knn.exact import exact_neighbours
+from spectro.clustering.knn.lists import Neighbours
+from spectro.clustering.knn.recall import measured_recall, sample_rows
+from spectro.clustering.knn.search import nearest_neighbours
 
 NUM_NEIGHBOURS = 45
 NUM_SAMPLED = 400

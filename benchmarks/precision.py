@@ -47,6 +47,7 @@ from torch import Tensor
 
 from benchmarks import common
 from benchmarks.shapes import SHIPPED
+from spectro.measure.encoder import Encoder
 from spectro.models.components import FULL, FULL_GROUP, Component, Group, select_components
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
@@ -54,8 +55,7 @@ from spectro.models.load import ModelConfig, load_model, load_tokenizer
 from spectro.models.losses import shortlisting_of
 from spectro.models.precision import Precision
 from spectro.models.scoring import ScoringConfig
-from spectro.models.shortlist import Shortlisting
-from spectro.run.encoder import Encoder
+from spectro.models.top_k_softmax import TopKFit
 from spectro.susceptibility.estimator import ChainSums, susceptibility
 from spectro.tokens.build import build
 from spectro.tokens.config import TokensConfig, embedded_subsets
@@ -64,7 +64,7 @@ COMPONENTS = ("l0h0", "l1h2", "l3h1", "l0mlp", "l2mlp", "embed", "unembed")
 TRUTH, LISTS = "float64", "lists"
 WAYS = (*(str(precision) for precision in Precision), LISTS)
 LIST_SIZE = 128
-Way = tuple[GPTNeoX, Shortlisting | None]
+Way = tuple[GPTNeoX, TopKFit | None]
 FloatArray = npt.NDArray[np.float64]
 
 

@@ -35,7 +35,7 @@ from spectro.predict.config import PredictConfig
 from spectro.predict.denoise import denoise
 from spectro.predict.ensemble import Ensemble
 from spectro.predict.features import token_features
-from spectro.predict.judged import Judged, judge
+from spectro.predict.judged import HeldOutScores, judge
 from spectro.predict.measured import Measured
 from spectro.predict.network import train_network
 
@@ -160,7 +160,7 @@ def one(truth: Array, halves: list[Array], features: list[Any]) -> dict[str, Any
     }
 
 
-def learnt(halves: list[Array], features: list[Any]) -> tuple[Ensemble, Judged]:
+def learnt(halves: list[Array], features: list[Any]) -> tuple[Ensemble, HeldOutScores]:
     """All networks of some shards, each with draws of its own, and their errors."""
     size, config = len(features[0]), PredictConfig(num_folds=2)
     shard_N = np.repeat(np.arange(len(features)), size)

@@ -12,20 +12,20 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from spectro.cluster.config import ClusterConfig
+from spectro.cluster_stage.units import ClusterUnit, Layout, cluster_units
+from spectro.clustering.config import ClusterConfig
+from spectro.config import PipelineConfig, RunConfig
+from spectro.formats.derived_objects import put_derived
+from spectro.formats.halves import halves_table
+from spectro.formats.product import SUMMARY_NAME, ShardRows, put_part, shard_table
 from spectro.models.load import ModelConfig
-from spectro.run.cluster_units import ClusterUnit, Layout, cluster_units
-from spectro.run.config import PipelineConfig, RunConfig
-from spectro.run.execute import Resident, execute
-from spectro.run.units import SummaryUnit, Unit, required
+from spectro.pipeline.execute import ResidentModel, execute
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.samplers import Gaussian
-from spectro.storage.derived import put_derived
-from spectro.storage.fs import Store
-from spectro.storage.halves import halves_table
-from spectro.storage.product import SUMMARY_NAME, ShardRows, put_part, shard_table
+from spectro.storage.store import Store
 from spectro.susceptibility.estimator import EstimatorConfig, EstimatorKind
 from spectro.tokens.config import Source, SourceKind, TokensConfig
+from spectro.work.units import SummaryUnit, Unit, required
 
 CONTEXT = 16
 PROBE = "planted"
@@ -104,7 +104,7 @@ def do_units(
     config: PipelineConfig, goal: Unit, each: Callable[[Unit, Callable[[], None]], None]
 ) -> None:
     """Do what is missing for a unit, in this process; `each(unit, do)` calls `do`."""
-    resident = Resident(config)
+    resident = ResidentModel(config)
     for unit in missing_units(config, goal):
         each(unit, partial(execute, unit, resident, lambda done, total: None))
 

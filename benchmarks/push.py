@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from benchmarks.common import parse, parser, write
 from benchmarks.planted_graph import f1, read_graph
-from spectro.cluster import ClusterConfig, ToleranceKind
-from spectro.cluster.graph import Graph
-from spectro.cluster.local import Candidate, local_rule, try_seed
-from spectro.cluster.workspace import Workspace
+from spectro.clustering.config import ClusterConfig, ToleranceKind
+from spectro.clustering.graph.graph import Graph
+from spectro.clustering.local.seed_cluster import Candidate, local_rule, try_seed
+from spectro.clustering.local.workspace import Workspace
 
 DEGREE = ToleranceKind.DEGREE
 SETTINGS = {

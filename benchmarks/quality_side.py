@@ -21,7 +21,8 @@ import numpy as np
 
 def ours(path: str, *_: str) -> Callable[[], Any]:
     """The whole of this project's clustering, with its defaults."""
-    from spectro.cluster import ClusterConfig, cluster
+    from spectro.clustering.clusters import cluster
+    from spectro.clustering.config import ClusterConfig
 
     small = np.random.default_rng(0).normal(size=(300, 8)).astype(np.float32)
     cluster(small, ClusterConfig(num_neighbours=10))  # compiles

@@ -29,15 +29,15 @@ from benchmarks.shapes import SHIPPED, Splits, ids_of, model_of
 from spectro.models.components import group_components, select_components
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
-from spectro.sampling import pilot as pilots
 from spectro.sampling.chain import run_group_chains
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.mala import Mala
-from spectro.sampling.moments import Moments
+from spectro.sampling.pilot import pilot as pilots
+from spectro.sampling.pilot.posterior_moments import PosteriorMoments
+from spectro.sampling.pilot.sampler_bias import effective_sample_size, sampler_bias
 from spectro.sampling.recorder import ComponentChain
 from spectro.sampling.reweighted import LEAST_EFFECTIVE_FRACTION, Reweighted, Sampler
-from spectro.sampling.sampler_bias import effective_sample_size, sampler_bias
 from spectro.sampling.samplers import Exponential, Psgld
 
 COMPONENTS = ["l0h0", "l1h2", "l2mlp", "l3h1", "embed", "unembed"]
@@ -113,14 +113,14 @@ def study(model: GPTNeoX, component: str, ids: Splits, options: Any) -> dict[str
     return found
 
 
-def _bias(chains: Sequence[ComponentChain], exact: Moments) -> dict[str, float]:
+def _bias(chains: Sequence[ComponentChain], exact: PosteriorMoments) -> dict[str, float]:
     judged = sampler_bias(chains, exact)
     if judged is None:
         return {}
     return {"nats": judged.nats, "deviations": judged.deviations, "z": judged.z}
 
 
-def _weighted_bias(chains: Sequence[ComponentChain], exact: Moments) -> dict[str, float]:
+def _weighted_bias(chains: Sequence[ComponentChain], exact: PosteriorMoments) -> dict[str, float]:
     """Importance-weighted E[ΔL] of a run's draws against that of the study's own."""
     weight = np.concatenate([chain.weight for chain in chains])
     trace = np.concatenate([chain.delta_loss for chain in chains])

@@ -18,24 +18,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks import common
+from spectro.config import PipelineConfig, RunConfig
+from spectro.formats.sessions import RunningUnit
 from spectro.models.components import Component, ComponentKind, Group
 from spectro.models.load import ModelConfig
-from spectro.run.config import PipelineConfig, RunConfig
-from spectro.run.driver import Driver
-from spectro.run.info import ModelInfo
-from spectro.run.journal import Journal
-from spectro.run.outcome import Census, Outcome, Pool
-from spectro.run.progress import Progress
-from spectro.run.ray_crew import Crew
-from spectro.run.ray_pool import RayPool
-from spectro.run.ray_session import ray_session
-from spectro.run.units import TokensUnit, Unit, measurement_units, required
-from spectro.run.watch import Watch
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.reweighted import Reweighted
-from spectro.storage.fs import Store
-from spectro.storage.sessions import RunningUnit
+from spectro.storage.store import Store
 from spectro.tokens.config import TokensConfig
+from spectro.work.driver import Driver
+from spectro.work.journal import Journal
+from spectro.work.model_info import ModelInfo
+from spectro.work.outcome import Outcome, Pool, WorkerCounts
+from spectro.work.progress import Progress
+from spectro.work.ray_actors import RayActors
+from spectro.work.ray_pool import RayPool
+from spectro.work.ray_session import ray_session
+from spectro.work.stop_conditions import StopConditions
+from spectro.work.units import TokensUnit, Unit, measurement_units, required
 
 MODEL = ModelInfo(
     num_layers=24,
@@ -108,9 +108,9 @@ class Immediate:
     def leave(self) -> None:
         """See `Pool`."""
 
-    def census(self) -> Census:
+    def census(self) -> WorkerCounts:
         """See `Pool`."""
-        return Census(num_workers=self._size, num_coming=0, worker_seconds=0.0)
+        return WorkerCounts(num_workers=self._size, num_coming=0, worker_seconds=0.0)
 
 
 def units_of(count: int) -> list[Unit]:
@@ -142,7 +142,9 @@ def measured(pool: Pool, count: int) -> dict[str, float]:
         units = units_of(count)
         listed = time.perf_counter()
         journal = Journal(Store(folder), device="cpu", beat_seconds=1.0)
-        Driver(pool=pool, progress=Progress(), journal=journal, watch=Watch(0.0)).run(units)
+        Driver(pool=pool, progress=Progress(), journal=journal, watch=StopConditions(0.0)).run(
+            units
+        )
         journal.close(pool, "done")
         seconds = time.perf_counter() - listed
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -193,9 +195,9 @@ def _through_ray(options: Any, counts: Sequence[int]) -> list[dict[str, float]]:
         run=RunConfig(uri="runs/none", num_workers=options.workers),
     )
     with ray_session(config.run):
-        crew = Crew(config=config, gpus_per_worker=0.0, worker=NoWork)
+        crew = RayActors(config=config, gpus_per_worker=0.0, worker=NoWork)
         pool = RayPool(crew=crew, wanted=lambda: options.workers)
-        pool.describe(Watch(time.monotonic()))
+        pool.describe(StopConditions(time.monotonic()))
         while pool.census().num_workers < options.workers:
             pool.tend(options.workers)
             time.sleep(0.2)

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from spectro.cluster.config import ClusterConfig
-from spectro.cluster.graph import Graph
-from spectro.cluster.local import Candidate, LocalRule, local_rule, try_seed
-from spectro.cluster.workspace import Workspace
+from spectro.clustering.config import ClusterConfig
+from spectro.clustering.graph.graph import Graph
+from spectro.clustering.local.seed_cluster import Candidate, LocalRule, local_rule, try_seed
+from spectro.clustering.local.workspace import Workspace
 
 ALPHA = 0.001
 PEER_PUSHES = 1_000_000

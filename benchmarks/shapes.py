@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
+from spectro.measure.encoder import Encoder
 from spectro.models.components import select_components
 from spectro.models.load import ModelConfig, load_model, load_tokenizer
-from spectro.run.encoder import Encoder
 from spectro.tokens.build import build
 from spectro.tokens.config import TokensConfig
 

@@ -9,7 +9,7 @@
 unit variance, rows to mean zero. A line for each pair of settings:
 
     shared      of the k nearest neighbours, the share that both halves have (all tokens)
-    clusters    of all draws; `hold`: how many hold (spectro/cluster/holding.py)
+    clusters    of all draws; `hold`: how many hold (spectro/clustering/holds.py)
     J halves    median over clusters of the lesser best Jaccard index in the halves; of those that
                 hold in brackets
     ceiling     median best Jaccard index among clusters from other seeds of the same χ
@@ -30,14 +30,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spectro.cluster import ClusterConfig, find_clusters, ordered, thread_crew
-from spectro.cluster.agreement import neighbour_agreement
-from spectro.cluster.graph import self_tuning_graph
-from spectro.cluster.holding import HalvesEvidence, holds
-from spectro.cluster.matching import Clustering, best_matches, stability
-from spectro.cluster.neighbours import Neighbours, nearest_neighbours
-from spectro.cluster.selection import SelectionState
-from spectro.cluster.significance import TokenGroups, adjusted, inherited, p_values
+from spectro.clustering.clusters import ordered
+from spectro.clustering.config import ClusterConfig
+from spectro.clustering.graph.graph import self_tuning_graph
+from spectro.clustering.holds import HalvesEvidence, holds
+from spectro.clustering.knn.lists import Neighbours
+from spectro.clustering.knn.search import nearest_neighbours
+from spectro.clustering.list_agreement import neighbour_agreement
+from spectro.clustering.local.round_state import SelectionState
+from spectro.clustering.local.seed_executor import thread_executor
+from spectro.clustering.local.select import find_clusters
+from spectro.clustering.matching import Clustering, best_matches, stability
+from spectro.clustering.significance import TokenGroups, adjusted, inherited, p_values
 
 NUM_THREADS = 2
 
@@ -86,7 +90,7 @@ def found_in(x_ND: NDArray[np.float32], config: ClusterConfig) -> tuple[Neighbou
     """Neighbour lists and clusters."""
     lists = nearest_neighbours(x_ND, config.num_neighbours)
     graph = self_tuning_graph(lists, num_threads=NUM_THREADS)
-    return lists, find_clusters(graph, config, thread_crew(NUM_THREADS))
+    return lists, find_clusters(graph, config, thread_executor(NUM_THREADS))
 
 
 def members_of(state: SelectionState) -> list[NDArray[np.int32]]:
@@ -118,7 +122,9 @@ def evidence(
 def other_seed(state: SelectionState, lists: Neighbours, config: ClusterConfig) -> dict[str, float]:
     """The same lists with another order of the seeds."""
     graph = self_tuning_graph(lists, num_threads=NUM_THREADS)
-    again = find_clusters(graph, replace(config, seed=config.seed + 1), thread_crew(NUM_THREADS))
+    again = find_clusters(
+        graph, replace(config, seed=config.seed + 1), thread_executor(NUM_THREADS)
+    )
     one, two = (Clustering.of(members_of(found), graph.num_nodes) for found in (state, again))
     there, back = best_matches(one, two), best_matches(two, one)
     mutual = back.match_C[there.match_C] == np.arange(len(one))

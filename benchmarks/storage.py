@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from benchmarks import common
 from spectro.storage import s3
-from spectro.storage.fs import Store
+from spectro.storage.store import Store
 from tests.servers.seaweed import ACCESS_KEY, BUCKET, SECRET_KEY, Seaweed
 
 SIZES = {

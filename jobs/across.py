@@ -11,10 +11,10 @@ from rich.console import Console
 
 from jobs.across_tables import as_dict, links_table, run_table
 from jobs.launch import launch
-from spectro.report.across import Across
+from spectro.analysis.token_clusters import Across
 from spectro.storage.credentials import refuse_credentials
 from spectro.views.across import across
-from spectro.views.figures import ThemeName, put_figure
+from spectro.views.figures.figures import ThemeName, put_figure
 
 LEAST_WIDTH = 130
 
@@ -58,7 +58,7 @@ class AcrossJob:
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, found {getattr(self, name)}")
         if self.out is not None:
-            from spectro.report.figures.save import suffix_of
+            from spectro.views.drawing.save import suffix_of
 
             suffix_of(self.out)
 
@@ -93,8 +93,8 @@ def _across(job: AcrossJob) -> None:
 
 
 def _draw(found: Across, job: AcrossJob) -> None:
-    from spectro.report.figures import across as picture
-    from spectro.report.figures.theme import theme
+    from spectro.views.drawing import across as picture
+    from spectro.views.drawing.theme import theme
 
     assert job.out is not None
     chosen = theme(job.theme.value)

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs.shown import lit_line, on_one_line
-from spectro.report.across import Across, TokenCluster, TokenInRun
+from spectro.analysis.token_clusters import Across, TokenCluster, TokenInRun
 
 MOST_LINKS = 20
 """Links that a table shows; JSON has all."""

@@ -10,10 +10,10 @@ from rich.console import Console
 
 from jobs.launch import launch
 from jobs.look import StoredRun
-from spectro.cluster.assign import AssignConfig
-from spectro.run.assign import Assigned, assign_tokens
-from spectro.run.progress import Progress
+from spectro.cluster_stage.assign import Assigned, assign_tokens
+from spectro.clustering.assign import AssignConfig
 from spectro.storage.credentials import refuse_credentials
+from spectro.work.progress import Progress
 
 
 @dataclass(frozen=True, kw_only=True)

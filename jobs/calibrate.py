@@ -21,15 +21,15 @@ from jobs.calibrate_tables import (
 from jobs.experiment_file import experiment_text
 from jobs.launch import launch
 from jobs.plan import file_of_rates
-from spectro.report.figures.calibration import figure
-from spectro.report.figures.save import to_bytes
-from spectro.report.figures.theme import theme
-from spectro.run.calibrate import Calibration, calibrate
-from spectro.run.calibrate_config import CalibrateConfig
-from spectro.run.config import PipelineConfig, with_absolute_paths
-from spectro.run.rates import load_rates
+from spectro.config import PipelineConfig, with_absolute_paths
+from spectro.planning.calibration.config import CalibrateConfig
+from spectro.planning.calibration.run import Calibration, calibrate
+from spectro.planning.rates import load_rates
 from spectro.storage.out_file import place_of, put_file
 from spectro.storage.places import place
+from spectro.views.drawing.calibration import figure
+from spectro.views.drawing.save import to_bytes
+from spectro.views.drawing.theme import theme
 
 LEAST_WIDTH = 170
 NAME = "calibrated"

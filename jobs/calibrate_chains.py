@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.plan_tables import duration
-from spectro.report.figures.parts import number
-from spectro.run.calibrate_chains import ChainCell, best_cell, sweep
-from spectro.run.calibrate_config import CalibrateConfig
-from spectro.run.calibrate_cost import Market
-from spectro.run.calibrate_pilot import Pilot
-from spectro.run.config import PipelineConfig, to_dict
-from spectro.run.rates import Rates
+from spectro.config import PipelineConfig, to_dict
+from spectro.planning.calibration.chain_sweep import ChainCell, best_cell, sweep
+from spectro.planning.calibration.config import CalibrateConfig
+from spectro.planning.calibration.cost import CostModel
+from spectro.planning.calibration.pilot import Pilot
+from spectro.planning.rates import Rates
+from spectro.views.drawing.parts import number
 
 
 def calibrate_chains(
@@ -41,7 +41,7 @@ def calibrate_chains(
             f"{best.num_wrong} components that fail, {name}: {worst.value}; {best.change}"
         )
     device = pilot.device(rates, ())
-    market = Market(config=config, size=pilot.size, device=device)
+    market = CostModel(config=config, size=pilot.size, device=device)
     num_draws = config.chain.num_chains * config.chain.num_draws
     split = market.most_tokens(sampler, (), num_draws, settings)
     if split.num_tokens < settings.min_tokens:

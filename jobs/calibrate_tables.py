@@ -15,11 +15,11 @@ from rich.table import Table
 from jobs.plan_tables import duration
 from spectro.calibrate.law import value
 from spectro.calibrate.setting import Setting
-from spectro.report.figures.calibration import CalibrationData
-from spectro.report.figures.parts import number
-from spectro.run.calibrate import Calibration
-from spectro.run.config import to_dict
-from spectro.sampling.damage import DAMAGED
+from spectro.config import to_dict
+from spectro.planning.calibration.run import Calibration
+from spectro.sampling.pilot.damage import DAMAGED
+from spectro.views.drawing.calibration import CalibrationData
+from spectro.views.drawing.parts import number
 
 
 def settings_table(found: Calibration) -> Table:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from jobs.launch import launch
 from jobs.stored import explicit, found_with, stored_config, stored_with
 from jobs.terminal import run_and_tell
-from spectro.cluster.config import ClusterConfig
-from spectro.run.config import RunConfig
-from spectro.run.pipeline import Goal
+from spectro.clustering.config import ClusterConfig
+from spectro.config import RunConfig
+from spectro.pipeline.run import Goal
 
 
 @dataclass(frozen=True, kw_only=True)

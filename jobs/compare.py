@@ -14,8 +14,8 @@ from rich.console import Console
 
 from jobs.compare_tables import FOR_FILES, as_dict, clusters_of, overview, table_of
 from jobs.launch import launch
-from spectro.cluster.compare import THRESHOLD
-from spectro.run.compare import Pair, compare_all
+from spectro.cluster_stage.compare import ClusteringPair, compare_all
+from spectro.clustering.compare import THRESHOLD
 from spectro.storage.credentials import refuse_credentials
 
 LEAST_WIDTH = 130
@@ -94,7 +94,7 @@ def _compare(job: CompareJob) -> None:
     _tell(pairs, config.out)
 
 
-def _tell(pairs: list[Pair], out: str | None) -> None:
+def _tell(pairs: list[ClusteringPair], out: str | None) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=max(LEAST_WIDTH, console.width))

@@ -14,18 +14,18 @@ import pyarrow.parquet as pq
 from rich.table import Table
 from rich.text import Text
 
-from spectro.cluster.compare import EDGES, Side
-from spectro.report.plain import plain_string
-from spectro.run.compare import Pair
-from spectro.storage.clusterings import StoredClustering
+from spectro.cluster_stage.compare import ClusteringPair
+from spectro.clustering.compare import EDGES, ComparedClustering
+from spectro.formats.clusters.clusterings import StoredClustering
 from spectro.storage.out_file import put_file
+from spectro.tokens.display.terminal_text import plain_string
 
 FOR_FILES = (".parquet", ".csv")
 BEST_OF = (0.5, 0.9)
 """Quantiles of the best Jaccard indices that are told."""
 
 
-def table_of(pair: Pair) -> Table:
+def table_of(pair: ClusteringPair) -> Table:
     """One pair: counts of either side, scores, and the distribution of best indices."""
     found = pair.comparison
     title = f"{plain_string(pair.a.place.name)} (A) and {plain_string(pair.b.place.name)} (B)"
@@ -47,7 +47,7 @@ def table_of(pair: Pair) -> Table:
     return table
 
 
-def overview(pairs: list[Pair]) -> Table:
+def overview(pairs: list[ClusteringPair]) -> Table:
     """A line for each pair."""
     table = Table(title=f"{len(pairs)} pairs of clusterings", title_justify="left")
     table.add_column("A", overflow="fold")
@@ -75,7 +75,7 @@ def overview(pairs: list[Pair]) -> Table:
     return table
 
 
-def as_dict(pair: Pair) -> dict[str, Any]:
+def as_dict(pair: ClusteringPair) -> dict[str, Any]:
     """The same as plain values; what has no value is None."""
     found = pair.comparison
     scores = {n: getattr(found, n) for n in ("ari_all", "ari_both", "nmi_both", "nmi_all")}
@@ -90,7 +90,7 @@ def as_dict(pair: Pair) -> dict[str, Any]:
     }
 
 
-def clusters_of(pairs: list[Pair], out: str) -> None:
+def clusters_of(pairs: list[ClusteringPair], out: str) -> None:
     """Put a row for each cluster of either side of every pair: Parquet or CSV, by its ending.
 
     clusters_of · against (places) · cluster_id · size · size_common (among the tokens of both) ·
@@ -113,7 +113,7 @@ def clusters_of(pairs: list[Pair], out: str) -> None:
     put_file(out, sink.getvalue())
 
 
-def _rows(own: StoredClustering, side: Side, against: str) -> pa.Table:
+def _rows(own: StoredClustering, side: ComparedClustering, against: str) -> pa.Table:
     match = pa.array(side.best.match_C, mask=side.best.match_C < 0)
     return pa.table(
         {
@@ -130,7 +130,7 @@ def _rows(own: StoredClustering, side: Side, against: str) -> pa.Table:
     )
 
 
-def _side_columns(side: Side) -> tuple[list[str], list[str]]:
+def _side_columns(side: ComparedClustering) -> tuple[list[str], list[str]]:
     best = {f"{q:.0%} quantile of best J": _quantile(side, q) for q in BEST_OF}
     told = {
         "clusters": f"{side.num_clusters:,}",
@@ -142,7 +142,7 @@ def _side_columns(side: Side) -> tuple[list[str], list[str]]:
     return list(told), list(told.values())
 
 
-def _scores(pair: Pair) -> str:
+def _scores(pair: ClusteringPair) -> str:
     found = pair.comparison
     return (
         f"{found.num_common:,} tokens in common, {found.num_both:,} clustered in both; matched: "
@@ -154,7 +154,7 @@ def _scores(pair: Pair) -> str:
     )
 
 
-def _plain(clustering: StoredClustering, side: Side) -> dict[str, Any]:
+def _plain(clustering: StoredClustering, side: ComparedClustering) -> dict[str, Any]:
     return {
         "place": clustering.place.name,
         "num_clusters": side.num_clusters,
@@ -167,7 +167,7 @@ def _plain(clustering: StoredClustering, side: Side) -> dict[str, Any]:
     }
 
 
-def _quantile(side: Side, q: float) -> str:
+def _quantile(side: ComparedClustering, q: float) -> str:
     return f"{np.quantile(side.best.jaccard_C, q):.2f}" if side.num_clusters else "–"
 
 

@@ -14,8 +14,15 @@ from rich.text import Text
 
 from jobs.launch import launch
 from jobs.look import StoredRun
-from spectro.report.diagnostics import Diagnosis
-from spectro.report.diagnostics_page import (
+from spectro.analysis.chain_diagnosis import Diagnosis
+from spectro.storage.credentials import refuse_credentials
+from spectro.storage.out_file import put_file
+from spectro.tokens.display.terminal_text import plain_string
+from spectro.views.diagnose import diagnose_run
+from spectro.views.drawing.save import SUFFIXES, to_bytes
+from spectro.views.drawing.theme import theme
+from spectro.views.drawing.traces import loss_traces
+from spectro.views.page.diagnostics_page import (
     HEADS,
     HELP,
     as_dict,
@@ -24,14 +31,7 @@ from spectro.report.diagnostics_page import (
     summary_of,
     worst_first,
 )
-from spectro.report.figures.save import SUFFIXES, to_bytes
-from spectro.report.figures.theme import theme
-from spectro.report.figures.traces import loss_traces
-from spectro.report.plain import plain_string
-from spectro.storage.credentials import refuse_credentials
-from spectro.storage.out_file import put_file
-from spectro.storage.run_view import RunView
-from spectro.views.diagnose import diagnose_run
+from spectro.views.run_view import RunView
 
 LEAST_WIDTH = 170
 

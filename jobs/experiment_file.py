@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from spectro.run.config import PipelineConfig, to_dict
+from spectro.config import PipelineConfig, to_dict
 
 GROUPS = ("model", "tokens", "sampler", "cluster")
 VALUES = (

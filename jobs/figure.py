@@ -11,8 +11,8 @@ from jobs.launch import launch
 from jobs.look import StoredRun
 from spectro.storage.credentials import refuse_credentials
 from spectro.storage.out_file import place_of
-from spectro.storage.run_view import RunView
-from spectro.views.figures import FigureConfig, drawn, put_figure
+from spectro.views.figures.figures import FigureConfig, drawn, put_figure
+from spectro.views.run_view import RunView
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class FigureJob(FigureConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        from spectro.report.figures.save import suffix_of
+        from spectro.views.drawing.save import suffix_of
 
         refuse_credentials(self.out or "", "out")
         suffix_of(self.file)

@@ -29,8 +29,8 @@ from omegaconf.errors import OmegaConfBaseException
 from jobs.arguments import hydra_arguments
 from jobs.schema import build, choices, twin
 from jobs.sweep import Sweep
-from spectro.run.errors import StoppedError, UnitError, one_line
 from spectro.storage.retry import StorageUnavailableError
+from spectro.work.errors import StoppedError, UnitError, one_line
 
 T = TypeVar("T")
 CONF = str(Path(__file__).parent.parent / "conf")

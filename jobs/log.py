@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from spectro.run import logs
-from spectro.run.errors import StoppedError
-from spectro.storage.fs import Store
-from spectro.storage.run_dir import NAME
+from spectro.formats.run_dir import NAME
+from spectro.storage.store import Store
+from spectro.work import logs
+from spectro.work.errors import StoppedError
 
 logger = logging.getLogger(__name__)
 FOLDER = "logs"

@@ -15,13 +15,13 @@ from rich.console import Console
 from jobs.launch import launch
 from jobs.look import StoredRun
 from jobs.stored import is_given
-from spectro.report.map import MapConfig
-from spectro.run.progress import Progress
 from spectro.storage.credentials import refuse_credentials
-from spectro.storage.fs import Store
-from spectro.storage.run_view import RunView
-from spectro.views.map import WrittenMap, copy_map, settings_there, write_map
-from spectro.views.serve import served
+from spectro.storage.store import Store
+from spectro.views.map.config import MapConfig
+from spectro.views.map.serve import served
+from spectro.views.map.write import WrittenMap, copy_map, settings_there, write_map
+from spectro.views.run_view import RunView
+from spectro.work.progress import Progress
 
 LARGEST_PORT = 65_535
 

@@ -12,10 +12,10 @@ from rich.console import Console
 from jobs.launch import launch
 from jobs.look import StoredRun
 from jobs.matrix_tables import FOR_FILES, as_dict, put_table, table_of
-from spectro.report.scaling import Scaling
+from spectro.analysis.response_scale import Scaling
 from spectro.storage.credentials import refuse_credentials
-from spectro.storage.run_view import RunView
-from spectro.views.matrix import MAX_ROWS, Rows, matrix
+from spectro.views.matrix import MAX_ROWS, MatrixRows, matrix
+from spectro.views.run_view import RunView
 
 LEAST_WIDTH = 160
 
@@ -35,7 +35,7 @@ class MatrixJob:
 
     run: StoredRun
     """Run, a part of one, or a folder of clusters."""
-    rows: Rows = Rows.SUBSETS
+    rows: MatrixRows = MatrixRows.SUBSETS
     """Sets of tokens: `subsets`, `clusters` or `patterns`."""
     scaling: Scaling = Scaling.STANDARDISED
     """Units: `raw` (nats²), `standardised`, or `centred` (less the mean of each row)."""

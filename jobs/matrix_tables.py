@@ -15,11 +15,11 @@ from rich.text import Text
 
 from jobs.csv_cells import harmless
 from jobs.shown import on_one_line
-from spectro.report.grid import in_order
-from spectro.report.matrix import ResponseMatrix
-from spectro.report.plain import plain_string
-from spectro.report.scaling import UNITS, Scaling
+from spectro.analysis.component_grid import in_order
+from spectro.analysis.response_matrix import ResponseMatrix
+from spectro.analysis.response_scale import UNITS, Scaling
 from spectro.storage.out_file import put_file
+from spectro.tokens.display.terminal_text import plain_string
 
 FOR_FILES = (".parquet", ".csv")
 

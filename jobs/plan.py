@@ -20,28 +20,28 @@ from rich.console import Console
 from jobs.launch import launch
 from jobs.plan_tables import bill_table, clusters_table, plan_table
 from jobs.stored import asked, stored_config
+from spectro.cluster_stage.units import rows_of_shards
+from spectro.config import PipelineConfig, with_absolute_paths
 from spectro.models.load import resolve_device
 from spectro.models.size import ModelSize
+from spectro.planning.bill import BillLine, make_bill
+from spectro.planning.cluster_costs import Machines
+from spectro.planning.cluster_plan import ClusterPlan, plan_clusters
+from spectro.planning.cluster_rates import load_cluster_rates
+from spectro.planning.cluster_work import ClusterWork, layout_of, num_clusterings
+from spectro.planning.courses import Assumptions, measurement_of
+from spectro.planning.device_costs import PRODUCT_BYTES, Device
+from spectro.planning.measure_rates import measure_rates
+from spectro.planning.model_sizes import size_of_checkpoint
+from spectro.planning.plan import Plan, damage_notes, make_plan
+from spectro.planning.plan_addition import plan_addition, shard_sizes_after
+from spectro.planning.rates import Rates, load_rates, to_yaml
 from spectro.predict.config import PredictConfig
-from spectro.run.bill import BillLine, make_bill
-from spectro.run.cluster_costs import Machines
-from spectro.run.cluster_plan import ClusterPlan, plan_clusters
-from spectro.run.cluster_rates import load_cluster_rates
-from spectro.run.cluster_units import rows_of_shards
-from spectro.run.cluster_work import ClusterWork, layout_of, num_clusterings
-from spectro.run.config import PipelineConfig, with_absolute_paths
-from spectro.run.costs import PRODUCT_BYTES, Device
-from spectro.run.courses import Assumptions, measurement_of
-from spectro.run.measure import measure_rates
-from spectro.run.plan import Plan, damage_notes, make_plan
-from spectro.run.plan_more import plan_addition, shard_sizes_after
-from spectro.run.rates import Rates, load_rates, to_yaml
-from spectro.run.sizes import size_of_checkpoint
-from spectro.run.threads import num_cores_here
-from spectro.run.upsample_plan import plan_upsampled, upsample_bill, with_upsampling
-from spectro.storage.fs import Store
 from spectro.storage.out_file import place_of, put_file
 from spectro.storage.places import local_path
+from spectro.storage.store import Store
+from spectro.upsampling.plan import plan_upsampled, upsample_bill, with_upsampling
+from spectro.work.threads import num_cores_here
 
 RATES = Path(__file__).parent.parent / "benchmarks" / "rates"
 MEASURE = "measure"

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
-from spectro.run.bill import BillLine
-from spectro.run.cluster_plan import ClusterPlan
-from spectro.run.counts import Work
-from spectro.run.plan import Plan, StagePlan
+from spectro.planning.bill import BillLine
+from spectro.planning.cluster_plan import ClusterPlan
+from spectro.planning.plan import Plan, StagePlan
+from spectro.planning.unit_counts import Work
 
 STEPS = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 

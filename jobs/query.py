@@ -12,11 +12,11 @@ from jobs.launch import launch
 from jobs.look import StoredRun
 from jobs.query_output import Told, tables_of, tell, write
 from spectro.storage.credentials import refuse_credentials
-from spectro.storage.run_view import RunView
-from spectro.views.contexts import vocabulary_of
-from spectro.views.lookups import Answer, find, nearest, of_cluster, of_token
-from spectro.views.query import Limits, Query
-from spectro.views.query_contexts import Window
+from spectro.views.query.contexts import Window
+from spectro.views.query.lookups import Answer, find, nearest, of_cluster, of_token
+from spectro.views.query.query import Limits, Query
+from spectro.views.run_view import RunView
+from spectro.views.token_contexts import vocabulary_of
 
 ASKED = ("sql", "near", "show", "cluster", "find")
 

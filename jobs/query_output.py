@@ -18,10 +18,10 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs.csv_cells import harmless, harmless_name, is_text
-from spectro.report.plain import plain_string
 from spectro.storage.out_file import replaced
-from spectro.views.query import Query
-from spectro.views.query_contexts import CONTEXT_COLUMNS
+from spectro.tokens.display.terminal_text import plain_string
+from spectro.views.query.contexts import CONTEXT_COLUMNS
+from spectro.views.query.query import Query
 
 LEAST_WIDTH = 130
 SHOWN_IN_LIST = 6

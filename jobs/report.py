@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from jobs.launch import launch
 from jobs.stored import found_with, stored_with
 from jobs.terminal import run_and_tell
-from spectro.report.config import ReportConfig
-from spectro.run.config import PipelineConfig, RunConfig
-from spectro.run.pipeline import Goal
-from spectro.storage import run_dir
-from spectro.storage.clusters import PROVENANCE
-from spectro.storage.fs import Store
+from spectro.config import PipelineConfig, RunConfig
+from spectro.formats import run_dir
+from spectro.formats.clusters.clusters import PROVENANCE
+from spectro.pipeline.run import Goal
+from spectro.storage.store import Store
+from spectro.views.page.config import ReportConfig
 
 
 @dataclass(frozen=True, kw_only=True)

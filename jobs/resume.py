@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from jobs.launch import launch
 from jobs.stored import stored_with
 from jobs.terminal import run_and_tell
-from spectro.run.config import RunConfig
-from spectro.run.pipeline import Goal
+from spectro.config import RunConfig
+from spectro.pipeline.run import Goal
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,11 +18,11 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs.launch import launch, validated
-from spectro.report.plain import plain_string
-from spectro.run.catalogue import Row, differing, read_catalogue
-from spectro.run.config import PipelineConfig
-from spectro.storage.fs import Store
+from spectro.config import PipelineConfig
+from spectro.inspect.catalogue import CatalogueRow, differing, read_catalogue
 from spectro.storage.places import place
+from spectro.storage.store import Store
+from spectro.tokens.display.terminal_text import plain_string
 
 LEAST_WIDTH = 160
 ALWAYS = ("model.name", "sampler.kind")
@@ -93,7 +93,7 @@ def _config(plain: Mapping[str, Any]) -> PipelineConfig:
     return validated(PipelineConfig, OmegaConf.create(dict(plain)))
 
 
-def columns(rows: tuple[Row, ...]) -> tuple[list[str], list[list[str]]]:
+def columns(rows: tuple[CatalogueRow, ...]) -> tuple[list[str], list[list[str]]]:
     """Header and lines of the table; settings in which the runs differ have a column each."""
     settings = [*ALWAYS, *(name for name in differing(rows) if name not in ALWAYS)]
     header = [

@@ -7,8 +7,8 @@ import sys
 from jobs.launch import launch
 from jobs.stored import asked
 from jobs.terminal import run_and_tell
-from spectro.run.config import PipelineConfig
-from spectro.run.pipeline import Goal
+from spectro.config import PipelineConfig
+from spectro.pipeline.run import Goal
 
 
 def main() -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from spectro.report.lit import Lit
-from spectro.report.plain import plain as on_one_line
+from spectro.tokens.display.context_text import TokenInContext
+from spectro.tokens.display.terminal_text import plain as on_one_line
 
 __all__ = ["lit_line", "on_one_line"]
 
 
-def lit_line(lit: Lit, before: int, after: int) -> Text:
+def lit_line(lit: TokenInContext, before: int, after: int) -> Text:
     """A token in its context, y in reverse; so many characters on either side."""
     left = on_one_line("".join(lit.before))[-before:] if before else ""
     right = on_one_line("".join(lit.after))[:after]

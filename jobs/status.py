@@ -14,9 +14,9 @@ from rich.console import Console
 from jobs.launch import launch
 from jobs.look import StoredRun
 from jobs.stored import stored_config
-from spectro.run.progress import clock
-from spectro.run.status import Status, read_status
-from spectro.storage.fs import Store
+from spectro.inspect.status import Status, read_status
+from spectro.storage.store import Store
+from spectro.work.progress import clock
 
 
 class StatusFormat(Enum):

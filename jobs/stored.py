@@ -10,13 +10,13 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from jobs.launch import ConfigError, validated
-from spectro.cluster.config import ClusterConfig
-from spectro.run.config import PipelineConfig, RunConfig
+from spectro.clustering.config import ClusterConfig
+from spectro.config import PipelineConfig, RunConfig
+from spectro.formats import run_dir
+from spectro.formats.clusters.clusters import PROVENANCE
 from spectro.sampling.samplers import Gaussian
-from spectro.storage import run_dir
-from spectro.storage.clusters import PROVENANCE
-from spectro.storage.fs import Store
-from spectro.storage.sealed import read_sealed
+from spectro.storage.checksummed_json import read_sealed
+from spectro.storage.store import Store
 
 T = TypeVar("T")
 WITH_MORE = ("run", "more", "plan")

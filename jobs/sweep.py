@@ -12,9 +12,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from spectro.run.config import BY_FINGERPRINT
-from spectro.run.errors import StoppedError
-from spectro.run.pipeline import Finished
+from spectro.config import BY_FINGERPRINT
+from spectro.pipeline.run import Finished
+from spectro.work.errors import StoppedError
 
 URI = "run.uri"
 

@@ -17,23 +17,24 @@ from rich.text import Text
 
 from jobs.environment import SET_ASIDE, restore_clusters
 from jobs.log import run_log
-from spectro.cluster.vector_reliability import report_lines
-from spectro.report.plain import plain, plain_string
-from spectro.run import environment
-from spectro.run.config import PipelineConfig
-from spectro.run.page import known_vocabulary
-from spectro.run.pipeline import Finished, Goal, run_pipeline
-from spectro.run.progress import Progress, clock
-from spectro.run.status import SILENT_SECONDS
-from spectro.storage import retry, tokens
-from spectro.storage.cluster_columns import how_it_holds
-from spectro.storage.clusters import read_clusters
+from spectro.clustering.vectors.vector_reliability import report_lines
+from spectro.config import PipelineConfig
+from spectro.formats import tokens
+from spectro.formats.clusters.clusters import read_clusters
+from spectro.formats.object_kinds import page_names
+from spectro.formats.product import SUMMARY_NAME
+from spectro.formats.sessions import SESSIONS, read_heartbeats
+from spectro.inspect.status import SILENT_SECONDS
+from spectro.pipeline.run import Finished, Goal, run_pipeline
+from spectro.storage import retry
+from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.credentials import redact
-from spectro.storage.fs import Store
-from spectro.storage.kinds import page_names
-from spectro.storage.product import SUMMARY_NAME
-from spectro.storage.sealed import read_sealed
-from spectro.storage.sessions import SESSIONS, read_beats
+from spectro.storage.store import Store
+from spectro.tokens.display.terminal_text import plain, plain_string
+from spectro.views.cluster_tables import how_it_holds
+from spectro.views.page.write import known_vocabulary
+from spectro.work import environment
+from spectro.work.progress import Progress, clock
 
 ROWS = 15
 TOP_TOKENS = 6
@@ -80,7 +81,7 @@ def _retries_told(console: Console) -> Iterator[None]:
 
 def others_at_work(store: Store) -> list[str]:
     """A line for every other driver that has given a sign of life of late."""
-    beats = read_beats(store, store.list(SESSIONS))
+    beats = read_heartbeats(store, store.list(SESSIONS))
     alive = [b for b in beats if b.ended is None and time.time() - b.time < SILENT_SECONDS]
     return [
         f"another driver works on this run (host {beat.host}, process {beat.process}, seen "

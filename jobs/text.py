@@ -11,18 +11,22 @@ from rich.console import Console
 from jobs.launch import launch
 from jobs.look import StoredRun
 from jobs.stored import stored_config
-from spectro.report.figures.save import SUFFIXES, suffix_of, to_bytes
-from spectro.report.figures.theme import THEMES
-from spectro.report.figures.theme import theme as named_theme
-from spectro.report.plain import plain_string
-from spectro.report.text import Colours, Document, Scale, figure, render
-from spectro.run.progress import Progress
 from spectro.storage.out_file import place_of, put_file
 from spectro.storage.places import local_path
-from spectro.storage.run_view import RunView
-from spectro.tokens.source_report import SourceReport
-from spectro.tokens.text_folder import read_document
-from spectro.views.text import document_of_sequence, document_of_text
+from spectro.tokens.display.terminal_text import plain_string
+from spectro.tokens.sources.source_report import SourceReport
+from spectro.tokens.sources.text_folder import read_document
+from spectro.views.drawing.save import SUFFIXES, suffix_of, to_bytes
+from spectro.views.drawing.theme import THEMES
+from spectro.views.drawing.theme import theme as named_theme
+from spectro.views.run_view import RunView
+from spectro.views.text.colours import Colours
+from spectro.views.text.document import Document
+from spectro.views.text.figure import figure
+from spectro.views.text.from_run import document_of_sequence, document_of_text
+from spectro.views.text.page import render
+from spectro.views.text.scales import ColourScale
+from spectro.work.progress import Progress
 
 PAGE = ".html"
 
@@ -42,7 +46,7 @@ class TextJob:
     deviation."""
     out: str = "text.html"
     """Page (.html) or figure (.svg, .pdf, .png); a local file."""
-    scale: Scale = Scale.STANDARDISED
+    scale: ColourScale = ColourScale.STANDARDISED
     """What is coloured first: `standardised`, `centred`, `raw`."""
     colours: Colours = Colours.GREEN_RED
     """`green_red` (as published) or `orange_blue` (as the run's page)."""
@@ -95,7 +99,7 @@ def _document(job: TextJob, console: Console) -> Document:
         progress.add("text", 1.0)
         return document_of_text(
             view, config, text, name, components=job.components, max_tokens=job.max_tokens,
-            centred=job.scale is Scale.CENTRED,
+            centred=job.scale is ColourScale.CENTRED,
             on_cost=lambda line: console.print(line, highlight=False, markup=False),
             on_progress=lambda done, of: progress.update("text", done / of),
         )  # fmt: skip

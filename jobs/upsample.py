@@ -15,19 +15,19 @@ from rich.table import Table
 from jobs.launch import launch
 from jobs.stored import explicit, stored_config
 from jobs.terminal import run_and_tell
+from spectro.config import PipelineConfig, RunConfig, SamplerConfig
+from spectro.formats.product import SUMMARY_NAME
+from spectro.measure.control import Control
+from spectro.pipeline.run import Finished, Goal
 from spectro.predict.config import PredictConfig
 from spectro.predict.judged import COLUMNS
-from spectro.run.config import PipelineConfig, RunConfig, SamplerConfig
-from spectro.run.control import Control
-from spectro.run.pipeline import Finished, Goal
-from spectro.run.upsample_checks import learnt_from
 from spectro.sampling.reweighted import Reweighted
+from spectro.storage.checksummed_json import read_sealed, with_nan
 from spectro.storage.credentials import refuse_credentials
-from spectro.storage.fs import Store
 from spectro.storage.places import place
-from spectro.storage.product import SUMMARY_NAME
-from spectro.storage.sealed import read_sealed, with_nan
+from spectro.storage.store import Store
 from spectro.tokens.config import MoreConfig, Source
+from spectro.upsampling.checks import learnt_from
 
 ROWS = 40
 """Columns that the table shows; the summary has all."""

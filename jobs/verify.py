@@ -16,11 +16,11 @@ from rich.text import Text
 from jobs.launch import launch
 from jobs.look import StoredRun
 from jobs.stored import stored_config
-from spectro.report.plain import plain_string
-from spectro.run.errors import UnitError
-from spectro.run.progress import Progress
-from spectro.run.verify import Verification, verify_run
-from spectro.storage.fs import DamagedObjectError, Store
+from spectro.inspect.verify import Verification, verify_run
+from spectro.storage.store import DamagedObjectError, Store
+from spectro.tokens.display.terminal_text import plain_string
+from spectro.work.errors import UnitError
+from spectro.work.progress import Progress
 
 NAMES = 3
 """Objects that are named of many."""

@@ -20,20 +20,20 @@ from transformers import GPTNeoXForCausalLM
 
 from spectro.models.architecture import GroupModel
 from spectro.models.components import FULL_GROUP, Component, group_components, select_components
+from spectro.models.cost.rows import scoring_budget, stepping_budget
 from spectro.models.delta import clean_losses
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model, loss_headroom
 from spectro.models.losses import shortlisting_of
-from spectro.models.rows import scoring_budget, stepping_budget
 from spectro.models.scoring import Scoring, ScoringConfig
-from spectro.models.shortlist import Shortlisting
+from spectro.models.top_k_softmax import TopKFit
 from spectro.result import Result
 from spectro.sampling.baseline import unpaired_offset
 from spectro.sampling.chain import run_group_chains
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness, Randomness
-from spectro.sampling.moments import Moments
-from spectro.sampling.pilot import listed_components, run_pilot
+from spectro.sampling.pilot.pilot import listed_components, run_pilot
+from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.sampling.recorder import ComponentChain
 from spectro.sampling.reweighted import Reweighted, Sampler
 from spectro.susceptibility.estimator import (
@@ -204,7 +204,7 @@ class _Measured:
 
     sums: dict[str, ChainSums]
     chains: dict[str, list[ComponentChain]]
-    pilot: dict[str, Moments]
+    pilot: dict[str, PosteriorMoments]
 
 
 def _measure(inputs: _Inputs, components: Sequence[Component]) -> Result:
@@ -240,7 +240,7 @@ def _measure(inputs: _Inputs, components: Sequence[Component]) -> Result:
 
 
 def _measure_group(
-    part: GroupModel[Any], inputs: _Inputs, lists: Shortlisting | None, headroom: float
+    part: GroupModel[Any], inputs: _Inputs, lists: TopKFit | None, headroom: float
 ) -> _Measured:
     """Run all chains of a group, some at a time, and score the probe along each one's draws."""
     pilot = run_pilot(

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from spectro.storage import product
-from spectro.storage.fs import Store
-from spectro.storage.shard_file import to_bytes
+from spectro.formats import product
+from spectro.formats.shard_file import to_bytes
+from spectro.storage.store import Store
 from spectro.susceptibility.interval import half_width, interval_words
 
 if TYPE_CHECKING:

@@ -20,13 +20,13 @@ from hypothesis import settings
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
-from spectro.cluster.config import ClusterConfig
+from spectro.clustering.config import ClusterConfig
+from spectro.config import PipelineConfig, RunConfig
 from spectro.models.load import ModelConfig
-from spectro.report.config import ReportConfig
-from spectro.run.config import PipelineConfig, RunConfig
 from spectro.sampling.chain import ChainConfig
 from spectro.sampling.samplers import Exponential
 from spectro.tokens.config import Source, SourceKind, TokensConfig
+from spectro.views.page.config import ReportConfig
 from tests.servers.fixtures import moto_server, seaweed  # noqa: F401 - fixtures
 from tests.servers.google import google  # noqa: F401 - a fixture
 

@@ -10,9 +10,9 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, GPTNeoXConfig, GPTNeoXForCausalLM
 
 import spectro
-from spectro.models import rows
-from spectro.storage.fs import Store
-from spectro.storage.product import read_product
+from spectro.formats.product import read_product
+from spectro.models.cost import rows
+from spectro.storage.store import Store
 
 SETTINGS = {
     "num_chains": 2, "num_draws": 4, "num_burnin_steps": 2, "steps_between_draws": 2,

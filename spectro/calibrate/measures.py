@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from spectro.calibrate.responses import Float32, Responses
-from spectro.cluster.agreement import neighbour_agreement
-from spectro.cluster.config import ClusterConfig, Preprocess
-from spectro.cluster.neighbours import Neighbours
-from spectro.cluster.neighbours.exact import exact_neighbours, row_blocks
-from spectro.cluster.preprocess import fit_transform
+from spectro.clustering.config import ClusterConfig, Preprocess
+from spectro.clustering.knn.exact import exact_neighbours, row_blocks
+from spectro.clustering.knn.lists import Neighbours
+from spectro.clustering.list_agreement import neighbour_agreement
+from spectro.clustering.vectors.preprocess import fit_transform
 from spectro.susceptibility.reliability import column_correlation
 
 Ints = npt.NDArray[np.integer]
@@ -38,7 +38,7 @@ class Labels:
     y_N: Ints
     """The token itself, by its id."""
     pattern_NP: npt.NDArray[np.bool_]
-    """Pattern types (report/patterns.py)."""
+    """Pattern types (analysis/patterns.py)."""
 
 
 @dataclass(frozen=True, kw_only=True)

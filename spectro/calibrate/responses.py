@@ -21,7 +21,7 @@ from spectro.models.scoring import Scoring
 from spectro.sampling.draws import GaussianDraws
 from spectro.sampling.evaluate import evaluate
 from spectro.sampling.keys import Randomness
-from spectro.sampling.weights import importance_weights
+from spectro.sampling.pilot.importance_weights import importance_weights
 
 PILOT_CHAIN = -2
 """Chain number of these draws: no run measures with them."""

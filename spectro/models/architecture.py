@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 from torch import Tensor
 
-from spectro.models.shortlist import Shortlisting
+from spectro.models.top_k_softmax import TopKFit
 
 Weights = dict[str, Tensor]
 """A component's weights by block name; where stacked, with a leading variant dimension R."""
@@ -31,7 +31,7 @@ class GroupModel(Protocol[CleanT]):
         """w* of a component, by block; shared with the resident model, never written to."""
         ...
 
-    def prepare(self, ids_BT1: Tensor, shortlisting: Shortlisting | None = None) -> CleanT:
+    def prepare(self, ids_BT1: Tensor, shortlisting: TopKFit | None = None) -> CleanT:
         """Everything of a batch [B, T+1] that does not depend on the displaced weights.
 
         With `shortlisting` also the lists from which the losses of its components are taken.

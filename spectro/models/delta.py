@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from spectro.models.architecture import GroupModel, Weights
-from spectro.models.budget import CPU_ROWS, RowBudget, draws_at_once
+from spectro.models.cost.budget import CPU_ROWS, RowBudget, draws_at_once
 from spectro.models.scoring import Scoring
 
 
@@ -30,7 +30,7 @@ class ReadDraws(Protocol):
 
 
 @dataclass(frozen=True)
-class Piece:
+class DrawSlice:
     """Some draws of one component of one chain."""
 
     chain: int
@@ -65,9 +65,9 @@ def delta_losses(
     part: GroupModel[Any],
     ids_bT1: Tensor,
     sources: Mapping[int, ReadDraws],
-    wanted: Sequence[Piece],
+    wanted: Sequence[DrawSlice],
     scoring: Scoring,
-) -> Iterator[tuple[Piece, Tensor]]:
+) -> Iterator[tuple[DrawSlice, Tensor]]:
     """Δℓ of every wanted draw on one batch of sequences, piece by piece; see `pack_losses`."""
     for pack in pack_losses(part, ids_bT1, sources, wanted, scoring):
         yield from pack
@@ -78,10 +78,10 @@ def pack_losses(
     part: GroupModel[Any],
     ids_bT1: Tensor,
     sources: Mapping[int, ReadDraws],
-    wanted: Sequence[Piece],
+    wanted: Sequence[DrawSlice],
     scoring: Scoring,
     clean_bT: Tensor | None = None,
-) -> Iterator[list[tuple[Piece, Tensor]]]:
+) -> Iterator[list[tuple[DrawSlice, Tensor]]]:
     """Δℓ of every wanted draw on one batch of sequences (see `sequence_batches`), pass by pass.
 
     Args:
@@ -120,15 +120,15 @@ def pack_losses(
         yield found
 
 
-def packs(wanted: Sequence[Piece], together: int) -> Iterator[list[Piece]]:
+def packs(wanted: Sequence[DrawSlice], together: int) -> Iterator[list[DrawSlice]]:
     """Cut and join pieces, in their order, so that each pack has `together` draws."""
-    pack: list[Piece] = []
+    pack: list[DrawSlice] = []
     room = together
     for piece in wanted:
         start = piece.draws.start
         while start < piece.draws.stop:
             stop = min(start + room, piece.draws.stop)
-            pack.append(Piece(piece.chain, piece.component, slice(start, stop)))
+            pack.append(DrawSlice(piece.chain, piece.component, slice(start, stop)))
             room -= stop - start
             start = stop
             if room == 0:

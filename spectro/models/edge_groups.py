@@ -16,7 +16,7 @@ from spectro.models.architecture import Weights, num_paired
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.loss import token_losses
 from spectro.models.losses import ListedBatch, list_batch, losses_by_component
-from spectro.models.shortlist import Shortlisting
+from spectro.models.top_k_softmax import TopKFit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class EmbedGroup:
         assert component == "embed"
         return {"weight": self._model.params["gpt_neox.embed_in.weight"]}
 
-    def prepare(self, ids_BT1: Tensor, shortlisting: Shortlisting | None = None) -> CleanIds:
+    def prepare(self, ids_BT1: Tensor, shortlisting: TopKFit | None = None) -> CleanIds:
         """Nothing lies below the embedding: the batch itself."""
         resid, targets = self._model.embed(ids_BT1[:, :-1]), ids_BT1[:, 1:]
         listed = list_batch(self._model, resid, 0, targets, self.names, shortlisting)
@@ -89,7 +89,7 @@ class UnembedGroup:
         assert component == "unembed"
         return {"weight": self._model.params[self._model.unembed_name]}
 
-    def prepare(self, ids_BT1: Tensor, shortlisting: Shortlisting | None = None) -> CleanHidden:
+    def prepare(self, ids_BT1: Tensor, shortlisting: TopKFit | None = None) -> CleanHidden:
         """The final-normed stream; a displaced output product has no lists."""
         hidden = self._model.suffix(self._model.embed(ids_BT1[:, :-1]), 0)
         return CleanHidden(hidden_BTD=hidden, targets_BT=ids_BT1[:, 1:])
@@ -129,7 +129,7 @@ class FullGroup:
         assert component == "full"
         return dict(self._model.params)
 
-    def prepare(self, ids_BT1: Tensor, shortlisting: Shortlisting | None = None) -> Tensor:
+    def prepare(self, ids_BT1: Tensor, shortlisting: TopKFit | None = None) -> Tensor:
         """The batch itself; where every weight moves there are no lists."""
         return ids_BT1
 

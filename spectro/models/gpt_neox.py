@@ -21,14 +21,14 @@ from transformers import GPTNeoXForCausalLM
 from transformers.activations import ACT2FN
 
 from spectro.models.checkpoint import check_rope
-from spectro.models.loss import token_losses
-from spectro.models.plain import (
+from spectro.models.consistency import (
     logits_of,
     require_finite,
     require_plain,
     require_same,
     require_type,
 )
+from spectro.models.loss import token_losses
 from spectro.models.precision import (
     Precision,
     causal_attention,

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from spectro.models.architecture import GroupModel
-from spectro.models.budget import RowBudget
 from spectro.models.components import FULL_GROUP, Group
+from spectro.models.cost.budget import RowBudget
 from spectro.models.delta import clean_losses
 from spectro.models.edge_groups import EmbedGroup, FullGroup, UnembedGroup
 from spectro.models.gpt_neox import GPTNeoX

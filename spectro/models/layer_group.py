@@ -22,7 +22,7 @@ from spectro.models.components import Component, ComponentKind, Group
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.losses import ListedBatch, list_batch, losses_by_component
 from spectro.models.precision import batched_linear, linear
-from spectro.models.shortlist import Shortlisting
+from spectro.models.top_k_softmax import TopKFit
 
 MLP_BLOCKS = {
     "up_weight": "mlp.dense_h_to_4h.weight",
@@ -73,7 +73,7 @@ class LayerGroup:
             }
         return self._head_weights(self._components[component])
 
-    def prepare(self, ids_BT1: Tensor, shortlisting: Shortlisting | None = None) -> CleanLayer:
+    def prepare(self, ids_BT1: Tensor, shortlisting: TopKFit | None = None) -> CleanLayer:
         """Run the layers below, this layer, and every head of the group by itself."""
         model, layer = self._model, self._layer
         resid = model.prefix(ids_BT1[:, :-1], layer)

@@ -26,7 +26,7 @@ from spectro.models.checkpoint import (
     check_frequencies,
     check_unexpected,
 )
-from spectro.models.plain import require_finite
+from spectro.models.consistency import require_finite
 from spectro.models.precision import Precision, check_precision
 
 EMBEDDED = "embedded"

@@ -15,9 +15,9 @@ from torch import Tensor
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.precision import operand
 from spectro.models.scoring import ScoringConfig
-from spectro.models.shortlist import (
-    Shortlist,
-    Shortlisting,
+from spectro.models.top_k_softmax import (
+    TopK,
+    TopKFit,
     make_shortlist,
     rest_covariance,
     shortlist_losses,
@@ -31,7 +31,7 @@ COVARIANCE_POSITIONS = 4096
 class ListedBatch:
     """Short lists of a batch, and the components whose losses are taken from them."""
 
-    shortlist: Shortlist
+    shortlist: TopK
     components: frozenset[str]
     targets_BT: Tensor
 
@@ -43,7 +43,7 @@ class ListedBatch:
 
 def shortlisting_of(
     model: GPTNeoX, config: ScoringConfig, evaluation_ids: Tensor
-) -> Shortlisting | None:
+) -> TopKFit | None:
     """What lists of this model share, for no component yet; None where lists do not pay.
 
     Args:
@@ -58,9 +58,7 @@ def shortlisting_of(
     with torch.no_grad():
         hidden = model.suffix(model.embed(evaluation_ids[:num_seq, :-1]), 0).flatten(0, 1)
         covariance = rest_covariance(hidden, unembed_VD, config.shortlist_size)
-    return Shortlisting(
-        size=config.shortlist_size, covariance_DD=covariance, components=frozenset()
-    )
+    return TopKFit(size=config.shortlist_size, covariance_DD=covariance, components=frozenset())
 
 
 def list_batch(
@@ -69,7 +67,7 @@ def list_batch(
     layer: int,
     targets_BT: Tensor,
     names: Iterable[str],
-    shortlisting: Shortlisting | None,
+    shortlisting: TopKFit | None,
 ) -> ListedBatch | None:
     """Lists of a batch whose clean stream enters `layer`.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spectro.models.budget import RowBudget
-from spectro.models.shortlist import Shortlisting
+from spectro.models.cost.budget import RowBudget
+from spectro.models.top_k_softmax import TopKFit
 from spectro.settings import refuse_without_effect
 
 LIST_SHARE = 8
@@ -60,7 +60,7 @@ class Scoring:
 
     budget: RowBudget
     """Rows at once."""
-    shortlisting: Shortlisting | None = None
+    shortlisting: TopKFit | None = None
     """Lists, for the components that may use them; None: the exact loss for all."""
 
     @property

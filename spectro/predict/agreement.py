@@ -22,7 +22,7 @@ FloatArray = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Agreement:
+class PredictionAgreement:
     """Per column."""
 
     r_H: FloatArray
@@ -51,7 +51,7 @@ def correlation(first_NH: FloatArray, second_NH: FloatArray) -> FloatArray:
 
 def agreement(
     predicted_NH: FloatArray, measured_NH: FloatArray, halves_2NH: FloatArray, *, of_halves: int = 2
-) -> Agreement:
+) -> PredictionAgreement:
     """Agreement of whole columns; give `specific(...)` of all for what is specific.
 
     Args:
@@ -62,7 +62,7 @@ def agreement(
     """
     half_H = correlation(halves_2NH[0], halves_2NH[1])
     reliability_H = np.nan_to_num(spearman_brown(half_H, of_halves))
-    return Agreement(
+    return PredictionAgreement(
         r_H=correlation(predicted_NH, measured_NH),
         ceiling_H=np.sqrt(np.clip(reliability_H, 0, None)),
     )

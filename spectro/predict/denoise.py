@@ -16,10 +16,10 @@ from __future__ import annotations
 import numpy as np
 
 from spectro.predict.ensemble import Estimate, Floats
-from spectro.predict.judged import Judged
+from spectro.predict.judged import HeldOutScores
 
 
-def denoise(predicted_2NH: Floats, measured_2NH: Floats, judged: Judged) -> Estimate:
+def denoise(predicted_2NH: Floats, measured_2NH: Floats, judged: HeldOutScores) -> Estimate:
     """χ of measured tokens.
 
     Args:

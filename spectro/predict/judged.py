@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spectro.predict.agreement import Agreement, agreement, specific
+from spectro.predict.agreement import PredictionAgreement, agreement, specific
 from spectro.predict.ensemble import Ensemble, Features
 from spectro.predict.errors import ErrorCurves
 from spectro.predict.measured import Measured
@@ -32,7 +32,7 @@ CURVES = ("curves", "half_curves")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class HeldOutScores:
     """Per column, from tokens of held-out shards."""
 
     own_draws: bool
@@ -63,7 +63,7 @@ class Judged:
         is_other_N: npt.NDArray[np.bool_],
         *,
         own_draws: bool,
-    ) -> Judged:
+    ) -> HeldOutScores:
         """Judge predictions p_h by measurements a_h (see above).
 
         `is_other_N` parts the tokens, by shards, for coverage.
@@ -90,7 +90,7 @@ class Judged:
     def warning(self) -> str:
         """What readers of a predicted run should know of its reliability and stability."""
         both = (self.r, self.ceiling), (self.specific_r, self.specific_ceiling)
-        truth = [Agreement(r_H=r, ceiling_H=ceiling).r_truth_H for r, ceiling in both]
+        truth = [PredictionAgreement(r_H=r, ceiling_H=ceiling).r_truth_H for r, ceiling in both]
         whole, own = (
             f"{np.nanmedian(r_H):.2f}" if np.isfinite(r_H).any() else "not known" for r_H in truth
         )
@@ -113,7 +113,7 @@ class Judged:
         }
 
     @classmethod
-    def from_dict(cls, plain: Mapping[str, Any]) -> Judged:
+    def from_dict(cls, plain: Mapping[str, Any]) -> HeldOutScores:
         """What `as_dict` gave, among other values."""
         values: dict[str, Any] = {name: plain[name] for name in ("own_draws", "num_tokens")}
         values |= {name: np.array(plain[name], np.float64) for name in COLUMNS}
@@ -129,7 +129,7 @@ def judge(
     measured: Measured,
     rows_of: Mapping[int, slice],
     on_shard: Callable[[int, int], None] = lambda done, num: None,
-) -> Judged:
+) -> HeldOutScores:
     """Judge all networks on token shards that they have not seen, along draws likewise.
 
     Args:
@@ -148,7 +148,7 @@ def judge(
         predicted.append(ensemble.held_out(np.array(features_NF[rows]), shard))
     by_fold = sorted(rows_of, key=lambda shard: (shard % ensemble.num_folds, shard))
     sizes = [rows.stop - rows.start for rows in rows_of.values()]
-    return Judged.of(
+    return HeldOutScores.of(
         np.concatenate(predicted, axis=1),
         np.concatenate([measured.halves_2NH[:, rows] for rows in rows_of.values()], axis=1),
         np.repeat([by_fold.index(shard) % 2 == 1 for shard in rows_of], sizes),

@@ -59,7 +59,7 @@ class ModelShape:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
+class LearningRateSchedule:
     """Token budget and learning rates; nothing here depends on the clock."""
 
     num_tokens: int
@@ -97,7 +97,7 @@ class PretrainConfig:
 
     groups: dict[str, TextGroup]
     """The training mixture by group name."""
-    schedule: Schedule
+    schedule: LearningRateSchedule
     """Token budget and learning rates."""
     out_dir: str
     """Folder that receives the model, its tokenizer and training.json."""

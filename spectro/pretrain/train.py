@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import GPTNeoXForCausalLM
 
-from spectro.pretrain.config import PretrainConfig, Schedule
+from spectro.pretrain.config import LearningRateSchedule, PretrainConfig
 from spectro.pretrain.data import gather, num_sequences, sequence_order
 from spectro.pretrain.evaluate import induction_score, token_losses
 from spectro.pretrain.optim import learning_rate_factor
@@ -65,7 +65,10 @@ def evaluate(state: TrainState, config: PretrainConfig, corpus: Corpus) -> dict[
 
 
 def _step(
-    forward: Callable[[Tensor, Tensor], Tensor], state: TrainState, ids_BT1: Tensor, plan: Schedule
+    forward: Callable[[Tensor, Tensor], Tensor],
+    state: TrainState,
+    ids_BT1: Tensor,
+    plan: LearningRateSchedule,
 ) -> float:
     factor = learning_rate_factor(
         state.tokens_seen,

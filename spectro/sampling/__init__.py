@@ -1,0 +1,1 @@
+"""Chains and draws of the posterior restricted to one component."""

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from spectro.models.architecture import GroupModel
-from spectro.models.budget import RowBudget
+from spectro.models.cost.budget import RowBudget
 from spectro.sampling.gradients import minibatch_gradients
 from spectro.sampling.keys import Randomness
 from spectro.sampling.mala import Mala, MalaState
@@ -26,7 +26,7 @@ START = -1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moved:
+class StepInfo:
     """What a step did to one chain of one component."""
 
     loss: Tensor
@@ -58,7 +58,7 @@ def advance(
     *,
     adjusted: Mapping[str, bool],
     budget: RowBudget | None = None,
-) -> tuple[States, dict[str, dict[int, Moved]]]:
+) -> tuple[States, dict[str, dict[int, StepInfo]]]:
     """Move every chain of every component by one step.
 
     Args:
@@ -74,7 +74,7 @@ def advance(
     where = {name: [state.evaluated for state in own.values()] for name, own in states.items()}
     losses, gradients = minibatch_gradients(part, where, ids_CBT1, budget)
     moved: States = {name: {} for name in states}
-    found: dict[str, dict[int, Moved]] = {name: {} for name in states}
+    found: dict[str, dict[int, StepInfo]] = {name: {} for name in states}
     for name, own in states.items():
         sampler = samplers[name]
         for index, (chain, state) in enumerate(own.items()):
@@ -88,8 +88,8 @@ def advance(
                     state, loss, gradient, noise, uniform, adjusted=adjusted[name]
                 )
                 moved[name][chain] = new
-                found[name][chain] = Moved(loss=new.loss, acceptance=acceptance)
+                found[name][chain] = StepInfo(loss=new.loss, acceptance=acceptance)
             else:
                 moved[name][chain] = sampler.step(state, gradient, noise)
-                found[name][chain] = Moved(loss=loss, acceptance=None)
+                found[name][chain] = StepInfo(loss=loss, acceptance=None)
     return moved, found

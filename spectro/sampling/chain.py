@@ -25,8 +25,10 @@ import torch
 from torch import Tensor
 
 from spectro.models.architecture import GroupModel
-from spectro.models.budget import RowBudget
+from spectro.models.cost.budget import RowBudget
 from spectro.models.scoring import Scoring
+from spectro.sampling.chain_batch import ChainBatchState, OnStep, Sink, Stepping
+from spectro.sampling.checkpoint import Checkpoint, Checkpoints, joined
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.draws import (
     Draws,
@@ -37,14 +39,12 @@ from spectro.sampling.draws import (
 )
 from spectro.sampling.keys import Randomness
 from spectro.sampling.mala import Mala, steps_to_forget, tuned
-from spectro.sampling.moments import Moments
-from spectro.sampling.pilot import independent_components
+from spectro.sampling.pilot.pilot import independent_components
+from spectro.sampling.pilot.posterior_moments import PosteriorMoments
+from spectro.sampling.pilot.tuning import MIN_START_STEPS
 from spectro.sampling.recorder import ComponentChain, Recorder
 from spectro.sampling.reweighted import Sampler
 from spectro.sampling.samplers import Blocks, Gaussian, Stepper
-from spectro.sampling.snapshot import Checkpoints, Snapshot, joined
-from spectro.sampling.stepping import ChainBatchState, OnStep, Sink, Stepping
-from spectro.sampling.tuning import MIN_START_STEPS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ def run_group_chains(
     *,
     chains: Sequence[int],
     randomness: Randomness,
-    pilot: Mapping[str, Moments] | None = None,
+    pilot: Mapping[str, PosteriorMoments] | None = None,
     sinks: Mapping[int, Sink] | None = None,
     scoring: Scoring | None = None,
     stepping: RowBudget | None = None,
@@ -155,14 +155,14 @@ def run_group_chains(
     }
 
 
-def _rule(sampler: Stepper | Mala, moments: Moments | None) -> Stepper | Mala:
+def _rule(sampler: Stepper | Mala, moments: PosteriorMoments | None) -> Stepper | Mala:
     """Update rule of a component: `mala` with the step that its pilot has tuned."""
     if isinstance(sampler, Mala):
         return tuned(sampler, math.nan if moments is None else moments.rho)
     return sampler
 
 
-def _burnin(rule: Stepper | Mala, config: ChainConfig, moments: Moments | None) -> int:
+def _burnin(rule: Stepper | Mala, config: ChainConfig, moments: PosteriorMoments | None) -> int:
     """Steps before the first draw's step; `mala` forgets its start twice, uncorrected at first."""
     if not isinstance(rule, Mala):
         return config.num_burnin_steps
@@ -177,7 +177,7 @@ class _Keeper:
 
     def __init__(self, recorders: Mapping[int, Recorder], checkpoints: Checkpoints) -> None:
         self.recorders, self._checkpoints = recorders, checkpoints
-        self.batch: Snapshot | None = None
+        self.batch: Checkpoint | None = None
         if checkpoints.resume is not None:
             for chain, recorder in recorders.items():
                 recorder.restore(checkpoints.resume.part(f"chain{chain}"))
@@ -197,7 +197,7 @@ class _Keeper:
             parts = self._collected() | {"batch": batch.snapshot()}
             self._checkpoints.save(done + batch.step, joined(parts))
 
-    def _collected(self) -> dict[str, Snapshot]:
+    def _collected(self) -> dict[str, Checkpoint]:
         return {f"chain{chain}": own.snapshot() for chain, own in self.recorders.items()}
 
 

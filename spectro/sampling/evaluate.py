@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from spectro.models.architecture import GroupModel
-from spectro.models.budget import CPU_ROWS, RowBudget, fit
-from spectro.models.delta import Piece, delta_losses, sequence_batches
+from spectro.models.cost.budget import CPU_ROWS, RowBudget, fit
+from spectro.models.delta import DrawSlice, delta_losses, sequence_batches
 from spectro.models.scoring import Scoring
 from spectro.sampling.draws import DrawSource
 
@@ -55,7 +55,7 @@ def evaluate(
         scoring: how losses are computed.
     """
     scoring = scoring or Scoring(budget=RowBudget(rows=CPU_ROWS))
-    pieces = [Piece(0, name, draws) for name, draws in wanted.items()]
+    pieces = [DrawSlice(0, name, draws) for name, draws in wanted.items()]
     found = fit(scoring.budget, lambda: _all_losses(part, source, pieces, evaluation_ids, scoring))
     return {
         name: Evaluated(
@@ -68,7 +68,7 @@ def evaluate(
 def _all_losses(
     part: GroupModel[Any],
     source: DrawSource,
-    pieces: list[Piece],
+    pieces: list[DrawSlice],
     ids: Tensor,
     scoring: Scoring,
 ) -> dict[str, Tensor]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from spectro.models.architecture import GroupModel
-from spectro.models.budget import RowBudget, fit
+from spectro.models.cost.budget import RowBudget, fit
 from spectro.sampling.samplers import Blocks
 
 Displacements = Mapping[str, Sequence[Blocks]]

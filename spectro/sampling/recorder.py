@@ -20,17 +20,17 @@ from torch import Tensor
 from spectro.models.architecture import GroupModel
 from spectro.models.components import FULL
 from spectro.models.scoring import Scoring
-from spectro.sampling.advance import Moved
-from spectro.sampling.collected import Collected
+from spectro.sampling.advance import StepInfo
+from spectro.sampling.checkpoint import Checkpoint, joined
+from spectro.sampling.component_trace import Collected
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.draws import DrawSource, StackedDraws, rounded, stack
 from spectro.sampling.evaluate import Evaluated, evaluate
 from spectro.sampling.mala import Mala
-from spectro.sampling.moments import Moments
+from spectro.sampling.pilot.importance_weights import importance_weights
+from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.sampling.reweighted import Sampler
 from spectro.sampling.samplers import Blocks, ChainState
-from spectro.sampling.snapshot import Snapshot, joined
-from spectro.sampling.weights import importance_weights
 
 FloatArray = npt.NDArray[np.float64]
 BLOCK_BYTES = 2**30
@@ -80,7 +80,7 @@ class Recorder:
         evaluation_ids: Tensor,
         *,
         chain: int,
-        pilot: Mapping[str, Moments],
+        pilot: Mapping[str, PosteriorMoments],
         scoring: Scoring | None,
     ) -> None:
         self._part, self._sampler, self._config = part, sampler, config
@@ -111,7 +111,7 @@ class Recorder:
             if not names:
                 break
 
-    def stepped(self, name: str, moved: Moved, *, drawing: bool) -> None:
+    def stepped(self, name: str, moved: StepInfo, *, drawing: bool) -> None:
         """Keep what a step reported; `drawing` is True after burn-in."""
         found = self._found.setdefault(name, Collected(independent=False))
         found.step_loss.waiting.append(moved.loss)
@@ -147,11 +147,11 @@ class Recorder:
         """Draws of all components that ΔL was taken of."""
         return sum(len(found.delta_loss) for found in self._found.values())
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> Checkpoint:
         """What was collected so far."""
         return joined({name: found.snapshot() for name, found in self._found.items()})
 
-    def restore(self, snapshot: Snapshot) -> None:
+    def restore(self, snapshot: Checkpoint) -> None:
         """Go on from a snapshot."""
         self._found = {
             name: Collected.of(snapshot.part(name), self._part.weights(name))

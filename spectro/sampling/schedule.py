@@ -7,15 +7,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from spectro.sampling.checkpoint import Checkpoint
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.samplers import Blocks, ChainState
-from spectro.sampling.snapshot import Snapshot
 
 MAX_STEPS_BETWEEN_DRAWS = 256
 """Where a chain still remembers then, draws are taken all the same."""
 
 
-class Schedule:
+class SamplingSchedule:
     """After which steps a component's draws are taken; finds the distance where none is given."""
 
     def __init__(self, config: ChainConfig, num_burnin_steps: int) -> None:
@@ -39,10 +39,10 @@ class Schedule:
             self._between, self._first = since, None
         return self._between is not None and since % self._between == 0
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> Checkpoint:
         """What was found, or what the distance is being measured against."""
         first = self._first or {}
-        return Snapshot(
+        return Checkpoint(
             tensors={block: tensor.clone() for block, tensor in first.items()},
             values={"between": self._between},
         )
@@ -50,11 +50,11 @@ class Schedule:
     @classmethod
     def of(
         cls,
-        snapshot: Snapshot,
+        snapshot: Checkpoint,
         config: ChainConfig,
         num_burnin_steps: int,
         like: Mapping[str, Tensor],
-    ) -> Schedule:
+    ) -> SamplingSchedule:
         """What a snapshot was taken of; `like` are the component's weights, for their device."""
         found = cls(config, num_burnin_steps)
         found._between = snapshot.values["between"]

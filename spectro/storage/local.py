@@ -14,7 +14,7 @@ import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from spectro.storage.fs import Entry
+from spectro.storage.store import Entry
 
 TEMPORARY = ".tmp-"
 """Prefix of a file's name until it is complete; never listed."""

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from spectro.storage import run_dir
-from spectro.storage.fs import Store
-from spectro.storage.kinds import kind_of
+from spectro.formats import run_dir
+from spectro.formats.object_kinds import kind_of
 from spectro.storage.local import TEMPORARY
 from spectro.storage.places import place
+from spectro.storage.store import Store
 
 MAX_PARENTS = 5
 """How far above a file the run may lie whose object it would be."""

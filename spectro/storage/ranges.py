@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any
 
-from spectro.storage.fs import MissingObjectError, Store
+from spectro.storage.store import MissingObjectError, Store
 
 
 @dataclass

@@ -26,7 +26,7 @@ class TransientError(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
+class RetryPolicy:
     """How long to go on."""
 
     first_seconds: float = 0.25
@@ -42,7 +42,7 @@ class Patience:
         return longest * (0.5 + 0.5 * secrets.randbelow(1_000_001) / 1_000_000)
 
 
-def persist(call: Callable[[], T], what: str, patience: Patience) -> T:
+def persist(call: Callable[[], T], what: str, patience: RetryPolicy) -> T:
     """What the call returns, called again while it raises TransientError.
 
     Args:

@@ -20,14 +20,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from spectro.storage.content_types import content_type
-from spectro.storage.fs import Entry
-from spectro.storage.retry import Patience, StorageUnavailableError, TransientError, persist
+from spectro.storage.retry import RetryPolicy, StorageUnavailableError, TransientError, persist
 from spectro.storage.s3_client import client
 from spectro.storage.s3_errors import ERRORS, AbsentError, TakenError, meaning, translated
+from spectro.storage.store import Entry
 
 T = TypeVar("T")
-PATIENCE = Patience()
-AT_ONCE = Patience(total_seconds=0)
+PATIENCE = RetryPolicy()
+AT_ONCE = RetryPolicy(total_seconds=0)
 ROUNDS = 3
 """Puts of an object that is taken whenever it is put, and absent whenever it is looked at."""
 WHOLE_BYTES = 4 << 30
@@ -178,7 +178,7 @@ class S3Objects:
         with ThreadPoolExecutor(PARTS_AT_ONCE, thread_name_prefix="part") as threads:
             return list(threads.map(put, range(1, count + 1)))
 
-    def _abort(self, path: str, upload: str, patience: Patience | None = None) -> None:
+    def _abort(self, path: str, upload: str, patience: RetryPolicy | None = None) -> None:
         def abort() -> None:
             client().abort_multipart_upload(**_place(path), UploadId=upload)
 
@@ -242,7 +242,7 @@ def _pages(operation: str, folder: str, follow: dict[str, str]) -> Iterator[dict
         arguments = arguments | {own: answer[theirs] for own, theirs in follow.items()}
 
 
-def _persist(call: Callable[[], T], what: str, path: str, patience: Patience | None = None) -> T:
+def _persist(call: Callable[[], T], what: str, path: str, patience: RetryPolicy | None = None) -> T:
     """The call, its errors translated, repeated while they are such as pass."""
 
     def once() -> T:

@@ -1,0 +1,1 @@
+"""Susceptibilities from running sums, with errors and reliability."""

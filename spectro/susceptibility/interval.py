@@ -12,8 +12,8 @@ C = 2, 85 % at C = 4 and 91 % at C = 8.
     t     12.71  4.30   3.18   2.36   2.13
 
 Where something else was drawn than chains, the degrees of freedom are its own: sequences less
-subsets for a response (report/matrix.py). The error of predicted χ is known from many held-out
-tokens: 1.96 deviations to either side (predict/judged.py).
+subsets for a response (analysis/response_matrix.py). The error of predicted χ is known from many
+held-out tokens: 1.96 deviations to either side (predict/judged.py).
 """
 
 from __future__ import annotations

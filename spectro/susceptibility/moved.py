@@ -95,7 +95,7 @@ class MovedSums:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moved:
+class ControlDifference:
     """What is known of the difference of two measurements, by component."""
 
     deviation_H: FloatArray
@@ -116,7 +116,7 @@ class Moved:
     """Mean of D over tokens."""
 
 
-def moved(sums: MovedSums) -> Moved:
+def moved(sums: MovedSums) -> ControlDifference:
     """Statistics of the difference; see the head of this file."""
     c = sums.covariance_H44
     half = np.array([0.5, 0.5, 0.0, 0.0])
@@ -131,7 +131,7 @@ def moved(sums: MovedSums) -> Moved:
     with np.errstate(invalid="ignore", divide="ignore"):
         r_H = agreed_H / np.sqrt(c[:, 0, 0] * c[:, 1, 1])
         scale_H = np.where(base_H > 0, (c[:, 0, 3] + c[:, 1, 2]) / (2 * base_H), np.nan)
-    return Moved(
+    return ControlDifference(
         deviation_H=deviation(half),
         base_deviation_H=deviation(base),
         error_H=deviation(against),
@@ -147,7 +147,7 @@ def moved(sums: MovedSums) -> Moved:
 class Exceedances:
     """How many tokens' |M|, and how many |D|, lie in each step of the grid; the largest |M|."""
 
-    found: Moved
+    found: ControlDifference
     """What the first pass gave."""
     num_top: int
     """Tokens kept per component."""
@@ -161,7 +161,7 @@ class Exceedances:
     """Their M, about the column's mean."""
 
     @classmethod
-    def begin(cls, found: Moved, num_top: int) -> Exceedances:
+    def begin(cls, found: ControlDifference, num_top: int) -> Exceedances:
         """Before the first shard."""
         num = len(found.error_H)
         return cls(

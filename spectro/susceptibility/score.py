@@ -29,10 +29,10 @@ import torch
 from torch import Tensor
 
 from spectro.models.architecture import GroupModel
-from spectro.models.budget import CPU_ROWS, RowBudget, fit
-from spectro.models.delta import Piece, ReadDraws, pack_losses, sequence_batches
+from spectro.models.cost.budget import CPU_ROWS, RowBudget, fit
+from spectro.models.delta import DrawSlice, ReadDraws, pack_losses, sequence_batches
 from spectro.models.scoring import Scoring
-from spectro.sampling.snapshot import Checkpoints, Snapshot
+from spectro.sampling.checkpoint import Checkpoint, Checkpoints
 
 FloatArray = npt.NDArray[np.float64]
 NO_PREFIX = ("embed", "full")
@@ -129,14 +129,14 @@ def rounds(
     chains: Mapping[int, ScoredChain],
     shape: Sequence[int],
     scoring: Scoring,
-) -> list[list[Piece]]:
+) -> list[list[DrawSlice]]:
     """Draws that pass over all sequences before the next ones are read.
 
     One round of all draws; but where stored draws would be read for several batches and a batch
     costs nothing to prepare, one round for each of their blocks.
     """
     whole = [
-        Piece(chain, name, slice(0, len(scored.delta_loss[name])))
+        DrawSlice(chain, name, slice(0, len(scored.delta_loss[name])))
         for name in part.names
         for chain, scored in chains.items()
         if name in scored.weight
@@ -146,7 +146,7 @@ def rounds(
     if one_batch or part.names[0] not in NO_PREFIX or scoring.shortlisting is not None:
         return [whole]
     return [
-        [Piece(piece.chain, piece.component, slice(start, stop))]
+        [DrawSlice(piece.chain, piece.component, slice(start, stop))]
         for piece in whole
         for start, stop in _spans(chains[piece.chain].blocks.get(piece.component, ()), piece.draws)
     ]
@@ -157,7 +157,7 @@ def _spans(firsts: Sequence[int], draws: slice) -> list[tuple[int, int]]:
     return list(zip(starts, [*starts[1:], draws.stop], strict=True))
 
 
-def num_draws(pieces: Sequence[Piece]) -> int:
+def num_draws(pieces: Sequence[DrawSlice]) -> int:
     """Draws in some pieces."""
     return sum(piece.draws.stop - piece.draws.start for piece in pieces)
 
@@ -207,7 +207,7 @@ class _Tile:
         """Whether every sequence was scored along the first `end` draws."""
         return bool((self._done_n >= end).all())
 
-    def score_batch(self, wanted: Sequence[Piece], end: int) -> None:
+    def score_batch(self, wanted: Sequence[DrawSlice], end: int) -> None:
         """The next sequences along what they lack of a round, which ends with draw `end`."""
         batch, before = self._next_batch(end)
         done = before
@@ -260,7 +260,7 @@ class _Tile:
         done_n = self._done_n.clone()
         done_n[batch] = done
         tensors = {f"sums/{name}": own for name, own in copies.items()} | {"done": done_n}
-        self._checkpoints.save(int(done_n.sum()), Snapshot(tensors=tensors))
+        self._checkpoints.save(int(done_n.sum()), Checkpoint(tensors=tensors))
 
     @staticmethod
     def _book(whole: Mapping[str, Tensor], batch: slice, sums: Mapping[str, Tensor]) -> None:
@@ -268,14 +268,14 @@ class _Tile:
             whole[name][:, :, batch] = of_batch.cpu()
 
 
-def _after(pieces: Sequence[Piece], count: int) -> list[Piece]:
+def _after(pieces: Sequence[DrawSlice], count: int) -> list[DrawSlice]:
     """Pieces without their first draws, so many in all."""
     found = []
     for piece in pieces:
         size = piece.draws.stop - piece.draws.start
         if count < size:
             start = piece.draws.start + count
-            found.append(Piece(piece.chain, piece.component, slice(start, piece.draws.stop)))
+            found.append(DrawSlice(piece.chain, piece.component, slice(start, piece.draws.stop)))
         count = max(0, count - size)
     return found
 

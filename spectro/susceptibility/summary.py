@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spectro.sampling.damage import damage
-from spectro.sampling.moments import Moments
+from spectro.sampling.pilot.damage import damage
+from spectro.sampling.pilot.posterior_moments import PosteriorMoments
+from spectro.sampling.pilot.sampler_bias import effective_sample_size, sampler_bias
 from spectro.sampling.recorder import ComponentChain
-from spectro.sampling.sampler_bias import effective_sample_size, sampler_bias
 from spectro.susceptibility.interval import half_width
 from spectro.susceptibility.reliability import (
     ColumnMoments,
@@ -36,7 +36,7 @@ OF_CHAINS = (
 
 def chain_summary(
     chains: Sequence[ComponentChain],
-    exact: Moments | None,
+    exact: PosteriorMoments | None,
     *,
     phi_offset: float = 0.0,
     num_sets: int = 1,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from spectro.sampling.damage import DAMAGED
+from spectro.sampling.pilot.damage import DAMAGED
 
 MOST_NAMED = 6
 """Components that a sentence names; the rest are counted."""

@@ -12,19 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectro.tokens.config import Source, SourceKind, TokensConfig
-from spectro.tokens.embedded import read_embedded
-from spectro.tokens.hub import is_local, read_hub
-from spectro.tokens.jsonl import read_jsonl
 from spectro.tokens.keys import keyed_rng
-from spectro.tokens.memmap import open_indexed
-from spectro.tokens.memmap_spans import Spans, find_spans
 from spectro.tokens.order import keyed_order, num_pools
 from spectro.tokens.overlap import count_repeated
 from spectro.tokens.packing import Encode, encode_stream, first_batch, num_samples, sample
-from spectro.tokens.parquet import read_parquet
 from spectro.tokens.sequences import Sequences, TokenSplits
-from spectro.tokens.source_report import DOCUMENTS, SourceReport
-from spectro.tokens.text_folder import read_text_folder
+from spectro.tokens.sources.embedded import read_embedded
+from spectro.tokens.sources.hub import is_local, read_hub
+from spectro.tokens.sources.jsonl import read_jsonl
+from spectro.tokens.sources.memmap import open_indexed
+from spectro.tokens.sources.memmap_spans import Spans, find_spans
+from spectro.tokens.sources.parquet import read_parquet
+from spectro.tokens.sources.source_report import DOCUMENTS, SourceReport
+from spectro.tokens.sources.text_folder import read_text_folder
 
 OnProgress = Callable[[float, float], None]
 

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectro.tokens.config import FIELDS_OF, Source, SourceKind
-from spectro.tokens.content import shown
-from spectro.tokens.folders import files_at, files_in, identity_of
-from spectro.tokens.jsonl import ENDINGS as JSONL_ENDINGS
-from spectro.tokens.memmap import pair_at
-from spectro.tokens.parquet import ENDINGS as PARQUET_ENDINGS
-from spectro.tokens.source_report import SourceReport
+from spectro.tokens.sources.content import shown
+from spectro.tokens.sources.folders import files_at, files_in, identity_of
+from spectro.tokens.sources.jsonl import ENDINGS as JSONL_ENDINGS
+from spectro.tokens.sources.memmap import pair_at
+from spectro.tokens.sources.parquet import ENDINGS as PARQUET_ENDINGS
+from spectro.tokens.sources.source_report import SourceReport
 
 REPEATED = "sequences that are also in another split"
 Key = tuple[object, ...]

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spectro.tokens.source_report import SourceReport
-from spectro.tokens.unknown import Judged
+from spectro.tokens.sources.source_report import SourceReport
+from spectro.tokens.unknown import UnknownTokens
 
 _BATCH_DOCUMENTS = 16
 INNER_ENDS = "ids of end-of-text within documents"
@@ -24,7 +24,7 @@ class Encoded(NamedTuple):
 
     ids: list[list[int]]
     """Of each text, without special tokens."""
-    judged: Judged
+    judged: UnknownTokens
     """Characters of all of them; none where the tokenizer writes every text."""
     tokenizer: str
     """Whose tokenizer, for messages."""
@@ -63,7 +63,7 @@ def encode_stream(
     Raises ValueError for ids outside the vocabulary, and, after any batch, when the tokenizer does
     not know more than a tenth of the characters (`unknown.py`).
     """
-    judged = Judged()
+    judged = UnknownTokens()
     parts: list[NDArray[np.int32]] = []
     num_ids = 0
     for batch in _batches(documents):

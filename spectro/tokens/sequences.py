@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from spectro.tokens.source_report import SourceReport
+from spectro.tokens.sources.source_report import SourceReport
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spectro.tokens.source_report import SourceReport
+from spectro.tokens.sources.source_report import SourceReport
 
 MOST_UNKNOWN = 0.1
 """Share of characters, white space aside, above which a tokenizer is refused for a text."""
@@ -22,13 +22,13 @@ UNKNOWN = "characters that the tokenizer does not know, or leaves out"
 
 
 @dataclass(kw_only=True)
-class Judged:
+class UnknownTokens:
     """Characters other than white space, and how many of them no known token stands for."""
 
     num_chars: int = 0
     num_unknown: int = 0
 
-    def add(self, other: Judged, report: SourceReport, tokenizer: str) -> None:
+    def add(self, other: UnknownTokens, report: SourceReport, tokenizer: str) -> None:
         """Add those of further documents to the sum and to the report of their source.
 
         Raises ValueError, naming the tokenizer, when more than a tenth of all is unknown.
@@ -45,7 +45,9 @@ class Judged:
             )
 
 
-def judged(text: str, spans_N2: Sequence[tuple[int, int]], known_N: NDArray[np.bool_]) -> Judged:
+def judged(
+    text: str, spans_N2: Sequence[tuple[int, int]], known_N: NDArray[np.bool_]
+) -> UnknownTokens:
     """Of one document, by the spans of its tokens in characters, [N, 2], and which are known."""
     inked = ~np.fromiter((char.isspace() for char in text), dtype=bool, count=len(text))
     spans = np.asarray(spans_N2, dtype=np.int64).reshape(-1, 2)[known_N]
@@ -53,4 +55,4 @@ def judged(text: str, spans_N2: Sequence[tuple[int, int]], known_N: NDArray[np.b
     np.add.at(change, spans[:, 0], 1)
     np.add.at(change, spans[:, 1], -1)
     covered = np.cumsum(change[:-1]) > 0
-    return Judged(num_chars=int(inked.sum()), num_unknown=int((inked & ~covered).sum()))
+    return UnknownTokens(num_chars=int(inked.sum()), num_unknown=int((inked & ~covered).sum()))

@@ -3,8 +3,3 @@
 Each view is a function of a `RunView`; what it draws is made in `spectro/report/`, which knows no
 storage.
 """
-
-from spectro.storage.run_view import RunView
-from spectro.views.figures import figure
-
-__all__ = ["RunView", "figure"]

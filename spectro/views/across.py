@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from spectro.report.across import (
+from spectro.analysis.token_clusters import (
     Across,
     Link,
     TokenCluster,
@@ -19,16 +19,16 @@ from spectro.report.across import (
     ids_of,
     links,
 )
-from spectro.report.contexts import random_members
-from spectro.report.lit import Vocabulary
-from spectro.storage.clusterings import (
+from spectro.formats.clusters.clusterings import (
     StoredClustering,
     find_place,
     read_clustering,
     shared_rows,
 )
-from spectro.storage.run_view import RunView
-from spectro.views.contexts import lit_tokens, required_pieces, vocabulary_of
+from spectro.tokens.display.context_text import Vocabulary
+from spectro.views.page.cluster_examples import random_members
+from spectro.views.run_view import RunView
+from spectro.views.token_contexts import lit_tokens, required_pieces, vocabulary_of
 
 NUM_TOP_TOKENS = 8
 """Common tokens of a cluster that are named."""

@@ -13,10 +13,8 @@ from functools import reduce
 import numpy as np
 import numpy.typing as npt
 
-from spectro.report.scaling import varying
-from spectro.report.text.document import MAX_BANDS, Columns
-from spectro.run.assembly import column_moments
-from spectro.storage.run_view import RunView
+from spectro.analysis.response_scale import varying
+from spectro.measure.assembly import column_moments
 from spectro.susceptibility.reliability import (
     ColumnMoments,
     merge,
@@ -24,6 +22,8 @@ from spectro.susceptibility.reliability import (
     standard_deviation,
     standard_error,
 )
+from spectro.views.run_view import RunView
+from spectro.views.text.document import MAX_BANDS, TextColumns
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -40,7 +40,7 @@ class RunColumns:
 
     names: tuple[str, ...]
     """Components."""
-    columns: Columns
+    columns: TextColumns
     """Mean, deviation (0 of a column that does not vary), reliability, error."""
 
     def best(self, among: Sequence[int]) -> tuple[int, ...]:
@@ -77,10 +77,10 @@ class RunColumns:
             return tuple(range(len(offered)))
         return tuple(list(offered).index(column) for column in self.best(offered))
 
-    def some(self, chosen: Sequence[int]) -> Columns:
+    def some(self, chosen: Sequence[int]) -> TextColumns:
         """Of some columns."""
         own = self.columns
-        return Columns(
+        return TextColumns(
             mean_C=own.mean_C[list(chosen)],
             deviation_C=own.deviation_C[list(chosen)],
             reliability_C=own.reliability_C[list(chosen)],
@@ -111,7 +111,7 @@ def run_columns(view: RunView) -> RunColumns:
         )
     own = [merged[name] for name in names]
     mean_H = np.array([each.mean for each in own])
-    columns = Columns(
+    columns = TextColumns(
         mean_C=mean_H,
         deviation_C=varying(np.array([standard_deviation(each) for each in own]), mean_H),
         reliability_C=np.array([reliability(each) for each in own]),

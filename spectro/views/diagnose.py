@@ -1,4 +1,4 @@
-"""How the chains of a run went: what is stored of them, judged (`report/diagnostics.py`).
+"""How the chains of a run went: what is stored of them, judged (`analysis/chain_diagnosis.py`).
 
 Reads the markers of the draw bank, the summary, the moments of the token shards that are measured,
 and the names of their columns: no rows, no draws.
@@ -12,19 +12,19 @@ from typing import Any
 
 import numpy as np
 
+from spectro.analysis.chain_diagnosis import Diagnosis, diagnose
+from spectro.analysis.chain_traces import Settings, traces_of
+from spectro.formats.chain_names import chains_among, pilot_name
+from spectro.formats.draws import read_pilot, read_record
+from spectro.formats.product import SUMMARY_NAME
 from spectro.models.components import FULL
-from spectro.report.diagnostics import Diagnosis, diagnose
-from spectro.report.traces import Settings, traces_of
 from spectro.sampling.config import TokenDraws
-from spectro.sampling.moments import Moments
+from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.sampling.recorder import ComponentChain
-from spectro.storage.chain_names import chains_among, pilot_name
-from spectro.storage.draws import read_pilot, read_record
-from spectro.storage.product import SUMMARY_NAME
-from spectro.storage.run_view import RunView
-from spectro.storage.sealed import with_nan
+from spectro.storage.checksummed_json import with_nan
 from spectro.susceptibility.reliability import ColumnMoments, reliability
 from spectro.views.columns import column_moments_of, matching
+from spectro.views.run_view import RunView
 
 
 def diagnose_run(view: RunView, patterns: Sequence[str] = ("*",)) -> list[Diagnosis]:
@@ -48,7 +48,7 @@ def diagnose_run(view: RunView, patterns: Sequence[str] = ("*",)) -> list[Diagno
         chosen.update(named)
     wanted = [known[index] for index in sorted(chosen)]
     columns, settings = _columns(view), settings_of(view)
-    pilots: dict[str, dict[str, Moments]] = {}
+    pilots: dict[str, dict[str, PosteriorMoments]] = {}
     found = []
     for name in wanted:
         group, chains = stored[name]

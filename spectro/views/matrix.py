@@ -12,14 +12,14 @@ from enum import Enum
 import numpy as np
 import numpy.typing as npt
 
-from spectro.report.lit import Vocabulary
-from spectro.report.matrix import Block, ResponseMatrix, moments_of, response_matrix
-from spectro.report.patterns import NAMES, Traits, pattern_types
-from spectro.report.principal import AxesData, End, ends, principal
-from spectro.report.scaling import Scale, Scaling
-from spectro.report.vocabulary import display_name
-from spectro.storage.run_view import RunView
-from spectro.views.contexts import lit_tokens, required_pieces, vocabulary_of
+from spectro.analysis.patterns import NAMES, Traits, pattern_types
+from spectro.analysis.principal_axes import AxesData, End, ends, principal
+from spectro.analysis.response_matrix import ResponseMatrix, TokenBlock, moments_of, response_matrix
+from spectro.analysis.response_scale import ResponseScale, Scaling
+from spectro.tokens.display.context_text import Vocabulary
+from spectro.tokens.display.vocabulary import display_name
+from spectro.views.run_view import RunView
+from spectro.views.token_contexts import lit_tokens, required_pieces, vocabulary_of
 
 Ints = npt.NDArray[np.int64]
 NUM_TOP_TOKENS = 4
@@ -28,7 +28,7 @@ MAX_ROWS = 24
 """Clusters that are rows unless more are asked for: what a page has room for."""
 
 
-class Rows(Enum):
+class MatrixRows(Enum):
     """What the rows of the matrix are."""
 
     SUBSETS = "subsets"
@@ -36,7 +36,7 @@ class Rows(Enum):
     CLUSTERS = "clusters"
     """The largest clusters."""
     PATTERNS = "patterns"
-    """Pattern types of tokens (`report/patterns.py`)."""
+    """Pattern types of tokens (`analysis/patterns.py`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,7 @@ class TokenSets:
 
 def matrix(
     view: RunView,
-    rows: Rows = Rows.SUBSETS,
+    rows: MatrixRows = MatrixRows.SUBSETS,
     *,
     scaling: Scaling = Scaling.STANDARDISED,
     max_rows: int = MAX_ROWS,
@@ -95,7 +95,7 @@ def principal_axes(
     known = known or vocabulary_of(view)
     nobody = TokenSets(names=(), members=lambda *_: (np.empty(0, np.int64), np.empty(0, np.int64)))
     moments = moments_of(lambda: blocks_of(view, nobody), covariances=True)
-    found = principal(moments, Scale.of(moments, scaling), view.components, num_axes)
+    found = principal(moments, ResponseScale.of(moments, scaling), view.components, num_axes)
     strongest = ends(lambda: blocks_of(view, nobody), found, num_ends)
     sides = [
         tuple(
@@ -131,13 +131,13 @@ def _ends(
     )
 
 
-def blocks_of(view: RunView, sets: TokenSets) -> Iterator[Block]:
+def blocks_of(view: RunView, sets: TokenSets) -> Iterator[TokenBlock]:
     """All tokens, shard by shard, with their rows."""
     for first_token_id, chi_NH in view.shards():
         first = first_token_id // view.context
         ids_ST1, subset_S = view.sequences(np.arange(first, first + len(chi_NH) // view.context))
         row_M, token_M = sets.members(first_token_id, ids_ST1, subset_S)
-        yield Block(
+        yield TokenBlock(
             chi_NH=chi_NH,
             first_token_id=first_token_id,
             stratum_S=subset_S.astype(np.int64),
@@ -146,12 +146,12 @@ def blocks_of(view: RunView, sets: TokenSets) -> Iterator[Block]:
         )
 
 
-def sets_of(view: RunView, rows: Rows, max_rows: int, known: Vocabulary) -> TokenSets:
+def sets_of(view: RunView, rows: MatrixRows, max_rows: int, known: Vocabulary) -> TokenSets:
     """The rows of a matrix; errors as `matrix`."""
     view.require_measured()
-    if rows is Rows.SUBSETS:
+    if rows is MatrixRows.SUBSETS:
         return TokenSets(names=tuple(map(display_name, view.subset_names)), members=_of_subsets)
-    if rows is Rows.PATTERNS:
+    if rows is MatrixRows.PATTERNS:
         traits = Traits.of(required_pieces(view, known, "rows=patterns"))
         return TokenSets(names=NAMES, members=lambda _, ids_ST1, __: _of_patterns(traits, ids_ST1))
     return _clusters(view, max_rows, known)

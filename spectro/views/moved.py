@@ -13,12 +13,18 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from spectro.storage.fs import Store
-from spectro.storage.halves import Halves, NoHalvesError, iterate_halves
-from spectro.storage.parts import CONTROL
-from spectro.storage.product import SUMMARY_NAME
-from spectro.storage.run_view import RunView
-from spectro.susceptibility.moved import Exceedances, HalvesOfTwo, Moved, MovedSums, moved
+from spectro.formats.halves import Halves, NoHalvesError, iterate_halves
+from spectro.formats.parts import CONTROL
+from spectro.formats.product import SUMMARY_NAME
+from spectro.storage.store import Store
+from spectro.susceptibility.moved import (
+    ControlDifference,
+    Exceedances,
+    HalvesOfTwo,
+    MovedSums,
+    moved,
+)
+from spectro.views.run_view import RunView
 
 NUM_TOP = 20
 """Tokens kept per component."""
@@ -53,7 +59,7 @@ class MovedData:
     """Of the run."""
     shared: bool
     """Whether both are of the same draws."""
-    moved: Moved
+    moved: ControlDifference
     """By component."""
     threshold_H: npt.NDArray[np.float64]
     """Least difference, in errors, that is significant; ∞ where none is."""

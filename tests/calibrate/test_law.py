@@ -11,7 +11,7 @@ import pytest
 from spectro.calibrate.choose import Split, choose
 from spectro.calibrate.law import Law, fit, value
 from spectro.calibrate.measures import Cell, measure
-from spectro.cluster.config import Preprocess
+from spectro.clustering.config import Preprocess
 from tests.calibrate.made_up import labels, responses
 
 RESTRICTED = Preprocess.RESTRICTED

@@ -7,8 +7,8 @@ import pytest
 
 from spectro.calibrate.measures import disjoint_sets, measure, same_label
 from spectro.calibrate.responses import Responses
-from spectro.cluster.config import Preprocess
-from spectro.sampling.weights import importance_weights
+from spectro.clustering.config import Preprocess
+from spectro.sampling.pilot.importance_weights import importance_weights
 from spectro.susceptibility.estimator import ChainSums, susceptibility
 from tests.calibrate.made_up import labels, responses
 

@@ -14,7 +14,7 @@ def main() -> int:
     log, job, *arguments = sys.argv[1:]
     handler = logging.FileHandler(log)
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
-    for name in ("spectro.run", "spectro.storage"):
+    for name in ("spectro.work", "spectro.storage"):
         logging.getLogger(name).addHandler(handler)
         logging.getLogger(name).setLevel(logging.DEBUG)
     sys.argv = [job, *arguments]

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks.common import write
-from spectro.storage.fs import Store
+from spectro.storage.store import Store
 from tests.chaos.blows import Blows, Pace, started
 from tests.chaos.cluster import SimulatedCluster
 from tests.servers.fault_proxy import Fault, FaultProxy

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from spectro.cluster.agreement import neighbour_agreement
-from spectro.cluster.neighbours import Neighbours, nearest_neighbours
+from spectro.clustering.knn.lists import Neighbours
+from spectro.clustering.knn.search import nearest_neighbours
+from spectro.clustering.list_agreement import neighbour_agreement
 
 RNG = np.random.default_rng(0)
 

@@ -4,17 +4,18 @@ import numpy as np
 import pytest
 from planted import mixture
 
-from spectro.cluster import ClusterConfig, cluster
-from spectro.cluster.assign import (
+from spectro.clustering.assign import (
     NONE,
     AssignConfig,
     assign,
     neighbours_of_new,
     widths_among,
 )
-from spectro.cluster.edges import SIGMA_FLOOR, widths
-from spectro.cluster.matching import Clustering, best_matches
-from spectro.cluster.neighbours import Neighbours
+from spectro.clustering.clusters import cluster
+from spectro.clustering.config import ClusterConfig
+from spectro.clustering.graph.edges import SIGMA_FLOOR, widths
+from spectro.clustering.knn.lists import Neighbours
+from spectro.clustering.matching import Clustering, best_matches
 
 K = 6
 
@@ -68,7 +69,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch):
     x_old, x_new = (rng.normal(size=(n, 5)).astype(np.float32) for n in (80, 33))
     whole, sigma = neighbours_of_new(x_new, x_old, K), widths_among(x_old, K)
     for rows in (1, 7):
-        monkeypatch.setattr("spectro.cluster.assign.BLOCK_ROWS", rows)
+        monkeypatch.setattr("spectro.clustering.assign.BLOCK_ROWS", rows)
         parts = neighbours_of_new(x_new, x_old, K)
         np.testing.assert_array_equal(parts.index_Nk, whole.index_Nk)
         np.testing.assert_array_equal(parts.distance_Nk, whole.distance_Nk)

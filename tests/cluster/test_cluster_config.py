@@ -3,7 +3,7 @@
 import pytest
 from omegaconf import OmegaConf
 
-from spectro.cluster import ClusterConfig, ToleranceKind
+from spectro.clustering.config import ClusterConfig, ToleranceKind
 
 
 @pytest.mark.parametrize(

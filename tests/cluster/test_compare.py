@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 
-from spectro.cluster import matching
-from spectro.cluster.compare import _histogram, compare
-from spectro.cluster.matching import Clustering, best_jaccard, best_matches, stability
+from spectro.clustering import matching
+from spectro.clustering.compare import _histogram, compare
+from spectro.clustering.matching import Clustering, best_jaccard, best_matches, stability
 
 NUM_TOKENS = 40
 

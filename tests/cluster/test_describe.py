@@ -6,9 +6,10 @@ import pandas as pd
 import pytest
 from planted import mixture
 
-from spectro.cluster import ClusterConfig, Clusters, TokenLabels, cluster, describe
-from spectro.cluster.describe import nearest_clusters
-from spectro.storage.clusters import read_clusters, write_clusters
+from spectro.clustering.clusters import Clusters, cluster
+from spectro.clustering.config import ClusterConfig
+from spectro.clustering.describe import TokenLabels, describe, nearest_clusters
+from spectro.formats.clusters.clusters import read_clusters, write_clusters
 
 COMPONENTS = [f"l0h{h}" for h in range(8)]
 CHI, TRUTH = mixture(sizes=[30, 50, 80], num_body=300, num_columns=8)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.linalg import hadamard
 
-from spectro.cluster import ClusterConfig, Preprocess, Transform
-from spectro.cluster.moments import Moments
-from spectro.cluster.preprocess import fit_transform
-from spectro.cluster.transform import TransformReport
+from spectro.clustering.config import ClusterConfig, Preprocess
+from spectro.clustering.vectors.moments import Moments
+from spectro.clustering.vectors.preprocess import Transform, fit_transform
+from spectro.clustering.vectors.transform import TransformReport
 
 DEVIATION = np.array([0.0, 4.0, 3.0, 2.0, 1.4, 1.0, 0.6, 0.3])
 """Of the signal along each planted direction; the first is noise, five times the others'."""

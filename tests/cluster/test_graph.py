@@ -8,9 +8,9 @@ import pytest
 import scipy.sparse as sparse
 from planted import dense, random_graph
 
-from spectro.cluster.edges import MIN_WEIGHT, SIGMA_FLOOR
-from spectro.cluster.graph import COMPLETE, Graph, self_tuning_graph
-from spectro.cluster.neighbours import Neighbours
+from spectro.clustering.graph.edges import MIN_WEIGHT, SIGMA_FLOOR
+from spectro.clustering.graph.graph import COMPLETE, Graph, self_tuning_graph
+from spectro.clustering.knn.lists import Neighbours
 
 ARRAYS = ("indptr", "indices", "weights", "degrees")
 

@@ -5,14 +5,14 @@ import pytest
 import scipy.sparse as sparse
 from planted import mixture, random_graph
 
-from spectro.cluster import ClusterConfig
-from spectro.cluster.clusters import build_graph
-from spectro.cluster.graph import ARRAYS, Graph, from_matrix
-from spectro.cluster.local import LocalRule, local_rule, try_seed
-from spectro.cluster.pagerank import push
-from spectro.cluster.preprocess import fit_transform
-from spectro.cluster.sweep import choose_prefix
-from spectro.cluster.workspace import Csr, Workspace, forget
+from spectro.clustering.clusters import build_graph
+from spectro.clustering.config import ClusterConfig
+from spectro.clustering.graph.graph import ARRAYS, Graph, from_matrix
+from spectro.clustering.local.pagerank import push
+from spectro.clustering.local.seed_cluster import LocalRule, local_rule, try_seed
+from spectro.clustering.local.sweep import choose_prefix
+from spectro.clustering.local.workspace import LocalCsr, Workspace, forget
+from spectro.clustering.vectors.preprocess import fit_transform
 
 CONFIG = ClusterConfig(num_neighbours=15, reach=120)
 
@@ -34,7 +34,7 @@ def reference(
     """Everything touched by p / d, then by r / d; each prefix's conductance by its definition."""
     workspace = Workspace(removed[graph.token_N])
     local = workspace.local
-    csr = Csr(graph.indptr, graph.indices, graph.weights, graph.degrees)
+    csr = LocalCsr(graph.indptr, graph.indices, graph.weights, graph.degrees)
     node = int(graph.node_N[seed])
     num_slots = push(csr, local, node, rule.alpha, rule.epsilon, rule.max_pushes)[0]
     score, residual = local.score[:num_slots].copy(), local.mass[:num_slots, 0].copy()

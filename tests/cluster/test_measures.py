@@ -8,9 +8,9 @@ import scipy.sparse as sparse
 from planted import dense, random_graph
 from scipy.sparse.csgraph import connected_components
 
-from spectro.cluster.graph import Graph, from_matrix, self_tuning_graph
-from spectro.cluster.measures import graph_statistics
-from spectro.cluster.neighbours import Neighbours
+from spectro.clustering.graph.graph import Graph, from_matrix, self_tuning_graph
+from spectro.clustering.graph.graph_statistics import graph_statistics
+from spectro.clustering.knn.lists import Neighbours
 
 PATH = from_matrix(sparse.diags([1.0, 1.0], [1, -1], shape=(500, 500)).tocsr())
 """The longest chain of unions."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spectro.cluster.moments import BLOCK_ROWS, Moments, merge
+from spectro.clustering.vectors.moments import BLOCK_ROWS, Moments, merge
 
 
 def far_from_zero(num_rows: int, num_columns: int = 5) -> np.ndarray:

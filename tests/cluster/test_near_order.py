@@ -5,11 +5,11 @@ import pytest
 from planted import mixture
 from test_graph import CASES
 
-from spectro.cluster import ClusterConfig
-from spectro.cluster.clusters import build_graph
-from spectro.cluster.graph import Graph, self_tuning_graph
-from spectro.cluster.near_order import PIECE, inverse, near_order
-from spectro.cluster.preprocess import fit_transform
+from spectro.clustering.clusters import build_graph
+from spectro.clustering.config import ClusterConfig
+from spectro.clustering.graph.graph import Graph, self_tuning_graph
+from spectro.clustering.graph.node_order import PIECE, inverse, near_order
+from spectro.clustering.vectors.preprocess import fit_transform
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -8,19 +8,15 @@ import pytest
 import torch
 from hard import hard_vectors, num_threads, slow_neighbours
 
-from spectro.cluster.config import NeighbourSearch
-from spectro.cluster.neighbours import (
-    Neighbours,
-    exact_neighbours,
-    measured_recall,
-    merge,
-    nearest_neighbours,
-    pair_neighbours,
-    sample_rows,
-)
-from spectro.cluster.neighbours.approximate import Descent, approximate_neighbours
-from spectro.cluster.neighbours.products import ieee_products
-from spectro.cluster.neighbours.trees import leaves
+from spectro.clustering.config import NeighbourSearch
+from spectro.clustering.knn.approximate import Descent, approximate_neighbours
+from spectro.clustering.knn.exact import exact_neighbours
+from spectro.clustering.knn.lists import Neighbours, merge
+from spectro.clustering.knn.pairs import pair_neighbours
+from spectro.clustering.knn.products import ieee_products
+from spectro.clustering.knn.recall import measured_recall, sample_rows
+from spectro.clustering.knn.search import nearest_neighbours
+from spectro.clustering.knn.trees import leaves
 
 APPROXIMATE = NeighbourSearch.APPROXIMATE
 
@@ -162,7 +158,7 @@ def test_a_pile_beyond_a_leaf_costs_no_further_pass(caplog: pytest.LogCaptureFix
     rng = np.random.default_rng(3)
     x = rng.normal(size=(9_000, 8)).astype(np.float32)
     x[rng.choice(9_000, 5_000, replace=False)] = x[0]
-    with caplog.at_level("INFO", "spectro.cluster.neighbours.approximate"):
+    with caplog.at_level("INFO", "spectro.clustering.knn.approximate"):
         approximate_neighbours(x, 15)
     assert sum(record.message.startswith("pass") for record in caplog.records) == 1
 

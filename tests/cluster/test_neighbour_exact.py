@@ -6,9 +6,11 @@ import pytest
 import torch
 from hard import hard_vectors, num_threads, slow_neighbours
 
-from spectro.cluster.config import NeighbourSearch
-from spectro.cluster.neighbours import exact, exact_neighbours, nearest_neighbours, row_blocks, scan
-from spectro.cluster.neighbours.lists import empty_lists
+from spectro.clustering.config import NeighbourSearch
+from spectro.clustering.knn import exact, scan
+from spectro.clustering.knn.exact import exact_neighbours, row_blocks
+from spectro.clustering.knn.lists import empty_lists
+from spectro.clustering.knn.search import nearest_neighbours
 
 
 @pytest.mark.parametrize("num_columns", [1, 2, 7, 64])

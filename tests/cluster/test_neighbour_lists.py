@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from spectro.cluster.neighbours import Neighbours, measured_recall, merge, sample_rows
+from spectro.clustering.knn.lists import Neighbours, merge
+from spectro.clustering.knn.recall import measured_recall, sample_rows
 
 
 def lists(index: list[list[int]], distance: list[list[float]]) -> Neighbours:

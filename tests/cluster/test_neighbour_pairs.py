@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hard import hard_vectors, slow_neighbours
 
-from spectro.cluster.neighbours import merge, pair_neighbours, scan
-from spectro.cluster.neighbours.lists import NONE, Neighbours, empty_lists
-from spectro.cluster.neighbours.packed import Basis, pack, plain, principal_axes
-from spectro.cluster.neighbours.pairs import Block, block_pairs
-from spectro.cluster.neighbours.scan import Side, cross_pairs
+from spectro.clustering.knn import scan
+from spectro.clustering.knn.lists import NONE, Neighbours, empty_lists, merge
+from spectro.clustering.knn.packed import Basis, pack, plain, principal_axes
+from spectro.clustering.knn.pairs import Block, block_pairs, pair_neighbours
+from spectro.clustering.knn.scan import RowBlock, cross_pairs
 
 
 def by_pairs(x: np.ndarray, starts: list[int], k: int, device: str = "cpu") -> Neighbours:
@@ -58,7 +58,9 @@ def test_two_sides_meet_whole(
         sides = []
         for first, size in ((0, sizes[0]), (sizes[0], sizes[1])):
             rows = np.arange(first, first + size)
-            sides.append(Side(packed=pack(x[rows], basis), lists=empty_lists(size, k), rows=rows))
+            sides.append(
+                RowBlock(packed=pack(x[rows], basis), lists=empty_lists(size, k), rows=rows)
+            )
         cross_pairs(*sides)
         for one, other in (sides, sides[::-1]):
             far = ((x[one.rows, None].astype(float) - x[other.rows][None]) ** 2).sum(-1)
@@ -75,7 +77,7 @@ def test_every_pair_is_measured_once_at_most(monkeypatch: pytest.MonkeyPatch) ->
     )
     x = hard_vectors(640, 4)
     sides = [
-        Side(packed=pack(x[rows], plain(4)), lists=empty_lists(320, 5), rows=rows)
+        RowBlock(packed=pack(x[rows], plain(4)), lists=empty_lists(320, 5), rows=rows)
         for rows in (np.arange(320), np.arange(320, 640))
     ]
     cross_pairs(*sides)

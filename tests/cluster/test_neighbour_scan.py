@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from hard import hard_vectors, slow_neighbours
 
-from spectro.cluster.neighbours import scan
-from spectro.cluster.neighbours.approximate import Descent, approximate_neighbours
-from spectro.cluster.neighbours.complete import complete
-from spectro.cluster.neighbours.lists import empty_lists, in_order
-from spectro.cluster.neighbours.packed import Basis, best_head, pack, plain, principal_axes
-from spectro.cluster.neighbours.scan import Side, all_pairs, tournament
+from spectro.clustering.knn import scan
+from spectro.clustering.knn.approximate import Descent, approximate_neighbours
+from spectro.clustering.knn.complete import complete
+from spectro.clustering.knn.lists import empty_lists, in_order
+from spectro.clustering.knn.packed import Basis, best_head, pack, plain, principal_axes
+from spectro.clustering.knn.scan import RowBlock, all_pairs, tournament
 
 
 def exact_by(x: np.ndarray, basis: Basis, k: int) -> np.ndarray:
     lists = empty_lists(x.shape[0], k)
-    all_pairs(Side(packed=pack(x, basis), lists=lists, rows=np.arange(x.shape[0])))
+    all_pairs(RowBlock(packed=pack(x, basis), lists=lists, rows=np.arange(x.shape[0])))
     return lists.index_Nk
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spectro.cluster.owners import Owners
+from spectro.clustering.local.owners import Owners
 
 RNG = np.random.default_rng(0)
 

@@ -5,10 +5,10 @@ import pytest
 import scipy.sparse as sparse
 from planted import dense, random_graph
 
-from spectro.cluster.graph import Graph, from_matrix
-from spectro.cluster.local import UNLIMITED_PUSHES
-from spectro.cluster.pagerank import push
-from spectro.cluster.workspace import Csr, Workspace, forget
+from spectro.clustering.graph.graph import Graph, from_matrix
+from spectro.clustering.local.pagerank import push
+from spectro.clustering.local.seed_cluster import UNLIMITED_PUSHES
+from spectro.clustering.local.workspace import LocalCsr, Workspace, forget
 
 ALPHA = 0.01
 
@@ -35,7 +35,7 @@ def approximate(
 ) -> tuple[np.ndarray, np.ndarray, int]:
     gone = np.zeros(graph.num_nodes, np.uint8) if removed is None else removed
     workspace = Workspace(gone)
-    csr = Csr(graph.indptr, graph.indices, graph.weights, graph.degrees)
+    csr = LocalCsr(graph.indptr, graph.indices, graph.weights, graph.degrees)
     before = workspace.local.slot_of.copy()
     num_slots, num_pushes, _, complete = push(
         csr, workspace.local, seed, ALPHA, epsilon, max_pushes

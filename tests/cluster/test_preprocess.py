@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from planted import mixture
 
-from spectro.cluster import ClusterConfig, Preprocess, Transform
-from spectro.cluster.moments import Moments, merge
-from spectro.cluster.preprocess import fit, fit_transform
+from spectro.clustering.config import ClusterConfig, Preprocess
+from spectro.clustering.vectors.moments import Moments, merge
+from spectro.clustering.vectors.preprocess import Transform, fit, fit_transform
 
 STANDARD = ClusterConfig(preprocess=Preprocess.STANDARDISE)
 CHI = mixture(sizes=[60, 40], num_body=300, num_columns=8)[0]

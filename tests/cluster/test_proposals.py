@@ -4,12 +4,19 @@ import numpy as np
 import pytest
 from planted import mixture, random_graph
 
-from spectro.cluster import ClusterConfig, SelectionState, find_clusters, ordered
-from spectro.cluster.clusters import build_graph
-from spectro.cluster.graph import Graph
-from spectro.cluster.local import Candidate
-from spectro.cluster.preprocess import fit_transform
-from spectro.cluster.proposals import Proposals, distinct, halves_of_seeds, with_repeatability
+from spectro.clustering.clusters import build_graph, ordered
+from spectro.clustering.config import ClusterConfig
+from spectro.clustering.graph.graph import Graph
+from spectro.clustering.local.proposals import (
+    Proposals,
+    distinct,
+    halves_of_seeds,
+    with_repeatability,
+)
+from spectro.clustering.local.round_state import SelectionState
+from spectro.clustering.local.seed_cluster import Candidate
+from spectro.clustering.local.select import find_clusters
+from spectro.clustering.vectors.preprocess import fit_transform
 
 SIZES = [40, 60, 100]
 CONFIG = ClusterConfig(num_neighbours=15, reach=300, untried_fraction=0.0)

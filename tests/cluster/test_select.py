@@ -8,23 +8,15 @@ import pytest
 from planted import mixture, random_graph
 from sklearn.metrics import adjusted_rand_score
 
-from spectro.cluster import (
-    ClusterConfig,
-    Clusters,
-    Preprocess,
-    SelectionState,
-    ThreadCrew,
-    ToleranceKind,
-    cluster,
-    find_clusters,
-    thread_crew,
-)
-from spectro.cluster.clusters import build_graph
-from spectro.cluster.graph import Graph, from_matrix
-from spectro.cluster.local import Candidate, LocalRule, local_rule
-from spectro.cluster.moments import Moments
-from spectro.cluster.preprocess import fit_transform
-from spectro.cluster.select import round_size
+from spectro.clustering.clusters import Clusters, build_graph, cluster
+from spectro.clustering.config import ClusterConfig, Preprocess, ToleranceKind
+from spectro.clustering.graph.graph import Graph, from_matrix
+from spectro.clustering.local.round_state import SelectionState
+from spectro.clustering.local.seed_cluster import Candidate, LocalRule, local_rule
+from spectro.clustering.local.seed_executor import ThreadSeedExecutor, thread_executor
+from spectro.clustering.local.select import find_clusters, round_size
+from spectro.clustering.vectors.moments import Moments
+from spectro.clustering.vectors.preprocess import fit_transform
 
 SIZES = [25, 40, 60, 100, 160]
 
@@ -103,11 +95,11 @@ def test_clusters_that_are_removed_are_disjoint_and_ordered(body: tuple[np.ndarr
 def test_the_number_of_threads_changes_nothing(
     body: tuple[np.ndarray, np.ndarray], found: Clusters, num_threads: int
 ):
-    assert same(found, cluster(body[0], ClusterConfig(), crew_of=thread_crew(num_threads)))
+    assert same(found, cluster(body[0], ClusterConfig(), crew_of=thread_executor(num_threads)))
 
 
 def test_the_order_of_arrival_changes_nothing(body: tuple[np.ndarray, np.ndarray], found: Clusters):
-    class Backwards(ThreadCrew):
+    class Backwards(ThreadSeedExecutor):
         def try_seeds(self, seeds: Sequence[int]) -> list[Candidate]:
             return super().try_seeds(list(seeds)[::-1])[::-1]
 
@@ -318,7 +310,7 @@ def test_progress_ends_at_the_total(body: tuple[np.ndarray, np.ndarray]):
 
 def test_no_threads():
     with pytest.raises(ValueError, match="at least 1, found 0"):
-        thread_crew(0)
+        thread_executor(0)
 
 
 def test_directions_by_reliability_in_memory(body: tuple[np.ndarray, np.ndarray]):

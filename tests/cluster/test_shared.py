@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from spectro.cluster import ClusterConfig, Transform, cluster
-from spectro.cluster.moments import Moments
-from spectro.cluster.preprocess import fit, fit_transform, needs_covariances
-from spectro.cluster.shared import SharedPart, weighted_centring, without_shared
+from spectro.clustering.clusters import cluster
+from spectro.clustering.config import ClusterConfig
+from spectro.clustering.vectors.moments import Moments
+from spectro.clustering.vectors.preprocess import Transform, fit, fit_transform, needs_covariances
+from spectro.clustering.vectors.uniform_mode import SharedPart, weighted_centring, without_shared
 
 CONFIG = ClusterConfig()
 PHI = np.array([1.0, 0.5, 0.1, 0.2, 0.3, 2.0])

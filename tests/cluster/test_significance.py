@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from spectro.cluster.holding import HalvesEvidence, holds
-from spectro.cluster.matching import Clustering
-from spectro.cluster.neighbours import nearest_neighbours
-from spectro.cluster.significance import (
+from spectro.clustering.holds import HalvesEvidence, holds
+from spectro.clustering.knn.search import nearest_neighbours
+from spectro.clustering.matching import Clustering
+from spectro.clustering.significance import (
     NUM_SHUFFLES,
     TokenGroups,
     adjusted,

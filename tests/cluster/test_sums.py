@@ -6,11 +6,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from spectro.cluster.describe import describe_summary, nearest_clusters
-from spectro.cluster.matching import Clustering
-from spectro.cluster.sums import ClusterSums, Summary, top_tokens
+from spectro.clustering.cluster_sums import ClusterSums, Summary, top_tokens
+from spectro.clustering.describe import describe_summary, nearest_clusters
+from spectro.clustering.matching import Clustering
 
-DESCRIBE = importlib.import_module("spectro.cluster.describe")  # the package has its function
+DESCRIBE = importlib.import_module("spectro.clustering.describe")  # the package has its function
 NUM_TOKENS, NUM_COLUMNS = 500, 6
 RNG = np.random.default_rng(0)
 CHI = RNG.normal(size=(NUM_TOKENS, NUM_COLUMNS)).astype(np.float32)

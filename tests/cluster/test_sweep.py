@@ -5,16 +5,16 @@ import pytest
 import scipy.sparse as sparse
 from planted import random_graph
 
-from spectro.cluster.graph import Graph, from_matrix
-from spectro.cluster.sweep import choose_prefix, sweep
-from spectro.cluster.workspace import Csr, Workspace, copy_row, touch
+from spectro.clustering.graph.graph import Graph, from_matrix
+from spectro.clustering.local.sweep import choose_prefix, sweep
+from spectro.clustering.local.workspace import LocalCsr, Workspace, copy_row, touch
 
 
 def run(
     graph: Graph, ordered: np.ndarray, max_volume: float = np.inf
 ) -> tuple[np.ndarray, np.ndarray]:
     workspace = Workspace(np.zeros(graph.num_nodes, np.uint8))
-    csr = Csr(graph.indptr, graph.indices, graph.weights, graph.degrees)
+    csr = LocalCsr(graph.indptr, graph.indices, graph.weights, graph.degrees)
     num_entries = 0
     for slot in range(graph.num_nodes):
         touch(csr, workspace.local, slot, slot)

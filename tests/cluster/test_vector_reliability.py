@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from spectro.cluster import ClusterConfig, Preprocess
-from spectro.cluster.preprocess import fit_transform
-from spectro.cluster.vector_reliability import Agreement, report_lines
+from spectro.clustering.config import ClusterConfig, Preprocess
+from spectro.clustering.vectors.preprocess import fit_transform
+from spectro.clustering.vectors.vector_reliability import VectorAgreement, report_lines
 
 NUM = 20_000
 SIGNAL = np.array([2.0, 1.0, 0.5, 0.0])
@@ -25,7 +25,7 @@ CHI = (FIRST + SECOND) / 2
 
 def test_dimensions_and_all_of_them_together():
     transform = fit_transform(CHI, ClusterConfig())
-    agreement = Agreement(transform.num_dimensions)
+    agreement = VectorAgreement(transform.num_dimensions)
     for rows in (slice(0, 7000), slice(7000, None)):
         agreement.add_halves(transform.apply(FIRST[rows]), transform.apply(SECOND[rows]))
     report = agreement.reported(transform).report
@@ -44,7 +44,7 @@ def test_what_the_mean_of_the_rows_took():
     uniform = 3 * RNG.normal(size=(NUM, 1))
     chi = (RNG.normal(size=(NUM, 4)) + uniform).astype(np.float32)
     transform = fit_transform(chi, ClusterConfig(preprocess=Preprocess.STANDARDISE))
-    agreement = Agreement(4)
+    agreement = VectorAgreement(4)
     agreement.add_whole(transform.apply(chi))
     # Columns of variance 9 + 1, of which (1 − 1/4) · 1 is not in the mean of four columns.
     report = agreement.reported(transform).report
@@ -55,7 +55,7 @@ def test_what_the_mean_of_the_rows_took():
 
 def test_a_half_that_does_not_vary_agrees_with_nothing():
     transform = fit_transform(CHI, ClusterConfig())
-    agreement = Agreement(4)
+    agreement = VectorAgreement(4)
     agreement.add_halves(np.zeros((50, 4), np.float32), transform.apply(SECOND[:50]))
     report = agreement.reported(transform).report
     assert report.reliability == 0.0
@@ -64,7 +64,7 @@ def test_a_half_that_does_not_vary_agrees_with_nothing():
 
 def test_the_sentences_have_the_numbers():
     transform = fit_transform(CHI, ClusterConfig())
-    agreement = Agreement(4)
+    agreement = VectorAgreement(4)
     agreement.add_halves(transform.apply(FIRST), transform.apply(SECOND))
     transform = agreement.reported(transform)
     r = transform.report.reliability

@@ -21,7 +21,7 @@ from jobs.launch import launch
 from jobs.query import QueryJob
 from jobs.runs import RunsJob
 from jobs.text import TextJob
-from spectro.run.config import PipelineConfig
+from spectro.config import PipelineConfig
 
 SQL = "select \"a\", 'b'\nfrom tokens -- no\nwhere text = '=' and chi[1] in (1, 2)"
 HOSTILE = [

@@ -11,11 +11,11 @@ import pytest
 import yaml
 
 from jobs.stored import stored_config
-from spectro.run.config import to_dict
-from spectro.run.plan import make_plan
-from spectro.run.rates import load_rates
-from spectro.storage import tokens
-from spectro.storage.fs import Store
+from spectro.config import to_dict
+from spectro.formats import tokens
+from spectro.planning.plan import make_plan
+from spectro.planning.rates import load_rates
+from spectro.storage.store import Store
 
 Job = Callable[..., int]
 RATES = """
@@ -79,9 +79,9 @@ def _num_draws(config: dict) -> int:
 
 
 def _planned_seconds(folder: Path, config) -> float:
-    from spectro.run.costs import Device
-    from spectro.run.courses import Assumptions
-    from spectro.run.sizes import size_of_checkpoint
+    from spectro.planning.courses import Assumptions
+    from spectro.planning.device_costs import Device
+    from spectro.planning.model_sizes import size_of_checkpoint
 
     device = Device(rates=load_rates(folder / "rates.yaml"), precision="float32", num_devices=1)
     size = size_of_checkpoint(config.model)

@@ -16,7 +16,7 @@ from jobs.compare import CompareJob
 from jobs.launch import CONF, register, validated
 from jobs.plan import PlanJob
 from jobs.report import ReportJob
-from spectro.run.config import PipelineConfig
+from spectro.config import PipelineConfig
 
 ROOTS = {
     "cluster": ("cluster_job", ClusterJob),

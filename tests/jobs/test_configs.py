@@ -35,12 +35,12 @@ from jobs.stored import stored_config
 from jobs.text import TextJob
 from jobs.upsample import UpsampleJob
 from jobs.verify import VerifyJob
-from spectro.cluster.config import ClusterConfig, Preprocess
-from spectro.run.config import PipelineConfig, to_dict
+from spectro.clustering.config import ClusterConfig, Preprocess
+from spectro.config import PipelineConfig, to_dict
+from spectro.formats import run_dir
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Exponential, Gaussian, Psgld
-from spectro.storage import run_dir
-from spectro.storage.fs import Store
+from spectro.storage.store import Store
 from spectro.tokens.config import MoreConfig, Source, SourceKind
 
 ROOTS = {

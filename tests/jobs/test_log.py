@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from jobs.log import run_log
-from spectro.run import logs
 from spectro.storage.credentials import redact, refuse_credentials
-from spectro.storage.fs import Store
+from spectro.storage.store import Store
+from spectro.work import logs
 
 LINE = re.compile(r"\S+ \S+ [A-Z]+ run=(\S+) unit=(\S+) worker=(\S+) (\S+): (.*)")
 logger = logging.getLogger("spectro.test")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from spectro.storage import tokens
-from spectro.storage.fs import Store
-from spectro.storage.sealed import read_sealed
+from spectro.formats import tokens
+from spectro.storage.checksummed_json import read_sealed
+from spectro.storage.store import Store
 from tests.jobs.test_bad_input import arguments, refused  # noqa: F401
 
 Job = Callable[..., int]

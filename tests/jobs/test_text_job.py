@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from spectro.run.pipeline import Goal, run_pipeline
-from spectro.run.progress import Progress
-from spectro.storage.draws import drop_draws
-from spectro.storage.fs import Store
+from spectro.formats.draws import drop_draws
+from spectro.pipeline.run import Goal, run_pipeline
+from spectro.storage.store import Store
+from spectro.work.progress import Progress
 
 Job = Callable[..., int]
 HEADS = {".html": b"<!doctype html>", ".svg": b"<?xml", ".pdf": b"%PDF-", ".png": b"\x89PNG"}

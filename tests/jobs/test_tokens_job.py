@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from spectro.storage import tokens
-from spectro.storage.fs import Store
+from spectro.formats import tokens
+from spectro.storage.store import Store
 from tests.jobs.test_bad_input import arguments, refused  # noqa: F401
 
 Job = Callable[..., int]

@@ -10,26 +10,26 @@ from pathlib import Path
 import pytest
 import torch
 
-from spectro.models.flop_counter import counting
+from spectro.config import PipelineConfig
+from spectro.formats import product
+from spectro.formats.predictors import predictor_name, read_arrays
+from spectro.models.cost.flop_counter import counting
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.load import ModelConfig, load_model
 from spectro.models.size import ModelSize
+from spectro.pipeline.run import Goal, run_pipeline
+from spectro.planning.courses import total
 from spectro.predict.config import PredictConfig
 from spectro.predict.features import feature_tensor
-from spectro.run import upsample_work
-from spectro.run.config import PipelineConfig
-from spectro.run.courses import total
-from spectro.run.pipeline import Goal, run_pipeline
-from spectro.run.progress import Progress
-from spectro.run.units import TokensUnit
-from spectro.run.upsample_learning import sequences_at_once
-from spectro.run.upsample_units import FeaturesUnit, upsample_units
-from spectro.run.upsample_work import UpsampleRecord, UpsampleWork, features_flops, network_flops
 from spectro.sampling.samplers import Gaussian
-from spectro.storage import product
-from spectro.storage.fs import Store
-from spectro.storage.predictors import predictor_name, read_arrays
-from spectro.storage.sealed import read_sealed
+from spectro.storage.checksummed_json import read_sealed
+from spectro.storage.store import Store
+from spectro.upsampling import costs as upsample_work
+from spectro.upsampling.costs import UpsampleRecord, UpsampleWork, features_flops, network_flops
+from spectro.upsampling.learning import sequences_at_once
+from spectro.upsampling.units import FeaturesUnit, upsample_units
+from spectro.work.progress import Progress
+from spectro.work.units import TokensUnit
 
 Job = Callable[..., int]
 FAST = ("predict.num_folds=2", "predict.hidden=8", "predict.epochs=2", "run.num_workers=0")

@@ -22,8 +22,8 @@ from ray_head import __file__ as ray_head
 from schemas import ROOT
 
 from jobs.manifests import built, containers, patched
-from spectro.storage.fs import Store
-from spectro.storage.product import read_product
+from spectro.formats.product import read_product
+from spectro.storage.store import Store
 
 BIN = Path(sys.executable).parent
 LIMIT_SECONDS = 180

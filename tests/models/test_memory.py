@@ -9,12 +9,12 @@ import torch
 from peak import peak_bytes
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from spectro.models.budget import RowBudget
 from spectro.models.components import FULL_GROUP, Group, all_components, group_components
-from spectro.models.delta import Piece, delta_losses
+from spectro.models.cost.budget import RowBudget
+from spectro.models.cost.memory import resident_bytes, scoring_bytes, stepping_bytes
+from spectro.models.delta import DrawSlice, delta_losses
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
-from spectro.models.memory import resident_bytes, scoring_bytes, stepping_bytes
 from spectro.models.scoring import Scoring
 from spectro.models.size import ModelSize
 from spectro.sampling.draws import gaussian_draws
@@ -68,7 +68,7 @@ def test_scoring_stays_within_its_estimate(model: GPTNeoX, num_seq: int, num_var
         source = gaussian_draws(weights, Gaussian(), 0, KeyedRandomness(seed=0))
         for component in (group.components[0], group.components[-1]):
             name = component.name
-            wanted = [Piece(0, name, slice(0, num_variants))]
+            wanted = [DrawSlice(0, name, slice(0, num_variants))]
 
             def score(part=part, source=source, wanted=wanted) -> None:
                 for _ in delta_losses(part, ids, {0: source}, wanted, scoring):

@@ -11,8 +11,8 @@ from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.losses import shortlisting_of
 from spectro.models.scoring import ScoringConfig
-from spectro.models.shortlist import (
-    Shortlisting,
+from spectro.models.top_k_softmax import (
+    TopKFit,
     make_shortlist,
     rest_covariance,
     shortlist_losses,
@@ -86,8 +86,8 @@ def test_longer_lists_are_better(made: dict[str, Tensor]) -> None:
 
 def test_chunks_do_not_matter(made: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = listed(made, 0.3, 50)
-    monkeypatch.setattr("spectro.models.shortlist.LIST_CHUNK", 7)
-    monkeypatch.setattr("spectro.models.shortlist.LOSS_CHUNK", {"cpu": 1000, "cuda": 1000})
+    monkeypatch.setattr("spectro.models.top_k_softmax.LIST_CHUNK", 7)
+    monkeypatch.setattr("spectro.models.top_k_softmax.LOSS_CHUNK", {"cpu": 1000, "cuda": 1000})
     torch.testing.assert_close(listed(made, 0.3, 50), whole, rtol=1e-10, atol=1e-10)
 
 
@@ -97,7 +97,7 @@ def test_a_group_takes_losses_from_lists_only_where_it_may(make_model: MakeModel
     ids = torch.randint(0, 400, (3, 11), generator=torch.Generator().manual_seed(0))
     made = shortlisting_of(model, ScoringConfig(shortlist_size=25), ids)
     assert made is not None
-    lists = Shortlisting(
+    lists = TopKFit(
         size=25, covariance_DD=made.covariance_DD, components=frozenset({"l1h0", "embed"})
     )
     for group in group_components(select_components(["*"], 3, 4)):

@@ -10,11 +10,8 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from spectro.models.components import FULL_GROUP, Group, all_components, group_components
-from spectro.models.flop_counter import counting
-from spectro.models.gpt_neox import GPTNeoX
-from spectro.models.groups import group_model
-from spectro.models.size import ModelSize
-from spectro.models.work import (
+from spectro.models.cost.flop_counter import counting
+from spectro.models.cost.flops import (
     clean_flops,
     gradient_flops,
     layer_flops,
@@ -23,6 +20,9 @@ from spectro.models.work import (
     output_flops,
     prepare_flops,
 )
+from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.groups import group_model
+from spectro.models.size import ModelSize
 from spectro.sampling.gradients import minibatch_gradients
 
 SHAPES: dict[str, dict[str, Any]] = {

@@ -10,7 +10,7 @@ import pytest
 
 from spectro.predict.config import PredictConfig
 from spectro.predict.ensemble import Ensemble
-from spectro.predict.judged import Judged, judge
+from spectro.predict.judged import HeldOutScores, judge
 from spectro.predict.measured import Measured
 from spectro.predict.network import train_network
 from tests.models.conftest import make_model  # noqa: F401 - a fixture
@@ -57,7 +57,7 @@ class Learnt:
     """All networks, and what the tokens that they learnt from say of them."""
 
     ensemble: Ensemble
-    judged: Judged
+    judged: HeldOutScores
     held_out_2NH: FloatArray
     """Prediction of every token by the networks of its fold."""
 

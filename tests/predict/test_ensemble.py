@@ -14,7 +14,7 @@ from spectro.predict.agreement import correlation
 from spectro.predict.config import PredictConfig
 from spectro.predict.denoise import denoise
 from spectro.predict.errors import ErrorCurves
-from spectro.predict.judged import Judged
+from spectro.predict.judged import HeldOutScores
 from spectro.predict.measured import Measured
 from spectro.predict.network import Network, num_epochs, train_network
 from tests.predict.conftest import Learnt, Planted, learn
@@ -74,7 +74,7 @@ def test_coverage_is_that_of_shards_that_its_curves_have_not_seen() -> None:
     is_other_N = np.arange(4000) % 2 == 1
     scale_N1 = np.where(is_other_N, 10.0, 1.0)[:, None]
     measured = rng.normal(size=(2, 4000, 1)) * scale_N1
-    found = Judged.of(np.zeros_like(measured), measured, is_other_N, own_draws=True)
+    found = HeldOutScores.of(np.zeros_like(measured), measured, is_other_N, own_draws=True)
     # curves of the small errors cover P(|10 z| < 1.96) = 0.16, of the large ones all; curves
     # of both together would cover 0.92
     assert found.coverage[0] == pytest.approx((0.155 + 1) / 2, abs=0.02)

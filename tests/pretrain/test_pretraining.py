@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer, GPTNeoXForCausalLM
 
 from spectro.pretrain import run
-from spectro.pretrain.config import ModelShape, PretrainConfig, Schedule, TextGroup
+from spectro.pretrain.config import LearningRateSchedule, ModelShape, PretrainConfig, TextGroup
 from spectro.pretrain.data import gather, num_sequences, sequence_order
 from spectro.pretrain.optim import Muon, learning_rate_factor, orthogonalise
 from spectro.pretrain.run import pretrain
@@ -30,7 +30,7 @@ def config(tmp_path):
             (tmp_path / group / f"{i}.txt").write_text(text)
     return PretrainConfig(
         groups={g: TextGroup(globs=[f"{tmp_path}/{g}/*.txt"], weight=1) for g in ("one", "two")},
-        schedule=Schedule(
+        schedule=LearningRateSchedule(
             num_tokens=8 * 4 * 32, batch_sequences=4, context=32, warmup_tokens=128,
             checkpoint_every_tokens=512,
         ),
@@ -99,8 +99,8 @@ def test_too_little_text_is_an_error(config, tmp_path):
         (lambda: TextGroup(globs=["x"], weight=0), "weight"),
         (lambda: ModelShape(hidden_size=130), "multiple of num_heads"),
         (lambda: ModelShape(vocab_size=100), "vocab_size"),
-        (lambda: Schedule(num_tokens=0), "num_tokens"),
-        (lambda: Schedule(num_tokens=1, decay_fraction=0), "decay_fraction"),
+        (lambda: LearningRateSchedule(num_tokens=0), "num_tokens"),
+        (lambda: LearningRateSchedule(num_tokens=1, decay_fraction=0), "decay_fraction"),
     ],
 )
 def test_impossible_settings(change, message):

@@ -6,7 +6,7 @@ import map_site
 import pytest
 import report_site
 
-from spectro.views.serve import served
+from spectro.views.map.serve import served
 
 
 @pytest.fixture(scope="session")

@@ -12,23 +12,22 @@ from pathlib import Path
 
 import numpy as np
 
-from spectro.report.map import (
+from spectro.tokens.display.vocabulary import display
+from spectro.views.map.columns import first_of_each, narrow, on_grid
+from spectro.views.map.config import MapConfig
+from spectro.views.map.data_files import (
     CONTROL_FOLDER,
     ClusterColumns,
-    Laid,
-    MapConfig,
     MapData,
     SequenceSource,
     TokenColumns,
-    find_regions,
     json_bytes,
     manifest,
     objects,
-    page_files,
     within,
 )
-from spectro.report.map.columns import first_of_each, narrow, on_grid
-from spectro.report.vocabulary import display
+from spectro.views.map.page_files import page_files
+from spectro.views.map.regions import Laid, find_regions
 
 SUBSETS = ("code", "docs", "prose", "legal", "math", "markup", "web", "headers")
 CONTEXT = 64

@@ -4,21 +4,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spectro.cluster.matching import BestMatches, Clustering, best_matches
-from spectro.report import (
-    Clusters,
-    Columns,
-    Ledger,
-    Measurement,
+from spectro.clustering.matching import BestMatches, Clustering, best_matches
+from spectro.susceptibility.interval import Interval
+from spectro.tokens.display.context_text import Vocabulary
+from spectro.views.page.cluster_examples import examples
+from spectro.views.page.config import ReportConfig
+from spectro.views.page.inputs import (
+    MeasurementSummary,
+    PageClusters,
+    PageColumns,
     Points,
     Probe,
-    ReportConfig,
     ReportInputs,
-    StageCost,
 )
-from spectro.report.contexts import examples
-from spectro.report.lit import Vocabulary
-from spectro.susceptibility.interval import Interval
+from spectro.views.page.ledger import Ledger, StageCost
 
 SUBSETS = ("code", "docs", "prose", "legal", "math", "markup", "web", "headers")
 WORDS = (
@@ -46,10 +45,10 @@ class Made:
     loss_N: np.ndarray
     chi_NH: np.ndarray
     pieces: list[bytes]
-    columns: Columns
+    columns: PageColumns
     label_N: np.ndarray
     """Cluster, −1 in none."""
-    control_columns: Columns | None
+    control_columns: PageColumns | None
     control_label_N: np.ndarray
     stability_K: np.ndarray
     conductance_K: np.ndarray
@@ -127,7 +126,7 @@ def inputs(what: Made, config: ReportConfig) -> ReportInputs:
     """Everything that was planted, as much of it as the settings show."""
     num_tokens = len(what.label_N)
     sides = [
-        Measurement(columns=own, clusters=clusters(what, label, most, config))
+        MeasurementSummary(columns=own, clusters=clusters(what, label, most, config))
         for (own, label), most in zip(
             what.sides(), (config.max_cards, config.max_control_cards), strict=False
         )
@@ -198,8 +197,8 @@ def favour(rng: np.random.Generator, ids: np.ndarray, label: np.ndarray) -> None
     )
 
 
-def columns(rng: np.random.Generator, names: tuple[str, ...], level: float) -> Columns:
-    return Columns(
+def columns(rng: np.random.Generator, names: tuple[str, ...], level: float) -> PageColumns:
+    return PageColumns(
         components=names,
         reliability_H=np.clip(rng.normal(level, 0.12, len(names)), -0.1, 0.99),
         standard_error_H=rng.gamma(2.0, 1e-4, len(names)),
@@ -208,7 +207,7 @@ def columns(rng: np.random.Generator, names: tuple[str, ...], level: float) -> C
     )
 
 
-def clusters(what: Made, label: np.ndarray, num_cards: int, config: ReportConfig) -> Clusters:
+def clusters(what: Made, label: np.ndarray, num_cards: int, config: ReportConfig) -> PageClusters:
     """Counted from the labels, as a run's description of its clusters is."""
     num = int(label.max(initial=-1)) + 1
     context = what.probe.ids_ST1.shape[1] - 1
@@ -226,7 +225,7 @@ def clusters(what: Made, label: np.ndarray, num_cards: int, config: ReportConfig
     member = member[np.argsort(label[member], kind="stable")]
     mean = [what.chi_NH[label == index].mean(axis=0) for index in range(num)]
     near = [[(index + step) % num for step in (1, 2, 3)] for index in range(num)]
-    return Clusters(
+    return PageClusters(
         size_K=sizes,
         conductance_K=what.conductance_K[:num],
         stability_K=what.stability_K[:num],

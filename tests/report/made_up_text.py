@@ -4,15 +4,14 @@ import dataclasses
 
 import numpy as np
 
-from spectro.report.text import Document
-from spectro.report.text.document import Columns
 from spectro.susceptibility.interval import Interval
+from spectro.views.text.document import Document, TextColumns
 
 NAMES = ("embed", "l0h0", "l0mlp", "l1h3", "unembed")
 
 
 def columns(num, **changes):
-    made = Columns(
+    made = TextColumns(
         mean_C=np.linspace(-0.1, 0.1, num),
         deviation_C=np.linspace(0.5, 2.0, num),
         reliability_C=np.linspace(0.5, 0.99, num),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spectro.cluster.matching import Clustering
-from spectro.report.across import clusters_with, counts_of, ids_of, links
+from spectro.analysis.token_clusters import clusters_with, counts_of, ids_of, links
+from spectro.clustering.matching import Clustering
 
 PIECES = [b" she", b"she", b"She", b"shed", b"\n", b" ", b"  ", None, b"\xff", b" \n", b"\t"]
 

@@ -11,12 +11,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from spectro.report.diagnostics import Diagnosis, Verdict, diagnose
-from spectro.report.diagnostics_page import as_dict, cells, page, worst_first
-from spectro.report.figures.save import to_bytes
-from spectro.report.figures.theme import THEMES, theme
-from spectro.report.figures.traces import loss_traces, reliability_curves
-from spectro.report.traces import (
+from spectro.analysis.chain_diagnosis import Diagnosis, Verdict, diagnose
+from spectro.analysis.chain_traces import (
     ComponentTraces,
     Settings,
     autocorrelation,
@@ -26,9 +22,13 @@ from spectro.report.traces import (
     mean_in_errors,
     more_data,
 )
-from spectro.sampling.sampler_bias import SamplerBias
-from spectro.sampling.weights import effective_number_of_chain
+from spectro.sampling.pilot.importance_weights import effective_number_of_chain
+from spectro.sampling.pilot.sampler_bias import SamplerBias
 from spectro.susceptibility.reliability import spearman_brown, splits
+from spectro.views.drawing.save import to_bytes
+from spectro.views.drawing.theme import THEMES, theme
+from spectro.views.drawing.traces import loss_traces, reliability_curves
+from spectro.views.page.diagnostics_page import as_dict, cells, page, worst_first
 
 SETTINGS = Settings(num_draws=60, num_burnin_steps=8, gamma=300.0, nbeta=10.0, step_size=1e-3)
 SEEDS = range(40)

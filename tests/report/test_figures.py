@@ -13,15 +13,15 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from spectro.report.across import Across, Link, TokenCluster, TokenInRun
-from spectro.report.figures import across, axes, card, cluster_map, response, shift
-from spectro.report.figures.save import SUFFIXES, to_bytes
-from spectro.report.figures.theme import THEMES, theme
-from spectro.report.lit import Lit
-from spectro.report.matrix import ResponseMatrix
-from spectro.report.principal import AxesData, End, Principal
-from spectro.report.scaling import Scale, Scaling
-from spectro.report.vocabulary import display
+from spectro.analysis.principal_axes import AxesData, End, Principal
+from spectro.analysis.response_matrix import ResponseMatrix
+from spectro.analysis.response_scale import ResponseScale, Scaling
+from spectro.analysis.token_clusters import Across, Link, TokenCluster, TokenInRun
+from spectro.tokens.display.context_text import TokenInContext
+from spectro.tokens.display.vocabulary import display
+from spectro.views.drawing import across, axes, card, cluster_map, response, shift
+from spectro.views.drawing.save import SUFFIXES, to_bytes
+from spectro.views.drawing.theme import THEMES, theme
 
 MANY = ("embed", *(f"l{k}{p}" for k in range(24) for p in (*(f"h{h}" for h in range(16)), "mlp")))
 FEW = ("embed", "l0h0", "l0h1", "l0mlp", "unembed")
@@ -38,13 +38,13 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-def lit(before: int = 40) -> Lit:
-    return Lit(before=(*HOSTILE, "x" * before), y=HOSTILE[0], after=tuple(HOSTILE),
+def lit(before: int = 40) -> TokenInContext:
+    return TokenInContext(before=(*HOSTILE, "x" * before), y=HOSTILE[0], after=tuple(HOSTILE),
                clipped=True, subset=9, token_id=5)  # fmt: skip
 
 
-def scale(num: int, kind: Scaling = Scaling.STANDARDISED) -> Scale:
-    return Scale(kind=kind, mean_H=np.zeros(num), deviation_H=np.ones(num))
+def scale(num: int, kind: Scaling = Scaling.STANDARDISED) -> ResponseScale:
+    return ResponseScale(kind=kind, mean_H=np.zeros(num), deviation_H=np.ones(num))
 
 
 def matrix(num_rows: int, components: tuple[str, ...], value: float | None = None) -> Any:

@@ -11,16 +11,16 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from spectro.report.diagnostics import Diagnosis, diagnose
-from spectro.report.figures import control, convergence, scatter, sizes, spread, traces
-from spectro.report.figures.control import ControlData
-from spectro.report.figures.save import SUFFIXES, to_bytes
-from spectro.report.figures.scatter import ScatterData
-from spectro.report.figures.sizes import SizesData, Spread
-from spectro.report.figures.spread import SpreadData
-from spectro.report.figures.theme import THEMES, theme
-from spectro.report.scaling import Scaling
-from spectro.report.traces import ComponentTraces, Settings
+from spectro.analysis.chain_diagnosis import Diagnosis, diagnose
+from spectro.analysis.chain_traces import ComponentTraces, Settings
+from spectro.analysis.response_scale import Scaling
+from spectro.views.drawing import control, convergence, scatter, sizes, spread, traces
+from spectro.views.drawing.control import ControlData
+from spectro.views.drawing.save import SUFFIXES, to_bytes
+from spectro.views.drawing.scatter import ScatterData
+from spectro.views.drawing.sizes import SizesData, Spread
+from spectro.views.drawing.spread import SpreadData
+from spectro.views.drawing.theme import THEMES, theme
 
 NAN = float("nan")
 MANY = ("embed", *(f"l{k}{p}" for k in range(24) for p in (*(f"h{h}" for h in range(16)), "mlp")))

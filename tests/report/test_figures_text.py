@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.font_manager import FontProperties, findfont, get_font
 
-from spectro.report.figures.text import (
+from spectro.tokens.display.vocabulary import display
+from spectro.views.drawing.text import (
     ADVANCE,
     GLYPHS,
     joined,
@@ -16,8 +17,7 @@ from spectro.report.figures.text import (
     shortened,
     shortened_before,
 )
-from spectro.report.figures.theme import MONO
-from spectro.report.vocabulary import display
+from spectro.views.drawing.theme import MONO
 
 
 @pytest.mark.parametrize(

@@ -10,15 +10,15 @@ import matplotlib
 import pytest
 from matplotlib.figure import Figure
 
-from spectro.report.figures.save import SUFFIXES, suffix_of, to_bytes
-from spectro.report.figures.theme import THEMES, Theme, style, theme, themed
+from spectro.views.drawing.save import SUFFIXES, suffix_of, to_bytes
+from spectro.views.drawing.theme import THEMES, Theme, style, theme, themed
 from tests.report.test_report_palette import palettes
 
 DRAW = """
 import sys
 from matplotlib.figure import Figure
-from spectro.report.figures.save import to_bytes
-from spectro.report.figures.theme import style, theme
+from spectro.views.drawing.save import to_bytes
+from spectro.views.drawing.theme import style, theme
 with style(theme("dark")):
     figure = Figure(figsize=(2, 2))
     axes = figure.add_subplot()

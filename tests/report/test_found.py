@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from test_report_inputs import FEW, read, write_found, write_run
 
-from spectro.cluster import ClusterConfig
-from spectro.report.found import KINDS, Sample, commonest_kind, find, neighbour_auc
-from spectro.report.page import page_data
-from spectro.report.patterns import Traits, pattern_types
-from spectro.storage.found_sample import found_sample
-from spectro.storage.run_view import RunView
+from spectro.analysis.known_kinds import KINDS, Sample, commonest_kind, find, neighbour_auc
+from spectro.analysis.patterns import Traits, pattern_types
+from spectro.clustering.config import ClusterConfig
+from spectro.views.page.known_kinds_sample import found_sample
+from spectro.views.page.page import page_data
+from spectro.views.run_view import RunView
 
 VOCABULARY = [b"1", b"22", b" a", b"b", b"(", b'"', b"\n", b"  "]
 DIGITS = (0, 1)
@@ -117,7 +117,7 @@ def test_kinds_are_the_patterns_of_the_matrix(sample: Sample) -> None:
 def test_a_sample_of_a_stored_run(tmp_path, monkeypatch) -> None:
     what = made_up_run.made(num_sequences=16, context=16, num_clusters=4)
     store = write_run(tmp_path / "run", what)  # shards of 5, 5, 5 and 1 sequences
-    monkeypatch.setattr("spectro.storage.found_sample.MAX_TOKENS", 8 * 16)
+    monkeypatch.setattr("spectro.views.page.known_kinds_sample.MAX_TOKENS", 8 * 16)
     found = found_sample(RunView(f"{store.uri}/clusters"))
     sequences = np.array([0, 1, 5, 6, 10, 11, 15])
     assert np.array_equal(found.ids_ST1, what.probe.ids_ST1[sequences])

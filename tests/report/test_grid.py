@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spectro.report.grid import blocks, grid, in_order, is_mlp
+from spectro.analysis.component_grid import blocks, grid, in_order, is_mlp
 
 
 def test_layers_heads_then_mlp() -> None:

@@ -11,11 +11,11 @@ import math
 import numpy as np
 import pytest
 
-from spectro.report.diagnostics import Diagnosis, Verdict, diagnose
-from spectro.report.traces import Settings, traces_of
+from spectro.analysis.chain_diagnosis import Diagnosis, Verdict, diagnose
+from spectro.analysis.chain_traces import Settings, traces_of
 from spectro.sampling.chain import run_group_chains
 from spectro.sampling.keys import KeyedRandomness
-from spectro.sampling.pilot import run_pilot
+from spectro.sampling.pilot.pilot import run_pilot
 from tests.sampling.known_cases import (
     BIASED,
     CORRECTED,

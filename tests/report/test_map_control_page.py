@@ -8,7 +8,7 @@ import map_site
 import numpy as np
 import pytest
 
-from spectro.views.serve import served
+from spectro.views.map.serve import served
 
 pytestmark = [
     pytest.mark.browser,

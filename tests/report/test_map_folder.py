@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from read_map import read_map
 
-from spectro.report.map import objects, page_files
-from spectro.report.map.columns import (
+from spectro.views.map.columns import (
     array_of,
     data_of,
     dtype_name,
@@ -17,6 +16,8 @@ from spectro.report.map.columns import (
     narrow,
     on_grid,
 )
+from spectro.views.map.data_files import objects
+from spectro.views.map.page_files import page_files
 
 
 def test_every_column_comes_back(tmp_path):

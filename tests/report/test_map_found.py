@@ -6,7 +6,7 @@ import made_map
 import numpy as np
 import pytest
 
-from spectro.report.map import Region
+from spectro.views.map.regions import Region
 
 pytestmark = [
     pytest.mark.browser,

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from spectro.report.map import MapConfig, draw, place
-from spectro.report.map.layout import Clustered, drawn_members
+from spectro.views.map.config import MapConfig
+from spectro.views.map.layout import Clustered, draw, drawn_members, place
 
 NUM, WIDTH, PILES = 900, 6, 5
 RNG = np.random.default_rng(0)

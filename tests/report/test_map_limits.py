@@ -8,7 +8,7 @@ import made_map
 import map_site
 import pytest
 
-from spectro.views.serve import served
+from spectro.views.map.serve import served
 
 pytestmark = [
     pytest.mark.browser,

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from spectro.report.map import Laid, MapConfig, find_regions
-from spectro.report.map.outline import MAX_CORNERS, outline
-from spectro.report.map.regions import distinctive, group
+from spectro.views.map.config import MapConfig
+from spectro.views.map.outline import MAX_CORNERS, outline
+from spectro.views.map.regions import Laid, distinctive, find_regions, group
 
 PLACES = np.array([[0.2, 0.2], [0.8, 0.25], [0.5, 0.8]])
 

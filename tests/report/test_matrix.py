@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from spectro.report import matrix as module
-from spectro.report.matrix import Block, moments_of, require_fits, response_matrix
-from spectro.report.scaling import Scale, Scaling
+from spectro.analysis import response_matrix as module
+from spectro.analysis.response_matrix import TokenBlock, moments_of, require_fits, response_matrix
+from spectro.analysis.response_scale import ResponseScale, Scaling
 
 CONTEXT, NUM_SEQUENCES, NAMES = 6, 20, ("a", "b", "c")
 COMPONENTS = ("l0h0", "l0h1", "l0mlp", "embed")
@@ -35,7 +35,7 @@ def blocks(chi: np.ndarray, sets: np.ndarray, cuts: tuple[int, ...] = (), strata
         for start, stop in pairwise(ends):
             tokens = slice(start * CONTEXT, stop * CONTEXT)
             row, token = np.nonzero(sets[:, tokens])
-            yield Block(
+            yield TokenBlock(
                 chi_NH=chi[tokens],
                 first_token_id=start * CONTEXT,
                 stratum_S=strata[start:stop],
@@ -203,7 +203,7 @@ def test_a_subset_of_one_sequence_has_no_error() -> None:
 
 
 def test_one_token_one_component() -> None:
-    one = Block(
+    one = TokenBlock(
         chi_NH=np.array([[2.0]], np.float32), first_token_id=0, stratum_S=np.array([0]),
         row_M=np.array([0]), token_M=np.array([0]),
     )  # fmt: skip
@@ -232,7 +232,7 @@ def test_refusals() -> None:
     (block,) = blocks(chi, sets)()
     with pytest.raises(ValueError, match="whole sequences"):
         dataclasses.replace(block, chi_NH=chi[:-1])
-    scale = Scale.of(moments_of(blocks(chi, sets)), Scaling.RAW)
+    scale = ResponseScale.of(moments_of(blocks(chi, sets)), Scaling.RAW)
     with pytest.raises(ValueError, match=r"shape \[N, 4\], found \(3, 2\)"):
         scale.apply(np.zeros((3, 2)))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spectro.report.patterns import NAMES, TYPES, Traits, pattern_types
-from spectro.report.token_texts import TokenTexts
+from spectro.analysis.patterns import NAMES, TYPES, Traits, pattern_types
+from spectro.tokens.display.token_texts import TokenTexts
 from tests.report.made_tokenizers import tokenizer
 
 SHORT = {"word start": "S", "word part": "P", "induction": "I", "spacing": "w"}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spectro.report import matrix as module
-from spectro.report.matrix import moments_of
-from spectro.report.principal import ends, principal
-from spectro.report.scaling import Scale, Scaling
+from spectro.analysis import response_matrix as module
+from spectro.analysis.principal_axes import ends, principal
+from spectro.analysis.response_matrix import moments_of
+from spectro.analysis.response_scale import ResponseScale, Scaling
 from tests.report.test_matrix import COMPONENTS, blocks, made, scaled
 
 
@@ -17,7 +17,7 @@ def axes_of(chi, scaling=Scaling.STANDARDISED, num_axes=3, cuts=()):
     strata = np.zeros(len(chi) // 6, int)
     moments = moments_of(blocks(chi, sets, cuts, strata), covariances=True)
     names = COMPONENTS[: chi.shape[1]]
-    found = principal(moments, Scale.of(moments, scaling), names, num_axes)
+    found = principal(moments, ResponseScale.of(moments, scaling), names, num_axes)
     return found, blocks(chi, sets, cuts, strata)
 
 
@@ -96,13 +96,13 @@ def test_ends_are_found_a_few_tokens_at_a_time(monkeypatch: pytest.MonkeyPatch) 
     whole = ends(all_blocks, found, 4)
     monkeypatch.setattr(module, "TOKENS_AT_ONCE", 12)
     rows: list[int] = []
-    scale = Scale.apply
+    scale = ResponseScale.apply
 
-    def counted(self: Scale, chi_NH: np.ndarray) -> np.ndarray:
+    def counted(self: ResponseScale, chi_NH: np.ndarray) -> np.ndarray:
         rows.append(len(chi_NH))
         return scale(self, chi_NH)
 
-    monkeypatch.setattr(Scale, "apply", counted)
+    monkeypatch.setattr(ResponseScale, "apply", counted)
     cut = ends(all_blocks, found, 4)
     assert max(rows) == 12 and sum(rows) == len(chi)
     assert cut.low_token_id_AK.tolist() == whole.low_token_id_AK.tolist()

@@ -6,19 +6,22 @@ import made_up_run
 import numpy as np
 import pytest
 
-from spectro.cluster import ClusterConfig, Clusters, TokenLabels, describe
-from spectro.cluster.holding import HalvesEvidence
-from spectro.cluster.preprocess import fit_transform
-from spectro.report import ReportConfig, render
-from spectro.report.lit import Vocabulary
-from spectro.storage import product, run_dir
-from spectro.storage.clusters import write_clusters
-from spectro.storage.fs import Store
-from spectro.storage.report_inputs import SUMMARY_NAME, read_report_inputs
-from spectro.storage.run_view import RunView
-from spectro.storage.sealed import read_sealed, seal
-from spectro.storage.tokens import write_tokens
+from spectro.clustering.clusters import Clusters
+from spectro.clustering.config import ClusterConfig
+from spectro.clustering.describe import TokenLabels, describe
+from spectro.clustering.holds import HalvesEvidence
+from spectro.clustering.vectors.preprocess import fit_transform
+from spectro.formats import product, run_dir
+from spectro.formats.clusters.clusters import write_clusters
+from spectro.formats.tokens import write_tokens
+from spectro.storage.checksummed_json import read_sealed, seal
+from spectro.storage.store import Store
+from spectro.tokens.display.context_text import Vocabulary
 from spectro.tokens.sequences import Sequences, TokenSplits
+from spectro.views.page.config import ReportConfig
+from spectro.views.page.page import render
+from spectro.views.page.read_inputs import SUMMARY_NAME, read_report_inputs
+from spectro.views.run_view import RunView
 
 CONFIG = {
     "model": {"name_or_path": "embedded", "revision": None},

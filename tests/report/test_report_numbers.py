@@ -4,9 +4,9 @@ import made_up_run
 import numpy as np
 import pytest
 
-from spectro.report import ReportConfig
-from spectro.report.contexts import contexts, examples, random_members
-from spectro.report.layout import choose_points, cluster_positions, layout, unit_square
+from spectro.views.map.embedding import choose_points, cluster_positions, layout, unit_square
+from spectro.views.page.cluster_examples import contexts, examples, random_members
+from spectro.views.page.config import ReportConfig
 
 
 def outside_of(members, num_tokens):

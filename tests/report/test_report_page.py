@@ -8,9 +8,9 @@ import made_up_run
 import numpy as np
 import pytest
 
-from spectro.report import ReportConfig, render
-from spectro.report.html import embed
-from spectro.report.page import page_data
+from spectro.views.page.config import ReportConfig
+from spectro.views.page.html import embed
+from spectro.views.page.page import page_data, render
 
 SMALL = {"num_sequences": 16, "context": 16, "num_clusters": 4}
 CONFIG = ReportConfig(max_points=30)

@@ -49,7 +49,7 @@ def oklab(rgb):
 
 
 def palettes():
-    style = (files("spectro.report") / "common" / "base.css").read_text()
+    style = (files("spectro.views") / "common" / "base.css").read_text()
     light, dark = style.split("}", 2)[:2]
     return {
         name: dict(re.findall(r"--(s\d|raised): (#\w{6})", block))

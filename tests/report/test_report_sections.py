@@ -10,7 +10,7 @@ import pytest
 from made_up_text import TRAPS
 from report_site import CONFIG, NUM_CLUSTERS, OPEN
 
-from spectro.report.found import Found
+from spectro.analysis.known_kinds import KnownKinds
 
 pytestmark = [
     pytest.mark.browser,
@@ -210,7 +210,7 @@ def test_a_degenerate_run_draws_without_complaint(open_report, name):
 
 def test_what_was_found_says_over_how_many_clusters(open_report, report_made):
     kinds = tuple(
-        Found(
+        KnownKinds(
             name=name, meaning="", num_tokens=9, auc=np.nan, auc_of_loss=np.nan, components=(),
             clusters=(), num_clusters=0, held=held,
         )

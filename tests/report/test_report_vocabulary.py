@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spectro.report.vocabulary import (
+from spectro.tokens.display.vocabulary import (
     CLOSE,
     NEWLINE,
     OPEN,

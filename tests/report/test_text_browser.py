@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from made_up_text import NAMES, PROSE, TRAPS, document
 
-from spectro.report.text import Colours, Scale, render
-from spectro.report.text.scales import values
+from spectro.views.text.colours import Colours
+from spectro.views.text.page import render
+from spectro.views.text.scales import ColourScale, values
 
 pytestmark = [
     pytest.mark.browser,
@@ -93,7 +94,7 @@ def test_a_bands_colour_follows_its_value(page):
     chi = np.array([[np.nan], [9.0], [-9.0], [0.0], [np.nan]])
     columns = made_up_text.columns(1, mean_C=np.zeros(1), deviation_C=np.ones(1))
     made = document([b"a", b"b", b"c", b"d", b"e"], names=("l0h0",), chi_NC=chi, columns=columns)
-    one = page(made, "?theme=light", scale=Scale.RAW)
+    one = page(made, "?theme=light", scale=ColourScale.RAW)
     shown = [layers(one, token)[0] for token in range(1, 5)]
     assert len(set(shown)) == 4
     assert shown[3].startswith("rgba(0, 0, 0, 0)")
@@ -205,7 +206,11 @@ def test_scales_are_what_python_has(page):
             ".map(row => [...row.children].map(cell => cell.textContent))"
         )
         for column, told in enumerate(cells):
-            for place, scale in ((1, Scale.RAW), (3, Scale.STANDARDISED), (4, Scale.CENTRED)):
+            for place, scale in (
+                (1, ColourScale.RAW),
+                (3, ColourScale.STANDARDISED),
+                (4, ColourScale.CENTRED),
+            ):
                 expected = values(made, scale)[token, column]
                 found = float(told[place].replace("−", "-"))
                 assert found == pytest.approx(expected, rel=0.01, abs=2e-3)

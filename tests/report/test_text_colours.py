@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from test_report_palette import VISION, linear, oklab, palettes
 
-from spectro.report.figures.theme import theme as named_theme
-from spectro.report.text.colours import PAIRS, WORDS, Colours, style_rules
+from spectro.views.drawing.theme import theme as named_theme
+from spectro.views.text.colours import PAIRS, WORDS, Colours, style_rules
 
 
 @pytest.mark.parametrize("vision", VISION)

@@ -8,12 +8,13 @@ import pytest
 from made_up_text import PROSE, TRAPS, document
 from matplotlib.collections import PolyCollection
 
-from spectro.report.figures.save import SUFFIXES, to_bytes
-from spectro.report.figures.theme import theme
-from spectro.report.text import Colours, Scale, figure
-from spectro.report.text.figure import MAX_LINES
-from spectro.report.text.lines import lay_out
-from spectro.report.vocabulary import display
+from spectro.tokens.display.vocabulary import display
+from spectro.views.drawing.save import SUFFIXES, to_bytes
+from spectro.views.drawing.theme import theme
+from spectro.views.text.colours import Colours
+from spectro.views.text.figure import MAX_LINES, figure
+from spectro.views.text.lines import lay_out
+from spectro.views.text.scales import ColourScale
 
 
 def placed(tokens, width):
@@ -68,9 +69,9 @@ def test_signs_have_their_colours_and_zero_has_that_of_the_paper(name, colours):
     made = document([b"a", b"b", b"c", b"d"], names=("l0h0",), chi_NC=chi)
     columns = made_up_text.columns(1, mean_C=np.zeros(1), deviation_C=np.ones(1))
     made = dataclasses.replace(made, columns=columns)
-    above, below, zero = bands_of(figure(made, theme(name), scale=Scale.RAW, colours=colours))[
-        1
-    ].get_facecolors()
+    above, below, zero = bands_of(
+        figure(made, theme(name), scale=ColourScale.RAW, colours=colours)
+    )[1].get_facecolors()
     hue = {Colours.GREEN_RED: (1, 0), Colours.ORANGE_BLUE: (0, 2)}[colours]
     assert int(np.argmax(above[:3])) == hue[0] and int(np.argmax(below[:3])) == hue[1]
     assert np.ptp(zero[:3]) < 0.05
@@ -97,7 +98,7 @@ DEGENERATE = {
 }
 
 
-@pytest.mark.parametrize("scale", Scale)
+@pytest.mark.parametrize("scale", ColourScale)
 @pytest.mark.parametrize("name", DEGENERATE)
 def test_degenerate_texts_are_drawn(name, scale, recwarn):
     made = figure(DEGENERATE[name](), theme("light"), scale=scale)
@@ -118,4 +119,4 @@ def test_the_same_text_gives_the_same_bytes(suffix):
 
 def test_a_scale_that_the_text_does_not_have_is_refused():
     with pytest.raises(ValueError, match="scale=centred"):
-        figure(document(PROSE, centred=False), theme("light"), scale=Scale.CENTRED)
+        figure(document(PROSE, centred=False), theme("light"), scale=ColourScale.CENTRED)

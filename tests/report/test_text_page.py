@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from made_up_text import PROSE, TRAPS, document
 
-from spectro.report.text import Colours, Scale, render
-from spectro.report.text.page import page_data
-from spectro.report.vocabulary import display
+from spectro.tokens.display.vocabulary import display
+from spectro.views.text.colours import Colours
+from spectro.views.text.page import page_data, render
+from spectro.views.text.scales import ColourScale
 
 
 def data_of(page):
@@ -40,7 +41,7 @@ def assert_close(raw, chi, made):
 
 def test_the_page_holds_the_text():
     made = document(PROSE)
-    data = data_of(render(made, scale=Scale.RAW, colours=Colours.ORANGE_BLUE, theme="dark"))
+    data = data_of(render(made, scale=ColourScale.RAW, colours=Colours.ORANGE_BLUE, theme="dark"))
     assert data["tokens"] == [*range(11), 5] and data["starts"] == [0, 8]  # two line ends
     assert [data["pieces"][t] for t in data["tokens"]] == [display(w) for w in PROSE]
     assert (data["scale"], data["colours"], data["theme"]) == ("raw", "orange_blue", "dark")
@@ -72,7 +73,7 @@ def test_without_all_components_there_is_no_centred_scale():
     made = document(PROSE, centred=False)
     assert set(page_data(made)["scales"]) == {"standardised", "raw"}
     with pytest.raises(ValueError, match=r"scale=centred.*components=\['\*'\]") as error:
-        render(made, scale=Scale.CENTRED)
+        render(made, scale=ColourScale.CENTRED)
     assert "\n" not in str(error.value)
 
 

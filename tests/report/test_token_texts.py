@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-from spectro.report.lit import Vocabulary
-from spectro.report.token_texts import TokenTexts
+from spectro.tokens.display.context_text import Vocabulary
+from spectro.tokens.display.token_texts import TokenTexts
 from tests.report.made_tokenizers import BYTES, END, KINDS, TEXTS, tokenizer, wrapped
 
 LOSSLESS = ("byte level", "llama", "metaspace never")

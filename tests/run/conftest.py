@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from spectro.cluster.config import ClusterConfig
+from spectro.clustering.config import ClusterConfig
+from spectro.config import PipelineConfig, RunConfig
 from spectro.models.load import ModelConfig
-from spectro.report.config import ReportConfig
-from spectro.run.config import PipelineConfig, RunConfig
-from spectro.run.pipeline import Goal, run_pipeline
-from spectro.run.progress import Progress
+from spectro.pipeline.run import Goal, run_pipeline
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.samplers import Exponential
-from spectro.storage.fs import Store
+from spectro.storage.store import Store
 from spectro.tokens.config import Source, SourceKind, TokensConfig
+from spectro.views.page.config import ReportConfig
+from spectro.work.progress import Progress
 
 RunCopy = tuple[Store, PipelineConfig]
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from spectro.report.map import MapConfig
-from spectro.storage.derived import put_derived
-from spectro.storage.fs import Store
-from spectro.storage.product import ASSEMBLY, FOLDER, SUMMARY_NAME
-from spectro.storage.tokens import read_info
+from spectro.formats.derived_objects import put_derived
+from spectro.formats.product import ASSEMBLY, FOLDER, SUMMARY_NAME
+from spectro.formats.tokens import read_info
+from spectro.storage.store import Store
 from spectro.tokens.sequences import Sequences
+from spectro.views.map.config import MapConfig
 from tests.run.made_runs import COMPONENTS, make_run, put_clusters, text
 
 QUICK = MapConfig(landmarks=20, num_examples=7)

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from spectro.cluster import ClusterConfig, Clusters, TokenLabels, cluster, describe
-from spectro.storage import run_dir, tokens
-from spectro.storage.clusters import write_clusters
-from spectro.storage.derived import TOKENS
-from spectro.storage.fs import Store
-from spectro.storage.more_tokens import write_more
-from spectro.storage.product import ShardRows, put_part, read_product, shard_table
+from spectro.clustering.clusters import Clusters, cluster
+from spectro.clustering.config import ClusterConfig
+from spectro.clustering.describe import TokenLabels, describe
+from spectro.formats import run_dir, tokens
+from spectro.formats.clusters.clusters import write_clusters
+from spectro.formats.derived_objects import TOKENS
+from spectro.formats.more_tokens import write_more
+from spectro.formats.product import ShardRows, put_part, read_product, shard_table
+from spectro.storage.store import Store
 from spectro.tokens.sequences import Sequences, TokenSplits
 
 CONTEXT = 20

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from spectro.run.config import PipelineConfig
-from spectro.run.page import vocabulary
-from spectro.run.pipeline import Goal, run_pipeline
-from spectro.run.progress import Progress
-from spectro.storage import tokens
-from spectro.storage.product import read_product
-from spectro.storage.run_view import RunView
+from spectro.config import PipelineConfig
+from spectro.formats import tokens
+from spectro.formats.product import read_product
+from spectro.pipeline.run import Goal, run_pipeline
+from spectro.views.page.write import vocabulary
+from spectro.views.run_view import RunView
+from spectro.work.progress import Progress
 
 CLOSE = 2e-5
 """Of the deviation of χ: sums of float32 over batches of other sizes end in other bits, and χ is

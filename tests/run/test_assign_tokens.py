@@ -12,20 +12,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.product import do_units, product_config
-from spectro.cluster import ClusterConfig
-from spectro.cluster.assign import AssignConfig, widths_among
-from spectro.cluster.config import NeighbourSearch
-from spectro.run.assign import assign_tokens
-from spectro.run.cluster_units import Layout, cluster_units, rows_of_shards
-from spectro.run.clustered import ClusteredTokens
-from spectro.run.units import SummaryUnit
-from spectro.storage.assigned import PREFIX
-from spectro.storage.clusterings import find_place, read_clustering
-from spectro.storage.derived import put_derived, remove_stale
-from spectro.storage.fs import DamagedObjectError, Store
-from spectro.storage.kinds import kind_of
-from spectro.storage.product import SUMMARY_NAME, moments_name, part_name
-from spectro.storage.tokens import read_info
+from spectro.cluster_stage.assign import assign_tokens
+from spectro.cluster_stage.clustered import ClusteredTokens
+from spectro.cluster_stage.units import Layout, cluster_units, rows_of_shards
+from spectro.clustering.assign import AssignConfig, widths_among
+from spectro.clustering.config import ClusterConfig, NeighbourSearch
+from spectro.formats.clusters.assigned import PREFIX
+from spectro.formats.clusters.clusterings import find_place, read_clustering
+from spectro.formats.derived_objects import put_derived, remove_stale
+from spectro.formats.object_kinds import kind_of
+from spectro.formats.product import SUMMARY_NAME, moments_name, part_name
+from spectro.formats.tokens import read_info
+from spectro.storage.store import DamagedObjectError, Store
+from spectro.work.units import SummaryUnit
 from tests.run.made_runs import (
     COMPONENTS,
     CONFIG,

@@ -11,17 +11,17 @@ from spectro.calibrate.choose import Split, choose
 from spectro.calibrate.law import Law, fit
 from spectro.calibrate.responses import measure_responses
 from spectro.calibrate.setting import Setting, best_setting
-from spectro.models import work
-from spectro.models.flop_counter import counting
+from spectro.config import SamplerConfig
+from spectro.measure.control import Control
+from spectro.measure.sampled_groups import groups_of
+from spectro.models.cost import flops as work
+from spectro.models.cost.flop_counter import counting
+from spectro.models.cost.rows import scoring_budget
 from spectro.models.groups import group_model
-from spectro.models.rows import scoring_budget
 from spectro.models.scoring import Scoring
-from spectro.run.calibrate_config import MAX_DRAWS, CalibrateConfig
-from spectro.run.calibrate_cost import chains_of, pilot_flops, sampler_of, with_split
-from spectro.run.calibrate_pilot import Pilot
-from spectro.run.config import SamplerConfig
-from spectro.run.control import Control
-from spectro.run.groups import groups_of
+from spectro.planning.calibration.config import MAX_DRAWS, CalibrateConfig
+from spectro.planning.calibration.cost import chains_of, pilot_flops, sampler_of, with_split
+from spectro.planning.calibration.pilot import Pilot
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Gaussian, Psgld

@@ -8,21 +8,21 @@ from collections.abc import Callable
 
 import pytest
 
+from spectro.config import PipelineConfig
+from spectro.formats.chain_names import block_name, record_name
+from spectro.formats.draws import drop_draws, read_record
+from spectro.formats.leftovers import leftovers
+from spectro.formats.tiles import read_tile, tile_name
 from spectro.models.components import FULL_GROUP, Group, group_components, select_components
-from spectro.run.config import PipelineConfig
-from spectro.run.errors import HandedBack
-from spectro.run.execute import Resident, execute
-from spectro.run.pipeline import Goal, run_pipeline
-from spectro.run.progress import Progress
-from spectro.run.units import ChainUnit, PilotUnit, TileUnit
+from spectro.pipeline.execute import ResidentModel, execute
+from spectro.pipeline.run import Goal, run_pipeline
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Exponential, Gaussian, Psgld, Sgld
-from spectro.storage.chain_names import block_name, record_name
-from spectro.storage.draws import drop_draws, read_record
-from spectro.storage.fs import Store
-from spectro.storage.leftovers import leftovers
-from spectro.storage.tiles import read_tile, tile_name
+from spectro.storage.store import Store
+from spectro.work.errors import HandedBack
+from spectro.work.progress import Progress
+from spectro.work.units import ChainUnit, PilotUnit, TileUnit
 
 MakeConfig = Callable[..., PipelineConfig]
 CHAIN = ChainConfig(
@@ -61,11 +61,11 @@ class Leaves:
         return self.left < 0
 
 
-def ready(make_config: MakeConfig, tmp_path, case: str, name: str, group: Group) -> Resident:
+def ready(make_config: MakeConfig, tmp_path, case: str, name: str, group: Group) -> ResidentModel:
     sampler, chain = CASES[case]
     config = make_config(tmp_path / name, sampler=sampler, chain=chain)
     run_pipeline(config, Progress(), goal=Goal.TOKENS)
-    resident = Resident(config)
+    resident = ResidentModel(config)
     execute(PilotUnit(group=group), resident, nothing)
     return resident
 
@@ -74,10 +74,10 @@ def nothing(done: float, total: float) -> None:
     """Progress that nobody sees."""
 
 
-def in_pieces(unit, resident: Resident, after: int) -> int:
+def in_pieces(unit, resident: ResidentModel, after: int) -> int:
     """Do a unit, told to leave again and again; returns how often it was handed back."""
     for count in range(200):
-        another = Resident(resident.config)
+        another = ResidentModel(resident.config)
         another.hf_model = resident.hf_model  # nothing else is kept
         try:
             execute(unit, another, nothing, Leaves(after))
@@ -122,7 +122,7 @@ def test_tiles_go_on_where_they_were_broken_off(
     make_config: MakeConfig, tmp_path, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Several batches of sequences, several passes each; stored draws in rounds (`full`)."""
-    monkeypatch.setattr("spectro.models.rows.CPU_ROWS", 5 * 16)
+    monkeypatch.setattr("spectro.models.cost.rows.CPU_ROWS", 5 * 16)
     for group in (LAYER, FULL_GROUP):
         resident = ready(make_config, tmp_path, case, group.name, group)
         execute(ChainUnit(group=group, chains=(0, 1)), resident, nothing)
@@ -149,7 +149,7 @@ def test_stored_draws_of_all_weights_are_read_once_a_tile(
     execute(unit, resident, nothing)
     expected = read_tile(store, 0, "full")[0]["full"]
     store.delete(tile_name(0, "full"))
-    monkeypatch.setattr("spectro.models.rows.CPU_ROWS", 2 * 16)
+    monkeypatch.setattr("spectro.models.cost.rows.CPU_ROWS", 2 * 16)
     read: list[str] = []
     real = Store.read
 
@@ -158,7 +158,7 @@ def test_stored_draws_of_all_weights_are_read_once_a_tile(
         return real(self, name)
 
     monkeypatch.setattr(Store, "read", counted)
-    execute(unit, Resident(resident.config), nothing)
+    execute(unit, ResidentModel(resident.config), nothing)
     blocks = [n for n in read if n.startswith("chains/full/") and n.endswith(".safetensors")]
     assert len(blocks) == len(set(blocks)) == 4
     found = read_tile(store, 0, "full")[0]["full"]
@@ -166,7 +166,7 @@ def test_stored_draws_of_all_weights_are_read_once_a_tile(
     assert abs(found.plain_CN - expected.plain_CN).max() < 1e-5 * scale
 
 
-def broken_chain(make_config: MakeConfig, tmp_path) -> tuple[ChainUnit, Resident, str]:
+def broken_chain(make_config: MakeConfig, tmp_path) -> tuple[ChainUnit, ResidentModel, str]:
     """A unit that was broken off once, and its checkpoint."""
     unit = ChainUnit(group=LAYER, chains=(0, 1))
     resident = ready(make_config, tmp_path, "sgld", "run", LAYER)

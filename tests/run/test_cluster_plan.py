@@ -13,14 +13,7 @@ import pytest
 
 from benchmarks.product import clusters_of, do_units, product_config, write_product
 from jobs.plan import RATES
-from spectro.cluster.config import ClusterConfig, NeighbourSearch, Preprocess, ToleranceKind
-from spectro.cluster.graph import ARRAYS, Graph, self_tuning_graph
-from spectro.cluster.neighbours import Neighbours, merge, nearest_neighbours
-from spectro.cluster.select import find_clusters
-from spectro.run.cluster_costs import ClusterStage, Machines
-from spectro.run.cluster_plan import ClusterPlan, plan_clusters
-from spectro.run.cluster_rates import load_cluster_rates
-from spectro.run.cluster_units import (
+from spectro.cluster_stage.units import (
     ClusterUnit,
     Layout,
     NeighboursUnit,
@@ -28,10 +21,18 @@ from spectro.run.cluster_units import (
     RecallUnit,
     TransformUnit,
 )
-from spectro.run.cluster_work import ClusterWork, num_clusterings
-from spectro.run.config import PipelineConfig
-from spectro.run.units import Unit
-from spectro.storage.fs import Store
+from spectro.clustering.config import ClusterConfig, NeighbourSearch, Preprocess, ToleranceKind
+from spectro.clustering.graph.graph import ARRAYS, Graph, self_tuning_graph
+from spectro.clustering.knn.lists import Neighbours, merge
+from spectro.clustering.knn.search import nearest_neighbours
+from spectro.clustering.local.select import find_clusters
+from spectro.config import PipelineConfig
+from spectro.planning.cluster_costs import ClusterStage, Machines
+from spectro.planning.cluster_plan import ClusterPlan, plan_clusters
+from spectro.planning.cluster_rates import load_cluster_rates
+from spectro.planning.cluster_work import ClusterWork, num_clusterings
+from spectro.storage.store import Store
+from spectro.work.units import Unit
 
 SHIPPED = load_cluster_rates(RATES / "clusters.yaml")
 EXACT, APPROXIMATE = NeighbourSearch.EXACT, NeighbourSearch.APPROXIMATE

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from jobs.plan import RATES
-from spectro.run.cluster_rates import WIDTHS, WidthFigure, load_cluster_rates
+from spectro.planning.cluster_rates import WIDTHS, WidthFigure, load_cluster_rates
 
 FILE = RATES / "clusters.yaml"
 SHIPPED = load_cluster_rates(FILE)

@@ -19,19 +19,19 @@ from benchmarks.product import (
     write_product,
 )
 from jobs.terminal import vectors_lines
-from spectro.cluster import cluster
-from spectro.cluster.config import ClusterConfig, NeighbourSearch, Preprocess
-from spectro.run.cluster_units import ClusterUnit, Layout
-from spectro.run.config import PipelineConfig, with_absolute_paths
-from spectro.run.errors import HandedBack
-from spectro.run.execute import Resident, execute
-from spectro.run.units import Unit
-from spectro.run.vectors import ListsOnNode
-from spectro.storage.cluster_columns import HOW_IT_HOLDS
-from spectro.storage.clusters import members_of, read_clusters
-from spectro.storage.fingerprint import OtherRunError
-from spectro.storage.fs import Store
-from spectro.storage.product import halves_name
+from spectro.cluster_stage.units import ClusterUnit, Layout
+from spectro.cluster_stage.vectors import ListsOnNode
+from spectro.clustering.clusters import cluster
+from spectro.clustering.config import ClusterConfig, NeighbourSearch, Preprocess
+from spectro.config import PipelineConfig, with_absolute_paths
+from spectro.formats.clusters.clusters import members_of, read_clusters
+from spectro.formats.fingerprint import OtherRunError
+from spectro.formats.product import halves_name
+from spectro.pipeline.execute import ResidentModel, execute
+from spectro.storage.store import Store
+from spectro.views.cluster_tables import HOW_IT_HOLDS
+from spectro.work.errors import HandedBack
+from spectro.work.units import Unit
 from tests.cluster.planted import mixture
 
 CONFIG = ClusterConfig(num_neighbours=12, min_size=10, reach=150, round_size=24)
@@ -126,7 +126,7 @@ def test_told_to_leave_after_every_round_it_goes_on_where_it_was(make: Make, ove
     for unit in missing_units(disturbed, goal):
         while True:
             try:
-                execute(unit, Resident(disturbed), lambda done, total: None, lambda: True)
+                execute(unit, ResidentModel(disturbed), lambda done, total: None, lambda: True)
                 break
             except HandedBack:
                 attempts += 1

@@ -7,16 +7,16 @@ from collections.abc import Callable
 
 import pytest
 
-from spectro.run.cluster_units import ClusterUnit
-from spectro.run.clusters import find_and_write_clusters
-from spectro.run.config import PipelineConfig
-from spectro.run.goals import Goal, goal_units
-from spectro.run.info import model_of
-from spectro.run.pipeline import run_pipeline
-from spectro.run.progress import Progress
-from spectro.storage import run_dir, tokens
-from spectro.storage.fingerprint import OtherRunError
-from spectro.storage.fs import Store
+from spectro.cluster_stage.find import find_and_write_clusters
+from spectro.cluster_stage.units import ClusterUnit
+from spectro.config import PipelineConfig
+from spectro.formats import run_dir, tokens
+from spectro.formats.fingerprint import OtherRunError
+from spectro.pipeline.goals import Goal, goal_units
+from spectro.pipeline.run import run_pipeline
+from spectro.storage.store import Store
+from spectro.work.model_info import model_of
+from spectro.work.progress import Progress
 
 RunCopy = tuple[Store, PipelineConfig]
 NAMES = ("clusters/cluster.json", "clusters/clusters.parquet", "clusters/members.parquet")

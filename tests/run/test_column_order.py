@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spectro.run.config import PipelineConfig
-from spectro.run.errors import UnitError
-from spectro.run.pipeline import Goal, run_pipeline
-from spectro.run.progress import Progress
-from spectro.storage.fs import ObjectInfo, Store
-from spectro.storage.halves import iterate_halves
-from spectro.storage.product import read_product
-from spectro.storage.run_view import RunView
-from spectro.storage.sealed import read_sealed, seal
-from spectro.storage.shard_file import metadata_of, read_columns, to_bytes
-from spectro.views.query import Query
+from spectro.config import PipelineConfig
+from spectro.formats.halves import iterate_halves
+from spectro.formats.product import read_product
+from spectro.formats.shard_file import metadata_of, read_columns, to_bytes
+from spectro.pipeline.run import Goal, run_pipeline
+from spectro.storage.checksummed_json import read_sealed, seal
+from spectro.storage.store import ObjectInfo, Store
+from spectro.views.query.query import Query
+from spectro.views.run_view import RunView
+from spectro.work.errors import UnitError
+from spectro.work.progress import Progress
 
 MakeConfig = Callable[..., PipelineConfig]
 

@@ -13,9 +13,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from spectro.run.compare import compare_all
-from spectro.storage.clusterings import find_place, read_clustering, shared_rows
-from spectro.storage.fs import DamagedObjectError, Store
+from spectro.cluster_stage.compare import compare_all
+from spectro.formats.clusters.clusterings import find_place, read_clustering, shared_rows
+from spectro.storage.store import DamagedObjectError, Store
 from tests.run.made_runs import (
     CONFIG,
     CONTEXT,

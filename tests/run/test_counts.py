@@ -13,14 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from spectro.config import PipelineConfig
 from spectro.models.components import FULL_GROUP
-from spectro.models.flop_counter import counting
+from spectro.models.cost.flop_counter import counting
 from spectro.models.scoring import ScoringConfig
-from spectro.run import counts, worker
-from spectro.run.bill import courses_of_run
-from spectro.run.config import PipelineConfig
-from spectro.run.costs import Device
-from spectro.run.courses import (
+from spectro.pipeline.run import Goal, run_pipeline
+from spectro.planning import unit_counts as counts
+from spectro.planning.bill import courses_of_run
+from spectro.planning.courses import (
     Assumptions,
     assumed_courses,
     count_part,
@@ -28,18 +28,19 @@ from spectro.run.courses import (
     measurement_of,
     total,
 )
-from spectro.run.pipeline import Goal, run_pipeline
-from spectro.run.plan_more import plan_addition
-from spectro.run.progress import Progress
-from spectro.run.rates import load_rates
-from spectro.run.sizes import size_of_checkpoint
+from spectro.planning.device_costs import Device
+from spectro.planning.model_sizes import size_of_checkpoint
+from spectro.planning.plan_addition import plan_addition
+from spectro.planning.rates import load_rates
 from spectro.sampling import recorder
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Exponential, Gaussian, Psgld
-from spectro.storage.fs import Store
+from spectro.storage.store import Store
 from spectro.susceptibility.estimator import Baseline, EstimatorConfig, EstimatorKind
 from spectro.tokens.config import MoreConfig
+from spectro.work import worker
+from spectro.work.progress import Progress
 
 RATES = load_rates(Path(__file__).parent.parent.parent / "benchmarks/rates/h200-assumed.yaml")
 MakeConfig = Callable[..., PipelineConfig]
@@ -244,7 +245,7 @@ def test_draws_are_written_and_read_as_counted(make_config: MakeConfig, monkeypa
     monkeypatch.setattr(recorder, "BLOCK_BYTES", 4 * 2 * 3000)
     monkeypatch.setattr(counts, "BLOCK_BYTES", 4 * 2 * 3000)
     rows = 2 * 16  # two sequences of a shard of eight: four batches
-    monkeypatch.setattr("spectro.models.rows.CPU_ROWS", rows)
+    monkeypatch.setattr("spectro.models.cost.rows.CPU_ROWS", rows)
     config = make_config(**CASES["several_blocks"] | {"control": False})
     traffic = Traffic(monkeypatch)
     run_pipeline(config, Progress(), goal=Goal.SAMPLE)

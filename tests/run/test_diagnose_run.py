@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spectro.report.diagnostics import Verdict
-from spectro.run.config import PipelineConfig
+from spectro.analysis.chain_diagnosis import Verdict
+from spectro.config import PipelineConfig
+from spectro.formats.draws import DrawWriter, read_record
 from spectro.sampling.recorder import ComponentChain
-from spectro.storage.draws import DrawWriter, read_record
-from spectro.storage.fs import Store
-from spectro.storage.run_view import RunView
+from spectro.storage.store import Store
 from spectro.views.diagnose import diagnose_run, settings_of
+from spectro.views.run_view import RunView
 from tests.run.made_runs import make_run, text
 
 Job = Callable[..., int]

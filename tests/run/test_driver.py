@@ -13,19 +13,19 @@ import pytest
 import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
+from spectro.formats.sessions import RunningUnit, read_failures, read_heartbeats
 from spectro.models.components import FULL_GROUP, Component, ComponentKind, Group
-from spectro.run.board import Board
-from spectro.run.driver import Budgets, Driver
-from spectro.run.errors import StoppedError, UnitError
-from spectro.run.info import ModelInfo
-from spectro.run.journal import Journal
-from spectro.run.outcome import Census, Fate, Outcome
-from spectro.run.progress import Progress, Stage, clock, times
-from spectro.run.units import SummaryUnit, TokensUnit, Unit, measurement_units, required
-from spectro.run.watch import Watch
 from spectro.sampling.config import ChainConfig
-from spectro.storage.fs import Store
-from spectro.storage.sessions import RunningUnit, read_beats, read_failures
+from spectro.storage.store import Store
+from spectro.work.board import UnitQueue
+from spectro.work.driver import Budgets, Driver
+from spectro.work.errors import StoppedError, UnitError
+from spectro.work.journal import Journal
+from spectro.work.model_info import ModelInfo
+from spectro.work.outcome import Outcome, UnitResult, WorkerCounts
+from spectro.work.progress import Progress, Stage, clock, times
+from spectro.work.stop_conditions import StopConditions
+from spectro.work.units import SummaryUnit, TokensUnit, Unit, measurement_units, required
 
 MODEL = ModelInfo(
     num_layers=2,
@@ -89,7 +89,7 @@ class FakePool:
     """Finishes the oldest unit at every wait, or lets it end as it was told."""
 
     size: int = 2
-    fates: dict[str, list[Fate]] = field(default_factory=dict)
+    fates: dict[str, list[UnitResult]] = field(default_factory=dict)
     """Unit id → how it ends, time after time, before it is done."""
     started: list[Unit] = field(default_factory=list)
     in_work: list[Unit] = field(default_factory=list)
@@ -117,7 +117,7 @@ class FakePool:
     def wait(self, seconds: float) -> list[Outcome]:
         if self.left:
             back, self.in_work = self.in_work, []
-            return [Outcome(unit_id=unit.id, fate=Fate.HANDED_BACK) for unit in back]
+            return [Outcome(unit_id=unit.id, fate=UnitResult.HANDED_BACK) for unit in back]
         if self.stuck or not self.in_work:
             return []
         unit = self.in_work.pop(0)
@@ -136,8 +136,8 @@ class FakePool:
     def leave(self) -> None:
         self.left = True
 
-    def census(self) -> Census:
-        return Census(num_workers=self.size, num_coming=0, worker_seconds=0)
+    def census(self) -> WorkerCounts:
+        return WorkerCounts(num_workers=self.size, num_coming=0, worker_seconds=0)
 
 
 class Ticks:
@@ -155,12 +155,12 @@ class Ticks:
 def drive(tmp_path: Path) -> Callable[..., Driver]:
     """Factory of drivers that tell a store in a folder."""
 
-    def make(pool: FakePool, watch: Watch | None = None, **more: Any) -> Driver:
+    def make(pool: FakePool, watch: StopConditions | None = None, **more: Any) -> Driver:
         return Driver(
             pool=pool,
             progress=more.pop("progress", Progress()),
             journal=Journal(Store(str(tmp_path)), device="cpu", beat_seconds=1e9),
-            watch=watch or Watch(0.0),
+            watch=watch or StopConditions(0.0),
             clock=Ticks(),
             **more,
         )
@@ -221,10 +221,10 @@ CHAIN = "chains/l0/1.json"
 
 
 def test_a_crash_costs_its_unit_until_patience_ends(drive: Drive) -> None:
-    pool = FakePool(fates={CHAIN: [Fate.CRASHED] * 2})
+    pool = FakePool(fates={CHAIN: [UnitResult.CRASHED] * 2})
     drive(pool, budgets=Budgets(crashes=3)).run(all_units())
     assert [u.id for u in pool.started].count(CHAIN) == 3
-    pool = FakePool(size=1, fates={CHAIN: [Fate.CRASHED] * 3})
+    pool = FakePool(size=1, fates={CHAIN: [UnitResult.CRASHED] * 3})
     message = r"set aside.*: chains/l0/1\.json \(the first: its worker died 3 times.*\d+ units wait"
     with pytest.raises(UnitError, match=message):
         drive(pool, budgets=Budgets(crashes=3)).run(all_units())
@@ -233,14 +233,18 @@ def test_a_crash_costs_its_unit_until_patience_ends(drive: Drive) -> None:
 
 
 def test_preemptions_and_units_handed_back_cost_no_patience(drive: Drive) -> None:
-    fates = [Fate.PREEMPTED, Fate.HANDED_BACK] * 20 + [Fate.CRASHED] * 2 + [Fate.FAILED] * 2
+    fates = (
+        [UnitResult.PREEMPTED, UnitResult.HANDED_BACK] * 20
+        + [UnitResult.CRASHED] * 2
+        + [UnitResult.FAILED] * 2
+    )
     pool = FakePool(fates={CHAIN: fates})
     assert drive(pool, budgets=Budgets(errors=3, crashes=3)).run(all_units()) == []
     assert [u.id for u in pool.started].count(CHAIN) == 45
 
 
 def test_errors_do_not_hide_behind_retries(drive: Drive, tmp_path: Path) -> None:
-    pool = FakePool(size=1, fates={CHAIN: [Fate.FAILED] * 3})
+    pool = FakePool(size=1, fates={CHAIN: [UnitResult.FAILED] * 3})
     driver = drive(pool, budgets=Budgets(errors=3))
     with pytest.raises(UnitError, match=r"set aside after repeated failure: chains/l0/1.*it broke"):
         driver.run(all_units())
@@ -248,12 +252,12 @@ def test_errors_do_not_hide_behind_retries(drive: Drive, tmp_path: Path) -> None
     store = Store(str(tmp_path))
     failures = read_failures(store, store.list())
     assert [(f.unit, f.kind, f.message) for f in failures] == [(CHAIN, "failed", "it broke")] * 3
-    (beat,) = read_beats(store, store.list())
+    (beat,) = read_heartbeats(store, store.list())
     assert beat.errors == 3 and beat.set_aside == {CHAIN: "it broke"} and beat.ended == "failed"
 
 
 def test_a_refused_unit_ends_the_run_and_the_others_are_handed_back(drive: Drive) -> None:
-    pool = FakePool(size=3, fates={CHAIN: [Fate.REFUSED]})
+    pool = FakePool(size=3, fates={CHAIN: [UnitResult.REFUSED]})
     with pytest.raises(UnitError, match=r"^it broke$"):
         drive(pool).run(all_units())
     assert pool.left and not pool.in_work
@@ -270,7 +274,7 @@ class AllAtOnce(FakePool):
 def test_what_ended_beside_a_refused_unit_is_booked(
     drive: Drive, caplog: pytest.LogCaptureFixture
 ) -> None:
-    pool = AllAtOnce(size=9, fates={CHAIN: [Fate.REFUSED]})
+    pool = AllAtOnce(size=9, fates={CHAIN: [UnitResult.REFUSED]})
     driver = drive(pool)
     with pytest.raises(UnitError, match=r"^it broke$"):
         driver.run(all_units())
@@ -280,7 +284,7 @@ def test_what_ended_beside_a_refused_unit_is_booked(
 
 def test_a_stage_that_never_succeeded_fails_fast(drive: Drive) -> None:
     first = next(unit.id for unit in all_units() if unit.stage == "chains")
-    pool = FakePool(size=1, fates={first: [Fate.FAILED] * 2})
+    pool = FakePool(size=1, fates={first: [UnitResult.FAILED] * 2})
     with pytest.raises(UnitError, match=rf"^unit {first}: it broke"):
         drive(pool, budgets=Budgets(errors=2)).run(all_units())
     assert len(pool.started) == 1 + 3 + 2  # tokens, pilots, the chain twice
@@ -289,7 +293,7 @@ def test_a_stage_that_never_succeeded_fails_fast(drive: Drive) -> None:
 def test_one_unit_goes_before_the_crowd(drive: Drive) -> None:
     tokens_done = {"tokens/tokens.json"}
     rest = required([goal()], tokens_done)
-    pool = FakePool(size=9, share=0.0, fates={rest[0].id: [Fate.FAILED] * 3})
+    pool = FakePool(size=9, share=0.0, fates={rest[0].id: [UnitResult.FAILED] * 3})
     pool.finished.append("tokens/tokens.json")
     with pytest.raises(UnitError):
         drive(pool).run(rest)
@@ -302,7 +306,7 @@ def test_one_unit_goes_before_the_crowd(drive: Drive) -> None:
 
 def test_missing_objects_are_told_not_tried_again(drive: Drive) -> None:
     part = "susceptibilities/part-00001.parquet"
-    pool = FakePool(fates={part: [Fate.MISSING]})
+    pool = FakePool(fates={part: [UnitResult.MISSING]})
     assert drive(pool).run(all_units()) == [part]
     assert [u.id for u in pool.started].count(part) == 1
     assert "assembly/summary.json" not in pool.finished
@@ -310,7 +314,7 @@ def test_missing_objects_are_told_not_tried_again(drive: Drive) -> None:
 
 @pytest.mark.parametrize("reason", ["told", "deadline", "idle"])
 def test_a_stop_hands_everything_back(drive: Drive, reason: str) -> None:
-    watch = Watch(
+    watch = StopConditions(
         0.0,
         deadline_seconds=20 if reason == "deadline" else None,
         idle_seconds=20 if reason == "idle" else None,
@@ -326,7 +330,7 @@ def test_a_stop_hands_everything_back(drive: Drive, reason: str) -> None:
 
 
 def test_what_moves_is_not_idle() -> None:
-    watch = Watch(0.0, idle_seconds=10)
+    watch = StopConditions(0.0, idle_seconds=10)
     for now in range(5, 50, 5):
         watch.shares({"a": now / 50}, now)
         assert watch.reason(now + 4) is None
@@ -334,7 +338,7 @@ def test_what_moves_is_not_idle() -> None:
 
 
 def test_the_board_tells_what_waits() -> None:
-    board = Board(required([goal(num_chains=1, num_shards=1)], {"tokens/tokens.json"}))
+    board = UnitQueue(required([goal(num_chains=1, num_shards=1)], {"tokens/tokens.json"}))
     (pilot, *_) = board.take(1)
     board.give_up(pilot.id, "broken")
     while not board.is_over:
@@ -349,7 +353,7 @@ def test_of_units_that_take_a_machine_one_is_done_at_a_time() -> None:
     large = [Large(name=f"large-{n}") for n in range(3)]
     small = [Small(name=f"small-{n}") for n in range(3)]
     units = [large[0], small[0], large[1], large[2], small[1], small[2]]
-    board = Board(units, one_machine=True)
+    board = UnitQueue(units, one_machine=True)
     assert [unit.id for unit in board.take(3)] == ["large-0", "small-0", "small-1"]
     board.done("small-0", 1.0)
     assert [unit.id for unit in board.take(3)] == ["small-2"]
@@ -362,7 +366,7 @@ def test_of_units_that_take_a_machine_one_is_done_at_a_time() -> None:
     assert not board.is_over and [unit.id for unit in board.take(3)] == ["large-2"]
     board.done("large-2", 1.0)
     assert board.is_over and board.blocked() == 0
-    assert len(Board(units).take(9)) == 6  # machines enough
+    assert len(UnitQueue(units).take(9)) == 6  # machines enough
 
 
 def test_progress_ends_at_its_total_in_every_stage(drive: Drive) -> None:

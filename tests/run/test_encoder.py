@@ -10,8 +10,8 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from spectro.measure.encoder import Encoder
 from spectro.models.load import ModelConfig, load_tokenizer
-from spectro.run.encoder import Encoder
 from spectro.tokens.build import build, check_source
 from spectro.tokens.config import Source, SourceKind, TokensConfig
 from spectro.tokens.unknown import UNKNOWN

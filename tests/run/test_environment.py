@@ -16,11 +16,11 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from jobs import environment as jobs_environment
 from jobs.environment import prepare
-from spectro.run import environment as run_environment
-from spectro.run.config import PipelineConfig, RunConfig
-from spectro.run.environment import check, lines, without_clusters
-from spectro.run.ray_session import ray_session
-from spectro.run.threads import keep_to_threads
+from spectro.config import PipelineConfig, RunConfig
+from spectro.work import environment as run_environment
+from spectro.work.environment import check, lines, without_clusters
+from spectro.work.ray_session import ray_session
+from spectro.work.threads import keep_to_threads
 from tests.conftest import MakeConfig
 
 ROOT = Path(__file__).parent.parent.parent

@@ -7,19 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spectro.cluster.assign import AssignConfig
-from spectro.report.lit import Vocabulary
-from spectro.report.map import MapConfig
-from spectro.run.assign import assign_tokens
-from spectro.storage.derived import put_derived, remove_stale
-from spectro.storage.fs import Store
-from spectro.storage.product import SUMMARY_NAME
-from spectro.storage.run_view import RunView
-from spectro.storage.tokens import read_info
-from spectro.views.cluster_pictures import map_data
-from spectro.views.map import write_map
-from spectro.views.map_assigned import read_assigned_tokens
-from spectro.views.map_read import drawn_map
+from spectro.cluster_stage.assign import assign_tokens
+from spectro.clustering.assign import AssignConfig
+from spectro.formats.derived_objects import put_derived, remove_stale
+from spectro.formats.product import SUMMARY_NAME
+from spectro.formats.tokens import read_info
+from spectro.storage.store import Store
+from spectro.tokens.display.context_text import Vocabulary
+from spectro.views.figures.clusters import map_data
+from spectro.views.map.assigned import read_assigned_tokens
+from spectro.views.map.config import MapConfig
+from spectro.views.map.drawn import drawn_map
+from spectro.views.map.write import write_map
+from spectro.views.run_view import RunView
 from tests.report.read_map import ReadMap, read_map
 from tests.run.made_runs import COMPONENTS, add_tokens, make_run, put_clusters, text
 

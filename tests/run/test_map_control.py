@@ -11,13 +11,13 @@ import pytest
 
 from jobs.look import StoredRun
 from jobs.map import MapJob, lines
-from spectro.report.map import MapConfig
-from spectro.run.config import PipelineConfig
-from spectro.run.verify import DAMAGED, verify_run
-from spectro.storage.fs import Store
-from spectro.storage.leftovers import leftovers
-from spectro.storage.run_view import RunView
-from spectro.views.map import MARKER, copy_map, write_map
+from spectro.config import PipelineConfig
+from spectro.formats.leftovers import leftovers
+from spectro.inspect.verify import DAMAGED, verify_run
+from spectro.storage.store import Store
+from spectro.views.map.config import MapConfig
+from spectro.views.map.write import MARKER, copy_map, write_map
+from spectro.views.run_view import RunView
 from tests.report.read_map import read_map
 
 RunCopy = Callable[[], tuple[Store, PipelineConfig]]

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 
-from spectro.storage.fs import Store
-from spectro.storage.run_view import RunView
-from spectro.storage.sealed import read_sealed
-from spectro.views.map import write_map
+from spectro.storage.checksummed_json import read_sealed
+from spectro.storage.store import Store
+from spectro.views.map.write import write_map
+from spectro.views.run_view import RunView
 from tests.report.read_map import ReadMap, read_map
 from tests.run.made_maps import QUICK, clustered_run, measure_control, of_subsets, summed_up
 from tests.run.made_runs import CONFIG, CONTEXT, add_tokens, make_run, put_clusters, text

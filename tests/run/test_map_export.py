@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from spectro.report.map import MapConfig
+from spectro.formats.derived_objects import put_derived
 from spectro.storage import s3
-from spectro.storage.derived import put_derived
-from spectro.storage.fs import ObjectInfo, Store
+from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.s3_client import client
-from spectro.storage.sealed import read_sealed
-from spectro.views.map import MARKER, copy_map, settings_there, write_map
+from spectro.storage.store import ObjectInfo, Store
+from spectro.views.map.config import MapConfig
+from spectro.views.map.write import MARKER, copy_map, settings_there, write_map
 from tests.run.made_maps import QUICK, clustered_run
 from tests.run.made_runs import CONFIG, put_clusters
 from tests.run.test_map_view import CountingView

@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spectro.report.lit import Vocabulary
-from spectro.report.map import MapConfig
-from spectro.report.map.columns import GRID
-from spectro.storage.derived import put_derived
-from spectro.storage.fs import DamagedObjectError, Store
-from spectro.storage.product import SUMMARY_NAME
-from spectro.storage.run_view import RunView
-from spectro.storage.tokens import read_info
-from spectro.views.cluster_pictures import map_data
-from spectro.views.map import write_map
-from spectro.views.map_read import DrawnMap, drawn_map
+from spectro.formats.derived_objects import put_derived
+from spectro.formats.product import SUMMARY_NAME
+from spectro.formats.tokens import read_info
+from spectro.storage.store import DamagedObjectError, Store
+from spectro.tokens.display.context_text import Vocabulary
+from spectro.views.figures.clusters import map_data
+from spectro.views.map.columns import GRID
+from spectro.views.map.config import MapConfig
+from spectro.views.map.drawn import DrawnMap, drawn_map
+from spectro.views.map.write import write_map
+from spectro.views.run_view import RunView
 from tests.report.read_map import read_map
 from tests.run.made_runs import COMPONENTS, make_run, put_clusters, text
 

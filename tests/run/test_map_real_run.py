@@ -15,15 +15,15 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from spectro.report.map import MapConfig
-from spectro.run.config import PipelineConfig
-from spectro.run.verify import DAMAGED, MISSING, UNKNOWN, verify_run
-from spectro.storage.fs import Store
-from spectro.storage.run_view import RunView
-from spectro.storage.sealed import read_sealed
-from spectro.storage.tokens import read_info
-from spectro.views.map import MARKER, write_map
-from spectro.views.serve import served
+from spectro.config import PipelineConfig
+from spectro.formats.tokens import read_info
+from spectro.inspect.verify import DAMAGED, MISSING, UNKNOWN, verify_run
+from spectro.storage.checksummed_json import read_sealed
+from spectro.storage.store import Store
+from spectro.views.map.config import MapConfig
+from spectro.views.map.serve import served
+from spectro.views.map.write import MARKER, write_map
+from spectro.views.run_view import RunView
 from tests.report.read_map import read_map
 
 RunCopy = Callable[[], tuple[Store, PipelineConfig]]

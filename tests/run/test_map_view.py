@@ -10,14 +10,14 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from spectro.report.map import MapConfig
-from spectro.storage.derived import put_derived, remove_stale
-from spectro.storage.fs import DamagedObjectError, Store
-from spectro.storage.leftovers import leftovers
-from spectro.storage.product import SUMMARY_NAME
-from spectro.storage.run_view import RunView
-from spectro.storage.tokens import read_info
-from spectro.views.map import MARKER, copy_map, map_folder, write_map
+from spectro.formats.derived_objects import put_derived, remove_stale
+from spectro.formats.leftovers import leftovers
+from spectro.formats.product import SUMMARY_NAME
+from spectro.formats.tokens import read_info
+from spectro.storage.store import DamagedObjectError, Store
+from spectro.views.map.config import MapConfig
+from spectro.views.map.write import MARKER, copy_map, map_folder, write_map
+from spectro.views.run_view import RunView
 from tests.report.read_map import ReadMap, read_map
 from tests.run.made_runs import COMPONENTS, CONTEXT, add_tokens, make_run, put_clusters, text
 from tests.servers.moto_server import BUCKET, MotoServer

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spectro.report.scaling import Scaling
-from spectro.storage.fs import Store
-from spectro.storage.product import read_product
-from spectro.storage.run_view import RunView
+from spectro.analysis.response_scale import Scaling
+from spectro.formats.product import read_product
+from spectro.storage.store import Store
 from spectro.tokens.sequences import Sequences
 from spectro.views.matrix import matrix, principal_axes
+from spectro.views.run_view import RunView
 from tests.run.made_runs import CONTEXT, add_tokens, make_run, text
 
 Job = Callable[..., int]

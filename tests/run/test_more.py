@@ -9,21 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spectro.run import worker
-from spectro.run.config import PipelineConfig
-from spectro.run.pipeline import Finished, Goal, run_pipeline
-from spectro.run.progress import Progress
-from spectro.run.units import Unit
-from spectro.storage import run_dir, tokens
-from spectro.storage.derived import TOKENS
-from spectro.storage.fingerprint import OtherRunError
-from spectro.storage.fs import DamagedObjectError, Store
-from spectro.storage.halves import iterate_halves
-from spectro.storage.more_tokens import begun_name
-from spectro.storage.parts import CONTROL
-from spectro.storage.product import part_name, read_product
-from spectro.storage.sealed import read_sealed, seal
+from spectro.config import PipelineConfig
+from spectro.formats import run_dir, tokens
+from spectro.formats.derived_objects import TOKENS
+from spectro.formats.fingerprint import OtherRunError
+from spectro.formats.halves import iterate_halves
+from spectro.formats.more_tokens import begun_name
+from spectro.formats.parts import CONTROL
+from spectro.formats.product import part_name, read_product
+from spectro.pipeline.run import Finished, Goal, run_pipeline
+from spectro.storage.checksummed_json import read_sealed, seal
+from spectro.storage.store import DamagedObjectError, Store
 from spectro.tokens.config import MoreConfig, Source, SourceKind
+from spectro.work import worker
+from spectro.work.progress import Progress
+from spectro.work.units import Unit
 
 MakeConfig = Callable[..., PipelineConfig]
 PROBE = 6

@@ -11,25 +11,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spectro.run import worker
-from spectro.run.config import PipelineConfig
-from spectro.run.control import Control
-from spectro.run.pipeline import Goal, run_pipeline
-from spectro.run.progress import Progress
-from spectro.run.units import AssemblyUnit, Unit
+from spectro.config import PipelineConfig
+from spectro.formats import run_dir
+from spectro.formats.draws import read_pilot, read_record
+from spectro.formats.halves import iterate_halves
+from spectro.formats.product import read_product
+from spectro.measure.control import Control
+from spectro.pipeline.run import Goal, run_pipeline
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Gaussian, Psgld
-from spectro.storage import run_dir
-from spectro.storage.draws import read_pilot, read_record
-from spectro.storage.fs import Store
-from spectro.storage.halves import iterate_halves
-from spectro.storage.product import read_product
-from spectro.storage.run_view import RunView
+from spectro.storage.store import Store
 from spectro.susceptibility import score
 from spectro.susceptibility.estimator import EstimatorConfig, EstimatorKind
 from spectro.views.moved import moved_data
-from spectro.views.query import Query
+from spectro.views.query.query import Query
+from spectro.views.run_view import RunView
+from spectro.work import worker
+from spectro.work.progress import Progress
+from spectro.work.units import AssemblyUnit, Unit
 
 MakeConfig = Callable[..., PipelineConfig]
 CHAIN = ChainConfig(

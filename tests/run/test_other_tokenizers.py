@@ -15,26 +15,26 @@ import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from jobs.terminal import cluster_table
+from spectro.analysis.patterns import NAMES
+from spectro.config import PipelineConfig
+from spectro.formats import tokens
+from spectro.formats.object_kinds import page_names
 from spectro.models.load import ModelConfig
-from spectro.report.map import MapConfig
-from spectro.report.patterns import NAMES
-from spectro.report.text.page import page_data
-from spectro.report.vocabulary import display
-from spectro.run.config import PipelineConfig
-from spectro.run.pipeline import Goal, run_pipeline
-from spectro.run.progress import Progress
-from spectro.storage import tokens
-from spectro.storage.fs import Store
-from spectro.storage.kinds import page_names
-from spectro.storage.run_view import RunView
+from spectro.pipeline.run import Goal, run_pipeline
+from spectro.storage.store import Store
+from spectro.tokens.display.vocabulary import display
 from spectro.views.across import across
-from spectro.views.contexts import lit_tokens, vocabulary_of
-from spectro.views.lookups import find
-from spectro.views.map import write_map
+from spectro.views.map.config import MapConfig
+from spectro.views.map.write import write_map
 from spectro.views.matrix import types_of
-from spectro.views.query import Query
-from spectro.views.query_contexts import Window
-from spectro.views.text import document_of_sequence, document_of_text
+from spectro.views.query.contexts import Window
+from spectro.views.query.lookups import find
+from spectro.views.query.query import Query
+from spectro.views.run_view import RunView
+from spectro.views.text.from_run import document_of_sequence, document_of_text
+from spectro.views.text.page import page_data
+from spectro.views.token_contexts import lit_tokens, vocabulary_of
+from spectro.work.progress import Progress
 from tests.report.made_tokenizers import CORPUS, tokenizer
 from tests.report.read_map import read_map
 

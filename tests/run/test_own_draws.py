@@ -14,30 +14,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from spectro.config import PipelineConfig, RunConfig
+from spectro.formats.draws import drop_draws, read_record
+from spectro.formats.halves import read_half
+from spectro.formats.product import SUMMARY_NAME, moments_name, part_name, read_product
+from spectro.formats.tiles import read_tile
+from spectro.formats.tokens import read_split
+from spectro.inspect.status import read_status
+from spectro.inspect.verify import verify_run
 from spectro.models.components import group_components, select_components
 from spectro.models.load import ModelConfig
-from spectro.run.config import PipelineConfig, RunConfig
-from spectro.run.execute import Resident, execute
-from spectro.run.pipeline import Goal, run_pipeline
-from spectro.run.progress import Progress
-from spectro.run.status import read_status
-from spectro.run.units import ChainUnit, PilotUnit, TileUnit
-from spectro.run.verify import verify_run
+from spectro.pipeline.execute import ResidentModel, execute
+from spectro.pipeline.run import Goal, run_pipeline
 from spectro.sampling.config import ChainConfig, TokenDraws
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Gaussian
-from spectro.storage.draws import drop_draws, read_record
-from spectro.storage.fs import Store
-from spectro.storage.halves import read_half
-from spectro.storage.product import SUMMARY_NAME, moments_name, part_name, read_product
-from spectro.storage.run_view import RunView
-from spectro.storage.sealed import read_sealed
-from spectro.storage.tiles import read_tile
-from spectro.storage.tokens import read_split
+from spectro.storage.checksummed_json import read_sealed
+from spectro.storage.store import Store
 from spectro.susceptibility.estimator import EstimatorConfig, EstimatorKind
 from spectro.tokens.config import MoreConfig, Source, SourceKind, TokensConfig
-from spectro.views.along import RunDraws
 from spectro.views.diagnose import diagnose_run
+from spectro.views.run_view import RunView
+from spectro.views.text.measured_text import RunDraws
+from spectro.work.progress import Progress
+from spectro.work.units import ChainUnit, PilotUnit, TileUnit
 
 MakeConfig = Callable[..., PipelineConfig]
 RESTRICTED = EstimatorConfig(kind=EstimatorKind.RESTRICTED)
@@ -227,7 +227,7 @@ def _restricted(make_config: MakeConfig, tmp_path: Path, kind: TokenDraws) -> li
         components=["l1h0"],
     )
     run_pipeline(config, Progress(), goal=Goal.TOKENS)
-    resident, found = Resident(config), []
+    resident, found = ResidentModel(config), []
     group = group_components(select_components(["l1h0"], 2, 2))[0]
     execute(PilotUnit(group=group), resident, lambda done, total: None)
     for shard in (0, 1):

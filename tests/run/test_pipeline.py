@@ -13,22 +13,22 @@ import torch
 from transformers import GPTNeoXForCausalLM
 
 import spectro
+from spectro.config import PipelineConfig, RunConfig
+from spectro.formats import tokens
+from spectro.formats.draws import read_record
+from spectro.formats.fingerprint import OtherRunError
+from spectro.formats.halves import iterate_halves
+from spectro.formats.leftovers import leftovers
+from spectro.formats.product import read_moments, read_product
 from spectro.models.load import load_model
-from spectro.run.config import PipelineConfig, RunConfig
-from spectro.run.errors import UnitError
-from spectro.run.pipeline import Finished, Goal, run_pipeline
-from spectro.run.progress import Progress
+from spectro.pipeline.run import Finished, Goal, run_pipeline
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.samplers import Sgld
-from spectro.storage import tokens
-from spectro.storage.draws import read_record
-from spectro.storage.fingerprint import OtherRunError
-from spectro.storage.fs import Store
-from spectro.storage.halves import iterate_halves
-from spectro.storage.leftovers import leftovers
-from spectro.storage.product import read_moments, read_product
-from spectro.storage.sealed import read_sealed
+from spectro.storage.checksummed_json import read_sealed
+from spectro.storage.store import Store
 from spectro.susceptibility.estimator import EstimatorConfig, EstimatorKind
+from spectro.work.errors import UnitError
+from spectro.work.progress import Progress
 
 MakeConfig = Callable[..., PipelineConfig]
 THREE_CHAINS = ChainConfig(

@@ -11,22 +11,22 @@ import torch
 from peak import peak_bytes
 
 from jobs.plan import RATES
+from spectro.config import PipelineConfig
 from spectro.models.load import ModelConfig
 from spectro.models.size import ModelSize
-from spectro.run import worker
-from spectro.run.bill import make_bill
-from spectro.run.config import PipelineConfig
-from spectro.run.costs import Device
-from spectro.run.courses import Assumptions
-from spectro.run.measure import measure_rates, random_model
-from spectro.run.pipeline import Goal, run_pipeline
-from spectro.run.plan import Plan, make_plan
-from spectro.run.progress import Progress
-from spectro.run.rates import Rate, Rates, load_rates, to_yaml
-from spectro.run.sizes import published_sizes, size_of_checkpoint
+from spectro.pipeline.run import Goal, run_pipeline
+from spectro.planning.bill import make_bill
+from spectro.planning.courses import Assumptions
+from spectro.planning.device_costs import Device
+from spectro.planning.measure_rates import measure_rates, random_model
+from spectro.planning.model_sizes import published_sizes, size_of_checkpoint
+from spectro.planning.plan import Plan, make_plan
+from spectro.planning.rates import Rate, Rates, load_rates, to_yaml
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Gaussian, Psgld
+from spectro.work import worker
+from spectro.work.progress import Progress
 
 MakeConfig = Callable[..., PipelineConfig]
 CHAIN = ChainConfig(num_chains=2, num_draws=4, batch_size=2)

@@ -20,18 +20,18 @@ ELSEWHERE = {
 PROGRAM = """
 import jobs  # as every command does, before Ray is imported
 import os, time, urllib.request, ray
-from spectro.run.config import RunConfig
-from spectro.run.metrics import Metrics
-from spectro.run.outcome import Census, Fate, Outcome
-from spectro.run.ray_session import ray_session
-from spectro.storage.sessions import StageCount
+from spectro.config import RunConfig
+from spectro.work.metrics import Metrics
+from spectro.work.outcome import WorkerCounts, UnitResult, Outcome
+from spectro.work.ray_session import ray_session
+from spectro.formats.sessions import StageCount
 with ray_session(RunConfig(uri="runs/x", num_workers=1)):
     node, = ray.nodes()
     print(node["NodeManagerAddress"], ray.get_runtime_context().namespace != "x")
     metrics = Metrics("runs/x")
     count = StageCount(units=9, done=4, cost=9.0, done_cost=4.5, seconds=1.0)
-    metrics.state(Census(num_workers=3, num_coming=0, worker_seconds=5.0), {"tiles": count})
-    metrics.undone(Outcome(unit_id="a", fate=Fate.CRASHED))
+    metrics.state(WorkerCounts(num_workers=3, num_coming=0, worker_seconds=5.0), {"tiles": count})
+    metrics.undone(Outcome(unit_id="a", fate=UnitResult.CRASHED))
     url = f"http://127.0.0.1:{node['MetricsExportPort']}/metrics"
     text = ""
     for _ in range(120):

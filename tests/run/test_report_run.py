@@ -12,22 +12,22 @@ from typing import Any
 
 import pytest
 
+from spectro.config import PipelineConfig
+from spectro.formats.derived_objects import remove_stale
+from spectro.formats.object_kinds import page_names
+from spectro.formats.tokens import read_info
+from spectro.inspect.verify import DAMAGED, verify_run
 from spectro.models.size import ModelSize
-from spectro.run.bill import make_bill, recorded_work
-from spectro.run.config import PipelineConfig
-from spectro.run.costs import Device
-from spectro.run.courses import Assumptions
-from spectro.run.page import write_page
-from spectro.run.pipeline import Goal, run_pipeline
-from spectro.run.plan import make_plan
-from spectro.run.progress import Progress
-from spectro.run.rates import Rate, Rates
-from spectro.run.sizes import size_of_checkpoint
-from spectro.run.verify import DAMAGED, verify_run
-from spectro.storage.derived import remove_stale
-from spectro.storage.fs import Store
-from spectro.storage.kinds import page_names
-from spectro.storage.tokens import read_info
+from spectro.pipeline.run import Goal, run_pipeline
+from spectro.planning.bill import make_bill, recorded_work
+from spectro.planning.courses import Assumptions
+from spectro.planning.device_costs import Device
+from spectro.planning.model_sizes import size_of_checkpoint
+from spectro.planning.plan import make_plan
+from spectro.planning.rates import Rate, Rates
+from spectro.storage.store import Store
+from spectro.views.page.write import write_page
+from spectro.work.progress import Progress
 
 RunCopy = tuple[Store, PipelineConfig]
 MakeCopy = Callable[[], RunCopy]

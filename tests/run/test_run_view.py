@@ -9,17 +9,17 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from spectro.run.config import PipelineConfig
-from spectro.storage.fs import DamagedObjectError, MissingObjectError, Store
-from spectro.storage.more_tokens import write_more
-from spectro.storage.product import SUMMARY_NAME, part_name, read_product
-from spectro.storage.run_view import RunView
+from spectro.config import PipelineConfig
+from spectro.formats.more_tokens import write_more
+from spectro.formats.product import SUMMARY_NAME, part_name, read_product
+from spectro.storage.store import DamagedObjectError, MissingObjectError, Store
 from spectro.tokens.sequences import Sequences
 from spectro.views.columns import run_columns
 from spectro.views.diagnose import diagnose_run
 from spectro.views.matrix import matrix, principal_axes
-from spectro.views.query import Query
-from spectro.views.text import document_of_sequence
+from spectro.views.query.query import Query
+from spectro.views.run_view import RunView
+from spectro.views.text.from_run import document_of_sequence
 from tests.run.made_runs import COMPONENTS, make_run, text
 
 Job = Callable[..., int]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from spectro.run.scratch import OLD_SECONDS, WHOLE, Scratch
+from spectro.cluster_stage.node_cache import OLD_SECONDS, WHOLE, NodeCache
 
 FORK = multiprocessing.get_context("fork")
 
@@ -27,7 +27,7 @@ def maker(base: Path, say: str, ends: Connection) -> None:
         ends.send("making")
         time.sleep(1000 if say == "killed" else 0.5)
 
-    with Scratch(str(base), "name") as scratch:
+    with NodeCache(str(base), "name") as scratch:
         scratch.made("part", make)
         ends.send("made")
         ends.recv()
@@ -63,21 +63,21 @@ def test_what_a_killed_maker_left_is_begun_anew(tmp_path: Path) -> None:
         assert ends.recv() == "making"
         process.kill()
         process.join()
-    with Scratch(str(tmp_path), "name") as scratch:
+    with NodeCache(str(tmp_path), "name") as scratch:
         assert (scratch.made("part", put("anew")) / "data").read_text() == "anew"
 
 
 def test_who_comes_second_waits_and_takes_what_is_there(tmp_path: Path) -> None:
     with another(tmp_path, "first") as (_, ends):
         assert ends.recv() == "making"
-        with Scratch(str(tmp_path), "name") as scratch:
+        with NodeCache(str(tmp_path), "name") as scratch:
             assert (scratch.made("part", never) / "data").read_text() == "made by first"
 
 
 def test_what_another_process_holds_is_not_removed(tmp_path: Path) -> None:
     with another(tmp_path, "other") as (process, ends):
         assert (ends.recv(), ends.recv()) == ("making", "made")
-        mine = Scratch(str(tmp_path), "name")
+        mine = NodeCache(str(tmp_path), "name")
         folder = mine.made("part", never)
         mine.remove()
         assert (folder / WHOLE).exists()
@@ -88,7 +88,7 @@ def test_what_another_process_holds_is_not_removed(tmp_path: Path) -> None:
 
 
 def test_after_removal_it_is_made_again(tmp_path: Path) -> None:
-    scratch = Scratch(str(tmp_path), "name")
+    scratch = NodeCache(str(tmp_path), "name")
     scratch.made("part", put("first"))
     scratch.remove()
     assert (scratch.made("part", put("second")) / "data").read_text() == "second"
@@ -98,16 +98,16 @@ def test_after_removal_it_is_made_again(tmp_path: Path) -> None:
 
 def test_old_scratch_goes_when_something_is_made_unless_it_is_held(tmp_path: Path) -> None:
     for name in ("old", "held", "young"):
-        with Scratch(str(tmp_path), name) as scratch:
+        with NodeCache(str(tmp_path), name) as scratch:
             scratch.made("part", put(name))
     long_ago = time.time() - OLD_SECONDS - 60
     for name in ("old", "held"):
         folder = scratch.folder.with_name(name)
         for path in (folder, folder.with_name(f"{name}.lock")):
             os.utime(path, (long_ago, long_ago))
-    held = Scratch(str(tmp_path), "held")
+    held = NodeCache(str(tmp_path), "held")
     held.made("part", never)
-    with Scratch(str(tmp_path), "new") as scratch:
+    with NodeCache(str(tmp_path), "new") as scratch:
         scratch.made("part", put("new"))
     left = {path.name for path in scratch.folder.parent.iterdir() if path.is_dir()}
     assert left == {"held", "young", "new"}
@@ -118,7 +118,7 @@ def test_a_full_disk_names_the_folder_and_what_to_do(tmp_path: Path) -> None:
     def full(folder: Path) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with Scratch(str(tmp_path), "name") as scratch:
+    with NodeCache(str(tmp_path), "name") as scratch:
         with pytest.raises(OSError, match=r"name/part cannot be written .* give run\.scratch"):
             scratch.made("part", full)
 
@@ -127,6 +127,6 @@ def test_a_source_that_may_not_be_read_is_not_a_full_disk(tmp_path: Path) -> Non
     def refused(folder: Path) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", "/data/part-00000.parquet")
 
-    with Scratch(str(tmp_path), "name") as scratch:
+    with NodeCache(str(tmp_path), "name") as scratch:
         with pytest.raises(PermissionError, match="part-00000"):
             scratch.made("part", refused)

@@ -11,12 +11,12 @@ import pytest
 import ray
 
 from benchmarks.product import clusters_of, do_units, product_config, write_product
-from spectro.cluster.config import ClusterConfig
-from spectro.run.config import RunConfig
-from spectro.run.outcome import MAX_STILLBORN
-from spectro.run.ray_session import ray_session
-from spectro.run.seed_crew import ProcessHand, SeedCrew
-from spectro.storage.fs import Store
+from spectro.cluster_stage.seed_workers import DistributedSeedExecutor, ProcessSeedWorker
+from spectro.clustering.config import ClusterConfig
+from spectro.config import RunConfig
+from spectro.storage.store import Store
+from spectro.work.outcome import MAX_STILLBORN
+from spectro.work.ray_session import ray_session
 from tests.cluster.planted import mixture
 
 CONFIG = ClusterConfig(num_neighbours=12, min_size=10, reach=150, round_size=24, stability=False)
@@ -46,25 +46,25 @@ def test_processes_that_join_and_die_do_not_show(
 ) -> None:
     alone = tables(tmp_path, "alone", seed_processes=0)
     given: list[int] = []
-    look, start = SeedCrew._look, ProcessHand.start
+    look, start = DistributedSeedExecutor._look, ProcessSeedWorker.start
 
     met_on_the_way = []
 
-    def look_and_wait(crew: SeedCrew) -> None:
+    def look_and_wait(crew: DistributedSeedExecutor) -> None:
         if crew._coming:  # since the round before: what it removed they must be told
             met_on_the_way.append(len(crew._coming))
             wait([hand.ready for hand in crew._coming])
         look(crew)
 
-    def start_or_die(hand: ProcessHand, seeds: Sequence[int]) -> Any:
+    def start_or_die(hand: ProcessSeedWorker, seeds: Sequence[int]) -> Any:
         given.append(len(seeds))
         if len(given) in (5, 12):
             ray.kill(hand._actor)
         return start(hand, seeds)
 
-    monkeypatch.setattr(SeedCrew, "_look", look_and_wait)
-    monkeypatch.setattr(ProcessHand, "start", start_or_die)
-    monkeypatch.setattr("spectro.run.seed_crew.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(DistributedSeedExecutor, "_look", look_and_wait)
+    monkeypatch.setattr(ProcessSeedWorker, "start", start_or_die)
+    monkeypatch.setattr("spectro.cluster_stage.seed_workers.LOOK_SECONDS", 0.0)
     shared = tables(tmp_path, "shared", seed_processes=2)
     assert len(given) > 20 and len(met_on_the_way) >= 3
     assert shared == alone
@@ -90,7 +90,7 @@ def broken() -> Any:
     return ray.remote(Broken)
 
 
-def crew_with(start: Callable[[Any], ProcessHand]) -> SeedCrew:
+def crew_with(start: Callable[[Any], ProcessSeedWorker]) -> DistributedSeedExecutor:
     class Alone:
         def start(self, seeds: Sequence[int]) -> Future[list[Any]]:
             answer: Future[list[Any]] = Future()
@@ -101,18 +101,18 @@ def crew_with(start: Callable[[Any], ProcessHand]) -> SeedCrew:
 
         def close(self) -> None: ...
 
-    return SeedCrew(hands=[Alone()], start_process=start, wanted=lambda there: 1)
+    return DistributedSeedExecutor(hands=[Alone()], start_process=start, wanted=lambda there: 1)
 
 
 @pytest.mark.usefixtures("cluster")
 def test_processes_that_never_come_up_are_not_started_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("spectro.run.seed_crew.LOOK_SECONDS", 0.0)
-    started: list[ProcessHand] = []
+    monkeypatch.setattr("spectro.cluster_stage.seed_workers.LOOK_SECONDS", 0.0)
+    started: list[ProcessSeedWorker] = []
 
-    def start(known: Any) -> ProcessHand:
-        started.append(ProcessHand(broken().remote("too much")))
+    def start(known: Any) -> ProcessSeedWorker:
+        started.append(ProcessSeedWorker(broken().remote("too much")))
         return started[-1]
 
     crew = crew_with(start)
@@ -126,8 +126,8 @@ def test_processes_that_never_come_up_are_not_started_for_ever(
 
 @pytest.mark.usefixtures("cluster")
 def test_what_a_process_says_is_wrong_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spectro.run.seed_crew.LOOK_SECONDS", 0.0)
-    crew = crew_with(lambda known: ProcessHand(broken().remote()))
+    monkeypatch.setattr("spectro.cluster_stage.seed_workers.LOOK_SECONDS", 0.0)
+    crew = crew_with(lambda known: ProcessSeedWorker(broken().remote()))
     crew.try_seeds([1, 2])
     wait([hand.ready for hand in crew._coming])
     with pytest.raises(ValueError, match="seed 3 is in a cluster already"):

@@ -13,12 +13,12 @@ import pytest
 from ray._private import ray_constants
 
 from benchmarks.product import clusters_of, do_units, product_config, write_product
-from spectro.cluster.config import ClusterConfig
-from spectro.cluster.local import Candidate
-from spectro.run.config import RunConfig
-from spectro.run.ray_session import ray_session
-from spectro.run.seed_crew import ProcessHand, SeedCrew
-from spectro.storage.fs import Store
+from spectro.cluster_stage.seed_workers import DistributedSeedExecutor, ProcessSeedWorker
+from spectro.clustering.config import ClusterConfig
+from spectro.clustering.local.seed_cluster import Candidate
+from spectro.config import RunConfig
+from spectro.storage.store import Store
+from spectro.work.ray_session import ray_session
 from tests.chaos.cluster import SimulatedCluster
 from tests.cluster.planted import mixture
 
@@ -52,23 +52,23 @@ def test_machines_that_have_nothing_make_their_own_graph_and_may_go(
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # this process's scratch
     alone = tables(str(tmp_path / "alone"))
     folders = [tmp_path / name for name in ("machine-1", "machine-2")]
-    given: list[ProcessHand] = []
-    look, start = SeedCrew._look, ProcessHand.start
+    given: list[ProcessSeedWorker] = []
+    look, start = DistributedSeedExecutor._look, ProcessSeedWorker.start
 
-    def look_and_wait(crew: SeedCrew) -> None:
+    def look_and_wait(crew: DistributedSeedExecutor) -> None:
         if len(cluster.machines) == len(folders):  # where the cut one was there is no room
             wait([hand.ready for hand in crew._coming])
         look(crew)
 
-    def start_and_cut(hand: ProcessHand, seeds: Sequence[int]) -> Future[list[Candidate]]:
+    def start_and_cut(hand: ProcessSeedWorker, seeds: Sequence[int]) -> Future[list[Candidate]]:
         given.append(hand)
         if len(given) == 9:
             cluster.kill_machine(cluster.machines[0])
         return start(hand, seeds)
 
-    monkeypatch.setattr(SeedCrew, "_look", look_and_wait)
-    monkeypatch.setattr(ProcessHand, "start", start_and_cut)
-    monkeypatch.setattr("spectro.run.seed_crew.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(DistributedSeedExecutor, "_look", look_and_wait)
+    monkeypatch.setattr(ProcessSeedWorker, "start", start_and_cut)
+    monkeypatch.setattr("spectro.cluster_stage.seed_workers.LOOK_SECONDS", 0.0)
     with SimulatedCluster(0) as cluster:
         for folder in folders:
             folder.mkdir()

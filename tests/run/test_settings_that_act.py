@@ -9,7 +9,7 @@ import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 import spectro
-from spectro.run.config import chain_inputs
+from spectro.config import chain_inputs
 from spectro.sampling.mala import Mala
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Gaussian

@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 
 from benchmarks.product import FINGERPRINT, PROBE, product_config
-from spectro.cluster.config import ClusterConfig, Preprocess
-from spectro.cluster.preprocess import fit_transform
-from spectro.cluster.transform import Transform
-from spectro.run.cluster_units import Half, Layout, TransformUnit
-from spectro.run.execute import Resident, execute
-from spectro.run.goals import Goal
-from spectro.run.info import ModelInfo
-from spectro.run.preflight import check_goal
-from spectro.run.vectors import ListsOnNode, rows_of
+from spectro.cluster_stage.units import Half, Layout, TransformUnit
+from spectro.cluster_stage.vectors import ListsOnNode, rows_of
+from spectro.clustering.config import ClusterConfig, Preprocess
+from spectro.clustering.vectors.preprocess import fit_transform
+from spectro.clustering.vectors.transform import Transform
+from spectro.formats.derived_objects import put_derived
+from spectro.formats.halves import halves_table
+from spectro.formats.product import SUMMARY_NAME, ShardRows, put_part, shard_table
+from spectro.pipeline.execute import ResidentModel, execute
+from spectro.pipeline.goals import Goal
+from spectro.pipeline.preflight import check_goal
 from spectro.sampling.config import TokenDraws
-from spectro.storage.derived import put_derived
-from spectro.storage.fs import Store
-from spectro.storage.halves import halves_table
-from spectro.storage.product import SUMMARY_NAME, ShardRows, put_part, shard_table
+from spectro.storage.store import Store
 from spectro.susceptibility.estimator import EstimatorConfig
+from spectro.work.model_info import ModelInfo
 
 CONTEXT, SEQUENCES, SHARDS = 20, 8, 3
 NUM = CONTEXT * SEQUENCES * SHARDS
@@ -102,7 +102,7 @@ def transform_of(
     run = dataclasses.replace(
         product_config(store.uri, config, scratch=None), estimator=EstimatorConfig()
     )
-    execute(unit, Resident(run), lambda done, total: None)
+    execute(unit, ResidentModel(run), lambda done, total: None)
     with ListsOnNode(store, unit.key, half, layout, None) as lists:
         return lists.transform
 

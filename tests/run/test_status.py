@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from spectro.run.catalogue import read_catalogue
-from spectro.run.config import PipelineConfig
-from spectro.run.info import model_of
-from spectro.run.pipeline import Goal, run_pipeline
-from spectro.run.progress import Progress
-from spectro.run.status import SILENT_SECONDS, read_status
-from spectro.storage import run_dir
-from spectro.storage.fs import Store
-from spectro.storage.sealed import read_sealed
-from spectro.storage.sessions import Beat, Failure, RunningUnit, SessionLog, put_failure
+from spectro.config import PipelineConfig
+from spectro.formats import run_dir
+from spectro.formats.sessions import Failure, Heartbeat, RunningUnit, SessionLog, put_failure
+from spectro.inspect.catalogue import read_catalogue
+from spectro.inspect.status import SILENT_SECONDS, read_status
+from spectro.pipeline.run import Goal, run_pipeline
+from spectro.storage.checksummed_json import read_sealed
+from spectro.storage.store import Store
+from spectro.work.model_info import model_of
+from spectro.work.progress import Progress
 
 MakeCopy = Callable[[], tuple[Store, PipelineConfig]]
 MakeConfig = Callable[..., PipelineConfig]
@@ -26,8 +26,8 @@ NOW = 1_800_000_000.0
 """A time after every object of these tests."""
 
 
-def beat(session: str, time: float, *, ended: str | None = None, device: str = "cpu") -> Beat:
-    return Beat(
+def beat(session: str, time: float, *, ended: str | None = None, device: str = "cpu") -> Heartbeat:
+    return Heartbeat(
         session=session,
         number=0,
         started=time - 1000,
@@ -46,7 +46,7 @@ def beat(session: str, time: float, *, ended: str | None = None, device: str = "
     )
 
 
-def put_beat(store: Store, found: Beat) -> None:
+def put_beat(store: Store, found: Heartbeat) -> None:
     log = SessionLog(store)
     log.session = found.session
     log.put(found)

@@ -8,23 +8,23 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from spectro.report.lit import Vocabulary
-from spectro.run.bill import recorded_seconds
-from spectro.run.config import PipelineConfig
+from spectro.config import PipelineConfig
+from spectro.formats import draws, tokens
+from spectro.formats.halves import read_halves
+from spectro.formats.product import read_product
+from spectro.planning.bill import recorded_seconds
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Gaussian
-from spectro.storage import draws, tokens
-from spectro.storage.fs import Store
-from spectro.storage.halves import read_halves
-from spectro.storage.product import read_product
-from spectro.storage.run_view import RunView
+from spectro.storage.store import Store
 from spectro.susceptibility.estimator import Baseline, EstimatorConfig, EstimatorKind
+from spectro.tokens.display.context_text import Vocabulary
 from spectro.tokens.windows import Windows, windows
-from spectro.views.along import RunDraws
 from spectro.views.columns import run_columns
-from spectro.views.text import document_of_sequence, document_of_text
-from spectro.views.text_cost import cost_of
+from spectro.views.run_view import RunView
+from spectro.views.text.cost import cost_of
+from spectro.views.text.from_run import document_of_sequence, document_of_text
+from spectro.views.text.measured_text import RunDraws
 from tests.run.made_texts import measured, of_sequence, require_close, text_of
 
 RunCopy = tuple[Store, PipelineConfig]

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from spectro.run.config import PipelineConfig
-from spectro.storage import draws
-from spectro.storage.fs import Store
-from spectro.storage.run_view import RunView
+from spectro.config import PipelineConfig
+from spectro.formats import draws
+from spectro.storage.store import Store
 from spectro.tokens.config import MoreConfig
-from spectro.views.along import RunDraws
-from spectro.views.text import document_of_sequence, document_of_text
+from spectro.views.run_view import RunView
+from spectro.views.text.from_run import document_of_sequence, document_of_text
+from spectro.views.text.measured_text import RunDraws
 from tests.run.made_texts import measured, of_sequence, require_close
 
 RunCopy = tuple[Store, PipelineConfig]

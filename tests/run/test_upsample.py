@@ -17,39 +17,40 @@ import pytest
 import torch
 import yaml
 
-from spectro.cluster.config import ClusterConfig
+from spectro.clustering.config import ClusterConfig
+from spectro.config import PipelineConfig, RunConfig
+from spectro.formats import product, run_dir, tokens
+from spectro.formats.deviations import read_deviations
+from spectro.formats.fingerprint import FORMAT_VERSION, OtherRunError, digest
+from spectro.formats.halves import halves_table, read_half
+from spectro.formats.predictors import HELD_OUT
+from spectro.formats.shard_file import lists
+from spectro.inspect.verify import verify_run
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.load import ModelConfig, load_model
+from spectro.pipeline.run import Goal, run_pipeline
 from spectro.predict.config import PredictConfig
 from spectro.predict.features import feature_names, token_features
-from spectro.report import page as report_page
-from spectro.report.config import ReportConfig
-from spectro.report.text import page as text_page
-from spectro.run import upsample_learning, worker
-from spectro.run.config import PipelineConfig, RunConfig
-from spectro.run.errors import UnitError
-from spectro.run.pipeline import Goal, run_pipeline
-from spectro.run.progress import Progress
-from spectro.run.upsample_checks import learnt_from
-from spectro.run.verify import verify_run
 from spectro.sampling.config import ChainConfig, TokenDraws
 from spectro.sampling.samplers import Gaussian
-from spectro.storage import product, run_dir, tokens
-from spectro.storage.deviations import read_deviations
-from spectro.storage.fingerprint import FORMAT_VERSION, OtherRunError, digest
-from spectro.storage.fs import Store
-from spectro.storage.halves import halves_table, read_half
-from spectro.storage.predictors import HELD_OUT
-from spectro.storage.report_inputs import read_columns
-from spectro.storage.run_view import RunView
-from spectro.storage.sealed import DIGEST, read_sealed, seal
-from spectro.storage.shard_file import lists
+from spectro.storage.checksummed_json import DIGEST, read_sealed, seal
+from spectro.storage.store import Store
 from spectro.susceptibility.estimator import EstimatorConfig, EstimatorKind
 from spectro.tokens.config import MoreConfig, Source, SourceKind, TokensConfig
-from spectro.views.lookups import of_token
-from spectro.views.query import Query
-from spectro.views.query_contexts import Window
-from spectro.views.text import document_of_sequence
+from spectro.upsampling import learning as upsample_learning
+from spectro.upsampling.checks import learnt_from
+from spectro.views.page import page as report_page
+from spectro.views.page.config import ReportConfig
+from spectro.views.page.read_inputs import read_columns
+from spectro.views.query.contexts import Window
+from spectro.views.query.lookups import of_token
+from spectro.views.query.query import Query
+from spectro.views.run_view import RunView
+from spectro.views.text import page as text_page
+from spectro.views.text.from_run import document_of_sequence
+from spectro.work import worker
+from spectro.work.errors import UnitError
+from spectro.work.progress import Progress
 
 PROBE, MORE = 24, 30
 """Probe sequences per subset, of two: 768 tokens measured, 192 predicted."""

@@ -13,14 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from spectro.run.config import PipelineConfig
-from spectro.run.pipeline import Goal, run_pipeline
-from spectro.run.progress import Progress
-from spectro.run.verify import DAMAGED, MISSING, UNKNOWN, Verification, verify_run
-from spectro.storage.fs import DamagedObjectError, ObjectInfo, Store
-from spectro.storage.kinds import KINDS, kind_of
-from spectro.storage.sealed import read_sealed, seal
-from spectro.storage.shard_file import lists, to_bytes
+from spectro.config import PipelineConfig
+from spectro.formats.object_kinds import KINDS, kind_of
+from spectro.formats.shard_file import lists, to_bytes
+from spectro.inspect.verify import DAMAGED, MISSING, UNKNOWN, Verification, verify_run
+from spectro.pipeline.run import Goal, run_pipeline
+from spectro.storage.checksummed_json import read_sealed, seal
+from spectro.storage.store import DamagedObjectError, ObjectInfo, Store
+from spectro.work.progress import Progress
 
 MakeCopy = Callable[[], tuple[Store, PipelineConfig]]
 MakeConfig = Callable[..., PipelineConfig]

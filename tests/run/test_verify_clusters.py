@@ -12,21 +12,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from spectro.cluster.assign import AssignConfig, widths_among
-from spectro.cluster.config import ClusterConfig, NeighbourSearch
-from spectro.run.assign import assign_tokens
-from spectro.run.clustered import ClusteredTokens
-from spectro.run.compare import compare_all
-from spectro.run.config import PipelineConfig
-from spectro.run.pipeline import Goal, run_pipeline
-from spectro.run.progress import Progress
-from spectro.run.status import read_status
-from spectro.run.verify import DAMAGED, MISSING, Verification, verify_run
-from spectro.storage.clusterings import find_place, read_clustering
-from spectro.storage.derived import TOKENS
-from spectro.storage.fs import ObjectInfo, Store
-from spectro.storage.sealed import read_sealed, seal
-from spectro.storage.shard_file import to_bytes
+from spectro.cluster_stage.assign import assign_tokens
+from spectro.cluster_stage.clustered import ClusteredTokens
+from spectro.cluster_stage.compare import compare_all
+from spectro.clustering.assign import AssignConfig, widths_among
+from spectro.clustering.config import ClusterConfig, NeighbourSearch
+from spectro.config import PipelineConfig
+from spectro.formats.clusters.clusterings import find_place, read_clustering
+from spectro.formats.derived_objects import TOKENS
+from spectro.formats.shard_file import to_bytes
+from spectro.inspect.status import read_status
+from spectro.inspect.verify import DAMAGED, MISSING, Verification, verify_run
+from spectro.pipeline.run import Goal, run_pipeline
+from spectro.storage.checksummed_json import read_sealed, seal
+from spectro.storage.store import ObjectInfo, Store
+from spectro.work.progress import Progress
 
 MakeCopy = Callable[[], tuple[Store, PipelineConfig]]
 FOLDERS = ("clusters", "clusters-k6", "clusters/half-0", "clusters-k6/half-1")

@@ -9,18 +9,19 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from spectro.report.figures import response, shift, spread
-from spectro.report.figures.spread import LEVELS
-from spectro.report.patterns import NAMES
-from spectro.report.scaling import Scaling
-from spectro.run.config import PipelineConfig
-from spectro.storage.fs import Store
-from spectro.storage.product import read_product
-from spectro.views import RunView, figure
+from spectro.analysis.patterns import NAMES
+from spectro.analysis.response_scale import Scaling
+from spectro.config import PipelineConfig
+from spectro.formats.product import read_product
+from spectro.storage.store import Store
 from spectro.views.across import across
-from spectro.views.column_pictures import control_data, scatter_data, sizes_data, spread_data
-from spectro.views.contexts import vocabulary_of
-from spectro.views.matrix import Rows, sets_of
+from spectro.views.drawing import response, shift, spread
+from spectro.views.drawing.spread import LEVELS
+from spectro.views.figures.columns import control_data, scatter_data, sizes_data, spread_data
+from spectro.views.figures.figures import figure
+from spectro.views.matrix import MatrixRows, sets_of
+from spectro.views.run_view import RunView
+from spectro.views.token_contexts import vocabulary_of
 from tests.run.made_runs import make_run, put_clusters, text
 
 
@@ -54,7 +55,7 @@ def test_how_two_columns_are_spread(made: Store) -> None:
     view, product = RunView(made.uri), read_product(made)
     known = vocabulary_of(view)
     told = spread_data(
-        view, sets_of(view, Rows.CLUSTERS, 3, known), ("l0h4", "l0h0"), Scaling.CENTRED
+        view, sets_of(view, MatrixRows.CLUSTERS, 3, known), ("l0h4", "l0h0"), Scaling.CENTRED
     )
     chi = product.chi_NH.astype(float)
     x = (chi - chi.mean(axis=0)) / chi.std(axis=0)
@@ -67,7 +68,10 @@ def test_how_two_columns_are_spread(made: Store) -> None:
         assert told.num_tokens_R[row] == len(own)
         expected = np.quantile(own[:, [4, 0]], LEVELS, axis=0).T
         np.testing.assert_allclose(told.quantile_RC5[row], expected, atol=1e-5)
-    assert spread_data(view, sets_of(view, Rows.PATTERNS, 3, known), (), Scaling.RAW).names == NAMES
+    assert (
+        spread_data(view, sets_of(view, MatrixRows.PATTERNS, 3, known), (), Scaling.RAW).names
+        == NAMES
+    )
 
 
 def test_clusters_and_columns_beside_the_control(whole_run: PipelineConfig) -> None:

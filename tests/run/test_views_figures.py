@@ -14,18 +14,18 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from spectro.report.figures.theme import THEMES
-from spectro.report.patterns import NAMES
-from spectro.report.scaling import Scaling
-from spectro.run.config import PipelineConfig
-from spectro.storage import tokens
-from spectro.storage.fs import Store
-from spectro.storage.product import read_product
-from spectro.views import RunView, figure
+from spectro.analysis.patterns import NAMES
+from spectro.analysis.response_scale import Scaling
+from spectro.config import PipelineConfig
+from spectro.formats import tokens
+from spectro.formats.product import read_product
+from spectro.storage.store import Store
 from spectro.views.across import across
-from spectro.views.contexts import lit_tokens, vocabulary_of
-from spectro.views.figures import FigureConfig, Kind
-from spectro.views.matrix import Rows, matrix, principal_axes
+from spectro.views.drawing.theme import THEMES
+from spectro.views.figures.figures import FigureConfig, Kind, figure
+from spectro.views.matrix import MatrixRows, matrix, principal_axes
+from spectro.views.run_view import RunView
+from spectro.views.token_contexts import lit_tokens, vocabulary_of
 from tests.run.made_runs import (
     CONFIG,
     CONTEXT,
@@ -81,7 +81,7 @@ def test_matrix_of_subsets_and_of_clusters(made: Store) -> None:
     """Against the product in one piece; also with tokens that were added after clustering."""
     add_tokens(made, text(5, 2))
     view, product = RunView(made.uri), read_product(made)
-    told = matrix(view, Rows.CLUSTERS, scaling=Scaling.RAW, max_rows=3)
+    told = matrix(view, MatrixRows.CLUSTERS, scaling=Scaling.RAW, max_rows=3)
     stored = view.clusters
     member, cluster = (np.asarray(stored.members[name]) for name in ("token_id", "cluster_id"))
     mean = product.chi_NH.mean(axis=0, dtype=float)
@@ -99,7 +99,7 @@ def test_matrix_of_subsets_and_of_clusters(made: Store) -> None:
 
 def test_matrix_of_patterns(made: Store) -> None:
     view = RunView(made.uri)
-    told = matrix(view, Rows.PATTERNS)
+    told = matrix(view, MatrixRows.PATTERNS)
     assert told.names == NAMES and told.num_tokens_R.sum() > 0
     y = np.asarray(view.labels(["token"])["token"].combine_chunks())
     pieces = vocabulary_of(view).pieces
@@ -138,7 +138,7 @@ def test_without_the_model(tmp_path: Path) -> None:
     assert vocabulary_of(view).show(17) == "\ue000#17\ue001"
     figure(view, "card")
     with pytest.raises(ValueError, match=r"rows=patterns needs the tokenizer of .* '/nowhere'"):
-        matrix(view, Rows.PATTERNS)
+        matrix(view, MatrixRows.PATTERNS)
     with pytest.raises(ValueError, match="spectro across needs the tokenizer"):
         across([made.uri], "a")
 
@@ -225,7 +225,7 @@ def test_the_matrix_command(
     told = json.loads(capsys.readouterr().out)
     rows = pq.read_table(tmp_path / "m.parquet").to_pydict()
     assert len(rows["shift"]) == len(told["rows"]) * len(told["components"])
-    expected = matrix(RunView(made.uri), Rows.CLUSTERS, scaling=Scaling.RAW)
+    expected = matrix(RunView(made.uri), MatrixRows.CLUSTERS, scaling=Scaling.RAW)
     np.testing.assert_allclose(rows["shift"], expected.mean_RH.reshape(-1))
     # two passes of its own: in how many sequences of the one subset each cluster has tokens
     members = RunView(made.uri).clusters.members.to_pandas()

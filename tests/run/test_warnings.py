@@ -9,22 +9,22 @@ from collections.abc import Callable
 
 import pytest
 
-from spectro.report.diagnostics import Verdict
-from spectro.run.config import PipelineConfig
-from spectro.run.pipeline import Goal, run_pipeline
-from spectro.run.plan import damage_notes
-from spectro.run.progress import Progress
-from spectro.run.sizes import size_of_checkpoint
-from spectro.sampling.damage import damage
-from spectro.sampling.sampler_bias import SamplerBias
+from spectro.analysis.chain_diagnosis import Verdict
+from spectro.config import PipelineConfig
+from spectro.formats.product import SUMMARY_NAME
+from spectro.pipeline.run import Goal, run_pipeline
+from spectro.planning.model_sizes import size_of_checkpoint
+from spectro.planning.plan import damage_notes
+from spectro.sampling.pilot.damage import damage
+from spectro.sampling.pilot.sampler_bias import SamplerBias
 from spectro.sampling.samplers import Gaussian
-from spectro.storage.fs import Store
-from spectro.storage.product import SUMMARY_NAME
-from spectro.storage.run_view import RunView
-from spectro.storage.sealed import read_sealed
+from spectro.storage.checksummed_json import read_sealed
+from spectro.storage.store import Store
 from spectro.susceptibility.estimator import EstimatorConfig, EstimatorKind
 from spectro.susceptibility.warnings import chain_warnings
 from spectro.views.diagnose import diagnose_run
+from spectro.views.run_view import RunView
+from spectro.work.progress import Progress
 
 MakeConfig = Callable[..., PipelineConfig]
 
@@ -33,7 +33,7 @@ def test_a_destroyed_model_is_named_everywhere(
     make_config: MakeConfig, caplog: pytest.LogCaptureFixture, monkeypatch
 ) -> None:
     """The tiny model has learnt nothing: it is given 0.5 nats to lose, which γ = 0.3 takes."""
-    monkeypatch.setattr("spectro.run.execute.loss_headroom", lambda *_: 0.5)
+    monkeypatch.setattr("spectro.pipeline.execute.loss_headroom", lambda *_: 0.5)
     config = make_config(
         sampler=Gaussian(gamma=0.3), estimator=EstimatorConfig(kind=EstimatorKind.RESTRICTED)
     )

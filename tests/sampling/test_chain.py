@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from spectro.models.budget import RowBudget, fit
 from spectro.models.components import group_components, select_components
-from spectro.models.delta import Piece, packs
+from spectro.models.cost.budget import RowBudget, fit
+from spectro.models.delta import DrawSlice, packs
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.scoring import Scoring
@@ -22,11 +22,11 @@ from spectro.sampling.config import ChainConfig
 from spectro.sampling.gradients import minibatch_gradients
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.mala import Mala
-from spectro.sampling.pilot import independent_components, run_pilot
+from spectro.sampling.pilot.importance_weights import effective_number_of_chain
+from spectro.sampling.pilot.pilot import independent_components, run_pilot
+from spectro.sampling.pilot.sampler_bias import mean_error
 from spectro.sampling.reweighted import Reweighted, Sampler
-from spectro.sampling.sampler_bias import mean_error
 from spectro.sampling.samplers import Exponential, Gaussian, Psgld
-from spectro.sampling.weights import effective_number_of_chain
 from spectro.susceptibility.score import ScoredChain, score_tile
 
 VOCAB, CONTEXT = 31, 12
@@ -223,7 +223,7 @@ def test_memory_for_one_row_is_needed() -> None:
 
 @pytest.mark.parametrize("together", [1, 4, 5, 100])
 def test_packs_hold_every_draw_once_and_are_full(together: int) -> None:
-    wanted = [Piece(c, n, slice(2, 9)) for n in ("a", "b") for c in range(3)]
+    wanted = [DrawSlice(c, n, slice(2, 9)) for n in ("a", "b") for c in range(3)]
     found = list(packs(wanted, together))
     sizes = [sum(p.draws.stop - p.draws.start for p in pack) for pack in found]
     assert sizes == [together] * (42 // together) + [42 % together] * (42 % together > 0)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from spectro.models.budget import RowBudget
 from spectro.models.components import FULL_GROUP, Group, all_components, group_components
+from spectro.models.cost.budget import RowBudget
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.sampling import advance as advance_module
@@ -19,7 +19,7 @@ from spectro.sampling.chain import ChainResult, run_group_chains
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.mala import Mala
-from spectro.sampling.pilot import run_pilot
+from spectro.sampling.pilot.pilot import run_pilot
 from spectro.sampling.recorder import NonFiniteLossError
 from spectro.sampling.reweighted import Reweighted, Sampler
 from spectro.sampling.samplers import Blocks, Exponential, Psgld, Sgld

@@ -13,9 +13,9 @@ from spectro.sampling.chain import run_group_chains
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.mala import Mala, steps_to_forget
-from spectro.sampling.pilot import run_pilot
+from spectro.sampling.pilot.pilot import run_pilot
+from spectro.sampling.pilot.sampler_bias import mean_error
 from spectro.sampling.reweighted import Reweighted
-from spectro.sampling.sampler_bias import mean_error
 from spectro.sampling.samplers import Psgld
 from tests.sampling.separable import Separable
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from spectro.storage.fs import CONCURRENT_READS, DamagedObjectError, ObjectInfo, Store
 from spectro.storage.local import TEMPORARY
+from spectro.storage.store import CONCURRENT_READS, DamagedObjectError, ObjectInfo, Store
 from tests.servers.moto_server import MotoServer
 from tests.servers.seaweed import BUCKET
 

@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from spectro.storage.fs import DamagedObjectError, Store
-from spectro.storage.halves import (
+from spectro.formats.halves import (
     NoHalvesError,
     halves_table,
     iterate_halves,
@@ -19,7 +18,7 @@ from spectro.storage.halves import (
     read_half_with_response,
     read_halves,
 )
-from spectro.storage.product import (
+from spectro.formats.product import (
     ShardRows,
     halves_name,
     iterate_product,
@@ -30,8 +29,9 @@ from spectro.storage.product import (
     read_product,
     shard_table,
 )
-from spectro.storage.sealed import read_sealed, seal
-from spectro.storage.shard_file import read_head, to_bytes
+from spectro.formats.shard_file import read_head, to_bytes
+from spectro.storage.checksummed_json import read_sealed, seal
+from spectro.storage.store import DamagedObjectError, Store
 
 COMPONENTS = ("l0h0", "embed", "unembed")
 CONTEXT = 5

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spectro.storage import tokens
-from spectro.storage.derived import put_derived, remove_stale
-from spectro.storage.fs import Store
-from spectro.storage.more_tokens import begun_name, subset_names, tidy, write_more
-from spectro.storage.sealed import read_sealed, seal
+from spectro.formats import tokens
+from spectro.formats.derived_objects import put_derived, remove_stale
+from spectro.formats.more_tokens import begun_name, subset_names, tidy, write_more
+from spectro.storage.checksummed_json import read_sealed, seal
+from spectro.storage.store import Store
 from spectro.tokens.sequences import Sequences, TokenSplits
-from spectro.tokens.source_report import SourceReport
+from spectro.tokens.sources.source_report import SourceReport
 
 NAMES = ("a", "b")
 

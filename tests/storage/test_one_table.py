@@ -13,11 +13,10 @@ import pyarrow as pa
 import pyarrow.dataset as arrow_dataset
 import pytest
 
-from spectro.storage import run_dir
-from spectro.storage.derived import put_derived
-from spectro.storage.fs import Store
-from spectro.storage.halves import halves_table
-from spectro.storage.product import (
+from spectro.formats import run_dir
+from spectro.formats.derived_objects import put_derived
+from spectro.formats.halves import halves_table
+from spectro.formats.product import (
     FOLDER,
     HALVES,
     LABELS,
@@ -31,6 +30,7 @@ from spectro.storage.product import (
     refuse_earlier_layout,
     shard_table,
 )
+from spectro.storage.store import Store
 
 CONTEXT, PER_SHARD, NUM_SHARDS = 5, 4, 3
 COMPONENTS = ["embed", "l0h1", "l1mlp"]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from spectro.storage import run_dir
-from spectro.storage.fs import Store
+from spectro.formats import run_dir
 from spectro.storage.out_file import place_of, put_file, replaced
+from spectro.storage.store import Store
 
 
 @pytest.mark.usefixtures("google")

@@ -13,8 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from spectro.storage.fs import DamagedObjectError, Store
-from spectro.storage.product import (
+from spectro.formats.product import (
     LABELS,
     ShardRows,
     iterate_product,
@@ -27,8 +26,9 @@ from spectro.storage.product import (
     read_shard,
     shard_table,
 )
-from spectro.storage.sealed import read_sealed
-from spectro.storage.shard_file import read_head, to_bytes
+from spectro.formats.shard_file import read_head, to_bytes
+from spectro.storage.checksummed_json import read_sealed
+from spectro.storage.store import DamagedObjectError, Store
 
 COMPONENTS = ["l0h0", "embed", "unembed"]
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError, ReadTimeoutError
 
-from spectro.storage.retry import Patience, StorageUnavailableError, TransientError, persist
+from spectro.storage.retry import RetryPolicy, StorageUnavailableError, TransientError, persist
 from spectro.storage.s3_errors import AbsentError, TakenError, meaning, translated
 
-QUICK = Patience(first_seconds=0.0, longest_seconds=0.0)
+QUICK = RetryPolicy(first_seconds=0.0, longest_seconds=0.0)
 
 
 def test_pauses_grow_up_to_the_longest_and_differ() -> None:
-    patience = Patience(first_seconds=1.0, longest_seconds=6.0)
+    patience = RetryPolicy(first_seconds=1.0, longest_seconds=6.0)
     for failures, longest in ((1, 1.0), (2, 2.0), (3, 4.0), (4, 6.0), (5000, 6.0)):
         pauses = [patience.pause(failures) for _ in range(50)]
         assert all(longest / 2 <= pause <= longest for pause in pauses)
@@ -21,7 +21,7 @@ def test_pauses_grow_up_to_the_longest_and_differ() -> None:
 
 def test_the_standard_patience_ends_within_minutes() -> None:
     """Were every answer immediate, and every pause as short as can be."""
-    standard = Patience()
+    standard = RetryPolicy()
     longest = [min(standard.longest_seconds, standard.first_seconds * 2**k) for k in range(60)]
     shortest_total = [sum(longest[:k]) / 2 for k in range(60)]
     attempts = sum(total <= standard.total_seconds for total in shortest_total)
@@ -59,7 +59,7 @@ def test_the_end_of_patience_names_object_and_reason() -> None:
         raise TransientError("SlowDown")
 
     with pytest.raises(StorageUnavailableError, match=r"GET x: .* SlowDown at the last of 1 att"):
-        persist(call, "GET x", Patience(total_seconds=0))
+        persist(call, "GET x", RetryPolicy(total_seconds=0))
 
 
 @pytest.mark.parametrize(

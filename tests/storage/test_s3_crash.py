@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from spectro.storage import s3
-from spectro.storage.fs import Store
-from spectro.storage.retry import Patience
+from spectro.storage.retry import RetryPolicy
 from spectro.storage.s3_client import TIMEOUT_VARIABLE
+from spectro.storage.store import Store
 from tests.servers.seaweed import BUCKET, Seaweed
 
 MEGABYTE = 1 << 20
@@ -37,7 +37,7 @@ def test_the_server_is_killed_in_the_middle_of_a_put(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(s3, "PATIENCE", Patience(first_seconds=0.2, longest_seconds=1))
+    monkeypatch.setattr(s3, "PATIENCE", RetryPolicy(first_seconds=0.2, longest_seconds=1))
     monkeypatch.setattr(s3, "WHOLE_BYTES", whole_bytes)
     monkeypatch.setattr(s3, "PART_BYTES", 12 * MEGABYTE)
     size = 32 * MEGABYTE
@@ -60,7 +60,7 @@ def test_the_server_is_killed_in_the_middle_of_a_put(
 def test_the_writer_dies_with_the_server_and_the_object_is_absent(
     store: Store, seaweed: Seaweed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3, "PATIENCE", Patience(total_seconds=0))
+    monkeypatch.setattr(s3, "PATIENCE", RetryPolicy(total_seconds=0))
     store.put("old", b"old")
     failed: list[BaseException] = []
 

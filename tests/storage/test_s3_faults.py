@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from spectro.storage import s3
-from spectro.storage.fs import Store
-from spectro.storage.retry import Patience, StorageUnavailableError
+from spectro.storage.retry import RetryPolicy, StorageUnavailableError
 from spectro.storage.s3_client import TIMEOUT_VARIABLE, client
+from spectro.storage.store import Store
 from tests.servers.fault_proxy import Fault, FaultProxy
 from tests.servers.seaweed import BUCKET, Seaweed
 
-QUICK = Patience(first_seconds=0.01, longest_seconds=0.05, total_seconds=120)
+QUICK = RetryPolicy(first_seconds=0.01, longest_seconds=0.05, total_seconds=120)
 HANGS = (Fault.HANG, Fault.HANG_LATE)
 
 
@@ -145,7 +145,7 @@ def test_retries_are_told_of_and_end(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(s3, "PATIENCE", Patience(longest_seconds=0.1, total_seconds=2))
+    monkeypatch.setattr(s3, "PATIENCE", RetryPolicy(longest_seconds=0.1, total_seconds=2))
     assert not store.exists("x")  # the client is made
     proxy.inject(Fault.SLOW_DOWN)
     with caplog.at_level(logging.WARNING), pytest.raises(StorageUnavailableError) as caught:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from spectro.storage.fs import Store
 from spectro.storage.s3_client import TIMEOUT_VARIABLE
+from spectro.storage.store import Store
 from tests.servers.moto_server import MotoServer
 from tests.servers.seaweed import ACCESS_KEY, BUCKET, SECRET_KEY, Seaweed
 

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from spectro.sampling.moments import Moments
+from spectro.formats import draws, fingerprint, run_dir, tiles, tokens
+from spectro.formats.chain_names import block_name, dropped_name, record_name
+from spectro.formats.leftovers import leftovers
+from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.sampling.recorder import ComponentChain
-from spectro.storage import draws, fingerprint, run_dir, tiles, tokens
 from spectro.storage.background import Background
-from spectro.storage.chain_names import block_name, dropped_name, record_name
-from spectro.storage.fs import DamagedObjectError, Store
-from spectro.storage.leftovers import leftovers
-from spectro.storage.sealed import seal
+from spectro.storage.checksummed_json import seal
+from spectro.storage.store import DamagedObjectError, Store
 from spectro.susceptibility.score import TileSums
 from spectro.tokens.sequences import Sequences, TokenSplits
 
@@ -188,7 +188,7 @@ def test_dropped_draws_are_made_again_with_the_same_bits_or_not_at_all(store: St
 
 
 def test_a_pilot_round_trips_with_what_is_not_known(store: Store) -> None:
-    moments = Moments(
+    moments = PosteriorMoments(
         effective_fraction=0.03,
         prior_delta_loss=1.0,
         delta_loss=float("nan"),

@@ -7,9 +7,9 @@ import pytest
 
 from spectro.susceptibility.moved import (
     FDR,
+    ControlDifference,
     Exceedances,
     HalvesOfTwo,
-    Moved,
     MovedSums,
     moved,
 )
@@ -46,7 +46,7 @@ def part(halves: HalvesOfTwo, tokens: slice) -> HalvesOfTwo:
     )
 
 
-def judged(halves: HalvesOfTwo, num_top: int = 5) -> tuple[Moved, Exceedances]:
+def judged(halves: HalvesOfTwo, num_top: int = 5) -> tuple[ControlDifference, Exceedances]:
     """In three shards of unequal size."""
     shards = [slice(0, 7_000), slice(7_000, 7_001), slice(7_001, None)]
     sums = MovedSums()

@@ -22,7 +22,7 @@ from spectro.models.architecture import Weights
 from spectro.sampling.chain import run_group_chains
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness
-from spectro.sampling.pilot import run_pilot
+from spectro.sampling.pilot.pilot import run_pilot
 from spectro.sampling.reweighted import Reweighted, Sampler
 from spectro.sampling.samplers import Exponential, Psgld
 from spectro.susceptibility.estimator import ChainSums, EstimatorKind

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from spectro.tokens.content import opened
-from spectro.tokens.source_report import SourceReport
-from spectro.tokens.text_folder import read_document
+from spectro.tokens.sources.content import opened
+from spectro.tokens.sources.source_report import SourceReport
+from spectro.tokens.sources.text_folder import read_document
 
 rng = np.random.default_rng(0)
 TEXT = b"".join(b"%d words of text\n" % n for n in rng.integers(0, 1000, 4000))

@@ -6,11 +6,17 @@ import socket
 import numpy as np
 import pytest
 
-from spectro.tokens import embedded
 from spectro.tokens.build import build
 from spectro.tokens.config import TokensConfig
-from spectro.tokens.docstrings import module_docstrings, prose_documents
-from spectro.tokens.embedded import PARTS, PIECE_CHARS, Part, read_embedded, split_at_lines
+from spectro.tokens.sources import embedded
+from spectro.tokens.sources.docstrings import module_docstrings, prose_documents
+from spectro.tokens.sources.embedded import (
+    PARTS,
+    PIECE_CHARS,
+    CorpusPart,
+    read_embedded,
+    split_at_lines,
+)
 from tests.tokens.byte_tokenizer import EOT, VOCAB, encode
 
 NUM_READ = 25
@@ -46,10 +52,10 @@ def test_an_unknown_part_lists_those_there_are():
 
 
 def test_packages_that_are_not_installed_are_passed_over(monkeypatch):
-    parts = {"x": Part(suffixes=(".py",), packages=("no-such-package", "numpy"))}
+    parts = {"x": CorpusPart(suffixes=(".py",), packages=("no-such-package", "numpy"))}
     monkeypatch.setattr(embedded, "PARTS", parts)
     assert next(read_embedded("x", 0))
-    parts["x"] = Part(suffixes=(".py",), packages=("no-such-package",))
+    parts["x"] = CorpusPart(suffixes=(".py",), packages=("no-such-package",))
     with pytest.raises(FileNotFoundError, match="none of its packages"):
         read_embedded("x", 0)
 
@@ -60,7 +66,7 @@ def test_no_file_dominates(tmp_path):
         text = "".join(f"{i} line {n}\n" for n in range(9000 if i == 0 else 10))
         (tmp_path / f"{i}.txt").write_text(text)
         files.append(embedded._File(name=str(i), path=str(tmp_path / f"{i}.txt")))
-    found = list(embedded._in_rounds(files, Part(suffixes=(".txt",))))
+    found = list(embedded._in_rounds(files, CorpusPart(suffixes=(".txt",))))
     assert [text[0] for text in found[:3]] == ["0", "1", "2"]
     assert len(found) == embedded.MAX_PIECES_PER_FILE + 2
 
@@ -70,7 +76,7 @@ def test_binary_minified_and_vanished_files_give_nothing(tmp_path):
     for name, raw in contents.items():
         (tmp_path / name).write_bytes(raw)
     files = [embedded._File(name=n, path=str(tmp_path / n)) for n in (*contents, "vanished")]
-    assert list(embedded._in_rounds(files, Part())) == []
+    assert list(embedded._in_rounds(files, CorpusPart())) == []
 
 
 @pytest.mark.parametrize("text", ["", "\n", "a", "a\n" * 50, "x" * 99 + "\nshort\n", "a\r\nb\n"])

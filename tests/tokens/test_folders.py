@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from spectro.tokens import folders
-from spectro.tokens.folders import files_at, files_in
-from spectro.tokens.source_report import SourceReport
+from spectro.tokens.sources import folders
+from spectro.tokens.sources.folders import files_at, files_in
+from spectro.tokens.sources.source_report import SourceReport
 
 ENDINGS = (".jsonl", ".jsonl.gz", ".jsonl.zst")
 

@@ -5,12 +5,12 @@ import struct
 import numpy as np
 import pytest
 
-from spectro.tokens import memmap, memmap_spans
 from spectro.tokens.build import build
 from spectro.tokens.config import Items, Source, SourceKind, TokensConfig
-from spectro.tokens.memmap import open_indexed
-from spectro.tokens.memmap_spans import find_spans
-from spectro.tokens.source_report import SourceReport
+from spectro.tokens.sources import memmap, memmap_spans
+from spectro.tokens.sources.memmap import open_indexed
+from spectro.tokens.sources.memmap_spans import find_spans
+from spectro.tokens.sources.source_report import SourceReport
 from tests.tokens.byte_tokenizer import encode
 
 CODES = {np.uint8: 1, np.int32: 4, np.int64: 5, np.uint16: 8}

@@ -11,7 +11,7 @@ import pytest
 from spectro.tokens.build import build
 from spectro.tokens.config import Source, SourceKind, TokensConfig
 from spectro.tokens.overlap import REPEATED, count_repeated, require_distinct
-from spectro.tokens.source_report import SourceReport
+from spectro.tokens.sources.source_report import SourceReport
 from tests.tokens.byte_tokenizer import EOT, VOCAB, encode
 from tests.tokens.test_memmap import write_pair
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from spectro.tokens.packing import INNER_ENDS, Encoded, encode_stream, num_samples, sample
-from spectro.tokens.source_report import SourceReport
-from spectro.tokens.unknown import UNKNOWN, Judged, judged
+from spectro.tokens.sources.source_report import SourceReport
+from spectro.tokens.unknown import UNKNOWN, UnknownTokens, judged
 from tests.tokens.byte_tokenizer import EOT, VOCAB, encode
 
 
@@ -74,7 +74,7 @@ def test_ids_outside_the_vocabulary_are_refused(bad):
     with pytest.raises(ValueError, match="vocabulary is 0 to 256"):
         encode_stream(
             ["x"],
-            lambda texts: Encoded([bad], Judged(), "bad"),
+            lambda texts: Encoded([bad], UnknownTokens(), "bad"),
             eot_id=EOT,
             vocab_size=VOCAB,
             enough=lambda n: False,
@@ -86,7 +86,7 @@ def test_unknown_characters_are_counted_up_to_a_tenth_and_refused_above():
     """Each batch of 16 documents of 10 characters has 16 unknown ones, exactly a tenth."""
 
     def encode_some(texts):
-        return Encoded([[5]] * len(texts), Judged(num_chars=160, num_unknown=16), "a/model")
+        return Encoded([[5]] * len(texts), UnknownTokens(num_chars=160, num_unknown=16), "a/model")
 
     report, enough = SourceReport(), lambda n: n >= 64
     stream = encode_stream(
@@ -97,7 +97,7 @@ def test_unknown_characters_are_counted_up_to_a_tenth_and_refused_above():
     with pytest.raises(ValueError, match=message):
         encode_stream(
             ["x"],
-            lambda texts: Encoded([[5]], Judged(num_chars=160, num_unknown=17), "a/model"),
+            lambda texts: Encoded([[5]], UnknownTokens(num_chars=160, num_unknown=17), "a/model"),
             eot_id=0,
             vocab_size=9,
             enough=enough,
@@ -109,7 +109,7 @@ def test_ids_of_end_of_text_within_documents_are_counted():
     report = SourceReport()
     encode_stream(
         ["x"],
-        lambda texts: Encoded([[5, 0, 6, 0]], Judged(), "m"),
+        lambda texts: Encoded([[5, 0, 6, 0]], UnknownTokens(), "m"),
         eot_id=0,
         vocab_size=9,
         enough=lambda n: True,

@@ -9,11 +9,11 @@ import pytest
 import zstandard
 
 from spectro.tokens.config import Source, SourceKind
-from spectro.tokens.hub import read_hub
-from spectro.tokens.jsonl import read_jsonl
-from spectro.tokens.parquet import read_parquet
-from spectro.tokens.source_report import SourceReport
-from spectro.tokens.text_folder import read_text_folder
+from spectro.tokens.sources.hub import read_hub
+from spectro.tokens.sources.jsonl import read_jsonl
+from spectro.tokens.sources.parquet import read_parquet
+from spectro.tokens.sources.source_report import SourceReport
+from spectro.tokens.sources.text_folder import read_text_folder
 
 TEXTS = ["first", "second line\nof text", "dritte Zeile: ähm", ""]
 LINES = "".join(json.dumps({"text": text, "meta": {"body": text}}) + "\n" for text in TEXTS)

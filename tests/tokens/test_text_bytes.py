@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from spectro.tokens.source_report import SourceReport
-from spectro.tokens.text_bytes import FileText, decode_utf8
+from spectro.tokens.sources.source_report import SourceReport
+from spectro.tokens.sources.text_bytes import FileText, decode_utf8
 
 TEXT = "one\r\ntwo 	é 漢 🎈\u2028three\ufeff\ufffd\n"
 NOT_UTF8 = "characters not in UTF-8 replaced by U+FFFD"
@@ -86,7 +86,7 @@ def test_lines_that_are_no_text_are_named(raw, message):
 
 
 def test_a_line_without_end_is_refused(monkeypatch):
-    monkeypatch.setattr("spectro.tokens.text_bytes.MAX_LINE_CHARS", 16)
+    monkeypatch.setattr("spectro.tokens.sources.text_bytes.MAX_LINE_CHARS", 16)
     assert lines(b"a" * 14 + b"\nb\n")[0] == [(1, "a" * 14 + "\n"), (2, "b\n")]
     for raw in (b"a\n" + b"b" * 40, ("\ufeffa\n" + "b" * 40).encode("utf-16-le")):
         with pytest.raises(ValueError, match="line 2: expected lines of less than 16 bytes"):
@@ -94,7 +94,7 @@ def test_a_line_without_end_is_refused(monkeypatch):
 
 
 def test_a_large_binary_file_is_refused_by_its_head(monkeypatch):
-    monkeypatch.setattr("spectro.tokens.text_bytes._HEAD_BYTES", 8)
+    monkeypatch.setattr("spectro.tokens.sources.text_bytes._HEAD_BYTES", 8)
     with pytest.raises(ValueError, match="1 of its 8 bytes are zero"):
         read(b"binary\0\1" + b"\0" * 100)
     assert read(("\ufeff" + "wide" * 9).encode("utf-16-le"))[0] == "wide" * 9

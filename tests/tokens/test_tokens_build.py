@@ -9,7 +9,7 @@ import pytest
 from spectro.tokens.build import build, build_more
 from spectro.tokens.config import Source, SourceKind, TokensConfig
 from spectro.tokens.overlap import REPEATED
-from spectro.tokens.source_report import DOCUMENTS, SourceReport
+from spectro.tokens.sources.source_report import DOCUMENTS, SourceReport
 from tests.tokens.byte_tokenizer import EOT, VOCAB, decode, encode
 
 

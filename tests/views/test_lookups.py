@@ -15,16 +15,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.query_output import write
-from spectro.report.lit import Vocabulary
-from spectro.report.plain import plain_token
-from spectro.storage.clusters import read_clusters
-from spectro.storage.fs import Store
-from spectro.storage.product import read_product
-from spectro.storage.run_view import RunView
-from spectro.views import query_contexts
-from spectro.views.lookups import find, nearest, of_cluster, of_token
-from spectro.views.query import Query
-from spectro.views.query_contexts import Window
+from spectro.formats.clusters.clusters import read_clusters
+from spectro.formats.product import read_product
+from spectro.storage.store import Store
+from spectro.tokens.display.context_text import Vocabulary
+from spectro.tokens.display.terminal_text import plain_token
+from spectro.views.query import contexts as query_contexts
+from spectro.views.query.contexts import Window
+from spectro.views.query.lookups import find, nearest, of_cluster, of_token
+from spectro.views.query.query import Query
+from spectro.views.run_view import RunView
 from tests.run.made_runs import COMPONENTS, CONTEXT, make_run, put_clusters, text
 
 Job = Callable[..., int]
@@ -291,6 +291,6 @@ def test_an_entry_of_the_vocabulary_is_shown_once(
         shown.append(piece)
         return plain_token(piece)
 
-    monkeypatch.setattr("spectro.views.query.plain_token", counted)
+    monkeypatch.setattr("spectro.views.query.query.plain_token", counted)
     assert find(query, "t", WINDOW).table.num_rows > len(PIECES)
     assert 0 < len(shown) <= len(PIECES)

@@ -8,17 +8,18 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from spectro.cluster import Clusters, TokenLabels, cluster, describe
-from spectro.report.lit import Vocabulary
-from spectro.report.scaling import Scaling
-from spectro.storage.clusters import write_clusters
-from spectro.storage.fs import Store
-from spectro.storage.product import read_product
-from spectro.storage.run_view import RunView
-from spectro.views.lookups import find, nearest, of_cluster, of_token
-from spectro.views.matrix import Rows, matrix
-from spectro.views.query import Query
-from spectro.views.query_contexts import Window
+from spectro.analysis.response_scale import Scaling
+from spectro.clustering.clusters import Clusters, cluster
+from spectro.clustering.describe import TokenLabels, describe
+from spectro.formats.clusters.clusters import write_clusters
+from spectro.formats.product import read_product
+from spectro.storage.store import Store
+from spectro.tokens.display.context_text import Vocabulary
+from spectro.views.matrix import MatrixRows, matrix
+from spectro.views.query.contexts import Window
+from spectro.views.query.lookups import find, nearest, of_cluster, of_token
+from spectro.views.query.query import Query
+from spectro.views.run_view import RunView
 from tests.run.made_runs import COMPONENTS, CONFIG, make_run, text
 
 PIECES = [b"t%d" % token for token in range(50)]
@@ -81,7 +82,7 @@ def test_one_cluster_of_a_token_is_the_smallest(query: Query, made: tuple[Store,
 @pytest.mark.parametrize("scaling", Scaling)
 def test_rows_of_the_matrix_share_tokens(made: tuple[Store, Clusters], scaling: Scaling) -> None:
     store, found = made
-    told = matrix(RunView(store.uri), Rows.CLUSTERS, scaling=scaling, max_rows=len(found))
+    told = matrix(RunView(store.uri), MatrixRows.CLUSTERS, scaling=scaling, max_rows=len(found))
     chi = read_product(store).chi_NH.astype(np.float64)
     x = chi - chi.mean(axis=0)
     if scaling is not Scaling.RAW:

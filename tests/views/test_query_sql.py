@@ -11,14 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from spectro.report.lit import Vocabulary
-from spectro.storage import run_dir
-from spectro.storage.fs import Store
-from spectro.storage.product import part_name, read_product
+from spectro.formats import run_dir
+from spectro.formats.product import part_name, read_product
 from spectro.storage.ranges import Meter, RangeReader
-from spectro.storage.run_view import RunView
-from spectro.views.query import Limits, Query
-from spectro.views.query_sources import TokenRows
+from spectro.storage.store import Store
+from spectro.tokens.display.context_text import Vocabulary
+from spectro.views.query.query import Limits, Query
+from spectro.views.query.sources import TokenRows
+from spectro.views.run_view import RunView
 from tests.run import made_runs
 from tests.run.made_runs import COMPONENTS, CONTEXT, make_run, put_clusters, text
 from tests.servers.seaweed import BUCKET

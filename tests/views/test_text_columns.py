@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spectro.cluster.moments import Moments
-from spectro.report.scaling import Scale, Scaling, varying
-from spectro.report.text.document import Columns
+from spectro.analysis.response_scale import ResponseScale, Scaling, varying
+from spectro.clustering.vectors.moments import Moments
 from spectro.views.columns import RunColumns, matching
+from spectro.views.text.document import TextColumns
 
 NAMES = ("l0h0", "l0h1", "l0mlp", "l1h0", "embed")
 
@@ -16,7 +16,7 @@ NAMES = ("l0h0", "l0h1", "l0mlp", "l1h0", "embed")
 def made(chi: np.ndarray) -> RunColumns:
     mean, deviation = chi.mean(axis=0), chi.std(axis=0)
     known = np.ones(chi.shape[1])
-    columns = Columns(
+    columns = TextColumns(
         mean_C=mean, deviation_C=varying(deviation, mean), reliability_C=known, error_C=known
     )
     return RunColumns(names=NAMES, columns=columns)
@@ -30,7 +30,7 @@ def test_row_centring_is_that_of_the_response_matrix(constant: float) -> None:
     chi[:, 1] = constant
     chi[:, 3] = 5.0 + 1e-9 * rng.normal(size=50)
     own = made(chi)
-    scale = Scale.of(Moments.of(chi, covariances=False), Scaling.CENTRED)
+    scale = ResponseScale.of(Moments.of(chi, covariances=False), Scaling.CENTRED)
     x, varies = scale.apply(chi), [0, 2, 4]
     assert (own.columns.deviation_C[[1, 3]] == 0).all() and (x[:, [1, 3]] == 0).all()
     standard = (chi - own.columns.mean_C)[:, varies] / own.columns.deviation_C[varies]

@@ -1,0 +1,1 @@
+"""Statistics of measured responses: response matrix, principal axes, patterns, chain diagnosis."""

@@ -1,0 +1,101 @@
+"""Components laid out by layer: heads by their number, then the MLP; embed first, unembed last.
+
+The same order as the page's profiles (`common/profile.js`). Shapes: H components, L rows of
+the grid, W columns.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+_IN_LAYER = re.compile(r"l(\d+)(?:h(\d+)|(mlp))")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerBlock:
+    """A layer's components, or one component that is in no layer."""
+
+    name: str
+    """`L3`, `embed`, `unembed`, or the component's own name."""
+    columns: tuple[int, ...]
+    """Indices of its components: heads by number, then the MLP."""
+
+
+def place(component: str) -> tuple[str, float]:
+    """Block of a component, and its rank within it."""
+    found = _IN_LAYER.fullmatch(component)
+    if found is None:
+        return component, 0.0
+    return f"L{int(found[1])}", float("inf") if found[3] else float(found[2])
+
+
+def is_mlp(component: str) -> bool:
+    """Whether it is a layer's MLP."""
+    return place(component)[1] == float("inf")
+
+
+def blocks(components: Sequence[str]) -> list[LayerBlock]:
+    """Every component once: `embed`, the layers, then `unembed` and others by name."""
+    members: dict[str, list[tuple[float, int]]] = {}
+    for column, component in enumerate(components):
+        name, rank = place(component)
+        members.setdefault(name, []).append((rank, column))
+    return [
+        LayerBlock(name=name, columns=tuple(column for _, column in sorted(members[name])))
+        for name in sorted(members, key=_order)
+    ]
+
+
+def in_order(components: Sequence[str]) -> list[int]:
+    """Indices of all components, block by block."""
+    return [column for block in blocks(components) for column in block.columns]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Where each component stands in a table of layers × heads."""
+
+    rows: tuple[str, ...]
+    """Names of the blocks, from above."""
+    columns: tuple[str, ...]
+    """`0`, `1`, …, `mlp`; empty for blocks of one component, which stand in the first column."""
+    row_H: NDArray[np.int64]
+    """Row of each component."""
+    column_H: NDArray[np.int64]
+    """Column of each component."""
+
+    def table(self, values_H: NDArray[np.floating]) -> NDArray[np.float64]:
+        """[L, W]; NaN where there is no component."""
+        cells = np.full((len(self.rows), max(1, len(self.columns))), np.nan)
+        cells[self.row_H, self.column_H] = values_H
+        return cells
+
+
+def grid(components: Sequence[str]) -> Grid:
+    """Heads stand in the column of their number, MLPs in one column after the last head."""
+    found = blocks(components)
+    heads = {place(name)[1] for name in components if _IN_LAYER.fullmatch(name)}
+    numbers = sorted(rank for rank in heads if rank != float("inf"))
+    last = int(numbers[-1]) + 1 if numbers else 0
+    has_mlp = any(is_mlp(name) for name in components)
+    row, column = np.zeros(len(components), np.int64), np.zeros(len(components), np.int64)
+    for index, block in enumerate(found):
+        for member in block.columns:
+            rank = place(components[member])[1]
+            row[member], column[member] = index, last if rank == float("inf") else int(rank)
+    names = [str(number) for number in range(last)] + (["mlp"] if has_mlp else [])
+    return Grid(
+        rows=tuple(block.name for block in found), columns=tuple(names), row_H=row, column_H=column
+    )
+
+
+def _order(name: str) -> tuple[float, str]:
+    if name == "embed":
+        return -1.0, name
+    layer = re.fullmatch(r"L(\d+)", name)
+    return (float(layer[1]) if layer else float("inf")), name

@@ -1,0 +1,1 @@
+"""The clustering of a run as units of work: vectors, kNN lists, recall, clusters."""

@@ -1,0 +1,235 @@
+"""Clusters of a measurement: rounds of seeds on this machine's graph, then the tables."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+import torch
+
+from spectro.cluster_stage.halves_evidence import halves_evidence
+from spectro.cluster_stage.seed_workers import DistributedSeedExecutor, seed_crew
+from spectro.cluster_stage.units import HALVES, ClusterUnit, half_folder
+from spectro.cluster_stage.vectors import ListsOnNode
+from spectro.clustering.cluster_sums import ClusterSums, Summary
+from spectro.clustering.clusters import Clusters, assemble, ordered
+from spectro.clustering.config import ClusterConfig
+from spectro.clustering.describe import TokenLabels, describe_summary
+from spectro.clustering.graph.graph import Graph
+from spectro.clustering.holds import HalvesEvidence
+from spectro.clustering.local.round_state import SelectionState
+from spectro.clustering.local.select import find_clusters
+from spectro.clustering.matching import Clustering
+from spectro.config import PipelineConfig, RunConfig, to_dict
+from spectro.formats import fingerprint, tokens
+from spectro.formats.checkpoints import CheckpointBank
+from spectro.formats.clusters.clusters import PROVENANCE, write_clusters
+from spectro.formats.clusters.knn_lists import RECALL, folder_of
+from spectro.formats.derived_objects import TOKENS
+from spectro.formats.product import read_labels
+from spectro.measure.checkpoints import CheckpointWriter
+from spectro.sampling.checkpoint import Checkpoint
+from spectro.storage.background import Background
+from spectro.storage.checksummed_json import read_sealed
+from spectro.storage.store import Store
+from spectro.work.threads import own_threads
+
+STATE, ROUNDS = "state", "rounds"
+STATE_FORMAT = 3
+"""Goes up with every change of the rounds or of their state: older checkpoints are passed over."""
+MIN_TOKENS_TO_SPREAD = 100_000
+"""Fewer tokens are clustered before another process has mapped their graph."""
+
+
+def check_clusters(root: Store, parts: Iterable[str], config: PipelineConfig) -> None:
+    """Raise OtherRunError if clusters of some part of a run were found with other settings.
+
+    Clusters of fewer tokens than the run has now are made again, with any settings.
+    """
+    if not root.exists(tokens.MARKER):
+        return
+    probe_sha256 = tokens.read_info(root).probe_sha256
+    halves = HALVES if config.with_stability else ()
+    folders = [config.run.clusters, *(half_folder(config.run.clusters, half) for half in halves)]
+    for store in (root.child(part).child(folder) for part in parts for folder in folders):
+        if store.exists(PROVENANCE) and read_sealed(store, PROVENANCE)[TOKENS] == probe_sha256:
+            _require_settings(store, config.cluster)
+
+
+def find_and_write_clusters(
+    unit: ClusterUnit,
+    store: Store,
+    config: PipelineConfig,
+    on_progress: Callable[[float, float], None],
+    leave: Callable[[], bool],
+) -> None:
+    """Clusters of one part of a run, or of a half of its chains.
+
+    Raises HandedBack when told to leave, with a checkpoint of the rounds in storage.
+    """
+    bank = CheckpointBank(store.child(unit.folder), STATE, ROUNDS, _digest(unit, config.cluster))
+    with ListsOnNode(store, unit.key, unit.half, unit.layout, config.run.scratch) as lists:
+        graph = lists.graph()
+        with Background() as background:
+            keeper = CheckpointWriter(
+                bank, background, config.run.checkpoint_seconds, leave, resumed=bank.newest()
+            )
+            state = _rounds(unit, store, graph, config, keeper, on_progress)
+        _write(unit, store, lists, graph, state, config.cluster)
+        bank.remove()
+        lists.scratch.remove()
+
+
+def _rounds(
+    unit: ClusterUnit,
+    store: Store,
+    graph: Graph,
+    config: PipelineConfig,
+    keeper: CheckpointWriter,
+    on_progress: Callable[[float, float], None],
+) -> SelectionState:
+    """All rounds, from the newest checkpoint on."""
+    checkpoints = keeper.checkpoints()
+    crews: list[DistributedSeedExecutor] = []
+
+    def crew_of(*known: Any) -> DistributedSeedExecutor:
+        crews.append(_crew(unit, store, config, *known))
+        return crews[-1]
+
+    def on_round(state: SelectionState) -> None:
+        on_progress(state.num_tried, state.num_tokens)
+        if checkpoints.due():
+            checkpoints.save(state.num_rounds, _snapshot(state))
+
+    before = None if checkpoints.resume is None else _state(checkpoints.resume)
+    try:
+        return find_clusters(graph, config.cluster, crew_of, before, on_round)
+    finally:
+        for crew in crews:
+            crew.close()
+
+
+def _write(
+    unit: ClusterUnit,
+    store: Store,
+    lists: ListsOnNode,
+    graph: Graph,
+    state: SelectionState,
+    config: ClusterConfig,
+) -> None:
+    """Describe the clusters and put them; clusters that another writer put first must be these."""
+    target, labels = store.child(unit.folder), _labels(store, unit)
+    sums = _sums(lists, state, labels)
+    found = assemble(state, graph, lists.transform, config, sums)
+    folder = folder_of(unit.key)
+    try:
+        write_clusters(
+            target.uri,
+            found,
+            describe_summary(sums, found.size_C),
+            labels,
+            components=lists.components,
+            halves=_evidence(unit, store, found, labels, config),
+            extra={
+                "product_fingerprint": lists.fingerprint,
+                "lists": folder,
+                "recall": read_sealed(store, f"{folder}/{RECALL}"),
+                TOKENS: unit.probe_sha256,
+            },
+        )
+    except FileExistsError:  # another writer was first: its clusters must be ours
+        _require_settings(target, config)
+
+
+def _sums(lists: ListsOnNode, state: SelectionState, labels: TokenLabels) -> Summary:
+    """What describes the clusters, taken shard by shard."""
+    clusters = Clustering.of([c.tokens for c in ordered(state)], lists.layout.num_rows)
+    sums = ClusterSums(clusters, len(labels.subset_names))
+    for first, standardised_nH, x_nD in lists.rows():
+        rows = slice(first, first + len(x_nD))
+        sums.add(standardised_nH, x_nD, labels.token_N[rows], labels.subset_N[rows])
+    return sums.finish()
+
+
+def _evidence(
+    unit: ClusterUnit, store: Store, found: Clusters, labels: TokenLabels, config: ClusterConfig
+) -> HalvesEvidence | None:
+    """What the halves say of the clusters; None where they were not clustered.
+
+    Raises OtherRunError if the halves' were found with other settings.
+    """
+    if not unit.with_stability:
+        return None
+    for half in HALVES:
+        _require_settings(store.child(half_folder(unit.folder, half)), config)
+    return halves_evidence(unit, store, found.members, labels.token_N, config.seed)
+
+
+def _labels(store: Store, unit: ClusterUnit) -> TokenLabels:
+    shards = range(len(unit.layout.shard_rows))
+    table = pa.concat_tables(
+        [read_labels(store, shard, ("token_id", "token", "subset")) for shard in shards]
+    ).unify_dictionaries()  # later shards may know more subsets
+    subset = table["subset"].combine_chunks()
+    return TokenLabels(
+        token_id_N=np.asarray(table["token_id"]).astype(np.int64),
+        token_N=np.asarray(table["token"]).astype(np.int32),
+        subset_N=np.asarray(subset.indices).astype(np.int16),
+        subset_names=tuple(subset.dictionary.to_pylist()),
+    )
+
+
+def _crew(
+    unit: ClusterUnit, store: Store, config: PipelineConfig, graph: Graph, *known: Any
+) -> DistributedSeedExecutor:
+    run, num_threads = config.run, own_threads(config.run)
+
+    def wanted(there: int) -> int:
+        return _processes(run, graph.num_nodes, there)
+
+    return seed_crew(
+        graph, *known, unit=unit, config=config.cluster, uri=store.uri, scratch=run.scratch,
+        num_threads=num_threads, wanted=wanted,
+    )  # fmt: skip
+
+
+def _processes(run: RunConfig, num_tokens: int, there: int) -> int:
+    """Processes beside this one that are to try seeds, when so many do or are about to."""
+    if not ray.is_initialized():
+        return 0
+    if run.seed_processes is not None:
+        return run.seed_processes
+    if num_tokens < MIN_TOKENS_TO_SPREAD or run.ray_address is None:
+        return 0  # this process uses all cores of a machine of its own
+    return there + int(ray.available_resources().get("CPU", 0))
+
+
+def _snapshot(state: SelectionState) -> Checkpoint:
+    arrays = state.to_arrays()
+    return Checkpoint(tensors={name: torch.from_numpy(a.copy()) for name, a in arrays.items()})
+
+
+def _state(snapshot: Checkpoint) -> SelectionState:
+    return SelectionState.from_arrays({n: t.numpy() for n, t in snapshot.tensors.items()})
+
+
+def _digest(unit: ClusterUnit, config: ClusterConfig) -> str:
+    """What the rounds depend on."""
+    text = json.dumps([STATE_FORMAT, unit.key, to_dict(config)], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _require_settings(folder: Store, config: ClusterConfig) -> None:
+    """Raise OtherRunError unless the clusters that are there were found with these settings."""
+    found = read_sealed(folder, PROVENANCE)["config"]
+    fingerprint.require_same(
+        folder.uri,
+        {"cluster": found},
+        {"cluster": to_dict(config)},
+        "name=<name> puts another clustering beside it, or remove that folder",
+    )

@@ -1,0 +1,1 @@
+"""Clusters of tokens that the model's components respond to alike."""

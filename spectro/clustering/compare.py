@@ -1,0 +1,200 @@
+"""Two clusterings side by side: pair scores, matches, and what chance would give (ADR 027).
+
+Shapes: N tokens, C clusters of one clustering, P matched pairs, B bins.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spectro.clustering.matching import BestMatches, Clustering, best_matches
+
+THRESHOLD = 0.5
+"""Least Jaccard index of a matched pair; above 1/2 a disjoint cluster has but one such partner."""
+NUM_SHUFFLES = 3
+"""Shuffles of the tokens behind the null expectation."""
+EDGES = np.linspace(0.0, 1.0, 11)
+"""Bins of the distribution of best Jaccard indices; the last one includes 1."""
+NULL_KEY = 0xC4A9CE
+"""What the random numbers drawn here are for, next to the seed."""
+Label = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedClustering:
+    """One of two clusterings against the other."""
+
+    num_clusters: int
+    """C."""
+    num_clustered: int
+    """Tokens in at least one cluster."""
+    size_C: NDArray[np.int64]
+    """Members among the common tokens."""
+    best: BestMatches
+    """Of every cluster the best of the other clustering."""
+    null_C: NDArray[np.float32]
+    """Mean best Jaccard index when the other's tokens are shuffled: what chance gives."""
+    null_share_matched: float
+    """Share of clusters whose best index under shuffling reaches the threshold."""
+    histogram_B: NDArray[np.int64]
+    """Clusters by best Jaccard index, in bins of a tenth."""
+    null_histogram_B: NDArray[np.float64]
+    """The same under shuffling, mean of the shuffles."""
+    matched_C: NDArray[np.bool_]
+    """Whether each cluster is one of a matched pair."""
+
+    @property
+    def share_matched(self) -> float:
+        """Share of the clusters that are matched; NaN without clusters."""
+        return float(self.matched_C.mean()) if self.num_clusters else float("nan")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """What `compare` finds. Pair scores lie at 0 for chance (ARI) and at 1 for equal."""
+
+    num_common: int
+    """Tokens that both clusterings were made of."""
+    num_both: int
+    """Tokens clustered in both."""
+    threshold: float
+    """Least Jaccard index of a matched pair."""
+    ari_both: float
+    """Adjusted Rand index over the tokens clustered in both; NaN without any."""
+    nmi_both: float
+    """Normalised mutual information over the same."""
+    ari_all: float
+    """Adjusted Rand index over all common tokens, each unclustered one a class of its own."""
+    nmi_all: float
+    """Normalised mutual information over all, the unclustered ones as one class."""
+    a: ComparedClustering
+    """First against second."""
+    b: ComparedClustering
+    """Second against first."""
+    pairs_P2: NDArray[np.int32]
+    """Matched clusters: each the other's best, with at least the threshold."""
+
+
+def compare(
+    a: Clustering,
+    b: Clustering,
+    *,
+    threshold: float = THRESHOLD,
+    seed: int = 0,
+    within_N: NDArray[np.integer] | None = None,
+) -> Comparison:
+    """Compare two clusterings of the same N tokens.
+
+    Unclustered tokens: the method says of them that they are alike to nothing. For pairs (ARI)
+    that is a class each: as one class the pairs within the body would be nearly all pairs that
+    agree. For information (NMI) classes of one drive the score to 1 with their number, so there
+    they are one class. Where clusters overlap both scores take the smallest cluster of a token;
+    Jaccard indices need no such choice.
+
+    Args:
+        a, b: the clusterings.
+        threshold: least Jaccard index of a matched pair, in (0, 1].
+        seed: key of the shuffles behind the null.
+        within_N: tokens are shuffled only among those of the same value (say, the same y): a
+            harder null, of clusters that share no more than that.
+
+    Raises ValueError for different numbers of tokens, or a threshold out of range.
+    """
+    if not 0.0 < threshold <= 1.0:
+        raise ValueError(f"the threshold of a match must be in (0, 1], found {threshold}")
+    best_a, best_b = best_matches(a, b), best_matches(b, a)
+    pairs = _mutual(best_a, best_b, threshold)
+    label_a, label_b = a.label_N, b.label_N
+    both = (label_a >= 0) & (label_b >= 0)
+    clustered = label_a[both], label_b[both]
+    return Comparison(
+        num_common=a.num_tokens,
+        num_both=int(both.sum()),
+        threshold=threshold,
+        ari_both=_ari(*clustered),
+        nmi_both=_nmi(*clustered),
+        ari_all=_ari(_singletons(label_a), _singletons(label_b)),
+        nmi_all=_nmi(label_a, label_b),
+        a=_side(a, b, best_a, pairs[:, 0], (threshold, seed, within_N)),
+        b=_side(b, a, best_b, pairs[:, 1], (threshold, seed, within_N)),
+        pairs_P2=pairs,
+    )
+
+
+def _mutual(a: BestMatches, b: BestMatches, threshold: float) -> NDArray[np.int32]:
+    own = np.arange(a.match_C.size, dtype=np.int32)
+    found = (a.match_C >= 0) & (a.jaccard_C >= np.float32(threshold))
+    own = own[found]
+    match = a.match_C[found]
+    mutual = b.match_C[match] == own
+    return np.stack([own[mutual], match[mutual]], axis=1)
+
+
+def _side(
+    own: Clustering,
+    other: Clustering,
+    best: BestMatches,
+    matched: NDArray[np.int32],
+    null: tuple[float, int, NDArray[np.integer] | None],
+) -> ComparedClustering:
+    threshold, seed, within_N = null
+    shuffled = [
+        best_matches(own, other.shuffled(_shuffle(own.num_tokens, (seed, NULL_KEY, i), within_N)))
+        for i in range(NUM_SHUFFLES)
+    ]
+    null_SC = np.stack([each.jaccard_C for each in shuffled])
+    is_matched = np.zeros(len(own), bool)
+    is_matched[matched] = True
+    return ComparedClustering(
+        num_clusters=len(own),
+        num_clustered=int(np.unique(own.rows).size),
+        size_C=own.size_C,
+        best=best,
+        null_C=null_SC.mean(axis=0, dtype=np.float64).astype(np.float32),
+        null_share_matched=float((null_SC >= np.float32(threshold)).mean()) if len(own) else 0.0,
+        histogram_B=_histogram(best.jaccard_C),
+        null_histogram_B=_histogram(null_SC.ravel()) / NUM_SHUFFLES,
+        matched_C=is_matched,
+    )
+
+
+def _histogram(jaccard_C: NDArray[np.float32]) -> NDArray[np.int64]:
+    num_bins = EDGES.size - 1
+    bins = np.floor(jaccard_C.astype(np.float64) * num_bins + 1e-5)  # a float32 0.7 lies below 0.7
+    return np.bincount(np.minimum(bins, num_bins - 1).astype(np.int64), minlength=num_bins)
+
+
+def _shuffle(
+    num_tokens: int, key: tuple[int, ...], within_N: NDArray[np.integer] | None
+) -> NDArray[np.int64]:
+    """A keyed permutation of the rows, within the classes if there are any."""
+    rng = np.random.default_rng(key)
+    order: NDArray[np.int64] = rng.permutation(num_tokens)
+    if within_N is None:
+        return order
+    result = np.empty(num_tokens, np.int64)
+    result[np.argsort(within_N, kind="stable")] = order[np.argsort(within_N[order], kind="stable")]
+    return result
+
+
+def _singletons(label_N: Label) -> Label:
+    """Every unclustered token in a class of its own."""
+    alone = label_N < 0
+    result = label_N.copy()
+    result[alone] = label_N.max(initial=-1) + 1 + np.arange(int(alone.sum()))
+    return result
+
+
+def _ari(label_a: Label, label_b: Label) -> float:
+    """Adjusted Rand index; NaN without tokens."""
+    from sklearn.metrics import adjusted_rand_score  # two seconds: only those who compare pay
+
+    return float(adjusted_rand_score(label_a, label_b)) if label_a.size else float("nan")
+
+
+def _nmi(label_a: Label, label_b: Label) -> float:
+    """Normalised mutual information; NaN without tokens."""
+    from sklearn.metrics import normalized_mutual_info_score
+
+    return float(normalized_mutual_info_score(label_a, label_b)) if label_a.size else float("nan")

@@ -1,0 +1,1 @@
+"""The weighted kNN graph, its statistics, and an order of its nodes."""

@@ -1,0 +1,124 @@
+"""Neighbours by pairs of blocks: what more rows than one search takes are made of (ADR 024, 025).
+
+Exact search compares the rows of two blocks, and those of each block among themselves: every pair
+of rows is looked at once. Approximate search takes unions of two blocks. `merge` makes a block's
+lists of those from all pairs that it is in.
+
+Shapes: n rows of a block, D dimensions, k neighbours.
+"""
+
+from collections.abc import Callable, Iterable
+from itertools import combinations, combinations_with_replacement
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spectro.clustering.knn.approximate import approximate_neighbours
+from spectro.clustering.knn.complete import basis_of
+from spectro.clustering.knn.exact import exact_neighbours, row_blocks
+from spectro.clustering.knn.lists import NONE, Neighbours, empty_lists
+from spectro.clustering.knn.packed import pack
+from spectro.clustering.knn.scan import RowBlock, cross_pairs
+from spectro.clustering.knn.search import BLOCK_ROWS, all_neighbours, check_finite
+
+Progress = Callable[[int, int], None]
+Block = tuple[int, NDArray[np.float32]]
+"""Row number of the first row, and x [n, D]."""
+
+
+def block_pairs(num_blocks: int, *, exact: bool) -> list[tuple[int, int]]:
+    """Blocks that are searched together, the lower first; none where there is one block."""
+    if num_blocks == 1:
+        return []
+    pairs = combinations_with_replacement if exact else combinations
+    return list(pairs(range(num_blocks), 2))
+
+
+def pair_neighbours(
+    a: Block,
+    b: Block,
+    k: int,
+    *,
+    exact: bool,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Neighbours:
+    """Lists of the rows of a, then of b, in row numbers of the whole; of a alone if a is b.
+
+    Exact: the nearest in the other block. Else approximate ones in the union, which `seed` and the
+    blocks' first rows decide. Too few rows leave places empty (row −1, distance infinite): `merge`
+    fills them from other pairs. Needs a copy of both blocks, or two. ValueError when a value is not
+    finite.
+    """
+    for _, x in (a, b):
+        check_finite(x)
+    if not exact:
+        return _in_union(a, b, k, seed, progress)
+    if a[0] == b[0]:
+        return _shifted(_own(a[1], k, device, progress), a[0])
+    return _joined(_across(a, b, k, device, progress))
+
+
+def _in_union(a: Block, b: Block, k: int, seed: int, progress: Progress | None) -> Neighbours:
+    both = np.concatenate([a[1], b[1]])
+    found = approximate_neighbours(
+        both, min(k, both.shape[0] - 1), seed=(seed, a[0], b[0]), progress=progress
+    )
+    rows = np.concatenate([_rows(a), _rows(b)])
+    return _widened(Neighbours(index_Nk=rows[found.index_Nk], distance_Nk=found.distance_Nk), k)
+
+
+def _own(x_ND: NDArray[np.float32], k: int, device: str, progress: Progress | None) -> Neighbours:
+    num_rows = x_ND.shape[0]
+    if device == "cpu" or num_rows <= k:
+        return all_neighbours(x_ND, k, progress=progress)
+    return exact_neighbours(
+        x_ND, np.arange(num_rows), row_blocks(x_ND, BLOCK_ROWS), k, device=device
+    )
+
+
+def _across(
+    a: Block, b: Block, k: int, device: str, progress: Progress | None
+) -> tuple[Neighbours, Neighbours]:
+    if device != "cpu":
+        return _asked(a, b, k, device), _asked(b, a, k, device)
+    basis = basis_of(max(a[1], b[1], key=len), k)
+    one, other = (
+        RowBlock(packed=pack(x, basis), lists=empty_lists(x.shape[0], k), rows=_rows((first, x)))
+        for first, x in (a, b)
+    )
+    cross_pairs(one, other, progress)
+    return one.lists, other.lists
+
+
+def _asked(asking: Block, among: Block, k: int, device: str) -> Neighbours:
+    first, x_MD = among
+    parts = ((first + start, part) for start, part in row_blocks(x_MD, BLOCK_ROWS))
+    found = exact_neighbours(asking[1], _rows(asking), parts, min(k, x_MD.shape[0]), device=device)
+    return _widened(found, k)
+
+
+def _rows(block: Block) -> NDArray[np.int64]:
+    return np.arange(block[0], block[0] + block[1].shape[0])
+
+
+def _shifted(lists: Neighbours, first: int) -> Neighbours:
+    index = np.where(lists.index_Nk == NONE, NONE, lists.index_Nk + first).astype(np.int32)
+    return Neighbours(index_Nk=index, distance_Nk=lists.distance_Nk)
+
+
+def _widened(found: Neighbours, k: int) -> Neighbours:
+    """Lists of k places, the last of them empty."""
+    wide = empty_lists(found.num_rows, k)
+    wide.index_Nk[:, : found.index_Nk.shape[1]] = found.index_Nk
+    wide.distance_Nk[:, : found.index_Nk.shape[1]] = found.distance_Nk
+    return wide
+
+
+def _joined(parts: Iterable[Neighbours]) -> Neighbours:
+    found = list(parts)
+    return Neighbours(
+        index_Nk=np.concatenate([part.index_Nk for part in found]),
+        distance_Nk=np.concatenate([part.distance_Nk for part in found]),
+    )

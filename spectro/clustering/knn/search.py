@@ -1,0 +1,94 @@
+"""Which search: exact up to `EXACT_BELOW` tokens, approximate above, on every machine alike.
+
+Shapes: N tokens, D dimensions, k neighbours.
+
+In memory: `nearest_neighbours(x, k)`. Beyond `cluster.neighbour_rows` rows: cut the rows into
+blocks, `pair_neighbours` of every one of `block_pairs` on any node in any order, then per block
+`merge` of its lists from all of its pairs (pairs.py; design: ADR 024, 025).
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spectro.clustering.config import NeighbourSearch
+from spectro.clustering.knn.approximate import approximate_neighbours
+from spectro.clustering.knn.complete import complete
+from spectro.clustering.knn.exact import exact_neighbours, row_blocks
+from spectro.clustering.knn.lists import Neighbours, empty_lists, in_order
+from spectro.clustering.knn.trees import CLOSE_ROWS, ORDER_KEY, leaves
+
+EXACT_BELOW = 1_000_000
+"""Tokens up to which `auto` is exact: there both cost about the same (ADR 025), and more above."""
+
+Progress = Callable[[int, int], None]
+
+
+def nearest_neighbours(
+    x_ND: NDArray[np.float32],
+    k: int,
+    *,
+    search: NeighbourSearch = NeighbourSearch.AUTO,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Neighbours:
+    """The k nearest others of every row of an array or memory map.
+
+    `progress(done, total)` in a unit of the search's own (rows, or steps of equal rank).
+    ValueError when N ≤ k or a value is not finite.
+    """
+    require_enough(x_ND.shape[0], k)
+    check_finite(x_ND)
+    if not is_exact(x_ND.shape[0], search):
+        return approximate_neighbours(x_ND, k, seed=seed, progress=progress)
+    if device == "cpu":
+        return all_neighbours(x_ND, k, progress=progress)
+    rows, blocks = np.arange(x_ND.shape[0]), row_blocks(x_ND, BLOCK_ROWS)
+    report = None if progress is None else lambda done: progress(done, x_ND.shape[0])
+    return exact_neighbours(x_ND, rows, blocks, k, device=device, progress=report)
+
+
+BLOCK_ROWS = 65_536
+"""Rows of the database between two reports of progress."""
+
+
+def is_exact(num_tokens: int, search: NeighbourSearch) -> bool:
+    """Whether `search` means exact for so many tokens; never a matter of the machine."""
+    if search is NeighbourSearch.AUTO:
+        return num_tokens <= EXACT_BELOW
+    return search is NeighbourSearch.EXACT
+
+
+def all_neighbours(
+    x_ND: NDArray[np.float32], k: int, *, progress: Progress | None = None
+) -> Neighbours:
+    """The k nearest others of every row, exact, on all threads; places stay empty where N ≤ k.
+
+    Rows are looked at in the order of small leaves, so that lists are nearly right early.
+    """
+    order, _ = leaves(x_ND, CLOSE_ROWS, (ORDER_KEY,))
+    lists = empty_lists(order.size, k)
+    complete(np.ascontiguousarray(x_ND[order]), lists, order, progress)
+    return in_order(lists, order)
+
+
+def require_enough(num_tokens: int, k: int) -> None:
+    """ValueError unless so many tokens have k neighbours each."""
+    if num_tokens <= k:
+        raise ValueError(
+            f"clustering with k = {k} needs more than {k} tokens, found {num_tokens}: "
+            "lower cluster.num_neighbours or measure more tokens"
+        )
+
+
+def check_finite(x_ND: NDArray[np.float32]) -> None:
+    """ValueError naming the first row that is not finite."""
+    for first, block in row_blocks(x_ND, BLOCK_ROWS):
+        bad = np.flatnonzero(~np.isfinite(block).all(axis=1))
+        if bad.size:
+            raise ValueError(
+                f"vectors to cluster are not finite (first row {first + bad[0]}): "
+                "were they preprocessed?"
+            )

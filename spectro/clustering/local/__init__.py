@@ -1,0 +1,1 @@
+"""Local clustering: seeds, personalised PageRank, sweep cuts, rounds, proposals."""

@@ -1,0 +1,112 @@
+"""What one round of seeds hands to the next, and the same as plain arrays for checkpoints.
+
+Shapes: N tokens, C clusters, M members of all clusters in their order.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from spectro.clustering.local.seed_cluster import Candidate
+
+
+@dataclass(kw_only=True)
+class SelectionState:
+    """All that one round hands to the next; what a resume needs."""
+
+    removed: NDArray[np.uint8]
+    """1 where a token belongs to a found cluster (always 0 with overlap), [N]."""
+    tried: NDArray[np.uint8]
+    """1 where a token has been a seed, or was removed, [N]."""
+    clusters: list[Candidate] = field(default_factory=list)
+    """Found so far, in order of acceptance; with overlap, before the last round is done, all that
+    was proposed."""
+    num_rounds: int = 0
+    """Rounds done."""
+    num_edges: int = 0
+    """Edges visited by all pushes: the cost, counted."""
+    num_duplicates: int = 0
+    """Proposals that are a better one's tokens again, or nearly (only with overlap)."""
+
+    def __post_init__(self) -> None:
+        self.num_removed = int(self.removed.sum())
+        self.num_tried = int(self.tried.sum())
+
+    @classmethod
+    def start(cls, num_tokens: int) -> "SelectionState":
+        """Before the first round."""
+        return cls(removed=np.zeros(num_tokens, np.uint8), tried=np.zeros(num_tokens, np.uint8))
+
+    @property
+    def num_tokens(self) -> int:
+        """N."""
+        return self.tried.size
+
+    def mark_tried(self, seed: int) -> None:
+        """This seed is done with; a seed may be marked again."""
+        self.num_tried += 1 - int(self.tried[seed])
+        self.tried[seed] = 1
+
+    def remove(self, tokens: NDArray[np.int32]) -> None:
+        """These tokens, none of them removed yet, are a cluster's, and tried."""
+        self.num_removed += tokens.size
+        self.num_tried += tokens.size - int(self.tried[tokens].sum())
+        self.removed[tokens] = 1
+        self.tried[tokens] = 1
+
+    def num_members(self) -> int:
+        """Distinct tokens of all clusters."""
+        inside = np.zeros(self.num_tokens, bool)
+        for cluster in self.clusters:
+            inside[cluster.tokens] = True
+        return int(inside.sum())
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Everything as plain arrays: bits of removed and tried, clusters end to end.
+
+        removed, tried uint8 [N/8]; offsets int64 [C+1] into tokens int32 [M] and scores float32
+        [M]; seeds int32, conductance float64, edges int64 [C]; counters int64 [4].
+        """
+        found = self.clusters
+        sizes = [0, *(cluster.tokens.size for cluster in found)]
+        counters = [self.num_tokens, self.num_rounds, self.num_edges, self.num_duplicates]
+        tokens = [np.empty(0, np.int32), *(cluster.tokens for cluster in found)]
+        scores = [np.empty(0, np.float32), *(cluster.scores for cluster in found)]
+        return {
+            "removed": np.packbits(self.removed),
+            "tried": np.packbits(self.tried),
+            "offsets": np.cumsum(sizes, dtype=np.int64),
+            "tokens": np.concatenate(tokens),
+            "scores": np.concatenate(scores),
+            "seeds": np.array([cluster.seed for cluster in found], np.int32),
+            "conductance": np.array([cluster.conductance for cluster in found], np.float64),
+            "edges": np.array([cluster.num_edges for cluster in found], np.int64),
+            "counters": np.array(counters, np.int64),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "SelectionState":
+        """The inverse of `to_arrays`. KeyError when an array is missing."""
+        num_tokens, num_rounds, num_edges, num_duplicates = arrays["counters"].tolist()
+        offsets = arrays["offsets"]
+        clusters = [
+            Candidate(
+                seed=int(arrays["seeds"][i]),
+                tokens=arrays["tokens"][offsets[i] : offsets[i + 1]].copy(),
+                scores=arrays["scores"][offsets[i] : offsets[i + 1]].copy(),
+                conductance=float(arrays["conductance"][i]),
+                num_edges=int(arrays["edges"][i]),
+            )
+            for i in range(offsets.size - 1)
+        ]
+        return cls(
+            removed=np.unpackbits(arrays["removed"], count=num_tokens),
+            tried=np.unpackbits(arrays["tried"], count=num_tokens),
+            clusters=clusters,
+            num_rounds=num_rounds,
+            num_edges=num_edges,
+            num_duplicates=num_duplicates,
+        )

@@ -1,0 +1,1 @@
+"""From susceptibilities to the vectors whose distances are taken."""

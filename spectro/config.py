@@ -1,0 +1,341 @@
+"""Configuration of a whole run: the stages' dataclasses, and how they are executed."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from spectro.clustering.config import ClusterConfig
+from spectro.formats.fingerprint import FORMAT_VERSION, digest
+from spectro.formats.parts import CONTROL, nbeta_folder
+from spectro.measure.control import Control, known_control
+from spectro.models.components import spelt
+from spectro.models.load import EMBEDDED, ModelConfig
+from spectro.models.scoring import ScoringConfig
+from spectro.sampling.config import ChainConfig
+from spectro.sampling.mala import Mala
+from spectro.sampling.reweighted import Reweighted, nbeta_name
+from spectro.sampling.samplers import Exponential, Gaussian, Psgld, Sgld
+from spectro.storage.credentials import refuse_credentials
+from spectro.storage.places import local_path, path_or_name, place
+from spectro.susceptibility.estimator import Baseline, EstimatorConfig
+from spectro.tokens.config import MoreConfig, Source, TokensConfig
+from spectro.upsampling.config import UpsampleConfig
+from spectro.views.page.config import ReportConfig
+
+SamplerConfig = Reweighted | Mala | Exponential | Psgld | Sgld | Gaussian
+CONTROL_SEED = 2**62
+"""Added to the run's seed for its control."""
+BY_FINGERPRINT = "\0by fingerprint"
+"""`run.uri` of a run whose place follows from its settings; in files and commands it is null. No
+folder can have this name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Where a run lies and how it is executed. Nothing here changes its numbers."""
+
+    uri: str = field(default=BY_FINGERPRINT, metadata={"nullable": True})
+    """Folder or URI of the run; made if absent, continued if it holds the same run. Null: a place
+    of its own below `root`, named for the model, the sampler and the settings' fingerprint."""
+    root: str = "runs"
+    """Folder or URI below which runs without a `uri` lie."""
+    num_workers: int | None = None
+    """Workers with the model resident; None: as many as the cores allow, one per GPU if there
+    are GPUs. 0 runs every unit in this process, without Ray."""
+    threads_per_worker: int = 1
+    """Threads of each worker's arithmetic; another number may change the last bits of χ."""
+    gpus_per_worker: float | None = None
+    """GPUs that Ray reserves per worker; None: 1 if the cluster has any and the model may use
+    them."""
+    chains_per_unit: int = 1
+    """Chains of a group that one worker steps together; the last unit has those that are left.
+    More of them fill a large device; fewer leave more units for many workers. Memory grows with
+    it; it may change the last bits of χ, as threads do, so another number goes on with a run."""
+    ray_address: str | None = None
+    """Ray cluster to join, such as `auto` or `ray://host:10001`; None starts one here."""
+    max_errors: int = 3
+    """Times that a unit may raise before it is set aside."""
+    max_crashes: int = 5
+    """Times that a unit's worker may die on a machine that lives on before the unit is set aside.
+    Machines that are taken away (preemption) count against nothing."""
+    drain_seconds: float = 75.0
+    """How long workers may take to hand their units back when the run is told to stop."""
+    deadline_hours: float | None = None
+    """The run hands everything back and stops so long after its start; None: never."""
+    idle_minutes: float | None = 60.0
+    """The run stops when nothing has moved for so long; None: never. No machine is to be paid for
+    overnight because a unit hangs."""
+    beat_seconds: float = 20.0
+    """From one sign of life in storage to the next, for `spectro status`."""
+    checkpoint_seconds: float = 60.0
+    """Time between the checkpoints of a chain or a tile, > 0: what a lost worker costs at most,
+    beside the time that writing one takes."""
+    keep_draws: bool = True
+    """Keep the draws of the chains, so that more tokens can be measured along them later."""
+    keep_halves: bool = True
+    """Keep χ of two halves of the chains beside the product, for the stability of clusters; 8 bytes
+    per token and component, nothing with one chain. Shards that were measured without keep none:
+    their tiles are gone. To have them all, give it before the first invocation."""
+    scratch: str | None = None
+    """Folder for large files of a machine while clusters are looked for, about
+    N · (4 D + 20 k) bytes for N tokens; None: the system's folder for temporary files."""
+    clusters: str = "clusters"
+    """Folder of the clusters within the run: another one, `clusters-k30`, for another clustering
+    beside the first."""
+    seed_processes: int | None = None
+    """Processes that try seeds beside the one that looks for clusters; None: as many as the Ray
+    cluster has room for while they are looked for (they join, and stay to the end), none for few
+    tokens. The clusters do not depend on it."""
+    debug: bool = False
+    """Show tracebacks on the terminal."""
+
+    def __post_init__(self) -> None:
+        refuse_credentials(_fields(self), "run")
+        if self.uri != BY_FINGERPRINT:
+            place(self.uri)
+        if self.num_workers is not None and self.num_workers < 0:
+            raise ValueError(f"run.num_workers must be at least 0, found {self.num_workers}")
+        for name in ("threads_per_worker", "chains_per_unit", "max_errors", "max_crashes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"run.{name} must be at least 1, found {getattr(self, name)}")
+        for name in (
+            "checkpoint_seconds", "drain_seconds", "deadline_hours", "idle_minutes", "beat_seconds",
+        ):  # fmt: skip
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"run.{name} must be above 0, found {value}")
+        if not re.fullmatch(r"clusters(-[a-z0-9]+)*", self.clusters):
+            raise ValueError(
+                f"run.clusters must be 'clusters' or 'clusters-' and a name of small letters and "
+                f"digits, found {self.clusters!r}"
+            )
+        if self.seed_processes is not None and self.seed_processes < 0:
+            raise ValueError(f"run.seed_processes must be at least 0, found {self.seed_processes}")
+        if self.gpus_per_worker is not None and self.gpus_per_worker < 0:
+            raise ValueError(f"run.gpus_per_worker must be ≥ 0, found {self.gpus_per_worker}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineConfig:
+    """Everything that one run is."""
+
+    model: ModelConfig
+    """Which model."""
+    tokens: TokensConfig
+    """Which tokens are measured, sampled from, and evaluated on."""
+    sampler: SamplerConfig
+    """Update rule of the chains."""
+    chain: ChainConfig
+    """Length and number of the chains."""
+    run: RunConfig
+    """Where and how it is executed."""
+    components: list[str] = field(default_factory=lambda: ["*"])
+    """Names or patterns of the components, `l0h1`, `l*mlp`, `embed`, `*`: columns of χ come in this
+    order (`select_components`)."""
+    scoring: ScoringConfig = field(default_factory=ScoringConfig)
+    """What of the arithmetic may be approximated, within a measured error."""
+    estimator: EstimatorConfig = field(default_factory=EstimatorConfig)
+    """How sums become susceptibilities."""
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    """How clusters are found."""
+    report: ReportConfig = field(default_factory=ReportConfig)
+    """What the page shows."""
+    control: Control = Control.DEFAULT
+    """Whether nβ = 0 is measured and clustered too, in `<run.uri>/control`, and along which draws:
+    `shared` (the run's own, at no cost), `independent`, `none`, `default` (the first possible)."""
+    seed: int = 0
+    """Keys all randomness of the chains."""
+    more: MoreConfig | None = None
+    """Tokens to add to a run that is there; they are measured along its own draws."""
+    upsample: UpsampleConfig | None = None
+    """The measured run that χ is predicted from (`spectro upsample`); None: χ is measured."""
+
+    def __post_init__(self) -> None:
+        available = self.tokens.num_sampling_sequences * len(self.tokens.subsets)
+        if "chain.batch_size" not in self.without_effect() and self.chain.batch_size > available:
+            raise ValueError(
+                f"chain.batch_size is {self.chain.batch_size}, but the sampling set has "
+                f"{available} sequences (tokens.num_sampling_sequences × subsets)"
+            )
+        if not isinstance(self.sampler, Gaussian):
+            self.chain.require_burnin()
+        if not self.components:
+            raise ValueError("components is empty: give names or patterns, such as '*'")
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed must be in [0, 2^63), found {self.seed}")
+        object.__setattr__(self, "control", known_control(self.control, self.sampler))
+        refuse_credentials(to_dict(self))
+        if self.run.uri == BY_FINGERPRINT:
+            uri = f"{place(self.run.root, 'run.root')}/{self.own_name()}"
+            object.__setattr__(self, "run", dataclasses.replace(self.run, uri=uri))
+
+    def own_name(self) -> str:
+        """Name of the run that these settings are: model, sampler, fingerprint (ADR 051).
+
+        Two settings have the same name if and only if one run directory would take both, however
+        their paths are written.
+        """
+        model_name = _placed_model(self.model).name_or_path
+        model = {"name": model_name, "revision": self.model.revision}
+        tokens = to_dict(_placed_tokens(self.tokens))
+        inputs = {
+            "inputs": {**self.inputs(), "tokens": tokens},
+            "model": model,
+            "cluster": to_dict(self.cluster),
+        }
+        short = re.sub(r"[^A-Za-z0-9.]+", "-", model_name.split("/")[-1])
+        return f"{short.strip('-')}-{to_dict(self.sampler)['kind']}-{digest(inputs)[:10]}"
+
+    @property
+    def sisters(self) -> dict[str, PipelineConfig]:
+        """Parts at other nβ along the run's own draws, the control first → what each of them is.
+
+        A part is what a run of its own at that nβ, with the same seed, would be.
+        """
+        sampler = self.sampler
+        if not isinstance(sampler, Reweighted):
+            return {}
+        shared = [0.0] if self.control is Control.SHARED else []
+        wanted = [*shared, *(nbeta for nbeta in sampler.also_nbeta if nbeta > 0 or not shared)]
+        return {
+            nbeta_folder(nbeta_name(nbeta)): dataclasses.replace(
+                self, sampler=sampler.at(nbeta), control=Control.NONE
+            )
+            for nbeta in wanted
+        }
+
+    @property
+    def parts(self) -> dict[str, PipelineConfig]:
+        """All measurements of the run: folder → configuration, its own first, under ``""``."""
+        own: dict[str, PipelineConfig] = {"": self, **self.sisters}
+        return own | {CONTROL: self.as_control()} if self.control is Control.INDEPENDENT else own
+
+    def as_control(self) -> PipelineConfig:
+        """The same measurement with exact draws at nβ = 0: the run's own draws, or others.
+
+        The seed of others is another one: with the same noise, run and control would agree for
+        that reason.
+        """
+        if self.control is Control.SHARED:
+            return self.sisters[CONTROL]
+        sampler = self.sampler
+        return dataclasses.replace(
+            self,
+            sampler=Gaussian(gamma=sampler.gamma, antithetic=getattr(sampler, "antithetic", True)),
+            control=Control.NONE,
+            seed=(self.seed + CONTROL_SEED) % 2**63,
+        )
+
+    @property
+    def with_stability(self) -> bool:
+        """Whether clusters are also looked for in both halves of the chains."""
+        return self.cluster.stability and self.run.keep_halves and self.chain.num_chains > 1
+
+    def inputs(self) -> dict[str, Any]:
+        """What determines χ and which tokens have one, but for the digest of the model's weights.
+
+        `chain_inputs` of it determine χ; the other fields only say how many tokens the run began
+        with, and how they are cut into shards. Added tokens (`more`) are not among them.
+        """
+        plain = to_dict(self)
+        model = {name: plain["model"][name] for name in ("dtype", "precision")}
+        names = ("tokens", "scoring", "estimator", "seed")
+        idle = self.without_effect()
+        chain = {name: v for name, v in plain["chain"].items() if f"chain.{name}" not in idle}
+        return {
+            "format": FORMAT_VERSION,
+            "model": model,
+            "components": [spelt(pattern) for pattern in self.components],
+            "chain": chain,
+            **{name: plain[name] for name in names},
+            "sampler": {k: v for k, v in plain["sampler"].items() if k != "also_nbeta"},
+            **({"upsample": self.upsample.inputs()} if self.upsample else {}),
+        }
+
+    def without_effect(self) -> dict[str, str]:
+        """Settings of `chain` that do nothing here → why; they are not among the inputs.
+
+        They cannot be refused by their values, for a run's control has them too.
+        """
+        names: list[str] = []
+        why = "its draws are exact and no chain is stepped"
+        if isinstance(self.sampler, Gaussian):
+            names += _OF_STEPS
+        elif isinstance(self.sampler, Mala):
+            why = "each step sees the whole evaluation set, never a minibatch"
+        else:
+            return {}
+        if self.estimator.baseline is not Baseline.UNPAIRED:
+            names.append("batch_size")
+        reason = f"with the {to_dict(self.sampler)['kind']} sampler: {why}"
+        return {f"chain.{name}": reason for name in names}
+
+
+_OF_STEPS = ("steps_between_draws", "max_draw_correlation", "num_burnin_steps", "draw_dtype")
+"""Fields of `chain` that act on stepped draws alone."""
+PROBE_FIELDS = ("num_probe_sequences", "sequences_per_shard")
+"""Fields of `tokens` that the chains know nothing of."""
+
+
+def chain_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a run's inputs those that determine its draws and what χ is, for any token."""
+    tokens = {name: v for name, v in inputs["tokens"].items() if name not in PROBE_FIELDS}
+    return {**inputs, "tokens": tokens}
+
+
+def with_absolute_paths(config: PipelineConfig) -> PipelineConfig:
+    """The same with every path as `place` has it: workers may have another folder."""
+    more, run = config.more, config.run
+    if more is not None:
+        more = dataclasses.replace(more, subsets=_placed_sources(more.subsets, "more"))
+    scratch = None if run.scratch is None else local_path(run.scratch, "run.scratch")
+    return dataclasses.replace(
+        config,
+        run=dataclasses.replace(run, uri=place(run.uri), scratch=scratch),
+        tokens=_placed_tokens(config.tokens),
+        model=_placed_model(config.model),
+        more=more,
+    )
+
+
+def _placed_model(model: ModelConfig) -> ModelConfig:
+    name = path_or_name(model.name_or_path, "model.name_or_path", (EMBEDDED,))
+    return dataclasses.replace(model, name_or_path=name)
+
+
+def _placed_tokens(tokens: TokensConfig) -> TokensConfig:
+    return dataclasses.replace(tokens, subsets=_placed_sources(tokens.subsets, "tokens"))
+
+
+def _placed_sources(sources: Mapping[str, Source], group: str) -> dict[str, Source]:
+    return {
+        name: dataclasses.replace(
+            source, path=source.path and local_path(source.path, f"{group}.subsets.{name}.path")
+        )
+        for name, source in sources.items()
+    }
+
+
+def to_dict(value: Any) -> Any:
+    """A configuration as plain values, as `run.yaml` has it; samplers carry their `kind`."""
+    if isinstance(value, SamplerConfig):
+        kind = re.sub(r"(?<!^)(?=[A-Z])", "_", type(value).__name__).lower()
+        return {"kind": kind, **_fields(value)}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _fields(value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Mapping):
+        return {str(key): to_dict(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_dict(item) for item in value]
+    return value
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    return {f.name: to_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}

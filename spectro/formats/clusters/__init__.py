@@ -1,0 +1,1 @@
+"""The objects of the cluster stage: kNN lists, clusters, assigned tokens."""

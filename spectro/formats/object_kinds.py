@@ -1,0 +1,65 @@
+"""Which kinds of objects a run has, told by their names alone (design §5)."""
+
+from __future__ import annotations
+
+import re
+
+from spectro.formats.predictors import FEATURES, HELD_OUT, PREDICTORS
+from spectro.formats.product import ASSEMBLY, DEVIATIONS, HALVES, ROWS, SUMMARY_NAME
+from spectro.storage.store import FENCE
+
+CLUSTERS = r"clusters(?:-[a-z0-9]+)*(?:/half-[01])?"
+"""Folders of clusters: a run's own, others beside it, and those of the halves of its chains."""
+MAP = r"map(?:-[a-z0-9]+)*"
+"""Folders of cluster maps, each beside the clusters of its name (ADR 033)."""
+PAGE = r"report(?:-[a-z0-9]+)*"
+"""Folders of pages, each beside the clusters of its name."""
+_PATTERNS = {
+    "run": r"run\.yaml",
+    "tokens": r"tokens/(tokens|more-\d+)\.json|tokens/(probe|sampling|evaluation)-\d+\.parquet",
+    "pilots": r"chains/[^/]+/pilot\.json",
+    "chains": r"chains/[^/]+/\d+(\.dropped)?\.json",
+    "draws": r"chains/[^/]+/\d+/[^/]+\.safetensors",
+    "checkpoints": rf"((chains|tiles)/[^/]+|{CLUSTERS})/state/.+",
+    "tiles": r"tiles/\d+/[^/]+\.safetensors",
+    "features": FEATURES,
+    "predictors": PREDICTORS,
+    "held_out": re.escape(HELD_OUT),
+    "rows": ROWS,
+    "halves": rf"{HALVES}/part-\d+\.parquet",
+    "deviations": rf"{DEVIATIONS}/part-\d+\.parquet",
+    "moments": rf"{ASSEMBLY}/part-\d+\.json",
+    "summary": re.escape(SUMMARY_NAME),
+    "lists": r"neighbours/[^/]+/((transform|recall)\.json|(pairs/\d+-\d+|lists-\d+)\.safetensors)",
+    "clusters": rf"{CLUSTERS}/((clusters|members)\.parquet|cluster\.json)",
+    "assigned": rf"{CLUSTERS}/assigned-[0-9a-f]{{16}}\.(parquet|json)",
+    "page": rf"{PAGE}/(index\.html|page\.json)",
+    "maps": rf"{MAP}/map\.json",
+    "map_files": rf"{MAP}/(control/)?([\w.-]+\.(html|css|js|json)"
+    r"|(tokens|clusters|sequences)/[\w-]+\.bin)",
+    "sessions": r"sessions/[^/]+/\d+\.json",
+    "failures": r"failures/[^/]+\.json",
+    "logs": r"logs/.+",
+    "fences": rf"{FENCE}[0-9a-f]+",
+}
+KINDS = (*_PATTERNS, "unknown")
+_COMPILED = {kind: re.compile(pattern) for kind, pattern in _PATTERNS.items()}
+
+
+def page_names(clusters: str = "clusters") -> tuple[str, str]:
+    """The page of a folder of clusters (`clusters`, `clusters-k30`), and its marker, put last."""
+    folder = "report" + clusters.removeprefix("clusters")
+    return f"{folder}/index.html", f"{folder}/page.json"
+
+
+def kind_of(name: str) -> str:
+    """Kind of an object by its name within its part of a run; `unknown` if no format has it."""
+    for kind, pattern in _COMPILED.items():
+        if pattern.fullmatch(name):
+            return kind
+    return "unknown"
+
+
+def is_marker(name: str) -> bool:
+    """Whether it is a small object that tells of others, or of a state of the run."""
+    return name.endswith(".json") and kind_of(name) not in ("unknown", "map_files")

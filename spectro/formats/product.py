@@ -1,0 +1,340 @@
+"""The product: one Parquet file per token shard, one row per token (design §5, ADR 060).
+
+    susceptibilities/part-NNNNN.parquet   rows, and nothing else: the folder is one table
+    halves/part-NNNNN.parquet             half estimates, where they are kept (formats/halves.py)
+    deviations/part-NNNNN.parquet         standard deviations of predicted χ (formats/deviations.py)
+    assembly/part-NNNNN.json              sealed: sizes and checksums of these, moments of the
+                                          columns; put last: its presence means measured
+    assembly/summary.json                 sealed: what is known of every column over all tokens
+
+Columns of the rows:
+
+    token_id int64 · sequence_id int32 · position int16 · subset dictionary<string> ·
+    token int32 (y) · loss float32 (ℓ at w*, nats) · full_response float32 (B_i, nats) ·
+    chi fixed_size_list<float32>[H] (nats²)
+
+`position` is that of the prediction: the context is ids[0..position], y = ids[position + 1];
+token_id = sequence_id · T + position. The schema's metadata has the component names, the
+fingerprint of the draws and a summary. The same rows give the same bytes. Tokens that are added to
+a run are further files of the same fingerprint; their subsets may be new.
+
+Shapes: n sequences of the shard, T context, N = n·T tokens, H components.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from spectro.formats.shard_file import (
+    Head,
+    lists,
+    matrix,
+    metadata_of,
+    of_one_run,
+    read_columns,
+    to_bytes,
+)
+from spectro.storage.checksummed_json import read_sealed, seal, unseal
+from spectro.storage.store import DamagedObjectError, ObjectInfo, Store
+
+FOLDER, HALVES, ASSEMBLY = "susceptibilities", "halves", "assembly"
+DEVIATIONS = "deviations"
+ROWS = rf"{FOLDER}/part-(?P<shard>\d+)\.parquet"
+"""Pattern of `part_name`: all that readers of the folder as one table may find there."""
+SUMMARY_NAME = f"{ASSEMBLY}/summary.json"
+"""What is known of every column over all tokens."""
+_MARKER = rf"{ASSEMBLY}/part-(?P<shard>\d+)\.json"
+_BESIDE_ROWS = rf"{FOLDER}/(halves-\d+\.parquet|part-\d+\.json|summary\.json)"
+CHI = "chi"
+RESPONSE = "full_response"
+LABELS = ("token_id", "sequence_id", "position", "subset", "token", "loss", RESPONSE)
+"""Every column but χ."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardRows:
+    """What a shard's rows are made of."""
+
+    ids_nT1: npt.NDArray[np.integer]
+    """Token sequences, context and targets."""
+    sequence_id_n: npt.NDArray[np.integer]
+    """Sequence ids."""
+    subset_n: npt.NDArray[np.integer]
+    """Index into `subset_names`."""
+    subset_names: tuple[str, ...]
+    """Names of the subsets."""
+    loss_N: npt.NDArray[np.floating]
+    """ℓ at w*."""
+    full_response_N: npt.NDArray[np.floating]
+    """B_i; NaN without unrestricted chains."""
+    chi_NH: npt.NDArray[np.floating]
+    """Susceptibilities; must be finite."""
+
+
+def part_name(shard: int) -> str:
+    """Name of a shard's object."""
+    return f"{FOLDER}/part-{shard:05d}.parquet"
+
+
+def has_rows(store: Store, shard: int) -> bool:
+    """Whether a shard is measured: its rows are there, and what is told of them."""
+    return store.exists(part_name(shard)) and store.exists(moments_name(shard))
+
+
+def halves_name(shard: int) -> str:
+    """Name of the object with a shard's half estimates (formats/halves.py)."""
+    return f"{HALVES}/part-{shard:05d}.parquet"
+
+
+def deviations_name(shard: int) -> str:
+    """Name of the object with the deviations of predicted χ (formats/deviations.py)."""
+    return f"{DEVIATIONS}/part-{shard:05d}.parquet"
+
+
+def moments_name(shard: int) -> str:
+    """Name of the object with a shard's moments, size and checksum."""
+    return f"{ASSEMBLY}/part-{shard:05d}.json"
+
+
+def put_part(
+    store: Store,
+    shard: int,
+    table: pa.Table,
+    told: Mapping[str, Any],
+    halves: pa.Table | None = None,
+    deviations: pa.Table | None = None,
+) -> None:
+    """Put a shard's rows and what is beside them, then what is told of them with size and checksum.
+
+    Objects that another writer put first stand, and are those that are described; so are half
+    estimates that are there although this writer has none.
+    """
+    infos = {"part": _put(store, part_name(shard), table)}
+    if halves is not None or store.exists(halves_name(shard)):
+        infos["halves"] = _put(store, halves_name(shard), halves)
+    if deviations is not None:
+        infos["deviations"] = _put(store, deviations_name(shard), deviations)
+    name, sealed = moments_name(shard), seal({**told, "num_tokens": table.num_rows, **infos})
+    if not store.put_if_absent(name, sealed) and _described(store, name) != infos:
+        store.delete(name)  # of objects that were lost, or of fewer
+        store.put_if_absent(name, sealed)
+
+
+def _put(store: Store, name: str, table: pa.Table | None) -> dict[str, Any]:
+    """Size and checksum of what then stands under that name."""
+    data = None if table is None else to_bytes(table)
+    if data is None or not store.put_if_absent(name, data):
+        data = store.read(name)
+    return asdict(ObjectInfo.of(data))
+
+
+def _described(store: Store, name: str) -> dict[str, Any]:
+    try:
+        told = read_sealed(store, name)
+    except (DamagedObjectError, FileNotFoundError):
+        return {}
+    return {key: told[key] for key in ("part", "halves", "deviations") if key in told}
+
+
+def read_moments(store: Store, num_shards: int) -> list[dict[str, Any]]:
+    """What is told of each shard, in order; raises FileNotFoundError, DamagedObjectError."""
+    names = [moments_name(shard) for shard in range(num_shards)]
+    return [unseal(data, f"{store.uri}/{name}") for name, data in store.read_many(names)]
+
+
+def shard_table(
+    rows: ShardRows, components: Sequence[str], fingerprint: str, summary: Mapping[str, Any]
+) -> pa.Table:
+    """The rows as an Arrow table.
+
+    Raises ValueError if a susceptibility or loss is not finite, or widths disagree.
+    """
+    num_tokens, width = rows.chi_NH.shape
+    context = rows.ids_nT1.shape[1] - 1
+    if width != len(components) or num_tokens != rows.ids_nT1.shape[0] * context:
+        raise ValueError(
+            f"chi is {num_tokens} × {width}, expected {rows.ids_nT1.shape[0] * context} tokens "
+            f"× {len(components)} components: were tiles of two runs mixed?"
+        )
+    for name, values in (("chi", rows.chi_NH), ("loss", rows.loss_N)):
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} has values that are not finite; nothing is written")
+    position_N = np.tile(np.arange(context, dtype=np.int16), len(rows.ids_nT1))
+    sequence_N = np.repeat(rows.sequence_id_n.astype(np.int32), context)
+    subset = pa.DictionaryArray.from_arrays(
+        pa.array(np.repeat(rows.subset_n, context).astype(np.int32)),
+        pa.array(list(rows.subset_names), pa.string()),
+    )
+    columns = {
+        "token_id": pa.array(sequence_N.astype(np.int64) * context + position_N),
+        "sequence_id": pa.array(sequence_N),
+        "position": pa.array(position_N),
+        "subset": subset,
+        "token": pa.array(rows.ids_nT1[:, 1:].reshape(-1).astype(np.int32)),
+        "loss": pa.array(rows.loss_N.astype(np.float32)),
+        "full_response": pa.array(rows.full_response_N.astype(np.float32)),
+        "chi": lists(rows.chi_NH),
+    }
+    return pa.table(columns, metadata=metadata_of(components, fingerprint, summary))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Product:
+    """Some shards of a run, or all of them, in the order of their tokens."""
+
+    components: tuple[str, ...]
+    """Names of the columns of χ."""
+    fingerprint: str
+    """Of the run that made them."""
+    table: pa.Table
+    """The columns beside χ that were asked for."""
+    chi_NH: npt.NDArray[np.float32]
+    """Susceptibilities."""
+
+    def column(self, name: str) -> npt.NDArray[Any]:
+        """A numeric column as an array."""
+        return np.asarray(self.table[name].combine_chunks())
+
+
+def read_shard(store: Store, shard: int, labels: Sequence[str] = LABELS) -> Product:
+    """One shard.
+
+    Args:
+        store: of the part of the run.
+        shard: which.
+        labels: columns beside χ that are wanted.
+
+    Raises FileNotFoundError; DamagedObjectError for rows that are not those that were put;
+    ValueError for a file that is no product's.
+    """
+    return _product(*_read(store, shard, [*labels, CHI]))
+
+
+def read_head(store: Store, shard: int) -> Head:
+    """Components and fingerprint of one shard; errors as `read_shard`."""
+    head, _ = _read(store, shard, ["token_id"])
+    return head
+
+
+def read_chi(
+    store: Store, shard: int, components: Sequence[str] | None = None
+) -> npt.NDArray[np.float32]:
+    """χ of one shard alone, [n, H]; errors as `read_shard`.
+
+    Raises ValueError where its columns are not these components in this order, if given.
+    """
+    head, table = _read(store, shard, [CHI])
+    if components is not None and head.components != tuple(components):
+        raise ValueError(
+            f"{store.uri}/{part_name(shard)} has other columns than the shards before it, or the "
+            "same in another order: were shards of two runs put into one folder?"
+        )
+    return matrix(table[CHI])
+
+
+def read_chi_and_response(
+    store: Store, shard: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """χ [n, H] and B [n] of one shard, nats; B is NaN without unrestricted chains."""
+    _, table = _read(store, shard, [RESPONSE, CHI])
+    return matrix(table[CHI]), np.asarray(table[RESPONSE].combine_chunks(), np.float32)
+
+
+def read_labels(store: Store, shard: int, labels: Sequence[str] = LABELS) -> pa.Table:
+    """All but χ of one shard, or some of it; errors as `read_shard`."""
+    _, table = _read(store, shard, labels)
+    return table.replace_schema_metadata(None)
+
+
+def read_product(
+    store: Store, num_shards: int | None = None, labels: Sequence[str] = LABELS
+) -> Product:
+    """Read all shards, or the first ones; what is too large for memory is iterated over.
+
+    Raises ValueError, in one line, if there is none, or they are of different runs;
+    DamagedObjectError for rows that are not those that were put.
+    """
+    shards = list(iterate_product(store, num_shards, labels))
+    table = pa.concat_tables([shard.table for shard in shards], promote_options="default")
+    return Product(
+        components=shards[0].components,
+        fingerprint=shards[0].fingerprint,
+        table=table.unify_dictionaries(),  # later shards may know more subsets
+        chi_NH=np.concatenate([shard.chi_NH for shard in shards]),
+    )
+
+
+def iterate_product(
+    store: Store, num_shards: int | None = None, labels: Sequence[str] = LABELS
+) -> Iterator[Product]:
+    """The same shard by shard: one is held at a time."""
+    numbers = shards_there(store) if num_shards is None else range(num_shards)
+    if not numbers:
+        raise ValueError(
+            f"{store.uri} has no susceptibilities: expected {part_name(0)}; "
+            "is this the folder of a finished run?"
+        )
+    shards = ((part_name(n), *_read(store, n, [*labels, CHI])) for n in numbers)
+    for head, table in of_one_run(shards, store):
+        yield _product(head, table)
+
+
+def shards_there(store: Store) -> Sequence[int]:
+    """Numbers of the shards whose rows are there, in order."""
+    return sorted(_sizes(store))
+
+
+def measured_shards(store: Store) -> dict[int, int]:
+    """Bytes of the rows of every shard that is measured, by its number, in order.
+
+    0 where the rows are lost although their marker is there: reading them raises.
+    """
+    found = (re.fullmatch(_MARKER, name) for name in store.list(ASSEMBLY))
+    sizes = _sizes(store)
+    return {n: sizes.get(n, 0) for n in sorted(int(marker["shard"]) for marker in found if marker)}
+
+
+def refuse_earlier_layout(store: Store) -> None:
+    """Raise ValueError, in one line, for a part of a run whose rows have other files beside them.
+
+    Earlier versions kept half estimates, markers and the summary there. Such a run is neither
+    measured again nor read in part.
+    """
+    others = [n for n in store.list(FOLDER) if re.fullmatch(_BESIDE_ROWS, n)]
+    if others:
+        raise ValueError(
+            f"{store.uri} is of an earlier version of spectro, which kept half estimates and "
+            f"markers beside the rows ({others[0]}): move {FOLDER}/halves-NNNNN.parquet to "
+            f"{HALVES}/part-NNNNN.parquet and {FOLDER}/*.json to {ASSEMBLY}/, then go on with it"
+        )
+
+
+def _sizes(store: Store) -> dict[int, int]:
+    """Bytes of the rows of every shard whose rows are there."""
+    found = ((re.fullmatch(ROWS, name), size) for name, size in store.list(FOLDER).items())
+    return {int(part["shard"]): size for part, size in found if part}
+
+
+def _read(store: Store, shard: int, columns: Sequence[str]) -> tuple[Head, pa.Table]:
+    try:
+        told = read_sealed(store, moments_name(shard)).get("part")
+    except FileNotFoundError:  # rows of a run that goes on
+        told = None
+    info = None if told is None else ObjectInfo(**told)
+    return read_columns(store, part_name(shard), info, columns)
+
+
+def _product(head: Head, table: pa.Table) -> Product:
+    return Product(
+        components=head.components,
+        fingerprint=head.fingerprint,
+        table=table.replace_schema_metadata(None).drop_columns([CHI]),
+        chi_NH=matrix(table[CHI]),
+    )

@@ -1,0 +1,166 @@
+"""A run's folder: `run.yaml`, and what may go on in it.
+
+run.yaml   config (resolved, replayable), inputs (what determines the numbers), their
+           fingerprint, facts (the model's shape), versions, git commit, checksum
+"""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from spectro.formats import fingerprint
+from spectro.formats.product import refuse_earlier_layout
+from spectro.storage.checksummed_json import DIGEST
+from spectro.storage.store import FENCE, DamagedObjectError, Store
+
+NAME = "run.yaml"
+BESIDE = ("logs/", "sessions/", "failures/", FENCE)
+"""What may be there before `run.yaml`: traces of an invocation that was refused or killed, or
+that begins at the same time."""
+OF_THE_MODEL = ("model_weights", "device_type")
+"""Inputs that are not known before the model is loaded."""
+PACKAGES = ("spectro", "torch", "transformers", "numpy", "ray", "pyarrow", "numba")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFile:
+    """What `run.yaml` says."""
+
+    config: dict[str, Any]
+    """The resolved configuration."""
+    inputs: dict[str, Any]
+    """What determines the numbers."""
+    fingerprint: str
+    """Digest of the inputs."""
+    facts: dict[str, Any]
+    """What was found of the model, from which the run's units follow; empty in older runs."""
+    sealed: bool
+    """Whether it carries its own checksum; older ones do not."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Of Python and of the packages that made it."""
+    git_commit: str | None = None
+    """Of the sources; None outside a checkout."""
+
+
+def read(store: Store) -> RunFile | None:
+    """The folder's `run.yaml`, or None if it has none.
+
+    Raises ValueError, in one line, if it cannot be understood or the run is of an earlier version's
+    layout, DamagedObjectError if it is not what was written.
+    """
+    if not store.exists(NAME):
+        return None
+    refuse_earlier_layout(store)
+    data = store.read(NAME)
+    try:
+        content = dict(yaml.safe_load(data))
+        checksum = content.pop(DIGEST, None)
+        found = RunFile(
+            config=content["config"],
+            inputs=content["inputs"],
+            fingerprint=content["fingerprint"],
+            facts=content.get("facts", {}),
+            sealed=checksum is not None,
+            versions=dict(content.get("versions") or {}),
+            git_commit=content.get("git_commit"),
+        )
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{store.uri}/{NAME} is not the file of a run ({type(error).__name__}): "
+            "is this folder used for something else?"
+        ) from error
+    if checksum is not None and checksum != fingerprint.digest(content):
+        raise DamagedObjectError(
+            f"{store.uri}/{NAME} is damaged: its checksum is not that of its content: was it "
+            "edited by hand?"
+        )
+    return found
+
+
+def require(store: Store) -> RunFile:
+    """The folder's `run.yaml`; raises ValueError if there is none."""
+    found = read(store)
+    if found is None:
+        raise ValueError(f"{store.uri} is not the folder of a run: it has no {NAME}")
+    return found
+
+
+def check(store: Store, inputs: Mapping[str, Any]) -> None:
+    """Raise OtherRunError if the folder holds a run of other inputs, ValueError if other files.
+
+    What only the loaded model says is compared where it is given.
+    """
+    found = read(store)
+    if found is not None:
+        known = {k: v for k, v in found.inputs.items() if k in inputs or k not in OF_THE_MODEL}
+        fingerprint.require_same(store.uri, known, inputs)
+    elif any(not name.startswith(BESIDE) for name in store.list()):
+        raise ValueError(
+            f"{store.uri} has files but no {NAME}: give the run a folder of its own (run.uri=...)"
+        )
+
+
+def start(
+    store: Store,
+    config: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    facts: Mapping[str, Any] | None = None,
+) -> str:
+    """Write `run.yaml`, or check the one that is there; returns the fingerprint.
+
+    Args:
+        store: of the run.
+        config: resolved.
+        inputs: what determines the numbers.
+        facts: plain values that readers of the run need and that only a worker can know; they are
+            no inputs.
+    """
+    check(store, inputs)
+    content = {
+        "config": dict(config),
+        "fingerprint": fingerprint.digest(inputs),
+        "inputs": dict(inputs),
+        "facts": dict(facts or {}),
+        "versions": {"python": platform.python_version(), **versions()},
+        "git_commit": git_commit(),
+    }
+    sealed = {**content, DIGEST: fingerprint.digest(content)}
+    data = yaml.safe_dump(sealed, sort_keys=False).encode()
+    if not store.exists(NAME) and not store.put_if_absent(NAME, data):
+        check(store, inputs)  # another driver was first: its run must be ours
+    return fingerprint.digest(inputs)
+
+
+def versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def git_commit() -> str | None:
+    """Commit of the sources, None outside a checkout; `+` marks uncommitted changes."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True, timeout=10
+        )
+        return done.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None

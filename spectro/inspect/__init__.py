@@ -1,0 +1,1 @@
+"""Reading a run from storage alone: status, verification, catalogue."""

@@ -1,0 +1,224 @@
+"""How far a run is, from storage alone: one listing, its beats and failures, no large object.
+
+What is done is told by the objects that are there, so it is right without any beat; the beats add
+who works, on what, and what has been paid for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from spectro.config import PipelineConfig
+from spectro.formats import run_dir
+from spectro.formats.chain_names import dropped_name
+from spectro.formats.sessions import Failure, Heartbeat, read_failures, read_heartbeats
+from spectro.pipeline.expected import Expected, expected_units
+from spectro.storage.store import Entry, Store
+from spectro.work.board import label
+from spectro.work.model_info import ModelInfo, model_of
+from spectro.work.units import AssemblyUnit, ChainUnit, TileUnit, Unit
+
+SILENT_SECONDS = 120.0
+"""Without a beat for so long, a driver is probably dead."""
+NUM_FAILURES = 5
+"""Failures that are shown, the last ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageStatus:
+    """One stage of one part."""
+
+    units: int
+    """Units in all."""
+    done: int
+    """Those that are done."""
+    left_seconds: float | None
+    """At the pace of this session, 0.0 when done; None while there is no pace to reckon with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """State of a run."""
+
+    uri: str
+    """Of the run."""
+    state: str
+    """`done`, `measured` (no clusters or page), `running`, `stopped` or `failed`."""
+    driver: str
+    """Its last sign of life, as a sentence."""
+    stages: dict[str, StageStatus]
+    """By stage, with the part before it: `control: tiles`."""
+    tokens_known: bool
+    """Whether the tokens are there, from which the number of units follows."""
+    units_per_hour: float | None
+    """Units done per hour in this session."""
+    left_seconds: float | None
+    """Time left, None where a stage has not shown its pace yet."""
+    worker_hours: float
+    """Paid for, over all sessions; idle time included."""
+    gpu_hours: float
+    """Those of workers on GPUs."""
+    beat: Heartbeat | None
+    """The last session's last."""
+    failures: tuple[Failure, ...]
+    """The last ones."""
+
+    @property
+    def units(self) -> int:
+        """Units in all, as far as they are known."""
+        return sum(stage.units for stage in self.stages.values())
+
+    @property
+    def done(self) -> int:
+        """Units done."""
+        return sum(stage.done for stage in self.stages.values())
+
+
+def read_status(store: Store, config: PipelineConfig, now: float | None = None) -> Status:
+    """State of a run; `now` in seconds since the epoch, None: this moment.
+
+    Raises ValueError, in one line, if the folder is not that of a run.
+    """
+    now = time.time() if now is None else now
+    model = model_of(run_dir.require(store), store.uri)
+    entries = store.entries()
+    beats = read_heartbeats(store, entries)
+    return status_of(
+        store,
+        config,
+        model,
+        entries,
+        beats=beats,
+        failures=tuple(read_failures(store, entries, NUM_FAILURES)),
+        now=now,
+    )
+
+
+def status_of(
+    store: Store,
+    config: PipelineConfig,
+    model: ModelInfo,
+    entries: Mapping[str, Entry],
+    *,
+    beats: list[Heartbeat],
+    failures: tuple[Failure, ...] = (),
+    now: float,
+) -> Status:
+    """The same from what has been read already."""
+    expected = expected_units(store, config, model, entries)
+    beat = max(beats, key=lambda b: b.time, default=None)
+    since = beat.started if beat is not None else 0.0
+    finished = {
+        unit.id: _finished(unit, entries)
+        for unit in expected.units
+        if expected.is_done(unit, entries)
+    }
+    stages = _stages(expected.units, finished, since)
+    lefts = [stage.left_seconds for stage in stages.values()]
+    known = expected.num_shards is not None
+    return Status(
+        uri=store.uri,
+        state=_state(expected, entries, beat, now),
+        driver=driver_line(beat, now),
+        stages=stages,
+        tokens_known=known,
+        units_per_hour=_per_hour([t for t in finished.values() if t >= since], since),
+        left_seconds=sum(s for s in lefts if s is not None)
+        if known and None not in lefts
+        else None,
+        worker_hours=sum(b.worker_seconds for b in beats) / 3600,
+        gpu_hours=sum(b.worker_seconds for b in beats if b.device.startswith("cuda")) / 3600,
+        beat=beat,
+        failures=failures,
+    )
+
+
+def driver_line(beat: Heartbeat | None, now: float) -> str:
+    """What the last beat says of the driver."""
+    if beat is None:
+        return "no driver has left a sign"
+    where, ago = f"on host {beat.host} (process {beat.process})", _ago(now - beat.time)
+    if beat.ended is not None:
+        return f"driver {where} ended {ago} ago: {beat.ended}"
+    if now - beat.time <= SILENT_SECONDS:
+        return f"driver last seen {ago} ago {where}"
+    return (
+        f"no sign of the driver {where} for {ago}: it is probably dead; "
+        "the same command resumes the run"
+    )
+
+
+def _state(expected: Expected, present: Collection[str], beat: Heartbeat | None, now: float) -> str:
+    undone = expected.undone(present)
+    if beat is not None and beat.ended is None and now - beat.time <= SILENT_SECONDS:
+        return "running"
+    if expected.num_shards is not None and not undone:
+        return "done"
+    if beat is not None and (beat.set_aside or (beat.ended or "").startswith("failed")):
+        return "failed"
+    derived = ("neighbours", "clusters", "report")
+    measuring = [unit for unit in undone if unit.stage not in derived]
+    return "stopped" if measuring or expected.num_shards is None else "measured"
+
+
+def _finished(unit: Unit, entries: Mapping[str, Entry]) -> float:
+    """When a unit's last object was put; a tile that is gone counts with its shard's rows."""
+    names = [*unit.outputs]
+    prefix = f"{unit.part}/" if unit.part else ""
+    if isinstance(unit, ChainUnit):
+        names += [f"{prefix}{dropped_name(unit.group.name, chain)}" for chain in unit.chains]
+    elif isinstance(unit, TileUnit) and unit.id not in entries:
+        names += AssemblyUnit(
+            part=unit.part, sisters=unit.sisters, shard=unit.shard, groups=()
+        ).outputs
+    return max((entries[name].modified for name in names if name in entries), default=0.0)
+
+
+def _stages(
+    units: Collection[Unit], finished: Mapping[str, float], since: float
+) -> dict[str, StageStatus]:
+    by_label: dict[str, list[Unit]] = {}
+    for unit in units:
+        by_label.setdefault(label(unit), []).append(unit)
+    return {
+        name: StageStatus(
+            units=len(own),
+            done=sum(unit.id in finished for unit in own),
+            left_seconds=_left(own, finished, since),
+        )
+        for name, own in sorted(by_label.items(), key=lambda item: ":" in item[0])
+    }
+
+
+def _left(units: list[Unit], finished: Mapping[str, float], since: float) -> float | None:
+    """Rest of the work over the pace of this session: that between its first and last unit."""
+    rest = sum(unit.cost for unit in units if unit.id not in finished)
+    if not rest:
+        return 0.0
+    done = sorted(
+        (finished[unit.id], unit.cost) for unit in units if finished.get(unit.id, -1.0) >= since
+    )
+    if len(done) < 2 or done[-1][0] <= done[0][0]:
+        return None
+    work = sum(cost for _, cost in done[1:])  # the first one's work lies before its end
+    return rest * (done[-1][0] - done[0][0]) / work
+
+
+def _per_hour(times: list[float], since: float) -> float | None:
+    if len(times) < 2:
+        return None
+    start = since if since else min(times)
+    span = max(times) - start
+    count = len(times) if since else len(times) - 1
+    return count * 3600 / span if span > 0 else None
+
+
+def _ago(seconds: float) -> str:
+    """`12 s`, `14 min`, `3.2 h`, `5.0 days`."""
+    if seconds < 90:
+        return f"{max(0.0, seconds):.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 36 * 3600 else f"{seconds / 86400:.1f} days"

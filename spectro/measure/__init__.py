@@ -1,0 +1,1 @@
+"""The measurement as units of work: tokens, chains, tiles of running sums, assembly."""

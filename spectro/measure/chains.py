@@ -1,0 +1,166 @@
+"""Chain units: which chains step together, from which checkpoint, and where their draws go."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from spectro.formats import draws
+from spectro.formats.chain_names import block_name, chains_among, record_name
+from spectro.formats.checkpoints import CheckpointBank, chain_folder, chain_stem, stem_of
+from spectro.measure.checkpoints import CheckpointWriter
+from spectro.measure.sisters import known_chains
+from spectro.models.groups import group_model
+from spectro.sampling.chain import run_group_chains
+from spectro.sampling.checkpoint import Checkpoint
+from spectro.sampling.keys import KeyedRandomness
+from spectro.sampling.pilot.posterior_moments import PosteriorMoments
+from spectro.sampling.samplers import Blocks
+from spectro.storage.background import Background
+from spectro.storage.store import Store
+from spectro.work.units import ChainUnit
+
+if TYPE_CHECKING:
+    from spectro.pipeline.execute import ResidentModel
+
+Missing = dict[int, draws.ChainRecord | None]
+"""Chain that is to be made → what is known of it, where others have used its draws."""
+
+
+def run_chains(
+    unit: ChainUnit,
+    resident: ResidentModel,
+    on_progress: Callable[[float, float], None],
+    leave: Callable[[], bool],
+) -> None:
+    """Make the chains of a unit that are not there; raises HandedBack when told to leave."""
+    for company, missing in chain_batches(unit, resident).items():
+        _run_company(unit, resident, company, missing, on_progress, leave)
+
+
+def chain_batches(unit: ChainUnit, resident: ResidentModel) -> dict[tuple[int, ...], Missing]:
+    """Chains that are to step together → those of them that are missing, of a unit's chains.
+
+    Chains that were never finished step together; in the unit's whole company where an attempt of
+    it ended between two markers, as its checkpoint or a finished chain tells. A chain that has lost
+    its draws, or whose draws were dropped, is made again in the company that its marker names:
+    others have read these draws, so it must be the same bits.
+    """
+    store, _ = resident.of(unit)
+    group = unit.group.name
+    present = store.list(f"chains/{group}")
+    there = chains_among(present)
+    lost = draws.incomplete(store, present)
+    found: dict[tuple[int, ...], Missing] = {}
+    fresh: Missing = {}
+    for chain in unit.chains:
+        own = there.get((group, chain))
+        if own is None or not own.done:
+            fresh[chain] = None
+        elif not own.marker or record_name(group, chain) in lost:
+            record = draws.read_record(store, group, chain, or_dropped=True)
+            found.setdefault(record.together, {})[chain] = record
+    if fresh:
+        begun = chain_stem(unit.chains) in {stem_of(name) for name in present}
+        if (done := next((c for c in unit.chains if c not in fresh), None)) is not None:
+            record = draws.read_record(store, group, done, or_dropped=True)
+            begun = begun or record.together == tuple(unit.chains)
+        found.setdefault(unit.chains if begun else tuple(fresh), {}).update(fresh)
+    return found
+
+
+def _run_company(
+    unit: ChainUnit,
+    resident: ResidentModel,
+    company: tuple[int, ...],
+    missing: Missing,
+    on_progress: Callable[[float, float], None],
+    leave: Callable[[], bool],
+) -> None:
+    """Run chains together; what is missing is put."""
+    store, config = resident.of(unit)
+    group = unit.group.name
+    pilot = draws.read_pilot(store, group)
+    writers = {c: draws.DrawWriter(store, group, c, before) for c, before in missing.items()}
+    known = known_chains(unit, group, company, resident)
+    if set(pilot) == set(known[company[0]]):
+        for chain, writer in writers.items():
+            writer.finish(known[chain], 0.0, company)
+        return
+    bank = CheckpointBank(store, chain_folder(group), chain_stem(company), _digest(company, pilot))
+    with Background() as background:
+        keeper = CheckpointWriter(
+            bank,
+            background,
+            config.run.checkpoint_seconds,
+            leave,
+            more=partial(_handed_over, writers),
+            resumed=_resumed(store, bank, writers),
+        )
+        sinks = {c: partial(background.submit, writer.put) for c, writer in writers.items()}
+        results = run_group_chains(
+            group_model(resident.model, unit.group),
+            config.sampler,
+            config.chain,
+            resident.sampling_ids,
+            resident.evaluation_ids,
+            chains=company,
+            randomness=KeyedRandomness(seed=config.seed),
+            pilot=pilot,
+            sinks={chain: sinks.get(chain, _there_already) for chain in company},
+            scoring=resident.scoring(pilot),
+            stepping=resident.stepping_budget,
+            on_step=on_progress,
+            checkpoints=keeper.checkpoints(),
+            left_out=frozenset(known[company[0]]),
+        )
+    for chain, writer in writers.items():
+        components = results[chain].components | known[chain]
+        in_order = {c.name: components[c.name] for c in unit.group.components}
+        writer.finish(in_order, keeper.seconds / len(company), company)
+    bank.remove()
+
+
+def _there_already(component: str, first: int, draws: Blocks) -> None:
+    """A sink for a chain whose draws are in storage."""
+
+
+def _digest(company: Sequence[int], pilot: Mapping[str, PosteriorMoments]) -> str:
+    """What the numbers of chains depend on, beside the run's fingerprint."""
+    plain = [list(company), {name: dataclasses.asdict(moments) for name, moments in pilot.items()}]
+    return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
+
+
+def _handed_over(writers: Mapping[int, draws.DrawWriter]) -> dict[str, Any]:
+    return {"blocks": {str(c): draws.plain_blocks(w.blocks) for c, w in writers.items()}}
+
+
+def _resumed(
+    store: Store, bank: CheckpointBank, writers: Mapping[int, draws.DrawWriter]
+) -> Checkpoint | None:
+    """The newest checkpoint all of whose draws are there; the writers then know of them."""
+    accepted: dict[int, dict[str, dict[int, Any]]] = {}
+
+    def whole(found: Checkpoint) -> bool:
+        plain = found.values["blocks"]
+        if not {str(chain) for chain in writers} <= set(plain):
+            return False
+        blocks = {chain: draws.blocks_of(plain[str(chain)]) for chain in writers}
+        for chain, writer in writers.items():
+            present = store.list(f"chains/{writer.group}/{chain}")
+            for component, infos in blocks[chain].items():
+                for first, info in infos.items():
+                    name = block_name(writer.group, chain, component, first, info)
+                    if present.get(name) != info.size_bytes:
+                        return False
+        accepted.update(blocks)
+        return True
+
+    found = bank.newest(whole)
+    for chain, blocks in accepted.items():
+        writers[chain].blocks = blocks
+    return found

@@ -1,0 +1,71 @@
+"""When a unit's checkpoint is due, and how it is written beside the computing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from spectro.formats.checkpoints import CheckpointBank
+from spectro.sampling.checkpoint import Checkpoint, Checkpoints
+from spectro.storage.background import Background
+from spectro.work.errors import HandedBack
+
+
+@dataclass
+class CheckpointWriter:
+    """Checkpoints of one attempt at a unit.
+
+    One is due some time after the last was written, and at once when the worker is told to leave;
+    then the attempt ends with HandedBack as soon as it is in storage.
+    """
+
+    bank: CheckpointBank
+    """Where they go."""
+    background: Background
+    """Writes them, after the draws that were handed over before."""
+    every_seconds: float
+    """From when one is in storage to the next."""
+    leave: Callable[[], bool]
+    """Whether the worker was told to leave."""
+    more: Callable[[], dict[str, Any]] = dict
+    """What else a checkpoint holds, asked when it is written; as JSON has it."""
+    resumed: Checkpoint | None = None
+    """What the attempt goes on from."""
+    _start: float = field(default_factory=time.monotonic)
+    _last: float = field(default_factory=time.monotonic)
+    _writing: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """Time that the unit took, that of attempts that were gone on with included."""
+        before = self.resumed.values["seconds"] if self.resumed is not None else 0.0
+        return float(before) + time.monotonic() - self._start
+
+    def checkpoints(self) -> Checkpoints:
+        """As the science asks for them."""
+        resume = self.resumed.part("work") if self.resumed is not None else None
+        return Checkpoints(resume=resume, due=self._due, save=self._save)
+
+    def _due(self) -> bool:
+        waited = time.monotonic() - self._last >= self.every_seconds
+        return (waited and not self._writing) or self.leave()
+
+    def _save(self, position: int, snapshot: Checkpoint) -> None:
+        # To the host at once: the device's memory is reckoned without checkpoints.
+        tensors = {f"work/{name}": tensor.cpu() for name, tensor in snapshot.tensors.items()}
+        self._writing = True
+        self.background.submit(self._put, position, tensors, snapshot.values, self.seconds)
+        if self.leave():
+            self.background.drain()
+            raise HandedBack("told to leave; a checkpoint is in storage")
+
+    def _put(
+        self, position: int, tensors: dict[str, Any], values: dict[str, Any], seconds: float
+    ) -> None:
+        more = {"work": values, "seconds": seconds, **self.more()}
+        try:
+            self.bank.put(position, Checkpoint(tensors=tensors, values=more))
+        finally:  # an error is raised where the next one is handed over
+            self._last, self._writing = time.monotonic(), False

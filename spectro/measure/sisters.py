@@ -1,0 +1,69 @@
+"""What parts of a run at other nβ take from the run's own pilots and chains (ADR 067).
+
+Independent draws of N(w*, 1/γ) are the same at every nβ; only their weights differ. So where a
+component is drawn independently both by a sister and by the run, or a sister before it, ΔL of those
+draws is the sister's too. Elsewhere a sister makes draws of its own, as a run of its own would.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from spectro.formats import draws
+from spectro.sampling.pilot.importance_weights import importance_weights
+from spectro.sampling.pilot.pilot import independent_components
+from spectro.sampling.pilot.posterior_moments import PosteriorMoments
+from spectro.sampling.recorder import ComponentChain
+from spectro.work.units import Unit
+
+if TYPE_CHECKING:
+    from spectro.pipeline.execute import ResidentModel
+
+KnownChains = dict[int, dict[str, ComponentChain]]
+"""Chain → component → what is known of it without a pass."""
+
+
+def known_pilot(
+    unit: Unit, group: str, resident: ResidentModel
+) -> dict[str, PosteriorMoments] | None:
+    """The run's own pilot of a sister's group; None where its draws say nothing of other nβ."""
+    if unit.part not in resident.config.sisters:
+        return None
+    found = draws.read_pilot(resident.root, group)
+    return found if all(own.prior_delta_losses for own in found.values()) else None
+
+
+def known_chains(
+    unit: Unit, group: str, chains: Sequence[int], resident: ResidentModel
+) -> KnownChains:
+    """Chains of a sister's components whose draws another part has, weighted for its nβ."""
+    found: KnownChains = {chain: {} for chain in chains}
+    parts = ["", *resident.config.sisters]
+    if unit.part not in parts[1:]:
+        return found
+    store, config = resident.of(unit)
+    pilot, nbeta = draws.read_pilot(store, group), config.sampler.nbeta
+    alone = independent_components(config.sampler, pilot)
+    before = [resident.root.child(part) for part in parts[: parts.index(unit.part)]]
+    for chain in chains:
+        for other in before:
+            record = draws.read_record(other, group, chain, or_dropped=True)
+            found[chain] |= {
+                name: _weighted(own, nbeta, pilot[name].prior_delta_loss)
+                for name, own in record.components.items()
+                if own.independent and name in alone and name not in found[chain]
+            }
+    return found
+
+
+def _weighted(own: ComponentChain, nbeta: float, center: float) -> ComponentChain:
+    """The same draws with the weights of another nβ; what halves of them say is not known."""
+    weight = np.ones(len(own.delta_loss))
+    if nbeta > 0:
+        weight = importance_weights(own.delta_loss, nbeta, center)
+    return dataclasses.replace(own, weight=weight, reliability=math.nan)

@@ -1,0 +1,180 @@
+"""Tile units: draws of a group's chains, wherever they come from, against one token shard."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from torch import Tensor
+
+from spectro.config import PipelineConfig
+from spectro.formats import draws, tiles
+from spectro.formats.checkpoints import CheckpointBank, tile_folder
+from spectro.formats.product import has_rows
+from spectro.measure.checkpoints import CheckpointWriter
+from spectro.models.architecture import GroupModel
+from spectro.models.groups import group_model
+from spectro.sampling.draws import JoinedDraws, gaussian_draws
+from spectro.sampling.keys import KeyedRandomness
+from spectro.storage.background import Background
+from spectro.storage.store import Store
+from spectro.susceptibility.score import ScoredChain, TileSums, score_tile
+from spectro.work.units import TileUnit
+
+if TYPE_CHECKING:
+    from spectro.pipeline.execute import ResidentModel
+
+
+def run_tile(
+    unit: TileUnit,
+    resident: ResidentModel,
+    on_progress: Callable[[float, float], None],
+    leave: Callable[[], bool],
+) -> None:
+    """Score one shard along all draws of a group; raises HandedBack when told to leave.
+
+    Once for all parts that share the draws, but for those whose rows are there already.
+    """
+    store, config = resident.of(unit)
+    group, part = unit.group.name, group_model(resident.model, unit.group)
+    chosen = _lacking(unit, resident)
+    records = {
+        name: {
+            chain: draws.read_record(resident.root.child(name), group, chain)
+            for chain in config.chain.of_shard(unit.shard)
+        }
+        for name in chosen
+    }
+    chains, rows = scored_chains(part, group, records, resident)
+    probe_ids = resident.probe_ids(unit.shard)
+    bank = CheckpointBank(store, tile_folder(unit.shard), group, _digest(records, probe_ids))
+    with Background() as background:
+        keeper = CheckpointWriter(
+            bank, background, config.run.checkpoint_seconds, leave, resumed=bank.newest()
+        )
+        sums = score_tile(
+            part,
+            chains,
+            probe_ids,
+            scoring=resident.scoring(draws.read_pilot(store, group)),
+            on_progress=on_progress,
+            checkpoints=keeper.checkpoints(),
+        )
+    found = {name: _sums_of(name, sums, rows) for name in chosen}
+    own = found.pop(unit.part, {})
+    tiles.write_tile(store, unit.shard, group, own, keeper.seconds, found)
+    bank.remove()
+
+
+def _lacking(unit: TileUnit, resident: ResidentModel) -> list[str]:
+    """Parts of a tile that have no rows of its shard yet, the unit's own first."""
+    parts = (unit.part, *unit.sisters)
+    return [part for part in parts if not has_rows(resident.root.child(part), unit.shard)]
+
+
+Rows = dict[str, list[tuple[str, int]]]
+"""Component → part and chain of every row of its sums."""
+
+
+def scored_chains(
+    part: GroupModel[Any],
+    group: str,
+    records: Mapping[str, Mapping[int, draws.ChainRecord]],
+    resident: ResidentModel,
+) -> tuple[dict[int, ScoredChain], Rows]:
+    """The draws of all parts, each scored once: independent ones are the same in every part.
+
+    Args:
+        part: the group's forward passes.
+        group: its name.
+        records: part → chain → what is kept of it.
+        resident: for places and configurations.
+    """
+    chains: dict[int, ScoredChain] = {}
+    rows: Rows = {name: [] for name in part.names}
+    known = resident.config.parts
+    for place, own in records.items():
+        for chain, record in own.items():
+            sharing = {name: _sharing(records, place, chain, name) for name in record.components}
+            chosen = {name: parts for name, parts in sharing.items() if parts}
+            if not chosen:
+                continue
+            scored = scored_chain(
+                part, resident.root.child(place), group, chain, record, known[place]
+            )
+            chains[len(chains)] = dataclasses.replace(
+                scored,
+                delta_loss={name: scored.delta_loss[name] for name in chosen},
+                weight={
+                    name: np.stack([records[p][chain].components[name].weight for p in parts])
+                    for name, parts in chosen.items()
+                },
+                label=f"{chain} at {place}" if place else str(chain),
+            )
+            for name, parts in chosen.items():
+                rows[name] += [(each, chain) for each in parts]
+    return chains, rows
+
+
+def _sharing(
+    records: Mapping[str, Mapping[int, draws.ChainRecord]], place: str, chain: int, name: str
+) -> list[str]:
+    """Parts whose sums come from a part's draws of a component; none where others' serve it."""
+    own = records[place][chain].components[name]
+    if not own.independent:
+        return [place]
+    same = [
+        part
+        for part, of_part in records.items()
+        if of_part[chain].components[name].independent
+        and len(of_part[chain].components[name].weight) == len(own.weight)
+    ]
+    return same if same[0] == place else []
+
+
+def _sums_of(place: str, sums: Mapping[str, TileSums], rows: Rows) -> dict[str, TileSums]:
+    """Sums of one part, chain by chain."""
+    found = {}
+    for name, tile in sums.items():
+        own = [row for row, (part, _) in enumerate(rows[name]) if part == place]
+        found[name] = TileSums(weighted_CN=tile.weighted_CN[own], plain_CN=tile.plain_CN[own])
+    return found
+
+
+def scored_chain(
+    part: GroupModel[Any],
+    store: Store,
+    group: str,
+    chain: int,
+    record: draws.ChainRecord,
+    config: PipelineConfig,
+) -> ScoredChain:
+    """A finished chain's draws, wherever they come from, and the weights they count with."""
+    weights = {name: part.weights(name) for name in part.names}
+    device = next(iter(weights[part.names[0]].values())).device
+    alone = gaussian_draws(weights, config.sampler, chain, KeyedRandomness(seed=config.seed))
+    stored = draws.StoredDraws(store, group, chain, record, device)
+    return ScoredChain(
+        draws=JoinedDraws(
+            sources={n: alone if c.independent else stored for n, c in record.components.items()}
+        ),
+        delta_loss={name: c.delta_loss for name, c in record.components.items()},
+        weight={name: c.weight for name, c in record.components.items()},
+        blocks={name: tuple(infos) for name, infos in record.blocks.items()},
+    )
+
+
+def _digest(records: Mapping[str, Mapping[int, draws.ChainRecord]], probe_ids: Tensor) -> str:
+    """What the sums of a tile depend on, beside the run's fingerprint."""
+    found = hashlib.sha256(probe_ids.cpu().numpy().tobytes())
+    for part, own in records.items():
+        for chain, record in own.items():
+            for component in record.components.values():
+                found.update(component.delta_loss.tobytes() + component.weight.tobytes())
+            plain = [part, chain, draws.plain_blocks(record.blocks)]
+            found.update(json.dumps(plain, sort_keys=True).encode())
+    return found.hexdigest()

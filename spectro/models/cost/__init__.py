@@ -1,0 +1,1 @@
+"""What calls of a model cost: flops, memory, rows at once."""

@@ -1,0 +1,33 @@
+"""Rows at once for a model where it is: by memory on an accelerator, by constants on a CPU.
+
+On a CPU the memory that happens to be free must not decide: rows decide the order of sums, so the
+last bits of a result, and those are the same on every CPU of a kind.
+"""
+
+from __future__ import annotations
+
+from spectro.models.cost.budget import CPU_ROWS, CPU_STEP_BYTES, RowBudget
+from spectro.models.cost.memory import scoring_bytes_per_row, stepping_bytes_per_row
+from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.precision import Precision
+from spectro.models.size import ModelSize
+
+
+def scoring_budget(model: GPTNeoX, list_size: int = 0) -> RowBudget:
+    """Rows of a scoring pass, with short lists of so many tokens."""
+    if model.device.type == "cpu":
+        return RowBudget(rows=CPU_ROWS)
+    row = scoring_bytes_per_row(ModelSize.of_model(model), _product_bytes(model), list_size)
+    return RowBudget.fitting(model.device, row)
+
+
+def stepping_budget(model: GPTNeoX) -> RowBudget:
+    """Rows of a step, with what its backward pass keeps."""
+    row = stepping_bytes_per_row(ModelSize.of_model(model), all_move=True)
+    if model.device.type == "cpu":
+        return RowBudget(rows=max(1, CPU_STEP_BYTES // row))
+    return RowBudget.fitting(model.device, row)
+
+
+def _product_bytes(model: GPTNeoX) -> int:
+    return 2 if model.precision is Precision.BFLOAT16 else 4

@@ -1,0 +1,1 @@
+"""A whole run: configuration, units, goals, checks before it starts, execution."""

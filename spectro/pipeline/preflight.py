@@ -1,0 +1,119 @@
+"""What is wrong with a run and can be known before it begins: nothing has been written by then.
+
+A worker calls `check_inputs` before it loads the model, since only a worker's machine is sure to
+see the checkpoint and the text; the driver calls the other two. Configuration, config.json, the
+headers of weights, the tokenizer, the index or the first documents of every source: a second or
+two, and no weights.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from spectro.clustering.knn.search import require_enough
+from spectro.clustering.vectors.preprocess import needs_halves, takes_out
+from spectro.config import PipelineConfig
+from spectro.formats import tokens
+from spectro.measure.tokenise import added_parts, added_sources, known_tokens, tokenizer_of
+from spectro.models.components import select_components
+from spectro.models.load import read_config, resolve_device
+from spectro.models.size import ModelSize
+from spectro.pipeline.goals import Goal
+from spectro.sampling.config import TokenDraws
+from spectro.storage.store import Store
+from spectro.susceptibility.estimator import EstimatorKind
+from spectro.tokens.build import check_source
+from spectro.tokens.config import Source
+from spectro.tokens.overlap import require_distinct
+from spectro.upsampling.checks import check_same_text
+from spectro.work.model_info import ModelInfo
+
+
+def check_inputs(config: PipelineConfig, root: Store) -> None:
+    """Refuse a model, tokenizer or source that the run cannot use.
+
+    Raises ValueError or FileNotFoundError, in one line.
+    """
+    resolve_device(config.model.device)
+    size = ModelSize.of_config(read_config(config.model))
+    select_components(config.components, size.num_layers, size.num_heads)
+    size.require_context(config.tokens.context)
+    config.scoring.require_lists(size.vocab_size)
+    wanted = _wanted(config, root)
+    if wanted:
+        encode, eot_id = tokenizer_of(config.model, size.vocab_size)
+        own = config.tokens.subsets
+        require_distinct({**own, **{name: source for name, (source, _) in wanted.items()}})
+        for name, (source, part) in wanted.items():
+            check_source(config.tokens, name, source, part, encode, eot_id, size.vocab_size)
+        if config.upsample is not None:
+            check_same_text(config, Store(config.upsample.source), list(wanted), size.vocab_size)
+
+
+def _wanted(config: PipelineConfig, root: Store) -> dict[str, tuple[Source, range]]:
+    """Subset → source and part of its order that are still to be read."""
+    info = known_tokens(root, config)
+    if info is None:
+        part = range(config.tokens.num_sequences)
+        return {name: (source, part) for name, source in config.tokens.subsets.items()}
+    if config.more is None:
+        return {}
+    sources = added_sources(config, info)
+    return {n: (sources[n], part) for n, part in added_parts(config, info).items()}
+
+
+def check_place(store: Store) -> None:
+    """Refuse a local folder that cannot be made or written to. Raises ValueError, in one line."""
+    if not store.is_local:
+        return  # `Store.check_fence` writes there before the run does
+    folder = Path(store.root)
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise ValueError(f"run.uri is {store.uri}, but {there} is a file: expected a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"run.uri is {store.uri}, but {there} cannot be written to by this user")
+
+
+def check_goal(config: PipelineConfig, store: Store, goal: Goal, model: ModelInfo) -> None:
+    """Refuse clusters that a run's draws, or a new run's tokens, columns or chains, cannot give.
+
+    Raises ValueError, in one line.
+    """
+    if goal not in (Goal.CLUSTER, Goal.REPORT):
+        return
+    _require_one_mean_phi(config)
+    if store.exists(tokens.MARKER):
+        return
+    own, cluster = config.tokens, config.cluster
+    num_tokens = len(own.subsets) * own.num_probe_sequences * own.context
+    require_enough(num_tokens, cluster.num_neighbours)
+    chosen = select_components(config.components, model.num_layers, model.num_heads)
+    if len(chosen) < 2:
+        raise ValueError(
+            f"clustering needs at least 2 columns, found {chosen[0].name} alone: give more "
+            "components, or only measure (spectro sample)"
+        )
+    by_columns = cluster.min_reliability is not None or cluster.weigh_by_reliability
+    if config.chain.num_chains < 2 and (by_columns or needs_halves(cluster)):
+        raise ValueError(
+            "cluster settings of reliability (min_reliability, whiten_reliability, "
+            f"weigh_by_reliability) need two chains, found chain.num_chains "
+            f"{config.chain.num_chains}: one chain has no halves to compare"
+        )
+    if needs_halves(cluster) and not config.run.keep_halves:
+        raise ValueError(
+            "cluster settings of the reliability of directions need χ of the halves of the "
+            "chains: give run.keep_halves=true"
+        )
+
+
+def _require_one_mean_phi(config: PipelineConfig) -> None:
+    """`restricted` takes E[φ]·B out of `two_chain` columns; shards with own draws have own E[φ]."""
+    own_draws = config.chain.draws is TokenDraws.PER_SHARD
+    if own_draws and config.estimator.kind is EstimatorKind.TWO_CHAIN and takes_out(config.cluster):
+        raise ValueError(
+            "cluster.preprocess restricted takes the shared response out of two_chain columns, and "
+            "with chain.draws per_shard every token shard has another amount of it: take "
+            "estimator.kind=restricted, or cluster.preprocess=standardise"
+        )

@@ -1,0 +1,163 @@
+"""A whole run: what is to be done for a goal, checked, then handed to the driver."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import dataclass
+
+from spectro.cluster_stage.find import check_clusters
+from spectro.config import PipelineConfig, with_absolute_paths
+from spectro.formats import run_dir, tokens
+from spectro.formats.draws import drop_draws
+from spectro.formats.leftovers import leftovers
+from spectro.formats.product import SUMMARY_NAME
+from spectro.measure.tokenise import read_lines, token_units
+from spectro.pipeline.goals import (
+    Goal,
+    goal_units,
+    known_model,
+    lost_chains,
+    open_run,
+    present_objects,
+)
+from spectro.pipeline.preflight import check_goal, check_place
+from spectro.storage.store import Store
+from spectro.susceptibility.summary import summary_lines
+from spectro.upsampling.checks import check_upsampled
+from spectro.work.driver import Driver
+from spectro.work.errors import UnitError
+from spectro.work.model_info import ModelInfo
+from spectro.work.progress import Progress
+from spectro.work.stop_conditions import on_sigterm
+from spectro.work.units import required
+from spectro.work.workforce import driver_of, watch_of, workers_of
+
+__all__ = ["Finished", "Goal", "run_pipeline"]
+logger = logging.getLogger(__name__)
+
+
+MAX_LISTINGS = 5
+"""Times that storage is listed anew because a listed object was not there."""
+
+
+UNFINISHED_SECONDS = 24 * 3600.0
+"""Parts of objects that nobody has finished after so long belong to writers that died."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What a run leaves to be told."""
+
+    uri: str
+    """Of the run."""
+    num_units: int
+    """Units done now; 0 if all was there already."""
+    seconds: float
+    """Wall time of this invocation."""
+    stage_seconds: dict[str, float]
+    """Wall time by stage; stages overlap."""
+
+
+def run_pipeline(
+    config: PipelineConfig, progress: Progress, *, goal: Goal = Goal.REPORT
+) -> Finished:
+    """Do what is missing of a run.
+
+    Raises ValueError for what the user can mend (one line, nothing written that was not right),
+    UnitError for work that failed.
+    """
+    start = time.monotonic()
+    config = with_absolute_paths(config)
+    store = Store(config.run.uri)
+    check_place(store)
+    run_dir.check(store, config.inputs())
+    check_clusters(store, config.parts, config)
+    token_units(store, config)  # refuses an addition that cannot be, before anything is started
+    watch = watch_of(config)
+    known = known_model(store, config, goal)
+    with (
+        workers_of(config, watch, known) as pool,
+        on_sigterm(watch.told),  # Ray sets a handler of its own
+    ):
+        model = known or pool.describe(watch)
+        check_goal(config, store, goal, model)
+        if _reads_source(config, store, model):
+            check_upsampled(config, model)
+        open_run(store, config, model)
+        with driver_of(config, store, model, pool, progress, watch) as driver:
+            num_units = _do(driver, config, store, model, goal)
+    now = time.monotonic()
+    return Finished(
+        uri=store.uri,
+        num_units=num_units,
+        seconds=now - start,
+        stage_seconds={name: s.elapsed_seconds(now) for name, s in progress.stages.items()},
+    )
+
+
+def _reads_source(config: PipelineConfig, store: Store, model: ModelInfo) -> bool:
+    """Whether a unit is still to do that reads the measured run of an upsampled one."""
+    if config.upsample is None:
+        return False
+    present = store.list()
+    if required(token_units(store, config), present):
+        return True
+    goals = goal_units(config, model, tokens.read_info(store), Goal.SAMPLE)
+    return bool(required(goals, present))
+
+
+def _do(driver: Driver, config: PipelineConfig, store: Store, model: ModelInfo, goal: Goal) -> int:
+    """Do what a goal needs; returns the number of units.
+
+    What is there is read from one listing before anything is given out. Where a unit then misses
+    an object (a listing may be stale, or somebody has deleted it) the listing is read again.
+    """
+    first = required(token_units(store, config), store.list())
+    if missing := driver.run(first):
+        raise UnitError(f"unit {missing[0]} misses an object: is somebody deleting this run?")
+    for line in read_lines(first, store):
+        driver.progress.say(line)
+    if goal is Goal.TOKENS:
+        return len(first)
+    done = len(first)
+    for _ in range(MAX_LISTINGS):
+        goals = goal_units(config, model, tokens.read_info(store), goal)
+        present = present_objects(store, config, goal)
+        units = required([*goals, *lost_chains(goals, present)], present)
+        done += len(units)
+        missing = driver.run(units)
+        if not missing:
+            break
+        logger.warning("objects that were listed are not there; listing again: %s", missing)
+    else:
+        raise UnitError(f"unit {missing[0]} misses an object that storage lists again and again")
+    if done > len(first):
+        _log_columns(store, config)
+    _tidy(store, config)
+    return done
+
+
+def _tidy(store: Store, config: PipelineConfig) -> None:
+    """Remove what nobody needs any more; also what a killed invocation should have removed."""
+    try:
+        store.sweep(UNFINISHED_SECONDS)
+    except (ValueError, PermissionError) as error:  # the product is whole all the same
+        logger.warning("unfinished uploads cannot be looked for: %s", error)
+    for part in config.parts:
+        own = store.child(part)
+        names = set(own.list())
+        unneeded = leftovers(own, names)
+        own.delete_many(unneeded)
+        if not config.run.keep_draws:
+            drop_draws(own, names - unneeded)
+
+
+def _log_columns(store: Store, config: PipelineConfig) -> None:
+    """A line for every column: how it was drawn, its reliability, whether its chains are true."""
+    for part in config.parts:
+        own = store.child(part)
+        if own.exists(SUMMARY_NAME):
+            for line in summary_lines(json.loads(own.read(SUMMARY_NAME))):
+                logger.info("%scolumn %s", f"{part}: " if part else "", line)

@@ -1,0 +1,1 @@
+"""`spectro calibrate`: how to spend a budget, from a short pilot."""

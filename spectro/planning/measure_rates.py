@@ -1,0 +1,209 @@
+"""Measuring this device's rates, in seconds, at the shape in question.
+
+A model of that shape with random weights is made, and real calls of a middle layer's group are
+timed: `losses` of draws of a head and the MLP for scoring, a whole step for stepping. Flops are
+the formulas' (models/cost/flops.py). No checkpoint is needed.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import secrets
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+
+from spectro.formats import run_dir
+from spectro.models.architecture import GroupModel
+from spectro.models.components import Group, all_components, group_components
+from spectro.models.cost import flops as work
+from spectro.models.cost.budget import CPU_ROWS, SHARE_OF_MEMORY, free_bytes
+from spectro.models.cost.memory import fitting_rows, stepping_bytes_per_row
+from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.groups import group_model
+from spectro.models.load import DTYPES
+from spectro.models.size import ModelSize
+from spectro.planning.rates import TERA, Rate, Rates, today
+from spectro.sampling.gradients import minibatch_gradients
+
+STORAGE_BYTES = 2**27
+ROUNDS = 3
+
+
+def measure_rates(
+    size: ModelSize,
+    context: int,
+    precision: str,
+    device: torch.device,
+    *,
+    folder: str | None = None,
+) -> Rates:
+    """Rates of a device at one shape.
+
+    Args:
+        size: the model's.
+        context: T.
+        precision: `float32` or `float64`.
+        device: which.
+        folder: local folder whose bandwidth is measured; None: that of temporary files.
+
+    Raises ValueError for a precision that the engine does not have.
+    """
+    if precision not in DTYPES:
+        raise ValueError(f"rates can be measured in {', '.join(DTYPES)}; found {precision!r}")
+    model = random_model(size, device, DTYPES[precision])
+    middle = group_components(all_components(size.num_layers, size.num_heads))[
+        1 + size.num_layers // 2
+    ]
+    part = group_model(model, middle)
+    with torch.random.fork_rng():
+        scoring = _scoring_rate(part, middle, size, context, device)
+        stepping = _stepping_rate(part, middle, size, context, device)
+    read, written = _storage_rates(folder)
+    return Rates(
+        device=_device_name(device),
+        measured=True,
+        date=today(),
+        rates=(
+            Rate(
+                precision=precision,
+                hidden_size=size.hidden_size,
+                scoring_tflops=scoring / TERA,
+                stepping_tflops=stepping / TERA,
+            ),
+        ),
+        read_bytes_per_second=read,
+        written_bytes_per_second=written,
+        memory_bytes=_memory_bytes(device),
+        host_memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        versions=run_dir.versions(),
+        commit=run_dir.git_commit(),
+    )
+
+
+def config_of(size: ModelSize) -> GPTNeoXConfig:
+    """Configuration of a model of a shape, as transformers makes one of it."""
+    return GPTNeoXConfig(
+        vocab_size=size.vocab_size,
+        hidden_size=size.hidden_size,
+        num_hidden_layers=size.num_layers,
+        num_attention_heads=size.num_heads,
+        intermediate_size=size.intermediate_size,
+        max_position_embeddings=size.max_context,
+        use_parallel_residual=size.parallel_residual,
+        attention_bias=size.attention_bias,
+        tie_word_embeddings=False,
+    )
+
+
+def random_model(size: ModelSize, device: torch.device, dtype: torch.dtype) -> GPTNeoX:
+    """A model of a shape; time asks no more of its weights."""
+    with torch.device(device):
+        hf = GPTNeoXForCausalLM(config_of(size))
+    return GPTNeoX.from_pretrained_model(hf.to(dtype).eval().requires_grad_(False))
+
+
+def _scoring_rate(
+    part: GroupModel[Any], group: Group, size: ModelSize, context: int, device: torch.device
+) -> float:
+    """Flops per second of `losses` of as many draws as one pass takes."""
+    components = [group.components[0], group.components[-1]]
+    rows = fitting_rows(
+        size,
+        components,
+        int(SHARE_OF_MEMORY * free_bytes(device)),
+        num_positions=context,
+        device_type=device.type,
+    )
+    rows = min(rows, CPU_ROWS if device.type == "cpu" else 64 * context)
+    num_variants = max(1, rows // context // len(components))
+    weights = {
+        c.name: {
+            block: tensor.expand(num_variants, *tensor.shape).contiguous()
+            for block, tensor in part.weights(c.name).items()
+        }
+        for c in components
+    }
+    flops = num_variants * sum(work.losses_flops(size, c, 1, context) for c in components)
+    with torch.no_grad():
+        clean = part.prepare(_ids(size, 1, context, device))
+        return flops / _seconds(lambda: part.losses(clean, weights), device)
+
+
+def _stepping_rate(
+    part: GroupModel[Any], group: Group, size: ModelSize, context: int, device: torch.device
+) -> float:
+    """Flops per second of a step of the whole group, without the update."""
+    row = stepping_bytes_per_row(size, layers_above=size.layers_above(group.components[0]))
+    rows = min(
+        int(SHARE_OF_MEMORY * free_bytes(device)) // row,
+        CPU_ROWS if device.type == "cpu" else 64 * context,
+    )
+    num_components = max(1, min(len(group.components), rows // context))
+    components = group.components[-num_components:]
+    at_rest = {
+        c.name: [{b: torch.zeros_like(t) for b, t in part.weights(c.name).items()}]
+        for c in components
+    }
+    ids = _ids(size, 1, context, device)
+    flops = work.prepare_flops(size, group, 1, context)
+    flops += sum(work.gradient_flops(size, c, 1, context) for c in components)
+    return flops / _seconds(lambda: minibatch_gradients(part, at_rest, ids[None]), device)
+
+
+def _seconds(call: Callable[[], Any], device: torch.device) -> float:
+    """Median time of a call, the first not counted."""
+    found = []
+    for _ in range(1 + ROUNDS):
+        _wait(device)
+        start = time.perf_counter()
+        call()
+        _wait(device)
+        found.append(time.perf_counter() - start)
+    return statistics.median(found[1:])
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _ids(size: ModelSize, num_seq: int, context: int, device: torch.device) -> Tensor:
+    return torch.randint(0, size.vocab_size, (num_seq, context + 1), device=device)
+
+
+def _storage_rates(folder: str | None) -> tuple[float, float]:
+    """Bytes per second read (cached by the system, where it likes) and written."""
+    data = secrets.token_bytes(STORAGE_BYTES)
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        path = Path(place) / "bytes"
+        start = time.perf_counter()
+        with path.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        written = time.perf_counter() - start
+        start = time.perf_counter()
+        path.read_bytes()
+        read = time.perf_counter() - start
+    return STORAGE_BYTES / read, STORAGE_BYTES / written
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+
+
+def _memory_bytes(device: torch.device) -> float | None:
+    if device.type != "cuda":
+        return None
+    return float(torch.cuda.get_device_properties(device).total_memory)

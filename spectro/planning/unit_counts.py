@@ -1,0 +1,350 @@
+"""What each unit of a run does: flops, and bytes read and written. Counted, not estimated.
+
+One function per kind of unit (`units.py`), each written against what `execute.py` does for it.
+Flops are those of `models/cost/flops.py`; batch sizes do not change them. Bytes are payload: draws,
+token ids, tiles, rows of the product and half estimates at their uncompressed size, without
+headers, markers and JSON. A unit that is repeated (a lost worker, memory that ran out) is not in
+the count.
+
+Shapes: n sequences of a shard, T positions, C chains.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+
+from spectro.models.components import Group
+from spectro.models.cost import flops as work
+from spectro.models.losses import COVARIANCE_POSITIONS
+from spectro.models.size import ModelSize
+from spectro.sampling.config import ChainConfig, DrawDtype
+from spectro.sampling.pilot.pilot import WITHOUT_LISTS
+from spectro.sampling.recorder import BLOCK_BYTES
+from spectro.susceptibility.estimator import Baseline, EstimatorConfig
+from spectro.susceptibility.score import NO_PREFIX
+
+FLOAT_BYTES = 4
+ID_BYTES = 4
+ROW_BYTES = 8 + 4 + 2 + 4 + 4 + 4 + 4
+"""A row of the product but for χ (formats/product.py)."""
+HALVES_ROW_BYTES = 8
+"""A row of the half estimates but for χ and B (formats/halves.py)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What some units do; adds up."""
+
+    scoring_flops: int = 0
+    """Forward passes without gradient."""
+    stepping_flops: int = 0
+    """Steps: clean pass, forward pass with gradient, backward pass."""
+    read_bytes: int = 0
+    """Read from the run's storage."""
+    written_bytes: int = 0
+    """Written to it."""
+    num_units: int = 0
+    """Units of work."""
+
+    @property
+    def flops(self) -> int:
+        """All flops."""
+        return self.scoring_flops + self.stepping_flops
+
+    def __add__(self, other: Work) -> Work:
+        return Work(
+            **{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Work)}
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainLengths:
+    """How one component's draws come about in one chain."""
+
+    independent: bool
+    """Whether they are independent draws: no step, nothing stored."""
+    num_draws: int
+    """Draws."""
+    steps_between_draws: int = 0
+    """Steps from draw to draw, ≥ 1 unless independent."""
+    listed: bool = False
+    """Whether its losses are taken from short lists."""
+    corrected: bool = False
+    """Whether its steps are Metropolis steps, which see the evaluation set."""
+    num_burnin_steps: int | None = None
+    """Steps before the first draw's; None: `chain.num_burnin_steps`."""
+    shared: bool = field(default=False, compare=False)
+    """Whether another part of the run has made and scored the same draws (measure/sisters.py)."""
+    num_pilot_steps: int = field(default=0, compare=False)
+    """Gradients over the evaluation set that the pilot took to tune its step and to know E[ΔL]."""
+
+    def draw_step(self, chain: ChainConfig, draw: int) -> int:
+        """Step after which a draw is taken, from 0."""
+        known = self.num_burnin_steps
+        burnin = chain.num_burnin_steps if known is None else known
+        return burnin + draw * self.steps_between_draws
+
+    def num_steps(self, chain: ChainConfig) -> int:
+        """Steps of the chain, which ends with its last draw."""
+        return 0 if self.independent else self.draw_step(chain, self.num_draws - 1) + 1
+
+
+Courses = Mapping[str, ChainLengths]
+"""Component → its course, of one chain."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasurementSize:
+    """What the counts of one measurement (the posterior's, or the control's) depend on."""
+
+    size: ModelSize
+    """The model."""
+    chain: ChainConfig
+    """Minibatches, blocks, burn-in."""
+    estimator: EstimatorConfig
+    """What assembly does beside."""
+    context: int
+    """T."""
+    num_sampling: int
+    """Sequences of the minibatches."""
+    num_evaluation: int
+    """Sequences on which ΔL is taken."""
+    shard_sizes: tuple[int, ...]
+    """n of every token shard."""
+    num_columns: int
+    """H, components that are columns of χ."""
+    keep_halves: bool = True
+    """Whether half estimates are stored beside the rows, where there are two chains."""
+    list_size: int = 0
+    """K of short lists; 0 where the vocabulary is too small for them to pay."""
+
+
+def tokens_work(m: MeasurementSize) -> Work:
+    """Token ids of all splits; reading and tokenising the sources is not counted."""
+    num_seq = sum(m.shard_sizes) + m.num_sampling + m.num_evaluation
+    return Work(written_bytes=_id_bytes(m, num_seq), num_units=1)
+
+
+def setup_work(m: MeasurementSize) -> Work:
+    """What a worker makes of short lists before its first unit."""
+    if not m.list_size:
+        return Work()
+    num_seq = min(m.num_evaluation, math.ceil(COVARIANCE_POSITIONS / m.context))
+    return Work(scoring_flops=work.shortlisting_flops(m.size, num_seq, m.context))
+
+
+def headroom_work(m: MeasurementSize) -> Work:
+    """L(w*) on the evaluation set, which a worker takes before its first pilot."""
+    return Work(scoring_flops=work.model_flops(m.size, m.num_evaluation, m.context))
+
+
+def pilot_work(m: MeasurementSize, group: Group, num_pilot_draws: int, courses: Courses) -> Work:
+    """`run_pilot`: all components' draws in one evaluation, and once more from short lists; then
+    the gradients of those that step. Draws at other γ, of a damaged model, are not counted. No
+    draws (`num_pilot_draws` 0): those of another nβ's pilot serve."""
+    ways = [False] if group.name in WITHOUT_LISTS or not m.list_size else [False, True]
+    flops = 0
+    for listed in ways if num_pilot_draws else []:
+        course = ChainLengths(independent=True, num_draws=num_pilot_draws, listed=listed)
+        drawn = {c.name: course for c in group.components}
+        flops += _clean_pass(m, group, m.num_evaluation, drawn)
+        flops += _draws(m, group, [drawn], m.num_evaluation)
+    steps = {c: courses[c.name].num_pilot_steps for c in group.components}
+    shape = (m.num_evaluation, m.context)
+    stepping = max(steps.values()) * work.prepare_flops(m.size, group, *shape)
+    stepping += sum(n * work.gradient_flops(m.size, c, *shape) for c, n in steps.items())
+    return Work(scoring_flops=flops, stepping_flops=stepping, num_units=1)
+
+
+def chain_work(m: MeasurementSize, group: Group, chains: Sequence[Courses]) -> Work:
+    """`run_group_chains`: steps of the stepped components, ΔL of everyone's draws."""
+    scoring = 0
+    for courses in chains:
+        evaluations = _evaluations_alone(m, courses) + _evaluations_stepped(m, group, courses)
+        scoring += evaluations * _clean_pass(m, group, m.num_evaluation, courses)
+    return Work(
+        scoring_flops=scoring + _draws(m, group, chains, m.num_evaluation),
+        stepping_flops=_stepping_flops(m, group, chains),
+        written_bytes=sum(stored_bytes(m, group, courses) for courses in chains),
+        num_units=1,
+    )
+
+
+def tile_work(
+    m: MeasurementSize,
+    group: Group,
+    num_seq: int,
+    chains: Sequence[Courses],
+    num_batches: int,
+    sisters: Sequence[Sequence[Courses]] = (),
+) -> Work:
+    """`score_tile`: all draws of all chains on one shard.
+
+    Args:
+        m, group: what is measured, of whom.
+        num_seq: n.
+        chains: courses by chain.
+        num_batches: batches that the shard is computed in; stored draws are read for each anew,
+            but for the groups that are scored in rounds (susceptibility/score.py).
+        sisters: courses by chain of every part whose sums lie in the same tile.
+    """
+    num_tokens = num_seq * m.context
+    every = [courses for own in (chains, *sisters) for courses in own]
+    num_draws = sum(courses[c.name].num_draws for courses in every for c in group.components)
+    flops = _clean_pass(m, group, num_seq, chains[0])
+    flops += sum(_draws(m, group, own, num_seq) for own in (chains, *sisters))
+    flops += num_draws * work.sums_flops(num_tokens)
+    read = _id_bytes(m, num_seq)
+    in_rounds = group.name in NO_PREFIX and not uses_lists(group, chains[0])
+    times = 1 if in_rounds else num_batches
+    read += sum(_reread_bytes(m, group, courses, times) for courses in every)
+    return Work(
+        scoring_flops=flops,
+        read_bytes=read,
+        written_bytes=_tile_bytes(len(group.components), len(every), num_tokens),
+        num_units=1,
+    )
+
+
+def assembly_work(
+    m: MeasurementSize, num_seq: int, num_components: int, num_parts: int = 1
+) -> Work:
+    """`assemble_shard`: ℓ(w*) of the shard, its tiles into rows and half estimates of all parts.
+
+    `num_components` counts `full`, whose tile is read and is no column.
+    """
+    num_tokens, num_chains = num_seq * m.context, m.chain.num_chains
+    row_bytes = num_tokens * (ROW_BYTES + FLOAT_BYTES * m.num_columns)
+    flops = work.model_flops(m.size, num_seq, m.context)
+    if m.estimator.baseline is Baseline.UNPAIRED:
+        batches = num_chains * m.estimator.num_baseline_batches
+        sequences = batches * m.chain.batch_size + m.num_evaluation
+        flops += work.model_flops(m.size, sequences, m.context)
+    return Work(
+        scoring_flops=flops,
+        read_bytes=_id_bytes(m, num_seq)
+        + num_parts * _tile_bytes(num_components, num_chains, num_tokens),
+        written_bytes=num_parts * (row_bytes + halves_bytes(m, num_tokens)),
+        num_units=1,
+    )
+
+
+def halves_bytes(m: MeasurementSize, num_tokens: int) -> int:
+    """Half estimates of some tokens."""
+    if not m.keep_halves or m.chain.num_chains < 2:
+        return 0
+    num_floats = m.num_columns + m.estimator.kind.needs_full  # B beside the columns
+    return num_tokens * (HALVES_ROW_BYTES + 2 * FLOAT_BYTES * num_floats)
+
+
+def stored_bytes(m: MeasurementSize, group: Group, courses: Courses) -> int:
+    """Draws that a chain leaves in storage."""
+    return sum(_draw_bytes(m, courses[c.name], m.size.weights_of(c)) for c in group.components)
+
+
+def kept_bytes(m: MeasurementSize) -> int:
+    """Bytes of a number of a stepped draw, as it is stored."""
+    return 2 if m.chain.draw_dtype is DrawDtype.BFLOAT16 else FLOAT_BYTES
+
+
+def block_size(m: MeasurementSize, num_weights: int) -> int:
+    """Draws that are evaluated and stored together (`Recorder`)."""
+    most, draw_bytes = m.chain.draws_per_block, FLOAT_BYTES * num_weights
+    fitting = [n for n in range(2, most + 1) if most % n == 0 and n * draw_bytes <= BLOCK_BYTES]
+    return max(fitting, default=1)
+
+
+def uses_lists(group: Group, courses: Courses) -> bool:
+    """Whether batches of a group get short lists."""
+    return any(courses[c.name].listed for c in group.components)
+
+
+def _clean_pass(m: MeasurementSize, group: Group, num_seq: int, courses: Courses) -> int:
+    """What a batch costs before any draw; lists hold ℓ(w*) too."""
+    shape = (num_seq, m.context)
+    last = work.lists_flops if uses_lists(group, courses) else work.clean_flops
+    return work.prepare_flops(m.size, group, *shape) + last(m.size, group, *shape)
+
+
+def _stepping_flops(m: MeasurementSize, group: Group, chains: Sequence[Courses]) -> int:
+    """All steps of some chains together.
+
+    A chain steps until its last component is done, a component until it is done in the last
+    chain; each component of each chain as long as both.
+    """
+    corrected = any(course.corrected for course in chains[0].values())
+    shape = (m.num_evaluation if corrected else m.chain.batch_size, m.context)
+    steps = [{c: own[c.name].num_steps(m.chain) for c in group.components} for own in chains]
+    prepare = work.prepare_flops(m.size, group, *shape)
+    flops = sum(max(own.values()) for own in steps) * prepare
+    for component in group.components:
+        most = max(own[component] for own in steps)
+        times = sum(min(most, max(own.values())) for own in steps)
+        flops += times * work.gradient_flops(m.size, component, *shape)
+    return flops
+
+
+def _draws(m: MeasurementSize, group: Group, chains: Sequence[Courses], num_seq: int) -> int:
+    """Losses of all draws of some chains, but for those that another part scores."""
+    flops, shape = 0, (num_seq, m.context)
+    for component in group.components:
+        own = (courses[component.name] for courses in chains)
+        num_draws = sum(c.num_draws for c in own if not c.shared)
+        if chains[0][component.name].listed:
+            each = work.listed_losses_flops(m.size, component, *shape, m.list_size)
+        else:
+            each = work.losses_flops(m.size, component, *shape)
+        flops += num_draws * each
+    return flops
+
+
+def _evaluations_alone(m: MeasurementSize, courses: Courses) -> int:
+    """Independent draws are evaluated block by block, all components together."""
+    draws = [c.num_draws for c in courses.values() if c.independent and not c.shared]
+    return math.ceil(max(draws, default=0) / m.chain.draws_per_block)
+
+
+def _evaluations_stepped(m: MeasurementSize, group: Group, courses: Courses) -> int:
+    """Stepped draws are evaluated after the steps with which a component's block is complete."""
+    steps: set[int] = set()
+    for component in group.components:
+        course = courses[component.name]
+        if not course.independent:
+            block = block_size(m, m.size.weights_of(component))
+            ends = {min(d, course.num_draws) for d in range(block, course.num_draws + block, block)}
+            steps |= {course.draw_step(m.chain, end - 1) for end in ends}
+    return len(steps)
+
+
+def _reread_bytes(m: MeasurementSize, group: Group, courses: Courses, num_batches: int) -> int:
+    """Stored draws that a tile reads of one chain (`StoredDraws`).
+
+    Of a component's blocks the last is held until its first is wanted again: one block is read
+    once, of two the second is, and more are read for each batch anew.
+    """
+    read = 0
+    for component in group.components:
+        course, num_weights = courses[component.name], m.size.weights_of(component)
+        block = min(block_size(m, num_weights), course.num_draws)
+        stored, first = _draw_bytes(m, course, num_weights), kept_bytes(m) * block * num_weights
+        if course.independent or course.num_draws <= block:
+            read += stored
+        elif course.num_draws <= 2 * block:
+            read += stored + (num_batches - 1) * first
+        else:
+            read += num_batches * stored
+    return read
+
+
+def _draw_bytes(m: MeasurementSize, course: ChainLengths, num_weights: int) -> int:
+    return 0 if course.independent else kept_bytes(m) * course.num_draws * num_weights
+
+
+def _id_bytes(m: MeasurementSize, num_seq: int) -> int:
+    return ID_BYTES * num_seq * (m.context + 1)
+
+
+def _tile_bytes(num_components: int, num_chains: int, num_tokens: int) -> int:
+    return 2 * FLOAT_BYTES * num_components * num_chains * num_tokens

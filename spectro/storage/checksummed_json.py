@@ -1,0 +1,70 @@
+"""Small JSON objects that carry their own checksum: markers, summaries, beats.
+
+    {"…": …, "sha256": digest of everything else}
+
+JSON has no NaN and no infinity: both are written as null; `with_nan` gives NaN back where a
+reader expects numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from spectro.storage.store import DamagedObjectError, Store
+
+DIGEST = "sha256"
+
+
+def seal(content: Mapping[str, Any]) -> bytes:
+    """The object of a dictionary of plain values; the same content gives the same bytes."""
+    plain = _without_nan(dict(content))
+    return json.dumps({**plain, DIGEST: _digest(plain)}, indent=1, ensure_ascii=False).encode()
+
+
+def unseal(data: bytes, name: str) -> dict[str, Any]:
+    """The content of a sealed object; raises DamagedObjectError, in one line, if it is damaged."""
+    try:
+        content = dict(json.loads(data))
+        found = content.pop(DIGEST)
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedObjectError(
+            f"{name} is damaged: it is no JSON object with a checksum ({error!r}); delete it to "
+            "have it made again"
+        ) from error
+    if found != _digest(content):
+        raise DamagedObjectError(
+            f"{name} is damaged: its checksum is not that of its content; delete it to have it "
+            "made again"
+        )
+    return content
+
+
+def read_sealed(store: Store, name: str) -> dict[str, Any]:
+    """The content of a sealed object of a store; raises FileNotFoundError, DamagedObjectError."""
+    return unseal(store.read(name), f"{store.uri}/{name}")
+
+
+def with_nan(value: Any) -> Any:
+    """The same with NaN for every null."""
+    if isinstance(value, dict):
+        return {key: with_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [with_nan(item) for item in value]
+    return math.nan if value is None else value
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _digest(plain: Mapping[str, Any]) -> str:
+    text = json.dumps(plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

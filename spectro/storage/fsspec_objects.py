@@ -1,0 +1,82 @@
+"""Objects in Google's and Azure's storage, by fsspec: its exclusive create, its retries.
+
+An exclusive create is asked for (`mode="create"`); whether the filesystem heeds it is its own
+affair, and `Store.check_fence` finds out. `places.REMOTE_SCHEMES` are those that heed it; FTP,
+SFTP, SMB and WebHDFS do not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Any
+
+import fsspec
+
+from spectro.storage.store import Entry
+
+TIMES = ("LastModified", "last_modified", "mtime", "modified", "updated", "created")
+"""Names that filesystems give to the time of an object."""
+
+
+def opened(uri: str) -> tuple[Any, str]:
+    """Filesystem and path of a URI; raises ValueError if there is none."""
+    try:
+        filesystem, root = fsspec.core.url_to_fs(uri)
+    except (ValueError, ImportError) as error:
+        raise ValueError(f"run.uri {uri!r} cannot be opened: {error}") from error
+    return filesystem, str(root)
+
+
+class OtherObjects:
+    """Objects of one fsspec filesystem."""
+
+    def __init__(self, filesystem: Any) -> None:
+        self._fs = filesystem
+
+    def create(self, path: str, data: bytes) -> None:
+        """Put an object exclusively, as far as the filesystem can; raises FileExistsError."""
+        if self._fs.exists(path):
+            raise FileExistsError(path)
+        self._fs.pipe_file(path, data, mode="create")
+
+    def read(self, path: str) -> bytes:
+        """All bytes; raises FileNotFoundError."""
+        return bytes(self._fs.cat_file(path))
+
+    def read_range(self, path: str, start: int, stop: int) -> bytes:
+        """Some bytes; raises FileNotFoundError."""
+        return bytes(self._fs.cat_file(path, start=start, end=stop))
+
+    def exists(self, path: str) -> bool:
+        """Whether it is there."""
+        self._fs.invalidate_cache()
+        return bool(self._fs.exists(path))
+
+    def entries(self, folder: str) -> dict[str, Entry]:
+        """Every object below a folder."""
+        self._fs.invalidate_cache()
+        found = self._fs.find(folder, detail=True)
+        return {path: _entry(info) for path, info in found.items()}
+
+    def delete(self, paths: Collection[str]) -> None:
+        """Remove objects, if they are there."""
+        for path in paths:
+            try:
+                self._fs.rm_file(path)
+            except FileNotFoundError:
+                continue
+
+    def sweep(self, folder: str, older_than_seconds: float) -> int:
+        """Nothing: what is unfinished there is the filesystem's affair."""
+        return 0
+
+
+def _entry(info: dict[str, Any]) -> Entry:
+    stamp = next((info[key] for key in TIMES if info.get(key) is not None), None)
+    if isinstance(stamp, str):
+        stamp = datetime.fromisoformat(stamp)
+    if isinstance(stamp, datetime):
+        stamp = (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).timestamp()
+    return Entry(size_bytes=info["size"], modified=time.time() if stamp is None else float(stamp))

@@ -1,0 +1,1 @@
+"""Readers of token sources: folders, JSON lines, Parquet, indexed datasets, the hub."""

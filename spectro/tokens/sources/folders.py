@@ -1,0 +1,247 @@
+"""Which files of a folder or glob are read: one rule for text folders, JSON lines and Parquet.
+
+- Subfolders are read where the pattern says so (`**`); a folder given without a pattern is read
+  with all of its subfolders.
+- Links to files and folders are followed; every real file and folder is read once, under its own
+  path rather than a link's. A link to a folder around the one that is read is not followed; one
+  that leads nowhere is named.
+- Hidden names (`.git`, `.cache`, `.DS_Store`; in JSON lines and Parquet also `_SUCCESS`,
+  `_temporary`) and the caches of `SKIPPED_NAMES` are skipped, unless they are the folder that was
+  given or the pattern spells their first character.
+- Of a file and its compressed copies (`a.jsonl`, `a.jsonl.zst`) one is read, the plain one first.
+- Pipes, sockets and devices are never opened.
+- The order is that of the paths, name by name, by code points: no file system or locale matters.
+
+What is left out is counted. Endings match in capitals too; patterns do not.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from glob import has_magic
+from pathlib import Path
+
+from spectro.tokens.sources.content import COMPRESSED_ENDINGS, shown
+from spectro.tokens.sources.source_report import SourceReport
+
+SKIPPED_NAMES = frozenset(
+    ("__pycache__", "__MACOSX", "node_modules", "CVS", "_darcs", "lost+found", "Thumbs.db",
+     "desktop.ini", "$RECYCLE.BIN", "System Volume Information")
+)  # fmt: skip
+HIDDEN, HIDDEN_IN_TABLES = (".",), (".", "_")
+VERSION_LOGS = frozenset(("_delta_log", ".hoodie"))
+"""Of tables whose folder may hold files that their present version no longer has."""
+MOST_NAMED = 3
+"""Of what is skipped and named in a note."""
+
+Pattern = tuple[str, ...]
+Identity = tuple[int, int] | str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _File:
+    parts: tuple[str, ...]
+    """Path below the root, name by name."""
+    path: str
+    linked: bool
+    """Whether a link leads to it."""
+    identity: Identity
+    """Equal for two paths of one file."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Folder:
+    parts: tuple[str, ...]
+    path: str
+    linked: bool
+    patterns: frozenset[Pattern]
+    """What is left of the pattern to match below it, in each way that it can be met."""
+
+
+def files_at(path: str, endings: tuple[str, ...], report: SourceReport) -> list[Path]:
+    """Files of a path that is a file, a folder (files by their ending, any depth) or a glob.
+
+    Raises FileNotFoundError when there is none; ValueError for a folder that cannot be listed, a
+    pipe, socket or device.
+    """
+    place = Path(path).expanduser()
+    if os.path.isfile(place):
+        return [place]
+    is_folder = os.path.isdir(place)
+    if os.path.exists(place) and not is_folder:
+        raise ValueError(f"{shown(place)} is a pipe, socket or device: expected a file or folder")
+    root, pattern, wanted = place, "**/*", endings
+    if not is_folder:
+        magic = next((i for i, part in enumerate(place.parts) if has_magic(part)), len(place.parts))
+        root, pattern = Path(*place.parts[:magic]), "/".join(place.parts[magic:])
+        wanted = ()
+    found = _Walk(report, HIDDEN_IN_TABLES, wanted).files(root, pattern) if pattern else []
+    if not found:
+        names = [ending for ending in endings if not ending.endswith(COMPRESSED_ENDINGS)]
+        raise FileNotFoundError(
+            f"expected a file, a folder with {' or '.join(names)} files, or a glob that "
+            f"matches some; found none at {shown(Path(path))}{report.in_brackets}"
+        )
+    return found
+
+
+def files_in(root: Path, pattern: str, report: SourceReport) -> list[Path]:
+    """Files of a folder that a pattern matches; it may be none.
+
+    Raises ValueError for a folder that cannot be listed.
+    """
+    return _Walk(report, HIDDEN, ()).files(root, pattern)
+
+
+@dataclass
+class _Walk:
+    """A walk through a folder, its links last, so that what is read keeps its own path."""
+
+    report: SourceReport
+    hidden: tuple[str, ...]
+    """First characters of hidden names."""
+    endings: tuple[str, ...]
+    """Endings of the files that are wanted; none: all."""
+    found: list[_File] = field(default_factory=list)
+
+    def files(self, root: Path, pattern: str) -> list[Path]:
+        """The files that are read, in order."""
+        if not os.path.isdir(root):
+            return []
+        parts = tuple(part for part in pattern.split("/") if part not in ("", "."))
+        first = _Folder(parts=(), path=str(root), linked=False, patterns=frozenset([parts]))
+        own, links = [first], deque[_Folder]()
+        seen: set[tuple[object, ...]] = set()
+        around = {identity_of(str(above)) for above in Path(os.path.realpath(root)).parents}
+        while own or links:
+            folder = own.pop() if own else links.popleft()
+            identity = identity_of(folder.path)
+            key = (identity, folder.patterns)
+            if key in seen or identity in around:
+                self.report.count("links to folders already read, or around this one, skipped")
+                continue
+            seen.add(key)
+            for below in reversed(list(self._below(folder))):
+                (links.appendleft if below.linked and not folder.linked else own.append)(below)
+        return [Path(file.path) for file in self._without_copies(self._once())]
+
+    def _below(self, folder: _Folder) -> Iterator[_Folder]:
+        """Count or keep every entry of a folder; the folders among them are to be walked."""
+        try:
+            with os.scandir(folder.path) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            where = shown(Path(folder.path))
+            raise ValueError(f"{where} cannot be listed: {error.strerror}") from error
+        for entry in listed:
+            patterns = self._matched(folder.patterns, entry.name)
+            status = self._status(entry, patterns)
+            if status is None:
+                continue
+            parts, linked = (*folder.parts, entry.name), folder.linked or entry.is_symlink()
+            if stat.S_ISDIR(status.st_mode):
+                deeper = patterns - {()}
+                if deeper:
+                    yield _Folder(parts=parts, path=entry.path, linked=linked, patterns=deeper)
+                else:
+                    self.report.count("subfolders left")
+            elif not self._is_wanted(entry.name, patterns):
+                self.report.count("other files left")
+            elif not stat.S_ISREG(status.st_mode):
+                self.report.count("pipes, sockets and devices skipped")
+            else:
+                own = identity_of(entry.path, status)
+                file = _File(parts=parts, path=entry.path, linked=linked, identity=own)
+                self.found.append(file)
+
+    def _status(
+        self, entry: os.DirEntry[str], patterns: frozenset[Pattern]
+    ) -> os.stat_result | None:
+        """Of what an entry is or links to; None, counted, for what is hidden or leads nowhere."""
+        if self._is_hidden(entry.name) and not patterns:
+            is_folder = entry.is_dir()
+            self.report.count(f"hidden or cache {'folders' if is_folder else 'files'} skipped")
+            if entry.name in VERSION_LOGS:
+                within = os.path.dirname(entry.path)
+                self.report.note(
+                    f"{within} is a table with versions: files of old ones are read too"
+                )
+            return None
+        try:
+            return entry.stat()
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                where = shown(Path(entry.path))
+                raise ValueError(f"{where} cannot be read: {error.strerror}") from error
+        self._skip("dangling links skipped", f"{entry.path} is a link that leads nowhere")
+        return None
+
+    def _skip(self, what: str, sentence: str) -> None:
+        """Count it, and name the first ones."""
+        self.report.count(what)
+        if self.report.counts[what] <= MOST_NAMED:
+            self.report.note(sentence)
+
+    def _is_hidden(self, name: str) -> bool:
+        return name.startswith(self.hidden) or name in SKIPPED_NAMES
+
+    def _is_wanted(self, name: str, patterns: frozenset[Pattern]) -> bool:
+        return () in _open(patterns) and name.lower().endswith(self.endings or ("",))
+
+    def _matched(self, patterns: frozenset[Pattern], name: str) -> frozenset[Pattern]:
+        """What is left of the patterns after a name."""
+        hidden, left = self._is_hidden(name), set()
+        for pattern in _open(patterns):
+            head = pattern[0] if pattern else None
+            if head == "**" and not hidden:
+                left.add(pattern)
+            elif head is None or not fnmatchcase(name, head):
+                continue
+            elif not hidden or head[:1] == name[:1]:
+                left.add(pattern[1:])
+        return frozenset(left)
+
+    def _once(self) -> list[_File]:
+        """Every real file once, sorted by path."""
+        kept: dict[Identity, _File] = {}
+        for file in sorted(self.found, key=lambda file: (file.linked, file.parts)):
+            if kept.setdefault(file.identity, file) is not file:
+                self.report.count("links to files already read skipped")
+        return sorted(kept.values(), key=lambda file: file.parts)
+
+    def _without_copies(self, files: Iterable[_File]) -> Iterator[_File]:
+        """Of files that differ by the ending of their compression alone the first: the plain one.
+
+        Sorted paths have `a.jsonl` before `a.jsonl.gz`.
+        """
+        kept: dict[str, _File] = {}
+        for file in files:
+            plain, ending = os.path.splitext(file.path)
+            name = plain if ending.lower() in COMPRESSED_ENDINGS else file.path
+            if kept.setdefault(name, file) is file:
+                yield file
+            else:
+                sentence = f"{file.path} was taken for a copy of {kept[name].path}"
+                self._skip("compressed copies skipped", sentence)
+
+
+def identity_of(path: str, status: os.stat_result | None = None) -> Identity:
+    """Device and inode; the real path where the file system has no inodes."""
+    found = status or os.stat(path)
+    return (found.st_dev, found.st_ino) if found.st_ino else os.path.realpath(path)
+
+
+def _open(patterns: frozenset[Pattern]) -> set[Pattern]:
+    """The patterns, also without their leading `**`, which match no folder too."""
+    found = set(patterns)
+    for pattern in patterns:
+        while pattern and pattern[0] == "**":
+            pattern = pattern[1:]
+            found.add(pattern)
+    return found

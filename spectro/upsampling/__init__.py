@@ -1,0 +1,1 @@
+"""Upsampled runs: predicted susceptibilities as units of work."""

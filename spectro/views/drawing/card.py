@@ -1,0 +1,138 @@
+"""The card of one cluster: what it is made of, its profile, random tokens in their contexts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from spectro.tokens.display.context_text import TokenInContext
+from spectro.views.drawing.parts import (
+    bare,
+    context_line,
+    head,
+    new_figure,
+    nothing,
+    number,
+    profile,
+)
+from spectro.views.drawing.text import printed, shortened
+from spectro.views.drawing.theme import MONO, SMALL, WIDE, Theme, themed
+
+HELP = (
+    "One cluster: the mean standardised χ of its tokens at every component (below zero: "
+    "expression), its most common tokens and subsets, and random members, y lit."
+)
+MOST_TOKENS = 8
+MOST_SUBSETS = 8
+LINE_INCHES = 0.185
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardData:
+    """One cluster."""
+
+    cluster_id: int
+    """Its id."""
+    size: int
+    """Members."""
+    conductance: float
+    """Share of the edge weight that leads out; NaN if unknown."""
+    stability: float
+    """NaN where it is not known."""
+    purity: float
+    """Share of the most common subset."""
+    top_tokens: tuple[tuple[str, int], ...]
+    """Most common y in the display alphabet, and how often."""
+    subset_names: tuple[str, ...]
+    """Names of the subsets."""
+    subset_counts_P: NDArray[np.integer]
+    """Members from each."""
+    components: tuple[str, ...]
+    """Names of the columns."""
+    mean_chi_H: NDArray[np.floating]
+    """Mean standardised χ of the members."""
+    contexts: tuple[TokenInContext, ...]
+    """Random members."""
+
+
+@themed
+def figure(data: CardData, theme: Theme) -> Figure:
+    """Numbers, tokens and subsets beside the profile; contexts below."""
+    lines = max(1, len(data.contexts))
+    made = new_figure(WIDE, 0.75 + 1.75 + LINE_INCHES * (lines + 0.5))
+    facts = (
+        f"{data.size:,} tokens · conductance {number(data.conductance, '.3f')} · stability "
+        f"{number(data.stability)} · {number(data.purity, '.0%')} of one subset"
+    )
+    head(made, theme, f"Cluster {data.cluster_id}: {facts}", HELP)
+    grid = made.add_gridspec(
+        2, 3, width_ratios=[1, 1, 1.9], height_ratios=[1.75, LINE_INCHES * lines]
+    )
+    _tokens(made.add_subplot(grid[0, 0]), theme, data)
+    _subsets(made.add_subplot(grid[0, 1]), theme, data)
+    axes = made.add_subplot(grid[0, 2])
+    axes.set_title("Mean standardised χ")
+    profile(axes, theme, data.components, data.mean_chi_H)
+    _contexts(made.add_subplot(grid[1, :]), theme, data)
+    return made
+
+
+def _tokens(axes: Axes, theme: Theme, data: CardData) -> None:
+    shown = data.top_tokens[:MOST_TOKENS]
+    axes.set_title("Most common y")
+    names = [shortened(printed(token), 14) for token, _ in shown]
+    _counts(axes, theme, names, [count for _, count in shown], [theme.real] * len(shown), MONO)
+
+
+def _subsets(axes: Axes, theme: Theme, data: CardData) -> None:
+    order = np.argsort(-np.asarray(data.subset_counts_P), kind="stable")[:MOST_SUBSETS]
+    order = order[np.asarray(data.subset_counts_P)[order] > 0]
+    axes.set_title("Subsets")
+    names = [shortened(data.subset_names[index], 18) for index in order]
+    counts = [int(data.subset_counts_P[index]) for index in order]
+    _counts(axes, theme, names, counts, [theme.colour(int(index)) for index in order], None)
+
+
+def _counts(
+    axes: Axes,
+    theme: Theme,
+    names: list[str],
+    counts: list[int],
+    colours: list[str],
+    family: str | None,
+) -> None:
+    """Names and counts as horizontal bars, the first on top."""
+    if not names:
+        nothing(axes, theme, "none")
+        return
+    place = range(len(names))
+    axes.barh(place, counts, 0.72, color=colours, linewidth=0)
+    for at, count in zip(place, counts, strict=True):
+        axes.annotate(
+            f"{count:,}", (count, at), (2, 0), textcoords="offset points", va="center",
+            size=SMALL - 1, color=theme.mute,
+        )  # fmt: skip
+    axes.set_yticks(place, names, family=family, size=SMALL, color=theme.ink)
+    axes.set_ylim(max(len(names), 4) - 0.4, -0.6)
+    axes.set_xlim(0, max(counts) * 1.22 or 1)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.spines[["left", "bottom"]].set_visible(False)
+
+
+def _contexts(axes: Axes, theme: Theme, data: CardData) -> None:
+    if not data.contexts:
+        nothing(axes, theme, "no contexts")
+        return
+    bare(axes)
+    lines = len(data.contexts)
+    for row, lit in enumerate(data.contexts):
+        height = 1 - (row + 0.5) / lines
+        axes.plot(
+            0.006, height, theme.marker(lit.subset), color=theme.colour(lit.subset), markersize=3
+        )
+        context_line(axes, theme, lit, (0.56, height), (66, 20, 32), SMALL - 0.3)

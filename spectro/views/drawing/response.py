@@ -1,0 +1,116 @@
+"""Heat map of the response matrix: sets of tokens × components."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from spectro.analysis.component_grid import blocks, in_order
+from spectro.analysis.response_matrix import ResponseMatrix
+from spectro.analysis.response_scale import UNITS
+from spectro.views.drawing.parts import (
+    dots,
+    head,
+    limits,
+    new_figure,
+    nothing,
+    require_room,
+)
+from spectro.views.drawing.text import printed, shortened
+from spectro.views.drawing.theme import MONO, SMALL, WIDE, Theme, themed
+
+HELP = (
+    "Mean response of each set of tokens (rows) at each component (columns), less that of all "
+    "tokens: blue, the component expresses what the set has more of; orange, it works against it; "
+    "a dot where its 95 % interval excludes 0 (Student t, over the sequences that have the set)."
+)
+MOST_ROWS = 60
+"""Rows that a figure of one page has room for."""
+ROW_INCHES = 0.17
+LEAST_NAMED = 0.03
+"""Share of the columns that a layer must have to be named."""
+
+
+def require_rows(num_rows: int) -> None:
+    """Raise ValueError for more rows than a page has room for: before they are read, too."""
+    require_room(
+        num_rows, MOST_ROWS, "rows", "ask for fewer (max_rows=) or for numbers (spectro matrix)"
+    )
+
+
+@themed
+def figure(data: ResponseMatrix, theme: Theme) -> Figure:
+    """The matrix, columns by layer, largest magnitudes in full colour.
+
+    Raises ValueError for more rows than a page has room for.
+    """
+    num_rows = len(data.names)
+    require_rows(num_rows)
+    made = new_figure(WIDE, 1.35 + ROW_INCHES * max(3, num_rows))
+    head(made, theme, "Response matrix", HELP)
+    axes = made.add_subplot()
+    if not num_rows:
+        nothing(axes, theme, "no set of tokens")
+        return made
+    order = in_order(data.components)
+    values_RH = data.mean_RH[:, order]
+    norm = limits(values_RH)
+    image = axes.imshow(
+        values_RH, cmap=theme.diverging, norm=norm, aspect="auto", interpolation="none"
+    )
+    _dots(axes, theme, values_RH, data.half_width_RH[:, order])
+    _names(axes, data)
+    _layers(axes, theme, data.components)
+    bar = made.colorbar(image, ax=axes, pad=0.01, fraction=0.025, aspect=18)
+    bar.outline.set_visible(False)
+    bar.set_label(UNITS[data.scale.kind].replace(", ", ",\n"), size=SMALL)
+    return made
+
+
+def _dots(
+    axes: Axes, theme: Theme, values_RH: NDArray[np.floating], width_RH: NDArray[np.floating]
+) -> None:
+    """A dot where the interval of a response excludes 0."""
+    with np.errstate(invalid="ignore"):
+        row, column = np.nonzero(np.abs(values_RH) > width_RH)
+    size = min(2.0, 300 / max(1, values_RH.shape[1]) / 4)
+    dots(axes, theme, column, row, size)
+
+
+def _names(axes: Axes, data: ResponseMatrix) -> None:
+    names = [
+        f"{shortened(printed(name), 28)}  {count:,}"
+        for name, count in zip(data.names, data.num_tokens_R.tolist(), strict=True)
+    ]
+    axes.set_yticks(range(len(names)), names, family=MONO, size=SMALL - 0.5)
+    axes.tick_params(length=0)
+    for side in ("left", "bottom"):
+        axes.spines[side].set_visible(False)
+
+
+def _layers(axes: Axes, theme: Theme, components: tuple[str, ...]) -> None:
+    """Names of the layers below, a line between them, components above where there is room."""
+    at, ticks, names = 0, [], []
+    for block in blocks(components):
+        if len(block.columns) >= LEAST_NAMED * len(components):
+            ticks.append(at + (len(block.columns) - 1) / 2)
+            names.append({"embed": "emb", "unembed": "un"}.get(block.name, block.name))
+        at += len(block.columns)
+        if at < len(components):
+            axes.axvline(at - 0.5, color=theme.raised, linewidth=1.2)
+    axes.set_xticks(ticks, names)
+    if len(components) <= 48:
+        above = axes.secondary_xaxis("top")
+        order = in_order(components)
+        short = [components[column] for column in order]
+        above.set_xticks(range(len(order)), [_short(name) for name in short], size=SMALL - 1)
+        above.tick_params(length=0)
+        above.spines["top"].set_visible(False)
+
+
+def _short(component: str) -> str:
+    """Of `l3h2` the head, of `l3mlp` the MLP; the rest is said below."""
+    inside = component.lstrip("l").lstrip("0123456789")
+    return inside if component.startswith("l") and inside != component[1:] else ""

@@ -1,0 +1,40 @@
+"""A figure as bytes: SVG, PDF or PNG. The same figure gives the same bytes.
+
+No dates and no random ids. SVG has its letters as outlines, so that it looks the same wherever it
+is opened; PDF embeds the font, so that its text can be searched and copied.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from spectro.views.drawing.theme import Theme, style
+
+SUFFIXES = (".svg", ".pdf", ".png")
+_NO_DATES: dict[str, dict[str, Any]] = {
+    ".svg": {"Date": None, "Creator": "spectro"},
+    ".pdf": {"CreationDate": None, "Creator": "spectro", "Producer": "spectro"},
+    ".png": {"Software": "spectro"},
+}
+
+
+def suffix_of(name: str) -> str:
+    """The suffix of a file's name that says how a figure is written.
+
+    Raises ValueError, in one line, for one that no figure can have.
+    """
+    found = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), None)
+    if found is None:
+        raise ValueError(f"a figure's file must end in {', '.join(SUFFIXES)}; found {name!r}")
+    return found
+
+
+def to_bytes(figure: Figure, suffix: str, theme: Theme) -> bytes:
+    """The figure in the format of `suffix`, which is one of `SUFFIXES`."""
+    sink = io.BytesIO()
+    with style(theme):
+        figure.savefig(sink, format=suffix_of(suffix)[1:], metadata=_NO_DATES[suffix])
+    return sink.getvalue()

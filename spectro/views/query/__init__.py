@@ -1,0 +1,1 @@
+"""SQL over a run, and look-ups of tokens and clusters."""

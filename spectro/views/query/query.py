@@ -1,0 +1,287 @@
+"""SQL over a run: its tables in a DuckDB that can reach nothing else (ADR 039).
+
+    tokens      token_id · sequence_id · position · subset · token · text · cluster_id · loss ·
+                full_response · chi FLOAT[H]
+    chi         the same, with a column per component instead of `chi`
+    components  a row per column of χ: what the run's summary tells of it
+    clusters, members       clusters/*.parquet; `clusters` with `top_text`
+    vocabulary  token · text · string (null where the bytes are no UTF-8) · bytes
+    control_tokens, control_chi, control_components, control_clusters, control_members
+                the same of the control, where there is one
+    moved, moved_tokens     what the run has beyond its control, by component and for the tokens of
+                the largest differences (views/moved.py)
+
+`text` is how a token is shown (`tokens/display/terminal_text.py`): ␣ is a space. Tables are read
+when a query asks for them and as far as it does (`query_sources.py`), from local folders and S3
+alike. The database is in memory, reads no file, loads no extension and takes one query at a time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from tempfile import TemporaryDirectory
+from types import TracebackType
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from spectro.formats import run_dir
+from spectro.formats.clusters.clusters import CLUSTERS, MEMBERS, PROVENANCE, read_table
+from spectro.formats.parts import CONTROL
+from spectro.formats.product import moments_name
+from spectro.storage.checksummed_json import read_sealed
+from spectro.storage.ranges import Meter
+from spectro.storage.store import Store
+from spectro.tokens.display.context_text import Vocabulary
+from spectro.tokens.display.terminal_text import plain_token
+from spectro.views.moved import (
+    MOVED,
+    MOVED_TOKENS,
+    MovedData,
+    moved_data,
+    moved_table,
+    moved_tokens_table,
+)
+from spectro.views.query.sources import Lazy, Made, TokenRows
+from spectro.views.query.tables import (
+    COMPONENTS,
+    MEMBER_COLUMNS,
+    VOCABULARY,
+    clusters_schema,
+    components_table,
+    vocabulary_table,
+    with_top_text,
+)
+from spectro.views.run_view import RunView
+
+OUT_ROWS = 10_000
+"""Rows of a batch of an answer."""
+ASKS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+"""Statements that only ask; DESCRIBE and SUMMARIZE are SELECTs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a query may take."""
+
+    memory_gib: float = 4.0
+    """Memory of the database, beside one batch of rows; > 0. What does not fit goes to a scratch
+    folder, as far as it can."""
+    threads: int = 1
+    """Threads of the database, ≥ 1. With more, sums of floats may differ in their last bits, and
+    rows come in any order but the one that is asked for."""
+
+    def __post_init__(self) -> None:
+        if not self.memory_gib > 0:
+            raise ValueError(f"query.limits.memory_gib must be > 0, found {self.memory_gib}")
+        if self.threads < 1:
+            raise ValueError(f"query.limits.threads must be at least 1, found {self.threads}")
+
+
+class Query:
+    """The tables of a run, of its control or of a folder of clusters; to be closed."""
+
+    def __init__(
+        self,
+        view: RunView,
+        known_of: Callable[[], Vocabulary] = lambda: Vocabulary(pieces=None),
+        limits: Limits | None = None,
+    ) -> None:
+        """Open: listings and footers are read, nothing else.
+
+        Args:
+            view: the place.
+            known_of: gives the vocabulary; called when a query asks for text.
+            limits: memory and threads.
+
+        Raises ValueError, in one line, where nothing has been measured.
+        """
+        self.view, self.meter, self._known_of = view, Meter(), known_of
+        self._limits = limits or Limits()
+        self._scratch = TemporaryDirectory(prefix="spectro-query-")
+        self._database = _database(self._limits, self._scratch.name)
+        self._shown: dict[int, str] = {}  # tokens are shown again and again
+        self._sources: dict[str, Lazy] = {}  # the database holds no reference to them
+        self.rows = self._add_part(view, "")
+        for control in _control_of(view):
+            self._add_part(control, f"{CONTROL}_")
+            self._add("moved", Made(MOVED, lambda: moved_table(self._moved)))
+            self._add("moved_tokens", Made(MOVED_TOKENS, lambda: moved_tokens_table(self._moved)))
+        self._add("vocabulary", Made(VOCABULARY, lambda: vocabulary_table(self.pieces)))
+        _lock(self._database)
+
+    def __enter__(self) -> Query:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give memory and scratch back."""
+        self._database.close()
+        self._scratch.cleanup()
+
+    @cached_property
+    def known(self) -> Vocabulary:
+        """How tokens are shown, and how the tokenizer writes a text."""
+        return self._known_of()
+
+    @property
+    def pieces(self) -> Sequence[bytes | None] | None:
+        """Bytes of every token; None where the tokenizer is not there."""
+        return self.known.pieces
+
+    @property
+    def tables(self) -> dict[str, tuple[tuple[str, str], ...]]:
+        """Names and types of the columns of every table."""
+        columns = self._database.execute(
+            "select table_name, column_name, data_type from duckdb_columns() "
+            "where not internal order by table_name, column_index"
+        ).fetchall()
+        found: dict[str, tuple[tuple[str, str], ...]] = {}
+        for table, column, kind in columns:
+            found[table] = (*found.get(table, ()), (column, kind))
+        return found
+
+    def sql(self, text: str, *parameters: Any) -> pa.RecordBatchReader:
+        """The answer to one SELECT (or DESCRIBE, SUMMARIZE, EXPLAIN), batch by batch.
+
+        Raises ValueError, in one line, for what cannot be answered or is no query, here or when
+        later batches are read.
+        """
+        try:
+            statements = self._database.extract_statements(text)
+            if len(statements) != 1:
+                raise ValueError(f"expected one statement of SQL, found {len(statements)}")
+            if statements[0].type not in ASKS:
+                raise ValueError(
+                    f"expected {' or '.join(kind.name for kind in ASKS)}, found "
+                    f"{statements[0].type.name}: the tables of a run are only read"
+                )
+            found = self._database.sql(statements[0], params=list(parameters) or None)
+            reader = found.to_arrow_reader(OUT_ROWS)
+        except duckdb.Error as error:
+            raise self._error(error) from None
+        return pa.RecordBatchReader.from_batches(reader.schema, self._told(reader))
+
+    def table(self, text: str, *parameters: Any) -> pa.Table:
+        """The whole answer to a query; errors as `sql`."""
+        return self.sql(text, *parameters).read_all()
+
+    def _told(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        """The same batches; what goes wrong among them is told as at the start."""
+        try:
+            yield from reader
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            raise self._error(error) from None
+
+    def _error(self, error: BaseException) -> ValueError:
+        """What the database says, on one line, with what may help."""
+        lines = [line.strip() for line in str(error).splitlines()]
+        kept = [line for line in lines if line and not re.fullmatch(r"LINE \d+:.*|\^+", line)]
+        hint = ""
+        if isinstance(error, duckdb.OutOfMemoryException):
+            hint = f"; query.limits.memory_gib is {self._limits.memory_gib:g}"
+        elif isinstance(error, duckdb.CatalogException | duckdb.BinderException):
+            hint = f"; tables: {', '.join(self.tables)}"
+        elif isinstance(error, duckdb.PermissionException):
+            hint = "; a query reads the tables of the run alone, no files and no settings"
+        return ValueError(" ".join(kept) + hint)
+
+    def _add(self, name: str, source: TokenRows | Made) -> None:
+        self._sources[name] = Lazy(source)
+        self._database.register(name, self._sources[name])
+
+    def _add_part(self, view: RunView, prefix: str) -> TokenRows:
+        """Register the tables of a part of the run."""
+        folder = view.store.child(view.folder)
+        told = read_sealed(folder, PROVENANCE) if view.has_clusters else {}
+        members = Made(MEMBER_COLUMNS, lambda: read_table(folder, MEMBERS, told))
+        rows = TokenRows(
+            view.store,
+            meter=self.meter,
+            texts=lambda: self._texts,
+            members=(lambda: members.table) if told else None,
+            threads=self._limits.threads > 1,
+        )
+        self._add(f"{prefix}tokens", rows)
+        self._database.execute(_chi_view(prefix, rows.components))
+        components = Made(COMPONENTS, lambda: components_table(view, rows.components))
+        self._add(f"{prefix}components", components)
+        if told:
+            self._add(f"{prefix}members", members)
+            schema = clusters_schema(folder, self.meter)
+            clusters = Made(
+                schema,
+                lambda: with_top_text(read_table(folder, CLUSTERS, told), self._texts),
+            )
+            self._add(f"{prefix}clusters", clusters)
+        return rows
+
+    def text_of(self, token: int) -> str:
+        """How a token is shown; by its number where the vocabulary is not known."""
+        if token not in self._shown:
+            pieces = self.pieces
+            if pieces is None or token >= len(pieces):
+                self._shown[token] = f"⟨{token}⟩"
+            else:
+                self._shown[token] = plain_token(pieces[token])
+        return self._shown[token]
+
+    @cached_property
+    def _moved(self) -> MovedData:
+        """The run less its control."""
+        return moved_data(self.view)
+
+    @cached_property
+    def _texts(self) -> pa.Array:
+        """Display of every token."""
+        if self.pieces is None:
+            return pa.nulls(self.view.info.vocab_size, pa.string())
+        return pa.array([self.text_of(token) for token in range(len(self.pieces))], pa.string())
+
+
+def _control_of(view: RunView) -> Iterator[RunView]:
+    """The control of a run, where it is measured."""
+    store = Store(f"{view.uri}/{CONTROL}")
+    if store.exists(run_dir.NAME) and store.exists(moments_name(0)):
+        yield RunView(store.uri)
+
+
+def _chi_view(prefix: str, components: Sequence[str]) -> str:
+    """SQL of the view with a column per component."""
+    columns = ", ".join(
+        f'chi[{index}] as "{name.replace(chr(34), chr(34) * 2)}"'
+        for index, name in enumerate(components, start=1)
+    )
+    return f"create view {prefix}chi as select * exclude (chi), {columns} from {prefix}tokens"
+
+
+def _database(limits: Limits, scratch: str) -> duckdb.DuckDBPyConnection:
+    """An empty database in memory that looks for nothing outside: no extension, no variable."""
+    return duckdb.connect(
+        ":memory:",
+        config={
+            "memory_limit": f"{limits.memory_gib * 1024:.0f}MiB",
+            "threads": limits.threads,
+            "temp_directory": scratch,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "python_enable_replacements": False,
+        },
+    )
+
+
+def _lock(database: duckdb.DuckDBPyConnection) -> None:
+    """From here on no file, no network, no other database and no other setting."""
+    database.execute("set enable_external_access = false")
+    database.execute("set lock_configuration = true")

@@ -1,0 +1,214 @@
+"""Tables of a run that are read when a query asks for them, and as far as it does.
+
+DuckDB takes any `pyarrow.dataset.Dataset` and tells it which columns and which rows a query
+needs. `Lazy` is one whose batches come from a *source*: of the product only the Parquet columns
+that are wanted are read, by ranges (`storage/ranges.py`), row groups that no wanted row can be in
+are left out, and what is made (`text`, `cluster_id`) is made only where it is asked for.
+
+Shapes: N tokens of a batch, H components, M members of all clusters, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.dataset as pds
+import pyarrow.parquet as pq
+
+from spectro.formats.product import CHI, LABELS, measured_shards, part_name
+from spectro.formats.shard_file import COMPONENTS
+from spectro.storage.ranges import Meter, RangeReader
+from spectro.storage.store import MissingObjectError, Store
+
+TEXT, CLUSTER_ID = "text", "cluster_id"
+"""Columns that are made: how y is shown; its cluster, null outside, the smallest of several."""
+BATCH_BYTES = 16 * 2**20
+"""Rows of a batch are as many as take this much, if they have all columns."""
+MIN_BATCH_ROWS = 1024
+
+
+class QueryTable(Protocol):
+    """What a lazy table is made from."""
+
+    schema: pa.Schema
+    """Of all its columns."""
+
+    def batches(self, columns: Sequence[str], wanted: Any) -> Iterator[pa.RecordBatch]:
+        """Some columns of the rows for which the expression `wanted` holds; None: of all rows."""
+
+
+class Lazy(pds.InMemoryDataset):  # type: ignore[misc]
+    """A source as DuckDB takes it."""
+
+    def __init__(self, source: QueryTable) -> None:
+        super().__init__([], schema=source.schema)
+        self._source = source
+
+    def scanner(
+        self, columns: Sequence[str] | None = None, filter: Any = None, **_: Any
+    ) -> pds.Scanner:
+        """Batches of these columns, in the order of the rows."""
+        names = list(self._source.schema.names if columns is None else columns)
+        schema = pa.schema([self._source.schema.field(name) for name in names])
+        batches = self._source.batches(names, filter)
+        return pds.Scanner.from_batches(batches, schema=schema, use_threads=False)
+
+
+class Made:
+    """A table that a function makes when rows of it are wanted, and that is then kept."""
+
+    def __init__(self, schema: pa.Schema, make: Callable[[], pa.Table]) -> None:
+        self.schema, self._make = schema, make
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """All of it."""
+        return self._make().select(self.schema.names).cast(self.schema)
+
+    def batches(self, columns: Sequence[str], wanted: Any) -> Iterator[pa.RecordBatch]:
+        """See `QueryTable`."""
+        table = self.table if wanted is None else self.table.filter(wanted)
+        yield from table.select(list(columns)).to_batches()
+
+
+class TokenRows:
+    """The measured tokens of a part of a run: labels, what is made of them, χ."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        meter: Meter,
+        texts: Callable[[], pa.Array] | None,
+        members: Callable[[], pa.Table] | None,
+        threads: bool = False,
+    ) -> None:
+        """Open; of the storage two listings and one footer are read.
+
+        Args:
+            store: of the part of the run.
+            meter: told of what is read.
+            texts: display of every token of the vocabulary, [V]; None: not known.
+            members: token_id and cluster_id of all clusters' members, [M]; None: no clusters.
+            threads: whether columns are decoded by several threads.
+
+        Raises ValueError if no shard has been measured, MissingObjectError if rows are lost.
+        """
+        self._store, self._meter, self._threads = store, meter, threads
+        self._texts, self._members = texts, members
+        self._sizes = measured_shards(store)
+        self.shards = list(self._sizes)
+        lost = [part_name(shard) for shard, size in self._sizes.items() if not size]
+        if lost:
+            raise MissingObjectError(
+                f"{store.uri}/{lost[0]} does not exist, and its marker is there: spectro verify "
+                "says what to do"
+            )
+        if not self.shards:
+            raise ValueError(
+                f"{store.uri} has no susceptibilities yet: measure them with spectro resume "
+                f"run.uri={store.uri}"
+            )
+        first = pq.read_schema(self._open(self.shards[0]))
+        names = (first.metadata or {}).get(COMPONENTS.encode(), b"[]")
+        self.components: tuple[str, ...] = tuple(json.loads(names))
+        self.schema = _schema(first)
+
+    def batches(self, columns: Sequence[str], wanted: Any) -> Iterator[pa.RecordBatch]:
+        """See `QueryTable`; shard by shard, in the order of token ids."""
+        mentioned = _mentioned(wanted, self.schema.names)
+        names = {*columns, *mentioned}
+        made = names & {TEXT, CLUSTER_ID}
+        stored = names - made | ({"token"} if TEXT in made else set())
+        stored |= {"token_id"} if CLUSTER_ID in made or not stored else set()
+        ordered = [name for name in self.schema.names if name in stored]
+        numbers_only = wanted is not None and not mentioned & {TEXT, CLUSTER_ID, "subset", CHI}
+        for shard in self.shards:
+            for batch in self._scan(shard, ordered, wanted if numbers_only else None):
+                rows = self._with_made(batch, made)
+                if wanted is not None and not numbers_only:
+                    rows = rows.filter(wanted)
+                yield rows.select(list(columns))
+
+    def _scan(self, shard: int, columns: list[str], wanted: Any) -> Iterator[pa.RecordBatch]:
+        fragment = pds.ParquetFileFormat().make_fragment(self._open(shard))
+        scanner = fragment.scanner(
+            columns=columns,
+            filter=wanted,
+            batch_size=self._batch_rows,
+            batch_readahead=1,
+            fragment_readahead=1,
+            use_threads=self._threads,
+        )
+        yield from scanner.to_batches()
+
+    def _with_made(self, batch: pa.RecordBatch, made: set[str]) -> pa.RecordBatch:
+        """The batch with plain subsets and the columns that are made."""
+        columns = {name: batch.column(name) for name in batch.schema.names}
+        if "subset" in columns:
+            columns["subset"] = columns["subset"].cast(pa.string())
+        if TEXT in made:
+            columns[TEXT] = self._text_of(columns["token"])
+        if CLUSTER_ID in made:
+            columns[CLUSTER_ID] = self._cluster_of(np.asarray(columns["token_id"]))
+        fields = [self.schema.field(name) for name in columns]
+        return pa.RecordBatch.from_arrays(list(columns.values()), schema=pa.schema(fields))
+
+    def _text_of(self, token_N: pa.Array) -> pa.Array:
+        if self._texts is None:
+            return pa.nulls(len(token_N), pa.string())
+        return self._texts().take(token_N)
+
+    def _cluster_of(self, token_id_N: npt.NDArray[np.int64]) -> pa.Array:
+        if self._members is None:
+            return pa.nulls(len(token_id_N), pa.int32())
+        token_id_M, cluster_M = self._owners
+        place_N = np.searchsorted(token_id_M, token_id_N)
+        inside_N = place_N < token_id_M.size
+        inside_N[inside_N] = token_id_M[place_N[inside_N]] == token_id_N[inside_N]
+        cluster_N = np.full(token_id_N.size, -1, np.int32)
+        cluster_N[inside_N] = cluster_M[place_N[inside_N]]
+        return pa.array(cluster_N, mask=~inside_N)
+
+    @cached_property
+    def _owners(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+        """Clustered tokens, ascending, and the smallest cluster of each."""
+        assert self._members is not None
+        table = self._members()
+        token_id = np.asarray(table["token_id"].combine_chunks())
+        cluster = np.asarray(table[CLUSTER_ID].combine_chunks())
+        order = np.lexsort((-cluster, token_id))  # clusters are numbered by size, largest first
+        token_id, first = np.unique(token_id[order], return_index=True)
+        return token_id, cluster[order][first]
+
+    @cached_property
+    def _batch_rows(self) -> int:
+        row_bytes = 4 * self.schema.field(CHI).type.list_size + 64
+        return max(MIN_BATCH_ROWS, int(BATCH_BYTES // row_bytes))
+
+    def _open(self, shard: int) -> pa.NativeFile:
+        reader = RangeReader(self._store, part_name(shard), self._sizes[shard], self._meter)
+        return pa.PythonFile(reader, mode="r")
+
+
+def _schema(stored: pa.Schema) -> pa.Schema:
+    """Columns of the table `tokens`: those that are stored, and those that are made."""
+    fields = {name: stored.field(name) for name in (*LABELS, CHI)}
+    fields["subset"] = pa.field("subset", pa.string())
+    fields[TEXT] = pa.field(TEXT, pa.string())
+    fields[CLUSTER_ID] = pa.field(CLUSTER_ID, pa.int32())
+    names = [*LABELS[:5], TEXT, CLUSTER_ID, *LABELS[5:], CHI]
+    return pa.schema([fields[name].with_metadata(None) for name in names])
+
+
+def _mentioned(wanted: Any, names: Sequence[str]) -> set[str]:
+    """Columns that an expression names; more than it needs do no harm."""
+    words = set() if wanted is None else set(re.findall(r"\w+", str(wanted)))
+    return words & set(names)

@@ -1,0 +1,130 @@
+"""What is to do, what runs, what is done: units and the units they wait for.
+
+Every operation costs time in the units that it touches, never in all of them, so that many
+thousands of units are no burden to the driver.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from spectro.work.units import Unit
+
+
+@dataclass(kw_only=True)
+class StageTally:
+    """How far one stage is."""
+
+    units: int = 0
+    """Units in all."""
+    done: int = 0
+    """Units done."""
+    cost: float = 0.0
+    """Their work in all."""
+    done_cost: float = 0.0
+    """Work done."""
+    seconds: float = 0.0
+    """Workers' time in finished units."""
+
+
+class UnitQueue:
+    """Units in the order in which they are to be done, once what they need is done.
+
+    Args:
+        units: in that order.
+        one_machine: all workers share one machine's cores: of the units that take all of them
+            one is done at a time, for two would share its memory and gain nothing.
+    """
+
+    def __init__(self, units: Sequence[Unit], *, one_machine: bool = False) -> None:
+        self._one_machine = one_machine
+        self._units = {unit.id: unit for unit in units}
+        self._rank = {unit.id: rank for rank, unit in enumerate(units)}
+        self._ready: list[tuple[int, str]] = []
+        self._ready_large: list[tuple[int, str]] = []
+        """Those of which one is done at a time."""
+        self._waits: dict[str, int] = {}
+        self._dependents: dict[str, list[str]] = defaultdict(list)
+        self._done: set[str] = set()
+        self.running: dict[str, Unit] = {}
+        self.set_aside: dict[str, str] = {}
+        """Units given up, with the reason."""
+        self.stages: dict[str, StageTally] = {}
+        for unit in units:
+            needs = {need.id for need in unit.needs if need.id in self._units}
+            self._waits[unit.id] = len(needs)
+            for need in needs:
+                self._dependents[need].append(unit.id)
+            if not needs:
+                self._put(unit.id)
+            tally = self.stages.setdefault(label(unit), StageTally())
+            tally.units += 1
+            tally.cost += unit.cost
+
+    @property
+    def left(self) -> int:
+        """Units that are not done and not given up."""
+        return len(self._units) - len(self._done) - len(self.set_aside)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing runs and nothing can be given out."""
+        return not self.running and not self._ready and not self._ready_large
+
+    def blocked(self) -> int:
+        """Units that wait for units that were given up."""
+        return self.left if self.is_over else 0
+
+    def take(self, count: int) -> list[Unit]:
+        """The next units whose needs are done; they count as running."""
+        taken: list[Unit] = []
+        while len(taken) < count and (heap := self._next()):
+            _, unit_id = heapq.heappop(heap)
+            self.running[unit_id] = self._units[unit_id]
+            taken.append(self._units[unit_id])
+        return taken
+
+    def done(self, unit_id: str, seconds: float) -> None:
+        """Book a running unit as done."""
+        unit = self.running.pop(unit_id)
+        self._done.add(unit_id)
+        tally = self.stages[label(unit)]
+        tally.done += 1
+        tally.done_cost += unit.cost
+        tally.seconds += seconds
+        for dependent in self._dependents[unit_id]:
+            self._waits[dependent] -= 1
+            if not self._waits[dependent]:
+                self._put(dependent)
+
+    def again(self, unit_id: str) -> None:
+        """A running unit is to be given out again."""
+        del self.running[unit_id]
+        self._put(unit_id)
+
+    def give_up(self, unit_id: str, why: str) -> None:
+        """A running unit is not tried any more; what needs it stays undone."""
+        del self.running[unit_id]
+        self.set_aside[unit_id] = why
+
+    def _next(self) -> list[tuple[int, str]]:
+        """The heap that holds the next unit that may start; an empty one if none may."""
+        may_start = [self._ready]
+        if not any(self._is_large(unit) for unit in self.running.values()):
+            may_start.append(self._ready_large)
+        return min((heap for heap in may_start if heap), default=[])
+
+    def _put(self, unit_id: str) -> None:
+        heap = self._ready_large if self._is_large(self._units[unit_id]) else self._ready
+        heapq.heappush(heap, (self._rank[unit_id], unit_id))
+
+    def _is_large(self, unit: Unit) -> bool:
+        return self._one_machine and unit.takes_all_cores
+
+
+def label(unit: Unit) -> str:
+    """Name of a unit's stage, with its part: `tiles`, `control: tiles`."""
+    return f"{unit.part}: {unit.stage}" if unit.part else unit.stage

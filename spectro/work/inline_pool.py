@@ -1,0 +1,69 @@
+"""One worker in this process: for tests, debuggers, and `run.num_workers=0`."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from spectro.config import PipelineConfig
+from spectro.formats.sessions import RunningUnit
+from spectro.work.model_info import ModelInfo
+from spectro.work.outcome import Outcome, WorkerCounts
+from spectro.work.stop_conditions import StopConditions
+from spectro.work.units import Unit
+from spectro.work.worker import Worker
+
+
+class InlinePool:
+    """Does a unit when it is submitted.
+
+    Args:
+        config: of the run.
+        told: set when the run is to stop; the unit being done is then handed back.
+        model: see `Worker`.
+    """
+
+    def __init__(
+        self,
+        config: PipelineConfig,
+        told: threading.Event | None = None,
+        model: ModelInfo | None = None,
+    ) -> None:
+        self._worker = Worker(config, told, model)
+        self._started = time.monotonic()
+        self._outcomes: list[Outcome] = []
+
+    def describe(self, watch: StopConditions) -> ModelInfo:
+        """See `Worker.describe`."""
+        return self._worker.describe()
+
+    def tend(self, units_left: int) -> None:
+        """See `Pool`; the one worker stays."""
+
+    def idle(self) -> int:
+        """One, unless an outcome waits to be fetched."""
+        return 0 if self._outcomes else 1
+
+    def submit(self, unit: Unit) -> None:
+        """Do the unit now."""
+        self._outcomes.append(self._worker.run(unit))
+
+    def wait(self, seconds: float) -> list[Outcome]:
+        """The outcome of the last unit."""
+        outcomes, self._outcomes = self._outcomes, []
+        return outcomes
+
+    def running(self) -> list[RunningUnit]:
+        """Nothing runs between calls."""
+        return []
+
+    def leave(self) -> None:
+        """Nothing runs between calls."""
+
+    def census(self) -> WorkerCounts:
+        """This process."""
+        seconds = time.monotonic() - self._started
+        return WorkerCounts(num_workers=1, num_coming=0, worker_seconds=seconds)
+
+    def close(self) -> None:
+        """Nothing is to be ended."""

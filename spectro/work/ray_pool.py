@@ -1,0 +1,157 @@
+"""Units done by Ray actors with the model resident, which join and leave at any time.
+
+The pool keeps as many workers as the run asks for, or as the cluster has room for, and never more
+than there are units left, so that an autoscaler can take idle machines away. When Ray says that a
+machine is to go (an eviction notice, a SIGTERM to its `ray start`), its workers are told to hand
+their units back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import ray
+from ray.exceptions import ActorUnavailableError, RayActorError, RayError
+
+from spectro.formats.sessions import RunningUnit
+from spectro.work.errors import StoppedError, reason_of
+from spectro.work.model_info import ModelInfo
+from spectro.work.outcome import Outcome, UnitResult, WorkerCounts
+from spectro.work.ray_actors import RayActor, RayActors
+from spectro.work.ray_nodes import is_alive
+from spectro.work.stop_conditions import StopConditions
+from spectro.work.units import Unit
+
+TEND_SECONDS = 2.0
+"""From look to look at the cluster."""
+
+
+@dataclass(kw_only=True)
+class RayPool:
+    """See `Pool`."""
+
+    crew: RayActors
+    """The actors."""
+    wanted: Callable[[], int]
+    """How many workers the run is to have now."""
+    _tended: float = float("-inf")
+
+    def describe(self, watch: StopConditions) -> ModelInfo:
+        """What the first worker loaded; waits until there is one, or there is reason to stop.
+
+        Raises ValueError in its words if it cannot load the model, UnitError if none can be
+        started, StoppedError if told to stop, past the deadline, or none came for too long.
+        """
+        while (reason := watch.reason(self.crew.clock())) is None:
+            self.crew.fit(1)
+            ray.wait([self.crew.members[0].hello], timeout=1.0)
+            if (model := self.crew.welcome()) is not None:
+                return model
+        raise StoppedError(reason)
+
+    def tend(self, units_left: int) -> None:
+        """See `Pool`."""
+        now = self.crew.clock()
+        if now - self._tended < TEND_SECONDS:
+            return
+        self._tended = now
+        self.crew.welcome()
+        self.crew.warn_leaving()
+        self.crew.fit(min(max(1, self.wanted()), max(1, units_left)))
+
+    def idle(self) -> int:
+        """Workers with the model and without a unit."""
+        return len(self.crew.idle())
+
+    def submit(self, unit: Unit) -> None:
+        """Give the unit to a free worker."""
+        member = self.crew.idle()[0]
+        member.task = member.actor.run.remote(dataclasses.replace(unit, needs=()))
+        member.unit, member.since, member.share = unit, self.crew.clock(), 0.0
+
+    def wait(self, seconds: float) -> list[Outcome]:
+        """Outcomes of the units that ended."""
+        tasks = {member.task: member for member in self.crew.members if member.task is not None}
+        if not tasks:
+            time.sleep(min(seconds, 0.1))
+            self.crew.welcome()
+            return []
+        done, _ = ray.wait(list(tasks), num_returns=1, timeout=seconds)
+        if done:
+            done, _ = ray.wait(list(tasks), num_returns=len(tasks), timeout=0)
+        return [self._collect(tasks[task]) for task in done]
+
+    def running(self) -> list[RunningUnit]:
+        """See `Pool`; asks anew without waiting for the answers."""
+        busy = [(member, member.unit) for member in self.crew.members if member.unit is not None]
+        self._hear([member for member, _ in busy])
+        return [
+            RunningUnit(
+                unit=unit.id,
+                worker=member.name,
+                seconds=self.crew.clock() - member.since,
+                share=member.share,
+            )
+            for member, unit in busy
+        ]
+
+    def leave(self) -> None:
+        """See `Pool`."""
+        for member in self.crew.members:
+            self.crew.tell(member)
+
+    def census(self) -> WorkerCounts:
+        """See `Pool`."""
+        return self.crew.census()
+
+    def close(self) -> None:
+        """End the workers."""
+        for member in list(self.crew.members):
+            self.crew.end(member)
+
+    def _hear(self, busy: list[RayActor]) -> None:
+        """Fetch the answers that came, ask those who have none to give."""
+        asked = {member.asked: member for member in busy if member.asked is not None}
+        answered = ray.wait(list(asked), num_returns=len(asked), timeout=0)[0] if asked else []
+        for answer in answered:
+            member, asked[answer].asked = asked[answer], None
+            try:
+                member.share = max(member.share, ray.get(answer))
+            except RayActorError:  # `wait` will hear of it
+                continue
+        for member in busy:
+            if member.asked is None and member.unit is not None:
+                member.asked = member.actor.position.remote(member.unit.id)
+
+    def _collect(self, member: RayActor) -> Outcome:
+        unit, task = member.unit, member.task
+        assert unit is not None
+        member.task = member.unit = member.asked = None
+        try:
+            outcome = ray.get(task)
+        except RayError as error:
+            return self._dead(member, unit, error)
+        assert isinstance(outcome, Outcome)
+        # Another process does what failed: a broken device would take, and fail, unit after unit.
+        if outcome.fate in (UnitResult.HANDED_BACK, UnitResult.FAILED):
+            member.is_leaving = True
+        return outcome
+
+    def _dead(self, member: RayActor, unit: Unit, error: RayError) -> Outcome:
+        """A worker died, or cannot be reached: it is ended for good, and replaced later."""
+        self.crew.end(member)
+        unreachable = isinstance(error, ActorUnavailableError)  # its machine has no raylet any more
+        gone = member.is_leaving or unreachable or not is_alive(member.node)
+        is_dead = isinstance(error, RayActorError)
+        return Outcome(
+            unit_id=unit.id,
+            fate=(UnitResult.PREEMPTED if gone else UnitResult.CRASHED)
+            if is_dead
+            else UnitResult.FAILED,
+            seconds=self.crew.clock() - member.since,
+            worker=member.name,
+            error=reason_of(error),
+        )

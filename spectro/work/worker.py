@@ -1,0 +1,134 @@
+"""A worker: keeps the model resident, does one unit at a time, writes to storage itself."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+import traceback
+
+import ray
+import transformers
+
+from spectro.config import PipelineConfig
+from spectro.pipeline.execute import ResidentModel, execute
+from spectro.pipeline.preflight import check_inputs
+from spectro.storage.store import DamagedObjectError, MissingObjectError
+from spectro.work import logs
+from spectro.work.errors import HandedBack, one_line
+from spectro.work.model_info import ModelInfo
+from spectro.work.outcome import Outcome, UnitResult
+from spectro.work.threads import keep_to_threads
+from spectro.work.units import Unit
+
+logger = logging.getLogger(__name__)
+
+
+class Worker:
+    """Runs units.
+
+    Args:
+        config: of the run.
+        told: set when the worker is to leave.
+        model: its description where it is known and nothing is to be measured; it is not loaded.
+    """
+
+    def __init__(
+        self,
+        config: PipelineConfig,
+        told: threading.Event | None = None,
+        model: ModelInfo | None = None,
+    ) -> None:
+        transformers.logging.disable_progress_bar()
+        transformers.logging.set_verbosity_error()
+        self._threads = config.run.threads_per_worker
+        self._resident = ResidentModel(config)
+        self._told = told or threading.Event()
+        self._model = model
+        self._position = ("", 0.0)
+        self._name = f"{socket.gethostname()}:{os.getpid()}"
+
+    def name(self) -> str:
+        """Host and process id."""
+        return self._name
+
+    def node(self) -> str:
+        """Ray's id of its machine."""
+        return str(ray.get_runtime_context().get_node_id())
+
+    def describe(self) -> ModelInfo:
+        """Check the run's inputs, load the model and describe it, unless that was given.
+
+        Raises ValueError or FileNotFoundError, in one line, for what the run cannot use.
+        """
+        if self._model is None:
+            check_inputs(self._resident.config, self._resident.root)
+            self._model = ModelInfo.of(self._resident.hf_model)
+        return self._model
+
+    def try_describe(self) -> ModelInfo | str:
+        """The description, or the one line that says why there is none."""
+        try:
+            return self.describe()
+        except (ValueError, OSError) as error:
+            return one_line(error)
+
+    def position(self, unit_id: str) -> float:
+        """Share of a unit that is done."""
+        current, share = self._position
+        return share if current == unit_id else 0.0
+
+    def leave(self) -> None:
+        """Hand back the unit that is being done, as soon as it can be gone on with elsewhere."""
+        self._told.set()
+
+    def run(self, unit: Unit) -> Outcome:
+        """Do a unit; errors are returned, for a traceback means nothing to the driver."""
+        # OpenMP keeps its number of threads per calling thread, and Ray may call from any.
+        keep_to_threads(self._threads)
+        start = time.monotonic()
+        self._position = (unit.id, 0.0)
+
+        def on_progress(done: float, total: float) -> None:
+            self._position = (unit.id, done / total if total else 1.0)
+
+        fate, error, trace = UnitResult.DONE, "", ""
+        try:
+            with logs.unit(unit.id):
+                execute(unit, self._resident, on_progress, self._told.is_set)
+        except HandedBack as back:
+            fate, error = UnitResult.HANDED_BACK, str(back)
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the driver must hear of it
+            fate, error, trace = _fate(failure), one_line(failure), traceback.format_exc()
+        return Outcome(
+            unit_id=unit.id,
+            fate=fate,
+            seconds=time.monotonic() - start,
+            worker=self._name,
+            error=error,
+            trace=trace,
+        )
+
+
+class ProcessWorker(Worker):
+    """A worker in a process of its own, which Ray collects the log of."""
+
+    def __init__(self, config: PipelineConfig, model: ModelInfo | None = None) -> None:
+        super().__init__(config, model=model)
+        logs.configure_worker_logging(config.run.uri, self.name())
+
+
+def _fate(failure: Exception) -> UnitResult:
+    """Whether the same unit could end otherwise elsewhere or later.
+
+    What is wrong with the input or the chain (ValueError, a source that is not there) is wrong
+    everywhere; a damaged object may be repaired, and anything else may be the machine's doing.
+    """
+    if isinstance(failure, MissingObjectError):
+        return UnitResult.MISSING
+    is_input = isinstance(failure, ValueError | FileNotFoundError)
+    if is_input and not isinstance(failure, DamagedObjectError):
+        return UnitResult.REFUSED
+    return UnitResult.FAILED
