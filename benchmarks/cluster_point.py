@@ -27,7 +27,8 @@ from spectro.cluster_stage.vectors import ListsOnNode
 from spectro.clustering.config import ClusterConfig
 from spectro.config import PipelineConfig
 from spectro.formats.clusters.clusters import members_of, read_clusters
-from spectro.pipeline.execute import ResidentModel, execute
+from spectro.measure.resident_model import ResidentModel
+from spectro.pipeline.stages import STAGES
 from spectro.storage.store import Store
 from spectro.work.threads import use_threads
 from spectro.work.units import Unit
@@ -93,7 +94,7 @@ def do_clusters(unit: ClusterUnit, config: PipelineConfig, meter: StageMeter) ->
         ends[:] = time.perf_counter(), time.process_time()
 
     with meter.stage("seeds"):
-        execute(unit, ResidentModel(config), on_progress)
+        STAGES.execute(unit, ResidentModel(config), on_progress)
     whole = meter.stages["seeds"]
     seeds = {"seconds": ends[0] - clock, "processor_seconds": ends[1] - processor}
     meter.stages["products"] = whole | {name: whole[name] - seeds[name] for name in seeds}

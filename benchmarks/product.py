@@ -18,14 +18,16 @@ from spectro.config import PipelineConfig, RunConfig
 from spectro.formats.derived_objects import put_derived
 from spectro.formats.halves import halves_table
 from spectro.formats.product import SUMMARY_NAME, ShardRows, put_part, shard_table
+from spectro.measure.resident_model import ResidentModel
+from spectro.measure.units import SummaryUnit
 from spectro.models.load import ModelConfig
-from spectro.pipeline.execute import ResidentModel, execute
+from spectro.pipeline.stages import STAGES
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.samplers import Gaussian
 from spectro.storage.store import Store
 from spectro.susceptibility.estimator import EstimatorConfig, EstimatorKind
 from spectro.tokens.config import Source, SourceKind, TokensConfig
-from spectro.work.units import SummaryUnit, Unit, required
+from spectro.work.units import Unit
 
 CONTEXT = 16
 PROBE = "planted"
@@ -87,7 +89,7 @@ def clusters_of(
 
 def missing_units(config: PipelineConfig, goal: Unit) -> list[Unit]:
     """What is to be done for a unit, each after those that it needs; nothing is measured."""
-    left = required([goal], Store(config.run.uri).list())
+    left = STAGES.required([goal], Store(config.run.uri).list())
     done: dict[str, Unit] = {}
     waiting = {unit.id for unit in left}
     while waiting:

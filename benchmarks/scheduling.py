@@ -20,14 +20,16 @@ from typing import Any
 from benchmarks import common
 from spectro.config import PipelineConfig, RunConfig
 from spectro.formats.sessions import RunningUnit
+from spectro.measure.units import TokensUnit, measurement_units
 from spectro.models.components import Component, ComponentKind, Group
 from spectro.models.load import ModelConfig
+from spectro.pipeline.stages import STAGES
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.reweighted import Reweighted
 from spectro.storage.store import Store
 from spectro.tokens.config import TokensConfig
 from spectro.work.driver import Driver
-from spectro.work.journal import Journal
+from spectro.work.heartbeats import Journal
 from spectro.work.model_info import ModelInfo
 from spectro.work.outcome import Outcome, Pool, WorkerCounts
 from spectro.work.progress import Progress
@@ -35,7 +37,7 @@ from spectro.work.ray_actors import RayActors
 from spectro.work.ray_pool import RayPool
 from spectro.work.ray_session import ray_session
 from spectro.work.stop_conditions import StopConditions
-from spectro.work.units import TokensUnit, Unit, measurement_units, required
+from spectro.work.units import Unit
 
 MODEL = ModelInfo(
     num_layers=24,
@@ -131,7 +133,7 @@ def units_of(count: int) -> list[Unit]:
         num_shards=max(1, (count - chains) // (NUM_GROUPS + 1)),
         tokens=TokensUnit(),
     )
-    return required([goal], {"tokens/tokens.json"})
+    return STAGES.required([goal], {"tokens/tokens.json"})
 
 
 def measured(pool: Pool, count: int) -> dict[str, float]:
@@ -142,9 +144,7 @@ def measured(pool: Pool, count: int) -> dict[str, float]:
         units = units_of(count)
         listed = time.perf_counter()
         journal = Journal(Store(folder), device="cpu", beat_seconds=1.0)
-        Driver(pool=pool, progress=Progress(), journal=journal, watch=StopConditions(0.0)).run(
-            units
-        )
+        Driver(pool=pool, progress=Progress(), journal=journal, stop=StopConditions(0.0)).run(units)
         journal.close(pool, "done")
         seconds = time.perf_counter() - listed
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

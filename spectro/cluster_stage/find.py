@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,7 @@ from spectro.sampling.checkpoint import Checkpoint
 from spectro.storage.background import Background
 from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.store import Store
+from spectro.work.stage import OnProgress, ShouldStop, WorkerContext
 from spectro.work.threads import own_threads
 
 STATE, ROUNDS = "state", "rounds"
@@ -62,22 +63,19 @@ def check_clusters(root: Store, parts: Iterable[str], config: PipelineConfig) ->
 
 
 def find_and_write_clusters(
-    unit: ClusterUnit,
-    store: Store,
-    config: PipelineConfig,
-    on_progress: Callable[[float, float], None],
-    leave: Callable[[], bool],
+    unit: ClusterUnit, context: WorkerContext, on_progress: OnProgress, should_stop: ShouldStop
 ) -> None:
     """Clusters of one part of a run, or of a half of its chains.
 
-    Raises HandedBack when told to leave, with a checkpoint of the rounds in storage.
+    Raises HandedBack when asked to stop, with a checkpoint of the rounds in storage.
     """
+    store, config = context.of(unit)
     bank = CheckpointBank(store.child(unit.folder), STATE, ROUNDS, _digest(unit, config.cluster))
     with ListsOnNode(store, unit.key, unit.half, unit.layout, config.run.scratch) as lists:
         graph = lists.graph()
         with Background() as background:
             keeper = CheckpointWriter(
-                bank, background, config.run.checkpoint_seconds, leave, resumed=bank.newest()
+                bank, background, config.run.checkpoint_seconds, should_stop, resumed=bank.newest()
             )
             state = _rounds(unit, store, graph, config, keeper, on_progress)
         _write(unit, store, lists, graph, state, config.cluster)
@@ -91,7 +89,7 @@ def _rounds(
     graph: Graph,
     config: PipelineConfig,
     keeper: CheckpointWriter,
-    on_progress: Callable[[float, float], None],
+    on_progress: OnProgress,
 ) -> SelectionState:
     """All rounds, from the newest checkpoint on."""
     checkpoints = keeper.checkpoints()

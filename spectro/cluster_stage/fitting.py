@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -26,23 +26,21 @@ from spectro.formats.product import SUMMARY_NAME, read_head
 from spectro.storage.checksummed_json import read_sealed, with_nan
 from spectro.storage.store import Store
 from spectro.susceptibility.estimator import EstimatorKind
+from spectro.work.stage import OnProgress, ShouldStop, WorkerContext
 
-OnProgress = Callable[[float, float], None]
 Floats = npt.NDArray[np.float64]
 
 
 def make_transform(
-    unit: TransformUnit,
-    store: Store,
-    config: ClusterConfig,
-    estimator: EstimatorKind,
-    on_progress: OnProgress,
+    unit: TransformUnit, context: WorkerContext, on_progress: OnProgress, should_stop: ShouldStop
 ) -> None:
     """Moments of every shard, merged in order; the transform that fits them; what halves say."""
+    store, run_config = context.of(unit)
+    config = run_config.cluster
     require_enough(unit.layout.num_rows, config.num_neighbours)
     num_shards, head = len(unit.layout.shard_rows), read_head(store, 0)
     summary = with_nan(read_sealed(store, SUMMARY_NAME))
-    has_shared = estimator is EstimatorKind.TWO_CHAIN and takes_out(config)
+    has_shared = run_config.estimator.kind is EstimatorKind.TWO_CHAIN and takes_out(config)
     phi_H = _mean_phi(summary, unit.half) if has_shared else None
     fitting = _Fitting(unit, store, config, phi_H)
     for shard in range(num_shards):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
-from spectro.cluster_stage.units import NeighboursUnit, PairUnit, RecallUnit
+from spectro.cluster_stage.units import ListsUnit, NeighboursUnit, PairUnit, RecallUnit
 from spectro.cluster_stage.vectors import ListsOnNode
 from spectro.clustering.config import ClusterConfig
 from spectro.clustering.knn.exact import exact_neighbours
@@ -19,66 +20,77 @@ from spectro.clustering.knn.search import is_exact, nearest_neighbours
 from spectro.config import to_dict
 from spectro.formats.clusters.knn_lists import pair_name, put_lists, read_lists
 from spectro.formats.derived_objects import put_derived
+from spectro.work.stage import OnProgress, ShouldStop, WorkerContext
 
-OnProgress = Callable[[float, float], None]
 NUM_SAMPLED = 1000
 """Rows whose recall is measured: a standard error of about 0.002 at 0.98."""
 
 
 def make_pair(
-    unit: PairUnit, lists: ListsOnNode, config: ClusterConfig, device: str,
-    on_progress: OnProgress,
-) -> None:  # fmt: skip
+    unit: PairUnit, context: WorkerContext, on_progress: OnProgress, should_stop: ShouldStop
+) -> None:
     """Neighbours of the rows of two blocks: exact in the other one, or approximate in the union."""
-    first, second = (
-        (lists.layout.block(block).start, lists.vectors(block))
-        for block in (unit.first, unit.second)
-    )
-    found = pair_neighbours(
-        first, second, config.num_neighbours,
-        exact=is_exact(lists.layout.num_rows, config.neighbour_search),
-        seed=config.seed, device=device, progress=on_progress,
-    )  # fmt: skip
-    put_lists(lists.store, unit.names[0], found)
+    config, device = context.config.cluster, _search_device()
+    with lists_of(unit, context) as lists:
+        first, second = (
+            (lists.layout.block(block).start, lists.vectors(block))
+            for block in (unit.first, unit.second)
+        )
+        found = pair_neighbours(
+            first, second, config.num_neighbours,
+            exact=is_exact(lists.layout.num_rows, config.neighbour_search),
+            seed=config.seed, device=device, progress=on_progress,
+        )  # fmt: skip
+        put_lists(lists.store, unit.names[0], found)
 
 
 def make_lists(
-    unit: NeighboursUnit, lists: ListsOnNode, config: ClusterConfig, device: str,
-    on_progress: OnProgress,
-) -> None:  # fmt: skip
+    unit: NeighboursUnit, context: WorkerContext, on_progress: OnProgress, should_stop: ShouldStop
+) -> None:
     """The nearest others of a block's rows: of one search where there is one block, else merged."""
-    if lists.layout.num_blocks > 1:
-        found = merge_lists(_of_pairs(unit, lists, config, on_progress))
-    else:
-        found = nearest_neighbours(
-            lists.vectors(unit.block), config.num_neighbours, search=config.neighbour_search,
-            seed=config.seed, device=device, progress=on_progress,
-        )  # fmt: skip
-    put_lists(lists.store, unit.names[0], found)
+    config, device = context.config.cluster, _search_device()
+    with lists_of(unit, context) as lists:
+        if lists.layout.num_blocks > 1:
+            found = merge_lists(_of_pairs(unit, lists, config, on_progress))
+        else:
+            found = nearest_neighbours(
+                lists.vectors(unit.block), config.num_neighbours, search=config.neighbour_search,
+                seed=config.seed, device=device, progress=on_progress,
+            )  # fmt: skip
+        put_lists(lists.store, unit.names[0], found)
 
 
 def measure_recall(
-    unit: RecallUnit,
-    lists: ListsOnNode,
-    config: ClusterConfig,
-    device: str,
-    on_progress: OnProgress,
+    unit: RecallUnit, context: WorkerContext, on_progress: OnProgress, should_stop: ShouldStop
 ) -> None:
     """Lists of a sample of the rows against exact search."""
-    layout = lists.layout
-    sample = sample_rows(layout.num_rows, NUM_SAMPLED, seed=config.seed)
-    vectors, index, distance = [], [], []
-    for block in range(layout.num_blocks):
-        start, stop = _ends(layout.block(block))
-        own = sample[(sample >= start) & (sample < stop)] - start
-        found = read_lists(lists.store, lists.name(block))
-        vectors.append(lists.vectors(block)[own])
-        index.append(found.index_Nk[own])
-        distance.append(found.distance_Nk[own])
-    found = Neighbours(index_Nk=np.concatenate(index), distance_Nk=np.concatenate(distance))
-    exact = _exact(np.concatenate(vectors), sample, lists, config, device, on_progress)
-    recall = measured_recall(sample, found, exact)
-    put_derived(lists.store, unit.names[0], to_dict(recall), unit.probe_sha256)
+    config, device = context.config.cluster, _search_device()
+    with lists_of(unit, context) as lists:
+        layout = lists.layout
+        sample = sample_rows(layout.num_rows, NUM_SAMPLED, seed=config.seed)
+        vectors, index, distance = [], [], []
+        for block in range(layout.num_blocks):
+            start, stop = _ends(layout.block(block))
+            own = sample[(sample >= start) & (sample < stop)] - start
+            found = read_lists(lists.store, lists.name(block))
+            vectors.append(lists.vectors(block)[own])
+            index.append(found.index_Nk[own])
+            distance.append(found.distance_Nk[own])
+        found = Neighbours(index_Nk=np.concatenate(index), distance_Nk=np.concatenate(distance))
+        exact = _exact(np.concatenate(vectors), sample, lists, config, device, on_progress)
+        recall = measured_recall(sample, found, exact)
+        put_derived(lists.store, unit.names[0], to_dict(recall), unit.probe_sha256)
+
+
+def lists_of(unit: ListsUnit, context: WorkerContext) -> ListsOnNode:
+    """The kNN lists that a unit works on, as this machine's processes share them."""
+    store, config = context.of(unit)
+    return ListsOnNode(store, unit.key, unit.half, unit.layout, config.run.scratch)
+
+
+def _search_device() -> str:
+    """Where exact neighbours are searched: a GPU if this process has one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _ends(rows: range) -> tuple[int, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from spectro.clustering.config import ClusterConfig
 from spectro.clustering.knn.approximate import VERSION
@@ -20,6 +20,8 @@ from spectro.formats.clusters.knn_lists import (
     lists_name,
     pair_name,
 )
+from spectro.measure.units import SummaryUnit
+from spectro.work.stage import RunPlan
 from spectro.work.units import Unit
 
 Half = Literal[0, 1]
@@ -66,8 +68,12 @@ class Layout:
 
 @dataclass(frozen=True, kw_only=True)
 class ListsUnit(Unit):
-    """What all units about one set of neighbour lists know."""
+    """What all units of one kNN graph know."""
 
+    stage: ClassVar[str] = "neighbours"
+    takes_all_cores: ClassVar[bool] = True
+    needs_model: ClassVar[bool] = False
+    is_intermediate: ClassVar[bool] = True
     key: str
     """Name of the set."""
     layout: Layout
@@ -76,16 +82,6 @@ class ListsUnit(Unit):
     """Of the tokens; what is of others is stale."""
     half: Half | None = None
     """Half of the chains whose χ it is; None: all chains."""
-
-    @property
-    def stage(self) -> str:
-        """See `Unit`."""
-        return "neighbours"
-
-    @property
-    def takes_all_cores(self) -> bool:
-        """See `Unit`."""
-        return True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +107,10 @@ class PairUnit(ListsUnit):
     def names(self) -> tuple[str, ...]:
         """See `Unit`."""
         return (pair_name(self.key, self.first, self.second),)
+
+    def superseded_by(self, name: str) -> tuple[str, ...]:
+        """The lists of both blocks."""
+        return tuple(self.in_run(lists_name(self.key, b)) for b in (self.first, self.second))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +140,9 @@ class RecallUnit(ListsUnit):
 class ClusterUnit(Unit):
     """Clusters of the product, or of one half of its chains."""
 
+    stage: ClassVar[str] = "clusters"
+    takes_all_cores: ClassVar[bool] = True
+    needs_model: ClassVar[bool] = False
     key: str
     """Of the neighbour lists."""
     layout: Layout
@@ -154,19 +157,27 @@ class ClusterUnit(Unit):
     """Whether the clusters of both halves are there to compare with."""
 
     @property
-    def stage(self) -> str:
-        """See `Unit`."""
-        return "clusters"
-
-    @property
-    def takes_all_cores(self) -> bool:
-        """See `Unit`."""
-        return True
-
-    @property
     def names(self) -> tuple[str, ...]:
         """See `Unit`; `cluster.json` is written last."""
         return tuple(f"{self.folder}/{name}" for name in (PROVENANCE, CLUSTERS, MEMBERS))
+
+
+def clusters_of_run(plan: RunPlan) -> list[Unit]:
+    """Clusters of every measurement of a run."""
+    info, config = plan.tokens, plan.config
+    shard_rows = rows_of_shards(info.splits["probe"].shard_sizes, info.context)
+    layout = Layout(shard_rows=shard_rows, block_rows=config.cluster.neighbour_rows)
+    return [
+        cluster_units(
+            measured,
+            config.cluster,
+            layout,
+            info.probe_sha256,
+            folder=config.run.clusters,
+            with_stability=config.with_stability,
+        )
+        for measured in plan.of_type(SummaryUnit)
+    ]
 
 
 def half_folder(folder: str, half: int) -> str:

@@ -1,74 +1,22 @@
 """What is made from all tokens of a run, and goes stale when tokens are added.
 
-The summary, the clusters, the page and maps are put once like everything else. The small sealed
-object that completes each of them says of which tokens it is; once the run has others, it is
-removed, that object first, and made again when it is asked for. Nothing of it is lost but time: two
-drivers that do so at once make it twice, from the same rows.
+The small sealed object that completes the summary, clusters, a page or a map says of which tokens
+it is; once the run has others, it is removed and made again when it is asked for
+(`work/registry.py`).
 """
 
 from __future__ import annotations
 
-import logging
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from spectro.formats.object_kinds import CLUSTERS, MAP, PAGE
-from spectro.formats.product import SUMMARY_NAME
-from spectro.storage.checksummed_json import read_sealed, seal
-from spectro.storage.store import DamagedObjectError, Store
+from spectro.storage.checksummed_json import seal
+from spectro.storage.store import Store
 
-logger = logging.getLogger(__name__)
 TOKENS = "probe_sha256"
 """Key of the digest of the tokens (`TokensInfo.probe_sha256`) in those objects."""
-_CLUSTERS = re.compile(rf"{CLUSTERS}/cluster\.json|neighbours/[^/]+/transform\.json")
-_OTHERS = re.compile(rf"{re.escape(SUMMARY_NAME)}|{PAGE}/page\.json|{MAP}/map\.json")
-"""Completing objects."""
 
 
 def put_derived(store: Store, name: str, content: Mapping[str, Any], probe_sha256: str) -> None:
-    """Put a completing object; one that another writer put first stands."""
+    """Put a completing object; one that another writer put first is kept."""
     store.put_if_absent(name, seal({**content, TOKENS: probe_sha256}))
-
-
-def remove_stale(
-    store: Store, names: Collection[str], probe_sha256: str, *, keep_clusters: bool = False
-) -> set[str]:
-    """Remove what is not of these tokens; returns the names of what is gone.
-
-    An object that is damaged tells nothing, and goes too.
-
-    Args:
-        store: of one part of a run.
-        names: objects that are there, relative to it.
-        probe_sha256: of the tokens.
-        keep_clusters: let clusters be, which still serve to assign added tokens (ADR 029).
-    """
-    gone: set[str] = set()
-    for name in sorted(names):
-        is_derived = _OTHERS.fullmatch(name) or (_CLUSTERS.fullmatch(name) and not keep_clusters)
-        if is_derived and not _is_of(store, name, probe_sha256):
-            logger.info("%s/%s is not of the tokens that are there now: removed", store.uri, name)
-            stale = [name, *sorted(_completed_by(name, names))]
-            for each in stale:  # the completing one first
-                store.delete(each)
-            gone.update(stale)
-    return gone
-
-
-def _completed_by(name: str, names: Collection[str]) -> set[str]:
-    """What else lies in a completing object's folder; beside the summary are moments."""
-    if name == SUMMARY_NAME:
-        return set()
-    folder = name.rpartition("/")[0] + "/"
-    beside = {other.removeprefix(folder) for other in names if other.startswith(folder)}
-    return {f"{folder}{other}" for other in beside if not other.startswith("half-")} - {name}
-
-
-def _is_of(store: Store, name: str, probe_sha256: str) -> bool:
-    try:
-        return bool(read_sealed(store, name).get(TOKENS) == probe_sha256)
-    except DamagedObjectError:
-        return False
-    except FileNotFoundError:  # another driver has just removed it
-        return True

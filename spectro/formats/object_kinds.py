@@ -1,4 +1,4 @@
-"""Which kinds of objects a run has, told by their names alone (design §5)."""
+"""Names of all objects of a run, by kind; what must hold of each its stage declares (ADR 078)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAP = r"map(?:-[a-z0-9]+)*"
 """Folders of cluster maps, each beside the clusters of its name (ADR 033)."""
 PAGE = r"report(?:-[a-z0-9]+)*"
 """Folders of pages, each beside the clusters of its name."""
-_PATTERNS = {
+PATTERNS = {
     "run": r"run\.yaml",
     "tokens": r"tokens/(tokens|more-\d+)\.json|tokens/(probe|sampling|evaluation)-\d+\.parquet",
     "pilots": r"chains/[^/]+/pilot\.json",
@@ -42,8 +42,8 @@ _PATTERNS = {
     "logs": r"logs/.+",
     "fences": rf"{FENCE}[0-9a-f]+",
 }
-KINDS = (*_PATTERNS, "unknown")
-_COMPILED = {kind: re.compile(pattern) for kind, pattern in _PATTERNS.items()}
+"""Kind → pattern of its names within a part of a run."""
+_COMPILED = {kind: re.compile(pattern) for kind, pattern in PATTERNS.items()}
 
 
 def page_names(clusters: str = "clusters") -> tuple[str, str]:
@@ -58,8 +58,3 @@ def kind_of(name: str) -> str:
         if pattern.fullmatch(name):
             return kind
     return "unknown"
-
-
-def is_marker(name: str) -> bool:
-    """Whether it is a small object that tells of others, or of a state of the run."""
-    return name.endswith(".json") and kind_of(name) not in ("unknown", "map_files")

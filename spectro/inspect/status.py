@@ -12,13 +12,13 @@ from dataclasses import dataclass
 
 from spectro.config import PipelineConfig
 from spectro.formats import run_dir
-from spectro.formats.chain_names import dropped_name
 from spectro.formats.sessions import Failure, Heartbeat, read_failures, read_heartbeats
 from spectro.pipeline.expected import Expected, expected_units
+from spectro.pipeline.stages import STAGES
 from spectro.storage.store import Entry, Store
-from spectro.work.board import label
 from spectro.work.model_info import ModelInfo, model_of
-from spectro.work.units import AssemblyUnit, ChainUnit, TileUnit, Unit
+from spectro.work.registry import StageRegistry
+from spectro.work.units import Unit, label
 
 SILENT_SECONDS = 120.0
 """Without a beat for so long, a driver is probably dead."""
@@ -76,7 +76,12 @@ class Status:
         return sum(stage.done for stage in self.stages.values())
 
 
-def read_status(store: Store, config: PipelineConfig, now: float | None = None) -> Status:
+def read_status(
+    store: Store,
+    config: PipelineConfig,
+    now: float | None = None,
+    stages: StageRegistry = STAGES,
+) -> Status:
     """State of a run; `now` in seconds since the epoch, None: this moment.
 
     Raises ValueError, in one line, if the folder is not that of a run.
@@ -93,6 +98,7 @@ def read_status(store: Store, config: PipelineConfig, now: float | None = None) 
         beats=beats,
         failures=tuple(read_failures(store, entries, NUM_FAILURES)),
         now=now,
+        stages=stages,
     )
 
 
@@ -105,24 +111,23 @@ def status_of(
     beats: list[Heartbeat],
     failures: tuple[Failure, ...] = (),
     now: float,
+    stages: StageRegistry = STAGES,
 ) -> Status:
     """The same from what has been read already."""
-    expected = expected_units(store, config, model, entries)
+    expected = expected_units(store, config, model, entries, stages)
     beat = max(beats, key=lambda b: b.time, default=None)
     since = beat.started if beat is not None else 0.0
     finished = {
-        unit.id: _finished(unit, entries)
-        for unit in expected.units
-        if expected.is_done(unit, entries)
+        unit.id: _finished(unit, entries) for unit in expected.units if unit.is_done(entries)
     }
-    stages = _stages(expected.units, finished, since)
-    lefts = [stage.left_seconds for stage in stages.values()]
+    by_stage = _stages(expected.units, finished, since)
+    lefts = [stage.left_seconds for stage in by_stage.values()]
     known = expected.num_shards is not None
     return Status(
         uri=store.uri,
-        state=_state(expected, entries, beat, now),
+        state=_state(expected, entries, beat, now, stages),
         driver=driver_line(beat, now),
-        stages=stages,
+        stages=by_stage,
         tokens_known=known,
         units_per_hour=_per_hour([t for t in finished.values() if t >= since], since),
         left_seconds=sum(s for s in lefts if s is not None)
@@ -150,7 +155,13 @@ def driver_line(beat: Heartbeat | None, now: float) -> str:
     )
 
 
-def _state(expected: Expected, present: Collection[str], beat: Heartbeat | None, now: float) -> str:
+def _state(
+    expected: Expected,
+    present: Collection[str],
+    beat: Heartbeat | None,
+    now: float,
+    stages: StageRegistry,
+) -> str:
     undone = expected.undone(present)
     if beat is not None and beat.ended is None and now - beat.time <= SILENT_SECONDS:
         return "running"
@@ -158,22 +169,14 @@ def _state(expected: Expected, present: Collection[str], beat: Heartbeat | None,
         return "done"
     if beat is not None and (beat.set_aside or (beat.ended or "").startswith("failed")):
         return "failed"
-    derived = ("neighbours", "clusters", "report")
-    measuring = [unit for unit in undone if unit.stage not in derived]
-    return "stopped" if measuring or expected.num_shards is None else "measured"
+    is_measuring = any(stages.measures(unit) for unit in undone)
+    return "stopped" if is_measuring or expected.num_shards is None else "measured"
 
 
 def _finished(unit: Unit, entries: Mapping[str, Entry]) -> float:
-    """When a unit's last object was put; a tile that is gone counts with its shard's rows."""
-    names = [*unit.outputs]
-    prefix = f"{unit.part}/" if unit.part else ""
-    if isinstance(unit, ChainUnit):
-        names += [f"{prefix}{dropped_name(unit.group.name, chain)}" for chain in unit.chains]
-    elif isinstance(unit, TileUnit) and unit.id not in entries:
-        names += AssemblyUnit(
-            part=unit.part, sisters=unit.sisters, shard=unit.shard, groups=()
-        ).outputs
-    return max((entries[name].modified for name in names if name in entries), default=0.0)
+    """When a unit's last object, or the last of those that superseded it, was put."""
+    names = [name for there in unit.sources_of(entries).values() for name in there]
+    return max((entries[name].modified for name in names), default=0.0)
 
 
 def _stages(

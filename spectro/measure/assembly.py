@@ -6,7 +6,7 @@ import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from spectro.config import PipelineConfig, chain_inputs
 from spectro.formats import draws, fingerprint, product, run_dir, tiles, tokens
 from spectro.formats.derived_objects import put_derived
 from spectro.formats.halves import halves_table
+from spectro.measure.resident_model import ResidentModel
+from spectro.measure.units import AssemblyUnit, SummaryUnit
 from spectro.models.components import FULL_GROUP, Group, select_components
 from spectro.models.delta import clean_losses
 from spectro.models.groups import group_model
@@ -36,17 +38,16 @@ from spectro.susceptibility.reliability import (
 )
 from spectro.susceptibility.summary import chain_summary, column_summary
 from spectro.susceptibility.warnings import chain_warnings
-from spectro.work.units import AssemblyUnit, SummaryUnit
-
-if TYPE_CHECKING:
-    from spectro.pipeline.execute import ResidentModel
+from spectro.work.stage import OnProgress, ShouldStop
 
 logger = logging.getLogger(__name__)
 Records = Mapping[str, Sequence[draws.ChainRecord]]
 """Group → what is kept of some of its chains, in their order."""
 
 
-def assemble_shard(unit: AssemblyUnit, resident: ResidentModel) -> None:
+def assemble_shard(
+    unit: AssemblyUnit, resident: ResidentModel, on_progress: OnProgress, should_stop: ShouldStop
+) -> None:
     """Estimate χ from a shard's tiles for every part that they are of; remove the tiles.
 
     A part whose rows are there is left as it is.
@@ -129,8 +130,11 @@ def _halves(
     return halves_table(table, *halves, (first_N, second_N))
 
 
-def summarise(unit: SummaryUnit, store: Store, config: PipelineConfig) -> None:
+def summarise(
+    unit: SummaryUnit, resident: ResidentModel, on_progress: OnProgress, should_stop: ShouldStop
+) -> None:
     """Put `summary.json`: what is known of every column over all tokens, and of which tokens."""
+    store, config = resident.of(unit)
     shards = product.read_moments(store, unit.num_shards)
     merged = {
         name: reduce(merge, [column_moments(shard["moments"][name]) for shard in shards])

@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from spectro.formats import draws
 from spectro.formats.chain_names import block_name, chains_among, record_name
 from spectro.formats.checkpoints import CheckpointBank, chain_folder, chain_stem, stem_of
 from spectro.measure.checkpoints import CheckpointWriter
+from spectro.measure.resident_model import ResidentModel
 from spectro.measure.sisters import known_chains
+from spectro.measure.units import ChainUnit
 from spectro.models.groups import group_model
 from spectro.sampling.chain import run_group_chains
 from spectro.sampling.checkpoint import Checkpoint
@@ -22,10 +24,7 @@ from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.sampling.samplers import Blocks
 from spectro.storage.background import Background
 from spectro.storage.store import Store
-from spectro.work.units import ChainUnit
-
-if TYPE_CHECKING:
-    from spectro.pipeline.execute import ResidentModel
+from spectro.work.stage import OnProgress, ShouldStop
 
 Missing = dict[int, draws.ChainRecord | None]
 """Chain that is to be made → what is known of it, where others have used its draws."""
@@ -34,12 +33,12 @@ Missing = dict[int, draws.ChainRecord | None]
 def run_chains(
     unit: ChainUnit,
     resident: ResidentModel,
-    on_progress: Callable[[float, float], None],
-    leave: Callable[[], bool],
+    on_progress: OnProgress,
+    should_stop: ShouldStop,
 ) -> None:
-    """Make the chains of a unit that are not there; raises HandedBack when told to leave."""
+    """Make the chains of a unit that are not there; raises HandedBack when asked to stop."""
     for company, missing in chain_batches(unit, resident).items():
-        _run_company(unit, resident, company, missing, on_progress, leave)
+        _run_company(unit, resident, company, missing, on_progress, should_stop)
 
 
 def chain_batches(unit: ChainUnit, resident: ResidentModel) -> dict[tuple[int, ...], Missing]:
@@ -78,8 +77,8 @@ def _run_company(
     resident: ResidentModel,
     company: tuple[int, ...],
     missing: Missing,
-    on_progress: Callable[[float, float], None],
-    leave: Callable[[], bool],
+    on_progress: OnProgress,
+    should_stop: ShouldStop,
 ) -> None:
     """Run chains together; what is missing is put."""
     store, config = resident.of(unit)
@@ -97,7 +96,7 @@ def _run_company(
             bank,
             background,
             config.run.checkpoint_seconds,
-            leave,
+            should_stop,
             more=partial(_handed_over, writers),
             resumed=_resumed(store, bank, writers),
         )

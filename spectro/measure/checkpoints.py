@@ -17,7 +17,7 @@ from spectro.work.errors import HandedBack
 class CheckpointWriter:
     """Checkpoints of one attempt at a unit.
 
-    One is due some time after the last was written, and at once when the worker is told to leave;
+    One is due some time after the last was written, and at once when the worker is asked to stop;
     then the attempt ends with HandedBack as soon as it is in storage.
     """
 
@@ -27,8 +27,8 @@ class CheckpointWriter:
     """Writes them, after the draws that were handed over before."""
     every_seconds: float
     """From when one is in storage to the next."""
-    leave: Callable[[], bool]
-    """Whether the worker was told to leave."""
+    should_stop: Callable[[], bool]
+    """Whether the worker was asked to stop."""
     more: Callable[[], dict[str, Any]] = dict
     """What else a checkpoint holds, asked when it is written; as JSON has it."""
     resumed: Checkpoint | None = None
@@ -50,16 +50,16 @@ class CheckpointWriter:
 
     def _due(self) -> bool:
         waited = time.monotonic() - self._last >= self.every_seconds
-        return (waited and not self._writing) or self.leave()
+        return (waited and not self._writing) or self.should_stop()
 
     def _save(self, position: int, snapshot: Checkpoint) -> None:
         # To the host at once: the device's memory is reckoned without checkpoints.
         tensors = {f"work/{name}": tensor.cpu() for name, tensor in snapshot.tensors.items()}
         self._writing = True
         self.background.submit(self._put, position, tensors, snapshot.values, self.seconds)
-        if self.leave():
+        if self.should_stop():
             self.background.drain()
-            raise HandedBack("told to leave; a checkpoint is in storage")
+            raise HandedBack("asked to stop; a checkpoint is in storage")
 
     def _put(
         self, position: int, tensors: dict[str, Any], values: dict[str, Any], seconds: float

@@ -10,19 +10,16 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from spectro.formats import draws
+from spectro.measure.resident_model import ResidentModel
 from spectro.sampling.pilot.importance_weights import importance_weights
 from spectro.sampling.pilot.pilot import independent_components
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.sampling.recorder import ComponentChain
 from spectro.work.units import Unit
-
-if TYPE_CHECKING:
-    from spectro.pipeline.execute import ResidentModel
 
 KnownChains = dict[int, dict[str, ComponentChain]]
 """Chain → component → what is known of it without a pass."""

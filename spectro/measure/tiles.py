@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -16,6 +16,8 @@ from spectro.formats import draws, tiles
 from spectro.formats.checkpoints import CheckpointBank, tile_folder
 from spectro.formats.product import has_rows
 from spectro.measure.checkpoints import CheckpointWriter
+from spectro.measure.resident_model import ResidentModel
+from spectro.measure.units import TileUnit
 from spectro.models.architecture import GroupModel
 from spectro.models.groups import group_model
 from spectro.sampling.draws import JoinedDraws, gaussian_draws
@@ -23,19 +25,16 @@ from spectro.sampling.keys import KeyedRandomness
 from spectro.storage.background import Background
 from spectro.storage.store import Store
 from spectro.susceptibility.score import ScoredChain, TileSums, score_tile
-from spectro.work.units import TileUnit
-
-if TYPE_CHECKING:
-    from spectro.pipeline.execute import ResidentModel
+from spectro.work.stage import OnProgress, ShouldStop
 
 
 def run_tile(
     unit: TileUnit,
     resident: ResidentModel,
-    on_progress: Callable[[float, float], None],
-    leave: Callable[[], bool],
+    on_progress: OnProgress,
+    should_stop: ShouldStop,
 ) -> None:
-    """Score one shard along all draws of a group; raises HandedBack when told to leave.
+    """Score one shard along all draws of a group; raises HandedBack when asked to stop.
 
     Once for all parts that share the draws, but for those whose rows are there already.
     """
@@ -54,7 +53,7 @@ def run_tile(
     bank = CheckpointBank(store, tile_folder(unit.shard), group, _digest(records, probe_ids))
     with Background() as background:
         keeper = CheckpointWriter(
-            bank, background, config.run.checkpoint_seconds, leave, resumed=bank.newest()
+            bank, background, config.run.checkpoint_seconds, should_stop, resumed=bank.newest()
         )
         sums = score_tile(
             part,

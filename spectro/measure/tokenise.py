@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from spectro.config import PipelineConfig, to_dict
 from spectro.formats import fingerprint, run_dir, tokens
@@ -15,6 +14,8 @@ from spectro.formats.more_tokens import known_sources, subset_names, write_more
 from spectro.formats.product import part_name
 from spectro.formats.tokens import TokensInfo
 from spectro.measure.encoder import Encoder
+from spectro.measure.resident_model import ResidentModel
+from spectro.measure.units import MoreTokensUnit, TokensUnit
 from spectro.models.load import ModelConfig, load_tokenizer
 from spectro.sampling.config import ChainConfig
 from spectro.storage.store import Store
@@ -23,13 +24,10 @@ from spectro.tokens.config import Source, SourceKind
 from spectro.tokens.display.terminal_text import plain_string
 from spectro.tokens.packing import Encode
 from spectro.tokens.sources.source_report import SourceReport
-from spectro.work.units import MoreTokensUnit, TokensUnit, Unit
-
-if TYPE_CHECKING:
-    from spectro.pipeline.execute import ResidentModel
+from spectro.work.stage import OnProgress, ShouldStop
+from spectro.work.units import Unit
 
 logger = logging.getLogger(__name__)
-OnProgress = Callable[[float, float], None]
 
 
 def token_units(store: Store, config: PipelineConfig) -> list[Unit]:
@@ -142,7 +140,9 @@ def read_lines(units: Collection[Unit], store: Store) -> list[str]:
     return [plain_string(f"subset {name}: {report.line}") for name, report in found]
 
 
-def make_tokens(resident: ResidentModel, on_progress: OnProgress) -> None:
+def make_tokens(
+    unit: TokensUnit, resident: ResidentModel, on_progress: OnProgress, should_stop: ShouldStop
+) -> None:
     """Read, pack and put the run's own tokens; an upsampled run begins with those measured."""
     if (upsample := resident.config.upsample) is not None:
         copy_tokens(Store(upsample.source), resident.root, upsample.probe_sha256)
@@ -159,7 +159,9 @@ def make_tokens(resident: ResidentModel, on_progress: OnProgress) -> None:
     )
 
 
-def add_tokens(unit: MoreTokensUnit, resident: ResidentModel, on_progress: OnProgress) -> None:
+def add_tokens(
+    unit: MoreTokensUnit, resident: ResidentModel, on_progress: OnProgress, should_stop: ShouldStop
+) -> None:
     """Read, pack and put an addition; nothing if another driver has just put the same."""
     config, info = resident.config, tokens.read_info(resident.root)
     parts, sources = added_parts(config, info), added_sources(config, info)

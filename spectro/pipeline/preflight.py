@@ -15,11 +15,11 @@ from spectro.clustering.knn.search import require_enough
 from spectro.clustering.vectors.preprocess import needs_halves, takes_out
 from spectro.config import PipelineConfig
 from spectro.formats import tokens
+from spectro.measure.resident_model import ResidentModel
 from spectro.measure.tokenise import added_parts, added_sources, known_tokens, tokenizer_of
 from spectro.models.components import select_components
 from spectro.models.load import read_config, resolve_device
 from spectro.models.size import ModelSize
-from spectro.pipeline.goals import Goal
 from spectro.sampling.config import TokenDraws
 from spectro.storage.store import Store
 from spectro.susceptibility.estimator import EstimatorKind
@@ -28,6 +28,13 @@ from spectro.tokens.config import Source
 from spectro.tokens.overlap import require_distinct
 from spectro.upsampling.checks import check_same_text
 from spectro.work.model_info import ModelInfo
+from spectro.work.stage import Goal
+
+
+def describe_model(resident: ResidentModel) -> ModelInfo:
+    """Check a run's inputs, load its model and describe it; errors as `check_inputs`."""
+    check_inputs(resident.config, resident.root)
+    return ModelInfo.of(resident.hf_model)
 
 
 def check_inputs(config: PipelineConfig, root: Store) -> None:
@@ -80,7 +87,7 @@ def check_goal(config: PipelineConfig, store: Store, goal: Goal, model: ModelInf
 
     Raises ValueError, in one line.
     """
-    if goal not in (Goal.CLUSTER, Goal.REPORT):
+    if Goal.SAMPLE.includes(goal):
         return
     _require_one_mean_phi(config)
     if store.exists(tokens.MARKER):

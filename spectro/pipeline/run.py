@@ -11,28 +11,31 @@ from spectro.cluster_stage.find import check_clusters
 from spectro.config import PipelineConfig, with_absolute_paths
 from spectro.formats import run_dir, tokens
 from spectro.formats.draws import drop_draws
-from spectro.formats.leftovers import leftovers
 from spectro.formats.product import SUMMARY_NAME
+from spectro.measure.resident_model import ResidentModel
 from spectro.measure.tokenise import read_lines, token_units
 from spectro.pipeline.goals import (
-    Goal,
     goal_units,
     known_model,
-    lost_chains,
+    lost_units,
     open_run,
     present_objects,
 )
-from spectro.pipeline.preflight import check_goal, check_place
+from spectro.pipeline.preflight import check_goal, check_place, describe_model
+from spectro.pipeline.stages import STAGES
 from spectro.storage.store import Store
 from spectro.susceptibility.summary import summary_lines
 from spectro.upsampling.checks import check_upsampled
 from spectro.work.driver import Driver
 from spectro.work.errors import UnitError
+from spectro.work.invocation import open_driver, open_pool, stop_conditions
 from spectro.work.model_info import ModelInfo
 from spectro.work.progress import Progress
+from spectro.work.registry import StageRegistry
+from spectro.work.stage import Goal
 from spectro.work.stop_conditions import on_sigterm
-from spectro.work.units import required
-from spectro.work.workforce import driver_of, watch_of, workers_of
+from spectro.work.units import Unit
+from spectro.work.worker import WorkerSetup
 
 __all__ = ["Finished", "Goal", "run_pipeline"]
 logger = logging.getLogger(__name__)
@@ -48,7 +51,7 @@ UNFINISHED_SECONDS = 24 * 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """What a run leaves to be told."""
+    """Summary of a finished invocation."""
 
     uri: str
     """Of the run."""
@@ -61,7 +64,11 @@ class Finished:
 
 
 def run_pipeline(
-    config: PipelineConfig, progress: Progress, *, goal: Goal = Goal.REPORT
+    config: PipelineConfig,
+    progress: Progress,
+    *,
+    goal: Goal = Goal.REPORT,
+    stages: StageRegistry = STAGES,
 ) -> Finished:
     """Do what is missing of a run.
 
@@ -75,19 +82,23 @@ def run_pipeline(
     run_dir.check(store, config.inputs())
     check_clusters(store, config.parts, config)
     token_units(store, config)  # refuses an addition that cannot be, before anything is started
-    watch = watch_of(config)
-    known = known_model(store, config, goal)
+    stop = stop_conditions(config)
+    known = known_model(store, config, goal, stages)
+    setup = WorkerSetup(
+        config=config, stages=stages, context=ResidentModel, describe=describe_model, model=known
+    )
     with (
-        workers_of(config, watch, known) as pool,
-        on_sigterm(watch.told),  # Ray sets a handler of its own
+        open_pool(setup, stop) as pool,
+        on_sigterm(stop.requested),  # Ray sets a handler of its own
     ):
-        model = known or pool.describe(watch)
+        model = known or pool.describe(stop)
         check_goal(config, store, goal, model)
-        if _reads_source(config, store, model):
+        run = _Run(config=config, store=store, model=model, stages=stages)
+        if run.reads_source():
             check_upsampled(config, model)
         open_run(store, config, model)
-        with driver_of(config, store, model, pool, progress, watch) as driver:
-            num_units = _do(driver, config, store, model, goal)
+        with open_driver(config, store, model, pool, progress, stop) as driver:
+            num_units = run.do(driver, goal)
     now = time.monotonic()
     return Finished(
         uri=store.uri,
@@ -97,61 +108,76 @@ def run_pipeline(
     )
 
 
-def _reads_source(config: PipelineConfig, store: Store, model: ModelInfo) -> bool:
-    """Whether a unit is still to do that reads the measured run of an upsampled one."""
-    if config.upsample is None:
-        return False
-    present = store.list()
-    if required(token_units(store, config), present):
-        return True
-    goals = goal_units(config, model, tokens.read_info(store), Goal.SAMPLE)
-    return bool(required(goals, present))
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """A run whose model is known."""
 
+    config: PipelineConfig
+    store: Store
+    model: ModelInfo
+    stages: StageRegistry
 
-def _do(driver: Driver, config: PipelineConfig, store: Store, model: ModelInfo, goal: Goal) -> int:
-    """Do what a goal needs; returns the number of units.
+    def goal_units(self, goal: Goal) -> list[Unit]:
+        info = tokens.read_info(self.store)
+        return goal_units(self.config, self.model, info, goal, self.stages)
 
-    What is there is read from one listing before anything is given out. Where a unit then misses
-    an object (a listing may be stale, or somebody has deleted it) the listing is read again.
-    """
-    first = required(token_units(store, config), store.list())
-    if missing := driver.run(first):
-        raise UnitError(f"unit {missing[0]} misses an object: is somebody deleting this run?")
-    for line in read_lines(first, store):
-        driver.progress.say(line)
-    if goal is Goal.TOKENS:
-        return len(first)
-    done = len(first)
-    for _ in range(MAX_LISTINGS):
-        goals = goal_units(config, model, tokens.read_info(store), goal)
-        present = present_objects(store, config, goal)
-        units = required([*goals, *lost_chains(goals, present)], present)
-        done += len(units)
-        missing = driver.run(units)
-        if not missing:
-            break
-        logger.warning("objects that were listed are not there; listing again: %s", missing)
-    else:
-        raise UnitError(f"unit {missing[0]} misses an object that storage lists again and again")
-    if done > len(first):
-        _log_columns(store, config)
-    _tidy(store, config)
-    return done
+    def reads_source(self) -> bool:
+        """Whether a unit is still to do that reads the measured run of an upsampled one."""
+        if self.config.upsample is None:
+            return False
+        present = self.store.list()
+        if self.stages.required(token_units(self.store, self.config), present):
+            return True
+        return bool(self.stages.required(self.goal_units(Goal.SAMPLE), present))
 
+    def do(self, driver: Driver, goal: Goal) -> int:
+        """Do what a goal needs; returns the number of units.
 
-def _tidy(store: Store, config: PipelineConfig) -> None:
-    """Remove what nobody needs any more; also what a killed invocation should have removed."""
-    try:
-        store.sweep(UNFINISHED_SECONDS)
-    except (ValueError, PermissionError) as error:  # the product is whole all the same
-        logger.warning("unfinished uploads cannot be looked for: %s", error)
-    for part in config.parts:
-        own = store.child(part)
-        names = set(own.list())
-        unneeded = leftovers(own, names)
-        own.delete_many(unneeded)
-        if not config.run.keep_draws:
-            drop_draws(own, names - unneeded)
+        What is there is read from one listing before anything is given out. Where a unit then
+        misses an object (a listing may be stale, or somebody has deleted it) the listing is read
+        again.
+        """
+        config, store = self.config, self.store
+        first = self.stages.required(token_units(store, config), store.list())
+        if missing := driver.run(first):
+            raise UnitError(f"unit {missing[0]} misses an object: is somebody deleting this run?")
+        for line in read_lines(first, store):
+            driver.progress.say(line)
+        if goal is Goal.TOKENS:
+            return len(first)
+        done = len(first)
+        for _ in range(MAX_LISTINGS):
+            goals = self.goal_units(goal)
+            present = present_objects(store, config, goal, self.stages)
+            units = self.stages.required([*goals, *lost_units(goals, present)], present)
+            done += len(units)
+            missing = driver.run(units)
+            if not missing:
+                break
+            logger.warning("objects that were listed are not there; listing again: %s", missing)
+        else:
+            raise UnitError(
+                f"unit {missing[0]} misses an object that storage lists again and again"
+            )
+        if done > len(first):
+            _log_columns(store, config)
+        self.tidy()
+        return done
+
+    def tidy(self) -> None:
+        """Remove what nobody needs, also what a killed invocation should have removed."""
+        store, config = self.store, self.config
+        try:
+            store.sweep(UNFINISHED_SECONDS)
+        except (ValueError, PermissionError) as error:  # the product is whole all the same
+            logger.warning("unfinished uploads cannot be looked for: %s", error)
+        for part in config.parts:
+            own = store.child(part)
+            names = set(own.list())
+            unneeded = self.stages.leftovers(own, names)
+            own.delete_many(unneeded)
+            if not config.run.keep_draws:
+                drop_draws(own, names - unneeded)
 
 
 def _log_columns(store: Store, config: PipelineConfig) -> None:

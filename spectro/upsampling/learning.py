@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +28,7 @@ from spectro.formats.predictors import (
     put_arrays,
     read_arrays,
 )
+from spectro.measure.resident_model import ResidentModel
 from spectro.predict.ensemble import Ensemble
 from spectro.predict.features import token_features
 from spectro.predict.judged import HeldOutScores
@@ -40,10 +39,8 @@ from spectro.sampling.config import TokenDraws
 from spectro.storage.checksummed_json import read_sealed, seal, with_nan
 from spectro.storage.store import Store
 from spectro.upsampling.config import UpsampleConfig
-from spectro.upsampling.units import FeaturesUnit, HeldOutUnit, LearningUnit, TrainingUnit
-
-if TYPE_CHECKING:
-    from spectro.pipeline.execute import ResidentModel
+from spectro.upsampling.units import FeaturesUnit, HeldOutUnit, TrainingUnit
+from spectro.work.stage import OnProgress, ShouldStop
 
 MAX_JUDGED = 2**18
 """Tokens, about, on which networks are judged: more add nothing to correlations per column."""
@@ -53,22 +50,12 @@ SECONDS = "seconds"
 """Array of one number: the time that an object took to make."""
 LEARNT = "learnt"
 """Array of one number: the tokens that a network learnt from, once for every pass over them."""
-OnProgress = Callable[[float, float], None]
 Floats = npt.NDArray[np.float32]
 
 
-def learn(unit: LearningUnit, resident: ResidentModel, on_progress: OnProgress) -> None:
-    """Do a unit of learning."""
-    match unit:
-        case FeaturesUnit():
-            make_features(unit, resident, on_progress)
-        case TrainingUnit():
-            train(unit, resident)
-        case HeldOutUnit():
-            judge(unit, resident, on_progress)
-
-
-def make_features(unit: FeaturesUnit, resident: ResidentModel, on_progress: OnProgress) -> None:
+def make_features(
+    unit: FeaturesUnit, resident: ResidentModel, on_progress: OnProgress, should_stop: ShouldStop
+) -> None:
     """Put the features of one measured token shard."""
     start = time.monotonic()
     found = features_of(resident, unit.shard, on_progress)
@@ -185,7 +172,9 @@ class MeasuredTokens:
         np.save(folder / f"{SECONDS}.npy", seconds)
 
 
-def train(unit: TrainingUnit, resident: ResidentModel) -> None:
+def train(
+    unit: TrainingUnit, resident: ResidentModel, on_progress: OnProgress, should_stop: ShouldStop
+) -> None:
     """Train one network, on the model's device, and put it."""
     start, upsample = time.monotonic(), _upsample_of(resident.config)
     config = dataclasses.replace(upsample.predict, num_folds=unit.num_folds)
@@ -212,7 +201,9 @@ def read_ensemble(store: Store, num_folds: int, device: torch.device | str) -> E
     return Ensemble([[network(fold, half) for half in HALVES] for fold in range(num_folds)])
 
 
-def judge(unit: HeldOutUnit, resident: ResidentModel, on_progress: OnProgress) -> None:
+def judge(
+    unit: HeldOutUnit, resident: ResidentModel, on_progress: OnProgress, should_stop: ShouldStop
+) -> None:
     """Put what the networks' predictions of shards that they have not seen say of their errors."""
     store = resident.root
     ensemble = read_ensemble(store, unit.num_folds, resident.model.device)

@@ -6,9 +6,8 @@ Shapes: N tokens of a shard, F features, H components.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from functools import reduce
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +23,7 @@ from spectro.measure.assembly import (
     plain_moments,
     rows_fingerprint,
 )
+from spectro.measure.resident_model import ResidentModel
 from spectro.predict.denoise import denoise
 from spectro.predict.ensemble import Estimate, Features, Floats
 from spectro.predict.features import feature_names
@@ -37,20 +37,21 @@ from spectro.susceptibility.reliability import (
     predicted_column,
 )
 from spectro.susceptibility.summary import OF_CHAINS, column_summary
-from spectro.upsampling.learning import features_of, read_judged
+from spectro.upsampling.learning import features_of, read_ensemble, read_judged
 from spectro.upsampling.units import PredictionSummaryUnit, PredictionUnit
-
-if TYPE_CHECKING:
-    from spectro.pipeline.execute import ResidentModel
-
-OnProgress = Callable[[float, float], None]
+from spectro.work.stage import OnProgress, ShouldStop
 
 
-def predict_shard(unit: PredictionUnit, resident: ResidentModel, on_progress: OnProgress) -> None:
+def predict_shard(
+    unit: PredictionUnit, resident: ResidentModel, on_progress: OnProgress, should_stop: ShouldStop
+) -> None:
     """Put the rows, half estimates, deviations and moments of one token shard."""
     start, store, config = time.monotonic(), resident.root, resident.config
     assert config.upsample is not None
-    ensemble, judged = resident.ensemble(unit.num_folds), read_judged(store)
+    ensemble = resident.keep(
+        "ensemble", lambda: read_ensemble(store, unit.num_folds, resident.model.device)
+    )
+    judged = read_judged(store)
     features_NF = features_of(resident, unit.shard, on_progress)
     source = Store(config.upsample.source)
     is_measured = unit.shard < config.upsample.num_shards
@@ -67,7 +68,12 @@ def predict_shard(unit: PredictionUnit, resident: ResidentModel, on_progress: On
     _put(unit.shard, resident, found, features_NF, columns, head.components, start)
 
 
-def summarise_predictions(unit: PredictionSummaryUnit, resident: ResidentModel) -> None:
+def summarise_predictions(
+    unit: PredictionSummaryUnit,
+    resident: ResidentModel,
+    on_progress: OnProgress,
+    should_stop: ShouldStop,
+) -> None:
     """Put `summary.json`: all predicted columns, and how far predictions are right."""
     store, config = resident.root, resident.config
     assert config.upsample is not None

@@ -9,39 +9,39 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from spectro.cluster_stage.units import HALVES, Half
 from spectro.formats.predictors import HELD_OUT, features_name, predictor_name
-from spectro.work.units import AssemblyUnit, SummaryUnit, Unit
+from spectro.measure.units import AssemblyUnit, SummaryUnit, TokensUnit
+from spectro.work.stage import RunPlan
+from spectro.work.units import Unit
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearningUnit(Unit):
-    """What all units before the predictions have in common."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeaturesUnit(LearningUnit):
+class FeaturesUnit(Unit):
     """Features of one measured token shard."""
 
+    stage: ClassVar[str] = "features"
     shard: int
     """Which tokens."""
-
-    @property
-    def stage(self) -> str:
-        """See `Unit`."""
-        return "features"
 
     @property
     def names(self) -> tuple[str, ...]:
         """See `Unit`."""
         return (features_name(self.shard),)
 
+    def superseded_by(self, name: str) -> tuple[str, ...]:
+        """The errors of the predictors that learnt from it."""
+        return (HELD_OUT,)
+
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingUnit(LearningUnit):
-    """One predictor, with what its own fold's shards say of it."""
+class TrainingUnit(Unit):
+    """One predictor, with its errors on its own fold's shards."""
 
+    stage: ClassVar[str] = "training"
+    takes_all_cores: ClassVar[bool] = True
     fold: int
     """Whose shards it has not seen."""
     num_folds: int
@@ -50,32 +50,18 @@ class TrainingUnit(LearningUnit):
     """Half of the chains that it learns from."""
 
     @property
-    def stage(self) -> str:
-        """See `Unit`."""
-        return "training"
-
-    @property
-    def takes_all_cores(self) -> bool:
-        """See `Unit`."""
-        return True
-
-    @property
     def names(self) -> tuple[str, ...]:
         """See `Unit`."""
         return (predictor_name(self.fold, self.half),)
 
 
 @dataclass(frozen=True, kw_only=True)
-class HeldOutUnit(LearningUnit):
+class HeldOutUnit(Unit):
     """Errors of all networks on shards and draws that they have not seen."""
 
+    stage: ClassVar[str] = "training"
     num_folds: int
     """Folds of the measured shards."""
-
-    @property
-    def stage(self) -> str:
-        """See `Unit`."""
-        return "training"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -87,21 +73,33 @@ class HeldOutUnit(LearningUnit):
 class PredictionUnit(AssemblyUnit):
     """Predicted rows of one token shard; of a measured one prediction and measurement combined."""
 
+    stage: ClassVar[str] = "prediction"
     num_folds: int
     """Folds of the predictors."""
-
-    @property
-    def stage(self) -> str:
-        """See `Unit`."""
-        return "prediction"
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionSummaryUnit(SummaryUnit):
-    """What is known of every predicted column over all tokens."""
+    """Reliability and errors of every predicted column over all tokens."""
 
+    stage: ClassVar[str] = "prediction"
     num_folds: int
     """Folds of the predictors."""
+
+
+def predicted_units(plan: RunPlan) -> list[Unit]:
+    """Shards and summary of an upsampled run; nothing for a run that measures."""
+    upsample = plan.config.upsample
+    if upsample is None:
+        return []
+    summary = upsample_units(
+        num_measured=upsample.num_shards,
+        shard_sizes=plan.tokens.splits["probe"].shard_sizes,
+        num_folds=upsample.num_folds,
+        tokens=TokensUnit(),
+        probe_sha256=plan.tokens.probe_sha256,
+    )
+    return [*summary.needs, summary]
 
 
 def upsample_units(

@@ -15,13 +15,13 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from spectro.work.board import UnitQueue, label
 from spectro.work.errors import StoppedError, UnitError
-from spectro.work.journal import Journal
+from spectro.work.heartbeats import Journal
 from spectro.work.outcome import Outcome, Pool, UnitResult
 from spectro.work.progress import Progress
 from spectro.work.stop_conditions import StopConditions
-from spectro.work.units import Unit
+from spectro.work.unit_queue import UnitQueue
+from spectro.work.units import Unit, label
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
@@ -49,7 +49,7 @@ class Driver:
     """Where people see how far they are."""
     journal: Journal
     """Where storage is told."""
-    watch: StopConditions
+    stop: StopConditions
     """When to stop."""
     budgets: Budgets = field(default_factory=Budgets)
     """How much failure is borne."""
@@ -92,7 +92,7 @@ class _Call:
     def turn(self) -> None:
         """Give out what can be given out, book what came back."""
         driver, board = self._driver, self._board
-        if (reason := driver.watch.reason(driver.clock())) is not None:
+        if (reason := driver.stop.reason(driver.clock())) is not None:
             self._stop(reason)
         driver.pool.tend(board.left)
         for unit in board.take(self._room()):
@@ -126,7 +126,7 @@ class _Call:
     def _book(self, outcomes: list[Outcome]) -> None:
         fatal: list[UnitError] = []
         for outcome in outcomes:
-            self._driver.watch.moved(self._driver.clock())
+            self._driver.stop.moved(self._driver.clock())
             if outcome.fate is UnitResult.DONE:
                 told = {"unit": outcome.unit_id, "worker": outcome.worker}
                 logger.debug("unit %s done in %.1f s", outcome.unit_id, outcome.seconds, extra=told)
@@ -174,7 +174,7 @@ class _Call:
         shares = {unit.unit: unit.share for unit in running}
         if any(share > 0 for share in shares.values()):
             self._proven = True
-        driver.watch.shares(shares, driver.clock())
+        driver.stop.shares(shares, driver.clock())
         done = {name: tally.done_cost for name, tally in self._board.stages.items()}
         for unit_id, unit in self._board.running.items():
             done[label(unit)] += shares.get(unit_id, 0.0) * unit.cost
@@ -190,7 +190,7 @@ class _Call:
         """Have what runs handed back, then raise."""
         driver, board = self._driver, self._board
         driver.pool.leave()
-        end = driver.clock() + driver.watch.drain_seconds
+        end = driver.clock() + driver.stop.drain_seconds
         while board.running and driver.clock() < end:
             outcomes = driver.pool.wait(POLL_SECONDS)
             for outcome in outcomes:

@@ -5,35 +5,28 @@ from __future__ import annotations
 import threading
 import time
 
-from spectro.config import PipelineConfig
 from spectro.formats.sessions import RunningUnit
 from spectro.work.model_info import ModelInfo
 from spectro.work.outcome import Outcome, WorkerCounts
 from spectro.work.stop_conditions import StopConditions
 from spectro.work.units import Unit
-from spectro.work.worker import Worker
+from spectro.work.worker import Worker, WorkerSetup
 
 
 class InlinePool:
     """Does a unit when it is submitted.
 
     Args:
-        config: of the run.
-        told: set when the run is to stop; the unit being done is then handed back.
-        model: see `Worker`.
+        setup: of its worker.
+        stop_requested: set when the run is to stop; the current unit is then handed back.
     """
 
-    def __init__(
-        self,
-        config: PipelineConfig,
-        told: threading.Event | None = None,
-        model: ModelInfo | None = None,
-    ) -> None:
-        self._worker = Worker(config, told, model)
+    def __init__(self, setup: WorkerSetup, stop_requested: threading.Event | None = None) -> None:
+        self._worker = Worker(setup, stop_requested)
         self._started = time.monotonic()
         self._outcomes: list[Outcome] = []
 
-    def describe(self, watch: StopConditions) -> ModelInfo:
+    def describe(self, stop: StopConditions) -> ModelInfo:
         """See `Worker.describe`."""
         return self._worker.describe()
 

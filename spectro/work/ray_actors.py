@@ -15,13 +15,12 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from spectro.config import PipelineConfig
 from spectro.work.errors import UnitError, reason_of
 from spectro.work.model_info import ModelInfo
 from spectro.work.outcome import MAX_STILLBORN, WorkerCounts
 from spectro.work.ray_nodes import leaving_nodes
 from spectro.work.units import Unit
-from spectro.work.worker import ProcessWorker
+from spectro.work.worker import ProcessWorker, WorkerSetup
 
 logger = logging.getLogger(__name__)
 ANSWER_THREADS = 3
@@ -62,14 +61,12 @@ class RayActor:
 class RayActors:
     """All actors of one invocation."""
 
-    config: PipelineConfig
-    """Of the run."""
+    setup: WorkerSetup
+    """What every worker is made from."""
     gpus_per_worker: float
     """GPUs that Ray reserves for each."""
     worker: type = ProcessWorker
     """Class of the actors."""
-    model: ModelInfo | None = None
-    """What they need not load: see `Worker`."""
     clock: Callable[[], float] = time.monotonic
     """Seconds."""
     members: list[RayActor] = field(default_factory=list)
@@ -139,11 +136,11 @@ class RayActors:
 
     def _start(self) -> None:
         options = ray.remote(self.worker).options(
-            num_cpus=self.config.run.threads_per_worker,
+            num_cpus=self.setup.config.run.threads_per_worker,
             num_gpus=self.gpus_per_worker,
             max_concurrency=ANSWER_THREADS,
         )
-        actor = options.remote(self.config, self.model)
+        actor = options.remote(self.setup)
         self.members.append(RayActor(actor=actor, hello=actor.try_describe.remote()))
 
     def _end_idle_leavers(self) -> None:

@@ -33,51 +33,51 @@ TEND_SECONDS = 2.0
 class RayPool:
     """See `Pool`."""
 
-    crew: RayActors
+    actors: RayActors
     """The actors."""
     wanted: Callable[[], int]
     """How many workers the run is to have now."""
     _tended: float = float("-inf")
 
-    def describe(self, watch: StopConditions) -> ModelInfo:
+    def describe(self, stop: StopConditions) -> ModelInfo:
         """What the first worker loaded; waits until there is one, or there is reason to stop.
 
         Raises ValueError in its words if it cannot load the model, UnitError if none can be
         started, StoppedError if told to stop, past the deadline, or none came for too long.
         """
-        while (reason := watch.reason(self.crew.clock())) is None:
-            self.crew.fit(1)
-            ray.wait([self.crew.members[0].hello], timeout=1.0)
-            if (model := self.crew.welcome()) is not None:
+        while (reason := stop.reason(self.actors.clock())) is None:
+            self.actors.fit(1)
+            ray.wait([self.actors.members[0].hello], timeout=1.0)
+            if (model := self.actors.welcome()) is not None:
                 return model
         raise StoppedError(reason)
 
     def tend(self, units_left: int) -> None:
         """See `Pool`."""
-        now = self.crew.clock()
+        now = self.actors.clock()
         if now - self._tended < TEND_SECONDS:
             return
         self._tended = now
-        self.crew.welcome()
-        self.crew.warn_leaving()
-        self.crew.fit(min(max(1, self.wanted()), max(1, units_left)))
+        self.actors.welcome()
+        self.actors.warn_leaving()
+        self.actors.fit(min(max(1, self.wanted()), max(1, units_left)))
 
     def idle(self) -> int:
         """Workers with the model and without a unit."""
-        return len(self.crew.idle())
+        return len(self.actors.idle())
 
     def submit(self, unit: Unit) -> None:
         """Give the unit to a free worker."""
-        member = self.crew.idle()[0]
+        member = self.actors.idle()[0]
         member.task = member.actor.run.remote(dataclasses.replace(unit, needs=()))
-        member.unit, member.since, member.share = unit, self.crew.clock(), 0.0
+        member.unit, member.since, member.share = unit, self.actors.clock(), 0.0
 
     def wait(self, seconds: float) -> list[Outcome]:
         """Outcomes of the units that ended."""
-        tasks = {member.task: member for member in self.crew.members if member.task is not None}
+        tasks = {member.task: member for member in self.actors.members if member.task is not None}
         if not tasks:
             time.sleep(min(seconds, 0.1))
-            self.crew.welcome()
+            self.actors.welcome()
             return []
         done, _ = ray.wait(list(tasks), num_returns=1, timeout=seconds)
         if done:
@@ -86,13 +86,13 @@ class RayPool:
 
     def running(self) -> list[RunningUnit]:
         """See `Pool`; asks anew without waiting for the answers."""
-        busy = [(member, member.unit) for member in self.crew.members if member.unit is not None]
+        busy = [(member, member.unit) for member in self.actors.members if member.unit is not None]
         self._hear([member for member, _ in busy])
         return [
             RunningUnit(
                 unit=unit.id,
                 worker=member.name,
-                seconds=self.crew.clock() - member.since,
+                seconds=self.actors.clock() - member.since,
                 share=member.share,
             )
             for member, unit in busy
@@ -100,17 +100,17 @@ class RayPool:
 
     def leave(self) -> None:
         """See `Pool`."""
-        for member in self.crew.members:
-            self.crew.tell(member)
+        for member in self.actors.members:
+            self.actors.tell(member)
 
     def census(self) -> WorkerCounts:
         """See `Pool`."""
-        return self.crew.census()
+        return self.actors.census()
 
     def close(self) -> None:
         """End the workers."""
-        for member in list(self.crew.members):
-            self.crew.end(member)
+        for member in list(self.actors.members):
+            self.actors.end(member)
 
     def _hear(self, busy: list[RayActor]) -> None:
         """Fetch the answers that came, ask those who have none to give."""
@@ -142,7 +142,7 @@ class RayPool:
 
     def _dead(self, member: RayActor, unit: Unit, error: RayError) -> Outcome:
         """A worker died, or cannot be reached: it is ended for good, and replaced later."""
-        self.crew.end(member)
+        self.actors.end(member)
         unreachable = isinstance(error, ActorUnavailableError)  # its machine has no raylet any more
         gone = member.is_leaving or unreachable or not is_alive(member.node)
         is_dead = isinstance(error, RayActorError)
@@ -151,7 +151,7 @@ class RayPool:
             fate=(UnitResult.PREEMPTED if gone else UnitResult.CRASHED)
             if is_dead
             else UnitResult.FAILED,
-            seconds=self.crew.clock() - member.since,
+            seconds=self.actors.clock() - member.since,
             worker=member.name,
             error=reason_of(error),
         )

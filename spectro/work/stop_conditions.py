@@ -30,7 +30,7 @@ class StopConditions:
         drain_seconds: float = 90.0,
     ) -> None:
         self.drain_seconds = drain_seconds
-        self.told = threading.Event()
+        self.requested = threading.Event()
         """Set when somebody asks the run to stop."""
         self._deadline_seconds, self._idle_seconds = deadline_seconds, idle_seconds
         self._started = self._last_moved = now
@@ -48,8 +48,8 @@ class StopConditions:
 
     def reason(self, now: float) -> str | None:
         """Why the run is to stop, in one line; None while it is to go on."""
-        if self.told.is_set():
-            return "told to stop (SIGTERM); the same command goes on where this stopped"
+        if self.requested.is_set():
+            return "asked to stop (SIGTERM); the same command goes on where this stopped"
         limit = self._deadline_seconds
         if limit is not None and now - self._started >= limit:
             return (
@@ -66,16 +66,16 @@ class StopConditions:
 
 
 @contextmanager
-def on_sigterm(told: threading.Event) -> Iterator[None]:
+def on_sigterm(requested: threading.Event) -> Iterator[None]:
     """While the block lasts SIGTERM sets an event; only the main thread may handle signals."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def tell(number: int, frame: FrameType | None) -> None:
-        told.set()
+    def request(number: int, frame: FrameType | None) -> None:
+        requested.set()
 
-    before = signal.signal(signal.SIGTERM, tell)
+    before = signal.signal(signal.SIGTERM, request)
     try:
         yield
     finally:

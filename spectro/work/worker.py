@@ -1,4 +1,4 @@
-"""A worker: keeps the model resident, does one unit at a time, writes to storage itself."""
+"""A worker: keeps the model, does one unit at a time, writes its objects to storage itself."""
 
 from __future__ import annotations
 
@@ -8,45 +8,61 @@ import socket
 import threading
 import time
 import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import ray
 import transformers
 
 from spectro.config import PipelineConfig
-from spectro.pipeline.execute import ResidentModel, execute
-from spectro.pipeline.preflight import check_inputs
 from spectro.storage.store import DamagedObjectError, MissingObjectError
 from spectro.work import logs
 from spectro.work.errors import HandedBack, one_line
 from spectro.work.model_info import ModelInfo
 from spectro.work.outcome import Outcome, UnitResult
+from spectro.work.registry import StageRegistry
+from spectro.work.stage import WorkerContext
 from spectro.work.threads import keep_to_threads
 from spectro.work.units import Unit
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True)
+class WorkerSetup:
+    """What a worker is made from; Ray pickles it, its functions by reference."""
+
+    config: PipelineConfig
+    """Of the run."""
+    stages: StageRegistry
+    """How each unit is run."""
+    context: Callable[[PipelineConfig], WorkerContext]
+    """Makes what the worker keeps between units."""
+    describe: Callable[[Any], ModelInfo]
+    """Checks the run's inputs, loads the model of a context and describes it.
+
+    Raises ValueError or FileNotFoundError, in one line, for what the run cannot use."""
+    model: ModelInfo | None = None
+    """The model's description where it is known and no unit needs it: it is not loaded."""
+
+
 class Worker:
     """Runs units.
 
     Args:
-        config: of the run.
-        told: set when the worker is to leave.
-        model: its description where it is known and nothing is to be measured; it is not loaded.
+        setup: what it works on.
+        stop_requested: set when the worker is to hand its unit back.
     """
 
-    def __init__(
-        self,
-        config: PipelineConfig,
-        told: threading.Event | None = None,
-        model: ModelInfo | None = None,
-    ) -> None:
+    def __init__(self, setup: WorkerSetup, stop_requested: threading.Event | None = None) -> None:
         transformers.logging.disable_progress_bar()
         transformers.logging.set_verbosity_error()
-        self._threads = config.run.threads_per_worker
-        self._resident = ResidentModel(config)
-        self._told = told or threading.Event()
-        self._model = model
+        self._setup = setup
+        self._threads = setup.config.run.threads_per_worker
+        self._context = setup.context(setup.config)
+        self._stop_requested = stop_requested or threading.Event()
+        self._model = setup.model
         self._position = ("", 0.0)
         self._name = f"{socket.gethostname()}:{os.getpid()}"
 
@@ -59,13 +75,9 @@ class Worker:
         return str(ray.get_runtime_context().get_node_id())
 
     def describe(self) -> ModelInfo:
-        """Check the run's inputs, load the model and describe it, unless that was given.
-
-        Raises ValueError or FileNotFoundError, in one line, for what the run cannot use.
-        """
+        """The model's description; loads it unless that was given. Errors as `WorkerSetup`."""
         if self._model is None:
-            check_inputs(self._resident.config, self._resident.root)
-            self._model = ModelInfo.of(self._resident.hf_model)
+            self._model = self._setup.describe(self._context)
         return self._model
 
     def try_describe(self) -> ModelInfo | str:
@@ -81,8 +93,8 @@ class Worker:
         return share if current == unit_id else 0.0
 
     def leave(self) -> None:
-        """Hand back the unit that is being done, as soon as it can be gone on with elsewhere."""
-        self._told.set()
+        """Hand back the current unit as soon as another worker can go on with it."""
+        self._stop_requested.set()
 
     def run(self, unit: Unit) -> Outcome:
         """Do a unit; errors are returned, for a traceback means nothing to the driver."""
@@ -97,7 +109,9 @@ class Worker:
         fate, error, trace = UnitResult.DONE, "", ""
         try:
             with logs.unit(unit.id):
-                execute(unit, self._resident, on_progress, self._told.is_set)
+                self._setup.stages.execute(
+                    unit, self._context, on_progress, self._stop_requested.is_set
+                )
         except HandedBack as back:
             fate, error = UnitResult.HANDED_BACK, str(back)
         except Exception as failure:  # noqa: BLE001 - whatever it is, the driver must hear of it
@@ -115,9 +129,9 @@ class Worker:
 class ProcessWorker(Worker):
     """A worker in a process of its own, which Ray collects the log of."""
 
-    def __init__(self, config: PipelineConfig, model: ModelInfo | None = None) -> None:
-        super().__init__(config, model=model)
-        logs.configure_worker_logging(config.run.uri, self.name())
+    def __init__(self, setup: WorkerSetup) -> None:
+        super().__init__(setup)
+        logs.configure_worker_logging(setup.config.run.uri, self.name())
 
 
 def _fate(failure: Exception) -> UnitResult:

@@ -13,6 +13,7 @@ import torch
 from spectro.config import PipelineConfig
 from spectro.formats import product
 from spectro.formats.predictors import predictor_name, read_arrays
+from spectro.measure.units import TokensUnit
 from spectro.models.cost.flop_counter import counting
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.load import ModelConfig, load_model
@@ -29,7 +30,6 @@ from spectro.upsampling.costs import UpsampleRecord, UpsampleWork, features_flop
 from spectro.upsampling.learning import sequences_at_once
 from spectro.upsampling.units import FeaturesUnit, upsample_units
 from spectro.work.progress import Progress
-from spectro.work.units import TokensUnit
 
 Job = Callable[..., int]
 FAST = ("predict.num_folds=2", "predict.hidden=8", "predict.epochs=2", "run.num_workers=0")

@@ -19,12 +19,13 @@ from spectro.clustering.assign import AssignConfig, widths_among
 from spectro.clustering.config import ClusterConfig, NeighbourSearch
 from spectro.formats.clusters.assigned import PREFIX
 from spectro.formats.clusters.clusterings import find_place, read_clustering
-from spectro.formats.derived_objects import put_derived, remove_stale
+from spectro.formats.derived_objects import put_derived
 from spectro.formats.object_kinds import kind_of
 from spectro.formats.product import SUMMARY_NAME, moments_name, part_name
 from spectro.formats.tokens import read_info
+from spectro.measure.units import SummaryUnit
+from spectro.pipeline.stages import STAGES
 from spectro.storage.store import DamagedObjectError, Store
-from spectro.work.units import SummaryUnit
 from tests.run.made_runs import (
     COMPONENTS,
     CONFIG,
@@ -154,9 +155,9 @@ def test_shards_of_another_run_give_the_same(store: Store, tmp_path: Path) -> No
 def test_clusters_take_their_assignments_with_them(store: Store) -> None:
     assign_tokens(store.uri, None, AssignConfig())
     now = read_info(store).probe_sha256
-    assert not remove_stale(store, store.list(), now, keep_clusters=True)
+    assert not STAGES.remove_stale(store, store.list(), now, keep_clusters=True)
     assert store.exists("clusters/cluster.json")
-    gone = remove_stale(store, store.list(), now)
+    gone = STAGES.remove_stale(store, store.list(), now)
     assert sum(PREFIX in name for name in gone) == 2
     assert not store.list("clusters")
 

@@ -11,18 +11,18 @@ import pytest
 from spectro.config import PipelineConfig
 from spectro.formats.chain_names import block_name, record_name
 from spectro.formats.draws import drop_draws, read_record
-from spectro.formats.leftovers import leftovers
 from spectro.formats.tiles import read_tile, tile_name
+from spectro.measure.resident_model import ResidentModel
+from spectro.measure.units import ChainUnit, PilotUnit, TileUnit
 from spectro.models.components import FULL_GROUP, Group, group_components, select_components
-from spectro.pipeline.execute import ResidentModel, execute
 from spectro.pipeline.run import Goal, run_pipeline
+from spectro.pipeline.stages import STAGES
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Exponential, Gaussian, Psgld, Sgld
 from spectro.storage.store import Store
 from spectro.work.errors import HandedBack
 from spectro.work.progress import Progress
-from spectro.work.units import ChainUnit, PilotUnit, TileUnit
 
 MakeConfig = Callable[..., PipelineConfig]
 CHAIN = ChainConfig(
@@ -66,7 +66,7 @@ def ready(make_config: MakeConfig, tmp_path, case: str, name: str, group: Group)
     config = make_config(tmp_path / name, sampler=sampler, chain=chain)
     run_pipeline(config, Progress(), goal=Goal.TOKENS)
     resident = ResidentModel(config)
-    execute(PilotUnit(group=group), resident, nothing)
+    STAGES.execute(PilotUnit(group=group), resident, nothing)
     return resident
 
 
@@ -80,7 +80,7 @@ def in_pieces(unit, resident: ResidentModel, after: int) -> int:
         another = ResidentModel(resident.config)
         another.hf_model = resident.hf_model  # nothing else is kept
         try:
-            execute(unit, another, nothing, Leaves(after))
+            STAGES.execute(unit, another, nothing, Leaves(after))
         except HandedBack:
             continue
         return count
@@ -100,7 +100,7 @@ def test_chains_go_on_where_they_were_broken_off(
     """Markers and every block of draws, after leaving at every step and at every third."""
     unit = ChainUnit(group=LAYER, chains=(0, 1))
     whole = ready(make_config, tmp_path, case, "whole", LAYER)
-    execute(unit, whole, nothing)
+    STAGES.execute(unit, whole, nothing)
     expected = whole.root.list("chains")
     for after in (0, 2):
         broken = ready(make_config, tmp_path, case, f"broken{after}", LAYER)
@@ -125,9 +125,9 @@ def test_tiles_go_on_where_they_were_broken_off(
     monkeypatch.setattr("spectro.models.cost.rows.CPU_ROWS", 5 * 16)
     for group in (LAYER, FULL_GROUP):
         resident = ready(make_config, tmp_path, case, group.name, group)
-        execute(ChainUnit(group=group, chains=(0, 1)), resident, nothing)
+        STAGES.execute(ChainUnit(group=group, chains=(0, 1)), resident, nothing)
         unit, store = TileUnit(group=group, shard=0), resident.root
-        execute(unit, resident, nothing)
+        STAGES.execute(unit, resident, nothing)
         expected, _ = read_tile(store, 0, group.name)
         for after in (0, 3):
             store.delete(tile_name(0, group.name))
@@ -144,9 +144,9 @@ def test_stored_draws_of_all_weights_are_read_once_a_tile(
 ) -> None:
     """Four batches of sequences; sums as in one batch, to rounding."""
     resident = ready(make_config, tmp_path, "sgld", "run", FULL_GROUP)
-    execute(ChainUnit(group=FULL_GROUP, chains=(0, 1)), resident, nothing)
+    STAGES.execute(ChainUnit(group=FULL_GROUP, chains=(0, 1)), resident, nothing)
     unit, store = TileUnit(group=FULL_GROUP, shard=0), resident.root
-    execute(unit, resident, nothing)
+    STAGES.execute(unit, resident, nothing)
     expected = read_tile(store, 0, "full")[0]["full"]
     store.delete(tile_name(0, "full"))
     monkeypatch.setattr("spectro.models.cost.rows.CPU_ROWS", 2 * 16)
@@ -158,7 +158,7 @@ def test_stored_draws_of_all_weights_are_read_once_a_tile(
         return real(self, name)
 
     monkeypatch.setattr(Store, "read", counted)
-    execute(unit, ResidentModel(resident.config), nothing)
+    STAGES.execute(unit, ResidentModel(resident.config), nothing)
     blocks = [n for n in read if n.startswith("chains/full/") and n.endswith(".safetensors")]
     assert len(blocks) == len(set(blocks)) == 4
     found = read_tile(store, 0, "full")[0]["full"]
@@ -171,7 +171,7 @@ def broken_chain(make_config: MakeConfig, tmp_path) -> tuple[ChainUnit, Resident
     unit = ChainUnit(group=LAYER, chains=(0, 1))
     resident = ready(make_config, tmp_path, "sgld", "run", LAYER)
     with pytest.raises(HandedBack):
-        execute(unit, resident, nothing, Leaves(9))
+        STAGES.execute(unit, resident, nothing, Leaves(9))
     (state,) = resident.root.list("chains/l1/state")
     return unit, resident, state
 
@@ -182,18 +182,18 @@ def test_a_damaged_checkpoint_is_passed_over(make_config: MakeConfig, tmp_path, 
     data = bytearray(store.read(state))
     store.delete(state)
     store.put(state, bytes(data[: len(data) // 2]))
-    execute(unit, resident, nothing)
+    STAGES.execute(unit, resident, nothing)
     assert "is damaged" in caplog.text
-    assert leftovers(store, store.list()) == {state}  # it is nobody's now
+    assert STAGES.leftovers(store, store.list()) == {state}  # it is nobody's now
 
 
 def test_a_checkpoint_without_its_draws_is_passed_over(make_config: MakeConfig, tmp_path) -> None:
     unit, resident, _ = broken_chain(make_config, tmp_path)
     store = resident.root
-    assert leftovers(store, store.list()) == set()
+    assert STAGES.leftovers(store, store.list()) == set()
     lost = next(n for n in store.list("chains/l1/0") if n.endswith("safetensors"))
     store.delete(lost)
-    execute(unit, resident, nothing)
+    STAGES.execute(unit, resident, nothing)
     assert lost in store.list()
 
 
@@ -205,12 +205,12 @@ def test_between_two_markers_the_company_goes_on_as_it_was(
     if not checkpoint:
         resident.root.delete(state)
     whole = ready(make_config, tmp_path, "sgld", "whole", LAYER)
-    execute(unit, whole, nothing)
+    STAGES.execute(unit, whole, nothing)
     marker = record_name("l1", 0)
     resident.root.put(marker, whole.root.read(marker))
     for name in whole.root.list("chains/l1/0"):
         resident.root.put_if_absent(name, whole.root.read(name))
-    execute(unit, resident, nothing)
+    STAGES.execute(unit, resident, nothing)
     name = record_name("l1", 1)
     assert plain(resident.root, name) == plain(whole.root, name)
     assert read_record(resident.root, "l1", 1).together == (0, 1)
@@ -219,12 +219,12 @@ def test_between_two_markers_the_company_goes_on_as_it_was(
 def test_dropped_chains_are_made_again_in_their_company(make_config: MakeConfig, tmp_path) -> None:
     """More tokens after the draws were dropped: the same bits, though units are others now."""
     resident = ready(make_config, tmp_path, "sgld", "run", LAYER)
-    execute(ChainUnit(group=LAYER, chains=(0, 1)), resident, nothing)
+    STAGES.execute(ChainUnit(group=LAYER, chains=(0, 1)), resident, nothing)
     store = resident.root
     before = {name: store.read(name) for name in store.list("chains")}
     assert drop_draws(store) > 0
     for chain in (0, 1):
-        execute(ChainUnit(group=LAYER, chains=(chain,)), resident, nothing)
+        STAGES.execute(ChainUnit(group=LAYER, chains=(chain,)), resident, nothing)
     assert {name: store.read(name) for name in before} == before
     record = read_record(store, "l1", 0)
     name = block_name("l1", 0, "l1mlp", 0, record.blocks["l1mlp"][0])

@@ -27,7 +27,8 @@ from spectro.config import PipelineConfig, with_absolute_paths
 from spectro.formats.clusters.clusters import members_of, read_clusters
 from spectro.formats.fingerprint import OtherRunError
 from spectro.formats.product import halves_name
-from spectro.pipeline.execute import ResidentModel, execute
+from spectro.measure.resident_model import ResidentModel
+from spectro.pipeline.stages import STAGES
 from spectro.storage.store import Store
 from spectro.views.cluster_tables import HOW_IT_HOLDS
 from spectro.work.errors import HandedBack
@@ -126,7 +127,9 @@ def test_told_to_leave_after_every_round_it_goes_on_where_it_was(make: Make, ove
     for unit in missing_units(disturbed, goal):
         while True:
             try:
-                execute(unit, ResidentModel(disturbed), lambda done, total: None, lambda: True)
+                STAGES.execute(
+                    unit, ResidentModel(disturbed), lambda done, total: None, lambda: True
+                )
                 break
             except HandedBack:
                 attempts += 1

@@ -14,18 +14,20 @@ import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from spectro.formats.sessions import RunningUnit, read_failures, read_heartbeats
+from spectro.measure.units import SummaryUnit, TokensUnit, measurement_units
 from spectro.models.components import FULL_GROUP, Component, ComponentKind, Group
+from spectro.pipeline.stages import STAGES
 from spectro.sampling.config import ChainConfig
 from spectro.storage.store import Store
-from spectro.work.board import UnitQueue
 from spectro.work.driver import Budgets, Driver
 from spectro.work.errors import StoppedError, UnitError
-from spectro.work.journal import Journal
+from spectro.work.heartbeats import Journal
 from spectro.work.model_info import ModelInfo
 from spectro.work.outcome import Outcome, UnitResult, WorkerCounts
 from spectro.work.progress import Progress, Stage, clock, times
 from spectro.work.stop_conditions import StopConditions
-from spectro.work.units import SummaryUnit, TokensUnit, Unit, measurement_units, required
+from spectro.work.unit_queue import UnitQueue
+from spectro.work.units import Unit
 
 MODEL = ModelInfo(
     num_layers=2,
@@ -160,7 +162,7 @@ def drive(tmp_path: Path) -> Callable[..., Driver]:
             pool=pool,
             progress=more.pop("progress", Progress()),
             journal=Journal(Store(str(tmp_path)), device="cpu", beat_seconds=1e9),
-            watch=watch or StopConditions(0.0),
+            stop=watch or StopConditions(0.0),
             clock=Ticks(),
             **more,
         )
@@ -169,19 +171,19 @@ def drive(tmp_path: Path) -> Callable[..., Driver]:
 
 
 def test_chains_that_step_together_are_one_unit_until_all_are_done() -> None:
-    units = required([goal(num_chains=5, together=2)], set())
+    units = STAGES.required([goal(num_chains=5, together=2)], set())
     chains = [unit for unit in units if unit.stage == "chains" and unit.group.name == "l0"]
     assert [unit.chains for unit in chains] == [(0, 1), (2, 3), (4,)]
     assert chains[0].outputs == ("chains/l0/0.json", "chains/l0/1.json")
     assert chains[0].cost == 2 * chains[2].cost
     everything = {name for unit in units for name in unit.outputs if unit.stage != "assembly"}
     lost = {n for n in everything if not n.startswith("tiles/")} - {"chains/l0/3.json"}
-    again = [u.id for u in required([goal(num_chains=5, together=2)], lost)]
+    again = [u.id for u in STAGES.required([goal(num_chains=5, together=2)], lost)]
     assert [name for name in again if name.startswith("chains")] == ["chains/l0/2.json"]
 
 
 def all_units() -> list[Unit]:
-    return required([goal()], set())
+    return STAGES.required([goal()], set())
 
 
 def test_everything_is_done_once_after_what_it_needs(drive: Drive) -> None:
@@ -205,13 +207,13 @@ def test_chains_come_before_tiles_and_the_tiles_of_a_group_together(drive: Drive
 
 def test_what_is_present_and_what_only_it_needs_is_left_out() -> None:
     everything = {name for unit in all_units() for name in unit.outputs}
-    assert required([goal()], everything) == []
+    assert STAGES.required([goal()], everything) == []
     without_summary = everything - {"assembly/summary.json"}
-    assert [u.id for u in required([goal()], without_summary)] == ["assembly/summary.json"]
+    assert [u.id for u in STAGES.required([goal()], without_summary)] == ["assembly/summary.json"]
     # tiles and draws are gone, as after assembly; one shard is lost
     rows_only = {n for n in everything if n.startswith(("susceptibilities/", "assembly/part"))}
     lost = rows_only - {"susceptibilities/part-00001.parquet"}
-    found = [unit.id for unit in required([goal()], lost)]
+    found = [unit.id for unit in STAGES.required([goal()], lost)]
     assert "tiles/00001/l0.safetensors" in found
     assert "tiles/00000/l0.safetensors" not in found
     assert len([name for name in found if name.startswith("chains/")]) == 6 + 3
@@ -279,7 +281,7 @@ def test_what_ended_beside_a_refused_unit_is_booked(
     with pytest.raises(UnitError, match=r"^it broke$"):
         driver.run(all_units())
     assert "not handed back in time" not in caplog.text
-    assert driver.clock() < driver.watch.drain_seconds
+    assert driver.clock() < driver.stop.drain_seconds
 
 
 def test_a_stage_that_never_succeeded_fails_fast(drive: Drive) -> None:
@@ -292,7 +294,7 @@ def test_a_stage_that_never_succeeded_fails_fast(drive: Drive) -> None:
 
 def test_one_unit_goes_before_the_crowd(drive: Drive) -> None:
     tokens_done = {"tokens/tokens.json"}
-    rest = required([goal()], tokens_done)
+    rest = STAGES.required([goal()], tokens_done)
     pool = FakePool(size=9, share=0.0, fates={rest[0].id: [UnitResult.FAILED] * 3})
     pool.finished.append("tokens/tokens.json")
     with pytest.raises(UnitError):
@@ -324,7 +326,7 @@ def test_a_stop_hands_everything_back(drive: Drive, reason: str) -> None:
         watch.told.set()
     message = {"told": "SIGTERM", "deadline": "deadline_hours", "idle": "nothing has moved"}
     with pytest.raises(StoppedError, match=message[reason]):
-        drive(pool, watch=watch).run(all_units())
+        drive(pool, stop=watch).run(all_units())
     assert pool.left and not pool.in_work
     assert len(pool.started) == (0 if reason == "told" else 1)
 
@@ -338,7 +340,7 @@ def test_what_moves_is_not_idle() -> None:
 
 
 def test_the_board_tells_what_waits() -> None:
-    board = UnitQueue(required([goal(num_chains=1, num_shards=1)], {"tokens/tokens.json"}))
+    board = UnitQueue(STAGES.required([goal(num_chains=1, num_shards=1)], {"tokens/tokens.json"}))
     (pilot, *_) = board.take(1)
     board.give_up(pilot.id, "broken")
     while not board.is_over:

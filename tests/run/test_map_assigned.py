@@ -9,9 +9,10 @@ import pytest
 
 from spectro.cluster_stage.assign import assign_tokens
 from spectro.clustering.assign import AssignConfig
-from spectro.formats.derived_objects import put_derived, remove_stale
+from spectro.formats.derived_objects import put_derived
 from spectro.formats.product import SUMMARY_NAME
 from spectro.formats.tokens import read_info
+from spectro.pipeline.stages import STAGES
 from spectro.storage.store import Store
 from spectro.tokens.display.context_text import Vocabulary
 from spectro.views.figures.clusters import map_data
@@ -37,7 +38,7 @@ def store(tmp_path: Path) -> Store:
     made = make_run(tmp_path / "run", text(30, 1))
     assert len(put_clusters(made)) >= 4
     add_tokens(made, text(9, 2))
-    remove_stale(made, made.list(), read_info(made).probe_sha256, keep_clusters=True)
+    STAGES.remove_stale(made, made.list(), read_info(made).probe_sha256, keep_clusters=True)
     summed_up(made)
     return made
 

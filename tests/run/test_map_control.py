@@ -12,8 +12,8 @@ import pytest
 from jobs.look import StoredRun
 from jobs.map import MapJob, lines
 from spectro.config import PipelineConfig
-from spectro.formats.leftovers import leftovers
 from spectro.inspect.verify import DAMAGED, verify_run
+from spectro.pipeline.stages import STAGES
 from spectro.storage.store import Store
 from spectro.views.map.config import MapConfig
 from spectro.views.map.write import MARKER, copy_map, write_map
@@ -55,7 +55,7 @@ def test_the_run_knows_what_lies_there(run_copy: RunCopy) -> None:
     assert (fault.name, fault.what) == ("map/control/clusters/size.bin", DAMAGED)
     store.delete("map/map.json")
     gone = {name for name in store.list() if name.startswith("map/")}
-    assert leftovers(store, set(store.list())) == gone
+    assert STAGES.leftovers(store, set(store.list())) == gone
 
 
 def test_it_may_be_left_out(run_copy: RunCopy) -> None:

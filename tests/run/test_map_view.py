@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from spectro.formats.derived_objects import put_derived, remove_stale
-from spectro.formats.leftovers import leftovers
+from spectro.formats.derived_objects import put_derived
 from spectro.formats.product import SUMMARY_NAME
 from spectro.formats.tokens import read_info
+from spectro.pipeline.stages import STAGES
 from spectro.storage.store import DamagedObjectError, Store
 from spectro.views.map.config import MapConfig
 from spectro.views.map.write import MARKER, copy_map, map_folder, write_map
@@ -172,7 +172,7 @@ def test_tokens_that_were_added_are_drawn_outside_the_clusters(store: Store) -> 
     old = made(store)
     add_tokens(store, text(9, 2))
     info = read_info(store)
-    gone = remove_stale(store, store.list(), info.probe_sha256, keep_clusters=True)
+    gone = STAGES.remove_stale(store, store.list(), info.probe_sha256, keep_clusters=True)
     assert {"map/map.json", "map/tokens/x-0000.bin"} <= gone and not store.list("map")
     summed_up(store)
     found = made(store)
@@ -217,10 +217,10 @@ def test_a_map_on_s3_is_the_same_map(
 
 def test_what_an_interrupted_writer_left_may_go(store: Store) -> None:
     written = write_map(RunView(store.uri), CONFIG)
-    assert not leftovers(store, set(store.list()))
+    assert not STAGES.leftovers(store, set(store.list()))
     written.store.delete(MARKER)
     names = {name for name in store.list() if name.startswith("map/")}
-    assert leftovers(store, set(store.list())) == names
+    assert STAGES.leftovers(store, set(store.list())) == names
     assert not write_map(RunView(store.uri), CONFIG).was_there
 
 

@@ -17,6 +17,7 @@ from spectro.formats.draws import read_pilot, read_record
 from spectro.formats.halves import iterate_halves
 from spectro.formats.product import read_product
 from spectro.measure.control import Control
+from spectro.measure.units import AssemblyUnit
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.reweighted import Reweighted
@@ -29,7 +30,7 @@ from spectro.views.query.query import Query
 from spectro.views.run_view import RunView
 from spectro.work import worker
 from spectro.work.progress import Progress
-from spectro.work.units import AssemblyUnit, Unit
+from spectro.work.units import Unit
 
 MakeConfig = Callable[..., PipelineConfig]
 CHAIN = ChainConfig(

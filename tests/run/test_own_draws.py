@@ -22,10 +22,12 @@ from spectro.formats.tiles import read_tile
 from spectro.formats.tokens import read_split
 from spectro.inspect.status import read_status
 from spectro.inspect.verify import verify_run
+from spectro.measure.resident_model import ResidentModel
+from spectro.measure.units import ChainUnit, PilotUnit, TileUnit
 from spectro.models.components import group_components, select_components
 from spectro.models.load import ModelConfig
-from spectro.pipeline.execute import ResidentModel, execute
 from spectro.pipeline.run import Goal, run_pipeline
+from spectro.pipeline.stages import STAGES
 from spectro.sampling.config import ChainConfig, TokenDraws
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Gaussian
@@ -37,7 +39,6 @@ from spectro.views.diagnose import diagnose_run
 from spectro.views.run_view import RunView
 from spectro.views.text.measured_text import RunDraws
 from spectro.work.progress import Progress
-from spectro.work.units import ChainUnit, PilotUnit, TileUnit
 
 MakeConfig = Callable[..., PipelineConfig]
 RESTRICTED = EstimatorConfig(kind=EstimatorKind.RESTRICTED)
@@ -229,13 +230,13 @@ def _restricted(make_config: MakeConfig, tmp_path: Path, kind: TokenDraws) -> li
     run_pipeline(config, Progress(), goal=Goal.TOKENS)
     resident, found = ResidentModel(config), []
     group = group_components(select_components(["l1h0"], 2, 2))[0]
-    execute(PilotUnit(group=group), resident, lambda done, total: None)
+    STAGES.execute(PilotUnit(group=group), resident, lambda done, total: None)
     for shard in (0, 1):
         chains = config.chain.of_shard(shard)
         for unit in (
             ChainUnit(group=group, chains=tuple(chains)), TileUnit(group=group, shard=shard),
         ):  # fmt: skip
-            execute(unit, resident, lambda done, total: None)
+            STAGES.execute(unit, resident, lambda done, total: None)
         sums = read_tile(resident.root, shard, group.name)[0]["l1h0"]
         records = _records(resident.root, group.name, chains)
         delta_loss_CT = np.stack([r.components["l1h0"].delta_loss for r in records])

@@ -18,10 +18,10 @@ from spectro.formats import tokens
 from spectro.formats.draws import read_record
 from spectro.formats.fingerprint import OtherRunError
 from spectro.formats.halves import iterate_halves
-from spectro.formats.leftovers import leftovers
 from spectro.formats.product import read_moments, read_product
 from spectro.models.load import load_model
 from spectro.pipeline.run import Finished, Goal, run_pipeline
+from spectro.pipeline.stages import STAGES
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.samplers import Sgld
 from spectro.storage.checksummed_json import read_sealed
@@ -169,7 +169,7 @@ def test_of_chains_that_step_together_only_the_missing_are_done_again(
     again = {n: store.read(n) for n in store.list("chains") if n.endswith("safetensors")}
     assert {n: again[n] for n in draws} == draws  # what is another's is left as it is
     assert all(n.startswith("chains/l1/1/") for n in again.keys() - draws.keys())
-    assert leftovers(store, again.keys() | store.list("chains/l1")) <= draws.keys()
+    assert STAGES.leftovers(store, again.keys() | store.list("chains/l1")) <= draws.keys()
     assert len(chi_bytes(config)) == len(whole)
 
 

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from spectro.config import PipelineConfig
-from spectro.formats.derived_objects import remove_stale
 from spectro.formats.object_kinds import page_names
 from spectro.formats.tokens import read_info
 from spectro.inspect.verify import DAMAGED, verify_run
 from spectro.models.size import ModelSize
 from spectro.pipeline.run import Goal, run_pipeline
+from spectro.pipeline.stages import STAGES
 from spectro.planning.bill import make_bill, recorded_work
 from spectro.planning.courses import Assumptions
 from spectro.planning.device_costs import Device
@@ -155,7 +155,7 @@ def test_another_clustering_has_a_page_of_its_own(own: RunCopy) -> None:
     assert [(f.name, f.what) for f in verify_run(store, config).faults] == [
         ("report-k6/index.html", DAMAGED)
     ]
-    gone = remove_stale(store, store.list(), "of other tokens", keep_clusters=True)
+    gone = STAGES.remove_stale(store, store.list(), "of other tokens", keep_clusters=True)
     assert {"report/index.html", "report-k6/index.html", "report-k6/page.json"} <= gone
 
 

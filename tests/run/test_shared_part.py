@@ -17,9 +17,10 @@ from spectro.clustering.vectors.transform import Transform
 from spectro.formats.derived_objects import put_derived
 from spectro.formats.halves import halves_table
 from spectro.formats.product import SUMMARY_NAME, ShardRows, put_part, shard_table
-from spectro.pipeline.execute import ResidentModel, execute
+from spectro.measure.resident_model import ResidentModel
 from spectro.pipeline.goals import Goal
 from spectro.pipeline.preflight import check_goal
+from spectro.pipeline.stages import STAGES
 from spectro.sampling.config import TokenDraws
 from spectro.storage.store import Store
 from spectro.susceptibility.estimator import EstimatorConfig
@@ -102,7 +103,7 @@ def transform_of(
     run = dataclasses.replace(
         product_config(store.uri, config, scratch=None), estimator=EstimatorConfig()
     )
-    execute(unit, ResidentModel(run), lambda done, total: None)
+    STAGES.execute(unit, ResidentModel(run), lambda done, total: None)
     with ListsOnNode(store, unit.key, half, layout, None) as lists:
         return lists.transform
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from spectro.formats import tokens
-from spectro.formats.derived_objects import put_derived, remove_stale
+from spectro.formats.derived_objects import put_derived
 from spectro.formats.more_tokens import begun_name, subset_names, tidy, write_more
+from spectro.pipeline.stages import STAGES
 from spectro.storage.checksummed_json import read_sealed, seal
 from spectro.storage.store import Store
 from spectro.tokens.sequences import Sequences, TokenSplits
@@ -151,9 +152,9 @@ def test_what_is_of_other_tokens_goes_with_all_that_belongs_to_it(store: Store) 
             put_derived(store, name, {"x": float("nan")}, "now")
         else:
             store.put(name, b"x")
-    assert remove_stale(store, store.list(), "now") == set()
+    assert STAGES.remove_stale(store, store.list(), "now") == set()
     store.delete("report/page.json")
     store.put("report/page.json", b"{}")  # damaged: it tells nothing
-    assert remove_stale(store, store.list(), "now") == page
-    assert remove_stale(store, store.list(), "later") == derived - page
+    assert STAGES.remove_stale(store, store.list(), "now") == page
+    assert STAGES.remove_stale(store, store.list(), "later") == derived - page
     assert set(store.list()) == before | rows

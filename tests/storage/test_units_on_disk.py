@@ -10,7 +10,7 @@ import torch
 
 from spectro.formats import draws, fingerprint, run_dir, tiles, tokens
 from spectro.formats.chain_names import block_name, dropped_name, record_name
-from spectro.formats.leftovers import leftovers
+from spectro.pipeline.stages import STAGES
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.sampling.recorder import ComponentChain
 from spectro.storage.background import Background
@@ -103,7 +103,7 @@ def test_a_second_writer_of_the_same_chain_changes_nothing(store: Store) -> None
     before = {name: store.read(name) for name in store.list()}
     write(store, seconds=9.0)
     assert {name: store.read(name) for name in store.list()} == before
-    assert leftovers(store, store.list()) == set()
+    assert STAGES.leftovers(store, store.list()) == set()
 
 
 def test_of_two_writers_with_other_bits_the_first_marker_counts(store: Store) -> None:
@@ -113,7 +113,7 @@ def test_of_two_writers_with_other_bits_the_first_marker_counts(store: Store) ->
     write(store, seed=1, seconds=9.0)
     assert draws.read_record(store, "l0", 0).seconds == 1.0
     assert torch.equal(read(store, 0, "l0mlp", slice(0, 3))["in"], drawn()["l0mlp"]["in"])
-    assert leftovers(store, store.list()) == set(store.list()) - before
+    assert STAGES.leftovers(store, store.list()) == set(store.list()) - before
     assert len(set(store.list()) - before) > 0
 
 
@@ -121,7 +121,7 @@ def test_blocks_of_a_chain_without_a_marker_are_nobodys_leftovers(store: Store) 
     write(store)
     store.delete(record_name("l0", 0))
     write_blocks(store, seed=1)
-    assert leftovers(store, store.list()) == set()
+    assert STAGES.leftovers(store, store.list()) == set()
 
 
 def test_damaged_draws_and_markers_are_noticed(store: Store, tmp_path: Path) -> None:
@@ -294,14 +294,14 @@ def test_folders_of_other_things_are_refused(store: Store) -> None:
 def test_a_probe_of_a_killed_driver_is_no_other_file(store: Store) -> None:
     store.put("fence-0123456789abcdef", b"first")
     run_dir.check(store, {"seed": 0})
-    assert leftovers(store, store.list()) == {"fence-0123456789abcdef"}
+    assert STAGES.leftovers(store, store.list()) == {"fence-0123456789abcdef"}
 
 
 def test_a_marker_that_only_a_stale_listing_has_is_no_marker(store: Store) -> None:
     name = record_name("l0", 0)
     blocks = [f"chains/l0/0/l0h0-00000-{digit * 16}.safetensors" for digit in "ab"]
     assert draws.incomplete(store, {name}) == {name}
-    assert leftovers(store, {name, *blocks}) == set()
+    assert STAGES.leftovers(store, {name, *blocks}) == set()
     assert draws.drop_draws(store, {name, *blocks}) == 2 and not store.list()
 
 
@@ -333,4 +333,4 @@ def test_what_an_interrupted_removal_left_is_nobodys(store: Store) -> None:
     whole += ["clusters/cluster.json", "clusters/assigned-1.json", "clusters-k30/cluster.json"]
     orphans = ["neighbours/b/lists-0000.safetensors", "neighbours/b/pairs/0000-0001.safetensors"]
     orphans += ["clusters-k9/assigned-1.parquet", "clusters/half-0/assigned-2.json"]
-    assert leftovers(store, [*whole, *orphans]) == set(orphans)
+    assert STAGES.leftovers(store, [*whole, *orphans]) == set(orphans)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from dataclasses import asdict
 
 from spectro.config import PipelineConfig
@@ -15,16 +14,25 @@ from spectro.tokens.display.context_text import Vocabulary
 from spectro.views.page.page import render
 from spectro.views.page.read_inputs import read_report_inputs
 from spectro.views.page.read_ledger import read_ledger
+from spectro.views.page.units import ReportUnit
 from spectro.views.run_view import RunView
+from spectro.work.stage import OnProgress, ShouldStop, WorkerContext
 
 logger = logging.getLogger(__name__)
+
+
+def run_report(
+    unit: ReportUnit, context: WorkerContext, on_progress: OnProgress, should_stop: ShouldStop
+) -> None:
+    """Put the page of a run."""
+    write_page(context.root, context.config, unit.probe_sha256, on_progress)
 
 
 def write_page(
     root: Store,
     config: PipelineConfig,
     probe_sha256: str,
-    on_progress: Callable[[float, float], None],
+    on_progress: OnProgress,
 ) -> None:
     """Put the page of `run.clusters`, then its size, checksum and the tokens that it is of."""
     page, marker = page_names(config.run.clusters)

@@ -1,4 +1,4 @@
-"""Who works on a run: the pool, the driver, and what stops them."""
+"""Builds the worker pool, the driver and the stop conditions of one invocation."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from spectro.config import PipelineConfig
 from spectro.storage.store import Store
 from spectro.work.driver import Budgets, Driver
 from spectro.work.errors import StoppedError, one_line
+from spectro.work.heartbeats import Journal
 from spectro.work.inline_pool import InlinePool
-from spectro.work.journal import Journal
 from spectro.work.model_info import ModelInfo
 from spectro.work.progress import Progress
 from spectro.work.ray_actors import RayActors
 from spectro.work.ray_pool import RayPool
 from spectro.work.ray_session import gpus_per_worker, num_workers, ray_session
 from spectro.work.stop_conditions import StopConditions
+from spectro.work.worker import WorkerSetup
 
 
-def watch_of(config: PipelineConfig) -> StopConditions:
+def stop_conditions(config: PipelineConfig) -> StopConditions:
     """When an invocation that begins now is to stop."""
     run = config.run
     return StopConditions(
@@ -32,23 +33,16 @@ def watch_of(config: PipelineConfig) -> StopConditions:
 
 
 @contextmanager
-def workers_of(
-    config: PipelineConfig, watch: StopConditions, model: ModelInfo | None
-) -> Iterator[InlinePool | RayPool]:
-    """The pool: this process, or Ray's.
-
-    Args:
-        config: of the run.
-        watch: when to stop.
-        model: its description if nothing is to be measured: no worker loads it, none needs a GPU.
-    """
+def open_pool(setup: WorkerSetup, stop: StopConditions) -> Iterator[InlinePool | RayPool]:
+    """The worker pool: this process, or Ray actors; no GPU where the model is known already."""
+    config = setup.config
     if config.run.num_workers == 0:
-        yield InlinePool(config, watch.told, model)
+        yield InlinePool(setup, stop.requested)
         return
     with ray_session(config.run):
-        gpus = gpus_per_worker(config.run, config.model.device) if model is None else 0.0
+        gpus = gpus_per_worker(config.run, config.model.device) if setup.model is None else 0.0
         pool = RayPool(
-            crew=RayActors(config=config, gpus_per_worker=gpus, model=model),
+            actors=RayActors(setup=setup, gpus_per_worker=gpus),
             wanted=lambda: num_workers(config.run, gpus),
         )
         try:
@@ -58,15 +52,15 @@ def workers_of(
 
 
 @contextmanager
-def driver_of(
+def open_driver(
     config: PipelineConfig,
     store: Store,
     model: ModelInfo,
     pool: InlinePool | RayPool,
     progress: Progress,
-    watch: StopConditions,
+    stop: StopConditions,
 ) -> Iterator[Driver]:
-    """The driver of this invocation; storage is told how it ends."""
+    """The driver of this invocation; its last heartbeat records how it ends."""
     device = model.device.split(":")[0]
     journal = Journal(store, device=device, beat_seconds=config.run.beat_seconds)
     budgets = Budgets(errors=config.run.max_errors, crashes=config.run.max_crashes)
@@ -76,7 +70,7 @@ def driver_of(
             pool=pool,
             progress=progress,
             journal=journal,
-            watch=watch,
+            stop=stop,
             budgets=budgets,
             one_machine=config.run.ray_address is None,
         )

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spectro.work.units import Unit
+from spectro.work.units import Unit, label
 
 
 @dataclass(kw_only=True)
@@ -123,8 +123,3 @@ class UnitQueue:
 
     def _is_large(self, unit: Unit) -> bool:
         return self._one_machine and unit.takes_all_cores
-
-
-def label(unit: Unit) -> str:
-    """Name of a unit's stage, with its part: `tiles`, `control: tiles`."""
-    return f"{unit.part}: {unit.stage}" if unit.part else unit.stage

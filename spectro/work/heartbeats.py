@@ -24,9 +24,10 @@ from spectro.formats.sessions import (
     put_failure,
 )
 from spectro.storage.store import Store
-from spectro.work.board import StageTally, UnitQueue, label
 from spectro.work.metrics import Metrics
 from spectro.work.outcome import Outcome, Pool, UnitResult, WorkerCounts
+from spectro.work.unit_queue import StageTally, UnitQueue
+from spectro.work.units import label
 
 logger = logging.getLogger(__name__)
 TOLD = 200
