@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 import sys
 
+from spectro.extras import EXTRA_OF, optional_imports
+
 JOBS = {
     "pipeline": "everything: tokens, chains, susceptibilities, clusters, page",
     "tokens": "token sequences only",
@@ -49,7 +51,14 @@ def main() -> int:
         sys.stderr.write(f"spectro: no job {name!r}; known: {', '.join(JOBS)}\n")
         return 2
     sys.argv = [f"spectro {name}", *arguments[1:]]
-    status = importlib.import_module(f"jobs.{name}").main()
+    try:
+        with optional_imports():
+            status = importlib.import_module(f"jobs.{name}").main()
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in EXTRA_OF:
+            raise
+        sys.stderr.write(f"{name}: {error}\n")
+        return 2
     return int(status or 0)
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from spectro.extras import optional_imports
+
 if TYPE_CHECKING:
     from spectro.api import susceptibilities as susceptibilities
     from spectro.models.scoring import ScoringConfig as ScoringConfig
@@ -52,6 +54,7 @@ def __getattr__(name: str) -> object:
     """The public name, imported on first use."""
     if name not in _PUBLIC:
         raise AttributeError(f"module 'spectro' has no attribute {name!r}")
-    value = getattr(import_module(f"spectro.{_PUBLIC[name]}"), name)
+    with optional_imports():
+        value = getattr(import_module(f"spectro.{_PUBLIC[name]}"), name)
     globals()[name] = value
     return value

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from spectro.extras import optional_imports
 from spectro.formats import product
 from spectro.formats.shard_file import to_bytes
 from spectro.storage.store import Store
@@ -97,8 +98,9 @@ class Result:
         return f"{store.uri}/{product.part_name(0)}"
 
     def to_xarray(self) -> xarray.Dataset:
-        """The result as a labelled dataset (needs the package xarray)."""
-        import xarray
+        """The result as a labelled dataset (needs the extra `views`)."""
+        with optional_imports():
+            import xarray
 
         token, interval = ("sequence", "position"), {"interval": interval_words(self.num_chains)}
         return xarray.Dataset(

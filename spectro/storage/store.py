@@ -20,6 +20,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
+from spectro.extras import optional_imports
 from spectro.storage.places import is_uri, place
 
 FENCE = "fence-"
@@ -262,7 +263,8 @@ def _opened(uri: str) -> tuple[Objects, str, bool]:
 
         return LocalObjects(), uri, True
     if uri.startswith("s3://"):
-        from spectro.storage.s3 import S3Objects  # only S3 needs its client
+        with optional_imports():
+            from spectro.storage.s3 import S3Objects  # only S3 needs its client
 
         root = uri.removeprefix("s3://")
         if not root or root.startswith("/") or "@" in root.partition("/")[0]:

@@ -1,4 +1,4 @@
-"""What an upsampled run is made from: a measured run, and how its χ is learnt (design §6c)."""
+"""What an upsampled run is made from: a measured run, and how its χ is learnt (design §7)."""
 
 from __future__ import annotations
 

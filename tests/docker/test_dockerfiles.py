@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent.parent
 FILES = sorted((ROOT / "docker").glob("Dockerfile.*"))
+EXTRAS = ("ray", "s3", "cluster", "views", "hub")
 Stage = list[str]
 
 
@@ -84,7 +85,9 @@ def test_the_lock_has_all_that_a_cluster_job_needs() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lock = (ROOT / "requirements.lock").read_text().splitlines()
     locked = {plain(line.partition("==")[0]) for line in lock if "==" in line}
-    needs = [Requirement(line) for line in (*project["dependencies"], "ray[default]")]
+    extras = project["optional-dependencies"]
+    optional = [line for extra in EXTRAS for line in extras[extra]]
+    needs = [Requirement(line) for line in (*project["dependencies"], *optional)]
     needed = set().union(*(closure(need.name, need.extras) for need in needs))
     assert needed - locked == set()
 
@@ -130,11 +133,14 @@ def test_what_the_build_copies_makes_a_complete_package(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     [wheel] = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    tracked = ("spectro/**/*.py", "jobs/*.py", "conf/**/*.yaml", "spectro/assets/**/*.json")
-    for pattern in tracked:
-        expected = {str(p.relative_to(ROOT)) for p in ROOT.glob(pattern)}
+    tracked = ("spectro/**/*.py", "spectro/assets/**/*.json")
+    inside = ("jobs/*.py", "conf/**/*.yaml", "k8s/**/*.yaml", "benchmarks/rates/*.yaml")
+    for pattern in (*tracked, *inside):
+        folder = Path("spectro" if pattern in inside else "")
+        expected = {str(folder / p.relative_to(ROOT)) for p in ROOT.glob(pattern)}
         assert expected
         assert expected - names == set()
+    assert {name.split("/")[0] for name in names} == {"spectro", "spectro-0.1.0.dist-info"}
     allowed = (ROOT / ".dockerignore").read_text().splitlines()
     for name in (name for names in sources for name in names):
         assert f"!{name}" in allowed

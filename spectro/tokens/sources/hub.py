@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from spectro.extras import optional_imports
 from spectro.tokens.config import Source
 from spectro.tokens.sources.fields import value_at
 from spectro.tokens.sources.source_report import SourceReport
@@ -16,7 +17,8 @@ def read_hub(source: Source, report: SourceReport | None = None) -> Iterator[str
     Raises ValueError when the dataset, its configuration, split or field cannot be had; the
     message says what was asked for and the first line of the reason.
     """
-    import datasets
+    with optional_imports():
+        import datasets
 
     if source.hub_revision is not None and is_local(source):
         raise ValueError(
