@@ -14,7 +14,7 @@ WORKERS ?= 2
 # After set-up nothing may look outside this machine.
 OFFLINE := HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
 
-.PHONY: help demo test soak lint format types clean distclean lock
+.PHONY: help demo test test-all soak lint format types clean distclean lock
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -39,8 +39,13 @@ demo: $(VENV)/run.stamp  ## set up, measure 16 384 tokens of the embedded model,
 	$(OFFLINE) $(BIN)/spectro upsample runs/demo runs/demo-upsampled tokens.num_probe_sequences=64
 	$(OFFLINE) $(BIN)/spectro report runs/demo-upsampled
 
-test: lint types  ## set up, then all checks and tests
-	$(OFFLINE) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+PYTEST := $(OFFLINE) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+test: lint types  ## set up, then all checks and every test that is not marked slow
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-all: lint types  ## every test, before a release; records durations and when all passed
+	$(PYTEST) --full --write-durations $(ARGS)
 
 soak: $(VENV)/dev.stamp  ## kill everything a hundred times over one run; about half an hour
 	$(OFFLINE) $(BIN)/python -m tests.chaos.soak $(ARGS)

@@ -30,6 +30,7 @@ from spectro.views.page.config import ReportConfig
 from tests.servers.fixtures import moto_server, seaweed  # noqa: F401 - fixtures
 from tests.servers.google import google  # noqa: F401 - a fixture
 
+pytest_plugins = ["tests.suite"]
 settings.register_profile("tests", deadline=None)  # no test asserts a time
 settings.load_profile("tests")
 MakeConfig = Callable[..., PipelineConfig]
