@@ -14,7 +14,7 @@ from rich.console import Console
 
 from jobs.launch import launch
 from jobs.look import StoredRun
-from jobs.stored import is_given
+from jobs.stored import is_given, stored_config
 from spectro.storage.credentials import refuse_credentials
 from spectro.storage.store import Store
 from spectro.views.map.config import MapConfig
@@ -59,6 +59,7 @@ def _map(job: MapJob) -> None:
         progress.add("map", 1.0)
         made = write_map(
             view, _settings(job, view, target), target, renew=job.renew,
+            run=stored_config(view.root.uri),
             on_progress=lambda done, total: progress.update("map", 0.9 * done / max(1.0, total)),
         )  # fmt: skip
         progress.update("map", 1.0)

@@ -32,7 +32,7 @@ from spectro.storage.credentials import redact
 from spectro.storage.store import Store
 from spectro.tokens.display.terminal_text import plain, plain_string
 from spectro.views.cluster_tables import how_it_holds
-from spectro.views.page.write import known_vocabulary
+from spectro.views.token_contexts import known_vocabulary
 from spectro.work import environment
 from spectro.work.progress import Progress, clock
 

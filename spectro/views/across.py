@@ -26,7 +26,7 @@ from spectro.formats.clusters.clusterings import (
     shared_rows,
 )
 from spectro.tokens.display.context_text import Vocabulary
-from spectro.views.page.cluster_examples import random_members
+from spectro.views.cluster_examples import random_members
 from spectro.views.run_view import RunView
 from spectro.views.token_contexts import lit_tokens, required_pieces, vocabulary_of
 

@@ -8,15 +8,25 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from spectro.models.load import ModelConfig
-from spectro.tokens.display.context_text import TokenInContext, Vocabulary
-from spectro.views.page.cluster_examples import contexts
-from spectro.views.page.config import ReportConfig
-from spectro.views.page.inputs import Probe
-from spectro.views.page.write import known_vocabulary
+from spectro.models.load import ModelConfig, load_tokenizer
+from spectro.tokens.display.context_text import Context, TokenInContext, Vocabulary
 from spectro.views.run_view import RunView
 
 logger = logging.getLogger(__name__)
+
+
+def vocabulary(model: ModelConfig, size: int) -> Vocabulary:
+    """How the tokens of a model with `size` ids are shown; ValueError without its tokenizer."""
+    return Vocabulary.of(load_tokenizer(model), size)
+
+
+def known_vocabulary(model: ModelConfig, size: int) -> Vocabulary:
+    """The same: by their ids where the tokenizer cannot be had or used, which is logged."""
+    try:
+        return vocabulary(model, size)
+    except (ValueError, OSError) as error:
+        logger.warning("tokens are shown by their ids: %s", error)
+        return Vocabulary(pieces=None)
 
 
 def vocabulary_of(view: RunView) -> Vocabulary:
@@ -59,10 +69,12 @@ def lit_tokens(
     Raises ValueError for an id that no token has.
     """
     ids = np.asarray(token_id_n, np.int64)
-    sequence_id = np.unique(ids // view.context)
+    sequence_id, row_n = np.unique(ids // view.context, return_inverse=True)
     rows, subset = view.sequences(sequence_id)
-    probe = Probe(
-        sequence_id_S=sequence_id, ids_ST1=rows, subset_S=subset, subset_names=view.subset_names
-    )
-    room = ReportConfig(tokens_before=before, tokens_after=after)
-    return known.lit(contexts(probe, ids, room))
+    return known.lit(
+        Context.of(
+            rows[row].tolist(), token_id % view.context, token_id=token_id,
+            subset=int(subset[row]), before=before, after=after,
+        )
+        for token_id, row in zip(ids.tolist(), row_n.tolist(), strict=True)
+    )  # fmt: skip

@@ -26,8 +26,8 @@ from spectro.views.map.data_files import (
     objects,
     within,
 )
-from spectro.views.map.page_files import page_files
 from spectro.views.map.regions import Laid, find_regions
+from spectro.views.viewer.packages import page_files
 
 SUBSETS = ("code", "docs", "prose", "legal", "math", "markup", "web", "headers")
 CONTEXT = 64
@@ -181,6 +181,8 @@ def made_clusters(rng, label, y, subset, centre, xy, num_subsets):
     stability = rng.uniform(0, 1, num).astype(np.float32)
     stability[::7] = np.nan
     grid = on_grid(centre)
+    examples = first_of_each(member[shuffled].astype(float), own[shuffled], (num, 20), -1)
+    central = first_of_each(member.astype(float), own, (num, 5), -1)
     columns = ClusterColumns(
         x=grid[:, 0],
         y=grid[:, 1],
@@ -198,8 +200,10 @@ def made_clusters(rng, label, y, subset, centre, xy, num_subsets):
         top_tokens=top,
         top_counts=times,
         neighbours=neighbours,
-        examples=first_of_each(member[shuffled].astype(float), own[shuffled], (num, 20), -1),
-        central=first_of_each(member.astype(float), own, (num, 5), -1),
+        examples=examples,
+        central=central,
+        examples_loss=np.where(examples < 0, np.nan, examples % 7).astype(np.float32),
+        central_loss=np.where(central < 0, np.nan, central % 7).astype(np.float32),
         subset_counts=counts,
     )
     return columns, regions

@@ -3,12 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-
-from spectro.clustering.matching import BestMatches, Clustering, best_matches
-from spectro.susceptibility.interval import Interval
-from spectro.tokens.display.context_text import Vocabulary
-from spectro.views.page.cluster_examples import examples
-from spectro.views.page.config import ReportConfig
 from spectro.views.page.inputs import (
     MeasurementSummary,
     PageClusters,
@@ -17,6 +11,12 @@ from spectro.views.page.inputs import (
     Probe,
     ReportInputs,
 )
+
+from spectro.clustering.matching import BestMatches, Clustering, best_matches
+from spectro.susceptibility.interval import Interval
+from spectro.tokens.display.context_text import Vocabulary
+from spectro.views.cluster_examples import examples
+from spectro.views.page.config import ReportConfig
 from spectro.views.page.ledger import Ledger, StageCost
 
 SUBSETS = ("code", "docs", "prose", "legal", "math", "markup", "web", "headers")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import browser
 import made_up_run
+from spectro.views.page.page import render
 
 from spectro.views.page.config import ReportConfig
-from spectro.views.page.page import render
 
 ARTEFACTS = "SPECTRO_SCREENSHOTS"
 """Environment variable: a folder that keeps the screenshots."""

@@ -8,13 +8,13 @@ from dataclasses import replace
 import made_up_run
 import numpy as np
 import pytest
+from spectro.views.page.page import page_data
 from test_report_inputs import FEW, read, write_found, write_run
 
 from spectro.analysis.known_kinds import KINDS, Sample, commonest_kind, find, neighbour_auc
 from spectro.analysis.patterns import Traits, pattern_types
 from spectro.clustering.config import ClusterConfig
 from spectro.views.page.known_kinds_sample import found_sample
-from spectro.views.page.page import page_data
 from spectro.views.run_view import RunView
 
 VOCABULARY = [b"1", b"22", b" a", b"b", b"(", b'"', b"\n", b"  "]

@@ -5,6 +5,8 @@ import re
 import made_up_run
 import numpy as np
 import pytest
+from spectro.views.page.page import render
+from spectro.views.page.read_inputs import SUMMARY_NAME, read_report_inputs
 
 from spectro.clustering.clusters import Clusters
 from spectro.clustering.config import ClusterConfig
@@ -19,8 +21,6 @@ from spectro.storage.store import Store
 from spectro.tokens.display.context_text import Vocabulary
 from spectro.tokens.sequences import Sequences, TokenSplits
 from spectro.views.page.config import ReportConfig
-from spectro.views.page.page import render
-from spectro.views.page.read_inputs import SUMMARY_NAME, read_report_inputs
 from spectro.views.run_view import RunView
 
 CONFIG = {

@@ -4,8 +4,8 @@ import made_up_run
 import numpy as np
 import pytest
 
+from spectro.views.cluster_examples import contexts, examples, random_members
 from spectro.views.map.embedding import choose_points, cluster_positions, layout, unit_square
-from spectro.views.page.cluster_examples import contexts, examples, random_members
 from spectro.views.page.config import ReportConfig
 
 

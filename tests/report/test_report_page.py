@@ -7,10 +7,10 @@ import re
 import made_up_run
 import numpy as np
 import pytest
-
-from spectro.views.page.config import ReportConfig
 from spectro.views.page.html import embed
 from spectro.views.page.page import page_data, render
+
+from spectro.views.page.config import ReportConfig
 
 SMALL = {"num_sequences": 16, "context": 16, "num_clusters": 4}
 CONFIG = ReportConfig(max_points=30)

@@ -8,8 +8,8 @@ from spectro.config import PipelineConfig
 from spectro.formats import tokens
 from spectro.formats.product import read_product
 from spectro.pipeline.run import Goal, run_pipeline
-from spectro.views.page.write import vocabulary
 from spectro.views.run_view import RunView
+from spectro.views.token_contexts import vocabulary
 from spectro.work.progress import Progress
 
 CLOSE = 2e-5

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from spectro.views.page.read_inputs import read_columns
 
 from spectro.clustering.config import ClusterConfig
 from spectro.config import PipelineConfig, RunConfig
@@ -41,7 +42,6 @@ from spectro.upsampling import learning as upsample_learning
 from spectro.upsampling.checks import learnt_from
 from spectro.views.page import page as report_page
 from spectro.views.page.config import ReportConfig
-from spectro.views.page.read_inputs import read_columns
 from spectro.views.query.contexts import Window
 from spectro.views.query.lookups import of_token
 from spectro.views.query.query import Query

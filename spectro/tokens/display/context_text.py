@@ -4,14 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from spectro.tokens.display.terminal_text import plain, typed
 from spectro.tokens.display.token_texts import Tokenizer, TokenTexts
 from spectro.tokens.display.vocabulary import CLOSE, OPEN, display
 
-if TYPE_CHECKING:  # inputs.py, which it needs, needs this file
-    from spectro.views.page.cluster_examples import Context
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """One token (x, y) in its sequence: ids before y, y, ids after y."""
+
+    token_id: int
+    subset: int
+    position: int
+    before: tuple[int, ...]
+    """The end of x."""
+    y: int
+    after: tuple[int, ...]
+    clipped: bool
+    """Whether x begins earlier than `before`."""
+
+    @classmethod
+    def of(
+        cls,
+        ids: Sequence[int],
+        position: int,
+        *,
+        token_id: int,
+        subset: int,
+        before: int,
+        after: int,
+    ) -> Context:
+        """Of the token at a position of a sequence of T + 1 ids; y is the id at position + 1."""
+        target = position + 1
+        start = max(0, target - before)
+        return cls(
+            token_id=token_id,
+            subset=subset,
+            position=position,
+            before=tuple(ids[start:target]),
+            y=ids[target],
+            after=tuple(ids[target + 1 : target + 1 + after]),
+            clipped=start > 0,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,14 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from spectro.tokens.display.context_text import Vocabulary
+from spectro.views.cluster_examples import random_members
 from spectro.views.cluster_tables import array, subset_counts
 from spectro.views.drawing.card import CardData
 from spectro.views.drawing.cluster_map import ClusterMapData, RegionOutline
 from spectro.views.map.columns import GRID
 from spectro.views.map.drawn import drawn_map
 from spectro.views.map.embedding import choose_points
-from spectro.views.page.cluster_examples import random_members
-from spectro.views.page.config import ReportConfig
 from spectro.views.run_view import RunView
 from spectro.views.token_contexts import lit_tokens
 
@@ -35,8 +34,7 @@ def map_data(view: RunView, max_points: int, seed: int, known: Vocabulary) -> Cl
     """
     drawn = drawn_map(view, seed)
     cluster_n = drawn.tokens["cluster"].astype(np.int64)
-    config = ReportConfig(max_points=max_points, seed=seed)
-    chosen = choose_points(np.flatnonzero(cluster_n >= 0), len(cluster_n), config)
+    chosen = choose_points(np.flatnonzero(cluster_n >= 0), len(cluster_n), max_points, seed)
     return ClusterMapData(
         xy_n2=_places(drawn.tokens)[chosen],
         subset_n=drawn.tokens["subset"][chosen].astype(np.int64),

@@ -7,8 +7,8 @@ Shapes: n tokens drawn, K clusters, H components, P subsets, S sequences of T + 
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 from spectro.views.map.columns import GRID, data_of, dtype_name, narrow, parts
 from spectro.views.map.regions import Region
 
-FORMAT = 1
+FORMAT = 2
 MARKER = "map.json"
 VOCABULARY = "vocabulary.json"
+REPORT = "report.json"
+"""The sections beside the map: what was found, columns, control, records (ADR 081)."""
 CONTROL_FOLDER = "control"
 """Where the map of the nβ = 0 control lies in the map of its run."""
 PROFILES_BYTES = SEQUENCES_BYTES = 1 << 18
@@ -105,10 +107,18 @@ class ClusterColumns(_Columns):
     """Token ids of random members [K, m]; −1 beyond the last."""
     central: NDArray[np.float64]
     """Token ids of the members of highest rank [K, m]; −1 beyond the last."""
+    examples_loss: NDArray[np.float32]
+    """Their ℓ at w*, nats; NaN beyond the last."""
+    central_loss: NDArray[np.float32]
+    """The same."""
     subset_counts: NDArray[np.uint32]
     """Members of each subset [K, P]."""
     assigned: NDArray[np.uint32] | None = None
     """Tokens assigned to it later, drawn or not; None where nothing was assigned."""
+    control_match: NDArray[np.int32] | None = None
+    """The control's cluster that shares most members, −1 where none does; None: no control."""
+    control_jaccard: NDArray[np.float32] | None = None
+    """Jaccard index of the members of both."""
     assigned_examples: NDArray[np.float64] | None = None
     """Token ids of random ones of them [K, m]; −1 beyond the last."""
 
@@ -125,6 +135,8 @@ class SequenceSource:
     """Largest token id that may occur."""
     blocks: Callable[[], SequenceBlocks]
     """Token ids [s, T + 1] of all sequences in order, cut anywhere."""
+    held_S: NDArray[np.float64] | None = None
+    """Ascending ids of these sequences where they are some of the run's; None: all."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -179,6 +191,12 @@ class MapData:
     """Whether there is a control, clustered under this name or not."""
     is_control: bool = False
     """Whether the run is itself an nβ = 0 control."""
+    report: Mapping[str, Any] = field(default_factory=dict)
+    """Sections beside the map, as plain JSON types (report_data.py)."""
+    window: tuple[int, int] = (26, 8)
+    """Tokens shown before and after y in a folded context."""
+    total_clusters: int | None = None
+    """Clusters that the run has, where not all are here."""
     assigned: dict[str, Any] | None = None
     """How many of the tokens that were added later were assigned, and how; None: nothing was."""
 
@@ -186,6 +204,7 @@ class MapData:
 def objects(data: MapData) -> Iterator[tuple[str, bytes]]:
     """Name and bytes of every file but `map.json`, which `manifest` gives, and the page's own."""
     yield VOCABULARY, json_bytes(list(data.vocabulary))
+    yield REPORT, json_bytes(data.report)
     yield "regions.json", json_bytes([region.to_dict() for region in data.regions])
     for name, values in data.clusters.columns().items():
         yield f"clusters/{name}.bin", data_of(values)
@@ -208,6 +227,7 @@ def manifest(data: MapData) -> dict[str, Any]:
         "provenance": data.provenance,
         "grid": GRID,
         "context": data.sequences.context,
+        "window": list(data.window),
         "subsets": list(data.subsets),
         "components": list(data.components),
         "tokens": {
@@ -218,6 +238,7 @@ def manifest(data: MapData) -> dict[str, Any]:
         },
         "clusters": {
             "count": len(clusters),
+            "total": len(clusters) if data.total_clusters is None else data.total_clusters,
             "tokens": data.num_clustered_tokens,
             "columns": {name: _described(values) for name, values in clusters.columns().items()},
             "profiles": {"rows_per_file": _profiles_per_file(data)},
@@ -227,6 +248,7 @@ def manifest(data: MapData) -> dict[str, Any]:
             "sequences_per_file": data.sequences.per_file,
             "dtype": dtype_name(np.empty(0, data.sequences.dtype)),
             "subsets": "sequences/subsets.bin",
+            "held": None if data.sequences.held_S is None else "sequences/held.bin",
         },
         "control": data.control,
         "control_measured": data.control_measured,
@@ -269,6 +291,8 @@ def _sequence_files(data: MapData) -> Iterator[tuple[str, bytes]]:
     """Subsets, then the ids cut into files; ValueError unless there is one subset per sequence."""
     source, written = data.sequences, 0
     yield "sequences/subsets.bin", data_of(source.subset_S.astype(data.tokens.subset.dtype))
+    if source.held_S is not None:
+        yield "sequences/held.bin", data_of(source.held_S.astype(np.float64))
     for number, ids_sT1 in enumerate(_recut(source.blocks(), source.per_file)):
         written += len(ids_sT1)
         yield f"sequences/ids-{number:04d}.bin", data_of(ids_sT1.astype(source.dtype))

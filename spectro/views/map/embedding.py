@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from spectro.clustering.config import NeighbourSearch
 from spectro.clustering.knn.search import nearest_neighbours
-from spectro.views.page.config import ReportConfig
-from spectro.views.page.inputs import Floats, Ints
 
+Floats, Ints = NDArray[np.floating], NDArray[np.integer]
 _POINTS_KEY = 0x706F696E
 _LEAST_FOR_UMAP = 32
 _NUM_EPOCHS = 200
@@ -33,17 +32,17 @@ class LayoutSettings(Protocol):
         """Key of the layout."""
 
 
-def choose_points(member_M: Ints, num_tokens: int, config: ReportConfig) -> Ints:
+def choose_points(member_M: Ints, num_tokens: int, max_points: int, seed: int) -> Ints:
     """Tokens to draw: members of clusters first (at most ¾ of max_points), then background.
 
     Ascending token ids. Needs the memory of the members, not of all tokens.
     """
-    rng = np.random.default_rng([config.seed, _POINTS_KEY])
+    rng = np.random.default_rng([seed, _POINTS_KEY])
     inside = np.unique(member_M).astype(np.int64)
     num_outside = num_tokens - len(inside)
-    most_inside = max(3 * config.max_points // 4, config.max_points - num_outside)
+    most_inside = max(3 * max_points // 4, max_points - num_outside)
     drawn_inside = rng.permutation(inside)[:most_inside]
-    num_drawn = min(config.max_points - len(drawn_inside), num_outside)
+    num_drawn = min(max_points - len(drawn_inside), num_outside)
     rank = rng.choice(num_outside, num_drawn, replace=False) if num_drawn else np.empty(0, np.int64)
     # Before the r-th token outside lie as many members as have at most r outsiders before them.
     outside = rank + np.searchsorted(inside - np.arange(len(inside)), rank, side="right")

@@ -21,10 +21,10 @@ _DATA = re.compile(
     "|".join(
         (
             re.escape(VOCABULARY),
-            r"regions\.json",
+            r"(regions|report)\.json",
             rf"tokens/({_one_of(TokenColumns)})-\d{{4,}}\.bin",
             rf"clusters/({_one_of(ClusterColumns)}|profiles-\d{{4,}})\.bin",
-            r"sequences/(subsets|ids-\d{4,})\.bin",
+            r"sequences/(subsets|held|ids-\d{4,})\.bin",
         )
     )
 )

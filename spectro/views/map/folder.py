@@ -17,7 +17,7 @@ from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.store import DamagedObjectError, ObjectInfo, Store
 from spectro.views.map.data_files import MARKER, VOCABULARY
 from spectro.views.map.file_names import is_data_name, is_page_name
-from spectro.views.map.page_files import page_files
+from spectro.views.viewer.packages import page_files
 
 FOLDER = "map"
 Told = Mapping[str, Any]

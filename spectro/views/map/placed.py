@@ -13,6 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from spectro.clustering.cluster_sums import NUM_TOP_TOKENS
+from spectro.clustering.describe import NUM_NEIGHBOURS
+from spectro.views.cluster_examples import examples
 from spectro.views.cluster_tables import (
     array,
     floats,
@@ -30,8 +33,7 @@ from spectro.views.map.config import MapConfig
 from spectro.views.map.data_files import ClusterColumns, TokenColumns
 from spectro.views.map.layout import Clustered, Places, draw, drawn_members, place
 from spectro.views.map.regions import Laid, Region, find_regions
-from spectro.views.page.cluster_examples import examples
-from spectro.views.page.read_inputs import NUM_NEIGHBOURS, NUM_TOP_TOKENS
+from spectro.views.page.report_data import control_matches
 from spectro.views.run_view import RunView
 
 _ASSIGNED_KEY = 0x61737367  # keeps this stream apart
@@ -77,7 +79,7 @@ def read_placed(
     clustered, assigned = _clustered(view), read_assigned_tokens(view)
     row_n = draw(labels.num_rows, config)
     places = place(row_n, _Vectors(view, len(row_n), on_progress), clustered, config)
-    columns, laid = _clusters(view, clustered, places, row_n, config)
+    columns, laid = _clusters(view, clustered, places, row_n, array(labels["loss"]), config)
     if assigned is not None:
         columns |= _assigned_shown(assigned, len(columns["size"]), config)
     columns["region"], regions = find_regions(laid, vocabulary, config)
@@ -173,6 +175,7 @@ def _clusters(
     clustered: Clustered,
     places: Places,
     row_n: npt.NDArray[np.int64],
+    loss_N: npt.NDArray[np.floating],
     config: MapConfig,
 ) -> tuple[dict[str, npt.NDArray[Any]], Laid]:
     """Columns of the clusters but their regions, and what regions are found in."""
@@ -192,7 +195,10 @@ def _clusters(
         "neighbours": ragged(table["neighbours"], NUM_NEIGHBOURS, np.int32, -1),
         "subset_counts": counts_KP,
         **_members_shown(clustered, num, config),
+        **control_matches(view),
     }
+    for name in ("examples", "central"):
+        columns[f"{name}_loss"] = _losses(loss_N, columns[name])
     place_m, cluster_m = drawn_members(row_n, clustered)
     laid = Laid(
         centre_K2=places.centre_K2,
@@ -225,6 +231,14 @@ def _members_shown(
         shown["examples"][cluster, : len(own.random)] = own.random
         shown["central"][cluster, : len(own.central)] = own.central
     return shown
+
+
+def _losses(
+    loss_N: npt.NDArray[np.floating], token_id_Km: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float32]:
+    """Losses of tokens [K, m]; NaN where there is no token."""
+    row_Km = token_id_Km.astype(np.int64)
+    return np.where(row_Km >= 0, loss_N[np.maximum(row_Km, 0)], np.nan).astype(np.float32)
 
 
 def _assigned_shown(

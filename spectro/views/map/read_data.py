@@ -16,48 +16,61 @@ from spectro.formats.parts import CONTROL
 from spectro.formats.product import SUMMARY_NAME
 from spectro.formats.run_dir import NAME
 from spectro.storage.checksummed_json import read_sealed
+from spectro.tokens.display.context_text import Vocabulary
 from spectro.views.cluster_tables import matrix, subset_dtype
 from spectro.views.map.config import MapConfig
 from spectro.views.map.data_files import MapData, SequenceSource
 from spectro.views.map.placed import OnProgress, read_placed
-from spectro.views.page.read_inputs import read_columns, run_facts
+from spectro.views.page.ledger import Ledger
+from spectro.views.page.read_columns import read_columns
+from spectro.views.page.report_data import report_data
+from spectro.views.page.run_facts import run_facts
 from spectro.views.run_view import RunView
 
 
 def read_map_data(
     view: RunView,
     config: MapConfig,
-    vocabulary: Sequence[str | None],
+    known: Vocabulary,
+    shown: Sequence[str | None],
+    ledger: Ledger | None = None,
     on_progress: OnProgress = lambda done, total: None,
 ) -> MapData:
-    """Everything that the map's folder is made of.
+    """Everything that the viewer shows of a run.
 
     Args:
         view: of a run with clusters, all of its tokens measured.
         config: what is drawn, and how.
-        vocabulary: each token in the display alphabet.
+        known: the tokenizer's vocabulary, which known kinds of token are looked up in.
+        shown: each token in the display alphabet.
+        ledger: what the run's records say; None: nothing.
         on_progress: called with tokens placed and tokens in all.
 
     Raises ValueError, in one line, where parts of the run are missing.
     """
-    placed = read_placed(view, config, vocabulary, on_progress)
-    known = read_columns(view.store, view.components, view.interval)
+    placed = read_placed(view, config, shown, on_progress)
+    columns = read_columns(view.store, view.components, view.interval)
     stored, file = view.clusters, view.file
     return MapData(
         title=config.title or view.title,
         facts=run_facts(
-            file.config, file.fingerprint, placed.num_tokens, len(view.subset_names), known, stored
+            file.config,
+            file.fingerprint,
+            placed.num_tokens,
+            len(view.subset_names),
+            columns,
+            stored,
         ),
         provenance=view.store.read(NAME).decode("utf-8"),
         subsets=view.subset_names,
         components=view.components,
-        reliability_H=np.asarray(known.reliability_H),
+        reliability_H=np.asarray(columns.reliability_H),
         num_tokens=placed.num_tokens,
         tokens=placed.tokens,
         clusters=placed.clusters,
         profile_KH=matrix(stored.clusters["mean_chi"], len(view.components)),
         sequences=_sequences(view),
-        vocabulary=vocabulary,
+        vocabulary=shown,
         regions=placed.regions,
         control=_control(view),
         num_clustered_tokens=stored.provenance["num_clustered_tokens"],
@@ -66,6 +79,7 @@ def read_map_data(
         assigned=None if placed.assigned is None else placed.assigned.told(),
         layout=placed.layout,
         rows_per_file=config.rows_per_file,
+        report=report_data(view, known, ledger),
     )
 
 

@@ -16,12 +16,14 @@ from typing import Any
 
 import torch
 
+from spectro.config import PipelineConfig
 from spectro.formats.clusters.clusters import PROVENANCE
 from spectro.formats.derived_objects import TOKENS, put_derived
 from spectro.formats.parts import CONTROL
 from spectro.formats.product import SUMMARY_NAME, moments_name
 from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.store import ObjectInfo, Store
+from spectro.tokens.display.context_text import Vocabulary
 from spectro.tokens.display.vocabulary import display
 from spectro.views.map.assigned import read_assigned_tokens
 from spectro.views.map.config import MapConfig
@@ -47,11 +49,13 @@ from spectro.views.map.folder import (
     read_words,
     require_own,
 )
-from spectro.views.map.page_files import page_files
 from spectro.views.map.placed import OnProgress, require_whole
 from spectro.views.map.read_data import read_map_data
+from spectro.views.page.ledger import Ledger
+from spectro.views.page.read_ledger import read_ledger
 from spectro.views.run_view import DEFAULT_CLUSTERS, RunView
 from spectro.views.token_contexts import vocabulary_of
+from spectro.views.viewer.packages import page_files
 
 logger = logging.getLogger(__name__)
 
@@ -89,6 +93,7 @@ def write_map(
     target: Store | None = None,
     *,
     renew: bool = False,
+    run: PipelineConfig | None = None,
     on_progress: OnProgress = lambda done, total: None,
 ) -> WrittenMap:
     """Make the map of a run, unless it is there and made from the same.
@@ -101,6 +106,7 @@ def write_map(
         config: what is drawn, and how.
         target: folder to write to; None: the run's own storage, beside the clusters.
         renew: make it again even so.
+        run: the run's configuration, which its records and bill are read by; None: without them.
         on_progress: called with tokens placed and tokens in all.
 
     Raises ValueError, in one line, where parts of the run are missing or the folder holds
@@ -110,13 +116,15 @@ def write_map(
     store, of_run = _place(view, target), target is None
     control = _control_view(view, config)
     made_of, page, there = _made_of(view, control, config), dict(page_files()), read_told(store)
-    shown = _shown(view, store, there)
+    known = vocabulary_of(view)
+    shown = _shown(view, known, store, there)
     if not renew and there is not None and _is_same(view, store, there, made_of, shown):
         told = put_page(store, there, page, of_run=of_run)
         return WrittenMap(store=store, told=told, was_there=True)
     require_own(store, of_run=of_run)
     _check_ready(view, config)
-    data, *controls = _read_all(view, control, config, shown, on_progress)
+    ledger = None if run is None else read_ledger(view, run)
+    data, *controls = _read_all(view, control, config, known, shown, ledger, on_progress)
     clear(store, of_run=of_run)
     others = (within(CONTROL_FOLDER, each) for each in controls)
     infos = put_all(store, page.items(), objects(data), *others)
@@ -177,7 +185,9 @@ def _read_all(
     view: RunView,
     control: RunView | None,
     config: MapConfig,
+    known: Vocabulary,
     shown: Sequence[str | None],
+    ledger: Ledger | None,
     on_progress: OnProgress,
 ) -> list[MapData]:
     """The data of the run's map, then of its control's, which the first points to."""
@@ -189,7 +199,9 @@ def _read_all(
         def share(done: float, total: float, index: int = index) -> None:
             on_progress(done + index * total, total * len(views))
 
-        found.append(read_map_data(each, replace(config, title=title), shown, share))
+        records = None if index else ledger
+        own = replace(config, title=title)
+        found.append(read_map_data(each, own, known, shown, records, share))
     if control is not None:
         found[0] = replace(found[0], control={**(found[0].control or {}), "map": CONTROL_FOLDER})
     return found
@@ -207,9 +219,10 @@ def _check_ready(view: RunView, config: MapConfig) -> None:
         raise ValueError(f"map.device is {config.device!r} but torch sees no CUDA device here")
 
 
-def _shown(view: RunView, store: Store, there: Told | None) -> Sequence[str | None]:
+def _shown(
+    view: RunView, known: Vocabulary, store: Store, there: Told | None
+) -> Sequence[str | None]:
     """Each token in the display alphabet; see `write_map`."""
-    known = vocabulary_of(view)
     if known.pieces is not None:
         return [None if piece is None else display(piece) for piece in known.pieces]
     if there is not None and there.get(TOKENS) == view.info.probe_sha256:

@@ -1,4 +1,4 @@
-"""What the page shows and how much of it. Nothing here changes a number of the run."""
+"""Settings of the one-file viewer (`report.*`). Nothing here changes a number of the run."""
 
 from dataclasses import dataclass, fields
 
@@ -13,11 +13,12 @@ class ReportConfig:
     title: str | None = None
     """Heading of the page; None takes the run's own name."""
     max_rows: int = 60_000
-    """Clusters in the table, largest first."""
+    """Clusters in the file, largest first."""
     max_cards: int = 200
-    """Clusters that get a card, largest first."""
+    """Clusters that have contexts on their cards, largest first; all of them where the sequences
+    of the run fit (4 MB)."""
     max_control_cards: int = 24
-    """Clusters of the nβ = 0 control that get a card, largest first."""
+    """The same of the nβ = 0 control."""
     contexts_per_cluster: int = 10
     """Random members per card, in their contexts; fewer if the cluster is smaller."""
     num_central: int = 5
@@ -26,12 +27,12 @@ class ReportConfig:
     """Tokens of context shown before y."""
     tokens_after: int = 10
     """Tokens shown after y."""
-    max_points: int = 6000
-    """Tokens drawn on the map. Clustered tokens come first; the rest is background."""
+    max_points: int = 20_000
+    """Tokens drawn on the map, a keyed sample of all."""
     num_neighbours: int = 15
     """Neighbours per token in the map's layout (not in the clustering)."""
     seed: int = 0
-    """Key of the random contexts, of the points drawn and of the layout."""
+    """Key of the random contexts, of the tokens drawn and of the layout."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no page."""

@@ -194,4 +194,4 @@ def _number(value: float) -> float | None:
 
 
 def _read(name: str) -> str:
-    return (files("spectro.views.page") / "templates" / name).read_text(encoding="utf-8")
+    return (files("spectro.views.page") / name).read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 """What a run did and what it took, as its own records say it: plain values for the page."""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,3 +32,15 @@ class Ledger:
     """In the order of their work, the posterior's first; empty where the records are not there."""
     missing: tuple[str, ...] = ()
     """What the records do not have, a sentence each."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types."""
+        return {
+            "facts": [list(fact) for fact in self.facts],
+            "stages": [
+                [s.part, s.stage, s.num_units, s.planned_flops, s.done_flops]
+                + [None if s.seconds is None else float(f"{s.seconds:.4g}")]
+                for s in self.stages
+            ],
+            "missing": list(self.missing),
+        }

@@ -1,24 +1,53 @@
-"""The page of a run, from storage to storage."""
+"""The viewer of a run as one file, from storage to storage (ADR 081).
+
+A file to mail around holds what fits: so many tokens and clusters as `ReportConfig` says, and the
+sequences of the run where they are few, else those of the largest clusters' examples alone.
+"""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from spectro.config import PipelineConfig
 from spectro.formats.derived_objects import put_derived
 from spectro.formats.object_kinds import page_names
-from spectro.models.load import ModelConfig, load_tokenizer
+from spectro.formats.parts import CONTROL
 from spectro.storage.store import ObjectInfo, Store
 from spectro.tokens.display.context_text import Vocabulary
-from spectro.views.page.page import render
-from spectro.views.page.read_inputs import read_report_inputs
+from spectro.tokens.display.vocabulary import display
+from spectro.views.map.config import MapConfig
+from spectro.views.map.data_files import (
+    CONTROL_FOLDER,
+    MARKER,
+    MapData,
+    SequenceSource,
+    json_bytes,
+    manifest,
+    objects,
+    within,
+)
+from spectro.views.map.read_data import read_map_data
+from spectro.views.page.config import ReportConfig
+from spectro.views.page.ledger import Ledger
 from spectro.views.page.read_ledger import read_ledger
+from spectro.views.page.report_data import control_view
 from spectro.views.page.units import ReportUnit
 from spectro.views.run_view import RunView
+from spectro.views.token_contexts import known_vocabulary
+from spectro.views.viewer.packages import one_file
 from spectro.work.stage import OnProgress, ShouldStop, WorkerContext
 
 logger = logging.getLogger(__name__)
+_EXAMPLES = ("examples", "central", "assigned_examples")
+LANDMARKS = 6000
+"""Points that UMAP lays out: a report is made at the end of every run, so it must be quick."""
+ALL_SEQUENCES_BYTES = 4 << 20
+"""A run whose sequences need no more has all of them in its file, and cards of all clusters."""
 
 
 def run_report(
@@ -37,27 +66,131 @@ def write_page(
     """Put the page of `run.clusters`, then its size, checksum and the tokens that it is of."""
     page, marker = page_names(config.run.clusters)
     view = RunView(root.child(config.run.clusters).uri)
-    ledger = read_ledger(view, config)
-    inputs = read_report_inputs(
-        view, known_vocabulary(config.model, view.info.vocab_size), config.report, ledger
-    )
-    on_progress(0.8, 1.0)
-    data = render(inputs, config.report).encode()
+    known = known_vocabulary(config.model, view.info.vocab_size)
+    data = render(view, known, config.report, read_ledger(view, config), on_progress).encode()
     root.delete(marker)  # of another page, or none
     root.delete(page)
     root.put(page, data)
     put_derived(root, marker, {"page": asdict(ObjectInfo.of(data))}, probe_sha256)
 
 
-def vocabulary(model: ModelConfig, size: int) -> Vocabulary:
-    """How the tokens of a model with `size` ids are shown; ValueError without its tokenizer."""
-    return Vocabulary.of(load_tokenizer(model), size)
+def render(
+    view: RunView,
+    known: Vocabulary,
+    config: ReportConfig,
+    ledger: Ledger | None = None,
+    on_progress: Callable[[float, float], None] = lambda done, total: None,
+) -> str:
+    """The page as one HTML text; the same run gives the same bytes."""
+    shown = [known.show(token) for token in range(view.info.vocab_size)]
+    if known.pieces is not None:
+        shown = [None if piece is None else display(piece) for piece in known.pieces]
+    control = control_view(view)
+    data = _read(view, config, config.max_cards, known, shown, ledger)
+    on_progress(0.5, 1.0)
+    others = []
+    if control is not None:
+        title = None if config.title is None else f"{config.title} / {CONTROL}"
+        own = replace(config, title=title)
+        others.append(_read(control, own, config.max_control_cards, known, shown, None))
+        data = replace(data, control={**(data.control or {}), "map": CONTROL_FOLDER})
+    on_progress(0.9, 1.0)
+    page = render_data(data, *others)
+    logger.info("page of %d clusters: %.1f MB", len(data.clusters), len(page) / 1e6)
+    return page
 
 
-def known_vocabulary(model: ModelConfig, size: int) -> Vocabulary:
-    """The same: by their ids where the tokenizer cannot be had or used, which is logged."""
-    try:
-        return vocabulary(model, size)
-    except (ValueError, OSError) as error:
-        logger.warning("tokens are shown by their ids: %s", error)
-        return Vocabulary(pieces=None)
+def render_data(data: MapData, *control: MapData) -> str:
+    """The page of a run's data, and of its control's."""
+    inlined = dict(objects(data)) | {MARKER: json_bytes(manifest(data))}
+    for other in control:
+        inlined |= dict(within(CONTROL_FOLDER, other))
+        inlined.pop(f"{CONTROL_FOLDER}/vocabulary.json")  # the run's own
+    return one_file(data.title, inlined)
+
+
+def _read(
+    view: RunView,
+    config: ReportConfig,
+    max_cards: int,
+    known: Vocabulary,
+    shown: list[str | None],
+    ledger: Ledger | None,
+) -> MapData:
+    settings = MapConfig(
+        title=config.title,
+        max_tokens=config.max_points,
+        landmarks=min(config.max_points, LANDMARKS),
+        num_neighbours=config.num_neighbours,
+        num_examples=config.contexts_per_cluster,
+        num_central=config.num_central,
+        rows_per_file=config.max_points,
+        seed=config.seed,
+    )
+    data = read_map_data(view, settings, known, shown, ledger)
+    data = replace(data, window=(config.tokens_before, config.tokens_after))
+    return reduced(data, config.max_rows, max_cards)
+
+
+def reduced(data: MapData, max_clusters: int, max_cards: int) -> MapData:
+    """What fits in one file: the largest clusters, and the contexts of the largest of them.
+
+    Tokens of clusters that are left out are in none; the viewer says how many clusters there are.
+    """
+    num = len(data.clusters)
+    data = replace(data, total_clusters=num)
+    if num > max_clusters:
+        data = _without_small(data, max_clusters)
+    source = data.sequences
+    sequence_bytes = len(source.subset_S) * (source.context + 1) * source.dtype.itemsize
+    if sequence_bytes <= ALL_SEQUENCES_BYTES:
+        return data
+    columns = data.clusters.columns()
+    for name in _EXAMPLES:
+        if name in columns:
+            columns[name] = columns[name].copy()
+            columns[name][max_cards:] = -1
+    columns["examples_loss"] = np.where(columns["examples"] < 0, np.nan, columns["examples_loss"])
+    columns["central_loss"] = np.where(columns["central"] < 0, np.nan, columns["central_loss"])
+    ids = [
+        columns[name] for name in ("examples", "central", "assigned_examples") if name in columns
+    ]
+    token_ids = np.concatenate([each.ravel() for each in ids])
+    held_S = np.unique(token_ids[token_ids >= 0] // source.context).astype(np.int64)
+    return replace(
+        data, clusters=replace(data.clusters, **columns), sequences=_held(source, held_S)
+    )
+
+
+def _without_small(data: MapData, num: int) -> MapData:
+    columns = {name: values[:num] for name, values in data.clusters.columns().items()}
+    near = columns["neighbours"]
+    columns["neighbours"] = np.where(near < num, near, -1)
+    cluster = data.tokens.cluster
+    home = np.where(cluster < -1, -2 - cluster, cluster)
+    tokens = replace(data.tokens, cluster=np.where(home < num, cluster, np.int32(-1)))
+    return replace(
+        data,
+        clusters=replace(data.clusters, **columns),
+        tokens=tokens,
+        profile_KH=data.profile_KH[:num],
+    )
+
+
+def _held(source: SequenceSource, held_S: NDArray[np.int64]) -> SequenceSource:
+    """Only some of the sequences, by their ascending ids."""
+
+    def blocks() -> list[NDArray[np.integer]]:
+        found, first = [], 0
+        for ids_sT1 in source.blocks():
+            own = held_S[(held_S >= first) & (held_S < first + len(ids_sT1))] - first
+            found.append(np.asarray(ids_sT1)[own])
+            first += len(ids_sT1)
+        return found
+
+    return replace(
+        source,
+        subset_S=source.subset_S[held_S],
+        held_S=held_S.astype(np.float64),
+        blocks=blocks,
+    )

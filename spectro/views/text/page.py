@@ -12,22 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spectro.views.page.html import assemble
 from spectro.views.text.colours import WORDS, Colours, style_rules
 from spectro.views.text.document import MAX_BANDS, Document
 from spectro.views.text.scales import ColourScale, limits, scales, values
+from spectro.views.viewer.one_file import assemble
 
 STEPS = 2000
 """Of χ, in a standard deviation of its column: half a step is beyond what is shown."""
-_SCRIPTS = (
-    "common/dom.js",
-    "common/text.js",
-    "text/state.js",
-    "text/tokens.js",
-    "text/tip.js",
-    "text/controls.js",
-    "text/main.js",
-)
 
 
 def render(
@@ -51,9 +42,13 @@ def render(
     return assemble(
         document.title,
         data,
-        template="text/page.html",
-        styles=("common/base.css", "page.css", "text/page.css"),
-        scripts=_SCRIPTS,
+        template="text/page_files/page.html",
+        styles=(
+            "viewer/common/base.css",
+            "text/page_files/document.css",
+            "text/page_files/page.css",
+        ),
+        folders=("viewer/common", "text/page_files"),
         rules=style_rules(),
     )
 
@@ -64,7 +59,7 @@ def page_data(document: Document) -> dict[str, Any]:
     `tokens` are places in `pieces`, the texts that tokens have here: at the beginning and the end
     of a text a token may have another than within. χ comes by column as whole numbers:
     `values[column][token]` times `step[column]`, which is small beside the column's deviation. The
-    page makes its scales of it as `scales.values` does (`templates/text/state.js`).
+    page makes its scales of it as `scales.values` does (`page_files/state.js`).
     """
     there = scales(document)
     place = {shown: index for index, shown in enumerate(dict.fromkeys(document.shown_N))}

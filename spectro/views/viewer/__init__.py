@@ -1,0 +1,1 @@
+"""The viewer: one set of scripts and styles, packaged as a folder or as one file (ADR 081)."""
