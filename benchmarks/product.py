@@ -18,7 +18,7 @@ from spectro.config import PipelineConfig, RunConfig
 from spectro.formats.derived_objects import put_derived
 from spectro.formats.halves import halves_table
 from spectro.formats.product import SUMMARY_NAME, ShardRows, put_part, shard_table
-from spectro.models.load import ModelConfig
+from spectro.models.config import ModelConfig
 from spectro.pipeline.execute import ResidentModel, execute
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.samplers import Gaussian

@@ -21,7 +21,7 @@ from benchmarks import common
 from spectro.config import PipelineConfig, RunConfig
 from spectro.formats.sessions import RunningUnit
 from spectro.models.components import Component, ComponentKind, Group
-from spectro.models.load import ModelConfig
+from spectro.models.config import ModelConfig
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.reweighted import Reweighted
 from spectro.storage.store import Store

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from spectro.api import susceptibilities as susceptibilities
-    from spectro.models.scoring import ScoringConfig as ScoringConfig
+    from spectro.models.config import ScoringConfig as ScoringConfig
     from spectro.result import Result as Result
     from spectro.sampling.config import ChainConfig as ChainConfig
     from spectro.sampling.mala import Mala as Mala
@@ -40,7 +40,7 @@ _PUBLIC = {
     "Result": "result",
     "Reweighted": "sampling.reweighted",
     "RunView": "views.run_view",
-    "ScoringConfig": "models.scoring",
+    "ScoringConfig": "models.config",
     "Sgld": "sampling.samplers",
     "figure": "views.figures.figures",
     "susceptibilities": "api",

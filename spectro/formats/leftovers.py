@@ -8,8 +8,8 @@ from collections.abc import Collection
 from contextlib import suppress
 
 from spectro.formats.chain_names import ChainObjects, chains_among, slot_of
+from spectro.formats.chain_records import block_names, read_record
 from spectro.formats.checkpoints import stem_of
-from spectro.formats.draws import block_names, read_record
 from spectro.formats.object_kinds import CLUSTERS, MAP, kind_of
 from spectro.formats.predictors import FEATURES, HELD_OUT
 from spectro.formats.product import moments_name, part_name

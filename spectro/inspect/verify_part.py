@@ -10,9 +10,9 @@ from typing import Any
 
 from spectro.formats import run_dir, tiles
 from spectro.formats.chain_names import block_name
+from spectro.formats.chain_records import blocks_of
 from spectro.formats.clusters.knn_lists import lists_of
 from spectro.formats.derived_objects import TOKENS
-from spectro.formats.draws import blocks_of
 from spectro.formats.leftovers import leftovers
 from spectro.formats.object_kinds import is_marker, kind_of
 from spectro.formats.parts import split_part

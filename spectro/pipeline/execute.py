@@ -33,7 +33,7 @@ from spectro.cluster_stage.units import (
 from spectro.cluster_stage.vectors import ListsOnNode
 from spectro.clustering.config import ClusterConfig
 from spectro.config import PipelineConfig
-from spectro.formats import draws, tokens
+from spectro.formats import chain_records, tokens
 from spectro.formats.tokens import TokensInfo
 from spectro.measure.assembly import assemble_shard, summarise
 from spectro.measure.chains import run_chains
@@ -256,7 +256,7 @@ def _pilot(unit: PilotUnit, resident: ResidentModel, on_progress: OnProgress, le
             moments.source or "not known",
             "independent draws" if name in alone else _step_in_words(moments),
         )
-    draws.write_pilot(store, unit.group.name, pilot)
+    chain_records.write_pilot(store, unit.group.name, pilot)
 
 
 def _step_in_words(moments: PosteriorMoments) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Collection, Iterable, Sequence
 from enum import StrEnum
 from functools import partial
@@ -17,11 +18,12 @@ from spectro.cluster_stage.units import (
 from spectro.config import PipelineConfig, to_dict
 from spectro.formats import run_dir, tokens
 from spectro.formats.chain_names import dropped_name
+from spectro.formats.chain_records import incomplete
 from spectro.formats.derived_objects import remove_stale
-from spectro.formats.draws import incomplete
 from spectro.formats.more_tokens import tidy
+from spectro.formats.product import part_name
 from spectro.formats.tokens import MARKER, TokensInfo
-from spectro.measure.tokenise import tell_of_dropped
+from spectro.sampling.config import ChainConfig
 from spectro.storage.store import Store
 from spectro.upsampling.units import upsample_units
 from spectro.work.model_info import ModelInfo, model_of
@@ -36,6 +38,8 @@ from spectro.work.units import (
     measurement_units,
     required,
 )
+
+logger = logging.getLogger(__name__)
 
 
 class Goal(StrEnum):
@@ -99,8 +103,21 @@ def present_objects(store: Store, config: PipelineConfig, goal: Goal) -> set[str
         present -= {f"{prefix}{name}" for name in stale}
         present -= {f"{prefix}{name}" for name in incomplete(here, own)}
     tidy(store, present)
-    tell_of_dropped(present, info.splits["probe"].num_shards, config.chain)
+    _log_dropped_chains(present, info.splits["probe"].num_shards, config.chain)
     return present
+
+
+def _log_dropped_chains(present: Collection[str], num_shards: int, chain: ChainConfig) -> None:
+    """Log that chains whose draws were removed are run again, if rows are missing."""
+    lacking = [shard for shard in range(num_shards) if part_name(shard) not in present]
+    needed = {f"{c}.dropped.json" for shard in lacking for c in chain.of_shard(shard)}
+    dropped = sum(name.rpartition("/")[2] in needed for name in present)
+    if dropped:
+        logger.info(
+            "the draws of %d chains were removed (run.keep_draws=false): these chains are run "
+            "again, since tokens are to be measured along them",
+            dropped,
+        )
 
 
 def lost_chains(goals: Iterable[Unit], present: Collection[str]) -> list[Unit]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from spectro.models.load import ModelConfig
+from spectro.models.config import ModelConfig
 from spectro.tokens.display.context_text import TokenInContext, Vocabulary
 from spectro.views.page.cluster_examples import contexts
 from spectro.views.page.config import ReportConfig

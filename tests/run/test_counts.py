@@ -15,8 +15,8 @@ import pytest
 
 from spectro.config import PipelineConfig
 from spectro.models.components import FULL_GROUP
+from spectro.models.config import ScoringConfig
 from spectro.models.cost.flop_counter import counting
-from spectro.models.scoring import ScoringConfig
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.planning import unit_counts as counts
 from spectro.planning.bill import courses_of_run

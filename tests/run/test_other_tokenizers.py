@@ -19,7 +19,7 @@ from spectro.analysis.patterns import NAMES
 from spectro.config import PipelineConfig
 from spectro.formats import tokens
 from spectro.formats.object_kinds import page_names
-from spectro.models.load import ModelConfig
+from spectro.models.config import ModelConfig
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.storage.store import Store
 from spectro.tokens.display.vocabulary import display

@@ -12,7 +12,7 @@ from peak import peak_bytes
 
 from jobs.plan import RATES
 from spectro.config import PipelineConfig
-from spectro.models.load import ModelConfig
+from spectro.models.config import ModelConfig
 from spectro.models.size import ModelSize
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.planning.bill import make_bill

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from spectro.config import PipelineConfig
 from spectro.formats.derived_objects import put_derived
 from spectro.formats.object_kinds import page_names
-from spectro.models.load import ModelConfig, load_tokenizer
+from spectro.models.config import ModelConfig
+from spectro.models.load import load_tokenizer
 from spectro.storage.store import ObjectInfo, Store
 from spectro.tokens.display.context_text import Vocabulary
 from spectro.views.page.page import render

@@ -27,7 +27,7 @@ from torch import Tensor
 from spectro.api import check_ids
 from spectro.config import PipelineConfig
 from spectro.formats.chain_names import dropped_name, record_name
-from spectro.formats.draws import ChainRecord, block_names, read_pilot, read_record
+from spectro.formats.chain_records import ChainRecord, block_names, read_pilot, read_record
 from spectro.measure.assembly import phi_offset
 from spectro.measure.tiles import scored_chain
 from spectro.measure.tokenise import tokenizer_of
