@@ -5,6 +5,9 @@ from enum import Enum
 
 from spectro.settings import refuse_without_effect
 
+MATCH_THRESHOLD = 0.5
+"""Least Jaccard index of a matched pair; above 1/2 a disjoint cluster has but one such partner."""
+
 
 class Preprocess(Enum):
     """How susceptibilities become the vectors whose distances are taken."""

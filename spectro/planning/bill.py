@@ -12,8 +12,8 @@ from spectro.formats.chain_records import ChainRecord, read_pilot, read_record
 from spectro.formats.product import SUMMARY_NAME
 from spectro.measure.sampled_groups import groups_of
 from spectro.models.size import ModelSize
+from spectro.planning.config import Assumptions
 from spectro.planning.courses import (
-    Assumptions,
     CoursesByGroup,
     assumed_courses,
     count_run,

@@ -15,8 +15,8 @@ from spectro.formats.parts import CONTROL
 from spectro.measure.sampled_groups import groups_of
 from spectro.models.components import FULL, Group
 from spectro.models.size import ModelSize
+from spectro.planning.config import Assumptions
 from spectro.planning.courses import (
-    Assumptions,
     CoursesByGroup,
     UnitsByStage,
     assumed_courses,

@@ -43,7 +43,7 @@ from spectro.upsampling.checks import learnt_from
 from spectro.views.page import page as report_page
 from spectro.views.page.config import ReportConfig
 from spectro.views.page.read_inputs import read_columns
-from spectro.views.query.contexts import Window
+from spectro.views.query.config import Window
 from spectro.views.query.lookups import of_token
 from spectro.views.query.query import Query
 from spectro.views.run_view import RunView

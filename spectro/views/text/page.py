@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from spectro.views.config import ColourScale
 from spectro.views.page.html import assemble
 from spectro.views.text.colours import WORDS, Colours, style_rules
 from spectro.views.text.document import MAX_BANDS, Document
-from spectro.views.text.scales import ColourScale, limits, scales, values
+from spectro.views.text.scales import limits, scales, values
 
 STEPS = 2000
 """Of χ, in a standard deviation of its column: half a step is beyond what is shown."""
