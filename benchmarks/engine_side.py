@@ -22,23 +22,23 @@ from benchmarks.shapes import Splits
 from benchmarks.work import EVALUATING, PILOT, SCORING, STEPPING, Work
 from spectro.models.architecture import GroupModel
 from spectro.models.components import FULL_GROUP, group_components, select_components
+from spectro.models.config import Precision, ScoringConfig
 from spectro.models.cost.budget import CPU_ROWS, RowBudget
 from spectro.models.cost.memory import scoring_bytes_per_row, stepping_bytes_per_row
 from spectro.models.delta import clean_losses
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.losses import shortlisting_of
-from spectro.models.precision import Precision
-from spectro.models.scoring import Scoring, ScoringConfig
+from spectro.models.scoring import Scoring
 from spectro.models.size import ModelSize
 from spectro.models.top_k_softmax import TopKFit
 from spectro.sampling import recorder
 from spectro.sampling.chain import ChainResult, run_group_chains
+from spectro.sampling.component_chain import ComponentChain
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.pilot.pilot import listed_components, run_pilot
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
-from spectro.sampling.recorder import ComponentChain
 from spectro.susceptibility.estimator import ChainSums, EstimatorKind
 from spectro.susceptibility.reliability import estimate_column
 from spectro.susceptibility.score import ScoredChain, score_tile

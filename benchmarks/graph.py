@@ -26,7 +26,7 @@ from benchmarks import common
 from spectro.clustering.config import ClusterConfig, Preprocess
 from spectro.clustering.graph.graph import Graph
 from spectro.clustering.graph.graph_statistics import graph_statistics
-from spectro.clustering.knn.lists import Neighbours
+from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.vectors.moments import Moments
 from spectro.clustering.vectors.preprocess import fit
 

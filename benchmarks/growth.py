@@ -31,7 +31,7 @@ import spectro
 from benchmarks import common, meter, shapes
 from benchmarks.engine_side import EXACT, Engine
 from benchmarks.work import PHASES, PILOT, Work
-from spectro.models.scoring import ScoringConfig
+from spectro.models.config import ScoringConfig
 from spectro.susceptibility.estimator import EstimatorKind
 from spectro.susceptibility.interval import t_quantile
 

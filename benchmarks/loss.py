@@ -25,7 +25,7 @@ from torch.nn import functional
 
 from benchmarks import common
 from spectro.models import loss as loss_module
-from spectro.models.precision import Precision
+from spectro.models.config import Precision
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(hidden [N, D], unembedding [V, D], targets [N]) → losses [N]."""

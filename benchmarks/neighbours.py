@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from benchmarks import common
 from spectro.clustering.config import NeighbourSearch
 from spectro.clustering.knn.exact import exact_neighbours
-from spectro.clustering.knn.lists import Neighbours
+from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.knn.recall import measured_recall, sample_rows
 from spectro.clustering.knn.search import nearest_neighbours
 

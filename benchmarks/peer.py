@@ -22,8 +22,7 @@ from benchmarks.parity import check_parity
 from benchmarks.peer_side import LOSSES
 from benchmarks.peer_side import Peer as PeerSide
 from benchmarks.work import Work
-from spectro.models.precision import Precision
-from spectro.models.scoring import ScoringConfig
+from spectro.models.config import Precision, ScoringConfig
 
 PRECISIONS = (Precision.FLOAT32.value, Precision.BFLOAT16.value)
 

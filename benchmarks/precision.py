@@ -49,12 +49,11 @@ from benchmarks import common
 from benchmarks.shapes import SHIPPED
 from spectro.measure.encoder import Encoder
 from spectro.models.components import FULL, FULL_GROUP, Component, Group, select_components
+from spectro.models.config import ModelConfig, Precision, ScoringConfig
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
-from spectro.models.load import ModelConfig, load_model, load_tokenizer
+from spectro.models.load import load_model, load_tokenizer
 from spectro.models.losses import shortlisting_of
-from spectro.models.precision import Precision
-from spectro.models.scoring import ScoringConfig
 from spectro.models.top_k_softmax import TopKFit
 from spectro.susceptibility.estimator import ChainSums, susceptibility
 from spectro.tokens.build import build

@@ -11,6 +11,7 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
+from spectro.pipeline.execute import ResidentModel, execute
 
 from spectro.cluster_stage.units import ClusterUnit, Layout, cluster_units
 from spectro.clustering.config import ClusterConfig
@@ -18,9 +19,8 @@ from spectro.config import PipelineConfig, RunConfig
 from spectro.formats.derived_objects import put_derived
 from spectro.formats.halves import halves_table
 from spectro.formats.product import SUMMARY_NAME, ShardRows, put_part, shard_table
-from spectro.measure.resident_model import ResidentModel
 from spectro.measure.units import SummaryUnit
-from spectro.models.load import ModelConfig
+from spectro.models.config import ModelConfig
 from spectro.pipeline.stages import STAGES
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.samplers import Gaussian

@@ -21,11 +21,12 @@ from torch import Tensor
 from benchmarks import common, meter, shapes
 from spectro.models.architecture import GroupModel, Weights
 from spectro.models.components import FULL_GROUP, Group, group_components, select_components
+from spectro.models.config import Precision
 from spectro.models.cost.budget import CPU_ROWS, RowBudget
 from spectro.models.cost.memory import scoring_bytes_per_row
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
-from spectro.models.precision import Precision, multiply
+from spectro.models.precision import multiply
 from spectro.models.size import ModelSize
 
 PRODUCT = "matrix product"

@@ -30,13 +30,13 @@ from spectro.models.components import group_components, select_components
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.sampling.chain import run_group_chains
+from spectro.sampling.component_chain import ComponentChain
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.mala import Mala
 from spectro.sampling.pilot import pilot as pilots
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.sampling.pilot.sampler_bias import effective_sample_size, sampler_bias
-from spectro.sampling.recorder import ComponentChain
 from spectro.sampling.reweighted import LEAST_EFFECTIVE_FRACTION, Reweighted, Sampler
 from spectro.sampling.samplers import Exponential, Psgld
 

@@ -22,7 +22,7 @@ from spectro.config import PipelineConfig, RunConfig
 from spectro.formats.sessions import RunningUnit
 from spectro.measure.units import TokensUnit, measurement_units
 from spectro.models.components import Component, ComponentKind, Group
-from spectro.models.load import ModelConfig
+from spectro.models.config import ModelConfig
 from spectro.pipeline.stages import STAGES
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.reweighted import Reweighted

@@ -13,7 +13,8 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from spectro.measure.encoder import Encoder
 from spectro.models.components import select_components
-from spectro.models.load import ModelConfig, load_model, load_tokenizer
+from spectro.models.config import ModelConfig
+from spectro.models.load import load_model, load_tokenizer
 from spectro.tokens.build import build
 from spectro.tokens.config import TokensConfig
 

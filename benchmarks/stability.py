@@ -34,7 +34,7 @@ from spectro.clustering.clusters import ordered
 from spectro.clustering.config import ClusterConfig
 from spectro.clustering.graph.graph import self_tuning_graph
 from spectro.clustering.holds import HalvesEvidence, holds
-from spectro.clustering.knn.lists import Neighbours
+from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.knn.search import nearest_neighbours
 from spectro.clustering.list_agreement import neighbour_agreement
 from spectro.clustering.local.round_state import SelectionState

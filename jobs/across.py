@@ -58,7 +58,7 @@ class AcrossJob:
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, found {getattr(self, name)}")
         if self.out is not None:
-            from spectro.views.drawing.save import suffix_of
+            from spectro.views.config import suffix_of
 
             suffix_of(self.out)
 

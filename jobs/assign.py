@@ -11,7 +11,7 @@ from rich.console import Console
 from jobs.launch import launch
 from jobs.look import StoredRun
 from spectro.cluster_stage.assign import Assigned, assign_tokens
-from spectro.clustering.assign import AssignConfig
+from spectro.clustering.config import AssignConfig
 from spectro.storage.credentials import refuse_credentials
 from spectro.work.progress import Progress
 

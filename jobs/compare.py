@@ -15,7 +15,7 @@ from rich.console import Console
 from jobs.compare_tables import FOR_FILES, as_dict, clusters_of, overview, table_of
 from jobs.launch import launch
 from spectro.cluster_stage.compare import ClusteringPair, compare_all
-from spectro.clustering.compare import THRESHOLD
+from spectro.clustering.config import MATCH_THRESHOLD
 from spectro.storage.credentials import refuse_credentials
 
 LEAST_WIDTH = 130
@@ -36,7 +36,7 @@ class CompareConfig:
 
     places: tuple[str, ...] = ()
     """Runs, parts of runs (`<run>/control`) or folders of clusters; two or more."""
-    threshold: float = THRESHOLD
+    threshold: float = MATCH_THRESHOLD
     """Least Jaccard index of a matched pair of clusters, in (0, 1]."""
     same_token: bool = False
     """Chance is shuffled among tokens of the same y: what agrees beyond the token itself."""

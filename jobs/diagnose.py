@@ -18,8 +18,9 @@ from spectro.analysis.chain_diagnosis import Diagnosis
 from spectro.storage.credentials import refuse_credentials
 from spectro.storage.out_file import put_file
 from spectro.tokens.display.terminal_text import plain_string
+from spectro.views.config import SUFFIXES
 from spectro.views.diagnose import diagnose_run
-from spectro.views.drawing.save import SUFFIXES, to_bytes
+from spectro.views.drawing.save import to_bytes
 from spectro.views.drawing.theme import theme
 from spectro.views.drawing.traces import loss_traces
 from spectro.views.page.diagnostics_page import (

@@ -26,7 +26,7 @@ class FigureJob(FigureConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        from spectro.views.drawing.save import suffix_of
+        from spectro.views.config import suffix_of
 
         refuse_credentials(self.out or "", "out")
         suffix_of(self.file)

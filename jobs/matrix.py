@@ -12,9 +12,10 @@ from rich.console import Console
 from jobs.launch import launch
 from jobs.look import StoredRun
 from jobs.matrix_tables import FOR_FILES, as_dict, put_table, table_of
-from spectro.analysis.response_scale import Scaling
+from spectro.analysis.scaling import Scaling
 from spectro.storage.credentials import refuse_credentials
-from spectro.views.matrix import MAX_ROWS, MatrixRows, matrix
+from spectro.views.config import MAX_ROWS, MatrixRows
+from spectro.views.matrix import matrix
 from spectro.views.run_view import RunView
 
 LEAST_WIDTH = 160

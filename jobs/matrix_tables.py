@@ -17,7 +17,7 @@ from jobs.csv_cells import harmless
 from jobs.shown import on_one_line
 from spectro.analysis.component_grid import in_order
 from spectro.analysis.response_matrix import ResponseMatrix
-from spectro.analysis.response_scale import UNITS, Scaling
+from spectro.analysis.scaling import UNITS, Scaling
 from spectro.storage.out_file import put_file
 from spectro.tokens.display.terminal_text import plain_string
 

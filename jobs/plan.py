@@ -29,8 +29,9 @@ from spectro.planning.cluster_costs import Machines
 from spectro.planning.cluster_plan import ClusterPlan, plan_clusters
 from spectro.planning.cluster_rates import load_cluster_rates
 from spectro.planning.cluster_work import ClusterWork, layout_of, num_clusterings
-from spectro.planning.courses import Assumptions, measurement_of
-from spectro.planning.device_costs import PRODUCT_BYTES, Device
+from spectro.planning.config import PRODUCT_BYTES, Assumptions
+from spectro.planning.courses import measurement_of
+from spectro.planning.device_costs import Device
 from spectro.planning.measure_rates import measure_rates
 from spectro.planning.model_sizes import size_of_checkpoint
 from spectro.planning.plan import Plan, damage_notes, make_plan

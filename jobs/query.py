@@ -12,9 +12,9 @@ from jobs.launch import launch
 from jobs.look import StoredRun
 from jobs.query_output import Told, tables_of, tell, write
 from spectro.storage.credentials import refuse_credentials
-from spectro.views.query.contexts import Window
+from spectro.views.query.config import Limits, Window
 from spectro.views.query.lookups import Answer, find, nearest, of_cluster, of_token
-from spectro.views.query.query import Limits, Query
+from spectro.views.query.query import Query
 from spectro.views.run_view import RunView
 from spectro.views.token_contexts import vocabulary_of
 

@@ -16,8 +16,8 @@ from spectro.storage.places import local_path
 from spectro.tokens.display.terminal_text import plain_string
 from spectro.tokens.sources.source_report import SourceReport
 from spectro.tokens.sources.text_folder import read_document
-from spectro.views.drawing.save import SUFFIXES, suffix_of, to_bytes
-from spectro.views.drawing.theme import THEMES
+from spectro.views.config import SUFFIXES, THEMES, ColourScale, suffix_of
+from spectro.views.drawing.save import to_bytes
 from spectro.views.drawing.theme import theme as named_theme
 from spectro.views.run_view import RunView
 from spectro.views.text.colours import Colours
@@ -25,7 +25,6 @@ from spectro.views.text.document import Document
 from spectro.views.text.figure import figure
 from spectro.views.text.from_run import document_of_sequence, document_of_text
 from spectro.views.text.page import render
-from spectro.views.text.scales import ColourScale
 from spectro.work.progress import Progress
 
 PAGE = ".html"

@@ -13,7 +13,7 @@ from spectro.extras import optional_imports
 
 if TYPE_CHECKING:
     from spectro.api import susceptibilities as susceptibilities
-    from spectro.models.scoring import ScoringConfig as ScoringConfig
+    from spectro.models.config import ScoringConfig as ScoringConfig
     from spectro.result import Result as Result
     from spectro.sampling.config import ChainConfig as ChainConfig
     from spectro.sampling.mala import Mala as Mala
@@ -42,7 +42,7 @@ _PUBLIC = {
     "Result": "result",
     "Reweighted": "sampling.reweighted",
     "RunView": "views.run_view",
-    "ScoringConfig": "models.scoring",
+    "ScoringConfig": "models.config",
     "Sgld": "sampling.samplers",
     "figure": "views.figures.figures",
     "susceptibilities": "api",

@@ -19,22 +19,23 @@ from transformers import GPTNeoXForCausalLM
 
 from spectro.models.architecture import GroupModel
 from spectro.models.components import FULL_GROUP, Component, group_components, select_components
+from spectro.models.config import ScoringConfig
 from spectro.models.cost.rows import scoring_budget, stepping_budget
 from spectro.models.delta import clean_losses
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model, loss_headroom
 from spectro.models.losses import shortlisting_of
-from spectro.models.scoring import Scoring, ScoringConfig
+from spectro.models.scoring import Scoring
 from spectro.models.token_ids import Ids, check_ids
 from spectro.models.top_k_softmax import TopKFit
 from spectro.result import Result
 from spectro.sampling.baseline import unpaired_offset
 from spectro.sampling.chain import run_group_chains
+from spectro.sampling.component_chain import ComponentChain
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness, Randomness
 from spectro.sampling.pilot.pilot import listed_components, run_pilot
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
-from spectro.sampling.recorder import ComponentChain
 from spectro.sampling.reweighted import Reweighted, Sampler
 from spectro.susceptibility.estimator import (
     Baseline,
@@ -46,12 +47,13 @@ from spectro.susceptibility.reliability import (
     centred_reliability,
     estimate_column,
 )
-from spectro.susceptibility.score import ScoredChain, TileSums, score_tile
+from spectro.susceptibility.score import ScoredChain, score_tile
 from spectro.susceptibility.summary import (
     chain_summary,
     column_summary,
     summary_lines,
 )
+from spectro.susceptibility.tile_sums import TileSums
 from spectro.susceptibility.warnings import chain_warnings
 
 logger = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerF
 
 from spectro.clustering.config import ClusterConfig
 from spectro.config import PipelineConfig, RunConfig
-from spectro.models.load import ModelConfig
+from spectro.models.config import ModelConfig
 from spectro.sampling.chain import ChainConfig
 from spectro.sampling.samplers import Exponential
 from spectro.tokens.config import Source, SourceKind, TokensConfig

@@ -35,7 +35,8 @@ import numpy as np
 import scipy.sparse as sparse
 from numpy.typing import NDArray
 
-from spectro.analysis.response_scale import Float64, ResponseScale, Scaling
+from spectro.analysis.response_scale import Float64, ResponseScale
+from spectro.analysis.scaling import Scaling
 from spectro.clustering.vectors.moments import Moments, merge
 from spectro.susceptibility.interval import t_quantile
 

@@ -9,33 +9,15 @@ nats², and no part of that mean. Shapes: N tokens, H components.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spectro.analysis.scaling import Scaling
 from spectro.clustering.vectors.moments import Moments
 from spectro.clustering.vectors.preprocess import ROUNDING
 
 Float64 = NDArray[np.float64]
-
-
-class Scaling(Enum):
-    """What is done to χ before responses are averaged."""
-
-    RAW = "raw"
-    """Nothing but the mean of all tokens taken away: nats²."""
-    STANDARDISED = "standardised"
-    """Each column less its mean, in its own standard deviations."""
-    CENTRED = "centred"
-    """Standardised, and each row less its mean over the components that vary."""
-
-
-UNITS = {
-    Scaling.RAW: "nats²",
-    Scaling.STANDARDISED: "standard deviations",
-    Scaling.CENTRED: "standard deviations, less the row's mean",
-}
 
 
 def varying(deviation_H: NDArray[np.floating], largest_H: NDArray[np.floating]) -> Float64:

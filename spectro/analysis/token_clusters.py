@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spectro.clustering.compare import THRESHOLD
+from spectro.clustering.config import MATCH_THRESHOLD
 from spectro.clustering.matching import Clustering, best_matches
 from spectro.tokens.display.context_text import TokenInContext
 from spectro.tokens.display.terminal_text import typed
@@ -135,7 +135,7 @@ def links(
     b: Clustering,
     shown: tuple[Sequence[int], Sequence[int]],
     runs: tuple[int, int],
-    threshold: float = THRESHOLD,
+    threshold: float = MATCH_THRESHOLD,
 ) -> list[Link]:
     """Pairs of shown clusters with a Jaccard index of at least `LEAST_LINK`, largest first.
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from spectro.calibrate.responses import Float32, Responses
 from spectro.clustering.config import ClusterConfig, Preprocess
 from spectro.clustering.knn.exact import exact_neighbours, row_blocks
-from spectro.clustering.knn.lists import Neighbours
+from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.list_agreement import neighbour_agreement
 from spectro.clustering.vectors.preprocess import fit_transform
 from spectro.susceptibility.reliability import column_correlation

@@ -10,12 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectro.cluster_stage.clustered import ClusteredTokens
-from spectro.clustering.assign import (
-    AssignConfig,
-    Assignment,
-    assign,
-    neighbours_of_new,
-)
+from spectro.clustering.assign import Assignment, assign, neighbours_of_new
+from spectro.clustering.config import AssignConfig
 from spectro.clustering.matching import Clustering
 from spectro.config import to_dict
 from spectro.formats import tokens

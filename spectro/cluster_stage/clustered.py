@@ -21,7 +21,7 @@ from spectro.cluster_stage.vectors import rows_of
 from spectro.clustering.assign import widths_among
 from spectro.clustering.config import NeighbourSearch
 from spectro.clustering.graph.edges import Widths, widths
-from spectro.clustering.knn.search import is_exact
+from spectro.clustering.knn.search_plan import is_exact
 from spectro.clustering.vectors.mapped_array import mapped_array
 from spectro.clustering.vectors.preprocess import Transform
 from spectro.formats.clusters.clusterings import StoredClustering

@@ -9,7 +9,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from spectro.clustering.compare import THRESHOLD, Comparison, compare
+from spectro.clustering.compare import Comparison, compare
+from spectro.clustering.config import MATCH_THRESHOLD
 from spectro.formats import tokens
 from spectro.formats.clusters.clusterings import (
     StoredClustering,
@@ -34,7 +35,7 @@ class ClusteringPair:
 def compare_all(
     places: Sequence[str],
     *,
-    threshold: float = THRESHOLD,
+    threshold: float = MATCH_THRESHOLD,
     seed: int = 0,
     same_token: bool = False,
 ) -> list[ClusteringPair]:

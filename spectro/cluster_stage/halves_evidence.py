@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from spectro.cluster_stage.units import HALVES, ClusterUnit, Layout, half_folder
 from spectro.clustering.holds import HalvesEvidence
-from spectro.clustering.knn.lists import Neighbours
+from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.list_agreement import NeighbourAgreement, neighbour_agreement
 from spectro.clustering.matching import Clustering, stability
 from spectro.clustering.significance import TokenGroups, adjusted, inherited, p_values

@@ -12,11 +12,12 @@ from spectro.cluster_stage.units import ListsUnit, NeighboursUnit, PairUnit, Rec
 from spectro.cluster_stage.vectors import ListsOnNode
 from spectro.clustering.config import ClusterConfig
 from spectro.clustering.knn.exact import exact_neighbours
-from spectro.clustering.knn.lists import Neighbours
 from spectro.clustering.knn.lists import merge as merge_lists
-from spectro.clustering.knn.pairs import block_pairs, pair_neighbours
+from spectro.clustering.knn.neighbours import Neighbours
+from spectro.clustering.knn.pairs import pair_neighbours
 from spectro.clustering.knn.recall import measured_recall, sample_rows
-from spectro.clustering.knn.search import is_exact, nearest_neighbours
+from spectro.clustering.knn.search import nearest_neighbours
+from spectro.clustering.knn.search_plan import block_pairs, is_exact
 from spectro.config import to_dict
 from spectro.formats.clusters.knn_lists import pair_name, put_lists, read_lists
 from spectro.formats.derived_objects import put_derived

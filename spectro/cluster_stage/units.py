@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from spectro.clustering.config import ClusterConfig
-from spectro.clustering.knn.approximate import VERSION
-from spectro.clustering.knn.pairs import block_pairs
-from spectro.clustering.knn.search import is_exact
+from spectro.clustering.knn.search_plan import APPROXIMATE_VERSION, block_pairs, is_exact
 from spectro.config import to_dict
 from spectro.formats.clusters.clusters import CLUSTERS, MEMBERS, PROVENANCE
 from spectro.formats.clusters.knn_lists import (
@@ -237,7 +235,7 @@ def lists_inputs(config: ClusterConfig, num_rows: int) -> dict[str, Any]:
     plain = to_dict(config)
     found = {name: plain[name] for name in LISTS_FIELDS}
     if not is_exact(num_rows, config.neighbour_search):
-        found["approximate"] = {"seed": config.seed, "version": VERSION}
+        found["approximate"] = {"seed": config.seed, "version": APPROXIMATE_VERSION}
     return found
 
 

@@ -17,32 +17,13 @@ from numpy.typing import NDArray
 
 from spectro.clustering.graph.edges import Widths, widths
 from spectro.clustering.knn.exact import exact_neighbours, row_blocks
-from spectro.clustering.knn.lists import Neighbours
+from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.matching import Clustering
 
 NONE = -1
 """Cluster of a token that belongs to none."""
 BLOCK_ROWS = 65_536
 """Old tokens that are read at once: bounds memory."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AssignConfig:
-    """How new tokens are assigned."""
-
-    num_neighbours: int | None = None
-    """k old tokens that are asked; None: as many as the clusters' graph has."""
-    min_share: float = 0.0
-    """Least share of the weight that a token's cluster must have, in [0, 1); it must have more
-    than lies in no cluster, whatever this is."""
-
-    def __post_init__(self) -> None:
-        if self.num_neighbours is not None and self.num_neighbours < 1:
-            raise ValueError(
-                f"assign.num_neighbours must be at least 1, found {self.num_neighbours}"
-            )
-        if not 0.0 <= self.min_share < 1.0:
-            raise ValueError(f"assign.min_share must be in [0, 1), found {self.min_share}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from spectro.clustering.config import MATCH_THRESHOLD
 from spectro.clustering.matching import BestMatches, Clustering, best_matches
 
-THRESHOLD = 0.5
-"""Least Jaccard index of a matched pair; above 1/2 a disjoint cluster has but one such partner."""
 NUM_SHUFFLES = 3
 """Shuffles of the tokens behind the null expectation."""
 EDGES = np.linspace(0.0, 1.0, 11)
@@ -80,7 +79,7 @@ def compare(
     a: Clustering,
     b: Clustering,
     *,
-    threshold: float = THRESHOLD,
+    threshold: float = MATCH_THRESHOLD,
     seed: int = 0,
     within_N: NDArray[np.integer] | None = None,
 ) -> Comparison:

@@ -5,6 +5,9 @@ from enum import Enum
 
 from spectro.settings import refuse_without_effect
 
+MATCH_THRESHOLD = 0.5
+"""Least Jaccard index of a matched pair; above 1/2 a disjoint cluster has but one such partner."""
+
 
 class Preprocess(Enum):
     """How susceptibilities become the vectors whose distances are taken."""
@@ -169,6 +172,25 @@ def _check_range(
     if not (low <= value <= high) or (value == low and not include_low):
         bracket = "[" if include_low else "("
         raise ValueError(f"cluster.{name} must be in {bracket}{low:g}, {high:g}], found {value}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AssignConfig:
+    """How new tokens are assigned."""
+
+    num_neighbours: int | None = None
+    """k old tokens that are asked; None: as many as the clusters' graph has."""
+    min_share: float = 0.0
+    """Least share of the weight that a token's cluster must have, in [0, 1); it must have more
+    than lies in no cluster, whatever this is."""
+
+    def __post_init__(self) -> None:
+        if self.num_neighbours is not None and self.num_neighbours < 1:
+            raise ValueError(
+                f"assign.num_neighbours must be at least 1, found {self.num_neighbours}"
+            )
+        if not 0.0 <= self.min_share < 1.0:
+            raise ValueError(f"assign.min_share must be in [0, 1), found {self.min_share}")
 
 
 def _check_at_least_one(name: str, value: int) -> None:

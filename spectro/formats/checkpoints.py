@@ -17,9 +17,6 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import safetensors
-import safetensors.torch
-
 from spectro.sampling.checkpoint import Checkpoint
 from spectro.storage.store import Store
 
@@ -102,16 +99,20 @@ class CheckpointBank:
                 name,
             )
             return None
+        from safetensors.torch import load  # with torch, which names and listings do without
+
         header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
         if header["of"] != self.of:
             return None
-        return Checkpoint(tensors=safetensors.torch.load(data), values=json.loads(header["values"]))
+        return Checkpoint(tensors=load(data), values=json.loads(header["values"]))
 
 
 def _serialised(snapshot: Checkpoint, of: str) -> bytes:
+    from safetensors.torch import save  # see above
+
     tensors = {name: t.detach().cpu().contiguous() for name, t in snapshot.tensors.items()}
     header = {"of": of, "values": json.dumps(snapshot.values)}
-    return safetensors.torch.save(tensors, header)
+    return save(tensors, header)
 
 
 def _position(name: str) -> int:

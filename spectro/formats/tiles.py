@@ -14,7 +14,7 @@ import safetensors
 import safetensors.numpy
 
 from spectro.storage.store import DamagedObjectError, Store
-from spectro.susceptibility.score import TileSums
+from spectro.susceptibility.tile_sums import TileSums
 
 
 def tile_name(shard: int, group: str) -> str:

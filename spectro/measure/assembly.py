@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from spectro.config import PipelineConfig, chain_inputs
-from spectro.formats import draws, fingerprint, product, run_dir, tiles, tokens
+from spectro.formats import chain_records, fingerprint, product, run_dir, tiles, tokens
 from spectro.formats.derived_objects import put_derived
 from spectro.formats.halves import halves_table
 from spectro.measure.resident_model import ResidentModel
@@ -41,7 +41,7 @@ from spectro.susceptibility.warnings import chain_warnings
 from spectro.work.stage import OnProgress, ShouldStop
 
 logger = logging.getLogger(__name__)
-Records = Mapping[str, Sequence[draws.ChainRecord]]
+Records = Mapping[str, Sequence[chain_records.ChainRecord]]
 """Group → what is kept of some of its chains, in their order."""
 
 
@@ -179,7 +179,8 @@ def _records(
     """What is kept of some chains."""
     return {
         group.name: [
-            draws.read_record(store, group.name, chain, or_dropped=or_dropped) for chain in chains
+            chain_records.read_record(store, group.name, chain, or_dropped=or_dropped)
+            for chain in chains
         ]
         for group in groups
     }
@@ -243,7 +244,7 @@ def _of_chains(
     """What the chains alone say of every component; `num_sets`: see `chain_summary`."""
     found: dict[str, dict[str, Any]] = {}
     for group in groups:
-        pilot = draws.read_pilot(store, group.name)
+        pilot = chain_records.read_pilot(store, group.name)
         for c in group.components:
             own = [record.components[c.name] for record in records[group.name]]
             exact = pilot.get(c.name)

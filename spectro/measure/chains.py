@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from spectro.formats import draws
+from spectro.formats import chain_records, draws
 from spectro.formats.chain_names import block_name, chains_among, record_name
 from spectro.formats.checkpoints import CheckpointBank, chain_folder, chain_stem, stem_of
 from spectro.measure.checkpoints import CheckpointWriter
@@ -26,7 +26,7 @@ from spectro.storage.background import Background
 from spectro.storage.store import Store
 from spectro.work.stage import OnProgress, ShouldStop
 
-Missing = dict[int, draws.ChainRecord | None]
+Missing = dict[int, chain_records.ChainRecord | None]
 """Chain that is to be made → what is known of it, where others have used its draws."""
 
 
@@ -53,7 +53,7 @@ def chain_batches(unit: ChainUnit, resident: ResidentModel) -> dict[tuple[int, .
     group = unit.group.name
     present = store.list(f"chains/{group}")
     there = chains_among(present)
-    lost = draws.incomplete(store, present)
+    lost = chain_records.incomplete(store, present)
     found: dict[tuple[int, ...], Missing] = {}
     fresh: Missing = {}
     for chain in unit.chains:
@@ -61,12 +61,12 @@ def chain_batches(unit: ChainUnit, resident: ResidentModel) -> dict[tuple[int, .
         if own is None or not own.done:
             fresh[chain] = None
         elif not own.marker or record_name(group, chain) in lost:
-            record = draws.read_record(store, group, chain, or_dropped=True)
+            record = chain_records.read_record(store, group, chain, or_dropped=True)
             found.setdefault(record.together, {})[chain] = record
     if fresh:
         begun = chain_stem(unit.chains) in {stem_of(name) for name in present}
         if (done := next((c for c in unit.chains if c not in fresh), None)) is not None:
-            record = draws.read_record(store, group, done, or_dropped=True)
+            record = chain_records.read_record(store, group, done, or_dropped=True)
             begun = begun or record.together == tuple(unit.chains)
         found.setdefault(unit.chains if begun else tuple(fresh), {}).update(fresh)
     return found
@@ -83,7 +83,7 @@ def _run_company(
     """Run chains together; what is missing is put."""
     store, config = resident.of(unit)
     group = unit.group.name
-    pilot = draws.read_pilot(store, group)
+    pilot = chain_records.read_pilot(store, group)
     writers = {c: draws.DrawWriter(store, group, c, before) for c, before in missing.items()}
     known = known_chains(unit, group, company, resident)
     if set(pilot) == set(known[company[0]]):
@@ -135,7 +135,7 @@ def _digest(company: Sequence[int], pilot: Mapping[str, PosteriorMoments]) -> st
 
 
 def _handed_over(writers: Mapping[int, draws.DrawWriter]) -> dict[str, Any]:
-    return {"blocks": {str(c): draws.plain_blocks(w.blocks) for c, w in writers.items()}}
+    return {"blocks": {str(c): chain_records.plain_blocks(w.blocks) for c, w in writers.items()}}
 
 
 def _resumed(
@@ -148,7 +148,7 @@ def _resumed(
         plain = found.values["blocks"]
         if not {str(chain) for chain in writers} <= set(plain):
             return False
-        blocks = {chain: draws.blocks_of(plain[str(chain)]) for chain in writers}
+        blocks = {chain: chain_records.blocks_of(plain[str(chain)]) for chain in writers}
         for chain, writer in writers.items():
             present = store.list(f"chains/{writer.group}/{chain}")
             for component, infos in blocks[chain].items():

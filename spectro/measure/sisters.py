@@ -13,12 +13,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from spectro.formats import draws
+from spectro.formats import chain_records
 from spectro.measure.resident_model import ResidentModel
+from spectro.sampling.component_chain import ComponentChain
 from spectro.sampling.pilot.importance_weights import importance_weights
 from spectro.sampling.pilot.pilot import independent_components
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
-from spectro.sampling.recorder import ComponentChain
 from spectro.work.units import Unit
 
 KnownChains = dict[int, dict[str, ComponentChain]]
@@ -31,7 +31,7 @@ def known_pilot(
     """The run's own pilot of a sister's group; None where its draws say nothing of other nβ."""
     if unit.part not in resident.config.sisters:
         return None
-    found = draws.read_pilot(resident.root, group)
+    found = chain_records.read_pilot(resident.root, group)
     return found if all(own.prior_delta_losses for own in found.values()) else None
 
 
@@ -44,12 +44,12 @@ def known_chains(
     if unit.part not in parts[1:]:
         return found
     store, config = resident.of(unit)
-    pilot, nbeta = draws.read_pilot(store, group), config.sampler.nbeta
+    pilot, nbeta = chain_records.read_pilot(store, group), config.sampler.nbeta
     alone = independent_components(config.sampler, pilot)
     before = [resident.root.child(part) for part in parts[: parts.index(unit.part)]]
     for chain in chains:
         for other in before:
-            record = draws.read_record(other, group, chain, or_dropped=True)
+            record = chain_records.read_record(other, group, chain, or_dropped=True)
             found[chain] |= {
                 name: _weighted(own, nbeta, pilot[name].prior_delta_loss)
                 for name, own in record.components.items()

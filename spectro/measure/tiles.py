@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from spectro.config import PipelineConfig
-from spectro.formats import draws, tiles
+from spectro.formats import chain_records, draws, tiles
 from spectro.formats.checkpoints import CheckpointBank, tile_folder
 from spectro.formats.product import has_rows
 from spectro.measure.checkpoints import CheckpointWriter
@@ -24,7 +24,8 @@ from spectro.sampling.draws import JoinedDraws, gaussian_draws
 from spectro.sampling.keys import KeyedRandomness
 from spectro.storage.background import Background
 from spectro.storage.store import Store
-from spectro.susceptibility.score import ScoredChain, TileSums, score_tile
+from spectro.susceptibility.score import ScoredChain, score_tile
+from spectro.susceptibility.tile_sums import TileSums
 from spectro.work.stage import OnProgress, ShouldStop
 
 
@@ -43,7 +44,7 @@ def run_tile(
     chosen = _lacking(unit, resident)
     records = {
         name: {
-            chain: draws.read_record(resident.root.child(name), group, chain)
+            chain: chain_records.read_record(resident.root.child(name), group, chain)
             for chain in config.chain.of_shard(unit.shard)
         }
         for name in chosen
@@ -59,7 +60,7 @@ def run_tile(
             part,
             chains,
             probe_ids,
-            scoring=resident.scoring(draws.read_pilot(store, group)),
+            scoring=resident.scoring(chain_records.read_pilot(store, group)),
             on_progress=on_progress,
             checkpoints=keeper.checkpoints(),
         )
@@ -82,7 +83,7 @@ Rows = dict[str, list[tuple[str, int]]]
 def scored_chains(
     part: GroupModel[Any],
     group: str,
-    records: Mapping[str, Mapping[int, draws.ChainRecord]],
+    records: Mapping[str, Mapping[int, chain_records.ChainRecord]],
     resident: ResidentModel,
 ) -> tuple[dict[int, ScoredChain], Rows]:
     """The draws of all parts, each scored once: independent ones are the same in every part.
@@ -120,7 +121,10 @@ def scored_chains(
 
 
 def _sharing(
-    records: Mapping[str, Mapping[int, draws.ChainRecord]], place: str, chain: int, name: str
+    records: Mapping[str, Mapping[int, chain_records.ChainRecord]],
+    place: str,
+    chain: int,
+    name: str,
 ) -> list[str]:
     """Parts whose sums come from a part's draws of a component; none where others' serve it."""
     own = records[place][chain].components[name]
@@ -149,7 +153,7 @@ def scored_chain(
     store: Store,
     group: str,
     chain: int,
-    record: draws.ChainRecord,
+    record: chain_records.ChainRecord,
     config: PipelineConfig,
 ) -> ScoredChain:
     """A finished chain's draws, wherever they come from, and the weights they count with."""
@@ -167,13 +171,15 @@ def scored_chain(
     )
 
 
-def _digest(records: Mapping[str, Mapping[int, draws.ChainRecord]], probe_ids: Tensor) -> str:
+def _digest(
+    records: Mapping[str, Mapping[int, chain_records.ChainRecord]], probe_ids: Tensor
+) -> str:
     """What the sums of a tile depend on, beside the run's fingerprint."""
     found = hashlib.sha256(probe_ids.cpu().numpy().tobytes())
     for part, own in records.items():
         for chain, record in own.items():
             for component in record.components.values():
                 found.update(component.delta_loss.tobytes() + component.weight.tobytes())
-            plain = [part, chain, draws.plain_blocks(record.blocks)]
+            plain = [part, chain, chain_records.plain_blocks(record.blocks)]
             found.update(json.dumps(plain, sort_keys=True).encode())
     return found.hexdigest()

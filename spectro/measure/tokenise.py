@@ -11,13 +11,12 @@ from spectro.config import PipelineConfig, to_dict
 from spectro.formats import fingerprint, run_dir, tokens
 from spectro.formats.copied_tokens import copy_tokens
 from spectro.formats.more_tokens import known_sources, subset_names, write_more
-from spectro.formats.product import part_name
 from spectro.formats.tokens import TokensInfo
 from spectro.measure.encoder import Encoder
 from spectro.measure.resident_model import ResidentModel
 from spectro.measure.units import MoreTokensUnit, TokensUnit
-from spectro.models.load import ModelConfig, load_tokenizer
-from spectro.sampling.config import ChainConfig
+from spectro.models.config import ModelConfig
+from spectro.models.load import load_tokenizer
 from spectro.storage.store import Store
 from spectro.tokens.build import build, build_more
 from spectro.tokens.config import Source, SourceKind
@@ -77,19 +76,6 @@ def _check_sources(store: Store, sources: Mapping[str, Source]) -> None:
                 "whose files would be read as text: give another run.uri, or a pattern such as "
                 "'**/*.txt'"
             )
-
-
-def tell_of_dropped(present: Collection[str], num_shards: int, chain: ChainConfig) -> None:
-    """Say, if rows are missing, that chains whose draws were removed are run again for them."""
-    lacking = [shard for shard in range(num_shards) if part_name(shard) not in present]
-    needed = {f"{c}.dropped.json" for shard in lacking for c in chain.of_shard(shard)}
-    dropped = sum(name.rpartition("/")[2] in needed for name in present)
-    if dropped:
-        logger.info(
-            "the draws of %d chains were removed (run.keep_draws=false): these chains are run "
-            "again, since tokens are to be measured along them",
-            dropped,
-        )
 
 
 def added_sources(config: PipelineConfig, info: TokensInfo) -> dict[str, Source]:

@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 
 from spectro.formats import tiles
 from spectro.formats.chain_names import block_name
+from spectro.formats.chain_records import blocks_of
 from spectro.formats.derived_objects import TOKENS
 from spectro.formats.deviations import COLUMN as DEVIATION
-from spectro.formats.draws import blocks_of
 from spectro.formats.halves import COLUMNS as HALVES
 from spectro.formats.halves import RESPONSES
 from spectro.formats.product import SUMMARY_NAME, deviations_name, halves_name, part_name

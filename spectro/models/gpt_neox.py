@@ -21,6 +21,7 @@ from transformers import GPTNeoXForCausalLM
 from transformers.activations import ACT2FN
 
 from spectro.models.checkpoint import check_rope
+from spectro.models.config import Precision, check_precision
 from spectro.models.consistency import (
     logits_of,
     require_finite,
@@ -29,14 +30,7 @@ from spectro.models.consistency import (
     require_type,
 )
 from spectro.models.loss import token_losses
-from spectro.models.precision import (
-    Precision,
-    causal_attention,
-    check_precision,
-    linear,
-    operand,
-    unrounded,
-)
+from spectro.models.precision import causal_attention, linear, operand, unrounded
 
 Rotary = tuple[Tensor, Tensor]
 """Cosines and sines of the rotary embedding, each [T, rotary dimensions]."""
@@ -72,7 +66,7 @@ class GPTNeoX:
         unembed_name: str,
         precision: Precision = Precision.FLOAT32,
     ) -> None:
-        check_precision(precision, params[unembed_name].dtype)
+        check_precision(precision, str(params[unembed_name].dtype).removeprefix("torch."))
         self.shape = shape
         self.params = params
         self.rotary = rotary

@@ -7,10 +7,8 @@ over (missing weights initialised at random, NaN, another architecture) is an er
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -26,40 +24,10 @@ from spectro.models.checkpoint import (
     check_frequencies,
     check_unexpected,
 )
+from spectro.models.config import EMBEDDED, ModelConfig
 from spectro.models.consistency import require_finite
-from spectro.models.precision import Precision, check_precision
 
-EMBEDDED = "embedded"
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """Which model is measured, and where it runs."""
-
-    name_or_path: str = EMBEDDED
-    """`embedded`, a local folder, or a hub name such as `EleutherAI/pythia-14m`."""
-    revision: str | None = None
-    """Hub revision (branch, tag such as `step143000`, or commit); None is the default branch.
-    Refused for `embedded` and for a local folder, which have none to choose from."""
-    device: str = "auto"
-    """`cpu`, `cuda`, `cuda:0`, or `auto`: CUDA where there is one."""
-    dtype: str = "float32"
-    """Type of the weights, and of all arithmetic that `precision` does not round."""
-    precision: Precision = Precision.FLOAT32
-    """What operands of matrix products are rounded to: `float32`, `tf32` or `bfloat16`. With
-    dtype `float64` only `float32`, which means "as the model is" (see precision.py)."""
-
-    def __post_init__(self) -> None:
-        if not self.name_or_path:
-            raise ValueError("model.name_or_path is empty: give 'embedded', a folder or a hub name")
-        if self.dtype not in DTYPES:
-            raise ValueError(
-                f"model.dtype must be one of {', '.join(DTYPES)}, found {self.dtype!r}"
-            )
-        check_precision(self.precision, DTYPES[self.dtype])
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
-            raise ValueError(f"model.device must be auto, cpu or cuda[:n], found {self.device!r}")
 
 
 def resolve_device(name: str) -> torch.device:

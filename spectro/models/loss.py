@@ -25,7 +25,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spectro.models.precision import Precision, multiply, operand
+from spectro.models.config import Precision
+from spectro.models.precision import multiply, operand
 
 BLOCK = {"cpu": (1024, 1024), "cuda": (8192, 4096)}
 """Rows and vocabulary entries whose logits are held at once, by device type. On a CPU together they

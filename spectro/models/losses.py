@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from spectro.models.config import ScoringConfig
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.precision import operand
-from spectro.models.scoring import ScoringConfig
 from spectro.models.top_k_softmax import (
     TopK,
     TopKFit,

@@ -26,34 +26,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from enum import StrEnum
 from typing import Any, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-
-class Precision(StrEnum):
-    """What operands of matrix products are rounded to."""
-
-    FLOAT32 = "float32"
-    TF32 = "tf32"
-    BFLOAT16 = "bfloat16"
-
-
-def check_precision(precision: Precision, dtype: torch.dtype) -> None:
-    """Raise ValueError unless a model of this dtype can have products of this precision.
-
-    `float32` means "as the model is": it is the only choice for a float64 model, whose products
-    are then float64.
-    """
-    if dtype == torch.float64 and precision is not Precision.FLOAT32:
-        raise ValueError(
-            f"precision {precision.value!r} needs a float32 model, found float64: a float64 model "
-            "is for reference values, whose products are not rounded. Leave precision at "
-            "'float32' (products as the model is), or take dtype 'float32'"
-        )
+from spectro.models.config import Precision
 
 
 def operand(tensor: Tensor, precision: Precision) -> Tensor:

@@ -26,7 +26,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spectro.models.precision import Precision, multiply, operand
+from spectro.models.config import Precision
+from spectro.models.precision import multiply, operand
 
 LIST_CHUNK = 128
 """Token positions whose whole logits exist at once while lists are made."""

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Collection, Iterable
 
 from spectro.config import PipelineConfig, to_dict
 from spectro.formats import run_dir, tokens
 from spectro.formats.more_tokens import tidy
+from spectro.formats.product import part_name
 from spectro.formats.tokens import MARKER, TokensInfo
-from spectro.measure.tokenise import tell_of_dropped
 from spectro.pipeline.stages import STAGES
+from spectro.sampling.config import ChainConfig
 from spectro.storage.store import Store
 from spectro.work.model_info import ModelInfo, model_of
 from spectro.work.registry import StageRegistry
 from spectro.work.stage import Goal, RunPlan
 from spectro.work.units import Unit, walk
+
+logger = logging.getLogger(__name__)
 
 
 def open_run(store: Store, config: PipelineConfig, model: ModelInfo) -> None:
@@ -72,8 +76,21 @@ def present_objects(
         absent = stale | stages.incomplete(here, own - stale)
         present -= {f"{prefix}{name}" for name in absent}
     tidy(store, present)
-    tell_of_dropped(present, info.splits["probe"].num_shards, config.chain)
+    _log_dropped_chains(present, info.splits["probe"].num_shards, config.chain)
     return present
+
+
+def _log_dropped_chains(present: Collection[str], num_shards: int, chain: ChainConfig) -> None:
+    """Log that chains whose draws were removed are run again, if rows are missing."""
+    lacking = [shard for shard in range(num_shards) if part_name(shard) not in present]
+    needed = {f"{c}.dropped.json" for shard in lacking for c in chain.of_shard(shard)}
+    dropped = sum(name.rpartition("/")[2] in needed for name in present)
+    if dropped:
+        logger.info(
+            "the draws of %d chains were removed (run.keep_draws=false): these chains are run "
+            "again, since tokens are to be measured along them",
+            dropped,
+        )
 
 
 def lost_units(goals: Iterable[Unit], present: Collection[str]) -> list[Unit]:

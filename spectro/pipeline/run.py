@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from spectro.cluster_stage.find import check_clusters
 from spectro.config import PipelineConfig, with_absolute_paths
 from spectro.formats import run_dir, tokens
-from spectro.formats.draws import drop_draws
+from spectro.formats.chain_records import drop_draws
 from spectro.formats.product import SUMMARY_NAME
 from spectro.measure.resident_model import ResidentModel
 from spectro.measure.tokenise import read_lines, token_units

@@ -8,12 +8,12 @@ from functools import partial
 
 from spectro.config import PipelineConfig
 from spectro.formats import tokens
-from spectro.formats.draws import ChainRecord, read_pilot, read_record
+from spectro.formats.chain_records import ChainRecord, read_pilot, read_record
 from spectro.formats.product import SUMMARY_NAME
 from spectro.measure.sampled_groups import groups_of
 from spectro.models.size import ModelSize
+from spectro.planning.config import Assumptions
 from spectro.planning.courses import (
-    Assumptions,
     CoursesByGroup,
     assumed_courses,
     count_run,
@@ -23,9 +23,9 @@ from spectro.planning.courses import (
 )
 from spectro.planning.plan import Plan, part_label
 from spectro.planning.unit_counts import ChainLengths, Courses, MeasurementSize, Work
+from spectro.sampling.component_chain import ComponentChain
 from spectro.sampling.pilot.pilot import listed_components
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
-from spectro.sampling.recorder import ComponentChain
 from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.store import Store
 

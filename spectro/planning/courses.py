@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import reduce
 
 from spectro.config import PipelineConfig
 from spectro.measure.sampled_groups import groups_of
 from spectro.models.components import FULL, Component
 from spectro.models.size import ModelSize
+from spectro.planning.config import Assumptions
 from spectro.planning.unit_counts import (
     ChainLengths,
     Courses,
@@ -47,26 +48,6 @@ TUNING_STEPS = 64
 """Gradients of a pilot that tunes a `mala` step, assumed: two to four halvings."""
 REFERENCE_BURNIN = 40
 """Steps of a reference chain before those that count (sampling/pilot/tuning.py), assumed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Assumptions:
-    """What a plan cannot know before the pilot."""
-
-    chain_components: list[str] = field(default_factory=lambda: ["embed", "unembed"])
-    """Names or patterns of the components that `reweighted` will need chains for; `full` always
-    does."""
-    exact_components: list[str] = field(default_factory=lambda: ["embed"])
-    """Names or patterns of the components whose losses will not be taken from short lists, where
-    the vocabulary is large enough for lists; those of `unembed` and `full` never are."""
-    steps_between_draws: int = 8
-    """Steps from draw to draw where `chain.steps_between_draws` leaves it to be measured."""
-
-    def __post_init__(self) -> None:
-        if self.steps_between_draws < 1:
-            raise ValueError(
-                f"plan.steps_between_draws must be at least 1, found {self.steps_between_draws}"
-            )
 
 
 def measurement_of(config: PipelineConfig, size: ModelSize) -> MeasurementSize:

@@ -17,6 +17,7 @@ from spectro.models.cost import memory
 from spectro.models.cost.budget import CPU_ROWS, CPU_STEP_BYTES, SHARE_OF_MEMORY, draws_at_once
 from spectro.models.scoring import LIST_SHARE
 from spectro.models.size import ModelSize
+from spectro.planning.config import PRODUCT_BYTES
 from spectro.planning.rates import Rates
 from spectro.planning.unit_counts import (
     FLOAT_BYTES,
@@ -32,7 +33,6 @@ DOUBLE_BYTES = 8
 COPIES_OF_CHECKPOINT = 4
 """δ, proposal and gradient of a Metropolis step, and the first draw while the distance of draws is
 measured; other rules have less."""
-PRODUCT_BYTES = {"float64": 8, "float32": 4, "tf32": 4, "bfloat16": 2}
 
 
 @dataclass(frozen=True, kw_only=True)

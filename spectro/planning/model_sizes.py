@@ -9,7 +9,8 @@ from pathlib import Path
 import yaml
 
 from spectro.models.checkpoint import check_config
-from spectro.models.load import EMBEDDED, ModelConfig, refuse_revision
+from spectro.models.config import EMBEDDED, ModelConfig
+from spectro.models.load import refuse_revision
 from spectro.models.size import ModelSize
 
 PYTHIA_VOCAB = 50304

@@ -10,13 +10,13 @@ from functools import partial
 from spectro.config import PipelineConfig
 from spectro.formats import run_dir
 from spectro.formats.chain_names import pilot_name
-from spectro.formats.draws import read_pilot
+from spectro.formats.chain_records import read_pilot
 from spectro.formats.parts import CONTROL
 from spectro.measure.sampled_groups import groups_of
 from spectro.models.components import FULL, Group
 from spectro.models.size import ModelSize
+from spectro.planning.config import Assumptions
 from spectro.planning.courses import (
-    Assumptions,
     CoursesByGroup,
     UnitsByStage,
     assumed_courses,

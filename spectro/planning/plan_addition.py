@@ -12,7 +12,7 @@ from functools import partial
 from spectro.config import PipelineConfig
 from spectro.formats import tokens
 from spectro.formats.chain_names import record_name
-from spectro.formats.draws import read_record
+from spectro.formats.chain_records import read_record
 from spectro.formats.product import measured_shards
 from spectro.formats.tokens import TokensInfo
 from spectro.measure.sampled_groups import groups_of

@@ -29,6 +29,7 @@ from spectro.models.cost.budget import RowBudget
 from spectro.models.scoring import Scoring
 from spectro.sampling.chain_batch import ChainBatchState, OnStep, Sink, Stepping
 from spectro.sampling.checkpoint import Checkpoint, Checkpoints, joined
+from spectro.sampling.component_chain import ComponentChain
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.draws import (
     Draws,
@@ -42,7 +43,7 @@ from spectro.sampling.mala import Mala, steps_to_forget, tuned
 from spectro.sampling.pilot.pilot import independent_components
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.sampling.pilot.tuning import MIN_START_STEPS
-from spectro.sampling.recorder import ComponentChain, Recorder
+from spectro.sampling.recorder import Recorder
 from spectro.sampling.reweighted import Sampler
 from spectro.sampling.samplers import Blocks, Gaussian, Stepper
 

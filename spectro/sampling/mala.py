@@ -21,9 +21,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from spectro.sampling.samplers import (
     Blocks,
@@ -32,6 +30,9 @@ from spectro.sampling.samplers import (
     require_positive,
     zeros_like,
 )
+
+if TYPE_CHECKING:  # as in samplers.py
+    from torch import Tensor
 
 MAX_START_HALVINGS = 12
 """How often a chain may halve its step on its way into the posterior."""
@@ -77,7 +78,7 @@ class Mala:
     def start(self, noise: Blocks) -> MalaState:
         """A chain that will evaluate a draw of N(w*, 1/γ) first; w* until then."""
         at_rest = zeros_like(noise)
-        scalar = next(iter(noise.values())).new_zeros((), dtype=torch.float64)
+        scalar = next(iter(noise.values())).new_zeros(()).double()
         return MalaState(
             displacement=at_rest,
             proposal={block: xi / math.sqrt(self.gamma) for block, xi in noise.items()},
@@ -112,16 +113,16 @@ class Mala:
         """
         new_loss = loss.double()
         ratio = self._log_ratio(state, new_loss - state.loss, gradient)
-        finite = torch.isfinite(new_loss) & ~torch.isnan(ratio)
+        finite = new_loss.isfinite() & ~ratio.isnan()
         accepted = finite & (ratio > math.log(uniform))
-        halvings = torch.zeros_like(state.halvings)
+        halvings = state.halvings.new_zeros(state.halvings.shape)
         if not adjusted:
             accepted = accepted | (finite & (new_loss <= state.loss))
-            change = torch.where(accepted, -1.0, 1.0)
+            change = 1.0 - 2.0 * accepted.double()
             halvings = (state.halvings + change).clamp(0, MAX_START_HALVINGS)
 
         def chosen(new: Blocks, old: Blocks) -> Blocks:
-            return {block: torch.where(accepted, new[block], old[block]) for block in old}
+            return {block: new[block].where(accepted, old[block]) for block in old}
 
         displacement = chosen(state.proposal, state.displacement)
         current = chosen(gradient, state.gradient)
@@ -129,13 +130,13 @@ class Mala:
             displacement=displacement,
             proposal=self._propose(displacement, current, noise, halvings),
             gradient=current,
-            loss=torch.where(accepted, new_loss, state.loss),
+            loss=new_loss.where(accepted, state.loss),
             halvings=halvings,
-        ), torch.where(finite, ratio.clamp(max=0.0).exp(), 0.0)
+        ), ratio.clamp(max=0.0).exp().where(finite, 0.0)
 
     def _rho(self, halvings: Tensor) -> Tensor:
         """ρ of a step that was halved so often, a float64 scalar."""
-        return torch.exp(math.log(self.rho) * 0.5**halvings)
+        return (math.log(self.rho) * 0.5**halvings).exp()
 
     def _propose(self, delta: Blocks, gradient: Blocks, noise: Blocks, halvings: Tensor) -> Blocks:
         rho = self._rho(halvings)
@@ -151,7 +152,7 @@ class Mala:
     def _log_ratio(self, state: MalaState, difference: Tensor, gradient: Blocks) -> Tensor:
         """log r of L' − L; +∞ for a chain's first state, whose loss is not known yet."""
         rho = self._rho(state.halvings)
-        cross, squares = torch.zeros_like(difference), torch.zeros_like(difference)
+        cross, squares = (difference.new_zeros(difference.shape) for _ in range(2))
         for block, old in state.displacement.items():
             new, g_old, g_new = state.proposal[block], state.gradient[block], gradient[block]
             share = rho.to(old.dtype)
@@ -161,7 +162,7 @@ class Mala:
         factor = self.nbeta / (1 + rho)
         ratio = -self.nbeta * difference - factor * cross
         ratio = ratio - factor * self.nbeta * (1 - rho) / (2 * self.gamma) * squares
-        return torch.where(torch.isneginf(difference), math.inf, ratio)
+        return ratio.where(~difference.isneginf(), math.inf)
 
 
 def steps_to_forget(rho: float, acceptance: float, correlation: float) -> int:

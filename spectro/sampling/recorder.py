@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from spectro.models.components import FULL
 from spectro.models.scoring import Scoring
 from spectro.sampling.advance import StepInfo
 from spectro.sampling.checkpoint import Checkpoint, joined
+from spectro.sampling.component_chain import ComponentChain
 from spectro.sampling.component_trace import Collected
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.draws import DrawSource, StackedDraws, rounded, stack
@@ -39,34 +39,6 @@ BLOCK_BYTES = 2**30
 
 class NonFiniteLossError(ValueError):
     """A chain's loss is not a number any more; its draws must not be used."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComponentChain:
-    """One component's chain, but for its draws."""
-
-    independent: bool
-    """Whether its draws are independent and come from their keys."""
-    delta_loss: FloatArray
-    """ΔL(t) = L(w_t) − L(w*) on the evaluation set, nats, [T]."""
-    weight: FloatArray
-    """ω_t, the importance weight of every draw; 1 for stepped draws, [T]."""
-    reliability: float
-    """Split-half reliability expected of the column's own part with all chains; NaN where the
-    draws are too few to say."""
-    steps_between_draws: int
-    """Steps from draw to draw; 0 for independent draws."""
-    step_loss: FloatArray
-    """L at each step, nats, [S]: of the minibatch before it, of `mala` of the evaluation set after
-    it; empty for independent draws."""
-    acceptance: float = math.nan
-    """Mean probability with which Metropolis steps were accepted after burn-in; NaN for draws that
-    are not corrected: independent ones, and those of other update rules."""
-
-    @property
-    def corrected(self) -> bool:
-        """Whether its steps were corrected, so that they have no bias of their size."""
-        return not math.isnan(self.acceptance)
 
 
 class Recorder:

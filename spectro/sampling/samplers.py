@@ -24,12 +24,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:  # steps call methods of their tensors; a configuration alone needs no torch
+    from torch import Tensor
 
-Blocks = dict[str, Tensor]
+Blocks: TypeAlias = "dict[str, Tensor]"
 """Tensors of a component by block name."""
 
 
@@ -134,9 +134,7 @@ class _Preconditioned(_Langevin):
     def _precondition(self, state: ChainState, gradient: Blocks) -> tuple[Blocks, Blocks]:
         """New V and D, by block."""
         moment = {
-            name: torch.addcmul(
-                self.alpha * v, gradient[name], gradient[name], value=1 - self.alpha
-            )
+            name: (self.alpha * v).addcmul(gradient[name], gradient[name], value=1 - self.alpha)
             for name, v in state.second_moment.items()
         }
         return moment, {name: 1.0 / (v.sqrt() + self.damping) for name, v in moment.items()}
@@ -173,9 +171,9 @@ class Exponential(_Preconditioned):
         moved = {}
         for name, delta in state.displacement.items():
             rate = (0.5 * self.step_size * self.gamma) * precondition[name]
-            pull = torch.expm1(-rate).neg() * (self.nbeta / self.gamma)
-            spread = (torch.expm1(-2 * rate).neg() / self.gamma).sqrt()
-            moved[name] = torch.exp(-rate) * delta - pull * gradient[name] + spread * noise[name]
+            pull = (-rate).expm1().neg() * (self.nbeta / self.gamma)
+            spread = ((-2 * rate).expm1().neg() / self.gamma).sqrt()
+            moved[name] = (-rate).exp() * delta - pull * gradient[name] + spread * noise[name]
         return ChainState(displacement=moved, second_moment=moment)
 
 
@@ -199,6 +197,8 @@ class Gaussian:
 
 def zeros_like(weights: Mapping[str, Tensor]) -> Blocks:
     """Zeros in the shapes of some blocks."""
+    import torch  # here alone, so that configurations of samplers do not load it
+
     return {name: torch.zeros_like(tensor) for name, tensor in weights.items()}
 
 

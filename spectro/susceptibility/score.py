@@ -33,23 +33,11 @@ from spectro.models.cost.budget import CPU_ROWS, RowBudget, fit
 from spectro.models.delta import DrawSlice, ReadDraws, pack_losses, sequence_batches
 from spectro.models.scoring import Scoring
 from spectro.sampling.checkpoint import Checkpoint, Checkpoints
+from spectro.susceptibility.tile_sums import TileSums
 
 FloatArray = npt.NDArray[np.float64]
 NO_PREFIX = ("embed", "full")
 """Groups below which there is nothing to compute: a batch is prepared anew at no cost."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TileSums:
-    """Sums of one component over the draws of each chain, for the tokens of one shard.
-
-    A chain whose draws have several sets of weights has a row for each, one after the other.
-    """
-
-    weighted_CN: npt.NDArray[np.float32]
-    """Σ_t ω_t ΔL(t) Δℓ_i(t), nats²."""
-    plain_CN: npt.NDArray[np.float32]
-    """Σ_t ω_t Δℓ_i(t), nats."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from spectro.sampling.component_chain import ComponentChain
 from spectro.sampling.pilot.damage import damage
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.sampling.pilot.sampler_bias import effective_sample_size, sampler_bias
-from spectro.sampling.recorder import ComponentChain
 from spectro.susceptibility.interval import half_width
 from spectro.susceptibility.reliability import (
     ColumnMoments,

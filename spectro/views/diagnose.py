@@ -15,12 +15,12 @@ import numpy as np
 from spectro.analysis.chain_diagnosis import Diagnosis, diagnose
 from spectro.analysis.chain_traces import Settings, traces_of
 from spectro.formats.chain_names import chains_among, pilot_name
-from spectro.formats.draws import read_pilot, read_record
+from spectro.formats.chain_records import read_pilot, read_record
 from spectro.formats.product import SUMMARY_NAME
 from spectro.models.components import FULL
+from spectro.sampling.component_chain import ComponentChain
 from spectro.sampling.config import TokenDraws
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
-from spectro.sampling.recorder import ComponentChain
 from spectro.storage.checksummed_json import with_nan
 from spectro.susceptibility.reliability import ColumnMoments, reliability
 from spectro.views.columns import column_moments_of, matching

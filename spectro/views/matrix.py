@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
 import numpy.typing as npt
@@ -15,28 +14,17 @@ import numpy.typing as npt
 from spectro.analysis.patterns import NAMES, Traits, pattern_types
 from spectro.analysis.principal_axes import AxesData, End, ends, principal
 from spectro.analysis.response_matrix import ResponseMatrix, TokenBlock, moments_of, response_matrix
-from spectro.analysis.response_scale import ResponseScale, Scaling
+from spectro.analysis.response_scale import ResponseScale
+from spectro.analysis.scaling import Scaling
 from spectro.tokens.display.context_text import Vocabulary
 from spectro.tokens.display.vocabulary import display_name
+from spectro.views.config import MAX_ROWS, MatrixRows
 from spectro.views.run_view import RunView
 from spectro.views.token_contexts import lit_tokens, required_pieces, vocabulary_of
 
 Ints = npt.NDArray[np.int64]
 NUM_TOP_TOKENS = 4
 """Tokens in the name of a cluster's row."""
-MAX_ROWS = 24
-"""Clusters that are rows unless more are asked for: what a page has room for."""
-
-
-class MatrixRows(Enum):
-    """What the rows of the matrix are."""
-
-    SUBSETS = "subsets"
-    """The subsets of the text."""
-    CLUSTERS = "clusters"
-    """The largest clusters."""
-    PATTERNS = "patterns"
-    """Pattern types of tokens (`analysis/patterns.py`)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from spectro.models.load import ModelConfig, load_tokenizer
+from spectro.models.config import ModelConfig
+from spectro.models.load import load_tokenizer
 from spectro.tokens.display.context_text import Context, TokenInContext, Vocabulary
 from spectro.views.run_view import RunView
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 from spectro.config import PipelineConfig
-from spectro.models.load import EMBEDDED
+from spectro.models.config import EMBEDDED
 from spectro.storage.credentials import redact
 from spectro.storage.places import place
 from spectro.tokens.config import SourceKind

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-
-import torch
-from transformers import GPTNeoXForCausalLM
+from typing import TYPE_CHECKING
 
 from spectro.formats.run_dir import RunFile
 from spectro.models.components import Group, group_components, select_components
 from spectro.susceptibility.estimator import EstimatorKind
+
+if TYPE_CHECKING:  # heavy, and only the driver that loads a model needs it
+    from transformers import GPTNeoXForCausalLM
 
 ARITHMETIC = (
     "num_attention_heads",
@@ -91,6 +92,8 @@ def model_of(file: RunFile, uri: str) -> ModelInfo:
 
 
 def _digest(model: GPTNeoXForCausalLM) -> str:
+    import torch  # see above
+
     digest = hashlib.sha256()
     for field in ARITHMETIC:
         digest.update(f"{field} {getattr(model.config, field, None)!r}".encode())

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from spectro.clustering.knn.lists import Neighbours
+from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.knn.search import nearest_neighbours
 from spectro.clustering.list_agreement import neighbour_agreement
 

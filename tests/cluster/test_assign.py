@@ -4,17 +4,11 @@ import numpy as np
 import pytest
 from planted import mixture
 
-from spectro.clustering.assign import (
-    NONE,
-    AssignConfig,
-    assign,
-    neighbours_of_new,
-    widths_among,
-)
+from spectro.clustering.assign import NONE, assign, neighbours_of_new, widths_among
 from spectro.clustering.clusters import cluster
-from spectro.clustering.config import ClusterConfig
+from spectro.clustering.config import AssignConfig, ClusterConfig
 from spectro.clustering.graph.edges import SIGMA_FLOOR, widths
-from spectro.clustering.knn.lists import Neighbours
+from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.matching import Clustering, best_matches
 
 K = 6

@@ -10,7 +10,7 @@ from planted import dense, random_graph
 
 from spectro.clustering.graph.edges import MIN_WEIGHT, SIGMA_FLOOR
 from spectro.clustering.graph.graph import COMPLETE, Graph, self_tuning_graph
-from spectro.clustering.knn.lists import Neighbours
+from spectro.clustering.knn.neighbours import Neighbours
 
 ARRAYS = ("indptr", "indices", "weights", "degrees")
 

@@ -10,7 +10,7 @@ from scipy.sparse.csgraph import connected_components
 
 from spectro.clustering.graph.graph import Graph, from_matrix, self_tuning_graph
 from spectro.clustering.graph.graph_statistics import graph_statistics
-from spectro.clustering.knn.lists import Neighbours
+from spectro.clustering.knn.neighbours import Neighbours
 
 PATH = from_matrix(sparse.diags([1.0, 1.0], [1, -1], shape=(500, 500)).tocsr())
 """The longest chain of unions."""

@@ -11,7 +11,8 @@ from hard import hard_vectors, num_threads, slow_neighbours
 from spectro.clustering.config import NeighbourSearch
 from spectro.clustering.knn.approximate import Descent, approximate_neighbours
 from spectro.clustering.knn.exact import exact_neighbours
-from spectro.clustering.knn.lists import Neighbours, merge
+from spectro.clustering.knn.lists import merge
+from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.knn.pairs import pair_neighbours
 from spectro.clustering.knn.products import ieee_products
 from spectro.clustering.knn.recall import measured_recall, sample_rows

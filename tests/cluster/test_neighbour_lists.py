@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from spectro.clustering.knn.lists import Neighbours, merge
+from spectro.clustering.knn.lists import merge
+from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.knn.recall import measured_recall, sample_rows
 
 

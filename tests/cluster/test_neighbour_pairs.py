@@ -7,10 +7,12 @@ import pytest
 from hard import hard_vectors, slow_neighbours
 
 from spectro.clustering.knn import scan
-from spectro.clustering.knn.lists import NONE, Neighbours, empty_lists, merge
+from spectro.clustering.knn.lists import NONE, empty_lists, merge
+from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.knn.packed import Basis, pack, plain, principal_axes
-from spectro.clustering.knn.pairs import Block, block_pairs, pair_neighbours
+from spectro.clustering.knn.pairs import Block, pair_neighbours
 from spectro.clustering.knn.scan import RowBlock, cross_pairs
+from spectro.clustering.knn.search_plan import block_pairs
 
 
 def by_pairs(x: np.ndarray, starts: list[int], k: int, device: str = "cpu") -> Neighbours:

@@ -79,7 +79,7 @@ def _num_draws(config: dict) -> int:
 
 
 def _planned_seconds(folder: Path, config) -> float:
-    from spectro.planning.courses import Assumptions
+    from spectro.planning.config import Assumptions
     from spectro.planning.device_costs import Device
     from spectro.planning.model_sizes import size_of_checkpoint
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from spectro.formats.draws import drop_draws
+from spectro.formats.chain_records import drop_draws
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.storage.store import Store
 from spectro.work.progress import Progress

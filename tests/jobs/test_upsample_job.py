@@ -14,9 +14,10 @@ from spectro.config import PipelineConfig
 from spectro.formats import product
 from spectro.formats.predictors import predictor_name, read_arrays
 from spectro.measure.units import TokensUnit
+from spectro.models.config import ModelConfig
 from spectro.models.cost.flop_counter import counting
 from spectro.models.gpt_neox import GPTNeoX
-from spectro.models.load import ModelConfig, load_model
+from spectro.models.load import load_model
 from spectro.models.size import ModelSize
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.planning.courses import total

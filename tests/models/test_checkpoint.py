@@ -15,8 +15,9 @@ from torch.nn import functional
 from transformers import GPTNeoXForCausalLM
 
 from spectro.models.checkpoint import INDEX, WEIGHTS
+from spectro.models.config import ModelConfig
 from spectro.models.gpt_neox import GPTNeoX
-from spectro.models.load import ModelConfig, load_model, resolve_device
+from spectro.models.load import load_model, resolve_device
 from tests.models.conftest import MakeModel
 
 Folder = Callable[..., Path]

@@ -11,12 +11,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from spectro.models.components import FULL_GROUP, all_components, group_components
+from spectro.models.config import ModelConfig, Precision
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
-from spectro.models.load import ModelConfig
 from spectro.models.loss import token_losses
 from spectro.models.precision import (
-    Precision,
     batched_linear,
     causal_attention,
     linear,

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from spectro.models.components import group_components, select_components
+from spectro.models.config import ScoringConfig
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.losses import shortlisting_of
-from spectro.models.scoring import ScoringConfig
 from spectro.models.top_k_softmax import (
     TopKFit,
     make_shortlist,

@@ -25,8 +25,9 @@ from spectro.analysis.chain_traces import (
 from spectro.sampling.pilot.importance_weights import effective_number_of_chain
 from spectro.sampling.pilot.sampler_bias import SamplerBias
 from spectro.susceptibility.reliability import spearman_brown, splits
+from spectro.views.config import THEMES
 from spectro.views.drawing.save import to_bytes
-from spectro.views.drawing.theme import THEMES, theme
+from spectro.views.drawing.theme import theme
 from spectro.views.drawing.traces import loss_traces, reliability_curves
 from spectro.views.page.diagnostics_page import as_dict, cells, page, worst_first
 

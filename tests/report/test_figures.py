@@ -15,13 +15,15 @@ from matplotlib.text import Text
 
 from spectro.analysis.principal_axes import AxesData, End, Principal
 from spectro.analysis.response_matrix import ResponseMatrix
-from spectro.analysis.response_scale import ResponseScale, Scaling
+from spectro.analysis.response_scale import ResponseScale
+from spectro.analysis.scaling import Scaling
 from spectro.analysis.token_clusters import Across, Link, TokenCluster, TokenInRun
 from spectro.tokens.display.context_text import TokenInContext
 from spectro.tokens.display.vocabulary import display
+from spectro.views.config import SUFFIXES, THEMES
 from spectro.views.drawing import across, axes, card, cluster_map, response, shift
-from spectro.views.drawing.save import SUFFIXES, to_bytes
-from spectro.views.drawing.theme import THEMES, theme
+from spectro.views.drawing.save import to_bytes
+from spectro.views.drawing.theme import theme
 
 MANY = ("embed", *(f"l{k}{p}" for k in range(24) for p in (*(f"h{h}" for h in range(16)), "mlp")))
 FEW = ("embed", "l0h0", "l0h1", "l0mlp", "unembed")

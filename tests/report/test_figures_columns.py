@@ -13,14 +13,15 @@ from matplotlib.text import Text
 
 from spectro.analysis.chain_diagnosis import Diagnosis, diagnose
 from spectro.analysis.chain_traces import ComponentTraces, Settings
-from spectro.analysis.response_scale import Scaling
+from spectro.analysis.scaling import Scaling
+from spectro.views.config import SUFFIXES, THEMES
 from spectro.views.drawing import control, convergence, scatter, sizes, spread, traces
 from spectro.views.drawing.control import ControlData
-from spectro.views.drawing.save import SUFFIXES, to_bytes
+from spectro.views.drawing.save import to_bytes
 from spectro.views.drawing.scatter import ScatterData
 from spectro.views.drawing.sizes import SizesData, Spread
 from spectro.views.drawing.spread import SpreadData
-from spectro.views.drawing.theme import THEMES, theme
+from spectro.views.drawing.theme import theme
 
 NAN = float("nan")
 MANY = ("embed", *(f"l{k}{p}" for k in range(24) for p in (*(f"h{h}" for h in range(16)), "mlp")))

@@ -10,8 +10,9 @@ import matplotlib
 import pytest
 from matplotlib.figure import Figure
 
-from spectro.views.drawing.save import SUFFIXES, suffix_of, to_bytes
-from spectro.views.drawing.theme import THEMES, Theme, style, theme, themed
+from spectro.views.config import SUFFIXES, THEMES, suffix_of
+from spectro.views.drawing.save import to_bytes
+from spectro.views.drawing.theme import Theme, style, theme, themed
 from tests.report.test_report_palette import palettes
 
 DRAW = """

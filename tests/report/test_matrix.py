@@ -11,7 +11,8 @@ from scipy import stats
 
 from spectro.analysis import response_matrix as module
 from spectro.analysis.response_matrix import TokenBlock, moments_of, require_fits, response_matrix
-from spectro.analysis.response_scale import ResponseScale, Scaling
+from spectro.analysis.response_scale import ResponseScale
+from spectro.analysis.scaling import Scaling
 
 CONTEXT, NUM_SEQUENCES, NAMES = 6, 20, ("a", "b", "c")
 COMPONENTS = ("l0h0", "l0h1", "l0mlp", "embed")

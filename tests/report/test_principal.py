@@ -8,7 +8,8 @@ import pytest
 from spectro.analysis import response_matrix as module
 from spectro.analysis.principal_axes import ends, principal
 from spectro.analysis.response_matrix import moments_of
-from spectro.analysis.response_scale import ResponseScale, Scaling
+from spectro.analysis.response_scale import ResponseScale
+from spectro.analysis.scaling import Scaling
 from tests.report.test_matrix import COMPONENTS, blocks, made, scaled
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from made_up_text import NAMES, PROSE, TRAPS, document
 
+from spectro.views.config import ColourScale
 from spectro.views.text.colours import Colours
 from spectro.views.text.page import render
-from spectro.views.text.scales import ColourScale, values
+from spectro.views.text.scales import values
 
 pytestmark = [
     pytest.mark.browser,

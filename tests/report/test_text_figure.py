@@ -9,12 +9,12 @@ from made_up_text import PROSE, TRAPS, document
 from matplotlib.collections import PolyCollection
 
 from spectro.tokens.display.vocabulary import display
-from spectro.views.drawing.save import SUFFIXES, to_bytes
+from spectro.views.config import SUFFIXES, ColourScale
+from spectro.views.drawing.save import to_bytes
 from spectro.views.drawing.theme import theme
 from spectro.views.text.colours import Colours
 from spectro.views.text.figure import MAX_LINES, figure
 from spectro.views.text.lines import lay_out
-from spectro.views.text.scales import ColourScale
 
 
 def placed(tokens, width):

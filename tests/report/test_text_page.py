@@ -10,9 +10,9 @@ import pytest
 from made_up_text import PROSE, TRAPS, document
 
 from spectro.tokens.display.vocabulary import display
+from spectro.views.config import ColourScale
 from spectro.views.text.colours import Colours
 from spectro.views.text.page import page_data, render
-from spectro.views.text.scales import ColourScale
 
 
 def data_of(page):

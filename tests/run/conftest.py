@@ -10,7 +10,7 @@ import pytest
 
 from spectro.clustering.config import ClusterConfig
 from spectro.config import PipelineConfig, RunConfig
-from spectro.models.load import ModelConfig
+from spectro.models.config import ModelConfig
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.samplers import Exponential

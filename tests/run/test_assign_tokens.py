@@ -15,8 +15,8 @@ from benchmarks.product import do_units, product_config
 from spectro.cluster_stage.assign import assign_tokens
 from spectro.cluster_stage.clustered import ClusteredTokens
 from spectro.cluster_stage.units import Layout, cluster_units, rows_of_shards
-from spectro.clustering.assign import AssignConfig, widths_among
-from spectro.clustering.config import ClusterConfig, NeighbourSearch
+from spectro.clustering.assign import widths_among
+from spectro.clustering.config import AssignConfig, ClusterConfig, NeighbourSearch
 from spectro.formats.clusters.assigned import PREFIX
 from spectro.formats.clusters.clusterings import find_place, read_clustering
 from spectro.formats.derived_objects import put_derived

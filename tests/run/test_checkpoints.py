@@ -10,7 +10,7 @@ import pytest
 
 from spectro.config import PipelineConfig
 from spectro.formats.chain_names import block_name, record_name
-from spectro.formats.draws import drop_draws, read_record
+from spectro.formats.chain_records import drop_draws, read_record
 from spectro.formats.tiles import read_tile, tile_name
 from spectro.measure.resident_model import ResidentModel
 from spectro.measure.units import ChainUnit, PilotUnit, TileUnit

@@ -23,7 +23,8 @@ from spectro.cluster_stage.units import (
 )
 from spectro.clustering.config import ClusterConfig, NeighbourSearch, Preprocess, ToleranceKind
 from spectro.clustering.graph.graph import ARRAYS, Graph, self_tuning_graph
-from spectro.clustering.knn.lists import Neighbours, merge
+from spectro.clustering.knn.lists import merge
+from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.knn.search import nearest_neighbours
 from spectro.clustering.local.select import find_clusters
 from spectro.config import PipelineConfig

@@ -15,19 +15,13 @@ import pytest
 
 from spectro.config import PipelineConfig
 from spectro.models.components import FULL_GROUP
+from spectro.models.config import ScoringConfig
 from spectro.models.cost.flop_counter import counting
-from spectro.models.scoring import ScoringConfig
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.planning import unit_counts as counts
 from spectro.planning.bill import courses_of_run
-from spectro.planning.courses import (
-    Assumptions,
-    assumed_courses,
-    count_part,
-    count_run,
-    measurement_of,
-    total,
-)
+from spectro.planning.config import Assumptions
+from spectro.planning.courses import assumed_courses, count_part, count_run, measurement_of, total
 from spectro.planning.device_costs import Device
 from spectro.planning.model_sizes import size_of_checkpoint
 from spectro.planning.plan_addition import plan_addition

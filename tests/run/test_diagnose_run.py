@@ -11,8 +11,9 @@ import pytest
 
 from spectro.analysis.chain_diagnosis import Verdict
 from spectro.config import PipelineConfig
-from spectro.formats.draws import DrawWriter, read_record
-from spectro.sampling.recorder import ComponentChain
+from spectro.formats.chain_records import read_record
+from spectro.formats.draws import DrawWriter
+from spectro.sampling.component_chain import ComponentChain
 from spectro.storage.store import Store
 from spectro.views.diagnose import diagnose_run, settings_of
 from spectro.views.run_view import RunView

@@ -11,7 +11,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from spectro.measure.encoder import Encoder
-from spectro.models.load import ModelConfig, load_tokenizer
+from spectro.models.config import ModelConfig
+from spectro.models.load import load_tokenizer
 from spectro.tokens.build import build, check_source
 from spectro.tokens.config import Source, SourceKind, TokensConfig
 from spectro.tokens.unknown import UNKNOWN

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from spectro.cluster_stage.assign import assign_tokens
-from spectro.clustering.assign import AssignConfig
+from spectro.clustering.config import AssignConfig
 from spectro.formats.derived_objects import put_derived
 from spectro.formats.product import SUMMARY_NAME
 from spectro.formats.tokens import read_info

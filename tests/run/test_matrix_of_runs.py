@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spectro.analysis.response_scale import Scaling
+from spectro.analysis.scaling import Scaling
 from spectro.formats.product import read_product
 from spectro.storage.store import Store
 from spectro.tokens.sequences import Sequences

@@ -19,7 +19,7 @@ from spectro.analysis.patterns import NAMES
 from spectro.config import PipelineConfig
 from spectro.formats import tokens
 from spectro.formats.object_kinds import page_names
-from spectro.models.load import ModelConfig
+from spectro.models.config import ModelConfig
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.storage.store import Store
 from spectro.tokens.display.vocabulary import display
@@ -27,7 +27,7 @@ from spectro.views.across import across
 from spectro.views.map.config import MapConfig
 from spectro.views.map.write import write_map
 from spectro.views.matrix import types_of
-from spectro.views.query.contexts import Window
+from spectro.views.query.config import Window
 from spectro.views.query.lookups import find
 from spectro.views.query.query import Query
 from spectro.views.run_view import RunView

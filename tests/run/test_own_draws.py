@@ -13,19 +13,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from spectro.pipeline.execute import ResidentModel
 
 from spectro.config import PipelineConfig, RunConfig
-from spectro.formats.draws import drop_draws, read_record
+from spectro.formats.chain_records import drop_draws, read_record
 from spectro.formats.halves import read_half
 from spectro.formats.product import SUMMARY_NAME, moments_name, part_name, read_product
 from spectro.formats.tiles import read_tile
 from spectro.formats.tokens import read_split
 from spectro.inspect.status import read_status
 from spectro.inspect.verify import verify_run
-from spectro.measure.resident_model import ResidentModel
 from spectro.measure.units import ChainUnit, PilotUnit, TileUnit
 from spectro.models.components import group_components, select_components
-from spectro.models.load import ModelConfig
+from spectro.models.config import ModelConfig
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.pipeline.stages import STAGES
 from spectro.sampling.config import ChainConfig, TokenDraws

@@ -15,7 +15,7 @@ from transformers import GPTNeoXForCausalLM
 import spectro
 from spectro.config import PipelineConfig, RunConfig
 from spectro.formats import tokens
-from spectro.formats.draws import read_record
+from spectro.formats.chain_records import read_record
 from spectro.formats.fingerprint import OtherRunError
 from spectro.formats.halves import iterate_halves
 from spectro.formats.product import read_moments, read_product

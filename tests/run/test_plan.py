@@ -12,11 +12,11 @@ from peak import peak_bytes
 
 from jobs.plan import RATES
 from spectro.config import PipelineConfig
-from spectro.models.load import ModelConfig
+from spectro.models.config import ModelConfig
 from spectro.models.size import ModelSize
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.planning.bill import make_bill
-from spectro.planning.courses import Assumptions
+from spectro.planning.config import Assumptions
 from spectro.planning.device_costs import Device
 from spectro.planning.measure_rates import measure_rates, random_model
 from spectro.planning.model_sizes import published_sizes, size_of_checkpoint

@@ -20,7 +20,7 @@ from spectro.models.size import ModelSize
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.pipeline.stages import STAGES
 from spectro.planning.bill import make_bill, recorded_work
-from spectro.planning.courses import Assumptions
+from spectro.planning.config import Assumptions
 from spectro.planning.device_costs import Device
 from spectro.planning.model_sizes import size_of_checkpoint
 from spectro.planning.plan import make_plan

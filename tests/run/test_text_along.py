@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from spectro.config import PipelineConfig
-from spectro.formats import draws, tokens
+from spectro.formats import chain_records, tokens
 from spectro.formats.halves import read_halves
 from spectro.formats.product import read_product
 from spectro.planning.bill import recorded_seconds
@@ -222,7 +222,7 @@ def test_gaussian_runs_need_no_stored_draws(make_config: MakeConfig) -> None:
     config = measured(make_config(sampler=Gaussian(gamma=300.0)))
     view = RunView(config.run.uri)
     ids, chi, _ = of_sequence(view, 0)
-    draws.drop_draws(view.store)
+    chain_records.drop_draws(view.store)
     bank = RunDraws(view, config)
     bank.require_draws(view.components)
     require_close(view, bank.measure(ids, view.components).chi_MC, chi)

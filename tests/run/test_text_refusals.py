@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spectro.config import PipelineConfig
-from spectro.formats import draws
+from spectro.formats import chain_records
 from spectro.storage.store import Store
 from spectro.tokens.config import MoreConfig
 from spectro.views.run_view import RunView
@@ -32,7 +32,7 @@ def test_dropped_draws_are_refused_with_the_way_to_have_them(
     run_copy: Callable[[], RunCopy],
 ) -> None:
     store, config = run_copy()
-    assert draws.drop_draws(store) > 0
+    assert chain_records.drop_draws(store) > 0
     view = RunView(store.uri)
     line = refusal(lambda: document_of_text(view, config, "a text", "a text"))
     assert "were removed" in line and "more.num_probe_sequences=7 run.keep_draws=true" in line

@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from spectro.views.page.read_inputs import read_columns
 
 from spectro.clustering.config import ClusterConfig
 from spectro.config import PipelineConfig, RunConfig
@@ -27,8 +26,9 @@ from spectro.formats.halves import halves_table, read_half
 from spectro.formats.predictors import HELD_OUT
 from spectro.formats.shard_file import lists
 from spectro.inspect.verify import verify_run
+from spectro.models.config import ModelConfig
 from spectro.models.gpt_neox import GPTNeoX
-from spectro.models.load import ModelConfig, load_model
+from spectro.models.load import load_model
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.predict.config import PredictConfig
 from spectro.predict.features import feature_names, token_features
@@ -42,7 +42,7 @@ from spectro.upsampling import learning as upsample_learning
 from spectro.upsampling.checks import learnt_from
 from spectro.views.page import page as report_page
 from spectro.views.page.config import ReportConfig
-from spectro.views.query.contexts import Window
+from spectro.views.query.config import Window
 from spectro.views.query.lookups import of_token
 from spectro.views.query.query import Query
 from spectro.views.run_view import RunView

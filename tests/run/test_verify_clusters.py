@@ -15,8 +15,8 @@ import pytest
 from spectro.cluster_stage.assign import assign_tokens
 from spectro.cluster_stage.clustered import ClusteredTokens
 from spectro.cluster_stage.compare import compare_all
-from spectro.clustering.assign import AssignConfig, widths_among
-from spectro.clustering.config import ClusterConfig, NeighbourSearch
+from spectro.clustering.assign import widths_among
+from spectro.clustering.config import AssignConfig, ClusterConfig, NeighbourSearch
 from spectro.config import PipelineConfig
 from spectro.formats.clusters.clusterings import find_place, read_clustering
 from spectro.formats.derived_objects import TOKENS

@@ -10,16 +10,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from spectro.analysis.patterns import NAMES
-from spectro.analysis.response_scale import Scaling
+from spectro.analysis.scaling import Scaling
 from spectro.config import PipelineConfig
 from spectro.formats.product import read_product
 from spectro.storage.store import Store
 from spectro.views.across import across
+from spectro.views.config import MatrixRows
 from spectro.views.drawing import response, shift, spread
 from spectro.views.drawing.spread import LEVELS
 from spectro.views.figures.columns import control_data, scatter_data, sizes_data, spread_data
 from spectro.views.figures.figures import figure
-from spectro.views.matrix import MatrixRows, sets_of
+from spectro.views.matrix import sets_of
 from spectro.views.run_view import RunView
 from spectro.views.token_contexts import vocabulary_of
 from tests.run.made_runs import make_run, put_clusters, text

@@ -15,15 +15,15 @@ import pytest
 from scipy import stats
 
 from spectro.analysis.patterns import NAMES
-from spectro.analysis.response_scale import Scaling
+from spectro.analysis.scaling import Scaling
 from spectro.config import PipelineConfig
 from spectro.formats import tokens
 from spectro.formats.product import read_product
 from spectro.storage.store import Store
 from spectro.views.across import across
-from spectro.views.drawing.theme import THEMES
+from spectro.views.config import THEMES, MatrixRows
 from spectro.views.figures.figures import FigureConfig, Kind, figure
-from spectro.views.matrix import MatrixRows, matrix, principal_axes
+from spectro.views.matrix import matrix, principal_axes
 from spectro.views.run_view import RunView
 from spectro.views.token_contexts import lit_tokens, vocabulary_of
 from tests.run.made_runs import (

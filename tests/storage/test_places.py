@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spectro.config import PipelineConfig, RunConfig, with_absolute_paths
-from spectro.models.load import ModelConfig
+from spectro.models.config import ModelConfig
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.samplers import Exponential
 from spectro.storage.out_file import put_file

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from spectro.formats import draws, fingerprint, run_dir, tiles, tokens
+from spectro.formats import chain_records, draws, fingerprint, run_dir, tiles, tokens
 from spectro.formats.chain_names import block_name, dropped_name, record_name
 from spectro.pipeline.stages import STAGES
+from spectro.sampling.component_chain import ComponentChain
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
-from spectro.sampling.recorder import ComponentChain
 from spectro.storage.background import Background
 from spectro.storage.checksummed_json import seal
 from spectro.storage.store import DamagedObjectError, Store
-from spectro.susceptibility.score import TileSums
+from spectro.susceptibility.tile_sums import TileSums
 from spectro.tokens.sequences import Sequences, TokenSplits
 
 
@@ -46,7 +46,7 @@ def drawn(seed: int = 0) -> dict[str, dict[str, torch.Tensor]]:
 
 
 def write_blocks(
-    store: Store, chain: int = 0, seed: int = 0, before: draws.ChainRecord | None = None
+    store: Store, chain: int = 0, seed: int = 0, before: chain_records.ChainRecord | None = None
 ) -> draws.DrawWriter:
     """Three draws, handed over in blocks of two and one."""
     writer = draws.DrawWriter(store, "l0", chain, before)
@@ -61,7 +61,7 @@ def write(
     chain: int = 0,
     seed: int = 0,
     seconds: float = 1.0,
-    before: draws.ChainRecord | None = None,
+    before: chain_records.ChainRecord | None = None,
 ) -> None:
     """A chain of three draws."""
     writer = write_blocks(store, chain, seed, before)
@@ -69,7 +69,7 @@ def write(
 
 
 def read(store: Store, chain: int, component: str, part: slice) -> dict[str, torch.Tensor]:
-    record = draws.read_record(store, "l0", chain)
+    record = chain_records.read_record(store, "l0", chain)
     stored = draws.StoredDraws(store, "l0", chain, record, torch.device("cpu"))
     return stored.read(component, part)
 
@@ -87,14 +87,14 @@ def test_draws_round_trip_across_blocks(store: Store, part: slice) -> None:
         found = read(store, 2, component, part)
         for block, tensor in blocks.items():
             assert torch.equal(found[block], tensor[part])
-    record = draws.read_record(store, "l0", 2)
+    record = chain_records.read_record(store, "l0", 2)
     assert np.array_equal(record.components["l0h0"].delta_loss, [0, 1, 2])
     assert np.isnan(record.components["l0h0"].reliability)
     assert record.seconds == 1.5
 
 
 def block(store: Store, component: str, first: int, chain: int = 0) -> str:
-    info = draws.read_record(store, "l0", chain, or_dropped=True).blocks[component][first]
+    info = chain_records.read_record(store, "l0", chain, or_dropped=True).blocks[component][first]
     return block_name("l0", chain, component, first, info)
 
 
@@ -111,7 +111,7 @@ def test_of_two_writers_with_other_bits_the_first_marker_counts(store: Store) ->
     write(store)
     before = set(store.list())
     write(store, seed=1, seconds=9.0)
-    assert draws.read_record(store, "l0", 0).seconds == 1.0
+    assert chain_records.read_record(store, "l0", 0).seconds == 1.0
     assert torch.equal(read(store, 0, "l0mlp", slice(0, 3))["in"], drawn()["l0mlp"]["in"])
     assert STAGES.leftovers(store, store.list()) == set(store.list()) - before
     assert len(set(store.list()) - before) > 0
@@ -135,17 +135,17 @@ def test_damaged_draws_and_markers_are_noticed(store: Store, tmp_path: Path) -> 
     path = tmp_path / "run" / record_name("l0", 0)
     path.write_bytes(path.read_bytes().replace(b"0.75", b"0.76"))
     with pytest.raises(DamagedObjectError, match="its checksum"):
-        draws.read_record(store, "l0", 0)
+        chain_records.read_record(store, "l0", 0)
     path.write_bytes(seal({}))
     with pytest.raises(ValueError, match="no marker of a chain"):
-        draws.read_record(store, "l0", 0)
+        chain_records.read_record(store, "l0", 0)
 
 
 def test_a_marker_whose_draws_are_gone_does_not_count(store: Store) -> None:
     write(store)
-    assert draws.incomplete(store, store.list()) == set()
+    assert chain_records.incomplete(store, store.list()) == set()
     store.delete(block(store, "l0h0", 2))
-    assert draws.incomplete(store, store.list()) == {record_name("l0", 0)}
+    assert chain_records.incomplete(store, store.list()) == {record_name("l0", 0)}
 
 
 @pytest.mark.parametrize("deletions", range(6))
@@ -167,23 +167,23 @@ def test_dropping_may_be_broken_off_anywhere(
     monkeypatch.setattr(Store, "delete", breaks)
     if deletions < 5:
         with pytest.raises(ConnectionError):
-            draws.drop_draws(store)
+            chain_records.drop_draws(store)
     monkeypatch.setattr(Store, "delete", real)
-    draws.drop_draws(store)
+    chain_records.drop_draws(store)
     assert set(store.list()) == unfinished | {dropped_name("l0", 0)}
-    assert draws.read_record(store, "l0", 0, or_dropped=True).seconds == 1.0
-    assert draws.drop_draws(store) == 0
+    assert chain_records.read_record(store, "l0", 0, or_dropped=True).seconds == 1.0
+    assert chain_records.drop_draws(store) == 0
 
 
 def test_dropped_draws_are_made_again_with_the_same_bits_or_not_at_all(store: Store) -> None:
     write(store)
-    draws.drop_draws(store)
-    before = draws.read_record(store, "l0", 0, or_dropped=True)
+    chain_records.drop_draws(store)
+    before = chain_records.read_record(store, "l0", 0, or_dropped=True)
     with pytest.raises(draws.OtherDrawsError, match="cannot be made again on this device"):
         write_blocks(store, seed=1, before=before)
     assert store.list("chains/l0").keys() == {dropped_name("l0", 0)}
     write(store, seconds=7.0, before=before)
-    assert draws.read_record(store, "l0", 0).seconds == 1.0
+    assert chain_records.read_record(store, "l0", 0).seconds == 1.0
     assert torch.equal(read(store, 0, "l0mlp", slice(0, 3))["in"], drawn()["l0mlp"]["in"])
 
 
@@ -196,8 +196,8 @@ def test_a_pilot_round_trips_with_what_is_not_known(store: Store) -> None:
         delta_loss_deviation=float("nan"),
         rho=0.2,
     )
-    draws.write_pilot(store, "l0", {"l0h0": moments})
-    found = draws.read_pilot(store, "l0")["l0h0"]
+    chain_records.write_pilot(store, "l0", {"l0h0": moments})
+    found = chain_records.read_pilot(store, "l0")["l0h0"]
     assert found.effective_fraction == 0.03
     assert np.isnan(found.delta_loss)
     assert np.isnan(found.gamma_needed)
@@ -300,9 +300,9 @@ def test_a_probe_of_a_killed_driver_is_no_other_file(store: Store) -> None:
 def test_a_marker_that_only_a_stale_listing_has_is_no_marker(store: Store) -> None:
     name = record_name("l0", 0)
     blocks = [f"chains/l0/0/l0h0-00000-{digit * 16}.safetensors" for digit in "ab"]
-    assert draws.incomplete(store, {name}) == {name}
+    assert chain_records.incomplete(store, {name}) == {name}
     assert STAGES.leftovers(store, {name, *blocks}) == set()
-    assert draws.drop_draws(store, {name, *blocks}) == 2 and not store.list()
+    assert chain_records.drop_draws(store, {name, *blocks}) == 2 and not store.list()
 
 
 def test_background_calls_are_made_in_order_and_their_errors_are_raised() -> None:

@@ -21,7 +21,7 @@ from spectro.storage.store import Store
 from spectro.tokens.display.context_text import Vocabulary
 from spectro.tokens.display.terminal_text import plain_token
 from spectro.views.query import contexts as query_contexts
-from spectro.views.query.contexts import Window
+from spectro.views.query.config import Window
 from spectro.views.query.lookups import find, nearest, of_cluster, of_token
 from spectro.views.query.query import Query
 from spectro.views.run_view import RunView

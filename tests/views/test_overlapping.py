@@ -8,15 +8,16 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from spectro.analysis.response_scale import Scaling
+from spectro.analysis.scaling import Scaling
 from spectro.clustering.clusters import Clusters, cluster
 from spectro.clustering.describe import TokenLabels, describe
 from spectro.formats.clusters.clusters import write_clusters
 from spectro.formats.product import read_product
 from spectro.storage.store import Store
 from spectro.tokens.display.context_text import Vocabulary
-from spectro.views.matrix import MatrixRows, matrix
-from spectro.views.query.contexts import Window
+from spectro.views.config import MatrixRows
+from spectro.views.matrix import matrix
+from spectro.views.query.config import Window
 from spectro.views.query.lookups import find, nearest, of_cluster, of_token
 from spectro.views.query.query import Query
 from spectro.views.run_view import RunView

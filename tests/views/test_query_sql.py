@@ -16,7 +16,8 @@ from spectro.formats.product import part_name, read_product
 from spectro.storage.ranges import Meter, RangeReader
 from spectro.storage.store import Store
 from spectro.tokens.display.context_text import Vocabulary
-from spectro.views.query.query import Limits, Query
+from spectro.views.query.config import Limits
+from spectro.views.query.query import Query
 from spectro.views.query.sources import TokenRows
 from spectro.views.run_view import RunView
 from tests.run import made_runs

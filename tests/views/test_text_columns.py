@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spectro.analysis.response_scale import ResponseScale, Scaling, varying
+from spectro.analysis.response_scale import ResponseScale, varying
+from spectro.analysis.scaling import Scaling
 from spectro.clustering.vectors.moments import Moments
 from spectro.views.columns import RunColumns, matching
 from spectro.views.text.document import TextColumns

@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from spectro.clustering.knn.lists import Neighbours
+from spectro.clustering.knn.neighbours import Neighbours
 
 SIGMA_FLOOR = 1e-3
 """Least σ, as a share of the median one: more than k duplicates would have σ = 0."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from spectro.clustering.graph.edges import Allocate, build_csr, check_lists, in_parts, part_bounds
 from spectro.clustering.graph.node_order import inverse, near_order, rename
-from spectro.clustering.knn.lists import Neighbours
+from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.vectors.mapped_array import mapped_array
 
 ARRAYS = ("indptr", "indices", "weights", "degrees", "token_N", "node_N")

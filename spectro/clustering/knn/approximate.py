@@ -26,15 +26,8 @@ from numpy.typing import NDArray
 from spectro.clustering.knn.complete import complete
 from spectro.clustering.knn.descent import descend, join_leaf, reverse_lists
 from spectro.clustering.knn.exact import exact_neighbours, row_blocks
-from spectro.clustering.knn.lists import (
-    NONE,
-    Neighbours,
-    check_full,
-    distance,
-    empty_lists,
-    in_order,
-    insert,
-)
+from spectro.clustering.knn.lists import NONE, check_full, distance, empty_lists, in_order, insert
+from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.knn.products import ieee_products
 from spectro.clustering.knn.recall import measured_recall, sample_rows
 from spectro.clustering.knn.trees import CLOSE_ROWS, ORDER_KEY, leaves
@@ -43,8 +36,6 @@ logger = logging.getLogger(__name__)
 
 SAMPLE_KEY = 0x5A3B
 """What the sample that ends the passes is drawn with: not the one that judges the lists."""
-VERSION = 1
-"""Goes up with every change of what is found: lists of two versions are never mixed."""
 EXACT_ROWS = 65_536
 """Rows of the database that the sample is compared with at once."""
 ROUND_ROWS = 65_536

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectro.clustering.knn.exact import exact_neighbours, row_blocks
-from spectro.clustering.knn.lists import Neighbours
+from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.knn.packed import (
     BASIS_KEY,
     WIDE,

@@ -20,13 +20,8 @@ import torch
 from numba import njit
 from numpy.typing import NDArray
 
-from spectro.clustering.knn.lists import (
-    Neighbours,
-    check_full,
-    distance,
-    empty_lists,
-    insert,
-)
+from spectro.clustering.knn.lists import check_full, distance, empty_lists, insert
+from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.knn.packed import pack, plain
 from spectro.clustering.knn.products import ieee_products
 from spectro.clustering.knn.scan import RowBlock, ask

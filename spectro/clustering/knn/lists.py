@@ -8,29 +8,15 @@ search found the pair and from whichever end: lists merge in any order.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from spectro.clustering.knn.neighbours import Neighbours
+
 NONE = -1
 """Row number of an empty place while lists grow; no search returns one."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Neighbours:
-    """The k nearest others of some tokens, nearest first, ties by row number."""
-
-    index_Nk: NDArray[np.int32]
-    """Their row numbers; never the token itself, none twice."""
-    distance_Nk: NDArray[np.float32]
-    """Euclidean distance; 0 between duplicates."""
-
-    @property
-    def num_rows(self) -> int:
-        """N, the tokens that these lists belong to."""
-        return int(self.index_Nk.shape[0])
 
 
 def empty_lists(num_rows: int, k: int) -> Neighbours:

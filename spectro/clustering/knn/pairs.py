@@ -8,7 +8,6 @@ Shapes: n rows of a block, D dimensions, k neighbours.
 """
 
 from collections.abc import Callable, Iterable
-from itertools import combinations, combinations_with_replacement
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +15,8 @@ from numpy.typing import NDArray
 from spectro.clustering.knn.approximate import approximate_neighbours
 from spectro.clustering.knn.complete import basis_of
 from spectro.clustering.knn.exact import exact_neighbours, row_blocks
-from spectro.clustering.knn.lists import NONE, Neighbours, empty_lists
+from spectro.clustering.knn.lists import NONE, empty_lists
+from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.knn.packed import pack
 from spectro.clustering.knn.scan import RowBlock, cross_pairs
 from spectro.clustering.knn.search import BLOCK_ROWS, all_neighbours, check_finite
@@ -24,14 +24,6 @@ from spectro.clustering.knn.search import BLOCK_ROWS, all_neighbours, check_fini
 Progress = Callable[[int, int], None]
 Block = tuple[int, NDArray[np.float32]]
 """Row number of the first row, and x [n, D]."""
-
-
-def block_pairs(num_blocks: int, *, exact: bool) -> list[tuple[int, int]]:
-    """Blocks that are searched together, the lower first; none where there is one block."""
-    if num_blocks == 1:
-        return []
-    pairs = combinations_with_replacement if exact else combinations
-    return list(pairs(range(num_blocks), 2))
 
 
 def pair_neighbours(

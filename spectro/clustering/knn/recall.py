@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spectro.clustering.knn.lists import Neighbours
+from spectro.clustering.knn.neighbours import Neighbours
 
 RECALL_KEY = 0x4ECA11
 """What the random numbers drawn here are for, next to the config's seed."""

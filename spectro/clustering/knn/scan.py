@@ -28,7 +28,8 @@ import torch
 from numba import njit
 from numpy.typing import NDArray
 
-from spectro.clustering.knn.lists import Neighbours, distance, insert
+from spectro.clustering.knn.lists import distance, insert
+from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.knn.packed import Packed, pack, plain
 from spectro.clustering.knn.products import ieee_products
 

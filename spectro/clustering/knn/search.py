@@ -1,4 +1,4 @@
-"""Which search: exact up to `EXACT_BELOW` tokens, approximate above, on every machine alike.
+"""Which search: exact up to a million tokens, approximate above, on every machine alike.
 
 Shapes: N tokens, D dimensions, k neighbours.
 
@@ -16,11 +16,10 @@ from spectro.clustering.config import NeighbourSearch
 from spectro.clustering.knn.approximate import approximate_neighbours
 from spectro.clustering.knn.complete import complete
 from spectro.clustering.knn.exact import exact_neighbours, row_blocks
-from spectro.clustering.knn.lists import Neighbours, empty_lists, in_order
+from spectro.clustering.knn.lists import empty_lists, in_order
+from spectro.clustering.knn.neighbours import Neighbours
+from spectro.clustering.knn.search_plan import is_exact
 from spectro.clustering.knn.trees import CLOSE_ROWS, ORDER_KEY, leaves
-
-EXACT_BELOW = 1_000_000
-"""Tokens up to which `auto` is exact: there both cost about the same (ADR 025), and more above."""
 
 Progress = Callable[[int, int], None]
 
@@ -52,13 +51,6 @@ def nearest_neighbours(
 
 BLOCK_ROWS = 65_536
 """Rows of the database between two reports of progress."""
-
-
-def is_exact(num_tokens: int, search: NeighbourSearch) -> bool:
-    """Whether `search` means exact for so many tokens; never a matter of the machine."""
-    if search is NeighbourSearch.AUTO:
-        return num_tokens <= EXACT_BELOW
-    return search is NeighbourSearch.EXACT
 
 
 def all_neighbours(

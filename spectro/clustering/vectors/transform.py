@@ -10,7 +10,6 @@ from math import nan
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from spectro.clustering.config import Preprocess
@@ -170,6 +169,9 @@ class Transform:
     def _apply_chunk(
         self, chi_NH: Float32, response_N: Float32 | None, start: int, out_ND: Float32
     ) -> None:
+        # Compiled by numba, which reading a transform does without.
+        from spectro.clustering.vectors.row_kernels import centre, project
+
         chunk = slice(start, start + CHUNK_ROWS)
         kept = self.kept_K
         own_RH = self._own(chi_NH, response_N, chunk)
@@ -178,9 +180,9 @@ class Transform:
         if self.projection_KD is None:
             out_ND[chunk] = columns_RK
         elif self.kind is Preprocess.STANDARDISE:
-            _centre(columns_RK, out_ND[chunk])
+            centre(columns_RK, out_ND[chunk])
         else:
-            _project(columns_RK, self.projection_KD, out_ND[chunk])
+            project(columns_RK, self.projection_KD, out_ND[chunk])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, for JSON; `from_dict` gives an equal transform back."""
@@ -237,43 +239,3 @@ class Transform:
 def row_centring(num_columns: int) -> Float64:
     """I − 11ᵀ/K, the projection that takes the mean of each row away."""
     return np.eye(num_columns) - 1.0 / num_columns
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _centre(columns_RK: Float64, out_RK: Float32) -> None:
-    """Each row less its mean, summed from left to right."""
-    num_rows, num_columns = columns_RK.shape
-    for row in range(num_rows):
-        total = 0.0
-        for column in range(num_columns):
-            total += columns_RK[row, column]
-        mean = total / num_columns
-        for column in range(num_columns):
-            out_RK[row, column] = np.float32(columns_RK[row, column] - mean)
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _project(columns_RK: Float64, projection_KD: Float64, out_RD: Float32) -> None:
-    """columns @ projection, each entry summed over K from the first to the last.
-
-    A library's product orders its sums by the processor, the threads and the number of rows.
-    """
-    num_rows, num_columns = columns_RK.shape
-    num_dimensions = projection_KD.shape[1]
-    whole = num_columns - num_columns % 4
-    sums = np.empty(num_dimensions, np.float64)
-    for row in range(num_rows):
-        sums[:] = 0.0
-        for k in range(0, whole, 4):
-            x0, x1 = columns_RK[row, k], columns_RK[row, k + 1]
-            x2, x3 = columns_RK[row, k + 2], columns_RK[row, k + 3]
-            for d in range(num_dimensions):
-                partial = sums[d] + x0 * projection_KD[k, d]
-                partial = partial + x1 * projection_KD[k + 1, d]
-                partial = partial + x2 * projection_KD[k + 2, d]
-                sums[d] = partial + x3 * projection_KD[k + 3, d]
-        for k in range(whole, num_columns):
-            for d in range(num_dimensions):
-                sums[d] += columns_RK[row, k] * projection_KD[k, d]
-        for d in range(num_dimensions):
-            out_RD[row, d] = np.float32(sums[d])

@@ -14,17 +14,19 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spectro.clustering.assign import Assignment
 from spectro.formats import fingerprint
 from spectro.storage.checksummed_json import read_sealed, seal
 from spectro.storage.store import ObjectInfo, Store
+
+if TYPE_CHECKING:  # compiled by numba, which readers do without
+    from spectro.clustering.assign import Assignment
 
 PREFIX = "assigned-"
 KEY_LENGTH = 16

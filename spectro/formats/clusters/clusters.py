@@ -18,25 +18,29 @@
 The same clusters give the same bytes. Shapes: C clusters, D dimensions, H components.
 """
 
+from __future__ import annotations
+
 import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from spectro.clustering.clusters import Clusters
-from spectro.clustering.describe import Description, TokenLabels
 from spectro.clustering.holds import HalvesEvidence, holds
-from spectro.clustering.vectors.preprocess import Transform
+from spectro.clustering.vectors.transform import Transform
 from spectro.storage.checksummed_json import read_sealed, seal, with_nan
 from spectro.storage.store import ObjectInfo, Store
+
+if TYPE_CHECKING:  # compiled by numba, which readers do without
+    from spectro.clustering.clusters import Clusters
+    from spectro.clustering.describe import Description, TokenLabels
 
 CLUSTERS, MEMBERS, PROVENANCE = "clusters.parquet", "members.parquet", "cluster.json"
 FORMAT_VERSION = 3

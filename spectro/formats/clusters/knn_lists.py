@@ -23,7 +23,7 @@ import numpy.typing as npt
 import safetensors
 import safetensors.numpy
 
-from spectro.clustering.knn.lists import Neighbours
+from spectro.clustering.knn.neighbours import Neighbours
 from spectro.storage.store import DamagedObjectError, Store
 
 FOLDER = "neighbours"

@@ -6,10 +6,10 @@ last bits of a result, and those are the same on every CPU of a kind.
 
 from __future__ import annotations
 
+from spectro.models.config import Precision
 from spectro.models.cost.budget import CPU_ROWS, CPU_STEP_BYTES, RowBudget
 from spectro.models.cost.memory import scoring_bytes_per_row, stepping_bytes_per_row
 from spectro.models.gpt_neox import GPTNeoX
-from spectro.models.precision import Precision
 from spectro.models.size import ModelSize
 
 

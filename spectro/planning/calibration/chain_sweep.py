@@ -18,9 +18,10 @@ from spectro.models.groups import group_model, loss_headroom
 from spectro.models.scoring import Scoring
 from spectro.planning.calibration.pilot import Pilot
 from spectro.sampling.chain import run_group_chains
+from spectro.sampling.component_chain import ComponentChain
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.pilot.pilot import run_pilot
-from spectro.sampling.recorder import ComponentChain, NonFiniteLossError
+from spectro.sampling.recorder import NonFiniteLossError
 from spectro.sampling.samplers import Exponential, Psgld, Sgld
 
 Stepped = Exponential | Psgld | Sgld

@@ -23,8 +23,9 @@ import numpy as np
 from torch import Tensor
 
 from spectro.models.architecture import GroupModel
+from spectro.models.config import ScoringConfig
 from spectro.models.cost.budget import CPU_ROWS, RowBudget
-from spectro.models.scoring import Scoring, ScoringConfig
+from spectro.models.scoring import Scoring
 from spectro.models.top_k_softmax import TopKFit
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.draws import GaussianDraws

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from spectro.sampling.component_chain import ComponentChain
 from spectro.sampling.pilot.importance_weights import (
     deviation_error,
     effective_number,
     effective_number_of_chain,
 )
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
-from spectro.sampling.recorder import ComponentChain
 
 SURE_Z = 3.0
 """A bias in its Monte-Carlo errors beyond which it is not chance …"""

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from spectro.analysis.principal_axes import AxesData, End, Principal
-from spectro.analysis.response_scale import UNITS
+from spectro.analysis.scaling import UNITS
 from spectro.views.drawing.parts import (
     MOST_BARS,
     bare,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from spectro.analysis.component_grid import blocks, in_order
 from spectro.analysis.response_matrix import ResponseMatrix
-from spectro.analysis.response_scale import UNITS
+from spectro.analysis.scaling import UNITS
 from spectro.views.drawing.parts import (
     dots,
     head,

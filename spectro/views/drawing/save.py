@@ -11,25 +11,14 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from spectro.views.config import suffix_of
 from spectro.views.drawing.theme import Theme, style
 
-SUFFIXES = (".svg", ".pdf", ".png")
 _NO_DATES: dict[str, dict[str, Any]] = {
     ".svg": {"Date": None, "Creator": "spectro"},
     ".pdf": {"CreationDate": None, "Creator": "spectro", "Producer": "spectro"},
     ".png": {"Software": "spectro"},
 }
-
-
-def suffix_of(name: str) -> str:
-    """The suffix of a file's name that says how a figure is written.
-
-    Raises ValueError, in one line, for one that no figure can have.
-    """
-    found = next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), None)
-    if found is None:
-        raise ValueError(f"a figure's file must end in {', '.join(SUFFIXES)}; found {name!r}")
-    return found
 
 
 def to_bytes(figure: Figure, suffix: str, theme: Theme) -> bytes:

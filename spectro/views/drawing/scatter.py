@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from spectro.analysis.response_scale import UNITS, Scaling
+from spectro.analysis.scaling import UNITS, Scaling
 from spectro.views.drawing.parts import head, new_figure, nothing, number
 from spectro.views.drawing.theme import WIDE, Theme, themed
 

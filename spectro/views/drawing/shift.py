@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spectro.analysis.response_matrix import ResponseMatrix
-from spectro.analysis.response_scale import UNITS
+from spectro.analysis.scaling import UNITS
 from spectro.views.drawing.parts import (
     MOST_BARS,
     bars,

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from spectro.analysis.response_scale import UNITS, Scaling
+from spectro.analysis.scaling import UNITS, Scaling
 from spectro.views.drawing.parts import head, new_figure, nothing, require_room
 from spectro.views.drawing.text import printed, shortened
 from spectro.views.drawing.theme import MONO, SMALL, WIDE, Theme, themed

@@ -19,6 +19,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import matplotlib.style
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 
+from spectro.views.config import THEMES
+
 D = TypeVar("D")
 R = TypeVar("R")
 P = ParamSpec("P")
@@ -105,10 +107,6 @@ def theme(name: str) -> Theme:
     subsets = tuple(found[f"s{index}"] for index in range(NUM_SUBSET_COLOURS))
     names = [field for field in Theme.__dataclass_fields__ if field not in ("name", "subsets")]
     return Theme(name=name, subsets=subsets, **{f: found[f.replace("_", "-")] for f in names})
-
-
-THEMES = ("light", "dark")
-"""Names of the themes, in the order of their blocks in the page's style."""
 
 
 @contextmanager

@@ -15,7 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from spectro.analysis.response_matrix import moments_of
-from spectro.analysis.response_scale import ResponseScale, Scaling
+from spectro.analysis.response_scale import ResponseScale
+from spectro.analysis.scaling import Scaling
 from spectro.clustering.vectors.moments import Moments, merge
 from spectro.formats.clusters.clusters import CLUSTERS, PROVENANCE, read_table
 from spectro.formats.parts import CONTROL

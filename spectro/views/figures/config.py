@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from spectro.analysis.response_scale import Scaling
-from spectro.views.matrix import MatrixRows
+from spectro.analysis.scaling import Scaling
+from spectro.views.config import MatrixRows
 
 
 class Kind(Enum):

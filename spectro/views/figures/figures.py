@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from spectro.analysis.response_scale import Scaling
+from spectro.analysis.scaling import Scaling
 from spectro.storage.out_file import place_of, put_file
+from spectro.views.config import MatrixRows
 from spectro.views.figures.config import FigureConfig, Kind, ThemeName
 from spectro.views.figures.kinds import DRAW
-from spectro.views.matrix import MatrixRows
 from spectro.views.run_view import RunView
 from spectro.views.token_contexts import vocabulary_of
 
@@ -43,7 +43,7 @@ def figure(
     config = FigureConfig(kind=Kind(kind), **_chosen(settings))
     view = RunView(place) if isinstance(place, str) else place
     if out is not None:
-        from spectro.views.drawing.save import suffix_of
+        from spectro.views.config import suffix_of
 
         suffix_of(out)  # refused before anything is drawn
         place_of(out)
@@ -63,7 +63,8 @@ def drawn(view: RunView, config: FigureConfig) -> tuple[Figure, Theme]:
 
 def put_figure(made: Figure, out: str, theme: Theme) -> None:
     """Write it where `out` says; a file that is there is replaced, errors as `replaced`."""
-    from spectro.views.drawing.save import suffix_of, to_bytes
+    from spectro.views.config import suffix_of
+    from spectro.views.drawing.save import to_bytes
 
     put_file(out, to_bytes(made, suffix_of(out), theme))
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from spectro.clustering.assign import AssignConfig
+from spectro.clustering.config import AssignConfig
 from spectro.config import to_dict
 from spectro.formats.clusters.assigned import PREFIX
 from spectro.formats.clusters.clusters import PROVENANCE

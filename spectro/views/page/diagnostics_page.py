@@ -18,8 +18,9 @@ from matplotlib.figure import Figure
 
 from spectro.analysis.chain_diagnosis import Diagnosis, Verdict
 from spectro.analysis.chain_traces import ComponentTraces
+from spectro.views.config import THEMES
 from spectro.views.drawing.save import to_bytes
-from spectro.views.drawing.theme import THEMES, Theme, theme
+from spectro.views.drawing.theme import Theme, theme
 from spectro.views.drawing.traces import LABELLED, loss_traces, reliability_curves
 
 HELP = (

@@ -6,13 +6,13 @@ Shapes: N tokens of a batch.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from spectro.views.query.config import Window
 from spectro.views.query.query import Query
 from spectro.views.query.sources import CLUSTER_ID
 
@@ -23,23 +23,6 @@ LABEL_COLUMNS = ("subset", "sequence_id", "position", "loss", CLUSTER_ID)
 FIRST_ROWS, BATCH_ROWS = 64, 65_536
 """Rows of the first batch, and of any at most; each has four times as many as the one before, so
 that who looks at a few waits for a few."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Window:
-    """How much of a context is shown."""
-
-    before: int = 12
-    """Tokens before y, ≥ 0."""
-    after: int = 4
-    """Tokens after it, ≥ 0."""
-
-    def __post_init__(self) -> None:
-        for name in ("before", "after"):
-            if getattr(self, name) < 0:
-                raise ValueError(
-                    f"query.window.{name} must be at least 0, found {getattr(self, name)}"
-                )
 
 
 def labelled(query: Query, found: pa.Table, window: Window) -> pa.RecordBatchReader:

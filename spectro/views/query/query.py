@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -46,6 +45,7 @@ from spectro.views.moved import (
     moved_table,
     moved_tokens_table,
 )
+from spectro.views.query.config import Limits
 from spectro.views.query.sources import Lazy, Made, TokenRows
 from spectro.views.query.tables import (
     COMPONENTS,
@@ -62,24 +62,6 @@ OUT_ROWS = 10_000
 """Rows of a batch of an answer."""
 ASKS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 """Statements that only ask; DESCRIBE and SUMMARIZE are SELECTs."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Limits:
-    """What a query may take."""
-
-    memory_gib: float = 4.0
-    """Memory of the database, beside one batch of rows; > 0. What does not fit goes to a scratch
-    folder, as far as it can."""
-    threads: int = 1
-    """Threads of the database, ≥ 1. With more, sums of floats may differ in their last bits, and
-    rows come in any order but the one that is asked for."""
-
-    def __post_init__(self) -> None:
-        if not self.memory_gib > 0:
-            raise ValueError(f"query.limits.memory_gib must be > 0, found {self.memory_gib}")
-        if self.threads < 1:
-            raise ValueError(f"query.limits.threads must be at least 1, found {self.threads}")
 
 
 class Query:

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spectro.formats.draws import read_pilot
+from spectro.formats.chain_records import read_pilot
 from spectro.measure.sampled_groups import groups_of
 from spectro.models.components import Group
 from spectro.models.size import ModelSize

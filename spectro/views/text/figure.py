@@ -16,11 +16,12 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from spectro.views.config import ColourScale
 from spectro.views.drawing.theme import MONO, NARROW, SMALL, WIDE, Theme, style
 from spectro.views.text.colours import PAIRS, Colours
 from spectro.views.text.document import Document
 from spectro.views.text.lines import TextPiece, lay_out
-from spectro.views.text.scales import ColourScale, limits, values
+from spectro.views.text.scales import limits, values
 
 POINTS_PER_INCH = 72.0
 CELL = 0.602

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from spectro.config import PipelineConfig
 from spectro.formats.chain_names import dropped_name, record_name
-from spectro.formats.draws import ChainRecord, block_names, read_pilot, read_record
+from spectro.formats.chain_records import ChainRecord, block_names, read_pilot, read_record
 from spectro.measure.assembly import phi_offset
 from spectro.measure.resident_model import ResidentModel
 from spectro.measure.tiles import scored_chain

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from spectro.views.config import ColourScale
 from spectro.views.text.colours import WORDS, Colours, style_rules
 from spectro.views.text.document import MAX_BANDS, Document
-from spectro.views.text.scales import ColourScale, limits, scales, values
+from spectro.views.text.scales import limits, scales, values
 from spectro.views.viewer.one_file import assemble
 
 STEPS = 2000

@@ -10,11 +10,10 @@ Shapes as in document.py.
 
 from __future__ import annotations
 
-from enum import Enum
-
 import numpy as np
 import numpy.typing as npt
 
+from spectro.views.config import ColourScale
 from spectro.views.text.document import Document
 
 FloatArray = npt.NDArray[np.float64]
@@ -27,17 +26,6 @@ NEEDS_ALL = (
     "measured on this text: components=['*'], or scale=standardised"
 )
 """Why a text has no centred scale."""
-
-
-class ColourScale(Enum):
-    """What is coloured."""
-
-    STANDARDISED = "standardised"
-    """By the column's mean and deviation over the run."""
-    CENTRED = "centred"
-    """The same, less the mean of all components."""
-    RAW = "raw"
-    """As measured."""
 
 
 def scales(document: Document) -> tuple[ColourScale, ...]:
