@@ -11,7 +11,6 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-from spectro.pipeline.execute import ResidentModel, execute
 
 from spectro.cluster_stage.units import ClusterUnit, Layout, cluster_units
 from spectro.clustering.config import ClusterConfig
@@ -19,6 +18,7 @@ from spectro.config import PipelineConfig, RunConfig
 from spectro.formats.derived_objects import put_derived
 from spectro.formats.halves import halves_table
 from spectro.formats.product import SUMMARY_NAME, ShardRows, put_part, shard_table
+from spectro.measure.resident_model import ResidentModel
 from spectro.measure.units import SummaryUnit
 from spectro.models.config import ModelConfig
 from spectro.pipeline.stages import STAGES
@@ -108,7 +108,7 @@ def do_units(
     """Do what is missing for a unit, in this process; `each(unit, do)` calls `do`."""
     resident = ResidentModel(config)
     for unit in missing_units(config, goal):
-        each(unit, partial(execute, unit, resident, lambda done, total: None))
+        each(unit, partial(STAGES.execute, unit, resident, lambda done, total: None))
 
 
 def _rows(chi_NH: Chi, first_sequence: int, num_seq: int) -> ShardRows:

@@ -6,7 +6,7 @@ import logging
 import math
 from functools import partial
 
-from spectro.formats import draws
+from spectro.formats import chain_records
 from spectro.measure.resident_model import ResidentModel
 from spectro.measure.sisters import known_pilot
 from spectro.measure.units import PilotUnit
@@ -50,7 +50,7 @@ def measure_pilot(
             moments.source or "not known",
             "independent draws" if name in alone else _step_in_words(moments),
         )
-    draws.write_pilot(store, unit.group.name, pilot)
+    chain_records.write_pilot(store, unit.group.name, pilot)
 
 
 def _step_in_words(moments: PosteriorMoments) -> str:

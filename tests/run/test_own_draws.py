@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from spectro.pipeline.execute import ResidentModel
 
 from spectro.config import PipelineConfig, RunConfig
 from spectro.formats.chain_records import drop_draws, read_record
@@ -23,6 +22,7 @@ from spectro.formats.tiles import read_tile
 from spectro.formats.tokens import read_split
 from spectro.inspect.status import read_status
 from spectro.inspect.verify import verify_run
+from spectro.measure.resident_model import ResidentModel
 from spectro.measure.units import ChainUnit, PilotUnit, TileUnit
 from spectro.models.components import group_components, select_components
 from spectro.models.config import ModelConfig
