@@ -108,7 +108,7 @@ def do_units(
     """Do what is missing for a unit, in this process; `each(unit, do)` calls `do`."""
     resident = ResidentModel(config)
     for unit in missing_units(config, goal):
-        each(unit, partial(execute, unit, resident, lambda done, total: None))
+        each(unit, partial(STAGES.execute, unit, resident, lambda done, total: None))
 
 
 def _rows(chi_NH: Chi, first_sequence: int, num_seq: int) -> ShardRows:

@@ -157,12 +157,12 @@ class Ticks:
 def drive(tmp_path: Path) -> Callable[..., Driver]:
     """Factory of drivers that tell a store in a folder."""
 
-    def make(pool: FakePool, watch: StopConditions | None = None, **more: Any) -> Driver:
+    def make(pool: FakePool, stop: StopConditions | None = None, **more: Any) -> Driver:
         return Driver(
             pool=pool,
             progress=more.pop("progress", Progress()),
             journal=Journal(Store(str(tmp_path)), device="cpu", beat_seconds=1e9),
-            stop=watch or StopConditions(0.0),
+            stop=stop or StopConditions(0.0),
             clock=Ticks(),
             **more,
         )
@@ -323,7 +323,7 @@ def test_a_stop_hands_everything_back(drive: Drive, reason: str) -> None:
     )
     pool = FakePool(size=4, stuck=reason != "told")
     if reason == "told":
-        watch.told.set()
+        watch.requested.set()
     message = {"told": "SIGTERM", "deadline": "deadline_hours", "idle": "nothing has moved"}
     with pytest.raises(StoppedError, match=message[reason]):
         drive(pool, stop=watch).run(all_units())

@@ -31,7 +31,7 @@ class NoRay:
 @pytest.fixture
 def crew(monkeypatch: pytest.MonkeyPatch) -> RayActors:
     monkeypatch.setattr(ray_crew, "ray", NoRay())
-    crew = RayActors(config=None, gpus_per_worker=0.0)  # type: ignore[arg-type]
+    crew = RayActors(setup=None, gpus_per_worker=0.0)  # type: ignore[arg-type]
     monkeypatch.setattr(
         crew, "_start", lambda: crew.members.append(RayActor(actor=0, hello=object()))
     )
@@ -54,6 +54,6 @@ def test_if_nobody_can_load_the_model_the_run_ends(crew: RayActors) -> None:
 
 
 def test_who_waits_for_a_first_worker_heeds_the_deadline(crew: RayActors) -> None:
-    pool = RayPool(crew=crew, wanted=lambda: 1)
+    pool = RayPool(actors=crew, wanted=lambda: 1)
     with pytest.raises(StoppedError, match="deadline_hours"):
         pool.describe(StopConditions(crew.clock() - 10.0, deadline_seconds=5.0))
