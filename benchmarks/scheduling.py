@@ -32,7 +32,7 @@ from spectro.sampling.reweighted import Reweighted
 from spectro.storage.store import Store
 from spectro.tokens.config import TokensConfig
 from spectro.work.driver import Driver
-from spectro.work.heartbeats import Journal
+from spectro.work.heartbeats import HeartbeatWriter
 from spectro.work.model_info import ModelInfo
 from spectro.work.outcome import Outcome, Pool, WorkerCounts
 from spectro.work.progress import Progress
@@ -77,7 +77,7 @@ class NoWork:
         """See `Worker`."""
         return 0.0
 
-    def leave(self) -> None:
+    def request_stop(self) -> None:
         """See `Worker`."""
 
     def run(self, unit: Unit) -> Outcome:
@@ -91,7 +91,7 @@ class Immediate:
     def __init__(self, size: int) -> None:
         self._size, self._outcomes = size, list[Outcome]()
 
-    def tend(self, units_left: int) -> None:
+    def adjust(self, units_left: int) -> None:
         """See `Pool`."""
 
     def idle(self) -> int:
@@ -111,12 +111,12 @@ class Immediate:
         """See `Pool`."""
         return []
 
-    def leave(self) -> None:
+    def request_stop(self) -> None:
         """See `Pool`."""
 
-    def census(self) -> WorkerCounts:
+    def worker_counts(self) -> WorkerCounts:
         """See `Pool`."""
-        return WorkerCounts(num_workers=self._size, num_coming=0, worker_seconds=0.0)
+        return WorkerCounts(num_workers=self._size, num_starting=0, worker_seconds=0.0)
 
 
 def units_of(count: int) -> list[Unit]:
@@ -147,9 +147,11 @@ def measured(pool: Pool, count: int) -> dict[str, float]:
         start = time.perf_counter()
         units = units_of(count)
         listed = time.perf_counter()
-        journal = Journal(Store(folder), device="cpu", beat_seconds=1.0)
-        Driver(pool=pool, progress=Progress(), journal=journal, stop=StopConditions(0.0)).run(units)
-        journal.close(pool, "done")
+        heartbeats = HeartbeatWriter(Store(folder), device="cpu", beat_seconds=1.0)
+        Driver(pool=pool, progress=Progress(), heartbeats=heartbeats, stop=StopConditions(0.0)).run(
+            units
+        )
+        heartbeats.close(pool, "done")
         seconds = time.perf_counter() - listed
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
@@ -205,8 +207,8 @@ def _through_ray(options: Any, counts: Sequence[int]) -> list[dict[str, float]]:
         actors = RayActors(setup=setup, gpus_per_worker=0.0, worker=NoWork)
         pool = RayPool(actors=actors, wanted=lambda: options.workers)
         pool.describe(StopConditions(time.monotonic()))
-        while pool.census().num_workers < options.workers:
-            pool.tend(options.workers)
+        while pool.worker_counts().num_workers < options.workers:
+            pool.adjust(options.workers)
             time.sleep(0.2)
         found = [measured(pool, count) for count in counts]
         pool.close()

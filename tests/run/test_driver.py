@@ -21,10 +21,10 @@ from spectro.sampling.config import ChainConfig
 from spectro.storage.store import Store
 from spectro.work.driver import Budgets, Driver
 from spectro.work.errors import StoppedError, UnitError
-from spectro.work.heartbeats import Journal
+from spectro.work.heartbeats import HeartbeatWriter
 from spectro.work.model_info import ModelInfo
 from spectro.work.outcome import Outcome, UnitResult, WorkerCounts
-from spectro.work.progress import Progress, Stage, clock, times
+from spectro.work.progress import Progress, StageProgress, clock, times
 from spectro.work.stop_conditions import StopConditions
 from spectro.work.unit_queue import UnitQueue
 from spectro.work.units import Unit
@@ -104,7 +104,7 @@ class FakePool:
     """Units at work at once, at most."""
     tended: list[int] = field(default_factory=list)
 
-    def tend(self, units_left: int) -> None:
+    def adjust(self, units_left: int) -> None:
         self.tended.append(units_left)
 
     def idle(self) -> int:
@@ -119,13 +119,13 @@ class FakePool:
     def wait(self, seconds: float) -> list[Outcome]:
         if self.left:
             back, self.in_work = self.in_work, []
-            return [Outcome(unit_id=unit.id, fate=UnitResult.HANDED_BACK) for unit in back]
+            return [Outcome(unit_id=unit.id, result=UnitResult.HANDED_BACK) for unit in back]
         if self.stuck or not self.in_work:
             return []
         unit = self.in_work.pop(0)
         if self.fates.get(unit.id):
-            fate = self.fates[unit.id].pop(0)
-            return [Outcome(unit_id=unit.id, fate=fate, error="it broke", trace="...")]
+            result = self.fates[unit.id].pop(0)
+            return [Outcome(unit_id=unit.id, result=result, error="it broke", trace="...")]
         self.finished.append(unit.id)
         return [Outcome(unit_id=unit.id, seconds=1.0)]
 
@@ -135,11 +135,11 @@ class FakePool:
             for unit in self.in_work
         ]
 
-    def leave(self) -> None:
+    def request_stop(self) -> None:
         self.left = True
 
-    def census(self) -> WorkerCounts:
-        return WorkerCounts(num_workers=self.size, num_coming=0, worker_seconds=0)
+    def worker_counts(self) -> WorkerCounts:
+        return WorkerCounts(num_workers=self.size, num_starting=0, worker_seconds=0)
 
 
 class Ticks:
@@ -161,7 +161,7 @@ def drive(tmp_path: Path) -> Callable[..., Driver]:
         return Driver(
             pool=pool,
             progress=more.pop("progress", Progress()),
-            journal=Journal(Store(str(tmp_path)), device="cpu", beat_seconds=1e9),
+            heartbeats=HeartbeatWriter(Store(str(tmp_path)), device="cpu", beat_seconds=1e9),
             stop=stop or StopConditions(0.0),
             clock=Ticks(),
             **more,
@@ -250,7 +250,7 @@ def test_errors_do_not_hide_behind_retries(drive: Drive, tmp_path: Path) -> None
     driver = drive(pool, budgets=Budgets(errors=3))
     with pytest.raises(UnitError, match=r"set aside after repeated failure: chains/l0/1.*it broke"):
         driver.run(all_units())
-    driver.journal.close(pool, "failed")
+    driver.heartbeats.close(pool, "failed")
     store = Store(str(tmp_path))
     failures = read_failures(store, store.list())
     assert [(f.unit, f.kind, f.message) for f in failures] == [(CHAIN, "failed", "it broke")] * 3
@@ -316,58 +316,58 @@ def test_missing_objects_are_told_not_tried_again(drive: Drive) -> None:
 
 @pytest.mark.parametrize("reason", ["told", "deadline", "idle"])
 def test_a_stop_hands_everything_back(drive: Drive, reason: str) -> None:
-    watch = StopConditions(
+    stop = StopConditions(
         0.0,
         deadline_seconds=20 if reason == "deadline" else None,
         idle_seconds=20 if reason == "idle" else None,
     )
     pool = FakePool(size=4, stuck=reason != "told")
     if reason == "told":
-        watch.requested.set()
+        stop.requested.set()
     message = {"told": "SIGTERM", "deadline": "deadline_hours", "idle": "nothing has moved"}
     with pytest.raises(StoppedError, match=message[reason]):
-        drive(pool, stop=watch).run(all_units())
+        drive(pool, stop=stop).run(all_units())
     assert pool.left and not pool.in_work
     assert len(pool.started) == (0 if reason == "told" else 1)
 
 
 def test_what_moves_is_not_idle() -> None:
-    watch = StopConditions(0.0, idle_seconds=10)
+    stop = StopConditions(0.0, idle_seconds=10)
     for now in range(5, 50, 5):
-        watch.shares({"a": now / 50}, now)
-        assert watch.reason(now + 4) is None
-    assert "nothing has moved for 0:10" in str(watch.reason(55))
+        stop.shares({"a": now / 50}, now)
+        assert stop.reason(now + 4) is None
+    assert "nothing has moved for 0:10" in str(stop.reason(55))
 
 
 def test_the_board_tells_what_waits() -> None:
-    board = UnitQueue(STAGES.required([goal(num_chains=1, num_shards=1)], {"tokens/tokens.json"}))
-    (pilot, *_) = board.take(1)
-    board.give_up(pilot.id, "broken")
-    while not board.is_over:
-        for unit in board.take(3):
-            board.done(unit.id, 1.0)
+    queue = UnitQueue(STAGES.required([goal(num_chains=1, num_shards=1)], {"tokens/tokens.json"}))
+    (pilot, *_) = queue.take(1)
+    queue.give_up(pilot.id, "broken")
+    while not queue.is_finished:
+        for unit in queue.take(3):
+            queue.done(unit.id, 1.0)
     # of that group the chain and the tile, then assembly and summary
-    assert board.blocked() == board.left == 4
-    assert board.set_aside == {pilot.id: "broken"}
+    assert queue.num_blocked() == queue.num_left == 4
+    assert queue.set_aside == {pilot.id: "broken"}
 
 
 def test_of_units_that_take_a_machine_one_is_done_at_a_time() -> None:
     large = [Large(name=f"large-{n}") for n in range(3)]
     small = [Small(name=f"small-{n}") for n in range(3)]
     units = [large[0], small[0], large[1], large[2], small[1], small[2]]
-    board = UnitQueue(units, one_machine=True)
-    assert [unit.id for unit in board.take(3)] == ["large-0", "small-0", "small-1"]
-    board.done("small-0", 1.0)
-    assert [unit.id for unit in board.take(3)] == ["small-2"]
-    board.done("large-0", 1.0)
-    assert [unit.id for unit in board.take(3)] == ["large-1"]
-    board.again("large-1")
-    assert [unit.id for unit in board.take(3)] == ["large-1"]
+    queue = UnitQueue(units, one_machine=True)
+    assert [unit.id for unit in queue.take(3)] == ["large-0", "small-0", "small-1"]
+    queue.done("small-0", 1.0)
+    assert [unit.id for unit in queue.take(3)] == ["small-2"]
+    queue.done("large-0", 1.0)
+    assert [unit.id for unit in queue.take(3)] == ["large-1"]
+    queue.requeue("large-1")
+    assert [unit.id for unit in queue.take(3)] == ["large-1"]
     for name in ("small-1", "small-2", "large-1"):
-        board.done(name, 1.0)
-    assert not board.is_over and [unit.id for unit in board.take(3)] == ["large-2"]
-    board.done("large-2", 1.0)
-    assert board.is_over and board.blocked() == 0
+        queue.done(name, 1.0)
+    assert not queue.is_finished and [unit.id for unit in queue.take(3)] == ["large-2"]
+    queue.done("large-2", 1.0)
+    assert queue.is_finished and queue.num_blocked() == 0
     assert len(UnitQueue(units).take(9)) == 6  # machines enough
 
 
@@ -381,7 +381,7 @@ def test_progress_ends_at_its_total_in_every_stage(drive: Drive) -> None:
 
 
 def test_time_left_is_linear_in_the_work() -> None:
-    stage = Stage(total=10, started=0.0)
+    stage = StageProgress(total=10, started=0.0)
     assert times(stage, 5.0) == "0:05, starting"
     lefts = []
     for done in range(1, 10):  # one unit of work each 7 seconds
