@@ -1,89 +1,28 @@
-"""Order, dependencies, losses and time left, with units that do nothing."""
+"""The driver: order, retry budgets, stop conditions, with units that do nothing."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from spectro.formats.sessions import RunningUnit, read_failures, read_heartbeats
-from spectro.measure.units import SummaryUnit, TokensUnit, measurement_units
-from spectro.models.components import FULL_GROUP, Component, ComponentKind, Group
 from spectro.pipeline.stages import STAGES
-from spectro.sampling.config import ChainConfig
 from spectro.storage.store import Store
 from spectro.work.driver import Budgets, Driver
 from spectro.work.errors import StoppedError, UnitError
 from spectro.work.heartbeats import HeartbeatWriter
-from spectro.work.model_info import ModelInfo
 from spectro.work.outcome import Outcome, UnitResult, WorkerCounts
-from spectro.work.progress import Progress, StageProgress, clock, times
+from spectro.work.progress import Progress
 from spectro.work.stop_conditions import StopConditions
-from spectro.work.unit_queue import UnitQueue
 from spectro.work.units import Unit
-
-MODEL = ModelInfo(
-    num_layers=2,
-    num_heads=2,
-    hidden_size=8,
-    vocab_size=32,
-    max_context=16,
-    device="cpu",
-    weights_sha256="",
-)
-
-
-def layer(index: int) -> Group:
-    names = [f"l{index}h{head}" for head in range(2)]
-    return Group(
-        name=f"l{index}",
-        components=tuple(
-            Component(name=n, kind=ComponentKind.HEAD, layer=index, head=h)
-            for h, n in enumerate(names)
-        ),
-    )
-
+from tests.run.made_units import GROUPS, all_units, goal
 
 Drive = Callable[..., Driver]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Small(Unit):
-    name: str
-
-    @property
-    def stage(self) -> str:
-        return "small"
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return (self.name,)
-
-
-class Large(Small):
-    takes_all_cores = True
-
-
-GROUPS = (layer(0), layer(1), FULL_GROUP)
-
-
-def goal(num_chains: int = 2, num_shards: int = 3, together: int = 1) -> SummaryUnit:
-    (unit,) = measurement_units(
-        part="",
-        groups=GROUPS,
-        model=MODEL,
-        companies=partial(ChainConfig(num_chains=num_chains).companies, together),
-        num_shards=num_shards,
-        tokens=TokensUnit(),
-    )
-    return unit
 
 
 @dataclass
@@ -170,22 +109,6 @@ def drive(tmp_path: Path) -> Callable[..., Driver]:
     return make
 
 
-def test_chains_that_step_together_are_one_unit_until_all_are_done() -> None:
-    units = STAGES.required([goal(num_chains=5, together=2)], set())
-    chains = [unit for unit in units if unit.stage == "chains" and unit.group.name == "l0"]
-    assert [unit.chains for unit in chains] == [(0, 1), (2, 3), (4,)]
-    assert chains[0].outputs == ("chains/l0/0.json", "chains/l0/1.json")
-    assert chains[0].cost == 2 * chains[2].cost
-    everything = {name for unit in units for name in unit.outputs if unit.stage != "assembly"}
-    lost = {n for n in everything if not n.startswith("tiles/")} - {"chains/l0/3.json"}
-    again = [u.id for u in STAGES.required([goal(num_chains=5, together=2)], lost)]
-    assert [name for name in again if name.startswith("chains")] == ["chains/l0/2.json"]
-
-
-def all_units() -> list[Unit]:
-    return STAGES.required([goal()], set())
-
-
 def test_everything_is_done_once_after_what_it_needs(drive: Drive) -> None:
     for size in (1, 2, 7):
         pool = FakePool(size=size)
@@ -203,20 +126,6 @@ def test_chains_come_before_tiles_and_the_tiles_of_a_group_together(drive: Drive
     assert stages == ["tokens", "pilot", "chains", "tiles", "assembly"]
     tiles = [unit.id.split("/")[-1] for unit in pool.started if unit.stage == "tiles"]
     assert len([name for name, _ in itertools.groupby(tiles)]) == len(GROUPS)
-
-
-def test_what_is_present_and_what_only_it_needs_is_left_out() -> None:
-    everything = {name for unit in all_units() for name in unit.outputs}
-    assert STAGES.required([goal()], everything) == []
-    without_summary = everything - {"assembly/summary.json"}
-    assert [u.id for u in STAGES.required([goal()], without_summary)] == ["assembly/summary.json"]
-    # tiles and draws are gone, as after assembly; one shard is lost
-    rows_only = {n for n in everything if n.startswith(("susceptibilities/", "assembly/part"))}
-    lost = rows_only - {"susceptibilities/part-00001.parquet"}
-    found = [unit.id for unit in STAGES.required([goal()], lost)]
-    assert "tiles/00001/l0.safetensors" in found
-    assert "tiles/00000/l0.safetensors" not in found
-    assert len([name for name in found if name.startswith("chains/")]) == 6 + 3
 
 
 CHAIN = "chains/l0/1.json"
@@ -339,38 +248,6 @@ def test_what_moves_is_not_idle() -> None:
     assert "nothing has moved for 0:10" in str(stop.reason(55))
 
 
-def test_the_board_tells_what_waits() -> None:
-    queue = UnitQueue(STAGES.required([goal(num_chains=1, num_shards=1)], {"tokens/tokens.json"}))
-    (pilot, *_) = queue.take(1)
-    queue.give_up(pilot.id, "broken")
-    while not queue.is_finished:
-        for unit in queue.take(3):
-            queue.done(unit.id, 1.0)
-    # of that group the chain and the tile, then assembly and summary
-    assert queue.num_blocked() == queue.num_left == 4
-    assert queue.set_aside == {pilot.id: "broken"}
-
-
-def test_of_units_that_take_a_machine_one_is_done_at_a_time() -> None:
-    large = [Large(name=f"large-{n}") for n in range(3)]
-    small = [Small(name=f"small-{n}") for n in range(3)]
-    units = [large[0], small[0], large[1], large[2], small[1], small[2]]
-    queue = UnitQueue(units, one_machine=True)
-    assert [unit.id for unit in queue.take(3)] == ["large-0", "small-0", "small-1"]
-    queue.done("small-0", 1.0)
-    assert [unit.id for unit in queue.take(3)] == ["small-2"]
-    queue.done("large-0", 1.0)
-    assert [unit.id for unit in queue.take(3)] == ["large-1"]
-    queue.requeue("large-1")
-    assert [unit.id for unit in queue.take(3)] == ["large-1"]
-    for name in ("small-1", "small-2", "large-1"):
-        queue.done(name, 1.0)
-    assert not queue.is_finished and [unit.id for unit in queue.take(3)] == ["large-2"]
-    queue.done("large-2", 1.0)
-    assert queue.is_finished and queue.num_blocked() == 0
-    assert len(UnitQueue(units).take(9)) == 6  # machines enough
-
-
 def test_progress_ends_at_its_total_in_every_stage(drive: Drive) -> None:
     progress = Progress()
     drive(FakePool(), progress=progress).run(all_units())
@@ -378,32 +255,3 @@ def test_progress_ends_at_its_total_in_every_stage(drive: Drive) -> None:
     for stage in progress.stages.values():
         assert stage.done == pytest.approx(stage.total)
         assert stage.ended is not None
-
-
-def test_time_left_is_linear_in_the_work() -> None:
-    stage = StageProgress(total=10, started=0.0)
-    assert times(stage, 5.0) == "0:05, starting"
-    lefts = []
-    for done in range(1, 10):  # one unit of work each 7 seconds
-        stage.done = done
-        lefts.append(stage.left_seconds(7.0 * done))
-    assert lefts == [pytest.approx(7.0 * (10 - done)) for done in range(1, 10)]
-    stage.done, stage.ended = 10, 70.0
-    assert times(stage, 100.0) == "1:10"
-
-
-def test_the_models_identity_has_its_arithmetic_and_its_weights() -> None:
-    shape = {"vocab_size": 7, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
-    torch.manual_seed(0)
-    model = GPTNeoXForCausalLM(GPTNeoXConfig(**shape, intermediate_size=8))
-    before = ModelInfo.of(model).weights_sha256
-    model.config.use_parallel_residual = False
-    assert ModelInfo.of(model).weights_sha256 != before
-    model.config.use_parallel_residual = True
-    assert ModelInfo.of(model).weights_sha256 == before
-    model.gpt_neox.final_layer_norm.bias.data[0] += 1e-6
-    assert ModelInfo.of(model).weights_sha256 != before
-
-
-def test_clock() -> None:
-    assert [clock(s) for s in (0.4, 59.6, 3723)] == ["0:00", "1:00", "1:02:03"]
