@@ -34,7 +34,7 @@ from spectro.work.threads import use_threads
 from spectro.work.units import Unit
 
 SHARD_ROWS = 65_536
-STAGES = ("transform", "neighbours", "recall", "graph", "seeds", "products")
+TIMED = ("transform", "neighbours", "recall", "graph", "seeds", "products")
 
 
 class StageMeter:

@@ -3,9 +3,9 @@
     python -m benchmarks.scheduling --out benchmarks/results
 
 Two pools: one in this process that ends every unit at once, which leaves the driver's own
-reckoning (the board, the progress display, the beats), and Ray actors that end every unit at once,
-which adds Ray's messages. For 1 000, 3 000 and 10 000 units: seconds per unit, the growth exponent
-of the whole, and by how much the driver's memory has grown.
+reckoning (the queue, the progress display, the heartbeats), and Ray actors that end every unit at
+once, which adds Ray's messages. For 1 000, 3 000 and 10 000 units: seconds per unit, the growth
+exponent of the whole, and by how much the driver's memory has grown.
 """
 
 from __future__ import annotations
@@ -15,21 +15,25 @@ import resource
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from benchmarks import common
 from spectro.config import PipelineConfig, RunConfig
 from spectro.formats.sessions import RunningUnit
+from spectro.measure.resident_model import ResidentModel
 from spectro.measure.units import TokensUnit, measurement_units
 from spectro.models.components import Component, ComponentKind, Group
 from spectro.models.config import ModelConfig
+from spectro.models.load import ModelConfig
+from spectro.pipeline.preflight import describe_model
 from spectro.pipeline.stages import STAGES
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.reweighted import Reweighted
 from spectro.storage.store import Store
 from spectro.tokens.config import TokensConfig
 from spectro.work.driver import Driver
-from spectro.work.heartbeats import Journal
+from spectro.work.heartbeats import HeartbeatWriter
 from spectro.work.model_info import ModelInfo
 from spectro.work.outcome import Outcome, Pool, WorkerCounts
 from spectro.work.progress import Progress
@@ -38,6 +42,7 @@ from spectro.work.ray_pool import RayPool
 from spectro.work.ray_session import ray_session
 from spectro.work.stop_conditions import StopConditions
 from spectro.work.units import Unit
+from spectro.work.worker import WorkerSetup
 
 MODEL = ModelInfo(
     num_layers=24,
@@ -54,8 +59,8 @@ NUM_GROUPS, NUM_CHAINS = 24, 4
 class NoWork:
     """A worker that ends every unit at once."""
 
-    def __init__(self, config: PipelineConfig, model: ModelInfo | None) -> None:
-        del config, model
+    def __init__(self, setup: WorkerSetup) -> None:
+        del setup
 
     def name(self) -> str:
         """See `Worker`."""
@@ -73,7 +78,7 @@ class NoWork:
         """See `Worker`."""
         return 0.0
 
-    def leave(self) -> None:
+    def request_stop(self) -> None:
         """See `Worker`."""
 
     def run(self, unit: Unit) -> Outcome:
@@ -87,7 +92,7 @@ class Immediate:
     def __init__(self, size: int) -> None:
         self._size, self._outcomes = size, list[Outcome]()
 
-    def tend(self, units_left: int) -> None:
+    def adjust(self, units_left: int) -> None:
         """See `Pool`."""
 
     def idle(self) -> int:
@@ -107,12 +112,12 @@ class Immediate:
         """See `Pool`."""
         return []
 
-    def leave(self) -> None:
+    def request_stop(self) -> None:
         """See `Pool`."""
 
-    def census(self) -> WorkerCounts:
+    def worker_counts(self) -> WorkerCounts:
         """See `Pool`."""
-        return WorkerCounts(num_workers=self._size, num_coming=0, worker_seconds=0.0)
+        return WorkerCounts(num_workers=self._size, num_starting=0, worker_seconds=0.0)
 
 
 def units_of(count: int) -> list[Unit]:
@@ -125,15 +130,15 @@ def units_of(count: int) -> list[Unit]:
         for layer in range(NUM_GROUPS)
     ]
     chains = NUM_GROUPS * (NUM_CHAINS + 1)
-    goal = measurement_units(
+    goals = measurement_units(
         part="",
         groups=groups,
         model=MODEL,
-        companies=ChainConfig(num_chains=NUM_CHAINS).companies(1),
+        companies=partial(ChainConfig(num_chains=NUM_CHAINS).companies, 1),
         num_shards=max(1, (count - chains) // (NUM_GROUPS + 1)),
         tokens=TokensUnit(),
     )
-    return STAGES.required([goal], {"tokens/tokens.json"})
+    return STAGES.required(goals, {"tokens/tokens.json"})
 
 
 def measured(pool: Pool, count: int) -> dict[str, float]:
@@ -143,9 +148,11 @@ def measured(pool: Pool, count: int) -> dict[str, float]:
         start = time.perf_counter()
         units = units_of(count)
         listed = time.perf_counter()
-        journal = Journal(Store(folder), device="cpu", beat_seconds=1.0)
-        Driver(pool=pool, progress=Progress(), journal=journal, stop=StopConditions(0.0)).run(units)
-        journal.close(pool, "done")
+        heartbeats = HeartbeatWriter(Store(folder), device="cpu", beat_seconds=1.0)
+        Driver(pool=pool, progress=Progress(), heartbeats=heartbeats, stop=StopConditions(0.0)).run(
+            units
+        )
+        heartbeats.close(pool, "done")
         seconds = time.perf_counter() - listed
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {
@@ -195,11 +202,14 @@ def _through_ray(options: Any, counts: Sequence[int]) -> list[dict[str, float]]:
         run=RunConfig(uri="runs/none", num_workers=options.workers),
     )
     with ray_session(config.run):
-        crew = RayActors(config=config, gpus_per_worker=0.0, worker=NoWork)
-        pool = RayPool(crew=crew, wanted=lambda: options.workers)
+        setup = WorkerSetup(
+            config=config, stages=STAGES, context=ResidentModel, describe=describe_model
+        )
+        actors = RayActors(setup=setup, gpus_per_worker=0.0, worker=NoWork)
+        pool = RayPool(actors=actors, wanted=lambda: options.workers)
         pool.describe(StopConditions(time.monotonic()))
-        while pool.census().num_workers < options.workers:
-            pool.tend(options.workers)
+        while pool.worker_counts().num_workers < options.workers:
+            pool.adjust(options.workers)
             time.sleep(0.2)
         found = [measured(pool, count) for count in counts]
         pool.close()

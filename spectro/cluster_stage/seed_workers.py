@@ -30,7 +30,7 @@ from spectro.clustering.local.seed_cluster import Candidate, LocalRule, local_ru
 from spectro.clustering.local.seed_executor import serial_executor
 from spectro.storage.store import Store
 from spectro.work.errors import reason_of
-from spectro.work.outcome import MAX_STILLBORN
+from spectro.work.outcome import MAX_FAILED_STARTS
 
 logger = logging.getLogger(__name__)
 Tokens = npt.NDArray[np.int32]
@@ -151,7 +151,7 @@ class DistributedSeedExecutor:
     _processes: list[ProcessSeedWorker] = field(default_factory=list)
     _coming: list[ProcessSeedWorker] = field(default_factory=list)
     _looked: float = float("-inf")
-    _stillborn: int = 0
+    _failed_starts: int = 0
 
     def try_seeds(self, seeds: Sequence[int]) -> list[Candidate]:
         """See `Crew`. Raises what a process raised; one that is lost costs its chunk only."""
@@ -200,7 +200,7 @@ class DistributedSeedExecutor:
             self._take_in(hand)
         if self._coming:  # what they will take is still counted as free
             return
-        if self._stillborn >= MAX_STILLBORN:  # those that are here go on
+        if self._failed_starts >= MAX_FAILED_STARTS:  # those that are here go on
             return
         for _ in range(self.wanted(len(self._processes)) - len(self._processes)):
             known = np.concatenate([*self.removed, np.empty(0, np.int32)]).astype(np.int32)
@@ -209,12 +209,12 @@ class DistributedSeedExecutor:
     def _take_in(self, hand: ProcessSeedWorker) -> None:
         error = hand.ready.exception()
         if error is None:
-            self._stillborn = 0
+            self._failed_starts = 0
             self._processes.append(hand)
             return
         if not isinstance(error, RayError):
             raise error
-        self._stillborn += 1
+        self._failed_starts += 1
         logger.warning("a process that tries seeds did not come up: %s", reason_of(error))
         hand.close()
 

@@ -1,4 +1,4 @@
-"""Errors as people see them."""
+"""Errors of units and of invocations, and their one-line messages."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ class UnitError(RuntimeError):
 
 
 class StoppedError(RuntimeError):
-    """The run was stopped from outside, in order; the same command goes on with it."""
+    """The run was stopped from outside, in order; the same command resumes it."""
 
 
 class HandedBack(Exception):
-    """The worker was told to leave; what it had is kept, the unit goes on elsewhere."""
+    """The worker was asked to stop; its checkpoint is kept, the unit is resumed elsewhere."""
 
 
 def one_line(error: BaseException) -> str:

@@ -1,7 +1,7 @@
-"""What a driver tells: beats and failures to storage, numbers to Ray's metrics, lines to the log.
+"""Heartbeats and failures of a driver: to storage, Ray's metrics and the log.
 
-Nothing depends on it: storage that cannot be written for a while must not stop the run, so errors
-are logged and the next beat tries again.
+Nothing depends on them: storage that cannot be written for a while must not stop the run, so errors
+are logged and the next heartbeat tries again.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ from spectro.work.unit_queue import StageTally, UnitQueue
 from spectro.work.units import label
 
 logger = logging.getLogger(__name__)
-TOLD = 200
-"""Failures of one session that storage is told of; a storm of them is only counted."""
+MAX_FAILURES = 200
+"""Failures of one session that are stored; further ones are only counted."""
 
 
-class Journal:
-    """One invocation's beats and failures.
+class HeartbeatWriter:
+    """Puts the heartbeats and failures of one invocation.
 
     Args:
         store: of the run.
         device: device type of the workers.
-        beat_seconds: from beat to beat.
-        metrics: where numbers go beside.
+        beat_seconds: from heartbeat to heartbeat.
+        metrics: None: Ray's.
     """
 
     def __init__(
@@ -50,12 +50,12 @@ class Journal:
         self._store, self._device, self._beat_seconds = store, device, beat_seconds
         self._metrics = metrics or Metrics(store.uri)
         self._log = SessionLog(store)
-        self._boards: list[UnitQueue] = []
+        self._queues: list[UnitQueue] = []
         self._counts: Counter[str] = Counter()
         self._started, self._number = time.time(), 0
         self._last = float("-inf")
         self._is_closing = self._is_cut_off = False
-        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="journal")
+        self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="heartbeats")
         self._writing: Future[None] | None = None
 
     @property
@@ -63,32 +63,32 @@ class Journal:
         """Id of this invocation."""
         return self._log.session
 
-    def opened(self, board: UnitQueue) -> None:
-        """More units are to be done."""
-        self._boards.append(board)
+    def add_queue(self, queue: UnitQueue) -> None:
+        """Units of another queue count from now on."""
+        self._queues.append(queue)
 
-    def failed(self, outcome: Outcome) -> None:
-        """A unit was not done."""
-        self._counts[outcome.fate] += 1
+    def record_failure(self, outcome: Outcome) -> None:
+        """Log and store that a unit was not done."""
+        self._counts[outcome.result] += 1
         self._metrics.undone(outcome)
-        told = {"unit": outcome.unit_id, "worker": outcome.worker or "-"}
-        level = logging.INFO if outcome.fate is UnitResult.HANDED_BACK else logging.WARNING
+        context = {"unit": outcome.unit_id, "worker": outcome.worker or "-"}
+        level = logging.INFO if outcome.result is UnitResult.HANDED_BACK else logging.WARNING
         logger.log(
             level,
             "unit %s %s by %s: %s",
             outcome.unit_id,
-            outcome.fate,
+            outcome.result,
             outcome.worker or "nobody",
             outcome.error,
-            extra=told,
+            extra=context,
         )
         if outcome.trace:
-            logger.debug("unit %s failed:\n%s", outcome.unit_id, outcome.trace, extra=told)
-        if outcome.fate is UnitResult.HANDED_BACK or self._counts.total() > TOLD:
+            logger.debug("unit %s failed:\n%s", outcome.unit_id, outcome.trace, extra=context)
+        if outcome.result is UnitResult.HANDED_BACK or self._counts.total() > MAX_FAILURES:
             return
         failure = Failure(
             unit=outcome.unit_id,
-            kind=str(outcome.fate),
+            kind=str(outcome.result),
             message=outcome.error,
             trace=outcome.trace,
             worker=outcome.worker,
@@ -97,37 +97,37 @@ class Journal:
         )
         self._writer.submit(self._safely, put_failure, self._store, failure)
 
-    def beat_if_due(self, pool: Pool, running: Sequence[RunningUnit]) -> None:
-        """Put a beat if the last one is old and written."""
+    def put_if_due(self, pool: Pool, running: Sequence[RunningUnit]) -> None:
+        """Put a heartbeat if the last one is old and written."""
         due = time.monotonic() - self._last >= self._beat_seconds
         if due and (self._writing is None or self._writing.done()):
-            self.beat(pool, running=running)
+            self.put(pool, running=running)
 
-    def beat(
+    def put(
         self, pool: Pool, *, running: Sequence[RunningUnit] = (), ended: str | None = None
     ) -> None:
-        """Put a beat now."""
-        census = pool.census()
-        beat = self._made(census, running, ended)
+        """Put a heartbeat now."""
+        counts = pool.worker_counts()
+        heartbeat = self._made(counts, running, ended)
         self._last = time.monotonic()
         self._number += 1
-        self._metrics.state(census, beat.stages)
-        self._writing = self._writer.submit(self._safely, self._log.put, beat)
+        self._metrics.state(counts, heartbeat.stages)
+        self._writing = self._writer.submit(self._safely, self._log.put, heartbeat)
 
     def close(self, pool: Pool, ended: str) -> None:
-        """The last beat, unless there was nothing to do; waits until it is written.
+        """Put the last heartbeat, unless there was nothing to do; waits until it is written.
 
-        Once storage does not answer any more nothing else is waited for: GPUs are still held.
+        Once storage fails to answer nothing else is waited for: GPUs are still held.
         """
         self._is_closing = True
-        if self._number or any(board.stages for board in self._boards):
-            self.beat(pool, ended=ended)
+        if self._number or any(queue.stages for queue in self._queues):
+            self.put(pool, ended=ended)
         self._writer.shutdown(wait=True)
 
     def _made(
-        self, census: WorkerCounts, running: Sequence[RunningUnit], ended: str | None
+        self, counts: WorkerCounts, running: Sequence[RunningUnit], ended: str | None
     ) -> Heartbeat:
-        counts = _counts(self._boards, {unit.unit: unit.share for unit in running})
+        stages = _counts(self._queues, {unit.unit: unit.share for unit in running})
         return Heartbeat(
             session=self.session,
             number=self._number,
@@ -137,14 +137,14 @@ class Journal:
             process=os.getpid(),
             ended=ended,
             device=self._device,
-            num_workers=census.num_workers,
-            worker_seconds=census.worker_seconds,
-            stages=counts,
+            num_workers=counts.num_workers,
+            worker_seconds=counts.worker_seconds,
+            stages=stages,
             running=tuple(running),
             lost=self._counts[UnitResult.CRASHED] + self._counts[UnitResult.PREEMPTED],
             handed_back=self._counts[UnitResult.HANDED_BACK],
             errors=self._counts[UnitResult.FAILED] + self._counts[UnitResult.REFUSED],
-            set_aside={u: why for board in self._boards for u, why in board.set_aside.items()},
+            set_aside={u: why for queue in self._queues for u, why in queue.set_aside.items()},
         )
 
     def _safely(self, call: object, *arguments: object) -> None:
@@ -153,19 +153,19 @@ class Journal:
         try:
             call(*arguments)  # type: ignore[operator]
             self._is_cut_off = False
-        except Exception as error:  # noqa: BLE001 - the run must not end for want of a beat
+        except Exception as error:  # noqa: BLE001 - the run must not end for want of a heartbeat
             self._is_cut_off = True
-            logger.warning("could not be told to storage: %s", error)
+            logger.warning("heartbeat or failure could not be stored: %s", error)
 
 
-def _counts(boards: Sequence[UnitQueue], shares: Mapping[str, float]) -> dict[str, StageCount]:
-    """Stages of all boards together; running units count by the share that is done."""
+def _counts(queues: Sequence[UnitQueue], shares: Mapping[str, float]) -> dict[str, StageCount]:
+    """Stages of all queues together; running units count by the share that is done."""
     sums: dict[str, StageTally] = defaultdict(StageTally)
-    for board in boards:
-        for name, tally in board.stages.items():
+    for queue in queues:
+        for name, tally in queue.stages.items():
             for field in dataclasses.fields(tally):
                 total = getattr(sums[name], field.name) + getattr(tally, field.name)
                 setattr(sums[name], field.name, total)
-        for unit_id, unit in board.running.items():
+        for unit_id, unit in queue.running.items():
             sums[label(unit)].done_cost += shares.get(unit_id, 0.0) * unit.cost
     return {name: StageCount(**dataclasses.asdict(tally)) for name, tally in sums.items()}

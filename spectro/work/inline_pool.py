@@ -30,7 +30,7 @@ class InlinePool:
         """See `Worker.describe`."""
         return self._worker.describe()
 
-    def tend(self, units_left: int) -> None:
+    def adjust(self, units_left: int) -> None:
         """See `Pool`; the one worker stays."""
 
     def idle(self) -> int:
@@ -50,13 +50,13 @@ class InlinePool:
         """Nothing runs between calls."""
         return []
 
-    def leave(self) -> None:
+    def request_stop(self) -> None:
         """Nothing runs between calls."""
 
-    def census(self) -> WorkerCounts:
+    def worker_counts(self) -> WorkerCounts:
         """This process."""
         seconds = time.monotonic() - self._started
-        return WorkerCounts(num_workers=1, num_coming=0, worker_seconds=seconds)
+        return WorkerCounts(num_workers=1, num_starting=0, worker_seconds=seconds)
 
     def close(self) -> None:
         """Nothing is to be ended."""

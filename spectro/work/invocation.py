@@ -10,7 +10,7 @@ from spectro.config import PipelineConfig
 from spectro.storage.store import Store
 from spectro.work.driver import Budgets, Driver
 from spectro.work.errors import StoppedError, one_line
-from spectro.work.heartbeats import Journal
+from spectro.work.heartbeats import HeartbeatWriter
 from spectro.work.inline_pool import InlinePool
 from spectro.work.model_info import ModelInfo
 from spectro.work.progress import Progress
@@ -62,14 +62,14 @@ def open_driver(
 ) -> Iterator[Driver]:
     """The driver of this invocation; its last heartbeat records how it ends."""
     device = model.device.split(":")[0]
-    journal = Journal(store, device=device, beat_seconds=config.run.beat_seconds)
+    heartbeats = HeartbeatWriter(store, device=device, beat_seconds=config.run.beat_seconds)
     budgets = Budgets(errors=config.run.max_errors, crashes=config.run.max_crashes)
     ended = "done"
     try:
         yield Driver(
             pool=pool,
             progress=progress,
-            journal=journal,
+            heartbeats=heartbeats,
             stop=stop,
             budgets=budgets,
             one_machine=config.run.ray_address is None,
@@ -81,4 +81,4 @@ def open_driver(
         ended = f"failed: {one_line(error)}"
         raise
     finally:
-        journal.close(pool, ended)
+        heartbeats.close(pool, ended)

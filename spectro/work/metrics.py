@@ -1,8 +1,8 @@
-"""The run's numbers as Ray's own metrics, which Ray serves to Prometheus on every node.
+"""A run's numbers as Ray metrics, which Ray serves to Prometheus on every node.
 
 Names: spectro_units (gauge: stage, state), spectro_work_share (gauge: stage), spectro_workers,
-spectro_worker_seconds (gauges), spectro_units_undone (counter: stage is unknown, by fate). All have
-the run's URI as tag `run`. Without Ray nothing is told.
+spectro_worker_seconds (gauges), spectro_units_undone (counter, by fate: how a unit ended). All have
+the run's URI as tag `run`. Without Ray nothing is recorded.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from spectro.work.outcome import Outcome, WorkerCounts
 
 
 class Metrics:
-    """Tells Ray, if there is one."""
+    """Sets Ray's metrics, if Ray is running."""
 
     def __init__(self, run: str) -> None:
         self._run = run
         self._made: dict[str, Any] = {}
 
-    def state(self, census: WorkerCounts, stages: Mapping[str, StageCount]) -> None:
+    def state(self, counts: WorkerCounts, stages: Mapping[str, StageCount]) -> None:
         """Workers, and how far every stage is."""
-        self._set("spectro_workers", "workers with the model resident", census.num_workers)
-        self._set("spectro_worker_seconds", "time of all workers", census.worker_seconds)
+        self._set("spectro_workers", "workers with the model resident", counts.num_workers)
+        self._set("spectro_worker_seconds", "time of all workers", counts.worker_seconds)
         for name, count in stages.items():
             share = count.done_cost / count.cost if count.cost else 1.0
             self._set("spectro_work_share", "share of a stage's work done", share, stage=name)
@@ -42,7 +42,7 @@ class Metrics:
             metric = self._metric(
                 ray_metrics.Counter, "spectro_units_undone", "units that came back", ("fate",)
             )
-            metric.inc(1, tags={"run": self._run, "fate": str(outcome.fate)})
+            metric.inc(1, tags={"run": self._run, "fate": str(outcome.result)})
 
     def _set(self, name: str, what: str, value: float, **tags: str) -> None:
         if ray.is_initialized():

@@ -1,4 +1,4 @@
-"""What becomes of a unit, and who does the work: what driver, pools and workers agree on."""
+"""Unit outcomes and the worker-pool protocol, shared by driver, pools and workers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Protocol
 from spectro.formats.sessions import RunningUnit
 from spectro.work.units import Unit
 
-MAX_STILLBORN = 5
-"""Processes in a row that may die before they can work; then no more are started."""
+MAX_FAILED_STARTS = 5
+"""Processes in a row that may die before they are ready; then no more are started."""
 
 
 class UnitResult(StrEnum):
@@ -18,31 +18,31 @@ class UnitResult(StrEnum):
 
     DONE = "done"
     FAILED = "failed"
-    """It raised; counts against its errors."""
+    """It raised an error; counts against its retry budget for errors."""
     REFUSED = "refused"
-    """It raised what it would raise anywhere: bad input, a chain that diverges. Not tried again."""
+    """It raised a deterministic error (bad input, a chain that diverges), which is not retried."""
     MISSING = "missing"
-    """An object that it needs is not there, whatever the listing said."""
+    """An object that it needs is not there, although it was listed."""
     CRASHED = "crashed"
-    """Its worker died on a machine that lives on; counts against its crashes."""
+    """Its worker died on a machine that is alive; counts against its retry budget for crashes."""
     PREEMPTED = "preempted"
-    """Its worker's machine went; counts against nothing."""
+    """Its worker's machine was taken away; counts against no budget."""
     HANDED_BACK = "handed back"
-    """Its worker was told to leave and gave it back; counts against nothing."""
+    """Its worker was asked to stop and returned it; counts against no budget."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a unit."""
+    """How a unit ended, and where."""
 
     unit_id: str
     """Which."""
-    fate: UnitResult = UnitResult.DONE
+    result: UnitResult = UnitResult.DONE
     """How it ended."""
     seconds: float = 0.0
     """What it took."""
     worker: str = ""
-    """Who did it."""
+    """Host and process of its worker."""
     error: str = ""
     """One line, unless it is done."""
     trace: str = ""
@@ -51,29 +51,29 @@ class Outcome:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerCounts:
-    """Who is at work."""
+    """Workers of a pool."""
 
     num_workers: int
     """Workers with the model resident."""
-    num_coming: int
+    num_starting: int
     """Workers that are being started, or wait for a machine."""
     worker_seconds: float
-    """Time of all workers since they came, idle or not."""
+    """Time of all workers since they were ready, idle or not."""
 
 
 class Pool(Protocol):
-    """Those who do the work; they may join and leave at any time."""
+    """Workers that run units; they may join and leave at any time."""
 
-    def tend(self, units_left: int) -> None:
-        """Fit the workers to the cluster and to the work that is left."""
+    def adjust(self, units_left: int) -> None:
+        """Start or stop workers, to fit the cluster and the units that are left."""
         ...
 
     def idle(self) -> int:
-        """How many units can be given out now."""
+        """How many units can be submitted now."""
         ...
 
     def submit(self, unit: Unit) -> None:
-        """Give out a unit."""
+        """Start a unit on an idle worker."""
         ...
 
     def wait(self, seconds: float) -> list[Outcome]:
@@ -81,13 +81,13 @@ class Pool(Protocol):
         ...
 
     def running(self) -> list[RunningUnit]:
-        """Units being done, with the share done as last heard."""
+        """Running units, with the share done as last reported."""
         ...
 
-    def leave(self) -> None:
-        """Tell all workers to hand their units back."""
+    def request_stop(self) -> None:
+        """Ask all workers to hand their units back."""
         ...
 
-    def census(self) -> WorkerCounts:
-        """Who is at work."""
+    def worker_counts(self) -> WorkerCounts:
+        """How many workers there are."""
         ...

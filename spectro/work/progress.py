@@ -22,7 +22,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 @dataclass(kw_only=True)
-class Stage:
+class StageProgress:
     """How far one stage is."""
 
     total: float
@@ -54,7 +54,7 @@ class Progress:
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console
-        self.stages: dict[str, Stage] = {}
+        self.stages: dict[str, StageProgress] = {}
         self._tasks: dict[str, TaskID] = {}
         self._bars: Bars | None = None
         if console is not None and console.is_terminal:
@@ -92,7 +92,7 @@ class Progress:
         if name in self.stages:
             self.stages[name].total += total
         else:
-            self.stages[name] = Stage(total=total)
+            self.stages[name] = StageProgress(total=total)
             if self._bars is not None:
                 self._tasks[name] = self._bars.add_task(name, total=total, start=False)
 
@@ -108,7 +108,7 @@ class Progress:
         elif stage.shown != float("inf"):
             self._line(name, stage, now)
 
-    def _line(self, name: str, stage: Stage, now: float) -> None:
+    def _line(self, name: str, stage: StageProgress, now: float) -> None:
         if stage.ended is None and now - stage.shown < SECONDS_BETWEEN_LINES:
             return
         stage.shown = float("inf") if stage.ended is not None else now
@@ -119,7 +119,7 @@ class Progress:
             )
 
 
-def times(stage: Stage, now: float) -> str:
+def times(stage: StageProgress, now: float) -> str:
     """`0:32, 0:41 left` of a running stage, `1:13` of one that is done."""
     if stage.started is None:
         return "waiting"

@@ -1,9 +1,9 @@
-"""Units done by Ray actors with the model resident, which join and leave at any time.
+"""The worker pool of Ray actors that hold the model, which join and leave at any time.
 
 The pool keeps as many workers as the run asks for, or as the cluster has room for, and never more
 than there are units left, so that an autoscaler can take idle machines away. When Ray says that a
-machine is to go (an eviction notice, a SIGTERM to its `ray start`), its workers are told to hand
-their units back.
+machine is draining (an eviction notice, a SIGTERM to its `ray start`), its workers are asked to
+hand their units back.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from spectro.work.ray_nodes import is_alive
 from spectro.work.stop_conditions import StopConditions
 from spectro.work.units import Unit
 
-TEND_SECONDS = 2.0
-"""From look to look at the cluster."""
+ADJUST_SECONDS = 2.0
+"""Time between two readings of the cluster's state."""
 
 
 @dataclass(kw_only=True)
@@ -37,30 +37,30 @@ class RayPool:
     """The actors."""
     wanted: Callable[[], int]
     """How many workers the run is to have now."""
-    _tended: float = float("-inf")
+    _adjusted: float = float("-inf")
 
     def describe(self, stop: StopConditions) -> ModelInfo:
         """What the first worker loaded; waits until there is one, or there is reason to stop.
 
         Raises ValueError in its words if it cannot load the model, UnitError if none can be
-        started, StoppedError if told to stop, past the deadline, or none came for too long.
+        started, StoppedError if asked to stop, past the deadline, or none ready_since for too long.
         """
         while (reason := stop.reason(self.actors.clock())) is None:
-            self.actors.fit(1)
-            ray.wait([self.actors.members[0].hello], timeout=1.0)
-            if (model := self.actors.welcome()) is not None:
+            self.actors.adjust(1)
+            ray.wait([self.actors.members[0].description], timeout=1.0)
+            if (model := self.actors.book_ready()) is not None:
                 return model
         raise StoppedError(reason)
 
-    def tend(self, units_left: int) -> None:
+    def adjust(self, units_left: int) -> None:
         """See `Pool`."""
         now = self.actors.clock()
-        if now - self._tended < TEND_SECONDS:
+        if now - self._adjusted < ADJUST_SECONDS:
             return
-        self._tended = now
-        self.actors.welcome()
-        self.actors.warn_leaving()
-        self.actors.fit(min(max(1, self.wanted()), max(1, units_left)))
+        self._adjusted = now
+        self.actors.book_ready()
+        self.actors.stop_on_leaving_nodes()
+        self.actors.adjust(min(max(1, self.wanted()), max(1, units_left)))
 
     def idle(self) -> int:
         """Workers with the model and without a unit."""
@@ -77,7 +77,7 @@ class RayPool:
         tasks = {member.task: member for member in self.actors.members if member.task is not None}
         if not tasks:
             time.sleep(min(seconds, 0.1))
-            self.actors.welcome()
+            self.actors.book_ready()
             return []
         done, _ = ray.wait(list(tasks), num_returns=1, timeout=seconds)
         if done:
@@ -87,7 +87,7 @@ class RayPool:
     def running(self) -> list[RunningUnit]:
         """See `Pool`; asks anew without waiting for the answers."""
         busy = [(member, member.unit) for member in self.actors.members if member.unit is not None]
-        self._hear([member for member, _ in busy])
+        self._poll_progress([member for member, _ in busy])
         return [
             RunningUnit(
                 unit=unit.id,
@@ -98,57 +98,57 @@ class RayPool:
             for member, unit in busy
         ]
 
-    def leave(self) -> None:
+    def request_stop(self) -> None:
         """See `Pool`."""
         for member in self.actors.members:
-            self.actors.tell(member)
+            self.actors.request_stop(member)
 
-    def census(self) -> WorkerCounts:
+    def worker_counts(self) -> WorkerCounts:
         """See `Pool`."""
-        return self.actors.census()
+        return self.actors.worker_counts()
 
     def close(self) -> None:
         """End the workers."""
         for member in list(self.actors.members):
             self.actors.end(member)
 
-    def _hear(self, busy: list[RayActor]) -> None:
-        """Fetch the answers that came, ask those who have none to give."""
-        asked = {member.asked: member for member in busy if member.asked is not None}
+    def _poll_progress(self, busy: list[RayActor]) -> None:
+        """Fetch the answers that are there, and ask again."""
+        asked = {member.position: member for member in busy if member.position is not None}
         answered = ray.wait(list(asked), num_returns=len(asked), timeout=0)[0] if asked else []
         for answer in answered:
-            member, asked[answer].asked = asked[answer], None
+            member, asked[answer].position = asked[answer], None
             try:
                 member.share = max(member.share, ray.get(answer))
             except RayActorError:  # `wait` will hear of it
                 continue
         for member in busy:
-            if member.asked is None and member.unit is not None:
-                member.asked = member.actor.position.remote(member.unit.id)
+            if member.position is None and member.unit is not None:
+                member.position = member.actor.position.remote(member.unit.id)
 
     def _collect(self, member: RayActor) -> Outcome:
         unit, task = member.unit, member.task
         assert unit is not None
-        member.task = member.unit = member.asked = None
+        member.task = member.unit = member.position = None
         try:
             outcome = ray.get(task)
         except RayError as error:
             return self._dead(member, unit, error)
         assert isinstance(outcome, Outcome)
         # Another process does what failed: a broken device would take, and fail, unit after unit.
-        if outcome.fate in (UnitResult.HANDED_BACK, UnitResult.FAILED):
-            member.is_leaving = True
+        if outcome.result in (UnitResult.HANDED_BACK, UnitResult.FAILED):
+            member.is_stopping = True
         return outcome
 
     def _dead(self, member: RayActor, unit: Unit, error: RayError) -> Outcome:
         """A worker died, or cannot be reached: it is ended for good, and replaced later."""
         self.actors.end(member)
         unreachable = isinstance(error, ActorUnavailableError)  # its machine has no raylet any more
-        gone = member.is_leaving or unreachable or not is_alive(member.node)
+        gone = member.is_stopping or unreachable or not is_alive(member.node)
         is_dead = isinstance(error, RayActorError)
         return Outcome(
             unit_id=unit.id,
-            fate=(UnitResult.PREEMPTED if gone else UnitResult.CRASHED)
+            result=(UnitResult.PREEMPTED if gone else UnitResult.CRASHED)
             if is_dead
             else UnitResult.FAILED,
             seconds=self.actors.clock() - member.since,

@@ -1,4 +1,4 @@
-"""When a run is to stop: a signal, the deadline, or nothing moving any more."""
+"""Stop conditions of a run: a signal, the deadline, no progress."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ class StopConditions:
     ) -> None:
         self.drain_seconds = drain_seconds
         self.requested = threading.Event()
-        """Set when somebody asks the run to stop."""
+        """Set when the run is asked to stop."""
         self._deadline_seconds, self._idle_seconds = deadline_seconds, idle_seconds
         self._started = self._last_moved = now
         self._shares: dict[str, float] = {}
 
     def moved(self, now: float) -> None:
-        """Something happened."""
+        """Record progress."""
         self._last_moved = now
 
     def shares(self, shares: Mapping[str, float], now: float) -> None:
-        """How far running units are; any change is a movement."""
+        """Record how far running units are; any change is progress."""
         if shares != self._shares:
             self._shares = dict(shares)
             self.moved(now)
@@ -49,12 +49,12 @@ class StopConditions:
     def reason(self, now: float) -> str | None:
         """Why the run is to stop, in one line; None while it is to go on."""
         if self.requested.is_set():
-            return "asked to stop (SIGTERM); the same command goes on where this stopped"
+            return "asked to stop (SIGTERM); the same command resumes where this stopped"
         limit = self._deadline_seconds
         if limit is not None and now - self._started >= limit:
             return (
                 f"run.deadline_hours reached after {shown(now - self._started)}; the same command "
-                "goes on where this stopped"
+                "resumes where this stopped"
             )
         still = now - self._last_moved
         if self._idle_seconds is not None and still >= self._idle_seconds:

@@ -1,4 +1,4 @@
-"""How many threads a unit's arithmetic may use."""
+"""Threads of a unit's arithmetic."""
 
 from __future__ import annotations
 

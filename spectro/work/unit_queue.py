@@ -1,7 +1,7 @@
-"""What is to do, what runs, what is done: units and the units they wait for.
+"""The queue of units: which are ready, running, done, or wait for others.
 
-Every operation costs time in the units that it touches, never in all of them, so that many
-thousands of units are no burden to the driver.
+Every operation takes time in the units that it touches, never in all of them: a run may have many
+thousands.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class UnitQueue:
         self._done: set[str] = set()
         self.running: dict[str, Unit] = {}
         self.set_aside: dict[str, str] = {}
-        """Units given up, with the reason."""
+        """Units that are not tried any more, with the reason."""
         self.stages: dict[str, StageTally] = {}
         for unit in units:
             needs = {need.id for need in unit.needs if need.id in self._units}
@@ -65,18 +65,18 @@ class UnitQueue:
             tally.cost += unit.cost
 
     @property
-    def left(self) -> int:
+    def num_left(self) -> int:
         """Units that are not done and not given up."""
         return len(self._units) - len(self._done) - len(self.set_aside)
 
     @property
-    def is_over(self) -> bool:
-        """Whether nothing runs and nothing can be given out."""
+    def is_finished(self) -> bool:
+        """Whether nothing runs and nothing is ready."""
         return not self.running and not self._ready and not self._ready_large
 
-    def blocked(self) -> int:
+    def num_blocked(self) -> int:
         """Units that wait for units that were given up."""
-        return self.left if self.is_over else 0
+        return self.num_left if self.is_finished else 0
 
     def take(self, count: int) -> list[Unit]:
         """The next units whose needs are done; they count as running."""
@@ -88,7 +88,7 @@ class UnitQueue:
         return taken
 
     def done(self, unit_id: str, seconds: float) -> None:
-        """Book a running unit as done."""
+        """A running unit is done; those that waited for it alone are ready."""
         unit = self.running.pop(unit_id)
         self._done.add(unit_id)
         tally = self.stages[label(unit)]
@@ -100,13 +100,13 @@ class UnitQueue:
             if not self._waits[dependent]:
                 self._put(dependent)
 
-    def again(self, unit_id: str) -> None:
-        """A running unit is to be given out again."""
+    def requeue(self, unit_id: str) -> None:
+        """A running unit is to be submitted again."""
         del self.running[unit_id]
         self._put(unit_id)
 
     def give_up(self, unit_id: str, why: str) -> None:
-        """A running unit is not tried any more; what needs it stays undone."""
+        """A running unit is set aside; what needs it stays undone."""
         del self.running[unit_id]
         self.set_aside[unit_id] = why
 

@@ -92,7 +92,7 @@ class Worker:
         current, share = self._position
         return share if current == unit_id else 0.0
 
-    def leave(self) -> None:
+    def request_stop(self) -> None:
         """Hand back the current unit as soon as another worker can go on with it."""
         self._stop_requested.set()
 
@@ -106,19 +106,19 @@ class Worker:
         def on_progress(done: float, total: float) -> None:
             self._position = (unit.id, done / total if total else 1.0)
 
-        fate, error, trace = UnitResult.DONE, "", ""
+        result, error, trace = UnitResult.DONE, "", ""
         try:
             with logs.unit(unit.id):
                 self._setup.stages.execute(
                     unit, self._context, on_progress, self._stop_requested.is_set
                 )
         except HandedBack as back:
-            fate, error = UnitResult.HANDED_BACK, str(back)
+            result, error = UnitResult.HANDED_BACK, str(back)
         except Exception as failure:  # noqa: BLE001 - whatever it is, the driver must hear of it
-            fate, error, trace = _fate(failure), one_line(failure), traceback.format_exc()
+            result, error, trace = _fate(failure), one_line(failure), traceback.format_exc()
         return Outcome(
             unit_id=unit.id,
-            fate=fate,
+            result=result,
             seconds=time.monotonic() - start,
             worker=self._name,
             error=error,

@@ -127,9 +127,8 @@ def test_told_to_leave_after_every_round_it_goes_on_where_it_was(make: Make, ove
     for unit in missing_units(disturbed, goal):
         while True:
             try:
-                STAGES.execute(
-                    unit, ResidentModel(disturbed), lambda done, total: None, lambda: True
-                )
+                resident = ResidentModel(disturbed)
+                STAGES.execute(unit, resident, lambda done, total: None, lambda: True)
                 break
             except HandedBack:
                 attempts += 1

@@ -12,11 +12,13 @@ from spectro.cluster_stage.units import ClusterUnit
 from spectro.config import PipelineConfig
 from spectro.formats import run_dir, tokens
 from spectro.formats.fingerprint import OtherRunError
-from spectro.pipeline.goals import Goal, goal_units
+from spectro.measure.resident_model import ResidentModel
+from spectro.pipeline.goals import goal_units
 from spectro.pipeline.run import run_pipeline
 from spectro.storage.store import Store
 from spectro.work.model_info import model_of
 from spectro.work.progress import Progress
+from spectro.work.stage import Goal
 
 RunCopy = tuple[Store, PipelineConfig]
 NAMES = ("clusters/cluster.json", "clusters/clusters.parquet", "clusters/members.parquet")
@@ -27,7 +29,7 @@ def do_again(store: Store, config: PipelineConfig) -> None:
     config = dataclasses.replace(config, run=dataclasses.replace(config.run, uri=store.uri))
     goals = goal_units(config, model, tokens.read_info(store), Goal.CLUSTER)
     unit = next(unit for unit in goals if isinstance(unit, ClusterUnit) and not unit.part)
-    find_and_write_clusters(unit, store, config, lambda done, total: None, lambda: False)
+    find_and_write_clusters(unit, ResidentModel(config), lambda done, total: None, lambda: False)
 
 
 def test_a_second_writer_leaves_the_clusters_of_the_first(run_copy: Callable[[], RunCopy]) -> None:

@@ -33,8 +33,8 @@ from spectro.sampling.samplers import Exponential, Gaussian, Psgld
 from spectro.storage.store import Store
 from spectro.susceptibility.estimator import Baseline, EstimatorConfig, EstimatorKind
 from spectro.tokens.config import MoreConfig
-from spectro.work import worker
 from spectro.work.progress import Progress
+from spectro.work.registry import StageRegistry
 
 RATES = load_rates(Path(__file__).parent.parent.parent / "benchmarks/rates/h200-assumed.yaml")
 MakeConfig = Callable[..., PipelineConfig]
@@ -134,15 +134,15 @@ def case_config(make_config: MakeConfig, case: str) -> PipelineConfig:
 def run_counted(config: PipelineConfig, monkeypatch) -> Counter:
     """Flops by (part, stage) of a whole run."""
     flops: Counter = Counter()
-    execute = worker.execute
+    execute = StageRegistry.execute
 
-    def counted(unit, resident, *rest) -> None:
+    def counted(stages, unit, resident, *rest) -> None:
         _ = resident.model  # a worker's check of it, once, is not in the counts
         with counting() as counter:
-            execute(unit, resident, *rest)
+            execute(stages, unit, resident, *rest)
         flops[unit.part, unit.stage] += counter.get_total_flops()
 
-    monkeypatch.setattr(worker, "execute", counted)
+    monkeypatch.setattr(StageRegistry, "execute", counted)
     run_pipeline(config, Progress(), goal=Goal.SAMPLE)
     return flops
 

@@ -21,8 +21,8 @@ from spectro.pipeline.run import Finished, Goal, run_pipeline
 from spectro.storage.checksummed_json import read_sealed, seal
 from spectro.storage.store import DamagedObjectError, Store
 from spectro.tokens.config import MoreConfig, Source, SourceKind
-from spectro.work import worker
 from spectro.work.progress import Progress
+from spectro.work.registry import StageRegistry
 from spectro.work.units import Unit
 
 MakeConfig = Callable[..., PipelineConfig]
@@ -76,13 +76,13 @@ def by_text(store: Store, root: Store) -> dict[tuple, np.ndarray]:
 def done(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Unit]]:
     """Units that were done, as they are."""
     units: list[Unit] = []
-    execute = worker.execute
+    execute = StageRegistry.execute
 
-    def noted(unit: Unit, *rest) -> None:
-        execute(unit, *rest)
+    def noted(stages: StageRegistry, unit: Unit, *rest) -> None:
+        execute(stages, unit, *rest)
         units.append(unit)
 
-    monkeypatch.setattr(worker, "execute", noted)
+    monkeypatch.setattr(StageRegistry, "execute", noted)
     return units
 
 

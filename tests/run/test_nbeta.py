@@ -28,8 +28,8 @@ from spectro.susceptibility.estimator import EstimatorConfig, EstimatorKind
 from spectro.views.moved import moved_data
 from spectro.views.query.query import Query
 from spectro.views.run_view import RunView
-from spectro.work import worker
 from spectro.work.progress import Progress
+from spectro.work.registry import StageRegistry
 from spectro.work.units import Unit
 
 MakeConfig = Callable[..., PipelineConfig]
@@ -183,20 +183,20 @@ def test_parts_can_be_added_when_tiles_are_there(
     make_config: MakeConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed before assembly, its tiles have no sums of the parts that are then asked for."""
-    execute = worker.execute
+    execute = StageRegistry.execute
 
     class Killed(BaseException):
         """As a signal that ends the process."""
 
-    def but_assembly(unit: Unit, *rest: Any) -> None:
+    def but_assembly(stages: StageRegistry, unit: Unit, *rest: Any) -> None:
         if isinstance(unit, AssemblyUnit):
             raise Killed
-        execute(unit, *rest)
+        execute(stages, unit, *rest)
 
     one, also = (Reweighted(gamma=300.0, nbeta=10.0, also_nbeta=a) for a in ((), (3.0, 0.0)))
     killed = make_config(sampler=one, chain=CHAIN, estimator=RESTRICTED, control=False)
     with monkeypatch.context() as patch:
-        patch.setattr(worker, "execute", but_assembly)
+        patch.setattr(StageRegistry, "execute", but_assembly)
         with pytest.raises(Killed):
             sample(killed)
     assert Store(killed.run.uri).list("tiles")

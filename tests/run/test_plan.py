@@ -25,8 +25,8 @@ from spectro.planning.rates import Rate, Rates, load_rates, to_yaml
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Gaussian, Psgld
-from spectro.work import worker
 from spectro.work.progress import Progress
+from spectro.work.registry import StageRegistry
 
 MakeConfig = Callable[..., PipelineConfig]
 CHAIN = ChainConfig(num_chains=2, num_draws=4, batch_size=2)
@@ -217,14 +217,14 @@ def test_no_unit_holds_more_than_is_planned(
     )
     config = make_config(sampler=sampler, chain=chain, control=True)
     peaks: dict[tuple[str, str], int] = {}
-    execute = worker.execute
+    execute = StageRegistry.execute
 
-    def watched(unit, *rest) -> None:
-        real = peak_bytes(execute, unit, *rest)
+    def watched(stages, unit, *rest) -> None:
+        real = peak_bytes(execute, stages, unit, *rest)
         key = (unit.part or "posterior", unit.stage)
         peaks[key] = max(peaks.get(key, 0), real)
 
-    monkeypatch.setattr(worker, "execute", watched)
+    monkeypatch.setattr(StageRegistry, "execute", watched)
     run_pipeline(config, Progress(), goal=Goal.SAMPLE)
     size = size_of_checkpoint(config.model)
     plan = make_plan(config, size, on(1), Assumptions(chain_components=["*"]))

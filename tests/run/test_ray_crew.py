@@ -9,7 +9,7 @@ from ray.exceptions import RayTaskError
 
 from spectro.work import ray_actors as ray_crew
 from spectro.work.errors import StoppedError, UnitError
-from spectro.work.outcome import MAX_STILLBORN
+from spectro.work.outcome import MAX_FAILED_STARTS
 from spectro.work.ray_actors import RayActor, RayActors
 from spectro.work.ray_pool import RayPool
 from spectro.work.stop_conditions import StopConditions
@@ -29,31 +29,31 @@ class NoRay:
 
 
 @pytest.fixture
-def crew(monkeypatch: pytest.MonkeyPatch) -> RayActors:
+def actors(monkeypatch: pytest.MonkeyPatch) -> RayActors:
     monkeypatch.setattr(ray_crew, "ray", NoRay())
-    crew = RayActors(config=None, gpus_per_worker=0.0)  # type: ignore[arg-type]
+    actors = RayActors(setup=None, gpus_per_worker=0.0)  # type: ignore[arg-type]
     monkeypatch.setattr(
-        crew, "_start", lambda: crew.members.append(RayActor(actor=0, hello=object()))
+        actors, "_start", lambda: actors.members.append(RayActor(actor=0, description=object()))
     )
-    return crew
+    return actors
 
 
-def test_a_broken_machine_that_joins_does_not_end_the_run_of_the_others(crew: RayActors) -> None:
-    crew.members.append(RayActor(actor=0, hello=object(), came=0.0))
-    for _ in range(2 * MAX_STILLBORN):
-        crew.fit(2)
-        assert crew.welcome() is None
-    assert len(crew.members) == 1
+def test_a_broken_machine_that_joins_does_not_end_the_run_of_the_others(actors: RayActors) -> None:
+    actors.members.append(RayActor(actor=0, description=object(), ready_since=0.0))
+    for _ in range(2 * MAX_FAILED_STARTS):
+        actors.adjust(2)
+        assert actors.book_ready() is None
+    assert len(actors.members) == 1
 
 
-def test_if_nobody_can_load_the_model_the_run_ends(crew: RayActors) -> None:
-    with pytest.raises(UnitError, match=f"{MAX_STILLBORN} workers in a row died"):
-        for _ in range(MAX_STILLBORN):
-            crew.fit(1)
-            crew.welcome()
+def test_if_nobody_can_load_the_model_the_run_ends(actors: RayActors) -> None:
+    with pytest.raises(UnitError, match=f"{MAX_FAILED_STARTS} workers in a row died"):
+        for _ in range(MAX_FAILED_STARTS):
+            actors.adjust(1)
+            actors.book_ready()
 
 
-def test_who_waits_for_a_first_worker_heeds_the_deadline(crew: RayActors) -> None:
-    pool = RayPool(crew=crew, wanted=lambda: 1)
+def test_who_waits_for_a_first_worker_heeds_the_deadline(actors: RayActors) -> None:
+    pool = RayPool(actors=actors, wanted=lambda: 1)
     with pytest.raises(StoppedError, match="deadline_hours"):
-        pool.describe(StopConditions(crew.clock() - 10.0, deadline_seconds=5.0))
+        pool.describe(StopConditions(actors.clock() - 10.0, deadline_seconds=5.0))

@@ -30,8 +30,8 @@ with ray_session(RunConfig(uri="runs/x", num_workers=1)):
     print(node["NodeManagerAddress"], ray.get_runtime_context().namespace != "x")
     metrics = Metrics("runs/x")
     count = StageCount(units=9, done=4, cost=9.0, done_cost=4.5, seconds=1.0)
-    metrics.state(WorkerCounts(num_workers=3, num_coming=0, worker_seconds=5.0), {"tiles": count})
-    metrics.undone(Outcome(unit_id="a", fate=UnitResult.CRASHED))
+    metrics.state(WorkerCounts(num_workers=3, num_starting=0, worker_seconds=5.0), {"tiles": count})
+    metrics.undone(Outcome(unit_id="a", result=UnitResult.CRASHED))
     url = f"http://127.0.0.1:{node['MetricsExportPort']}/metrics"
     text = ""
     for _ in range(120):
@@ -68,4 +68,4 @@ def test_it_listens_on_this_machine_alone_and_serves_the_runs_numbers(tmp_path: 
         'ray_spectro_work_share run="runs/x" stage="tiles" 0.5',
         'ray_spectro_workers run="runs/x" 3.0',
     } <= set(metrics)
-    assert any("undone" in line and 'fate="crashed"' in line for line in metrics)
+    assert any("undone" in line and 'result="crashed"' in line for line in metrics)

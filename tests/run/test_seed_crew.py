@@ -15,7 +15,7 @@ from spectro.cluster_stage.seed_workers import DistributedSeedExecutor, ProcessS
 from spectro.clustering.config import ClusterConfig
 from spectro.config import RunConfig
 from spectro.storage.store import Store
-from spectro.work.outcome import MAX_STILLBORN
+from spectro.work.outcome import MAX_FAILED_STARTS
 from spectro.work.ray_session import ray_session
 from tests.cluster.planted import mixture
 
@@ -116,11 +116,11 @@ def test_processes_that_never_come_up_are_not_started_for_ever(
         return started[-1]
 
     crew = crew_with(start)
-    for _ in range(2 * MAX_STILLBORN):
+    for _ in range(2 * MAX_FAILED_STARTS):
         wait([hand.ready for hand in started])
         crew.try_seeds([1, 2])
     crew.close()
-    assert len(started) == MAX_STILLBORN
+    assert len(started) == MAX_FAILED_STARTS
     assert all(hand._thread._shutdown for hand in started)
 
 

@@ -48,9 +48,9 @@ from spectro.views.query.query import Query
 from spectro.views.run_view import RunView
 from spectro.views.text import page as text_page
 from spectro.views.text.from_run import document_of_sequence
-from spectro.work import worker
 from spectro.work.errors import UnitError
 from spectro.work.progress import Progress
+from spectro.work.registry import StageRegistry
 
 PROBE, MORE = 24, 30
 """Probe sequences per subset, of two: 768 tokens measured, 192 predicted."""
@@ -291,18 +291,18 @@ def test_killed_anywhere_it_goes_on_to_the_same_rows(
     fast = PredictConfig(num_folds=2, hidden=8, epochs=2)
     whole = run(upsampled(measured_run, tmp_path / "whole", predict=fast))
     killed = upsampled(measured_run, tmp_path / "killed", predict=fast)
-    execute, done = worker.execute, []
+    execute, done = StageRegistry.execute, []
 
     class Killed(BaseException):
         """As a signal that ends the process."""
 
-    def some(unit, *rest) -> None:
+    def some(stages, unit, *rest) -> None:
         if len(done) >= 3:
             raise Killed
-        execute(unit, *rest)
+        execute(stages, unit, *rest)
         done.append(unit)
 
-    monkeypatch.setattr(worker, "execute", some)
+    monkeypatch.setattr(StageRegistry, "execute", some)
     stages = set()
     for _ in range(20):
         done.clear()

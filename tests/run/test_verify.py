@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from spectro.config import PipelineConfig
-from spectro.formats.object_kinds import KINDS, kind_of
+from spectro.formats.object_kinds import kind_of
 from spectro.formats.shard_file import lists, to_bytes
 from spectro.inspect.verify import DAMAGED, MISSING, UNKNOWN, Verification, verify_run
 from spectro.pipeline.run import Goal, run_pipeline
+from spectro.pipeline.stages import STAGES
 from spectro.storage.checksummed_json import read_sealed, seal
 from spectro.storage.store import DamagedObjectError, ObjectInfo, Store
 from spectro.work.progress import Progress
@@ -318,7 +319,7 @@ def test_every_kind_is_told_by_its_name() -> None:
            for folder in FOLDERS},
     }  # fmt: skip
     assert {name: kind_of(name) for name in names} == names
-    assert set(names.values()) <= set(KINDS)
+    assert {name: STAGES.kind_of(name).name for name in names} == names
 
 
 def test_a_run_of_an_earlier_version(run_copy: MakeCopy) -> None:
