@@ -22,10 +22,10 @@ from jobs.experiment_file import experiment_text
 from jobs.launch import launch
 from jobs.plan import file_of_rates
 from spectro.config import PipelineConfig, with_absolute_paths
+from spectro.formats.out_file import place_of, put_file
 from spectro.planning.calibration.config import CalibrateConfig
 from spectro.planning.calibration.run import Calibration, calibrate
 from spectro.planning.rates import load_rates
-from spectro.storage.out_file import place_of, put_file
 from spectro.storage.places import place
 from spectro.views.drawing.calibration import figure
 from spectro.views.drawing.save import to_bytes

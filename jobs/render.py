@@ -20,7 +20,7 @@ from hydra.types import RunMode
 from jobs.launch import launch
 from jobs.manifests import Manifest, built, containers, gpus_per_pod, refuse_secrets
 from spectro.config import PipelineConfig
-from spectro.storage.out_file import put_file
+from spectro.formats.out_file import put_file
 from spectro.storage.places import is_uri, place
 
 MAX_NAME = 40

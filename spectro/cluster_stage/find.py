@@ -34,7 +34,7 @@ from spectro.formats.derived_objects import TOKENS
 from spectro.formats.product import read_labels
 from spectro.measure.checkpoints import CheckpointWriter
 from spectro.sampling.checkpoint import Checkpoint
-from spectro.storage.background import Background
+from spectro.storage.background import BackgroundWriter
 from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.store import Store
 from spectro.work.threads import own_threads
@@ -75,7 +75,7 @@ def find_and_write_clusters(
     bank = CheckpointBank(store.child(unit.folder), STATE, ROUNDS, _digest(unit, config.cluster))
     with ListsOnNode(store, unit.key, unit.half, unit.layout, config.run.scratch) as lists:
         graph = lists.graph()
-        with Background() as background:
+        with BackgroundWriter() as background:
             keeper = CheckpointWriter(
                 bank, background, config.run.checkpoint_seconds, leave, resumed=bank.newest()
             )

@@ -10,13 +10,11 @@ from typing import Any
 
 from spectro.formats import run_dir, tiles
 from spectro.formats.chain_names import block_name
-from spectro.formats.clusters.knn_lists import lists_of
 from spectro.formats.derived_objects import TOKENS
 from spectro.formats.draws import blocks_of
 from spectro.formats.leftovers import leftovers
 from spectro.formats.object_kinds import is_marker, kind_of
 from spectro.formats.parts import split_part
-from spectro.formats.predictors import arrays_of
 from spectro.formats.product import SUMMARY_NAME, deviations_name, halves_name, part_name
 from spectro.formats.tokens import MARKER, shard_name
 from spectro.inspect.contents import (
@@ -31,6 +29,7 @@ from spectro.inspect.contents import (
 )
 from spectro.inspect.remedies import remedy
 from spectro.inspect.verify_clusters import ClusterFolders
+from spectro.storage.checksummed_arrays import parse_arrays
 from spectro.storage.checksummed_json import unseal
 from spectro.storage.store import DamagedObjectError, ObjectInfo, Store
 
@@ -208,16 +207,14 @@ class PartVerifier:
                 self.sequence_ids[_number(name)] = shard.sequence_id_n
         elif kind in CHECKS:
             self._check_rows(kind, name, data)
-        elif kind in ("features", "predictors"):
-            arrays_of(data)
+        elif kind in ("features", "predictors", "lists"):
+            parse_arrays(data)
         elif kind == "tiles":
             tiles.read_tile(self.store, _number(name), name.split("/")[-1].split(".")[0])
         elif kind == "clusters":
             self._clusters.read(name, data)
         elif kind == "assigned":
             self._clusters.read_assigned(name, data)
-        elif kind == "lists":
-            lists_of(data)
 
     def _check_rows(self, kind: str, name: str, data: bytes) -> None:
         number = _number(name)

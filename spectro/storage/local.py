@@ -14,14 +14,14 @@ import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from spectro.storage.store import Entry
+from spectro.storage.backend import Entry
 
 TEMPORARY = ".tmp-"
 """Prefix of a file's name until it is complete; never listed."""
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
-class LocalObjects:
+class LocalBackend:
     """Files below a folder."""
 
     def create(self, path: str, data: bytes) -> None:

@@ -21,7 +21,7 @@ TIMEOUT_VARIABLE = "SPECTRO_S3_TIMEOUT_SECONDS"
 TIMEOUT_SECONDS = 30.0
 CONNECT_SECONDS = 10.0
 CONNECTIONS = 32
-"""Kept open at most: `CONCURRENT_READS` and `MOST_WRITES`, and some."""
+"""Kept open at most: `CONCURRENT_READS` and `MAX_WRITES`, and some."""
 
 _lock = threading.Lock()
 _clients: dict[tuple[int, str], Any] = {}

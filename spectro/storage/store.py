@@ -18,8 +18,9 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
 
+from spectro.storage.backend import Backend, Entry
+from spectro.storage.local import LocalBackend
 from spectro.storage.places import is_uri, place
 
 FENCE = "fence-"
@@ -59,41 +60,6 @@ class ObjectInfo:
             )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """What a listing says of an object."""
-
-    size_bytes: int
-    """Length."""
-    modified: float
-    """When it was put, by the storage's clock: seconds since the epoch."""
-
-
-class Objects(Protocol):
-    """One way of storing; paths are full, as in `Store.path`."""
-
-    def create(self, path: str, data: bytes) -> None:
-        """Put an object exclusively; raises FileExistsError."""
-
-    def read(self, path: str) -> bytes:
-        """All bytes; raises FileNotFoundError."""
-
-    def read_range(self, path: str, start: int, stop: int) -> bytes:
-        """Bytes start … stop − 1, start < stop ≤ size; raises FileNotFoundError."""
-
-    def exists(self, path: str) -> bool:
-        """Whether it is there."""
-
-    def entries(self, folder: str) -> dict[str, Entry]:
-        """Every object below a folder, by full path, straight from the storage."""
-
-    def delete(self, paths: Collection[str]) -> None:
-        """Remove objects; those that are not there are no error."""
-
-    def sweep(self, folder: str, older_than_seconds: float) -> int:
-        """Remove what writers that died left unfinished below a folder; their number."""
-
-
 class Store:
     """A tree of objects; names are relative, with forward slashes.
 
@@ -110,8 +76,8 @@ class Store:
             ValueError: see `place`; or the URI is of no known kind.
         """
         self.uri = place(uri)
-        self._objects: Objects
-        self._objects, self.root, self.is_local = _opened(self.uri)
+        self._backend: Backend
+        self._backend, self.root, self.is_local = _opened(self.uri)
 
     def __repr__(self) -> str:
         return f"Store({self.uri!r})"
@@ -141,7 +107,7 @@ class Store:
         Raises FileExistsError if it does; the object is then left as it is.
         """
         try:
-            self._objects.create(self.path(name), data)
+            self._backend.create(self.path(name), data)
         except FileExistsError:
             raise FileExistsError(f"{self.uri}/{name} exists already") from None
 
@@ -156,7 +122,7 @@ class Store:
     def read(self, name: str) -> bytes:
         """All bytes of an object; raises MissingObjectError."""
         try:
-            return self._objects.read(self.path(name))
+            return self._backend.read(self.path(name))
         except FileNotFoundError:
             raise MissingObjectError(f"{self.uri}/{name} does not exist") from None
 
@@ -166,7 +132,7 @@ class Store:
         A part cannot be held against the checksum of the whole.
         """
         try:
-            return self._objects.read_range(self.path(name), start, stop)
+            return self._backend.read_range(self.path(name), start, stop)
         except FileNotFoundError:
             raise MissingObjectError(f"{self.uri}/{name} does not exist") from None
 
@@ -205,11 +171,11 @@ class Store:
 
     def exists(self, name: str) -> bool:
         """Whether an object is there."""
-        return self._objects.exists(self.path(name))
+        return self._backend.exists(self.path(name))
 
     def entries(self, prefix: str = "") -> dict[str, Entry]:
         """Every object below a folder, by name relative to this store, sorted; never cached."""
-        found = self._objects.entries(self.path(prefix) if prefix else self.root)
+        found = self._backend.entries(self.path(prefix) if prefix else self.root)
         start = len(self.root) + 1
         return {path[start:]: found[path] for path in sorted(found)}
 
@@ -223,7 +189,7 @@ class Store:
 
     def delete_many(self, names: Collection[str]) -> None:
         """Remove objects, in as few requests as the storage allows; missing ones are no error."""
-        self._objects.delete([self.path(name) for name in names])
+        self._backend.delete([self.path(name) for name in names])
 
     def sweep(self, older_than_seconds: float) -> int:
         """Remove what writers that died left unfinished: temporary files, parts of uploads.
@@ -233,7 +199,7 @@ class Store:
         Returns:
             how many were removed.
         """
-        return self._objects.sweep(self.root, older_than_seconds)
+        return self._backend.sweep(self.root, older_than_seconds)
 
     def check_fence(self) -> None:
         """Put a probe object twice; raises ValueError unless the second put is refused.
@@ -255,14 +221,12 @@ class Store:
             )
 
 
-def _opened(uri: str) -> tuple[Objects, str, bool]:
+def _opened(uri: str) -> tuple[Backend, str, bool]:
     """The way of storing, the root's path, and whether it is a local disk."""
     if not is_uri(uri):
-        from spectro.storage.local import LocalObjects
-
-        return LocalObjects(), uri, True
+        return LocalBackend(), uri, True
     if uri.startswith("s3://"):
-        from spectro.storage.s3 import S3Objects  # only S3 needs its client
+        from spectro.storage.s3 import S3Backend  # only S3 needs its client
 
         root = uri.removeprefix("s3://")
         if not root or root.startswith("/") or "@" in root.partition("/")[0]:
@@ -270,8 +234,8 @@ def _opened(uri: str) -> tuple[Objects, str, bool]:
                 "run.uri: expected s3://bucket/prefix, found one without a bucket, or with "
                 "credentials in it: those belong into the environment"
             )
-        return S3Objects(), root, False
-    from spectro.storage import fsspec_objects as other
+        return S3Backend(), root, False
+    from spectro.storage.fsspec_backend import FsspecBackend, open_filesystem  # optional
 
-    filesystem, root = other.opened(uri)
-    return other.OtherObjects(filesystem), root, False
+    filesystem, root = open_filesystem(uri)
+    return FsspecBackend(filesystem), root, False

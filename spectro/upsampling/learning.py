@@ -27,8 +27,6 @@ from spectro.formats.predictors import (
     HELD_OUT,
     features_name,
     predictor_name,
-    put_arrays,
-    read_arrays,
 )
 from spectro.predict.ensemble import Ensemble
 from spectro.predict.features import token_features
@@ -37,6 +35,7 @@ from spectro.predict.judged import judge as judge_networks
 from spectro.predict.measured import Measured
 from spectro.predict.network import Network, num_epochs, train_network
 from spectro.sampling.config import TokenDraws
+from spectro.storage.checksummed_arrays import put_arrays, read_arrays
 from spectro.storage.checksummed_json import read_sealed, seal, with_nan
 from spectro.storage.store import Store
 from spectro.upsampling.config import UpsampleConfig

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spectro.config import PipelineConfig, RunConfig, with_absolute_paths
+from spectro.formats.out_file import put_file
 from spectro.models.load import ModelConfig
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.samplers import Exponential
-from spectro.storage.out_file import put_file
 from spectro.storage.places import local_path, path_or_name, place
 from spectro.storage.store import Store
 from spectro.tokens.config import Source, SourceKind, TokensConfig

@@ -13,7 +13,7 @@ from spectro.formats.chain_names import block_name, dropped_name, record_name
 from spectro.formats.leftovers import leftovers
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.sampling.recorder import ComponentChain
-from spectro.storage.background import Background
+from spectro.storage.background import BackgroundWriter
 from spectro.storage.checksummed_json import seal
 from spectro.storage.store import DamagedObjectError, Store
 from spectro.susceptibility.score import TileSums
@@ -307,7 +307,7 @@ def test_a_marker_that_only_a_stale_listing_has_is_no_marker(store: Store) -> No
 
 def test_background_calls_are_made_in_order_and_their_errors_are_raised() -> None:
     made: list[int] = []
-    with Background() as background:
+    with BackgroundWriter() as background:
         for number in range(5):
             background.submit(made.append, number)
     assert made == [0, 1, 2, 3, 4]
@@ -315,11 +315,11 @@ def test_background_calls_are_made_in_order_and_their_errors_are_raised() -> Non
     def fails() -> None:
         raise OSError("no space left")
 
-    with pytest.raises(OSError, match="no space left"), Background() as background:
+    with pytest.raises(OSError, match="no space left"), BackgroundWriter() as background:
         background.submit(fails)
     # a checkpoint must not be written after a block of draws that it counts, but was not
     after: list[int] = []
-    with pytest.raises(OSError, match="no space left"), Background() as background:
+    with pytest.raises(OSError, match="no space left"), BackgroundWriter() as background:
         background.submit(fails)
         background.submit(after.append, 1)
         background.submit(after.append, 2)

@@ -14,13 +14,13 @@ from typing import Any
 
 import fsspec
 
-from spectro.storage.store import Entry
+from spectro.storage.backend import Entry
 
 TIMES = ("LastModified", "last_modified", "mtime", "modified", "updated", "created")
 """Names that filesystems give to the time of an object."""
 
 
-def opened(uri: str) -> tuple[Any, str]:
+def open_filesystem(uri: str) -> tuple[Any, str]:
     """Filesystem and path of a URI; raises ValueError if there is none."""
     try:
         filesystem, root = fsspec.core.url_to_fs(uri)
@@ -29,7 +29,7 @@ def opened(uri: str) -> tuple[Any, str]:
     return filesystem, str(root)
 
 
-class OtherObjects:
+class FsspecBackend:
     """Objects of one fsspec filesystem."""
 
     def __init__(self, filesystem: Any) -> None:
