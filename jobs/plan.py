@@ -38,7 +38,7 @@ from spectro.planning.plan import Plan, damage_notes, make_plan
 from spectro.planning.plan_addition import plan_addition, shard_sizes_after
 from spectro.planning.rates import Rates, load_rates, to_yaml
 from spectro.predict.config import PredictConfig
-from spectro.storage.places import local_path
+from spectro.storage.locations import local_path
 from spectro.storage.store import Store
 from spectro.upsampling.plan import plan_upsampled, upsample_bill, with_upsampling
 from spectro.work.threads import num_cores_here

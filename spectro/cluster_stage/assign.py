@@ -20,7 +20,7 @@ from spectro.clustering.matching import Clustering
 from spectro.config import to_dict
 from spectro.formats import tokens
 from spectro.formats.clusters.assigned import is_assigned, names, put_assigned, read_assigned
-from spectro.formats.clusters.clusterings import StoredClustering, find_place, read_clustering
+from spectro.formats.clusters.clusterings import StoredClustering, find_clustering, read_clustering
 from spectro.formats.clusters.clusters import PROVENANCE
 from spectro.formats.product import read_head
 from spectro.formats.run_dir import require
@@ -58,7 +58,7 @@ def assign_tokens(
     """Assign the tokens of a run that its clusters do not know, or all tokens of another run.
 
     Args:
-        uri: run, part or folder of clusters (`find_place`).
+        uri: run, part or folder of clusters (`find_clustering`).
         source: run or part whose tokens are assigned; None: the tokens added to the same run.
         config: how.
         on_progress: called with tokens done and tokens in all.
@@ -67,7 +67,7 @@ def assign_tokens(
     Raises ValueError, in one line, where there are no clusters, nothing to assign, or the tokens
     were measured along other draws; DamagedObjectError.
     """
-    stored = read_clustering(find_place(uri))
+    stored = read_clustering(find_clustering(uri))
     rows, sequences, first = _source(stored, source)
     clustered = ClusteredTokens(stored, scratch)
     inputs = _inputs(stored, rows, sequences, first, config)

@@ -1,9 +1,7 @@
-"""What is made from all tokens of a run, and goes stale when tokens are added.
+"""Staleness of objects made from all tokens of a run: summary, clusters, pages, maps.
 
-The summary, the clusters, the page and maps are put once like everything else. The small sealed
-object that completes each of them says of which tokens it is; once the run has others, it is
-removed, that object first, and made again when it is asked for. Nothing of it is lost but time: two
-drivers that do so at once make it twice, from the same rows.
+The completing object of each (checksummed JSON) holds the digest of the tokens. Once tokens are
+added, stale objects are removed, the completing object first, and recomputed on request.
 """
 
 from __future__ import annotations
@@ -27,37 +25,35 @@ _OTHERS = re.compile(rf"{re.escape(SUMMARY_NAME)}|{PAGE}/page\.json|{MAP}/map\.j
 
 
 def put_derived(store: Store, name: str, content: Mapping[str, Any], probe_sha256: str) -> None:
-    """Put a completing object; one that another writer put first stands."""
+    """Put a completing object; an existing one is kept."""
     store.put_if_absent(name, seal({**content, TOKENS: probe_sha256}))
 
 
 def remove_stale(
     store: Store, names: Collection[str], probe_sha256: str, *, keep_clusters: bool = False
 ) -> set[str]:
-    """Remove what is not of these tokens; returns the names of what is gone.
-
-    An object that is damaged tells nothing, and goes too.
+    """Remove objects of other tokens, and damaged ones; returns the removed names.
 
     Args:
         store: of one part of a run.
-        names: objects that are there, relative to it.
-        probe_sha256: of the tokens.
-        keep_clusters: let clusters be, which still serve to assign added tokens (ADR 029).
+        names: existing objects, relative to it.
+        probe_sha256: digest of the present tokens.
+        keep_clusters: keep clusters, which still serve to assign added tokens (ADR 029).
     """
     gone: set[str] = set()
     for name in sorted(names):
         is_derived = _OTHERS.fullmatch(name) or (_CLUSTERS.fullmatch(name) and not keep_clusters)
-        if is_derived and not _is_of(store, name, probe_sha256):
-            logger.info("%s/%s is not of the tokens that are there now: removed", store.uri, name)
+        if is_derived and not _is_current(store, name, probe_sha256):
+            logger.info("%s/%s was made from other tokens: removed", store.uri, name)
             stale = [name, *sorted(_completed_by(name, names))]
-            for each in stale:  # the completing one first
+            for each in stale:  # completing object first
                 store.delete(each)
             gone.update(stale)
     return gone
 
 
 def _completed_by(name: str, names: Collection[str]) -> set[str]:
-    """What else lies in a completing object's folder; beside the summary are moments."""
+    """Other objects in a completing object's folder; beside the summary are moments."""
     if name == SUMMARY_NAME:
         return set()
     folder = name.rpartition("/")[0] + "/"
@@ -65,7 +61,7 @@ def _completed_by(name: str, names: Collection[str]) -> set[str]:
     return {f"{folder}{other}" for other in beside if not other.startswith("half-")} - {name}
 
 
-def _is_of(store: Store, name: str, probe_sha256: str) -> bool:
+def _is_current(store: Store, name: str, probe_sha256: str) -> bool:
     try:
         return bool(read_sealed(store, name).get(TOKENS) == probe_sha256)
     except DamagedObjectError:

@@ -41,31 +41,31 @@ from spectro.storage.store import ObjectInfo, Store
 
 
 class OtherDrawsError(ValueError):
-    """Draws that others have used already cannot be made again with the same bits."""
+    """Regenerated draws differ from those that tokens were measured along."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChainRecord:
-    """What is kept of a chain beside its draws."""
+    """What is stored of a chain besides its draws."""
 
     components: dict[str, ComponentChain]
     """By component, in the group's order."""
     blocks: dict[str, dict[int, ObjectInfo]]
     """Component → first draw → size and checksum of the object with that block of draws."""
     seconds: float
-    """What it took; of chains that stepped together, each one's share."""
+    """Duration; of chains stepped together, each one's share."""
     together: tuple[int, ...]
-    """The chains that stepped together, this one among them: in the same company, the same bits."""
+    """Chains of its batch, which gives the same bits."""
 
 
 def write_pilot(store: Store, group: str, pilot: Mapping[str, PosteriorMoments]) -> None:
-    """Put a pilot; one that another writer put first stands."""
+    """Put a pilot; an existing one is kept."""
     plain = {name: asdict(moments) for name, moments in pilot.items()}
     store.put_if_absent(pilot_name(group), seal(plain))
 
 
 def read_pilot(store: Store, group: str) -> dict[str, PosteriorMoments]:
-    """Moments by component."""
+    """Posterior moments by component."""
     plain = read_sealed(store, pilot_name(group))
     return {name: PosteriorMoments(**with_nan(moments)) for name, moments in plain.items()}
 
@@ -78,25 +78,22 @@ class DrawWriter:
     group: str
     chain: int
     before: ChainRecord | None = None
-    """What is known of the chain where draws that others have used are made again."""
+    """The record of the chain whose draws are regenerated."""
     blocks: dict[str, dict[int, ObjectInfo]] = field(default_factory=dict)
-    """Those that were put."""
+    """Blocks that were put."""
 
     def put(self, component: str, first: int, draws: Blocks) -> None:
-        """Put one block.
-
-        Raises OtherDrawsError, in one line, where it is not what it was before.
-        """
+        """Put one block; raises OtherDrawsError if it differs from the earlier one."""
         data = safetensors.torch.save(
             {block: tensor.detach().cpu().contiguous() for block, tensor in draws.items()}
         )
         info = ObjectInfo.of(data)
         if self.before is not None and (self.before.blocks.get(component, {}).get(first) != info):
             raise OtherDrawsError(
-                f"chain {self.chain} of {self.group}: its draws cannot be made again on this "
-                f"device: those of {component} from draw {first} on differ from the bits that "
-                "its marker names, along which tokens were measured. Go on on the kind of device, "
-                "with the threads and versions of run.yaml, or start a new run"
+                f"chain {self.chain} of {self.group}: its draws cannot be regenerated on this "
+                f"device: those of {component} from draw {first} on differ from those that "
+                "its marker names, along which tokens were measured. Continue with the kind of "
+                "device, threads and versions of run.yaml, or start a new run"
             )
         name = block_name(self.group, self.chain, component, first, info)
         if not self.store.put_if_absent(name, data):
@@ -109,25 +106,24 @@ class DrawWriter:
         seconds: float,
         together: Sequence[int] | None = None,
     ) -> None:
-        """Put the marker; `together` are the chains that stepped together, None: this one alone.
+        """Put the marker; `together` are the chains of its batch (None: this one alone).
 
-        Where draws were made again, all that was said of them stands, to the last bit.
+        Regenerated draws keep their earlier record, to the last bit.
         """
-        own = ChainRecord(
+        record = ChainRecord(
             components=dict(components),
             blocks=self.blocks,
             seconds=seconds,
             together=tuple(together or [self.chain]),
         )
-        marker = seal(_plain_record(self.before or own))
+        marker = seal(_plain_record(self.before or record))
         self.store.put_if_absent(record_name(self.group, self.chain), marker)
 
 
 def read_record(store: Store, group: str, chain: int, *, or_dropped: bool = False) -> ChainRecord:
-    """The marker of a finished chain; on request also of one whose draws were removed.
+    """The marker of a finished chain; with `or_dropped` also after the removal of its draws.
 
-    What was told when draws were removed goes first: rows rest on those draws, and whoever puts a
-    marker after that has made the same, or was late.
+    The dropped marker has precedence: rows were measured along its draws.
     """
     name = record_name(group, chain)
     if or_dropped and store.exists(dropped_name(group, chain)):
@@ -145,11 +141,11 @@ def _record(data: bytes, name: str) -> ChainRecord:
             together=tuple(marker["together"]),
         )
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{name} is no marker of a chain: {error!r}") from error
+        raise ValueError(f"{name} is not a marker of a chain: {error!r}") from error
 
 
 def blocks_of(plain: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[int, ObjectInfo]]:
-    """Component → first draw → object, of what JSON has of it."""
+    """Component → first draw → object, from plain values."""
     return {
         name: {int(first): ObjectInfo(**info) for first, info in infos.items()}
         for name, infos in plain.items()
@@ -157,7 +153,7 @@ def blocks_of(plain: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[int, Obj
 
 
 def plain_blocks(blocks: Mapping[str, Mapping[int, ObjectInfo]]) -> dict[str, Any]:
-    """The same for JSON."""
+    """Inverse of `blocks_of`."""
     return {
         name: {str(first): asdict(info) for first, info in infos.items()}
         for name, infos in blocks.items()
@@ -176,8 +172,7 @@ def block_names(group: str, chain: int, record: ChainRecord) -> set[str]:
 class StoredDraws:
     """`DrawSource` of a finished chain's stepped draws.
 
-    Blocks are read in the order in which they are stored, most often; so while one is used the
-    next one is read by another thread.
+    Blocks are mostly read in order, so the next one is prefetched by a thread.
     """
 
     def __init__(
@@ -190,7 +185,7 @@ class StoredDraws:
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="draws")
 
     def read(self, component: str, draws: slice) -> Blocks:
-        """See `DrawSource`; raises DamagedObjectError, in one line, for a changed object."""
+        """See `DrawSource`; raises DamagedObjectError, in one line."""
         parts: list[Blocks] = []
         firsts = sorted(self._infos[component])
         for first, end in zip(firsts, [*firsts[1:], draws.stop], strict=True):
@@ -203,7 +198,7 @@ class StoredDraws:
         }
 
     def _block(self, component: str, first: int) -> Blocks:
-        """A block of draws; of each component the last one is held, and the one that follows."""
+        """A block of draws; keeps the last block of each component and prefetches the next."""
         position = self._order.index((component, first))
         wanted = self._order[position : position + 2]
         for key in wanted:
@@ -222,14 +217,14 @@ class StoredDraws:
 
 
 def incomplete(store: Store, present: Collection[str]) -> set[str]:
-    """Markers among these objects whose draws are not all there any more.
+    """Markers among these objects with missing draws.
 
-    A listing may be stale: blocks that it lacks are asked for one by one.
+    A listing may be stale: blocks that it lacks are checked one by one.
     """
     chains = {
-        record_name(group, chain): (group, chain, own.blocks)
-        for (group, chain), own in chains_among(set(present)).items()
-        if own.marker
+        record_name(group, chain): (group, chain, objects.blocks)
+        for (group, chain), objects in chains_among(set(present)).items()
+        if objects.marker
     }
     found = set()
     gone = set(chains)
@@ -243,31 +238,31 @@ def incomplete(store: Store, present: Collection[str]) -> set[str]:
 
 
 def drop_draws(store: Store, names: Collection[str] | None = None) -> int:
-    """Remove all stored draws of finished chains; their markers no longer say that they are there.
-
-    What a marker tells beside is kept under another name. May be broken off and done again at
-    any time, and goes on with what a killed one began; where nothing is to do, one listing.
+    """Remove all stored draws of finished chains and rename their markers; idempotent and
+    resumable.
 
     Only for a run whose tiles are all done: others read these draws.
 
     Args:
         store: one part of a run.
-        names: objects that are there; listed if None.
+        names: existing objects; None: listed here.
 
     Returns the number of objects removed.
     """
     chains = chains_among(store.list("chains") if names is None else names)
-    unfinished = {s for own in chains.values() if not own.done for s in own.states}
+    unfinished = {s for objects in chains.values() if not objects.done for s in objects.states}
     removed = 0
-    for (group, chain), own in chains.items():
-        if own.done:
-            removed += _drop(store, group, chain, own, own.blocks | own.states - unfinished)
+    for (group, chain), objects in chains.items():
+        if objects.done:
+            removed += _drop(
+                store, group, chain, objects, objects.blocks | objects.states - unfinished
+            )
     return removed
 
 
-def _drop(store: Store, group: str, chain: int, own: ChainObjects, names: set[str]) -> int:
-    """The marker goes before the draws that it names, and under its other name before that."""
-    marker = record_name(group, chain) if own.marker and own.blocks else None
+def _drop(store: Store, group: str, chain: int, objects: ChainObjects, names: set[str]) -> int:
+    """Order: copy the marker, remove the marker, remove the draws."""
+    marker = record_name(group, chain) if objects.marker and objects.blocks else None
     if marker is not None:
         with suppress(FileNotFoundError):  # another driver has just done so
             store.put_if_absent(dropped_name(group, chain), store.read(marker))

@@ -1,4 +1,4 @@
-"""Objects that nobody needs any more: what writers that died or lost a race have left."""
+"""Finds objects that are no longer needed: of dead or late writers, and intermediate results."""
 
 from __future__ import annotations
 
@@ -25,23 +25,26 @@ _ROUNDS = re.compile(rf"(?P<folder>{CLUSTERS})/state/.+")
 
 
 def leftovers(store: Store, names: Collection[str]) -> set[str]:
-    """Which objects of one part of a run may be deleted, at any time.
+    """Objects of one part of a run that may be deleted at any time.
 
-    Features once the networks that learnt from them are judged, tiles of assembled shards,
-    checkpoints of finished tiles, companies and clusters, pairs of blocks whose neighbour lists are
-    there, neighbour lists without their transform and assignments without their clusters, files of
-    a map without its map.json (an interrupted removal or writing left them), blocks of draws that a
-    finished chain's marker does not name, probes of the fence. A marker is read only where two
-    writers have put blocks of the same draws.
+    Features after the evaluation of the predictors; tiles of assembled shards; checkpoints of
+    finished
+    tiles, chain batches and clusters; pairs of blocks with finished kNN lists; kNN lists without
+    transform, assignments without clusters and map files without map.json; blocks of draws that a
+    finished chain's marker does not name; probes of the fence. A marker is read only where two
+    writers
+    put blocks of the same draws.
 
     Args:
         store: of that part.
-        names: objects that are there, relative to it.
+        names: existing objects, relative to it.
     """
-    there = set(names)
-    probes = {name for name in there if name.startswith(FENCE)}
-    features = {n for n in there if re.fullmatch(FEATURES, n)} if HELD_OUT in there else set()
-    return _of_tiles(there) | _of_chains(store, there) | _of_clusters(there) | features | probes
+    present = set(names)
+    probes = {name for name in present if name.startswith(FENCE)}
+    features = {n for n in present if re.fullmatch(FEATURES, n)} if HELD_OUT in present else set()
+    return (
+        _of_tiles(present) | _of_chains(store, present) | _of_clusters(present) | features | probes
+    )
 
 
 def _of_tiles(names: set[str]) -> set[str]:
@@ -56,7 +59,6 @@ def _of_tiles(names: set[str]) -> set[str]:
 
 
 def _of_clusters(names: set[str]) -> set[str]:
-    """Pairs of blocks whose lists are there, states of rounds whose clusters are, and orphans."""
     found = set()
     for name in names:
         if _is_orphan(name, names):
@@ -70,7 +72,7 @@ def _of_clusters(names: set[str]) -> set[str]:
 
 
 def _is_orphan(name: str, names: set[str]) -> bool:
-    """Whether the object that completes it has been removed."""
+    """Whether its completing object was removed."""
     if lists := _OF_LISTS.match(name):
         return f"{lists[0]}transform.json" not in names
     if picture := _OF_MAP.fullmatch(name):
@@ -82,19 +84,19 @@ def _is_orphan(name: str, names: set[str]) -> bool:
 def _of_chains(store: Store, names: set[str]) -> set[str]:
     found: set[str] = set()
     unfinished: set[str] = set()
-    for (group, chain), own in chains_among(names).items():
-        found |= own.states
-        unfinished |= set() if own.marker else own.states
-        if own.marker and _has_rivals(own):
+    for (group, chain), objects in chains_among(names).items():
+        found |= objects.states
+        unfinished |= set() if objects.marker else objects.states
+        if objects.marker and _has_rivals(objects):
             with suppress(FileNotFoundError):  # another driver has just dropped it
                 record = read_record(store, group, chain)
-                found |= own.blocks - block_names(group, chain, record)
+                found |= objects.blocks - block_names(group, chain, record)
     return found - unfinished
 
 
-def _has_rivals(own: ChainObjects) -> bool:
-    """Whether two writers have put blocks of the same draws."""
+def _has_rivals(objects: ChainObjects) -> bool:
+    """Whether two writers put blocks of the same draws."""
     slots: dict[str, int] = defaultdict(int)
-    for name in own.blocks:
+    for name in objects.blocks:
         slots[slot_of(name)] += 1
     return any(count > 1 for count in slots.values())

@@ -37,9 +37,9 @@ def put_shard(store: Store, name: str, sequences: Sequences, first_sequence: int
     """
     data = _shard_bytes(sequences, first_sequence)
     if not store.put_if_absent(name, data):
-        there = store.read(name)
-        if _same_content(there, sequences, first_sequence):
-            return ObjectInfo.of(there)
+        existing = store.read(name)
+        if _same_content(existing, sequences, first_sequence):
+            return ObjectInfo.of(existing)
         store.delete(name)
         store.put(name, data)
     return ObjectInfo.of(data)

@@ -1,8 +1,7 @@
-"""Objects in Google's and Azure's storage, by fsspec: its exclusive create, its retries.
+"""Google's and Azure's object storage by fsspec (gcsfs, adlfs), which retries itself.
 
-An exclusive create is asked for (`mode="create"`); whether the filesystem heeds it is its own
-affair, and `Store.check_fence` finds out. `places.REMOTE_SCHEMES` are those that heed it; FTP,
-SFTP, SMB and WebHDFS do not.
+A put asks for an exclusive create (`mode="create"`). Not every filesystem honours it:
+`Store.check_fence` tests it. `locations.REMOTE_SCHEMES` are those that do.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import fsspec
 from spectro.storage.backend import Entry
 
 TIMES = ("LastModified", "last_modified", "mtime", "modified", "updated", "created")
-"""Names that filesystems give to the time of an object."""
+"""Names that filesystems give to an object's time."""
 
 
 def open_filesystem(uri: str) -> tuple[Any, str]:
@@ -36,7 +35,7 @@ class FsspecBackend:
         self._fs = filesystem
 
     def create(self, path: str, data: bytes) -> None:
-        """Put an object exclusively, as far as the filesystem can; raises FileExistsError."""
+        """As exclusively as the filesystem can; raises FileExistsError."""
         if self._fs.exists(path):
             raise FileExistsError(path)
         self._fs.pipe_file(path, data, mode="create")
@@ -50,7 +49,7 @@ class FsspecBackend:
         return bytes(self._fs.cat_file(path, start=start, end=stop))
 
     def exists(self, path: str) -> bool:
-        """Whether it is there."""
+        """Whether the object exists."""
         self._fs.invalidate_cache()
         return bool(self._fs.exists(path))
 
@@ -61,7 +60,7 @@ class FsspecBackend:
         return {path: _entry(info) for path, info in found.items()}
 
     def delete(self, paths: Collection[str]) -> None:
-        """Remove objects, if they are there."""
+        """Remove objects; missing ones are no error."""
         for path in paths:
             try:
                 self._fs.rm_file(path)
@@ -69,7 +68,7 @@ class FsspecBackend:
                 continue
 
     def sweep(self, folder: str, older_than_seconds: float) -> int:
-        """Nothing: what is unfinished there is the filesystem's affair."""
+        """Nothing: unfinished writes are left to the filesystem."""
         return 0
 
 

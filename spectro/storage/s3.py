@@ -1,4 +1,4 @@
-"""Objects in S3, or a server that speaks its protocol (ADR 046).
+"""S3 backend: conditional PUT, multipart uploads, retries (ADR 046).
 
 Every put is conditional (`If-None-Match: *`). A refusal may come from an earlier attempt of the
 same call whose answer was lost, so every writer puts a random nonce into the object's metadata

@@ -61,7 +61,7 @@ class TakenError(Exception):
 
 
 class AbsentError(Exception):
-    """The upload in parts does not exist."""
+    """The multipart upload does not exist."""
 
 
 def as_builtin_error(error: Exception, what: str, path: str) -> Exception:

@@ -18,7 +18,7 @@ from spectro.cluster_stage.units import Layout, cluster_units, rows_of_shards
 from spectro.clustering.assign import AssignConfig, widths_among
 from spectro.clustering.config import ClusterConfig, NeighbourSearch
 from spectro.formats.clusters.assigned import PREFIX
-from spectro.formats.clusters.clusterings import find_place, read_clustering
+from spectro.formats.clusters.clusterings import find_clustering, read_clustering
 from spectro.formats.derived_objects import put_derived, remove_stale
 from spectro.formats.object_kinds import kind_of
 from spectro.formats.product import SUMMARY_NAME, moments_name, part_name
@@ -187,7 +187,7 @@ def test_lists_give_what_a_search_gives(tmp_path: Path, k: int | None) -> None:
     run_stage(store, IN_BLOCKS)
     add_tokens(store, MORE)
     config = AssignConfig(num_neighbours=k)
-    stored = read_clustering(find_place(store.uri))
+    stored = read_clustering(find_clustering(store.uri))
     with ClusteredTokens(stored, str(tmp_path / "scratch")) as clustered:
         num = k or CONFIG.num_neighbours
         assert clustered.has_lists(num) == (num <= CONFIG.num_neighbours)

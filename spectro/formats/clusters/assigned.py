@@ -30,7 +30,7 @@ KEY_LENGTH = 16
 
 
 def names(inputs: Mapping[str, Any]) -> tuple[str, str]:
-    """Table and marker of what these inputs give."""
+    """Names of table and marker for these inputs."""
     stem = f"{PREFIX}{fingerprint.digest(inputs)[:KEY_LENGTH]}"
     return f"{stem}.parquet", f"{stem}.json"
 
@@ -42,14 +42,9 @@ def put_assigned(
     found: Assignment,
     facts: Mapping[str, Any],
 ) -> None:
-    """Put the table, then its marker.
+    """Put the table, then its marker with these facts.
 
-    Args:
-        folder: of the clusters.
-        inputs: what determines the table, plain values.
-        token_id_M: ids of the tokens.
-        found: their clusters and shares.
-        facts: further plain values for the marker.
+    `inputs` are plain values that determine the table.
     """
     table_name, marker = names(inputs)
     table = pa.table(
@@ -63,7 +58,7 @@ def put_assigned(
 
 
 def is_assigned(folder: Store, inputs: Mapping[str, Any]) -> bool:
-    """Whether table and marker of these inputs are there."""
+    """Whether table and marker exist."""
     return all(folder.exists(name) for name in names(inputs))
 
 

@@ -44,14 +44,14 @@ FORMAT_VERSION = 3
 
 @dataclass(frozen=True, kw_only=True)
 class StoredClusters:
-    """What `read_clusters` gives back."""
+    """Tables, transform and provenance of stored clusters."""
 
     clusters: pa.Table
     """One row per cluster."""
     members: pa.Table
     """One row per (cluster, token)."""
     transform: Transform
-    """To place new tokens in the space of the centroids."""
+    """Places new tokens in the space of the centroids."""
     provenance: dict[str, Any]
     """cluster.json as written."""
 
@@ -66,12 +66,10 @@ def write_clusters(
     halves: HalvesEvidence | None = None,
     extra: dict[str, Any] | None = None,
 ) -> None:
-    """Serialise, read back, then put the three objects; `extra` joins cluster.json.
+    """Put the two tables, then cluster.json with `extra` joined; `halves` adds evidence columns.
 
-    `halves` is what two halves of the chains say of the clusters.
-
-    Raises FileExistsError where clusters are already written and whole, ValueError on a wrong
-    number of component names.
+    Raises FileExistsError if complete clusters exist, ValueError on a wrong number of component
+    names.
     """
     num_columns = clusters.mean_chi_CH.shape[1]
     if len(components) != num_columns:
@@ -83,7 +81,7 @@ def write_clusters(
     if store.exists(PROVENANCE):
         if store.exists(CLUSTERS) and store.exists(MEMBERS):
             raise FileExistsError(f"{uri}/{PROVENANCE} exists: these clusters are already written")
-        store.delete(PROVENANCE)  # of tables that were lost
+        store.delete(PROVENANCE)  # its tables were lost
     tables = {
         CLUSTERS: clusters_table(clusters, description, labels, components, halves),
         MEMBERS: members_table(clusters, labels),
@@ -94,10 +92,7 @@ def write_clusters(
 
 
 def read_clusters(uri: str) -> StoredClusters:
-    """All of what `write_clusters` wrote.
-
-    Raises FileNotFoundError where it has not finished, DamagedObjectError.
-    """
+    """Everything that `write_clusters` wrote; raises FileNotFoundError, DamagedObjectError."""
     store = Store(uri)
     provenance = read_sealed(store, PROVENANCE)
     return StoredClusters(
@@ -170,7 +165,7 @@ def members_table(clusters: Clusters, labels: TokenLabels) -> pa.Table:
 
 
 def _evidence_columns(clusters: Clusters, halves: HalvesEvidence | None) -> dict[str, pa.Array]:
-    """Columns about other draws and other seeds; null where it is not known."""
+    """Columns on stability and repeatability; null where unknown."""
     unknown = pa.nulls(len(clusters), pa.float32())
     repeatability_C = clusters.repeatability_C
     found = holds(repeatability_C, halves)
