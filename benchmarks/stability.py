@@ -38,10 +38,10 @@ from spectro.clustering.knn.lists import Neighbours
 from spectro.clustering.knn.search import nearest_neighbours
 from spectro.clustering.list_agreement import neighbour_agreement
 from spectro.clustering.local.round_state import SelectionState
+from spectro.clustering.local.rounds import find_clusters
 from spectro.clustering.local.seed_executor import thread_executor
-from spectro.clustering.local.select import find_clusters
 from spectro.clustering.matching import Clustering, best_matches, stability
-from spectro.clustering.significance import TokenGroups, adjusted, inherited, p_values
+from spectro.clustering.significance import TokenGroups, benjamini_hochberg, p_values, q_of_matches
 
 NUM_THREADS = 2
 
@@ -107,13 +107,14 @@ def evidence(
     agreement = neighbour_agreement(halves[0][0], halves[1][0])
     groups, sides = TokenGroups.of(y_N), [members_of(state) for _, state in halves]
     q_values = [
-        adjusted(p_values(sides[half], halves[1 - half][0].index_Nk, groups)) for half in (0, 1)
+        benjamini_hochberg(p_values(sides[half], halves[1 - half][0].index_Nk, groups))
+        for half in (0, 1)
     ]
     both = [Clustering.of(side, y_N.size) for side in sides]
     return HalvesEvidence(
         stability_C=stability(members, sides, y_N.size),
         shared_neighbours_C=agreement.of_clusters(members),
-        q_value_C=inherited(Clustering.of(members, y_N.size), both, q_values),
+        q_value_C=q_of_matches(Clustering.of(members, y_N.size), both, q_values),
         shared_of_all=agreement.mean,
         shared_by_chance=agreement.chance,
     )

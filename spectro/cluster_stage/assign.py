@@ -14,7 +14,7 @@ from spectro.clustering.assign import (
     AssignConfig,
     Assignment,
     assign,
-    neighbours_of_new,
+    neighbours_among,
 )
 from spectro.clustering.matching import Clustering
 from spectro.config import to_dict
@@ -150,14 +150,14 @@ def _assign(
     """Shard by shard: one shard of new rows in memory, the clustered vectors mapped from disk."""
     k, num_old = _num_neighbours(stored, config), stored.num_tokens
     on_progress(0, num_new)
-    x_ND, widths = clustered.vectors(), clustered.widths(k)
+    x_ND, widths = clustered.vectors(), clustered.local_scales(k)
     clusters = Clustering.of_pairs(stored.cluster_M, stored.token_id_M, stored.size_C.size, num_old)
     ids, clusters_found, shares, done = [], [], [], 0
     for shard in clustered.rows(rows):
         new = shard.token_id_M >= first
         if not new.any():
             continue
-        around = neighbours_of_new(clustered.place(shard, new), x_ND, k)
+        around = neighbours_among(clustered.place(shard, new), x_ND, k)
         found = assign(around, widths, clusters, min_share=config.min_share)
         ids.append(shard.token_id_M[new])
         clusters_found.append(found.cluster_M)

@@ -16,7 +16,7 @@ from spectro.cluster_stage.units import HALVES, Layout
 from spectro.clustering.config import ClusterConfig
 from spectro.clustering.knn.pairs import block_pairs
 from spectro.clustering.knn.search import is_exact
-from spectro.clustering.local.select import round_size
+from spectro.clustering.local.rounds import round_size
 from spectro.config import PipelineConfig
 
 FLOAT_BYTES = 4

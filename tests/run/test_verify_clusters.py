@@ -15,7 +15,7 @@ import pytest
 from spectro.cluster_stage.assign import assign_tokens
 from spectro.cluster_stage.clustered import ClusteredTokens
 from spectro.cluster_stage.compare import compare_all
-from spectro.clustering.assign import AssignConfig, widths_among
+from spectro.clustering.assign import AssignConfig, local_scales_of
 from spectro.clustering.config import ClusterConfig, NeighbourSearch
 from spectro.config import PipelineConfig
 from spectro.formats.clusters.clusterings import find_clustering, read_clustering
@@ -333,5 +333,5 @@ def test_widths_are_those_of_the_folder_own_vectors(store: Store, folder: str) -
     assert k == (6 if folder.startswith("clusters-k6") else 8)
     with ClusteredTokens(stored) as tokens:
         assert tokens.has_lists(k)
-        searched = widths_among(tokens.vectors(), k)
+        searched = local_scales_of(tokens.vectors(), k)
         np.testing.assert_array_equal(tokens.widths(k).sigma_N, searched.sigma_N)

@@ -1,10 +1,9 @@
-"""Which search: exact up to `EXACT_BELOW` tokens, approximate above, on every machine alike.
+"""Chooses exact or approximate kNN search by the number of tokens, not the machine.
 
 Shapes: N tokens, D dimensions, k neighbours.
 
-In memory: `nearest_neighbours(x, k)`. Beyond `cluster.neighbour_rows` rows: cut the rows into
-blocks, `pair_neighbours` of every one of `block_pairs` on any node in any order, then per block
-`merge` of its lists from all of its pairs (pairs.py; design: ADR 024, 025).
+In memory: `nearest_neighbours(x, k)`. Beyond `cluster.neighbour_rows` rows: blocks,
+`pair_neighbours` of all `block_pairs` on any node, then `merge` per block (pairs.py; ADR 024, 025).
 """
 
 from collections.abc import Callable
@@ -14,13 +13,13 @@ from numpy.typing import NDArray
 
 from spectro.clustering.config import NeighbourSearch
 from spectro.clustering.knn.approximate import approximate_neighbours
-from spectro.clustering.knn.complete import complete
+from spectro.clustering.knn.complete import complete_lists
 from spectro.clustering.knn.exact import exact_neighbours, row_blocks
 from spectro.clustering.knn.lists import Neighbours, empty_lists, in_order
-from spectro.clustering.knn.trees import CLOSE_ROWS, ORDER_KEY, leaves
+from spectro.clustering.knn.trees import CLOSE_ROWS, ORDER_KEY, tree_leaves
 
 EXACT_BELOW = 1_000_000
-"""Tokens up to which `auto` is exact: there both cost about the same (ADR 025), and more above."""
+"""Largest number of tokens for which `auto` is exact: the costs cross there (ADR 025)."""
 
 Progress = Callable[[int, int], None]
 
@@ -36,8 +35,7 @@ def nearest_neighbours(
 ) -> Neighbours:
     """The k nearest others of every row of an array or memory map.
 
-    `progress(done, total)` in a unit of the search's own (rows, or steps of equal rank).
-    ValueError when N ≤ k or a value is not finite.
+    `progress(done, total)` in rows or rounds. ValueError if N ≤ k or a value is not finite.
     """
     require_enough(x_ND.shape[0], k)
     check_finite(x_ND)
@@ -51,11 +49,11 @@ def nearest_neighbours(
 
 
 BLOCK_ROWS = 65_536
-"""Rows of the database between two reports of progress."""
+"""Rows between progress reports."""
 
 
 def is_exact(num_tokens: int, search: NeighbourSearch) -> bool:
-    """Whether `search` means exact for so many tokens; never a matter of the machine."""
+    """Whether `search` means exact for so many tokens."""
     if search is NeighbourSearch.AUTO:
         return num_tokens <= EXACT_BELOW
     return search is NeighbourSearch.EXACT
@@ -64,13 +62,13 @@ def is_exact(num_tokens: int, search: NeighbourSearch) -> bool:
 def all_neighbours(
     x_ND: NDArray[np.float32], k: int, *, progress: Progress | None = None
 ) -> Neighbours:
-    """The k nearest others of every row, exact, on all threads; places stay empty where N ≤ k.
+    """Exact k nearest others of every row on all threads; entries stay empty if N ≤ k.
 
-    Rows are looked at in the order of small leaves, so that lists are nearly right early.
+    Rows are visited in leaf order, so that lists are nearly right early.
     """
-    order, _ = leaves(x_ND, CLOSE_ROWS, (ORDER_KEY,))
+    order, _ = tree_leaves(x_ND, CLOSE_ROWS, (ORDER_KEY,))
     lists = empty_lists(order.size, k)
-    complete(np.ascontiguousarray(x_ND[order]), lists, order, progress)
+    complete_lists(np.ascontiguousarray(x_ND[order]), lists, order, progress)
     return in_order(lists, order)
 
 
