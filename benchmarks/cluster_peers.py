@@ -34,7 +34,7 @@ from benchmarks.seed_sides import ALPHA, PEER_PUSHES, Answer, Ours, Peer, same_r
 from spectro.clustering.config import ClusterConfig
 from spectro.clustering.graph.graph import Graph, from_matrix
 from spectro.clustering.local.pagerank import push
-from spectro.clustering.local.seed_cluster import local_rule
+from spectro.clustering.local.seed_proposal import seed_parameters
 from spectro.clustering.local.workspace import LocalCsr, Workspace
 
 
@@ -144,7 +144,7 @@ def compare(
     count = options.seeds if epsilon > 5e-7 else max(1, options.seeds // 4)
     sides: dict[str, Callable[[int], Answer]] = {
         "ours": Ours(graph, same_rule(graph, epsilon)).ask,
-        "ours_default": Ours(graph, local_rule(graph, ClusterConfig())).ask,
+        "ours_default": Ours(graph, seed_parameters(graph, ClusterConfig())).ask,
     }
     for name, peer in peers.items():
         sides[name] = partial(peer.ask, epsilon=epsilon)

@@ -22,7 +22,7 @@ from benchmarks.common import parse, parser, write
 from benchmarks.planted_graph import f1, read_graph
 from spectro.clustering.config import ClusterConfig, ToleranceKind
 from spectro.clustering.graph.graph import Graph
-from spectro.clustering.local.seed_cluster import Candidate, local_rule, try_seed
+from spectro.clustering.local.seed_proposal import Proposal, propose_cluster, seed_parameters
 from spectro.clustering.local.workspace import Workspace
 
 DEGREE = ToleranceKind.DEGREE
@@ -71,23 +71,23 @@ def _options() -> argparse.ArgumentParser:
 
 def _try(
     graph: Graph, config: ClusterConfig, seeds: NDArray[np.int64]
-) -> list[tuple[float, Candidate]]:
+) -> list[tuple[float, Proposal]]:
     """Milliseconds and candidate of every seed, the compiler and the first touch left out."""
-    rule = local_rule(graph, config)
+    rule = seed_parameters(graph, config)
     workspace = Workspace(np.zeros(graph.num_nodes, np.uint8))
-    try_seed(graph, rule, int(seeds[0]), workspace)
+    propose_cluster(graph, rule, int(seeds[0]), workspace)
     found = []
     for seed in seeds.tolist():
         before = time.thread_time()
-        candidate = try_seed(graph, rule, seed, workspace)
+        candidate = propose_cluster(graph, rule, seed, workspace)
         found.append((1e3 * (time.thread_time() - before), candidate))
     return found
 
 
 def _row(
-    found: list[tuple[float, Candidate]],
+    found: list[tuple[float, Proposal]],
     label_N: NDArray[np.int32],
-    reference: list[tuple[float, Candidate]],
+    reference: list[tuple[float, Proposal]],
 ) -> dict[str, float]:
     candidates = [candidate for _, candidate in found]
     as_default = [

@@ -25,7 +25,6 @@ from spectro.measure.resident_model import ResidentModel
 from spectro.measure.units import TokensUnit, measurement_units
 from spectro.models.components import Component, ComponentKind, Group
 from spectro.models.config import ModelConfig
-from spectro.models.load import ModelConfig
 from spectro.pipeline.preflight import describe_model
 from spectro.pipeline.stages import STAGES
 from spectro.sampling.config import ChainConfig

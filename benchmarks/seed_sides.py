@@ -15,7 +15,12 @@ import numpy as np
 
 from spectro.clustering.config import ClusterConfig
 from spectro.clustering.graph.graph import Graph
-from spectro.clustering.local.seed_cluster import Candidate, LocalRule, local_rule, try_seed
+from spectro.clustering.local.seed_proposal import (
+    Proposal,
+    SeedParameters,
+    propose_cluster,
+    seed_parameters,
+)
 from spectro.clustering.local.workspace import Workspace
 
 ALPHA = 0.001
@@ -72,7 +77,7 @@ class Peer:
 class Ours:
     """This project's push and sweep, with the rule given or as a user gets it."""
 
-    def __init__(self, graph: Graph, rule: LocalRule) -> None:
+    def __init__(self, graph: Graph, rule: SeedParameters) -> None:
         self._graph, self._rule = graph, rule
         self._workspace = Workspace(np.zeros(graph.num_nodes, np.uint8))
         self._try(0)  # compiles
@@ -89,13 +94,13 @@ class Ours:
             "edges": found.num_edges,
         }
 
-    def _try(self, seed: int) -> Candidate:
-        return try_seed(self._graph, self._rule, seed, self._workspace)
+    def _try(self, seed: int) -> Proposal:
+        return propose_cluster(self._graph, self._rule, seed, self._workspace)
 
 
-def same_rule(graph: Graph, epsilon: float) -> LocalRule:
+def same_rule(graph: Graph, epsilon: float) -> SeedParameters:
     """What the peer does: least conductance of all that was pushed to."""
-    published = local_rule(graph, ClusterConfig.published())
+    published = seed_parameters(graph, ClusterConfig.published())
     return replace(
         published, alpha=ALPHA, epsilon=epsilon, max_pushes=PEER_PUSHES, min_size=1, min_rise=1.0
     )

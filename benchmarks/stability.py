@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spectro.clustering.clusters import ordered
+from spectro.clustering.clusters import by_size
 from spectro.clustering.config import ClusterConfig
 from spectro.clustering.graph.graph import self_tuning_graph
 from spectro.clustering.holds import HalvesEvidence, holds
@@ -38,10 +38,10 @@ from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.knn.search import nearest_neighbours
 from spectro.clustering.list_agreement import neighbour_agreement
 from spectro.clustering.local.round_state import SelectionState
+from spectro.clustering.local.rounds import find_clusters
 from spectro.clustering.local.seed_executor import thread_executor
-from spectro.clustering.local.select import find_clusters
 from spectro.clustering.matching import Clustering, best_matches, stability
-from spectro.clustering.significance import TokenGroups, adjusted, inherited, p_values
+from spectro.clustering.significance import TokenGroups, benjamini_hochberg, p_values, q_of_matches
 
 NUM_THREADS = 2
 
@@ -95,7 +95,7 @@ def found_in(x_ND: NDArray[np.float32], config: ClusterConfig) -> tuple[Neighbou
 
 def members_of(state: SelectionState) -> list[NDArray[np.int32]]:
     """Tokens of every cluster, largest first."""
-    return [cluster.tokens for cluster in ordered(state)]
+    return [cluster.tokens for cluster in by_size(state)]
 
 
 def evidence(
@@ -107,13 +107,14 @@ def evidence(
     agreement = neighbour_agreement(halves[0][0], halves[1][0])
     groups, sides = TokenGroups.of(y_N), [members_of(state) for _, state in halves]
     q_values = [
-        adjusted(p_values(sides[half], halves[1 - half][0].index_Nk, groups)) for half in (0, 1)
+        benjamini_hochberg(p_values(sides[half], halves[1 - half][0].index_Nk, groups))
+        for half in (0, 1)
     ]
     both = [Clustering.of(side, y_N.size) for side in sides]
     return HalvesEvidence(
         stability_C=stability(members, sides, y_N.size),
         shared_neighbours_C=agreement.of_clusters(members),
-        q_value_C=inherited(Clustering.of(members, y_N.size), both, q_values),
+        q_value_C=q_of_matches(Clustering.of(members, y_N.size), both, q_values),
         shared_of_all=agreement.mean,
         shared_by_chance=agreement.chance,
     )
@@ -144,7 +145,7 @@ def line(
     y_N = deltas.y_N[:num_tokens]
     members = members_of(whole[1])
     told = evidence(members, halves, y_N)
-    repeatability = np.array([c.repeatability for c in ordered(whole[1])], np.float32)
+    repeatability = np.array([c.repeatability for c in by_size(whole[1])], np.float32)
     held = holds(repeatability, told)
     held = np.zeros(len(members), bool) if held is None else held
     one_y = np.array([np.bincount(y_N[rows]).max() / rows.size for rows in members])

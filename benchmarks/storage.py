@@ -153,7 +153,7 @@ def transfers(
 def listing(sides: Mapping[str, Side], number: int, rounds: int) -> dict[str, dict[str, Any]]:
     """Seconds of listing so many objects."""
     store = Store(f"s3://{BUCKET}")
-    with ThreadPoolExecutor(s3.MOST_WRITES) as threads:
+    with ThreadPoolExecutor(s3.MAX_WRITES) as threads:
         names = [f"listed/{index % 50:02}/{index:05}" for index in range(number)]
         list(threads.map(lambda name: store.put(name, b"x"), names))
     found = {n: {"list": []} for n in sides}

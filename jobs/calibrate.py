@@ -22,11 +22,11 @@ from jobs.experiment_file import experiment_text
 from jobs.launch import launch
 from jobs.plan import file_of_rates
 from spectro.config import PipelineConfig, with_absolute_paths
+from spectro.formats.out_file import place_of, put_file
 from spectro.planning.calibration.config import CalibrateConfig
 from spectro.planning.calibration.run import Calibration, calibrate
 from spectro.planning.rates import load_rates
-from spectro.storage.out_file import place_of, put_file
-from spectro.storage.places import place
+from spectro.storage.locations import resolve_location
 from spectro.views.drawing.calibration import figure
 from spectro.views.drawing.save import to_bytes
 from spectro.views.drawing.theme import theme
@@ -48,7 +48,7 @@ class CalibrateJob(PipelineConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        place(self.out, "out")
+        resolve_location(self.out, "out")
 
 
 def main() -> int:
@@ -57,7 +57,7 @@ def main() -> int:
 
 
 def _calibrate(job: CalibrateJob) -> None:
-    settings, folder = job.calibrate, place(job.out, "out")
+    settings, folder = job.calibrate, resolve_location(job.out, "out")
     assert settings.budget_seconds > 0  # raises before anything is measured
     for name in (EXPERIMENT, "calibration.json", "calibration.svg", "cells.csv", "chains.json"):
         place_of(f"{folder}/{name}")  # before anything is measured

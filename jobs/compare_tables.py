@@ -17,7 +17,7 @@ from rich.text import Text
 from spectro.cluster_stage.compare import ClusteringPair
 from spectro.clustering.compare import EDGES, ComparedClustering
 from spectro.formats.clusters.clusterings import StoredClustering
-from spectro.storage.out_file import put_file
+from spectro.formats.out_file import put_file
 from spectro.tokens.display.terminal_text import plain_string
 
 FOR_FILES = (".parquet", ".csv")
@@ -95,7 +95,7 @@ def clusters_of(pairs: list[ClusteringPair], out: str) -> None:
 
     clusters_of · against (places) · cluster_id · size · size_common (among the tokens of both) ·
     match_id (null where no cluster shares a token) · jaccard · jaccard_by_chance · matched.
-    A file that is there is replaced; errors as `replaced` of storage/out_file.py.
+    A file that is there is replaced; errors as `replaced` of formats/out_file.py.
     """
     rows = [
         _rows(own, side, against.place.name)

@@ -15,8 +15,8 @@ from rich.text import Text
 from jobs.launch import launch
 from jobs.look import StoredRun
 from spectro.analysis.chain_diagnosis import Diagnosis
+from spectro.formats.out_file import put_file
 from spectro.storage.credentials import refuse_credentials
-from spectro.storage.out_file import put_file
 from spectro.tokens.display.terminal_text import plain_string
 from spectro.views.config import SUFFIXES
 from spectro.views.diagnose import diagnose_run

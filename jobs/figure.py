@@ -9,8 +9,8 @@ from rich.console import Console
 
 from jobs.launch import launch
 from jobs.look import StoredRun
+from spectro.formats.out_file import place_of
 from spectro.storage.credentials import refuse_credentials
-from spectro.storage.out_file import place_of
 from spectro.views.figures.figures import FigureConfig, drawn, put_figure
 from spectro.views.run_view import RunView
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spectro.storage.places import place
+from spectro.storage.locations import resolve_location
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,4 +17,4 @@ class StoredRun:
     """Show tracebacks on the terminal."""
 
     def __post_init__(self) -> None:
-        place(self.uri, "run.uri")
+        resolve_location(self.uri, "run.uri")

@@ -18,7 +18,7 @@ from jobs.shown import on_one_line
 from spectro.analysis.component_grid import in_order
 from spectro.analysis.response_matrix import ResponseMatrix
 from spectro.analysis.scaling import UNITS, Scaling
-from spectro.storage.out_file import put_file
+from spectro.formats.out_file import put_file
 from spectro.tokens.display.terminal_text import plain_string
 
 FOR_FILES = (".parquet", ".csv")

@@ -22,6 +22,7 @@ from jobs.plan_tables import bill_table, clusters_table, plan_table
 from jobs.stored import asked, stored_config
 from spectro.cluster_stage.units import rows_of_shards
 from spectro.config import PipelineConfig, with_absolute_paths
+from spectro.formats.out_file import place_of, put_file
 from spectro.models.load import resolve_device
 from spectro.models.size import ModelSize
 from spectro.planning.bill import BillLine, make_bill
@@ -38,8 +39,7 @@ from spectro.planning.plan import Plan, damage_notes, make_plan
 from spectro.planning.plan_addition import plan_addition, shard_sizes_after
 from spectro.planning.rates import Rates, load_rates, to_yaml
 from spectro.predict.config import PredictConfig
-from spectro.storage.out_file import place_of, put_file
-from spectro.storage.places import local_path
+from spectro.storage.locations import local_path
 from spectro.storage.store import Store
 from spectro.upsampling.plan import plan_upsampled, upsample_bill, with_upsampling
 from spectro.work.threads import num_cores_here

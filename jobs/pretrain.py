@@ -9,7 +9,7 @@ import sys
 from jobs.launch import launch
 from spectro.pretrain.config import PretrainConfig
 from spectro.pretrain.run import pretrain
-from spectro.storage.places import local_path
+from spectro.storage.locations import local_path
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jobs.csv_cells import harmless, harmless_name, is_text
-from spectro.storage.out_file import replaced
+from spectro.formats.out_file import replaced
 from spectro.tokens.display.terminal_text import plain_string
 from spectro.views.query.contexts import CONTEXT_COLUMNS
 from spectro.views.query.query import Query

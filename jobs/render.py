@@ -20,8 +20,8 @@ from hydra.types import RunMode
 from jobs.launch import launch
 from jobs.manifests import Manifest, built, containers, gpus_per_pod, refuse_secrets
 from spectro.config import PipelineConfig
-from spectro.storage.out_file import put_file
-from spectro.storage.places import is_uri, place
+from spectro.formats.out_file import put_file
+from spectro.storage.locations import is_uri, resolve_location
 
 MAX_NAME = 40
 """KubeRay allows 47 characters; Kubernetes adds five to a `generateName`."""
@@ -115,7 +115,7 @@ def rendered(job: RenderJob, overrides: Sequence[str], experiment: str | None) -
         passed.append(f"run.uri={job.run.uri}")
     refuse_secrets(passed)
     manifest = built(render.overlay, ["queue"] if render.queue is not None else [])
-    _require_shared(place(job.run.uri), manifest)
+    _require_shared(resolve_location(job.run.uri), manifest)
     manifest["metadata"] = _metadata(manifest["metadata"], render, experiment)
     manifest["spec"] |= {
         "entrypoint": entrypoint(render, passed, gpus_per_pod(manifest)),

@@ -20,7 +20,7 @@ from rich.text import Text
 from jobs.launch import launch, validated
 from spectro.config import PipelineConfig
 from spectro.inspect.catalogue import CatalogueRow, differing, read_catalogue
-from spectro.storage.places import place
+from spectro.storage.locations import resolve_location
 from spectro.storage.store import Store
 from spectro.tokens.display.terminal_text import plain_string
 
@@ -50,7 +50,7 @@ class RunsConfig:
     """`table`, `json` or `csv`."""
 
     def __post_init__(self) -> None:
-        place(self.root, "runs.root")
+        resolve_location(self.root, "runs.root")
 
 
 @dataclass(frozen=True, kw_only=True)

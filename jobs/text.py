@@ -11,8 +11,8 @@ from rich.console import Console
 from jobs.launch import launch
 from jobs.look import StoredRun
 from jobs.stored import stored_config
-from spectro.storage.out_file import place_of, put_file
-from spectro.storage.places import local_path
+from spectro.formats.out_file import place_of, put_file
+from spectro.storage.locations import local_path
 from spectro.tokens.display.terminal_text import plain_string
 from spectro.tokens.sources.source_report import SourceReport
 from spectro.tokens.sources.text_folder import read_document

@@ -24,7 +24,7 @@ from spectro.sampling.control import Control
 from spectro.sampling.reweighted import Reweighted
 from spectro.storage.checksummed_json import read_sealed, with_nan
 from spectro.storage.credentials import refuse_credentials
-from spectro.storage.places import place
+from spectro.storage.locations import resolve_location
 from spectro.storage.store import Store
 from spectro.tokens.config import MoreConfig, Source
 from spectro.upsampling.checks import learnt_from
@@ -42,7 +42,7 @@ class Upsampled:
 
     def __post_init__(self) -> None:
         refuse_credentials(self.uri, "upsample.uri")
-        place(self.uri, "upsample.uri")
+        resolve_location(self.uri, "upsample.uri")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +109,7 @@ def upsampled_config(job: UpsampleJob) -> PipelineConfig:
     """
     measured = stored_config(job.run.uri)
     measured = dataclasses.replace(measured, run=dataclasses.replace(measured.run, uri=job.run.uri))
-    if place(job.upsample.uri) == place(job.run.uri):
+    if resolve_location(job.upsample.uri) == resolve_location(job.run.uri):
         raise ValueError(
             f"upsample.uri is {job.upsample.uri}, the measured run itself: predicted "
             "susceptibilities go to a folder of their own"
@@ -118,7 +118,7 @@ def upsampled_config(job: UpsampleJob) -> PipelineConfig:
     return dataclasses.replace(
         measured,
         upsample=learnt_from(measured, job.predict),
-        run=dataclasses.replace(run, uri=place(job.upsample.uri)),
+        run=dataclasses.replace(run, uri=resolve_location(job.upsample.uri)),
         more=job.tokens.more(),
         sampler=alone(measured.sampler),
         control=Control.NONE,

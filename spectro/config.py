@@ -20,7 +20,7 @@ from spectro.sampling.mala import Mala
 from spectro.sampling.reweighted import Reweighted, nbeta_name
 from spectro.sampling.samplers import Exponential, Gaussian, Psgld, Sgld
 from spectro.storage.credentials import refuse_credentials
-from spectro.storage.places import local_path, path_or_name, place
+from spectro.storage.locations import local_path, path_or_name, resolve_location
 from spectro.susceptibility.estimator import Baseline, EstimatorConfig
 from spectro.tokens.config import MoreConfig, Source, TokensConfig
 from spectro.upsampling.config import UpsampleConfig
@@ -96,7 +96,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         refuse_credentials(_fields(self), "run")
         if self.uri != BY_FINGERPRINT:
-            place(self.uri)
+            resolve_location(self.uri)
         if self.num_workers is not None and self.num_workers < 0:
             raise ValueError(f"run.num_workers must be at least 0, found {self.num_workers}")
         for name in ("threads_per_worker", "chains_per_unit", "max_errors", "max_crashes"):
@@ -170,7 +170,7 @@ class PipelineConfig:
         object.__setattr__(self, "control", known_control(self.control, self.sampler))
         refuse_credentials(to_dict(self))
         if self.run.uri == BY_FINGERPRINT:
-            uri = f"{place(self.run.root, 'run.root')}/{self.own_name()}"
+            uri = f"{resolve_location(self.run.root, 'run.root')}/{self.own_name()}"
             object.__setattr__(self, "run", dataclasses.replace(self.run, uri=uri))
 
     def own_name(self) -> str:
@@ -288,14 +288,14 @@ def chain_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_absolute_paths(config: PipelineConfig) -> PipelineConfig:
-    """The same with every path as `place` has it: workers may have another folder."""
+    """The same with every path as `resolve_location` has it: workers may have another folder."""
     more, run = config.more, config.run
     if more is not None:
         more = dataclasses.replace(more, subsets=_placed_sources(more.subsets, "more"))
     scratch = None if run.scratch is None else local_path(run.scratch, "run.scratch")
     return dataclasses.replace(
         config,
-        run=dataclasses.replace(run, uri=place(run.uri), scratch=scratch),
+        run=dataclasses.replace(run, uri=resolve_location(run.uri), scratch=scratch),
         tokens=_placed_tokens(config.tokens),
         model=_placed_model(config.model),
         more=more,

@@ -19,7 +19,6 @@ NOT_YET = {
     ("config", "upsampling"),
     ("config", "views"),
     ("planning", "api"),
-    ("storage", "formats"),
     ("tokens", "views"),
     ("views", "api"),
 }
@@ -95,3 +94,12 @@ def test_library_does_not_print() -> None:
         calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
         names = {call.func.id for call in calls if isinstance(call.func, ast.Name)}
         assert "print" not in names, path
+
+
+def test_no_class_name_is_defined_twice() -> None:
+    defined: dict[str, list[str]] = {}
+    for path in [*sources("."), *sorted((ROOT / "jobs").rglob("*.py"))]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                defined.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: paths for name, paths in defined.items() if len(paths) > 1} == {}

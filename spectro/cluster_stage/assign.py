@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectro.cluster_stage.clustered import ClusteredTokens
-from spectro.clustering.assign import Assignment, assign, neighbours_of_new
+from spectro.clustering.assign import Assignment, assign, neighbours_among
 from spectro.clustering.config import AssignConfig
 from spectro.clustering.matching import Clustering
 from spectro.config import to_dict
 from spectro.formats import tokens
 from spectro.formats.clusters.assigned import is_assigned, names, put_assigned, read_assigned
-from spectro.formats.clusters.clusterings import StoredClustering, find_place, read_clustering
+from spectro.formats.clusters.clusterings import StoredClustering, find_clustering, read_clustering
 from spectro.formats.clusters.clusters import PROVENANCE
 from spectro.formats.product import read_head
 from spectro.formats.run_dir import require
@@ -54,7 +54,7 @@ def assign_tokens(
     """Assign the tokens of a run that its clusters do not know, or all tokens of another run.
 
     Args:
-        uri: run, part or folder of clusters (`find_place`).
+        uri: run, part or folder of clusters (`find_clustering`).
         source: run or part whose tokens are assigned; None: the tokens added to the same run.
         config: how.
         on_progress: called with tokens done and tokens in all.
@@ -63,7 +63,7 @@ def assign_tokens(
     Raises ValueError, in one line, where there are no clusters, nothing to assign, or the tokens
     were measured along other draws; DamagedObjectError.
     """
-    stored = read_clustering(find_place(uri))
+    stored = read_clustering(find_clustering(uri))
     rows, sequences, first = _source(stored, source)
     clustered = ClusteredTokens(stored, scratch)
     inputs = _inputs(stored, rows, sequences, first, config)
@@ -146,14 +146,14 @@ def _assign(
     """Shard by shard: one shard of new rows in memory, the clustered vectors mapped from disk."""
     k, num_old = _num_neighbours(stored, config), stored.num_tokens
     on_progress(0, num_new)
-    x_ND, widths = clustered.vectors(), clustered.widths(k)
+    x_ND, widths = clustered.vectors(), clustered.local_scales(k)
     clusters = Clustering.of_pairs(stored.cluster_M, stored.token_id_M, stored.size_C.size, num_old)
     ids, clusters_found, shares, done = [], [], [], 0
     for shard in clustered.rows(rows):
         new = shard.token_id_M >= first
         if not new.any():
             continue
-        around = neighbours_of_new(clustered.place(shard, new), x_ND, k)
+        around = neighbours_among(clustered.place(shard, new), x_ND, k)
         found = assign(around, widths, clusters, min_share=config.min_share)
         ids.append(shard.token_id_M[new])
         clusters_found.append(found.cluster_M)

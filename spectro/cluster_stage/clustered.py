@@ -18,9 +18,9 @@ import numpy.typing as npt
 from spectro.cluster_stage.node_cache import NodeCache
 from spectro.cluster_stage.units import HALVES, half_folder
 from spectro.cluster_stage.vectors import rows_of
-from spectro.clustering.assign import widths_among
+from spectro.clustering.assign import local_scales_of
 from spectro.clustering.config import NeighbourSearch
-from spectro.clustering.graph.edges import Widths, widths
+from spectro.clustering.graph.edges import LocalScales, local_scales
 from spectro.clustering.knn.search_plan import is_exact
 from spectro.clustering.vectors.mapped_array import mapped_array
 from spectro.clustering.vectors.preprocess import Transform
@@ -96,15 +96,15 @@ class ClusteredTokens:
         array: npt.NDArray[np.float32] = np.load(folder / "vectors.npy", mmap_mode="r")
         return array
 
-    def widths(self, k: int) -> Widths:
+    def local_scales(self, k: int) -> LocalScales:
         """σ by token id: of the neighbour lists where they are there, else by a search of N².
 
         Raises ValueError unless N > k, DamagedObjectError.
         """
         if not self.has_lists(k):
-            return widths_among(self.vectors(), k)
+            return local_scales_of(self.vectors(), k)
         last = [read_lists(self._part, name).distance_Nk[:, k - 1].copy() for name in self._lists]
-        return widths(np.concatenate(last)[:, None])
+        return local_scales(np.concatenate(last)[:, None])
 
     def has_lists(self, k: int) -> bool:
         """Whether all neighbour lists are there, with k neighbours or more."""

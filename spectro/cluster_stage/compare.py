@@ -14,7 +14,7 @@ from spectro.clustering.config import MATCH_THRESHOLD
 from spectro.formats import tokens
 from spectro.formats.clusters.clusterings import (
     StoredClustering,
-    find_place,
+    find_clustering,
     read_clustering,
     shared_rows,
 )
@@ -50,7 +50,7 @@ def compare_all(
     Raises ValueError, in one line, for a place without clusters, and for a pair without common
     tokens; DamagedObjectError.
     """
-    stored = [read_clustering(place) for place in [find_place(uri) for uri in places]]
+    stored = [read_clustering(place) for place in [find_clustering(uri) for uri in places]]
     return [_pair(a, b, threshold, seed, same_token) for a, b in combinations(stored, 2)]
 
 

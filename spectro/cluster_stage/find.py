@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,17 +14,17 @@ import ray
 import torch
 
 from spectro.cluster_stage.halves_evidence import halves_evidence
-from spectro.cluster_stage.seed_workers import DistributedSeedExecutor, seed_crew
+from spectro.cluster_stage.seed_workers import DistributedSeedExecutor, distributed_executor
 from spectro.cluster_stage.units import HALVES, ClusterUnit, half_folder
 from spectro.cluster_stage.vectors import ListsOnNode
-from spectro.clustering.cluster_sums import ClusterSums, Summary
-from spectro.clustering.clusters import Clusters, assemble, ordered
+from spectro.clustering.cluster_sums import ClusterSummary, ClusterSums
+from spectro.clustering.clusters import Clusters, assemble, by_size
 from spectro.clustering.config import ClusterConfig
-from spectro.clustering.describe import TokenLabels, describe_summary
+from spectro.clustering.describe import TokenLabels, describe_sums
 from spectro.clustering.graph.graph import Graph
 from spectro.clustering.holds import HalvesEvidence
 from spectro.clustering.local.round_state import SelectionState
-from spectro.clustering.local.select import find_clusters
+from spectro.clustering.local.rounds import find_clusters
 from spectro.clustering.matching import Clustering
 from spectro.config import PipelineConfig, RunConfig, to_dict
 from spectro.formats import fingerprint, tokens
@@ -34,7 +35,7 @@ from spectro.formats.derived_objects import TOKENS
 from spectro.formats.product import read_labels
 from spectro.measure.checkpoints import CheckpointWriter
 from spectro.sampling.checkpoint import Checkpoint
-from spectro.storage.background import Background
+from spectro.storage.background import BackgroundWriter
 from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.store import Store
 from spectro.work.stage import OnProgress, ShouldStop, WorkerContext
@@ -73,7 +74,7 @@ def find_and_write_clusters(
     bank = CheckpointBank(store.child(unit.folder), STATE, ROUNDS, _digest(unit, config.cluster))
     with ListsOnNode(store, unit.key, unit.half, unit.layout, config.run.scratch) as lists:
         graph = lists.graph()
-        with Background() as background:
+        with BackgroundWriter() as background:
             keeper = CheckpointWriter(
                 bank, background, config.run.checkpoint_seconds, should_stop, resumed=bank.newest()
             )
@@ -93,11 +94,11 @@ def _rounds(
 ) -> SelectionState:
     """All rounds, from the newest checkpoint on."""
     checkpoints = keeper.checkpoints()
-    crews: list[DistributedSeedExecutor] = []
+    executors: list[DistributedSeedExecutor] = []
 
-    def crew_of(*known: Any) -> DistributedSeedExecutor:
-        crews.append(_crew(unit, store, config, *known))
-        return crews[-1]
+    def make_executor(*known: Any) -> DistributedSeedExecutor:
+        executors.append(_executor(unit, store, config, *known))
+        return executors[-1]
 
     def on_round(state: SelectionState) -> None:
         on_progress(state.num_tried, state.num_tokens)
@@ -106,10 +107,10 @@ def _rounds(
 
     before = None if checkpoints.resume is None else _state(checkpoints.resume)
     try:
-        return find_clusters(graph, config.cluster, crew_of, before, on_round)
+        return find_clusters(graph, config.cluster, make_executor, before, on_round)
     finally:
-        for crew in crews:
-            crew.close()
+        for executor in executors:
+            executor.close()
 
 
 def _write(
@@ -129,7 +130,7 @@ def _write(
         write_clusters(
             target.uri,
             found,
-            describe_summary(sums, found.size_C),
+            describe_sums(sums, found.size_C),
             labels,
             components=lists.components,
             halves=_evidence(unit, store, found, labels, config),
@@ -144,9 +145,9 @@ def _write(
         _require_settings(target, config)
 
 
-def _sums(lists: ListsOnNode, state: SelectionState, labels: TokenLabels) -> Summary:
+def _sums(lists: ListsOnNode, state: SelectionState, labels: TokenLabels) -> ClusterSummary:
     """What describes the clusters, taken shard by shard."""
-    clusters = Clustering.of([c.tokens for c in ordered(state)], lists.layout.num_rows)
+    clusters = Clustering.of([c.tokens for c in by_size(state)], lists.layout.num_rows)
     sums = ClusterSums(clusters, len(labels.subset_names))
     for first, standardised_nH, x_nD in lists.rows():
         rows = slice(first, first + len(x_nD))
@@ -182,29 +183,26 @@ def _labels(store: Store, unit: ClusterUnit) -> TokenLabels:
     )
 
 
-def _crew(
+def _executor(
     unit: ClusterUnit, store: Store, config: PipelineConfig, graph: Graph, *known: Any
 ) -> DistributedSeedExecutor:
     run, num_threads = config.run, own_threads(config.run)
 
-    def wanted(there: int) -> int:
-        return _processes(run, graph.num_nodes, there)
-
-    return seed_crew(
+    return distributed_executor(
         graph, *known, unit=unit, config=config.cluster, uri=store.uri, scratch=run.scratch,
-        num_threads=num_threads, wanted=wanted,
+        num_threads=num_threads, num_wanted=partial(_num_processes, run, graph.num_nodes),
     )  # fmt: skip
 
 
-def _processes(run: RunConfig, num_tokens: int, there: int) -> int:
-    """Processes beside this one that are to try seeds, when so many do or are about to."""
+def _num_processes(run: RunConfig, num_tokens: int, num_present: int) -> int:
+    """Desired number of seed processes besides this one."""
     if not ray.is_initialized():
         return 0
     if run.seed_processes is not None:
         return run.seed_processes
     if num_tokens < MIN_TOKENS_TO_SPREAD or run.ray_address is None:
-        return 0  # this process uses all cores of a machine of its own
-    return there + int(ray.available_resources().get("CPU", 0))
+        return 0  # this process uses all cores of its machine
+    return num_present + int(ray.available_resources().get("CPU", 0))
 
 
 def _snapshot(state: SelectionState) -> Checkpoint:

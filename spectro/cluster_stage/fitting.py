@@ -15,9 +15,14 @@ from spectro.cluster_stage.vectors import chi_of, rows_of, with_response
 from spectro.clustering.config import ClusterConfig, Preprocess
 from spectro.clustering.knn.search import require_enough
 from spectro.clustering.vectors.moments import Moments, merge
-from spectro.clustering.vectors.preprocess import fit, needs_covariances, needs_halves, takes_out
+from spectro.clustering.vectors.preprocess import (
+    fit,
+    needs_covariances,
+    needs_halves,
+    removes_uniform_mode,
+)
 from spectro.clustering.vectors.transform import Transform
-from spectro.clustering.vectors.uniform_mode import SharedPart, without_shared
+from spectro.clustering.vectors.uniform_mode import UniformMode, remove_uniform_mode
 from spectro.clustering.vectors.vector_reliability import VectorAgreement
 from spectro.config import to_dict
 from spectro.formats.derived_objects import put_derived
@@ -40,7 +45,9 @@ def make_transform(
     require_enough(unit.layout.num_rows, config.num_neighbours)
     num_shards, head = len(unit.layout.shard_rows), read_head(store, 0)
     summary = with_nan(read_sealed(store, SUMMARY_NAME))
-    has_shared = run_config.estimator.kind is EstimatorKind.TWO_CHAIN and takes_out(config)
+    has_shared = run_config.estimator.kind is EstimatorKind.TWO_CHAIN and removes_uniform_mode(
+        config
+    )
     phi_H = _mean_phi(summary, unit.half) if has_shared else None
     fitting = _Fitting(unit, store, config, phi_H)
     for shard in range(num_shards):
@@ -84,12 +91,12 @@ class _Fitting:
         )
 
     @property
-    def shared(self) -> SharedPart | None:
+    def shared(self) -> UniformMode | None:
         """What all columns share, after the last shard."""
         if self._phi_H is None:
             return None
         scale_H = None if self._measured is None else self._measured.scale_H
-        return SharedPart(mean_phi_H=self._phi_H, measured_scale_H=scale_H)
+        return UniformMode(mean_phi_H=self._phi_H, measured_scale_H=scale_H)
 
     def add(self, shard: int) -> None:
         """The next shard."""
@@ -107,7 +114,7 @@ class _Fitting:
         assert self._phi_H is not None
         chi_nH, response_n = with_response(self._store, self._half, shard)
         self._measured = _joined(self._measured, Moments.of(chi_nH, covariances=False))
-        return without_shared(chi_nH, response_n, self._phi_H)
+        return remove_uniform_mode(chi_nH, response_n, self._phi_H)
 
 
 def _joined(before: Moments | None, of_shard: Moments) -> Moments:

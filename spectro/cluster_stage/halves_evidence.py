@@ -14,7 +14,7 @@ from spectro.clustering.holds import HalvesEvidence
 from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.list_agreement import NeighbourAgreement, neighbour_agreement
 from spectro.clustering.matching import Clustering, stability
-from spectro.clustering.significance import TokenGroups, adjusted, inherited, p_values
+from spectro.clustering.significance import TokenGroups, benjamini_hochberg, p_values, q_of_matches
 from spectro.formats.clusters.clusters import members_of, read_clusters
 from spectro.formats.clusters.knn_lists import LISTS_OF_BLOCK, read_lists
 from spectro.storage.store import Store
@@ -43,7 +43,7 @@ def halves_evidence(
 
     def q_of(half: int) -> npt.NDArray[np.float64]:
         other = index[1 - half]
-        return adjusted(p_values(halves[half], other, groups, seed=seed))
+        return benjamini_hochberg(p_values(halves[half], other, groups, seed=seed))
 
     with ThreadPoolExecutor(len(HALVES)) as pool:
         q_values = list(pool.map(q_of, HALVES))
@@ -52,7 +52,7 @@ def halves_evidence(
     return HalvesEvidence(
         stability_C=stability(members, halves, num_tokens),
         shared_neighbours_C=shared.of_clusters(members),
-        q_value_C=inherited(Clustering.of(members, num_tokens), sides, q_values),
+        q_value_C=q_of_matches(Clustering.of(members, num_tokens), sides, q_values),
         shared_of_all=shared.mean,
         shared_by_chance=shared.chance,
     )

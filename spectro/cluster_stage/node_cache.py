@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from spectro.storage.places import local_path
+from spectro.storage.locations import local_path
 
 WHOLE = "whole"
 """Marker of a folder that is made."""

@@ -1,9 +1,8 @@
-"""Who tries the seeds of a round: threads of this process and, where there is room, processes of a
-Ray cluster on all of its machines.
+"""Distributed seed executor: threads of this process and, if CPUs are free, Ray actors.
 
-Seeds are dealt in small chunks to whoever is free, and results are put in the order of the seeds:
-who tried what, who joined late and who died cannot be seen in them. A member is told only what was
-removed since it was last given work.
+Seeds go in small chunks to whichever worker is free, and proposals are ordered by seed, so that the
+result does not depend on the number, the start or the loss of workers. A worker receives only the
+tokens removed since its last chunk.
 """
 
 from __future__ import annotations
@@ -26,65 +25,54 @@ from spectro.cluster_stage.units import ClusterUnit
 from spectro.cluster_stage.vectors import ListsOnNode
 from spectro.clustering.config import ClusterConfig
 from spectro.clustering.graph.graph import Graph
-from spectro.clustering.local.seed_cluster import Candidate, LocalRule, local_rule
 from spectro.clustering.local.seed_executor import serial_executor
+from spectro.clustering.local.seed_proposal import Proposal, SeedParameters, seed_parameters
 from spectro.storage.store import Store
 from spectro.work.errors import reason_of
 from spectro.work.outcome import MAX_FAILED_STARTS
 
 logger = logging.getLogger(__name__)
 Tokens = npt.NDArray[np.int32]
-CHUNKS_PER_HAND = 4
-"""Chunks of a round for each who works: few messages, and nobody waits long for the last."""
-LOOK_SECONDS = 5.0
-"""From look to look for room on the cluster."""
+CHUNKS_PER_WORKER = 4
+"""Chunks of a round per worker: few messages, and a short wait for the last chunk."""
+SCALE_SECONDS = 5.0
+"""Interval between checks for free CPUs."""
 
 
 class SeedWorker(Protocol):
-    """One who tries seeds, a chunk at a time."""
+    """Proposes clusters for one chunk of seeds at a time."""
 
-    def start(self, seeds: Sequence[int]) -> Future[list[Candidate]]:
-        """Try these seeds against the graph without all that was removed so far."""
+    def start(self, seeds: Sequence[int]) -> Future[list[Proposal]]:
+        """Begin a chunk, on the graph without the tokens removed so far."""
         ...
 
     def remove(self, tokens: Tokens) -> None:
-        """These belong to clusters from now on."""
+        """Remove tokens before the next chunk."""
         ...
 
     def close(self) -> None:
-        """No more seeds."""
+        """Stop."""
         ...
 
 
 class ThreadSeedWorker:
-    """A thread of this process."""
+    """`SeedWorker` in a thread of this process."""
 
-    def __init__(self, graph: Graph, rule: LocalRule, removed: npt.NDArray[np.uint8]) -> None:
-        self._crew = serial_executor(graph, rule, removed)
+    def __init__(self, graph: Graph, rule: SeedParameters, removed: npt.NDArray[np.uint8]) -> None:
+        self._executor = serial_executor(graph, rule, removed)
         self._thread = ThreadPoolExecutor(1)
+        self.remove = self._executor.remove
+        self.close = self._thread.shutdown
 
-    def start(self, seeds: Sequence[int]) -> Future[list[Candidate]]:
-        """See `SeedWorker`."""
-        return self._thread.submit(self._crew.try_seeds, seeds)
-
-    def remove(self, tokens: Tokens) -> None:
-        """See `SeedWorker`."""
-        self._crew.remove(tokens)
-
-    def close(self) -> None:
-        """See `SeedWorker`."""
-        self._thread.shutdown()
+    def start(self, seeds: Sequence[int]) -> Future[list[Proposal]]:
+        """As `SeedWorker`."""
+        return self._thread.submit(self._executor.propose_clusters, seeds)
 
 
 class SeedProcess:
-    """A process of the cluster that tries seeds; an actor.
+    """Ray actor that proposes clusters; maps the graph from its node's cache.
 
-    Args:
-        uri: part of the run.
-        unit: the clusters that are looked for.
-        config: how.
-        scratch: base folder of scratch files.
-        removed: tokens that belong to clusters already.
+    `removed` are tokens that belong to clusters already.
     """
 
     def __init__(
@@ -96,138 +84,138 @@ class SeedProcess:
         removed: Tokens,
     ) -> None:
         with ListsOnNode(Store(uri), unit.key, unit.half, unit.layout, scratch) as lists:
-            graph = lists.graph()  # stays mapped, even if another process removes its files
+            graph = lists.graph()  # stays mapped if another process removes its files
         state = np.zeros(graph.num_nodes, np.uint8)
         state[removed] = 1
-        self._crew = serial_executor(graph, local_rule(graph, config), state)
+        self._executor = serial_executor(graph, seed_parameters(graph, config), state)
 
     def ready(self) -> bool:
-        """Answered when the graph is there."""
+        """Returns once the graph is mapped."""
         return True
 
-    def try_seeds(self, removed: Tokens, seeds: Sequence[int]) -> list[Candidate]:
-        """Candidates of some seeds, after what was removed since the last call."""
-        self._crew.remove(removed)
-        return self._crew.try_seeds(seeds)
+    def propose_clusters(self, removed: Tokens, seeds: Sequence[int]) -> list[Proposal]:
+        """Proposals of some seeds, after these further removals."""
+        self._executor.remove(removed)
+        return self._executor.propose_clusters(seeds)
 
 
 class ProcessSeedWorker:
-    """A `SeedProcess`, as the crew sees it."""
+    """`SeedWorker` for a `SeedProcess`."""
 
     def __init__(self, actor: Any) -> None:
         self._actor = actor
-        self._news: list[Tokens] = []
-        self._thread = ThreadPoolExecutor(1)  # waits: a reference's own future may stay silent
+        self._removed: list[Tokens] = []
+        self._thread = ThreadPoolExecutor(1)  # waits: a Ray reference's own future may never fire
         self.ready: Future[bool] = self._thread.submit(ray.get, actor.ready.remote())
 
-    def start(self, seeds: Sequence[int]) -> Future[list[Candidate]]:
-        """See `SeedWorker`."""
-        news = np.concatenate([*self._news, np.empty(0, np.int32)]).astype(np.int32)
-        self._news = []
-        return self._thread.submit(ray.get, self._actor.try_seeds.remote(news, list(seeds)))
+    def start(self, seeds: Sequence[int]) -> Future[list[Proposal]]:
+        """As `SeedWorker`."""
+        removed, self._removed = _concatenated(self._removed), []
+        reference = self._actor.propose_clusters.remote(removed, list(seeds))
+        return self._thread.submit(ray.get, reference)
 
     def remove(self, tokens: Tokens) -> None:
-        """See `SeedWorker`."""
-        self._news.append(tokens)
+        """As `SeedWorker`."""
+        self._removed.append(tokens)
 
     def close(self) -> None:
-        """See `SeedWorker`."""
+        """As `SeedWorker`."""
         ray.kill(self._actor)
         self._thread.shutdown(wait=False)
 
 
 @dataclass(kw_only=True)
 class DistributedSeedExecutor:
-    """See `spectro.clustering.local.seed_executor.Crew`; close it."""
+    """`SeedExecutor` over threads and Ray actors; close it."""
 
-    hands: list[SeedWorker]
-    """Threads of this process, at least one: they go on when every process is lost."""
+    threads: list[SeedWorker]
+    """At least one: they continue if every process is lost."""
     start_process: Callable[[Tokens], ProcessSeedWorker]
-    """Starts a process that knows of these removed tokens."""
-    wanted: Callable[[int], int]
-    """How many processes there should be, when so many are here or coming."""
+    """Starts an actor, given all tokens removed so far."""
+    num_wanted: Callable[[int], int]
+    """Desired number of processes, given the present number."""
     removed: list[Tokens] = field(default_factory=list)
-    """All that was removed so far."""
+    """All tokens removed so far."""
     _processes: list[ProcessSeedWorker] = field(default_factory=list)
-    _coming: list[ProcessSeedWorker] = field(default_factory=list)
-    _looked: float = float("-inf")
+    _starting: list[ProcessSeedWorker] = field(default_factory=list)
+    _scaled_at: float = float("-inf")
     _failed_starts: int = 0
 
-    def try_seeds(self, seeds: Sequence[int]) -> list[Candidate]:
-        """See `Crew`. Raises what a process raised; one that is lost costs its chunk only."""
-        self._look()
-        num_hands = len(self.hands) + len(self._processes)
-        size = max(1, len(seeds) // (CHUNKS_PER_HAND * num_hands))
+    def propose_clusters(self, seeds: Sequence[int]) -> list[Proposal]:
+        """As `SeedExecutor`; raises an actor's error. A lost actor costs its chunk only."""
+        self._scale()
+        free: deque[SeedWorker] = deque([*self._processes, *self.threads])
+        size = max(1, len(seeds) // (CHUNKS_PER_WORKER * len(free)))
         chunks = deque(range(0, len(seeds), size))
-        found: dict[int, list[Candidate]] = {}
-        free: deque[SeedWorker] = deque([*self._processes, *self.hands])
-        busy: dict[Future[list[Candidate]], tuple[int, SeedWorker]] = {}
+        found: dict[int, list[Proposal]] = {}
+        busy: dict[Future[list[Proposal]], tuple[int, SeedWorker]] = {}
         while chunks or busy:
             while chunks and free:
-                start, hand = chunks.popleft(), free.popleft()
-                busy[hand.start(seeds[start : start + size])] = (start, hand)
+                start, worker = chunks.popleft(), free.popleft()
+                busy[worker.start(seeds[start : start + size])] = (start, worker)
             for answer in wait_for(busy, return_when=FIRST_COMPLETED).done:
-                start, hand = busy.pop(answer)
+                start, worker = busy.pop(answer)
                 try:
                     found[start] = answer.result()
-                    free.append(hand)
-                except RayTaskError:  # what is wrong there is wrong here
+                    free.append(worker)
+                except RayTaskError:  # deterministic: it would fail here too
                     raise
                 except RayError as error:
-                    self._lost(hand, error)
+                    self._drop(worker, error)
                     chunks.appendleft(start)
-        return [candidate for start in sorted(found) for candidate in found[start]]
+        return [proposal for start in sorted(found) for proposal in found[start]]
 
     def remove(self, tokens: Tokens) -> None:
-        """See `Crew`."""
+        """As `SeedExecutor`."""
         self.removed.append(tokens)
-        for hand in (*self.hands, *self._processes, *self._coming):
-            hand.remove(tokens)
+        for worker in self._workers():
+            worker.remove(tokens)
 
     def close(self) -> None:
-        """End all of them."""
-        for hand in (*self.hands, *self._processes, *self._coming):
-            hand.close()
+        """Stop all workers."""
+        for worker in self._workers():
+            worker.close()
 
-    def _look(self) -> None:
-        """Take in the processes that are ready, start those that there is room for."""
+    def _workers(self) -> list[SeedWorker]:
+        return [*self.threads, *self._processes, *self._starting]
+
+    def _scale(self) -> None:
+        """Admit processes that are ready; start as many as there are CPUs for."""
         now = time.monotonic()
-        if now - self._looked < LOOK_SECONDS and not any(h.ready.done() for h in self._coming):
+        ready = [process for process in self._starting if process.ready.done()]
+        if now - self._scaled_at < SCALE_SECONDS and not ready:
             return
-        self._looked = now
-        for hand in [h for h in self._coming if h.ready.done()]:
-            self._coming.remove(hand)
-            self._take_in(hand)
-        if self._coming:  # what they will take is still counted as free
-            return
-        if self._failed_starts >= MAX_FAILED_STARTS:  # those that are here go on
-            return
-        for _ in range(self.wanted(len(self._processes)) - len(self._processes)):
-            known = np.concatenate([*self.removed, np.empty(0, np.int32)]).astype(np.int32)
-            self._coming.append(self.start_process(known))
+        self._scaled_at = now
+        for process in ready:
+            self._starting.remove(process)
+            self._admit(process)
+        if self._starting or self._failed_starts >= MAX_FAILED_STARTS:
+            return  # CPUs of starting processes still count as free
+        for _ in range(self.num_wanted(len(self._processes)) - len(self._processes)):
+            self._starting.append(self.start_process(_concatenated(self.removed)))
 
-    def _take_in(self, hand: ProcessSeedWorker) -> None:
-        error = hand.ready.exception()
+    def _admit(self, process: ProcessSeedWorker) -> None:
+        error = process.ready.exception()
         if error is None:
             self._failed_starts = 0
-            self._processes.append(hand)
-            return
-        if not isinstance(error, RayError):
+            self._processes.append(process)
+        elif isinstance(error, RayError):
+            self._failed_starts += 1
+            logger.warning("a seed process failed to start: %s", reason_of(error))
+            process.close()
+        else:
             raise error
-        self._failed_starts += 1
-        logger.warning("a process that tries seeds did not come up: %s", reason_of(error))
-        hand.close()
 
-    def _lost(self, hand: SeedWorker, error: RayError) -> None:
-        logger.info("a process that tries seeds is gone: %s", reason_of(error))
-        assert isinstance(hand, ProcessSeedWorker)
-        self._processes.remove(hand)
-        hand.close()
+    def _drop(self, worker: SeedWorker, error: RayError) -> None:
+        logger.info("a seed process was lost: %s", reason_of(error))
+        assert isinstance(worker, ProcessSeedWorker)
+        self._processes.remove(worker)
+        worker.close()
 
 
-def seed_crew(
+def distributed_executor(
     graph: Graph,
-    rule: LocalRule,
+    rule: SeedParameters,
     removed: npt.NDArray[np.uint8],
     *,
     unit: ClusterUnit,
@@ -235,25 +223,28 @@ def seed_crew(
     uri: str,
     scratch: str | None,
     num_threads: int,
-    wanted: Callable[[int], int],
+    num_wanted: Callable[[int], int],
 ) -> DistributedSeedExecutor:
-    """The crew of a cluster unit.
+    """The seed executor of a cluster unit.
 
     Args:
-        graph, rule, removed: as `Crew`s get them.
-        unit: the clusters that are looked for.
-        config: how.
+        graph, rule, removed: as in `SeedExecutorFactory`.
+        unit, config: the clusters.
         uri: part of the run.
-        scratch: base folder of scratch files.
+        scratch: base folder of the node cache.
         num_threads: of this process.
-        wanted: number of processes beside this one, asked now and then; each takes one CPU.
+        num_wanted: see `DistributedSeedExecutor`; each process takes one CPU.
     """
     actor = ray.remote(SeedProcess).options(num_cpus=1, max_restarts=0)
     return DistributedSeedExecutor(
-        hands=[ThreadSeedWorker(graph, rule, removed) for _ in range(num_threads)],
+        threads=[ThreadSeedWorker(graph, rule, removed) for _ in range(num_threads)],
         start_process=lambda known: ProcessSeedWorker(
             actor.remote(uri, unit, config, scratch, known)
         ),
-        wanted=wanted,
+        num_wanted=num_wanted,
         removed=[np.flatnonzero(removed).astype(np.int32)],
     )
+
+
+def _concatenated(parts: Sequence[Tokens]) -> Tokens:
+    return np.concatenate([*parts, np.empty(0, np.int32)]).astype(np.int32)

@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 
 from spectro.formats.clusters.assigned import names
 from spectro.formats.clusters.clusters import CLUSTERS, MEMBERS, PROVENANCE
-from spectro.formats.clusters.knn_lists import RECALL, TRANSFORM, lists_of
+from spectro.formats.clusters.knn_lists import RECALL, TRANSFORM
 from spectro.formats.derived_objects import TOKENS
 from spectro.measure.verification import RowChecks, is_whole, rows_found
+from spectro.storage.checksummed_arrays import parse_arrays
 from spectro.work.stage import WHEN_NEEDED, PartContents
 
 Content = Mapping[str, Any]
@@ -52,7 +53,7 @@ def table_of_assigned(contents: PartContents, name: str, content: Content) -> di
 
 def check_lists(contents: PartContents, name: str, data: bytes) -> None:
     """kNN lists with the digest of their header."""
-    lists_of(data)
+    parse_arrays(data)
 
 
 def check_clusters(

@@ -1,11 +1,11 @@
-"""New tokens to clusters that exist, without clustering again (ADR 029).
+"""Assigns new tokens to existing clusters by their nearest clustered tokens (ADR 029).
 
-A new token x asks its k nearest old tokens y, in the space of the clusters' transform. Each has the
-weight that an edge to it would have in the graph,
+A new token x has k nearest old tokens y in the space of the clusters' transform, each with the
+weight of an edge of the graph,
 
     w(x, y) = exp(−‖x−y‖² / (σ_x σ_y)),  σ = distance to the k-th nearest old token,
 
-and the share of the weight that lies in a cluster is the confidence that x belongs to it.
+and a cluster's share of the weight is the confidence that x belongs to it.
 Shapes: M new tokens, N old tokens, D dimensions, k neighbours, C clusters.
 """
 
@@ -15,32 +15,32 @@ import numpy as np
 import scipy.sparse as sparse
 from numpy.typing import NDArray
 
-from spectro.clustering.graph.edges import Widths, widths
+from spectro.clustering.graph.edges import LocalScales, local_scales
 from spectro.clustering.knn.exact import exact_neighbours, row_blocks
 from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.matching import Clustering
 
 NONE = -1
-"""Cluster of a token that belongs to none."""
+"""Cluster id of an unassigned token."""
 BLOCK_ROWS = 65_536
-"""Old tokens that are read at once: bounds memory."""
+"""Old tokens read at once: bounds memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assignment:
-    """Where new tokens belong."""
+    """Cluster and confidence of new tokens."""
 
     cluster_M: NDArray[np.int32]
     """Cluster, or NONE."""
     share_M: NDArray[np.float32]
-    """Share of the weight around the token that lies in the cluster that has most of it, whether
-    the token was assigned to it or not; 0 where none of the weight is in a cluster."""
+    """Largest share of the weight of any cluster, assigned or not; 0 if no neighbour is
+    clustered."""
 
 
-def widths_among(x_ND: NDArray[np.float32], k: int) -> Widths:
-    """σ of old tokens, by exact search: the distance to the k-th nearest other one.
+def local_scales_of(x_ND: NDArray[np.float32], k: int) -> LocalScales:
+    """Local scales σ of old tokens by exact search: distance to the k-th nearest other token.
 
-    `x_ND` may be a memory map: some rows of it are held at a time. ValueError unless N > k.
+    `x_ND` may be a memory map. ValueError unless N > k.
     """
     if x_ND.shape[0] <= k:
         raise ValueError(f"assigning with k = {k} needs more than {k} tokens that were clustered, "
@@ -50,36 +50,37 @@ def widths_among(x_ND: NDArray[np.float32], k: int) -> Widths:
         rows = np.arange(first, first + some_MD.shape[0])
         found = exact_neighbours(some_MD, rows, row_blocks(x_ND, BLOCK_ROWS), k)
         last_N[rows] = found.distance_Nk[:, -1]
-    return widths(last_N[:, None])
+    return local_scales(last_N[:, None])
 
 
-def neighbours_of_new(
+def neighbours_among(
     query_MD: NDArray[np.float32], x_ND: NDArray[np.float32], k: int
 ) -> Neighbours:
-    """The k nearest old tokens of every new one, exact; `x_ND` may be a memory map."""
+    """Exact kNN lists of new tokens among the old ones; `x_ND` may be a memory map."""
     none = np.full(query_MD.shape[0], NONE)
     return exact_neighbours(query_MD, none, row_blocks(x_ND, BLOCK_ROWS), k)
 
 
 def assign(
     around: Neighbours,
-    old: Widths,
+    old: LocalScales,
     clusters: Clustering,
     *,
     min_share: float = 0.0,
 ) -> Assignment:
-    """Give every new token the cluster with most weight around it.
+    """Assign every new token to the cluster of largest weight.
 
-    It must have more weight than lies in no cluster, and more than `min_share` of all. Of equals
-    the smaller id wins. Overlapping clusters each count a shared neighbour in full.
+    It must exceed the weight outside all clusters, and `min_share` of the whole. Ties go to the
+    smaller
+    id. Overlapping clusters each count a shared neighbour in full.
 
     Args:
-        around: the new tokens' neighbours among the old.
-        old: widths of the old tokens.
+        around: kNN lists of the new tokens among the old.
+        old: local scales of the old tokens.
         clusters: of the old tokens.
-        min_share: least share of the weight, in [0, 1).
+        min_share: in [0, 1).
 
-    Raises ValueError if clusters, widths and neighbours are not of the same old tokens.
+    Raises ValueError if clusters, scales and lists are of different old tokens.
     """
     if not 0.0 <= min_share < 1.0:
         raise ValueError(f"min_share must be in [0, 1), found {min_share}")
@@ -104,8 +105,8 @@ def assign(
     )
 
 
-def _weights(around: Neighbours, old: Widths) -> NDArray[np.float64]:
-    """As in the graph; times a factor for each token that keeps its largest at 1."""
+def _weights(around: Neighbours, old: LocalScales) -> NDArray[np.float64]:
+    """Weights as in the graph, scaled so that each token's largest is 1."""
     distance = around.distance_Nk.astype(np.float64)
     sigma_M = np.maximum(distance[:, -1], old.floor)
     exponent = distance**2 / (sigma_M[:, None] * old.sigma_N[around.index_Nk])
@@ -116,7 +117,7 @@ def _weights(around: Neighbours, old: Widths) -> NDArray[np.float64]:
 def _by_cluster(
     around: Neighbours, weight_Mk: NDArray[np.float64], clusters: Clustering
 ) -> tuple["sparse.coo_matrix", NDArray[np.float64]]:
-    """Weight of every new token in every cluster [M, C] (sparse), and in none [M]."""
+    """Weight per cluster [M, C] (sparse), and outside all clusters [M]."""
     num_new, k = weight_Mk.shape
     indptr = np.arange(num_new + 1, dtype=np.int64) * k
     entries = (weight_Mk.ravel(), around.index_Nk.ravel(), indptr)

@@ -1,7 +1,7 @@
-"""What describes clusters, summed block by block: the vectors of all tokens are never in memory.
+"""Per-cluster means and counts, accumulated block by block over the tokens.
 
-Sums are float64 and are taken token by token in the order of the rows, so that how the rows are cut
-into blocks changes no bit. Memory is O(C·(D + H) + M + one block).
+Float64 sums in row order, so that the blocks do not change a bit.
+Memory is O(C·(D + H) + M + one block).
 Shapes: B tokens of a block, M members, C clusters, H components, D dimensions, S subsets.
 """
 
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from spectro.clustering.matching import Clustering
 
 NUM_TOP_TOKENS = 10
-"""Most common targets y that are named."""
+"""Most common targets y of a cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
-    """What the sums come to, one entry per cluster."""
+class ClusterSummary:
+    """Means and counts, one entry per cluster."""
 
     centroid_CD: NDArray[np.float32]
     """Mean of the members in the preprocessed space."""
@@ -34,10 +34,9 @@ class Summary:
 
 
 class ClusterSums:
-    """Takes rows in order, block by block; `finish` gives the means and the counts."""
+    """Accumulates rows in order; `finish` gives means and counts."""
 
     def __init__(self, clusters: Clustering, num_subsets: int) -> None:
-        """For clusters of rows 0 … N−1, which may overlap."""
         self._size_C, self._num_tokens = clusters.size_C, clusters.num_tokens
         order = np.argsort(clusters.rows, kind="stable")
         self._row_M, self._cluster_M = clusters.rows[order], clusters.cluster_M[order]
@@ -54,9 +53,9 @@ class ClusterSums:
         token_B: NDArray[np.int32],
         subset_B: NDArray[np.int16],
     ) -> None:
-        """The next rows: standardised χ, preprocessed vectors, y, index of the subset.
+        """Add the next rows: standardised χ, vectors, y, index of the subset.
 
-        Raises ValueError for more rows than were clustered, or arrays of different lengths.
+        Raises ValueError for too many rows, or arrays of different lengths.
         """
         stop = self._next + token_B.size
         if stop > self._num_tokens or not len(chi_BH) == len(x_BD) == subset_B.size == token_B.size:
@@ -71,22 +70,22 @@ class ClusterSums:
             self._chi_CH = np.zeros((num_clusters, chi_BH.shape[1]))
         span = slice(*np.searchsorted(self._row_M, [self._next, stop]))
         place, cluster = self._row_M[span] - self._next, self._cluster_M[span]
-        # Unbuffered, one row after the other: the same sums however the rows are cut.
+        # Unbuffered, row after row: the same sums for any blocks.
         np.add.at(self._x_CD, cluster, x_BD[place].astype(np.float64))
         np.add.at(self._chi_CH, cluster, chi_BH[place].astype(np.float64))
         np.add.at(self._subset_CS, (cluster, subset_B[place]), 1)
         self._target_M[span] = token_B[place]
         self._next = stop
 
-    def finish(self) -> Summary:
-        """Means and counts; ValueError unless all rows were given."""
+    def finish(self) -> ClusterSummary:
+        """Means and counts; ValueError unless all rows were added."""
         if self._next != self._num_tokens or self._x_CD is None or self._chi_CH is None:
             raise ValueError(
                 f"expected {self._num_tokens} rows, found {self._next}: is the product whole?"
             )
         size_C1 = np.maximum(self._size_C, 1)[:, None]
         tops = top_tokens(self._cluster_M, self._target_M, self._size_C.size)
-        return Summary(
+        return ClusterSummary(
             centroid_CD=(self._x_CD / size_C1).astype(np.float32),
             mean_chi_CH=(self._chi_CH / size_C1).astype(np.float32),
             top_tokens=tuple(tokens for tokens, _ in tops),
@@ -98,7 +97,7 @@ class ClusterSums:
 def top_tokens(
     cluster_M: NDArray[np.integer], target_M: NDArray[np.int32], num_clusters: int
 ) -> list[tuple[NDArray[np.int32], NDArray[np.int32]]]:
-    """Of every cluster the most common y with their counts, ties by token; in one sort."""
+    """Most common y of every cluster with their counts; ties by token."""
     order = np.lexsort((target_M, cluster_M))
     cluster, target = cluster_M[order], target_M[order]
     new = np.ones(order.size, bool)

@@ -1,7 +1,4 @@
-"""χ in, clusters out: the whole of design.md §6 in one call.
-
-Shapes: N tokens, H components, C clusters, D dimensions of the preprocessed space.
-"""
+"""Clusters of χ in memory: transform, kNN lists, graph, local clustering."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -11,15 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spectro.clustering.cluster_sums import ClusterSums, Summary
+from spectro.clustering.cluster_sums import ClusterSummary, ClusterSums
 from spectro.clustering.config import ClusterConfig
 from spectro.clustering.graph.graph import Graph, self_tuning_graph
 from spectro.clustering.graph.graph_statistics import graph_statistics
 from spectro.clustering.knn.search import nearest_neighbours
 from spectro.clustering.local.round_state import SelectionState
-from spectro.clustering.local.seed_cluster import Candidate
-from spectro.clustering.local.seed_executor import CrewOf, serial_executor
-from spectro.clustering.local.select import find_clusters
+from spectro.clustering.local.rounds import find_clusters
+from spectro.clustering.local.seed_executor import SeedExecutorFactory, serial_executor
+from spectro.clustering.local.seed_proposal import Proposal
 from spectro.clustering.matching import Clustering
 from spectro.clustering.vectors.moments import Moments
 from spectro.clustering.vectors.preprocess import Transform, fit_transform
@@ -31,43 +28,41 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Clusters:
-    """Found clusters, largest first; a cluster's id is its place in this order."""
+    """Clusters, largest first; the id is the index."""
 
     config: ClusterConfig
-    """What they were found with."""
     transform: Transform
-    """From χ to the space of the centroids; reapplied to new tokens."""
+    """χ to the space of the centroids."""
     num_tokens: int
-    """N, clustered or not."""
+    """All tokens, clustered or not."""
     members: tuple[NDArray[np.int32], ...]
-    """Per cluster its rows of χ, by falling p / degree."""
+    """Rows of χ per cluster, by falling p / degree."""
     scores: tuple[NDArray[np.float32], ...]
     """p / degree of each member."""
     conductance_C: NDArray[np.float64]
-    """cut(S) / min(vol S, vol rest) in the whole graph, recomputed from its definition."""
+    """cut(S) / min(vol S, vol rest) in the whole graph, from the definition."""
     seed_C: NDArray[np.int32]
-    """Row from which each cluster was found."""
+    """Seed of each cluster."""
     repeatability_C: NDArray[np.float32]
-    """Best Jaccard index among clusters from other seeds of the same graph; NaN where clusters were
-    removed as they were found (`overlap: false`)."""
+    """Best Jaccard index among clusters from other seeds of the same graph; NaN with `overlap:
+    false`."""
     centroid_CD: NDArray[np.float32]
     """Mean of the members in the preprocessed space."""
     mean_chi_CH: NDArray[np.float32]
     """Mean of the members' standardised χ: below zero expression, above zero suppression."""
     statistics: dict[str, Any]
-    """Counts worth keeping: nodes, edges, rounds, edges visited, columns dropped."""
+    """Nodes, edges, rounds, edges visited, columns dropped."""
 
     def __len__(self) -> int:
         return len(self.members)
 
     @property
     def size_C(self) -> NDArray[np.int32]:
-        """Number of members."""
         return np.array([rows.size for rows in self.members], np.int32)
 
     @property
     def label_N(self) -> NDArray[np.int32]:
-        """Cluster of every token, −1 for none; of overlapping clusters the smallest."""
+        """Cluster of every token, −1 for none; the smallest of overlapping ones."""
         label = np.full(self.num_tokens, -1, np.int32)
         for cluster, rows in enumerate(self.members):
             label[rows] = cluster
@@ -83,16 +78,16 @@ def cluster(
     names: Sequence[str] | None = None,
     mean_phi_H: Sequence[float] | None = None,
     response_N: NDArray[np.float32] | None = None,
-    crew_of: CrewOf = serial_executor,
+    make_executor: SeedExecutorFactory = serial_executor,
     progress: Progress | None = None,
 ) -> Clusters:
-    """Preprocess, neighbours, graph, rounds of seeds.
+    """Transform χ, find kNN lists, build the graph, run rounds of seeds.
 
-    `progress(stage, done, total)` with stages "neighbours" and "seeds". `names` are only for
-    messages; `reliability_H` and `halves` as in `fit`; `mean_phi_H` and `response_N`, of χ by
-    `two_chain` (`Result.mean_phi`, `Result.full_response`), say what its columns share: without
-    them `restricted` takes nothing out. The same χ and config give the same
-    clusters, whatever the crew.
+    `progress(stage, done, total)` with stages "neighbours" and "seeds". `names` are for messages;
+    `reliability_H` and `halves` as in `fit`; `mean_phi_H` and `response_N` give the uniform mode of
+    χ
+    by `two_chain` (`Result.mean_phi`, `Result.full_response`), without which `restricted` removes
+    nothing. The result does not depend on the executor.
     ValueError: χ not finite, a constant column, not more than k tokens, all tokens equal.
     """
     transform = fit_transform(
@@ -106,7 +101,7 @@ def cluster(
     on_round = (
         None if on_seeds is None else lambda state: on_seeds(state.num_tried, graph.num_nodes)
     )
-    state = find_clusters(graph, config, crew_of, on_round=on_round)
+    state = find_clusters(graph, config, make_executor, on_round=on_round)
     sums = _sums(state, transform.standardise(*given), x_ND)
     return assemble(state, graph, transform, config, sums)
 
@@ -114,7 +109,7 @@ def cluster(
 def build_graph(
     x_ND: NDArray[np.float32], config: ClusterConfig, *, progress: Progress | None = None
 ) -> Graph:
-    """Neighbours and self-tuning weights of preprocessed vectors."""
+    """kNN graph with self-tuning weights of preprocessed vectors."""
     neighbours = nearest_neighbours(
         x_ND,
         config.num_neighbours,
@@ -131,16 +126,20 @@ def _stage(progress: Progress | None, stage: str) -> Callable[[int, int], None] 
     return lambda done, total: progress(stage, done, total)
 
 
-def ordered(state: SelectionState) -> list[Candidate]:
-    """Found clusters in the order of their ids: largest first, ties by seed."""
+def by_size(state: SelectionState) -> list[Proposal]:
+    """Clusters in the order of their ids: largest first, ties by seed."""
     return sorted(state.clusters, key=lambda c: (-c.tokens.size, c.seed))
 
 
 def assemble(
-    state: SelectionState, graph: Graph, transform: Transform, config: ClusterConfig, sums: Summary
+    state: SelectionState,
+    graph: Graph,
+    transform: Transform,
+    config: ClusterConfig,
+    sums: ClusterSummary,
 ) -> Clusters:
-    """Finished rounds as clusters; `sums` is taken over the members of `ordered(state)`."""
-    found = ordered(state)
+    """`Clusters` of finished rounds; `sums` is over the members of `by_size(state)`."""
+    found = by_size(state)
     members = tuple(candidate.tokens for candidate in found)
     num_columns = int(transform.kept_K.size)
     return Clusters(
@@ -168,10 +167,10 @@ def assemble(
 
 def _sums(
     state: SelectionState, standardised_NH: NDArray[np.float32], x_ND: NDArray[np.float32]
-) -> Summary:
-    """Means over the clusters' members; tokens and subsets are not known here."""
+) -> ClusterSummary:
+    """Means over the clusters' members, without tokens and subsets."""
     num_tokens = x_ND.shape[0]
-    sums = ClusterSums(Clustering.of([c.tokens for c in ordered(state)], num_tokens), 1)
+    sums = ClusterSums(Clustering.of([c.tokens for c in by_size(state)], num_tokens), 1)
     unknown = np.zeros(num_tokens, np.int32)
     sums.add(standardised_NH, x_ND, unknown, unknown.astype(np.int16))
     return sums.finish()

@@ -1,4 +1,4 @@
-"""Two clusterings side by side: pair scores, matches, and what chance would give (ADR 027).
+"""Compares two clusterings: pair scores, matches, null expectation (ADR 027).
 
 Shapes: N tokens, C clusters of one clustering, P matched pairs, B bins.
 """
@@ -12,11 +12,11 @@ from spectro.clustering.config import MATCH_THRESHOLD
 from spectro.clustering.matching import BestMatches, Clustering, best_matches
 
 NUM_SHUFFLES = 3
-"""Shuffles of the tokens behind the null expectation."""
+"""Shuffles of the tokens for the null expectation."""
 EDGES = np.linspace(0.0, 1.0, 11)
 """Bins of the distribution of best Jaccard indices; the last one includes 1."""
 NULL_KEY = 0xC4A9CE
-"""What the random numbers drawn here are for, next to the seed."""
+"""Stream of random numbers, next to the seed."""
 Label = NDArray[np.int64]
 
 
@@ -31,17 +31,17 @@ class ComparedClustering:
     size_C: NDArray[np.int64]
     """Members among the common tokens."""
     best: BestMatches
-    """Of every cluster the best of the other clustering."""
+    """Best match of every cluster."""
     null_C: NDArray[np.float32]
-    """Mean best Jaccard index when the other's tokens are shuffled: what chance gives."""
+    """Mean best Jaccard index after shuffling the other clustering's tokens (null)."""
     null_share_matched: float
-    """Share of clusters whose best index under shuffling reaches the threshold."""
+    """Share of clusters that reach the threshold under shuffling."""
     histogram_B: NDArray[np.int64]
-    """Clusters by best Jaccard index, in bins of a tenth."""
+    """Clusters by best Jaccard index, ten bins."""
     null_histogram_B: NDArray[np.float64]
     """The same under shuffling, mean of the shuffles."""
     matched_C: NDArray[np.bool_]
-    """Whether each cluster is one of a matched pair."""
+    """Whether each cluster is matched."""
 
     @property
     def share_matched(self) -> float:
@@ -51,10 +51,10 @@ class ComparedClustering:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What `compare` finds. Pair scores lie at 0 for chance (ARI) and at 1 for equal."""
+    """Result of `compare`. ARI is 0 for chance and 1 for equal clusterings."""
 
     num_common: int
-    """Tokens that both clusterings were made of."""
+    """Tokens of both clusterings."""
     num_both: int
     """Tokens clustered in both."""
     threshold: float
@@ -64,15 +64,15 @@ class Comparison:
     nmi_both: float
     """Normalised mutual information over the same."""
     ari_all: float
-    """Adjusted Rand index over all common tokens, each unclustered one a class of its own."""
+    """Adjusted Rand index over all common tokens, each unclustered one as its own class."""
     nmi_all: float
-    """Normalised mutual information over all, the unclustered ones as one class."""
+    """Normalised mutual information over all, unclustered tokens as one class."""
     a: ComparedClustering
     """First against second."""
     b: ComparedClustering
     """Second against first."""
     pairs_P2: NDArray[np.int32]
-    """Matched clusters: each the other's best, with at least the threshold."""
+    """Matched clusters: mutual best matches above the threshold."""
 
 
 def compare(
@@ -85,18 +85,15 @@ def compare(
 ) -> Comparison:
     """Compare two clusterings of the same N tokens.
 
-    Unclustered tokens: the method says of them that they are alike to nothing. For pairs (ARI)
-    that is a class each: as one class the pairs within the body would be nearly all pairs that
-    agree. For information (NMI) classes of one drive the score to 1 with their number, so there
-    they are one class. Where clusters overlap both scores take the smallest cluster of a token;
-    Jaccard indices need no such choice.
+    Unclustered tokens are one class each in ARI (as one class, their agreeing pairs would dominate)
+    and one class in NMI (singletons drive NMI to 1). Both scores take the smallest cluster of an
+    overlapping token; Jaccard indices need no such choice.
 
     Args:
         a, b: the clusterings.
         threshold: least Jaccard index of a matched pair, in (0, 1].
-        seed: key of the shuffles behind the null.
-        within_N: tokens are shuffled only among those of the same value (say, the same y): a
-            harder null, of clusters that share no more than that.
+        seed: key of the shuffles.
+        within_N: shuffle only among tokens of equal value (say, the same y): a harder null.
 
     Raises ValueError for different numbers of tokens, or a threshold out of range.
     """
@@ -160,14 +157,14 @@ def _side(
 
 def _histogram(jaccard_C: NDArray[np.float32]) -> NDArray[np.int64]:
     num_bins = EDGES.size - 1
-    bins = np.floor(jaccard_C.astype(np.float64) * num_bins + 1e-5)  # a float32 0.7 lies below 0.7
+    bins = np.floor(jaccard_C.astype(np.float64) * num_bins + 1e-5)  # float32 0.7 is below 0.7
     return np.bincount(np.minimum(bins, num_bins - 1).astype(np.int64), minlength=num_bins)
 
 
 def _shuffle(
     num_tokens: int, key: tuple[int, ...], within_N: NDArray[np.integer] | None
 ) -> NDArray[np.int64]:
-    """A keyed permutation of the rows, within the classes if there are any."""
+    """Keyed permutation of the rows, within classes if given."""
     rng = np.random.default_rng(key)
     order: NDArray[np.int64] = rng.permutation(num_tokens)
     if within_N is None:
@@ -178,7 +175,6 @@ def _shuffle(
 
 
 def _singletons(label_N: Label) -> Label:
-    """Every unclustered token in a class of its own."""
     alone = label_N < 0
     result = label_N.copy()
     result[alone] = label_N.max(initial=-1) + 1 + np.arange(int(alone.sum()))
@@ -186,14 +182,12 @@ def _singletons(label_N: Label) -> Label:
 
 
 def _ari(label_a: Label, label_b: Label) -> float:
-    """Adjusted Rand index; NaN without tokens."""
-    from sklearn.metrics import adjusted_rand_score  # two seconds: only those who compare pay
+    from sklearn.metrics import adjusted_rand_score  # imports for two seconds
 
     return float(adjusted_rand_score(label_a, label_b)) if label_a.size else float("nan")
 
 
 def _nmi(label_a: Label, label_b: Label) -> float:
-    """Normalised mutual information; NaN without tokens."""
     from sklearn.metrics import normalized_mutual_info_score
 
     return float(normalized_mutual_info_score(label_a, label_b)) if label_a.size else float("nan")

@@ -1,4 +1,4 @@
-"""What a user may choose about clustering (design.md §6), and the published choices by name."""
+"""Configuration of the clustering stage, and the published values."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -10,10 +10,10 @@ MATCH_THRESHOLD = 0.5
 
 
 class Preprocess(Enum):
-    """How susceptibilities become the vectors whose distances are taken."""
+    """Transform from χ to the vectors that distances are taken of."""
 
     RESTRICTED = "restricted"
-    """The columns without E[φ]·B, which all of them share, each at unit variance (ADR 065)."""
+    """Columns without the uniform mode E[φ]·B, each at unit variance (ADR 065)."""
     STANDARDISE = "standardise"
     """Unit variance per column over tokens, then zero mean per row [G]."""
     WHITEN = "whiten"
@@ -21,33 +21,33 @@ class Preprocess(Enum):
 
 
 class ToleranceKind(Enum):
-    """What the push's tolerance is measured against; ε below is always per unit of degree."""
+    """Unit of the push's tolerance; ε is always per unit of degree."""
 
     REACH = "reach"
-    """ε = 1 / (reach · mean degree): the same for a thousand tokens and for a million."""
+    """ε = 1 / (reach · mean degree): independent of the number of tokens."""
     VOLUME = "volume"
-    """ε = tolerance / vol(graph): the seed may spread over vol(graph) / tolerance."""
+    """ε = tolerance / vol(graph): a seed may spread over vol(graph) / tolerance."""
     DEGREE = "degree"
     """ε = tolerance, the published reading (1e-7)."""
 
 
 class NeighbourSearch(Enum):
-    """How the k nearest neighbours are found (ADR 025)."""
+    """Nearest-neighbour search (ADR 025)."""
 
     EXACT = "exact"
     """All pairs."""
     APPROXIMATE = "approximate"
-    """Trees, then neighbours of neighbours; recall is measured and written beside the lists."""
+    """Random projection trees, then NN-descent; recall is measured and stored."""
     AUTO = "auto"
-    """Exact for few tokens, approximate for more, whatever the device."""
+    """Exact up to a million tokens, approximate above, on any device."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterConfig:
-    """Settings of one clustering; the result depends on nothing else but χ."""
+    """Settings of one clustering, which depends on nothing else but χ."""
 
     preprocess: Preprocess = Preprocess.RESTRICTED
-    """How χ is scaled before distances are taken."""
+    """Transform of χ before distances are taken."""
     whiten_variance: float = 0.99
     """Share of the variance whose principal components are kept (only `whiten`)."""
     whiten_reliability: float | None = None

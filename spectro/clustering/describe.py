@@ -1,4 +1,4 @@
-"""What a reader wants to know of each cluster: its tokens, its subsets, its neighbours.
+"""Description of clusters: most common tokens, subsets, nearest clusters.
 
 Shapes: N tokens, C clusters, S subsets, M neighbouring clusters.
 """
@@ -8,20 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spectro.clustering.cluster_sums import Summary, top_tokens
+from spectro.clustering.cluster_sums import ClusterSummary, top_tokens
 from spectro.clustering.clusters import Clusters
 
 NUM_SPARE = 8
-"""Candidates beyond those named, so that rounding cannot cost a neighbour."""
+"""Extra candidates, so that rounding cannot cost a neighbour."""
 BLOCK_DISTANCES = 1 << 24
-"""Distances between centroids that are held at once."""
+"""Distances between centroids in memory at once."""
 NUM_NEIGHBOURS = 5
-"""Nearest other clusters that are named."""
+"""Nearest other clusters per cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenLabels:
-    """What is known of every token besides its susceptibilities, in the rows of χ."""
+    """Labels of every token, in the rows of χ."""
 
     token_id_N: NDArray[np.int64]
     """Id in the product."""
@@ -54,7 +54,7 @@ class Description:
 
 
 def describe(clusters: Clusters, labels: TokenLabels) -> Description:
-    """Count targets and subsets, measure distances. ValueError if the rows do not match."""
+    """Count targets and subsets, measure distances; ValueError if the rows do not match."""
     if labels.token_id_N.size != clusters.num_tokens:
         raise ValueError(
             f"found labels of {labels.token_id_N.size} tokens for clusters of "
@@ -74,8 +74,8 @@ def describe(clusters: Clusters, labels: TokenLabels) -> Description:
     )
 
 
-def describe_summary(summary: Summary, size_C: NDArray[np.integer]) -> Description:
-    """The same from sums that were taken block by block (`ClusterSums`)."""
+def describe_sums(summary: ClusterSummary, size_C: NDArray[np.integer]) -> Description:
+    """`describe` from accumulated sums."""
     tops = (summary.top_tokens, summary.top_counts)
     return _description(size_C, summary.centroid_CD, tops, summary.subset_counts_CS)
 
@@ -103,10 +103,11 @@ def _description(
 def nearest_clusters(
     centroid_CD: NDArray[np.float32], num_neighbours: int
 ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    """Nearest other centroids and their distances, [C, min(num_neighbours, C − 1)]; ties by id.
+    """Nearest other centroids and distances, [C, min(num_neighbours, C − 1)]; ties by id.
 
-    Blocks of rows against all: never a C × C matrix. Candidates come from |x|² − 2x·y + |y|² of
-    the centred centroids; distances again from the differences, which order them.
+    Blocks of rows against all, never a C × C matrix. Candidates from |x|² − 2x·y + |y|² of the
+    centred
+    centroids, ordered by distances from differences.
     """
     num_clusters = centroid_CD.shape[0]
     num_named = max(0, min(num_neighbours, num_clusters - 1))

@@ -1,4 +1,4 @@
-"""Which clusters hold: what is known of every cluster beyond its members (ADR 068, 069).
+"""Verdict on every cluster from other seeds and other draws (ADR 068, 069).
 
 Shapes: C clusters.
 """
@@ -9,34 +9,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 FOUND_AGAIN = 0.5
-"""Least Jaccard index of a cluster that was found again: more than half of both sets' tokens are
-shared, so among disjoint clusters no other can be as like it."""
+"""Least Jaccard index of a cluster that counts as found again: more than half of the tokens of both
+sets are shared."""
 MAX_Q = 0.05
-"""Of the clusters that pass, one in twenty may be no more than its tokens."""
+"""Largest q-value (false discovery rate)."""
 Float32 = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
 class HalvesEvidence:
-    """What clusterings and neighbour lists of two disjoint halves of the draws say."""
+    """Evidence from clusterings and kNN lists of two disjoint halves of the draws."""
 
     stability_C: Float32
-    """The lesser best Jaccard index among the clusters of the halves."""
+    """Lesser best Jaccard index among the clusters of the halves."""
     shared_neighbours_C: Float32
-    """Share of its members' neighbours that the lists of both halves have."""
+    """Share of its members' neighbours in the lists of both halves."""
     q_value_C: Float32
-    """That it is no more than its y; adjusted for the number of clusters (`significance.py`)."""
+    """q-value of the test within equal y (`significance.py`)."""
     shared_of_all: float
-    """Share of neighbours in common over all tokens, clustered or not."""
+    """Shared neighbours over all tokens."""
     shared_by_chance: float
-    """Of lists that have nothing to do with each other."""
+    """The same for independent lists."""
 
 
 def holds(repeatability_C: Float32, halves: HalvesEvidence | None) -> NDArray[np.bool_] | None:
-    """True where other seeds find the cluster again, and other draws know it; None: not known.
+    """True for clusters found again from other seeds and by other draws; None if unknown.
 
-    Other seeds (where clusters overlap): repeatability ≥ FOUND_AGAIN. Other draws (where halves
-    were clustered): stability ≥ FOUND_AGAIN, or q ≤ MAX_Q.
+    Other seeds (with overlap): repeatability ≥ FOUND_AGAIN. Other draws (with halves): stability ≥
+    FOUND_AGAIN, or q ≤ MAX_Q.
     """
     by_seeds = repeatability_C >= FOUND_AGAIN
     known = bool(np.isfinite(repeatability_C).all()) and repeatability_C.size > 0

@@ -1,7 +1,7 @@
-"""How far two sets of neighbour lists of the same tokens agree.
+"""Agreement of two sets of kNN lists of the same tokens.
 
-Lists from disjoint halves of the draws share what is not noise: no clusters, no seeds and no
-settings come between the draws and this number. Shapes: N tokens, k neighbours, C clusters.
+Lists from disjoint halves of the draws share what is not noise, independent of clusters and seeds.
+Shapes: N tokens, k neighbours, C clusters.
 """
 
 from collections.abc import Sequence
@@ -16,16 +16,16 @@ from spectro.clustering.knn.neighbours import Neighbours
 
 @dataclass(frozen=True, kw_only=True)
 class NeighbourAgreement:
-    """Of every token the neighbours that two sets of lists have in common."""
+    """Shared neighbours per token."""
 
     share_N: NDArray[np.float32]
     """|a's list ∩ b's list| / k, from 0 to 1."""
     chance: float
-    """Expected share for lists that have nothing to do with each other, k / (N − 1)."""
+    """Expected share of independent lists, k / (N − 1)."""
 
     @property
     def mean(self) -> float:
-        """Over all tokens; NaN where there are none."""
+        """Mean over all tokens, NaN without any."""
         return float(self.share_N.mean(dtype=np.float64)) if self.share_N.size else float("nan")
 
     def of_clusters(self, members: Sequence[NDArray[np.integer]]) -> NDArray[np.float32]:
@@ -37,11 +37,11 @@ class NeighbourAgreement:
 def neighbour_agreement(
     lists_a: Neighbours, lists_b: Neighbours, *, num_tokens: int | None = None
 ) -> NeighbourAgreement:
-    """Neighbours that the lists of the same rows have in common; the order in a list is ignored.
+    """Shared neighbours of lists of the same rows; the order in a list is ignored.
 
     Args:
         lists_a, lists_b: of the same rows, with the same k.
-        num_tokens: N, where the lists are a block of more rows; None takes the rows given.
+        num_tokens: N, if the lists are one block of more rows; None: the rows given.
 
     Raises ValueError if the lists have different shapes.
     """
@@ -59,7 +59,7 @@ def neighbour_agreement(
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _shared(a_Nk: NDArray[np.int32], b_Nk: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Common entries of every row; both rows are sorted, then merged."""
+    """Common entries of every row, by merging sorted rows."""
     shared_N = np.zeros(a_Nk.shape[0], np.int64)
     for row in range(a_Nk.shape[0]):
         a, b = np.sort(a_Nk[row]), np.sort(b_Nk[row])

@@ -1,7 +1,6 @@
-"""Clusterings as sets of tokens, and which cluster of one is most like one of another (ADR 027).
+"""Clusterings as sets of tokens, and best matches by Jaccard index (ADR 027).
 
-Clusters are sets of rows 0 … N−1: they may overlap, and rows may be in none. All is linear in the
-members: counts of shared tokens are kept only for pairs of clusters that share any.
+Clusters are sets of rows 0 … N−1: they may overlap, and rows may be in none. Linear in the members.
 Shapes: N tokens, M members, C clusters of one clustering.
 """
 
@@ -14,7 +13,7 @@ import scipy.sparse as sparse
 from numpy.typing import NDArray
 
 BLOCK_MEMBERS = 1 << 22
-"""Members whose overlaps are counted at once: bounds memory where clusters overlap."""
+"""Members counted at once: bounds memory with overlaps."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +80,7 @@ class Clustering:
         return label
 
     def shuffled(self, order_N: NDArray[np.integer]) -> "Clustering":
-        """The same sets of other tokens: row r becomes order_N[r]."""
+        """The sets after a permutation: row r becomes order_N[r]."""
         return Clustering.of_pairs(self.cluster_M, order_N[self.rows], len(self), self.num_tokens)
 
     def matrix(self) -> "sparse.csr_matrix":
@@ -92,10 +91,10 @@ class Clustering:
 
 @dataclass(frozen=True, kw_only=True)
 class BestMatches:
-    """Of every cluster of one clustering the most similar one of another."""
+    """Most similar cluster of another clustering, per cluster."""
 
     match_C: NDArray[np.int32]
-    """Its id, the smallest of equals; −1 where no cluster shares a token."""
+    """Its id, smallest of ties; −1 if none shares a token."""
     jaccard_C: NDArray[np.float32]
     """|A ∩ B| / |A ∪ B|; 0 without a match."""
 
@@ -134,11 +133,12 @@ def stability(
     halves: Sequence[Sequence[NDArray[np.integer]]],
     num_tokens: int,
 ) -> NDArray[np.float32]:
-    """The least of each cluster's best Jaccard indices over clusterings of halves, float32 [C].
+    """Stability: least of each cluster's best Jaccard indices over clusterings of halves, float32
+    [C].
 
-    The halves are found from disjoint halves of the chains, over the same tokens: 1 means that
-    either half finds exactly this cluster, 0 that one of them finds nothing of it. ValueError
-    without a half.
+    The halves come from disjoint halves of the chains: 1 means that both find exactly this cluster,
+    0
+    that one of them finds nothing of it. ValueError without a half.
     """
     if not halves:
         raise ValueError("stability needs clusterings of halves of the chains, found none")

@@ -1,13 +1,12 @@
-"""Is a cluster more than its tokens? Its neighbours against shuffles within equal y (ADR 069).
+"""Permutation test of clusters within tokens of equal y (ADR 069).
 
-A cluster S that was found in one half of the draws is tested in lists of the other half:
+A cluster S found in one half of the draws is tested in the kNN lists of the other half:
 
     T(S) = Σ_{i ∈ S} |N(i) ∩ S|,  N(i) = the token's k nearest neighbours there.
 
-The null hypothesis: tokens with the same y are exchangeable in the other half, given the first.
-Under it T(S) and T(S*) have the same distribution, S* random with as many tokens of every y as S.
-Testing S where it was found would test nothing: there its tokens are near each other by choice,
-and the whole's clusters were found in the noise of both halves.
+Null hypothesis: tokens of equal y are exchangeable in the other half, given the first. Then T(S)
+and T(S*) have the same distribution, S* random with as many tokens of every y as S. The half in
+which S was found cannot test it: its tokens are near each other there by selection.
 
 Shapes: N tokens, k neighbours, C clusters, V values of y.
 """
@@ -22,16 +21,15 @@ from numpy.typing import NDArray
 from spectro.clustering.matching import Clustering, best_matches
 
 NUM_SHUFFLES = 499
-"""Shuffles at most: the least p-value is 1 / 500."""
+"""Permutations at most: the least p-value is 1 / 500."""
 ENOUGH = 10
-"""Shuffles that reach T(S), after which no more are made: p is then known well enough, and is valid
-(Besag and Clifford 1991)."""
+"""Exceedances after which the test stops early; p stays valid (Besag and Clifford 1991)."""
 MAX_ROWS = 128
-"""Members whose lists are counted, the most central: bounds the work for large clusters."""
+"""Members whose lists are counted, the most central first: bounds the work."""
 LEAST_MATCH = 0.1
-"""Jaccard index from which on a half's cluster is taken for the same structure (ADR 069)."""
+"""Least Jaccard index at which a half's cluster is the same structure (ADR 069)."""
 SHUFFLE_KEY = 0x516
-"""What the random numbers drawn here are for, next to the seed."""
+"""Stream of random numbers, next to the seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +45,7 @@ class TokenGroups:
 
     @classmethod
     def of(cls, y_N: NDArray[np.integer]) -> "TokenGroups":
-        """From any integers that are equal where y is."""
+        """From any integer labels of y."""
         _, dense_N, count_V = np.unique(y_N, return_inverse=True, return_counts=True)
         order = np.argsort(dense_N, kind="stable").astype(np.int32)
         start_V = np.concatenate([[0], np.cumsum(count_V)]).astype(np.int64)
@@ -61,11 +59,11 @@ def p_values(
     *,
     seed: int = 0,
 ) -> NDArray[np.float64]:
-    """P-value of every cluster in lists from other draws than it was found in, float64 [C].
+    """Permutation p-value of every cluster in lists from other draws, float64 [C].
 
-    p = (1 + #{T(S*) ≥ T(S)}) / (1 + shuffles), or ENOUGH / shuffles where so many reached it first.
-    1 where no other set has the same y: such a cluster is its tokens. ValueError where lists and
-    groups are of different tokens.
+    p = (1 + #{T(S*) ≥ T(S)}) / (1 + permutations), or ENOUGH / permutations after an early stop; 1
+    if no
+    other set has the same y. ValueError if lists and groups are of different tokens.
     """
     if len(index_Nk) != groups.y_N.size:
         raise ValueError(
@@ -81,8 +79,11 @@ def p_values(
     return p_C
 
 
-def adjusted(p_C: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Benjamini and Hochberg's adjusted p-values: below q for a false discovery rate of q, [C]."""
+def benjamini_hochberg(p_C: NDArray[np.float64]) -> NDArray[np.float64]:
+    """q-values (Benjamini-Hochberg adjusted p-values), [C].
+
+    Accepting those below q gives a false discovery rate of q.
+    """
     count = p_C.size
     order = np.argsort(p_C, kind="stable")
     scaled = p_C[order] * count / np.arange(1, count + 1)
@@ -92,19 +93,19 @@ def adjusted(p_C: NDArray[np.float64]) -> NDArray[np.float64]:
     return q_C
 
 
-def inherited(
+def q_of_matches(
     whole: Clustering, halves: Sequence[Clustering], q_of_halves: Sequence[NDArray[np.float64]]
 ) -> NDArray[np.float32]:
-    """Of every cluster of the whole the largest q of its most similar clusters in the halves, [C].
+    """Largest q-value of each cluster's best matches in the halves, [C].
 
-    1 where a half has none of a Jaccard index of LEAST_MATCH: its clusters say nothing of this one.
-    With no structure beyond y anywhere, the chance that any cluster of the whole falls below q is
-    at most q: some cluster of each half must.
+    1 if a half has no match of Jaccard index LEAST_MATCH. With no structure beyond y, the chance
+    that
+    any cluster falls below q is at most q.
     """
     result = np.zeros(len(whole), np.float64)
     for half, q_C in zip(halves, q_of_halves, strict=True):
         found = best_matches(whole, half)
-        own = np.concatenate([q_C, [1.0]])[found.match_C]  # −1, no match, takes the last
+        own = np.concatenate([q_C, [1.0]])[found.match_C]  # −1 (no match) takes the last
         own[found.jaccard_C < LEAST_MATCH] = 1.0
         result = np.maximum(result, own)
     return result.astype(np.float32)
@@ -120,7 +121,7 @@ def _p_value(
     stamp_N: NDArray[np.int8],
     rng: np.random.Generator,
 ) -> float:
-    """`stamp_N` is zero before and after. The rows counted are drawn like the rest of the set."""
+    """`stamp_N` is zero before and after; counted rows are drawn like the rest of the set."""
     y_M = y_N[rows_M]
     order = np.argsort(y_M, kind="mergesort")
     for row in rows_M:
@@ -144,7 +145,7 @@ def _p_value(
 def _inside(
     rows_M: NDArray[np.int32], index_Nk: NDArray[np.int32], stamp_N: NDArray[np.int8]
 ) -> int:
-    """Neighbours of the first MAX_ROWS rows that are stamped."""
+    """Stamped neighbours of the first MAX_ROWS rows."""
     inside = 0
     for position in range(min(rows_M.size, MAX_ROWS)):
         for neighbour in index_Nk[rows_M[position]]:
@@ -162,10 +163,11 @@ def _draw(
     stamp_N: NDArray[np.int8],
     rng: np.random.Generator,
 ) -> None:
-    """Put at every place of `drawn_M` a random token of that place's y, none twice; stamp them.
+    """Fill `drawn_M` with distinct random tokens of each position's y, and stamp them.
 
-    Floyd's algorithm draws the distinct tokens of one y; a swap at each step puts them in random
-    order, which matters because only the first places are counted.
+    Floyd's algorithm draws the distinct tokens of one y; swaps put them in random order, because
+    only
+    the first positions are counted.
     """
     first = 0
     while first < order_M.size:

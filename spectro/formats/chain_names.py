@@ -1,4 +1,4 @@
-"""Names of the draw bank's objects, and what a listing tells of every chain."""
+"""Object names of the draw bank, and the objects of each chain in a listing."""
 
 from __future__ import annotations
 
@@ -19,25 +19,24 @@ _STATE = re.compile(
 
 @dataclass
 class ChainObjects:
-    """What there is of one chain."""
+    """Objects of one chain."""
 
     marker: bool = False
-    """Whether it is finished, its draws stored."""
+    """Whether the chain is finished and its draws stored."""
     dropped: bool = False
-    """Whether it was finished once and its draws were removed."""
+    """Whether the chain was finished and its draws were removed."""
     blocks: set[str] = field(default_factory=set)
-    """Objects with draws, whoever wrote them."""
+    """Blocks of draws, of any writer."""
     states: set[str] = field(default_factory=set)
-    """Checkpoints of companies that it may belong to."""
+    """Checkpoints of chain batches with this chain."""
 
     @property
     def done(self) -> bool:
-        """Whether it was finished, whatever became of its draws."""
+        """Whether the chain was finished, with or without its draws."""
         return self.marker or self.dropped
 
 
 def pilot_name(group: str) -> str:
-    """Name of a pilot's object."""
     return f"chains/{group}/pilot.json"
 
 
@@ -52,7 +51,7 @@ def record_name(group: str, chain: int) -> str:
 
 
 def dropped_name(group: str, chain: int) -> str:
-    """Name of what a marker told when its draws were removed."""
+    """Name of the marker after the removal of the draws."""
     return f"chains/{group}/{chain}.dropped.json"
 
 
@@ -64,20 +63,20 @@ def slot_of(name: str) -> str:
 
 
 def chains_among(names: Iterable[str]) -> dict[tuple[str, int], ChainObjects]:
-    """(group, chain) → its objects among these."""
+    """(group, chain) → its objects among these names."""
     found: dict[tuple[str, int], ChainObjects] = {}
 
-    def of(group: str, chain: int) -> ChainObjects:
+    def objects_of(group: str, chain: int) -> ChainObjects:
         return found.setdefault((group, chain), ChainObjects())
 
     for name in names:
         if marker := _MARKER.fullmatch(name):
-            own = of(marker["group"], int(marker["chain"]))
-            own.marker |= marker["dropped"] is None
-            own.dropped |= marker["dropped"] is not None
+            chain_objects = objects_of(marker["group"], int(marker["chain"]))
+            chain_objects.marker |= marker["dropped"] is None
+            chain_objects.dropped |= marker["dropped"] is not None
         elif block := _BLOCK.fullmatch(name):
-            of(block["group"], int(block["chain"])).blocks.add(name)
+            objects_of(block["group"], int(block["chain"])).blocks.add(name)
         elif state := _STATE.fullmatch(name):
             for chain in range(int(state["first"]), int(state["last"]) + 1):
-                of(state["group"], chain).states.add(name)
+                objects_of(state["group"], chain).states.add(name)
     return found

@@ -1,11 +1,10 @@
-"""Checkpoints: where an unfinished unit stands, one object, put once; the newest whole one counts.
+"""Stored checkpoints of unfinished units: one object each, put once; the newest whole one is used.
 
 <folder>/<stem>-<position>-<first 16 hex of sha256>.safetensors
-                        the snapshot's tensors; its values, and what it is of, in the header
 
-The name carries the checksum of the bytes. The one before is removed after the next is put, so
-that a writer killed at any moment leaves one that can be gone on with; a damaged one is passed
-over for the one before it, or for the start.
+Tensors of the snapshot; its values and what it belongs to in the header. The previous checkpoint is
+removed after the next is put, so that a killed writer always leaves one to resume from; a damaged
+one is skipped for the one before it.
 """
 
 from __future__ import annotations
@@ -18,11 +17,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from spectro.sampling.checkpoint import Checkpoint
+from spectro.storage.checksummed_arrays import header_of
 from spectro.storage.store import Store
 
 logger = logging.getLogger(__name__)
 DIGITS = 16
-"""Of a checksum, what a name carries."""
+"""Hex digits of the checksum in a name."""
 _NAME = re.compile(r"(?P<stem>.+)-(?P<position>\d{9,})-(?P<digest>[0-9a-f]{16})\.safetensors")
 
 
@@ -31,18 +31,18 @@ def chain_folder(group: str) -> str:
     return f"chains/{group}/state"
 
 
-def chain_stem(company: Sequence[int]) -> str:
-    """First part of the names of a company's checkpoints."""
-    return f"{company[0]}-{company[-1]}"
+def chain_stem(chains: Sequence[int]) -> str:
+    """First part of the names of a chain batch's checkpoints."""
+    return f"{chains[0]}-{chains[-1]}"
 
 
 def tile_folder(shard: int) -> str:
-    """Folder of the checkpoints of a shard's tiles; their stems are the groups."""
+    """Folder of the checkpoints of a shard's tiles; the stems are the groups."""
     return f"tiles/{shard:05d}/state"
 
 
 def stem_of(name: str) -> str | None:
-    """The stem of a checkpoint's name, with or without its folder; None for other objects."""
+    """Stem of a checkpoint's name, with or without folder; None for other objects."""
     found = _NAME.fullmatch(name.rsplit("/", 1)[-1])
     return found["stem"] if found else None
 
@@ -55,14 +55,14 @@ class CheckpointBank:
     folder: str
     stem: str
     of: str
-    """What the computation depends on; checkpoints of anything else are not its own."""
+    """Digest of the computation's inputs; checkpoints of other inputs are ignored."""
     _own: list[str] = field(default_factory=list)
-    """Checkpoints that were put or gone on with here."""
+    """Names of checkpoints put or resumed from here."""
 
     def newest(
         self, accept: Callable[[Checkpoint], bool] = lambda found: True
     ) -> Checkpoint | None:
-        """The newest whole one of the same computation that is accepted; None if there is none."""
+        """The newest whole checkpoint of the same computation that is accepted, or None."""
         names = [n for n in self.store.list(self.folder) if stem_of(n) == self.stem]
         for name in sorted(names, key=_position, reverse=True):
             found = self._read(name)
@@ -72,7 +72,7 @@ class CheckpointBank:
         return None
 
     def put(self, position: int, snapshot: Checkpoint) -> None:
-        """Put one; those before it are removed then."""
+        """Put a checkpoint and remove the ones before it."""
         data = _serialised(snapshot, self.of)
         digest = hashlib.sha256(data).hexdigest()[:DIGITS]
         name = f"{self.folder}/{self.stem}-{position:09d}-{digest}.safetensors"
@@ -81,7 +81,7 @@ class CheckpointBank:
         self._own = [name]
 
     def remove(self, *, but: str = "") -> None:
-        """Remove what was put here, of a unit that is done."""
+        """Remove the checkpoints of a finished unit."""
         for name in self._own:
             if name != but:
                 self.store.delete(name)
@@ -93,15 +93,15 @@ class CheckpointBank:
             return None
         if hashlib.sha256(data).hexdigest()[:DIGITS] != _digest(name):
             logger.warning(
-                "%s/%s is damaged: its bytes are not those of its name; an earlier checkpoint or "
-                "the start is taken",
+                "%s/%s is damaged: its bytes differ from the checksum in its name; resuming from "
+                "an earlier checkpoint or from the start",
                 self.store.uri,
                 name,
             )
             return None
         from safetensors.torch import load  # with torch, which names and listings do without
 
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+        header = header_of(data)
         if header["of"] != self.of:
             return None
         return Checkpoint(tensors=load(data), values=json.loads(header["values"]))

@@ -1,4 +1,4 @@
-"""The tokens of one run as the first tokens of another: the same objects, its marker last."""
+"""Copies the tokens of one run into another run; the marker last."""
 
 from __future__ import annotations
 
@@ -7,15 +7,9 @@ from spectro.storage.store import Store
 
 
 def copy_tokens(source: Store, target: Store, probe_sha256: str) -> TokensInfo:
-    """Put a run's token shards and markers into another run's folder.
+    """Copy the token shards and markers of a run.
 
-    Args:
-        source: of the run that has them.
-        target: of the run that gets them.
-        probe_sha256: of the probe tokens that are meant.
-
-    Raises ValueError if the source has others now, DamagedObjectError if its shards are not those
-    of its markers.
+    Raises ValueError if the source's digest is not `probe_sha256`, DamagedObjectError.
     """
     info = read_info(source)
     require_tokens(source, info, probe_sha256)
@@ -30,7 +24,7 @@ def copy_tokens(source: Store, target: Store, probe_sha256: str) -> TokensInfo:
 
 
 def require_tokens(source: Store, info: TokensInfo, probe_sha256: str) -> None:
-    """Raise ValueError, in one line, unless a run has the probe tokens that are meant."""
+    """Raise ValueError, in one line, unless a run has the expected probe tokens."""
     if info.probe_sha256 != probe_sha256:
         raise ValueError(
             f"{source.uri} has other tokens than when the upsampled run was begun (digest "

@@ -1,8 +1,7 @@
-"""What is made from all tokens of a run, and goes stale when tokens are added.
+"""Staleness of objects made from all tokens of a run: summary, clusters, pages, maps.
 
-The small sealed object that completes the summary, clusters, a page or a map says of which tokens
-it is; once the run has others, it is removed and made again when it is asked for
-(`work/registry.py`).
+The completing object of each (checksummed JSON) holds the digest of the tokens. Once tokens are
+added, stale objects are removed (`work/registry.py`) and recomputed on request.
 """
 
 from __future__ import annotations
@@ -18,5 +17,5 @@ TOKENS = "probe_sha256"
 
 
 def put_derived(store: Store, name: str, content: Mapping[str, Any], probe_sha256: str) -> None:
-    """Put a completing object; one that another writer put first is kept."""
+    """Put a completing object; an existing one is kept."""
     store.put_if_absent(name, seal({**content, TOKENS: probe_sha256}))

@@ -1,10 +1,10 @@
-"""Standard deviations of predicted χ, one for every number of an upsampled run's rows.
+"""Standard deviations of predicted χ, one per number of an upsampled run's rows.
 
     deviations/part-NNNNN.parquet
     token_id int64 · deviation fixed_size_list<float32>[H] (nats²)
 
-Rows, metadata and encodings are those of the shard's part (formats/product.py), whose sealed JSON
-names this object with size and checksum.
+Rows, metadata and encodings are those of the shard's part (formats/product.py), whose marker has
+size and checksum.
 """
 
 from __future__ import annotations
@@ -22,11 +22,7 @@ COLUMN = "deviation"
 
 
 def deviations_table(part: pa.Table, deviation_NH: npt.NDArray[np.floating]) -> pa.Table:
-    """Deviations as an Arrow table.
-
-    Args:
-        part: rows of the shard (`shard_table`), whose metadata they share.
-        deviation_NH: standard deviation of the error of each χ.
+    """Deviations as an Arrow table with the metadata of the shard's rows (`part`).
 
     Raises ValueError if one is negative or not finite, or widths disagree.
     """
@@ -45,13 +41,13 @@ def deviations_table(part: pa.Table, deviation_NH: npt.NDArray[np.floating]) -> 
 def read_deviations(store: Store, shard: int) -> npt.NDArray[np.float32]:
     """Deviations of one shard's χ, [n, H].
 
-    Raises ValueError for a run whose χ is measured, FileNotFoundError, DamagedObjectError.
+    Raises ValueError if χ is measured, FileNotFoundError, DamagedObjectError.
     """
-    told = read_sealed(store, moments_name(shard)).get("deviations")
-    if told is None:
+    info = read_sealed(store, moments_name(shard)).get("deviations")
+    if info is None:
         raise ValueError(
             f"{store.uri} has no deviations of χ for shard {shard}: its χ is measured, not "
             "predicted"
         )
-    _, table = read_columns(store, deviations_name(shard), ObjectInfo(**told), (COLUMN,))
+    _, table = read_columns(store, deviations_name(shard), ObjectInfo(**info), (COLUMN,))
     return matrix(table[COLUMN])

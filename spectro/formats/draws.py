@@ -31,7 +31,7 @@ from spectro.storage.store import ObjectInfo, Store
 
 
 class OtherDrawsError(ValueError):
-    """Draws that others have used already cannot be made again with the same bits."""
+    """Regenerated draws differ from those that tokens were measured along."""
 
 
 @dataclass
@@ -42,25 +42,22 @@ class DrawWriter:
     group: str
     chain: int
     before: ChainRecord | None = None
-    """What is known of the chain where draws that others have used are made again."""
+    """The record of the chain whose draws are regenerated."""
     blocks: dict[str, dict[int, ObjectInfo]] = field(default_factory=dict)
-    """Those that were put."""
+    """Blocks that were put."""
 
     def put(self, component: str, first: int, draws: Blocks) -> None:
-        """Put one block.
-
-        Raises OtherDrawsError, in one line, where it is not what it was before.
-        """
+        """Put one block; raises OtherDrawsError if it differs from the earlier one."""
         data = safetensors.torch.save(
             {block: tensor.detach().cpu().contiguous() for block, tensor in draws.items()}
         )
         info = ObjectInfo.of(data)
         if self.before is not None and (self.before.blocks.get(component, {}).get(first) != info):
             raise OtherDrawsError(
-                f"chain {self.chain} of {self.group}: its draws cannot be made again on this "
-                f"device: those of {component} from draw {first} on differ from the bits that "
-                "its marker names, along which tokens were measured. Go on on the kind of device, "
-                "with the threads and versions of run.yaml, or start a new run"
+                f"chain {self.chain} of {self.group}: its draws cannot be regenerated on this "
+                f"device: those of {component} from draw {first} on differ from those that "
+                "its marker names, along which tokens were measured. Continue with the kind of "
+                "device, threads and versions of run.yaml, or start a new run"
             )
         name = block_name(self.group, self.chain, component, first, info)
         if not self.store.put_if_absent(name, data):
@@ -73,25 +70,24 @@ class DrawWriter:
         seconds: float,
         together: Sequence[int] | None = None,
     ) -> None:
-        """Put the marker; `together` are the chains that stepped together, None: this one alone.
+        """Put the marker; `together` are the chains of its batch (None: this one alone).
 
-        Where draws were made again, all that was said of them stands, to the last bit.
+        Regenerated draws keep their earlier record, to the last bit.
         """
-        own = ChainRecord(
+        record = ChainRecord(
             components=dict(components),
             blocks=self.blocks,
             seconds=seconds,
             together=tuple(together or [self.chain]),
         )
-        marker = seal(plain_record(self.before or own))
+        marker = seal(plain_record(self.before or record))
         self.store.put_if_absent(record_name(self.group, self.chain), marker)
 
 
 class StoredDraws:
     """`DrawSource` of a finished chain's stepped draws.
 
-    Blocks are read in the order in which they are stored, most often; so while one is used the
-    next one is read by another thread.
+    Blocks are mostly read in order, so the next one is prefetched by a thread.
     """
 
     def __init__(
@@ -104,7 +100,7 @@ class StoredDraws:
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="draws")
 
     def read(self, component: str, draws: slice) -> Blocks:
-        """See `DrawSource`; raises DamagedObjectError, in one line, for a changed object."""
+        """See `DrawSource`; raises DamagedObjectError, in one line."""
         parts: list[Blocks] = []
         firsts = sorted(self._infos[component])
         for first, end in zip(firsts, [*firsts[1:], draws.stop], strict=True):
@@ -117,7 +113,7 @@ class StoredDraws:
         }
 
     def _block(self, component: str, first: int) -> Blocks:
-        """A block of draws; of each component the last one is held, and the one that follows."""
+        """A block of draws; keeps the last block of each component and prefetches the next."""
         position = self._order.index((component, first))
         wanted = self._order[position : position + 2]
         for key in wanted:

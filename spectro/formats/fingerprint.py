@@ -1,8 +1,8 @@
-"""What determines a run's numbers, its digest, and the difference between two of them.
+"""Fingerprint of a run's inputs, and the differences between two runs.
 
-Inputs are a nested dictionary of plain values: model weights' digest, tokens, components,
-sampler, chain, estimator, seed, and the version of the formats. What does not change results
-(workers, threads, logging, the URI, what is kept) is not among them.
+Inputs are nested plain values that determine the numbers: digest of the model weights, tokens,
+components, sampler, chain, estimator, seed, version of the formats. Workers, threads, logging and
+the URI are not inputs.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 FORMAT_VERSION = 5
-"""Raised when the same configuration gives other numbers or other files."""
+"""Increased when the same configuration gives other numbers or other files."""
 
 
 PROBE_FIELDS = ("tokens.num_probe_sequences", "tokens.sequences_per_shard")
-"""Fields that only say which tokens are measured: the draws serve any of them."""
+"""Fields that only choose which tokens are measured: the draws serve any of them."""
 
 
 class OtherRunError(ValueError):

@@ -4,9 +4,10 @@
     token_id int64 · chi_first, chi_second fixed_size_list<float32>[H] (nats²) ·
     response_first, response_second float32 (B_i, nats; only where B was measured)
 
-Rows, metadata and encodings are those of the shard's part (formats/product.py), whose sealed JSON
-names this object too, with size and checksum; where it names none there are no halves: the run has
-one chain, `run.keep_halves` was false, or an earlier version measured it.
+Rows, metadata and encodings are those of the shard's part (formats/product.py), whose marker has
+size
+and checksum. There are none if the run has one chain, `run.keep_halves` was false, or an earlier
+version measured it.
 
 Shapes: N tokens, H components.
 """
@@ -29,12 +30,12 @@ from spectro.storage.store import ObjectInfo, Store
 FIRST, SECOND = COLUMNS = ("chi_first", "chi_second")
 RESPONSES = ("response_first", "response_second")
 _ALL = ("token_id", *COLUMNS, *RESPONSES)
-"""Columns that are not there are not read."""
+"""Absent columns are not read."""
 Pair = tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]
 
 
 class NoHalvesError(ValueError):
-    """The run keeps no half estimates: nothing that storage can bring back."""
+    """The run keeps no half estimates."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,15 +62,11 @@ def halves_table(
     chi_second_NH: npt.NDArray[np.floating],
     responses: Pair | None = None,
 ) -> pa.Table:
-    """Half estimates as an Arrow table.
+    """Half estimates as an Arrow table with the metadata of the shard's rows (`part`).
 
-    Args:
-        part: rows of the shard (`shard_table`), whose metadata they share.
-        chi_first_NH: χ from the first half of the chains.
-        chi_second_NH: χ from the second.
-        responses: B from the halves of the unrestricted chains, if there are any.
-
-    Raises ValueError if an estimate is not finite, or widths disagree.
+    `responses` are B from the halves of the unrestricted chains. Raises ValueError if an estimate
+    is
+    not finite, or widths disagree.
     """
     expected = (part.num_rows, part.schema.field("chi").type.list_size)
     for name, values in zip(COLUMNS, (chi_first_NH, chi_second_NH), strict=True):
@@ -105,8 +102,7 @@ def _require_finite(name: str, values: npt.NDArray[np.floating]) -> None:
 def read_halves(store: Store, shard: int) -> Halves:
     """The half estimates of one shard.
 
-    Raises NoHalvesError, in one line that says why, if none were kept; FileNotFoundError if they
-    are gone; DamagedObjectError for other bytes than were put.
+    Raises NoHalvesError, in one line, if none were kept; FileNotFoundError, DamagedObjectError.
     """
     head, table = _read(store, shard, _ALL)
     return _halves(head, table)
@@ -123,7 +119,7 @@ def read_half_with_response(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """χ [n, H] and B [n] of one shard from one half of the chains; errors as `read_halves`.
 
-    Raises NoHalvesError too where an earlier version kept χ of the halves and not their B.
+    Raises NoHalvesError too where an earlier version kept no B of the halves.
     """
     _, table = _read(store, shard, (COLUMNS[half], RESPONSES[half]))
     if RESPONSES[half] not in table.column_names:
@@ -136,7 +132,7 @@ def read_half_with_response(
 
 
 def iterate_halves(store: Store, num_shards: int) -> Iterator[Halves]:
-    """Half estimates shard by shard; one is held at a time.
+    """Half estimates shard by shard.
 
     Raises as `read_halves`, and ValueError if shards are of different runs.
     """
@@ -163,11 +159,11 @@ def _response(table: pa.Table, name: str) -> npt.NDArray[np.float32]:
 
 
 def _read(store: Store, shard: int, columns: tuple[str, ...]) -> tuple[Head, pa.Table]:
-    told = read_sealed(store, moments_name(shard)).get("halves")
-    if told is None:
+    info = read_sealed(store, moments_name(shard)).get("halves")
+    if info is None:
         raise NoHalvesError(
             f"{store.uri} has no χ of the halves of its chains for shard {shard}: it was measured "
             "with one chain or with run.keep_halves=false; cluster.stability=false, and no "
             "reliability of directions, does without"
         )
-    return read_columns(store, halves_name(shard), ObjectInfo(**told), columns)
+    return read_columns(store, halves_name(shard), ObjectInfo(**info), columns)

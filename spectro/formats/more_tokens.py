@@ -1,9 +1,9 @@
-"""Adding probe sequences to a run: shards that go on where those before end, and a marker.
+"""Adds probe sequences to a run: further shards, then a marker.
 
-tokens/more-NNN.begun.json   sealed, before the shards: which addition this is to be. Of two
-                             writers the first decides, so no shard is ever of two additions
+tokens/more-NNN.begun.json   checksummed, before the shards: the addition's inputs; the first of two
+                             writers decides, so that no shard mixes two additions
 tokens/probe-NNNNN.parquet   the added shards
-tokens/more-NNN.json         sealed, written last: the addition counts from here on
+tokens/more-NNN.json         checksummed, put last: completes the addition
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ BEGUN = ".begun.json"
 
 
 def begun_name(addition: int) -> str:
-    """Name of the object that says which addition is being made."""
+    """Name of the object with the inputs of an unfinished addition."""
     return more_name(addition).replace(".json", BEGUN)
 
 
 def subset_names(
     info: TokensInfo, first: tuple[str, ...], added: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """All subsets of a run: its own, those of its additions, and new ones, in that order."""
+    """All subsets of a run in order: its first, those of its additions, new ones."""
     earlier = [name for addition in info.additions for name in addition["subset_names"]]
     return tuple(dict.fromkeys((*first, *earlier, *added)))
 
 
 def known_sources(info: TokensInfo) -> dict[str, Any]:
-    """Source of every subset that additions brought, as plain values."""
+    """Source of every added subset, as plain values."""
     return {n: plain for addition in info.additions for n, plain in addition["sources"].items()}
 
 
@@ -50,16 +50,16 @@ def write_more(
     sequences_per_shard: int,
     reports: Mapping[str, SourceReport] | None = None,
 ) -> TokensInfo:
-    """Put one addition: what it is to be, its shards, its marker.
+    """Put one addition: its inputs, its shards, its marker.
 
     Args:
         store: of the run.
         addition: its number; all before it are complete.
-        sequences: what is added.
-        config: what was asked for, as plain values.
+        sequences: the added sequences.
+        config: its configuration, as plain values.
         sources: of the subsets that it adds to, as plain values.
         sequences_per_shard: n.
-        reports: what was read of each source, by subset.
+        reports: by subset.
 
     Raises ValueError if another addition was begun under this number.
     """
@@ -99,7 +99,7 @@ def write_more(
 
 
 def tidy(store: Store, present: Collection[str]) -> None:
-    """Remove what writers left that ended between an addition's marker and its tidying."""
+    """Remove `begun` objects of complete additions."""
     for name in present:
         if name.endswith(BEGUN) and name.replace(BEGUN, ".json") in present:
             store.delete(name)

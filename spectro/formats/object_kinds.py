@@ -1,4 +1,4 @@
-"""Names of all objects of a run, by kind; what must hold of each its stage declares (ADR 078)."""
+"""Kinds of objects of a run, recognised by name; what must hold of each, its stage declares."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from spectro.formats.product import ASSEMBLY, DEVIATIONS, HALVES, ROWS, SUMMARY_
 from spectro.storage.store import FENCE
 
 CLUSTERS = r"clusters(?:-[a-z0-9]+)*(?:/half-[01])?"
-"""Folders of clusters: a run's own, others beside it, and those of the halves of its chains."""
+"""Folders of clusters: the run's, further ones, and those of the halves of the chains."""
 MAP = r"map(?:-[a-z0-9]+)*"
-"""Folders of cluster maps, each beside the clusters of its name (ADR 033)."""
+"""Folders of cluster maps, named as their clusters (ADR 033)."""
 PAGE = r"report(?:-[a-z0-9]+)*"
-"""Folders of pages, each beside the clusters of its name."""
+"""Folders of pages, named as their clusters."""
 PATTERNS = {
     "run": r"run\.yaml",
     "tokens": r"tokens/(tokens|more-\d+)\.json|tokens/(probe|sampling|evaluation)-\d+\.parquet",
@@ -47,13 +47,13 @@ _COMPILED = {kind: re.compile(pattern) for kind, pattern in PATTERNS.items()}
 
 
 def page_names(clusters: str = "clusters") -> tuple[str, str]:
-    """The page of a folder of clusters (`clusters`, `clusters-k30`), and its marker, put last."""
+    """Page of a folder of clusters (`clusters`, `clusters-k30`), and its marker, put last."""
     folder = "report" + clusters.removeprefix("clusters")
     return f"{folder}/index.html", f"{folder}/page.json"
 
 
 def kind_of(name: str) -> str:
-    """Kind of an object by its name within its part of a run; `unknown` if no format has it."""
+    """Kind of an object by its name within its part of a run, or `unknown`."""
     for kind, pattern in _COMPILED.items():
         if pattern.fullmatch(name):
             return kind

@@ -1,9 +1,9 @@
-"""Parts of a run: further measurements of the same tokens, each in a folder of its own.
+"""Parts of a run: further measurements of the same tokens, each in its own folder.
 
     <run>/control/      nβ = 0
-    <run>/nbeta-3/      another nβ, along the run's own draws
+    <run>/nbeta-3/      another nβ, along the run's draws
 
-A part has what a run has, but for the tokens, which are the run's.
+A part has the objects of a run except the tokens.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 
 CONTROL = "control"
-"""Folder, within a run's, of its nβ = 0 control."""
 _PART = re.compile(r"(?P<part>control|nbeta-[\d.e+-]+)(?:/(?P<rest>.*))?")
 
 
@@ -21,7 +20,7 @@ def nbeta_folder(nbeta_name: str) -> str:
 
 
 def split_part(name: str) -> tuple[str, str]:
-    """Part that an object of a run belongs to, empty for the run itself; its name within that."""
+    """(part, name within it) of an object of a run; the part is empty for the run itself."""
     found = _PART.fullmatch(name)
     if found is None or found["rest"] is None:
         return "", name

@@ -49,7 +49,7 @@ DEVIATIONS = "deviations"
 ROWS = rf"{FOLDER}/part-(?P<shard>\d+)\.parquet"
 """Pattern of `part_name`: all that readers of the folder as one table may find there."""
 SUMMARY_NAME = f"{ASSEMBLY}/summary.json"
-"""What is known of every column over all tokens."""
+"""Summary of all columns over all tokens."""
 _MARKER = rf"{ASSEMBLY}/part-(?P<shard>\d+)\.json"
 _BESIDE_ROWS = rf"{FOLDER}/(halves-\d+\.parquet|part-\d+\.json|summary\.json)"
 CHI = "chi"
@@ -60,7 +60,7 @@ LABELS = ("token_id", "sequence_id", "position", "subset", "token", "loss", RESP
 
 @dataclass(frozen=True, kw_only=True)
 class ShardRows:
-    """What a shard's rows are made of."""
+    """Content of a shard's rows."""
 
     ids_nT1: npt.NDArray[np.integer]
     """Token sequences, context and targets."""
@@ -84,7 +84,7 @@ def part_name(shard: int) -> str:
 
 
 def has_rows(store: Store, shard: int) -> bool:
-    """Whether a shard is measured: its rows are there, and what is told of them."""
+    """Whether a shard is measured: rows and marker exist."""
     return store.exists(part_name(shard)) and store.exists(moments_name(shard))
 
 
@@ -99,7 +99,7 @@ def deviations_name(shard: int) -> str:
 
 
 def moments_name(shard: int) -> str:
-    """Name of the object with a shard's moments, size and checksum."""
+    """Name of a shard's marker: moments, sizes and checksums."""
     return f"{ASSEMBLY}/part-{shard:05d}.json"
 
 
@@ -107,28 +107,27 @@ def put_part(
     store: Store,
     shard: int,
     table: pa.Table,
-    told: Mapping[str, Any],
+    facts: Mapping[str, Any],
     halves: pa.Table | None = None,
     deviations: pa.Table | None = None,
 ) -> None:
-    """Put a shard's rows and what is beside them, then what is told of them with size and checksum.
+    """Put a shard's rows, halves and deviations, then the marker with sizes and checksums.
 
-    Objects that another writer put first stand, and are those that are described; so are half
-    estimates that are there although this writer has none.
+    Existing objects are kept and described, half estimates even if this writer has none.
     """
     infos = {"part": _put(store, part_name(shard), table)}
     if halves is not None or store.exists(halves_name(shard)):
         infos["halves"] = _put(store, halves_name(shard), halves)
     if deviations is not None:
         infos["deviations"] = _put(store, deviations_name(shard), deviations)
-    name, sealed = moments_name(shard), seal({**told, "num_tokens": table.num_rows, **infos})
+    name, sealed = moments_name(shard), seal({**facts, "num_tokens": table.num_rows, **infos})
     if not store.put_if_absent(name, sealed) and _described(store, name) != infos:
-        store.delete(name)  # of objects that were lost, or of fewer
+        store.delete(name)  # its objects were lost, or it described fewer
         store.put_if_absent(name, sealed)
 
 
 def _put(store: Store, name: str, table: pa.Table | None) -> dict[str, Any]:
-    """Size and checksum of what then stands under that name."""
+    """Size and checksum of the stored object."""
     data = None if table is None else to_bytes(table)
     if data is None or not store.put_if_absent(name, data):
         data = store.read(name)
@@ -137,14 +136,14 @@ def _put(store: Store, name: str, table: pa.Table | None) -> dict[str, Any]:
 
 def _described(store: Store, name: str) -> dict[str, Any]:
     try:
-        told = read_sealed(store, name)
+        described = read_sealed(store, name)
     except (DamagedObjectError, FileNotFoundError):
         return {}
-    return {key: told[key] for key in ("part", "halves", "deviations") if key in told}
+    return {key: described[key] for key in ("part", "halves", "deviations") if key in described}
 
 
 def read_moments(store: Store, num_shards: int) -> list[dict[str, Any]]:
-    """What is told of each shard, in order; raises FileNotFoundError, DamagedObjectError."""
+    """Markers of the shards in order; raises FileNotFoundError, DamagedObjectError."""
     names = [moments_name(shard) for shard in range(num_shards)]
     return [unseal(data, f"{store.uri}/{name}") for name, data in store.read_many(names)]
 
@@ -187,14 +186,14 @@ def shard_table(
 
 @dataclass(frozen=True, kw_only=True)
 class Product:
-    """Some shards of a run, or all of them, in the order of their tokens."""
+    """Rows of some or all shards of a run, in token order."""
 
     components: tuple[str, ...]
     """Names of the columns of χ."""
     fingerprint: str
     """Of the run that made them."""
     table: pa.Table
-    """The columns beside χ that were asked for."""
+    """The label columns that were read."""
     chi_NH: npt.NDArray[np.float32]
     """Susceptibilities."""
 
@@ -204,15 +203,9 @@ class Product:
 
 
 def read_shard(store: Store, shard: int, labels: Sequence[str] = LABELS) -> Product:
-    """One shard.
+    """One shard with these columns besides χ.
 
-    Args:
-        store: of the part of the run.
-        shard: which.
-        labels: columns beside χ that are wanted.
-
-    Raises FileNotFoundError; DamagedObjectError for rows that are not those that were put;
-    ValueError for a file that is no product's.
+    Raises FileNotFoundError, DamagedObjectError, ValueError for a file of another kind.
     """
     return _product(*_read(store, shard, [*labels, CHI]))
 
@@ -228,7 +221,7 @@ def read_chi(
 ) -> npt.NDArray[np.float32]:
     """χ of one shard alone, [n, H]; errors as `read_shard`.
 
-    Raises ValueError where its columns are not these components in this order, if given.
+    Raises ValueError unless its columns are these components in this order, if given.
     """
     head, table = _read(store, shard, [CHI])
     if components is not None and head.components != tuple(components):
@@ -256,10 +249,10 @@ def read_labels(store: Store, shard: int, labels: Sequence[str] = LABELS) -> pa.
 def read_product(
     store: Store, num_shards: int | None = None, labels: Sequence[str] = LABELS
 ) -> Product:
-    """Read all shards, or the first ones; what is too large for memory is iterated over.
+    """All shards, or the first ones, in memory.
 
     Raises ValueError, in one line, if there is none, or they are of different runs;
-    DamagedObjectError for rows that are not those that were put.
+    DamagedObjectError.
     """
     shards = list(iterate_product(store, num_shards, labels))
     table = pa.concat_tables([shard.table for shard in shards], promote_options="default")
@@ -274,7 +267,7 @@ def read_product(
 def iterate_product(
     store: Store, num_shards: int | None = None, labels: Sequence[str] = LABELS
 ) -> Iterator[Product]:
-    """The same shard by shard: one is held at a time."""
+    """`read_product` shard by shard."""
     numbers = shards_there(store) if num_shards is None else range(num_shards)
     if not numbers:
         raise ValueError(
@@ -287,14 +280,14 @@ def iterate_product(
 
 
 def shards_there(store: Store) -> Sequence[int]:
-    """Numbers of the shards whose rows are there, in order."""
+    """Numbers of the shards with rows, in order."""
     return sorted(_sizes(store))
 
 
 def measured_shards(store: Store) -> dict[int, int]:
-    """Bytes of the rows of every shard that is measured, by its number, in order.
+    """Bytes of the rows of every measured shard by number, in order.
 
-    0 where the rows are lost although their marker is there: reading them raises.
+    0 where the marker exists but the rows are lost: reading them raises.
     """
     found = (re.fullmatch(_MARKER, name) for name in store.list(ASSEMBLY))
     sizes = _sizes(store)
@@ -302,11 +295,8 @@ def measured_shards(store: Store) -> dict[int, int]:
 
 
 def refuse_earlier_layout(store: Store) -> None:
-    """Raise ValueError, in one line, for a part of a run whose rows have other files beside them.
-
-    Earlier versions kept half estimates, markers and the summary there. Such a run is neither
-    measured again nor read in part.
-    """
+    """Raise ValueError, in one line, for rows of the layout before ADR 060 (files beside the
+    rows)."""
     others = [n for n in store.list(FOLDER) if re.fullmatch(_BESIDE_ROWS, n)]
     if others:
         raise ValueError(
@@ -317,17 +307,17 @@ def refuse_earlier_layout(store: Store) -> None:
 
 
 def _sizes(store: Store) -> dict[int, int]:
-    """Bytes of the rows of every shard whose rows are there."""
+    """Bytes of every shard with rows."""
     found = ((re.fullmatch(ROWS, name), size) for name, size in store.list(FOLDER).items())
     return {int(part["shard"]): size for part, size in found if part}
 
 
 def _read(store: Store, shard: int, columns: Sequence[str]) -> tuple[Head, pa.Table]:
     try:
-        told = read_sealed(store, moments_name(shard)).get("part")
+        described = read_sealed(store, moments_name(shard)).get("part")
     except FileNotFoundError:  # rows of a run that goes on
-        told = None
-    info = None if told is None else ObjectInfo(**told)
+        described = None
+    info = None if described is None else ObjectInfo(**described)
     return read_columns(store, part_name(shard), info, columns)
 
 

@@ -1,7 +1,7 @@
-"""A run's folder: `run.yaml`, and what may go on in it.
+"""A run's folder: `run.yaml`, and the check that a folder belongs to a configuration.
 
-run.yaml   config (resolved, replayable), inputs (what determines the numbers), their
-           fingerprint, facts (the model's shape), versions, git commit, checksum
+run.yaml   config (resolved, replayable), inputs (what determines the numbers), their fingerprint,
+           facts (the model's shape), versions, git commit, checksum
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from spectro.storage.store import FENCE, DamagedObjectError, Store
 
 NAME = "run.yaml"
 BESIDE = ("logs/", "sessions/", "failures/", FENCE)
-"""What may be there before `run.yaml`: traces of an invocation that was refused or killed, or
-that begins at the same time."""
+"""May exist before `run.yaml`: traces of an invocation that was refused, killed or is
+concurrent."""
 OF_THE_MODEL = ("model_weights", "device_type")
-"""Inputs that are not known before the model is loaded."""
+"""Inputs that are known only once the model is loaded."""
 PACKAGES = ("spectro", "torch", "transformers", "numpy", "ray", "pyarrow", "numba")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunFile:
-    """What `run.yaml` says."""
+    """Content of `run.yaml`."""
 
     config: dict[str, Any]
     """The resolved configuration."""
@@ -41,20 +41,19 @@ class RunFile:
     fingerprint: str
     """Digest of the inputs."""
     facts: dict[str, Any]
-    """What was found of the model, from which the run's units follow; empty in older runs."""
+    """Shape of the model, from which the run's units follow; empty in older runs."""
     sealed: bool
-    """Whether it carries its own checksum; older ones do not."""
+    """Whether it has a checksum; older ones do not."""
     versions: dict[str, str] = field(default_factory=dict)
-    """Of Python and of the packages that made it."""
+    """Of Python and of the packages."""
     git_commit: str | None = None
     """Of the sources; None outside a checkout."""
 
 
 def read(store: Store) -> RunFile | None:
-    """The folder's `run.yaml`, or None if it has none.
+    """The folder's `run.yaml`, or None.
 
-    Raises ValueError, in one line, if it cannot be understood or the run is of an earlier version's
-    layout, DamagedObjectError if it is not what was written.
+    Raises ValueError, in one line, if it is no run's or of an earlier layout; DamagedObjectError.
     """
     if not store.exists(NAME):
         return None
@@ -94,9 +93,9 @@ def require(store: Store) -> RunFile:
 
 
 def check(store: Store, inputs: Mapping[str, Any]) -> None:
-    """Raise OtherRunError if the folder holds a run of other inputs, ValueError if other files.
+    """Raise OtherRunError for a run of other inputs, ValueError for a folder with other files.
 
-    What only the loaded model says is compared where it is given.
+    Inputs of the loaded model are compared only if given.
     """
     found = read(store)
     if found is not None:
@@ -104,7 +103,7 @@ def check(store: Store, inputs: Mapping[str, Any]) -> None:
         fingerprint.require_same(store.uri, known, inputs)
     elif any(not name.startswith(BESIDE) for name in store.list()):
         raise ValueError(
-            f"{store.uri} has files but no {NAME}: give the run a folder of its own (run.uri=...)"
+            f"{store.uri} has files but no {NAME}: give the run an empty folder (run.uri=...)"
         )
 
 
@@ -114,14 +113,13 @@ def start(
     inputs: Mapping[str, Any],
     facts: Mapping[str, Any] | None = None,
 ) -> str:
-    """Write `run.yaml`, or check the one that is there; returns the fingerprint.
+    """Write `run.yaml`, or check the existing one; returns the fingerprint.
 
     Args:
         store: of the run.
         config: resolved.
         inputs: what determines the numbers.
-        facts: plain values that readers of the run need and that only a worker can know; they are
-            no inputs.
+        facts: plain values for readers that only a worker knows; not inputs.
     """
     check(store, inputs)
     content = {
@@ -135,7 +133,7 @@ def start(
     sealed = {**content, DIGEST: fingerprint.digest(content)}
     data = yaml.safe_dump(sealed, sort_keys=False).encode()
     if not store.exists(NAME) and not store.put_if_absent(NAME, data):
-        check(store, inputs)  # another driver was first: its run must be ours
+        check(store, inputs)  # another driver was first: its run must be the same
     return fingerprint.digest(inputs)
 
 

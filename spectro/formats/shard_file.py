@@ -1,9 +1,8 @@
-"""A token shard's Parquet objects: their bytes, their metadata, and some of their columns.
+"""Parquet objects of a token shard: encoding, metadata, and reads of some columns.
 
-Rows of the product and half estimates have the same metadata (component names, fingerprint of the
-draws, a summary) and the same encodings; the same table gives the same bytes. An object is
-read whole, so that its checksum can be held against it; only the columns asked for are decoded. For
-views there are ways to read parts of it by ranges, unchecked.
+Rows, half estimates and deviations share metadata (component names, fingerprint of the draws, a
+summary) and encodings; the same table gives the same bytes. Reads fetch the whole object to verify
+its checksum and decode only the requested columns; views may read byte ranges, unverified.
 """
 
 from __future__ import annotations
@@ -28,14 +27,14 @@ Rows = TypeVar("Rows")
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """What the metadata of a shard's object say."""
+    """Schema metadata of a shard's object."""
 
     components: tuple[str, ...]
     """Names of the columns of χ."""
     fingerprint: str
     """Of the run that made it."""
     summary: dict[str, Any]
-    """What was known of the columns when it was made."""
+    """Statistics of the columns when it was made."""
 
 
 def metadata_of(
@@ -65,16 +64,9 @@ def to_bytes(table: pa.Table) -> bytes:
 def read_columns(
     store: Store, name: str, info: ObjectInfo | None, columns: Sequence[str] | None = None
 ) -> tuple[Head, pa.Table]:
-    """Some columns of an object; None: all.
+    """Some columns of an object (None: all), verified against its marker's `info`, if there is any.
 
-    Args:
-        store: of the part of the run.
-        name: of the object.
-        info: what its marker says of it; None where nothing does.
-        columns: their names.
-
-    Raises FileNotFoundError, DamagedObjectError for other bytes than were put, ValueError if it
-    is no object of spectro's.
+    Raises FileNotFoundError, DamagedObjectError, ValueError if it was not written by spectro.
     """
     file = _open(store, name, info)
     table = file.read(columns=None if columns is None else list(columns))
@@ -82,36 +74,32 @@ def read_columns(
 
 
 def read_head(store: Store, name: str) -> Head:
-    """The metadata alone; the object is not held against its checksum."""
+    """The metadata alone, without verification."""
     return _head(_open(store, name, None), store, name)
 
 
 def head_by_range(store: Store, name: str, size_bytes: int, meter: Meter) -> Head:
-    """The metadata alone, from the end of an object; errors as `columns_by_range`."""
+    """The metadata alone, by range; errors as `columns_by_range`."""
     return _head(_ranged(store, name, size_bytes, meter), store, name)
 
 
 def columns_by_range(
     store: Store, name: str, size_bytes: int, columns: Sequence[str], meter: Meter
 ) -> pa.Table:
-    """Some columns of an object, of which nothing else is read but its end.
-
-    Parts cannot be held against the checksum of the whole: that is `read_columns`. Raises
-    MissingObjectError, ValueError if it is no object of spectro's.
+    """Some columns of an object by range requests, without verification.
 
     Args:
-        store: of the part of the run.
-        name: of the object.
-        size_bytes: its length, as a listing has it; 0 where the listing has no such object.
-        columns: their names.
-        meter: told of what is read.
+        size_bytes: length of the object in a listing; 0 where the listing lacks it.
+        meter: counts the reads.
+
+    Raises MissingObjectError, ValueError if it was not written by spectro.
     """
     file = _ranged(store, name, size_bytes, meter)
     return file.read(columns=list(columns)).replace_schema_metadata(None)
 
 
 def matrix(column: pa.ChunkedArray) -> npt.NDArray[np.float32]:
-    """A column of lists of equal length as an array, one row per list."""
+    """A column of lists of equal length as an array [N, H]."""
     array = column.combine_chunks()
     flat = np.asarray(array.flatten(), dtype=np.float32)
     return flat.reshape(-1, array.type.list_size)
@@ -126,7 +114,7 @@ def lists(values_NH: npt.NDArray[np.floating]) -> pa.FixedSizeListArray:
 def of_one_run(
     shards: Iterable[tuple[str, Head, Rows]], store: Store
 ) -> Iterator[tuple[Head, Rows]]:
-    """The same (name, head, rows), one at a time; ValueError if they are of different runs."""
+    """The same shards as (head, rows); ValueError if they are of different runs."""
     first: tuple[str, Head] | None = None
     for name, head, rows in shards:
         first = first or (name, head)

@@ -1,4 +1,4 @@
-"""One shard of token sequences: its bytes, and how it is put.
+"""One shard of token sequences as a Parquet object.
 
 sequence_id int32, subset dictionary<string>, ids fixed_size_list<int32>[T+1]
 """
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from spectro.formats.table_objects import table_bytes
 from spectro.storage.store import ObjectInfo, Store
 from spectro.tokens.sequences import Sequences
 
@@ -30,15 +31,15 @@ def parse_shard(data: bytes) -> tuple[npt.NDArray[np.int32], Sequences]:
 
 
 def put_shard(store: Store, name: str, sequences: Sequences, first_sequence: int) -> ObjectInfo:
-    """Put a shard, and describe what stands: ours, or another's with the same content.
+    """Put a shard; returns size and checksum of the stored object.
 
-    Another content is that of a writer that died before its marker, from other text.
+    An object with other content comes from a writer that died before its marker: it is replaced.
     """
     data = _shard_bytes(sequences, first_sequence)
     if not store.put_if_absent(name, data):
-        there = store.read(name)
-        if _same_content(there, sequences, first_sequence):
-            return ObjectInfo.of(there)
+        existing = store.read(name)
+        if _same_content(existing, sequences, first_sequence):
+            return ObjectInfo.of(existing)
         store.delete(name)
         store.put(name, data)
     return ObjectInfo.of(data)
@@ -67,9 +68,7 @@ def _shard_bytes(sequences: Sequences, first_sequence: int) -> bytes:
             "ids": pa.FixedSizeListArray.from_arrays(pa.array(ids.reshape(-1)), ids.shape[1]),
         }
     )
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
-    return sink.getvalue()
+    return table_bytes(table)
 
 
 def content_digest(sequences: Sequences) -> str:

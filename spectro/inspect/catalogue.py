@@ -18,7 +18,8 @@ from spectro.formats.parts import is_part
 from spectro.formats.product import SUMMARY_NAME
 from spectro.formats.sessions import read_heartbeats
 from spectro.inspect.status import Status, status_of
-from spectro.storage.store import Entry, Store
+from spectro.storage.backend import Entry
+from spectro.storage.store import Store
 from spectro.work.model_info import model_of
 
 READERS = 8

@@ -15,7 +15,8 @@ from spectro.formats import run_dir
 from spectro.formats.sessions import Failure, Heartbeat, read_failures, read_heartbeats
 from spectro.pipeline.expected import Expected, expected_units
 from spectro.pipeline.stages import STAGES
-from spectro.storage.store import Entry, Store
+from spectro.storage.backend import Entry
+from spectro.storage.store import Store
 from spectro.work.model_info import ModelInfo, model_of
 from spectro.work.registry import StageRegistry
 from spectro.work.units import Unit, label

@@ -22,7 +22,7 @@ from spectro.sampling.checkpoint import Checkpoint
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.sampling.samplers import Blocks
-from spectro.storage.background import Background
+from spectro.storage.background import BackgroundWriter
 from spectro.storage.store import Store
 from spectro.work.stage import OnProgress, ShouldStop
 
@@ -91,7 +91,7 @@ def _run_company(
             writer.finish(known[chain], 0.0, company)
         return
     bank = CheckpointBank(store, chain_folder(group), chain_stem(company), _digest(company, pilot))
-    with Background() as background:
+    with BackgroundWriter() as background:
         keeper = CheckpointWriter(
             bank,
             background,

@@ -9,7 +9,7 @@ from typing import Any
 
 from spectro.formats.checkpoints import CheckpointBank
 from spectro.sampling.checkpoint import Checkpoint, Checkpoints
-from spectro.storage.background import Background
+from spectro.storage.background import BackgroundWriter
 from spectro.work.errors import HandedBack
 
 
@@ -23,7 +23,7 @@ class CheckpointWriter:
 
     bank: CheckpointBank
     """Where they go."""
-    background: Background
+    background: BackgroundWriter
     """Writes them, after the draws that were handed over before."""
     every_seconds: float
     """From when one is in storage to the next."""

@@ -22,7 +22,7 @@ from spectro.models.architecture import GroupModel
 from spectro.models.groups import group_model
 from spectro.sampling.draws import JoinedDraws, gaussian_draws
 from spectro.sampling.keys import KeyedRandomness
-from spectro.storage.background import Background
+from spectro.storage.background import BackgroundWriter
 from spectro.storage.store import Store
 from spectro.susceptibility.score import ScoredChain, score_tile
 from spectro.susceptibility.tile_sums import TileSums
@@ -52,7 +52,7 @@ def run_tile(
     chains, rows = scored_chains(part, group, records, resident)
     probe_ids = resident.probe_ids(unit.shard)
     bank = CheckpointBank(store, tile_folder(unit.shard), group, _digest(records, probe_ids))
-    with Background() as background:
+    with BackgroundWriter() as background:
         keeper = CheckpointWriter(
             bank, background, config.run.checkpoint_seconds, should_stop, resumed=bank.newest()
         )

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 
 from spectro.clustering.knn.search import require_enough
-from spectro.clustering.vectors.preprocess import needs_halves, takes_out
+from spectro.clustering.vectors.preprocess import needs_halves, removes_uniform_mode
 from spectro.config import PipelineConfig
 from spectro.formats import tokens
 from spectro.measure.resident_model import ResidentModel
@@ -118,7 +118,11 @@ def check_goal(config: PipelineConfig, store: Store, goal: Goal, model: ModelInf
 def _require_one_mean_phi(config: PipelineConfig) -> None:
     """`restricted` takes E[φ]·B out of `two_chain` columns; shards with own draws have own E[φ]."""
     own_draws = config.chain.draws is TokenDraws.PER_SHARD
-    if own_draws and config.estimator.kind is EstimatorKind.TWO_CHAIN and takes_out(config.cluster):
+    if (
+        own_draws
+        and config.estimator.kind is EstimatorKind.TWO_CHAIN
+        and removes_uniform_mode(config.cluster)
+    ):
         raise ValueError(
             "cluster.preprocess restricted takes the shared response out of two_chain columns, and "
             "with chain.draws per_shard every token shard has another amount of it: take "

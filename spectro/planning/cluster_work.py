@@ -15,7 +15,7 @@ from spectro.cluster_stage.knn import NUM_SAMPLED
 from spectro.cluster_stage.units import HALVES, Layout
 from spectro.clustering.config import ClusterConfig
 from spectro.clustering.knn.search_plan import block_pairs, is_exact
-from spectro.clustering.local.select import round_size
+from spectro.clustering.local.rounds import round_size
 from spectro.config import PipelineConfig
 
 FLOAT_BYTES = 4

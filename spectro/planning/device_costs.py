@@ -27,7 +27,7 @@ from spectro.planning.unit_counts import (
     block_size,
     kept_bytes,
 )
-from spectro.storage.background import MOST_PENDING
+from spectro.storage.background import MAX_PENDING
 
 DOUBLE_BYTES = 8
 COPIES_OF_CHECKPOINT = 4
@@ -174,7 +174,7 @@ def host_peak(
         for c in group.components
         if not chains[0][c.name].independent
     ]
-    moving = 2 * MOST_PENDING * max(blocks, default=0)  # blocks, and the same serialised
+    moving = 2 * MAX_PENDING * max(blocks, default=0)  # blocks, and the same serialised
     if stage in ("pilot", "chains"):
         losses = widest * m.chain.draws_per_block * m.num_evaluation * m.context
         checkpoints = 0

@@ -1,1 +1,1 @@
-"""Formats: what lies where under a run's URI, and how it is written once and read back."""
+"""Object storage: local disk, S3 and fsspec behind one interface; retries, checksums, locations."""

@@ -1,4 +1,4 @@
-"""Writing beside computing: puts run in a thread of their own, a few at a time at most."""
+"""A background thread for writes: uploads overlap with computation, a few at a time."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
 
-MOST_PENDING = 2
-"""Objects that wait to be written; a writer that falls behind holds the computation up rather
-than fill the memory."""
+MAX_PENDING = 2
+"""Length of the queue beyond which `submit` blocks: a slow storage must not fill the memory."""
 
 
-class Background:
-    """Runs calls one after the other in a thread; use as a context manager.
+class BackgroundWriter:
+    """Runs calls in order in one thread; a context manager.
 
-    An error of a call is raised by the next call of `submit`, or at the end. After it no call is
-    made any more: what was handed over later may rest on what was not written.
+    The next `submit`, or the exit, raises the error of a failed call. No call runs after a failed
+    one: it may depend on what was not written.
     """
 
     def __init__(self) -> None:
@@ -26,17 +25,17 @@ class Background:
         self._pending: deque[Future[Any]] = deque()
 
     def submit(self, call: Callable[..., Any], *arguments: Any) -> None:
-        """Have a call made; waits while too many are pending."""
-        while self._pending and (self._pending[0].done() or len(self._pending) >= MOST_PENDING):
+        """Queue a call; blocks while too many are pending."""
+        while self._pending and (self._pending[0].done() or len(self._pending) >= MAX_PENDING):
             self._pending.popleft().result()
-        self._pending.append(self._thread.submit(self._make, call, *arguments))
+        self._pending.append(self._thread.submit(self._run, call, *arguments))
 
     def drain(self) -> None:
-        """Wait until all calls are made; raises the error of one that failed."""
+        """Wait for all calls; raises the error of a failed one."""
         while self._pending:
             self._pending.popleft().result()
 
-    def _make(self, call: Callable[..., Any], *arguments: Any) -> None:
+    def _run(self, call: Callable[..., Any], *arguments: Any) -> None:
         if self._failed:
             return
         try:

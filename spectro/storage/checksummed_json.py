@@ -1,9 +1,8 @@
-"""Small JSON objects that carry their own checksum: markers, summaries, beats.
+"""Small JSON objects that carry their own checksum: markers, summaries, heartbeats.
 
     {"…": …, "sha256": digest of everything else}
 
-JSON has no NaN and no infinity: both are written as null; `with_nan` gives NaN back where a
-reader expects numbers.
+JSON has no NaN and no infinity: both become null, and `with_nan` turns null back into NaN.
 """
 
 from __future__ import annotations
@@ -20,13 +19,15 @@ DIGEST = "sha256"
 
 
 def seal(content: Mapping[str, Any]) -> bytes:
-    """The object of a dictionary of plain values; the same content gives the same bytes."""
+    """Bytes of a dictionary of plain values with its checksum; the same content gives the same
+    bytes.
+    """
     plain = _without_nan(dict(content))
     return json.dumps({**plain, DIGEST: _digest(plain)}, indent=1, ensure_ascii=False).encode()
 
 
 def unseal(data: bytes, name: str) -> dict[str, Any]:
-    """The content of a sealed object; raises DamagedObjectError, in one line, if it is damaged."""
+    """Content of a checksummed object's bytes; raises DamagedObjectError, in one line."""
     try:
         content = dict(json.loads(data))
         found = content.pop(DIGEST)
@@ -44,12 +45,12 @@ def unseal(data: bytes, name: str) -> dict[str, Any]:
 
 
 def read_sealed(store: Store, name: str) -> dict[str, Any]:
-    """The content of a sealed object of a store; raises FileNotFoundError, DamagedObjectError."""
+    """Content of a checksummed object of a store; raises FileNotFoundError, DamagedObjectError."""
     return unseal(store.read(name), f"{store.uri}/{name}")
 
 
 def with_nan(value: Any) -> Any:
-    """The same with NaN for every null."""
+    """The same value with NaN for every null."""
     if isinstance(value, dict):
         return {key: with_nan(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,7 +1,4 @@
-"""What objects are called over HTTP, by the ends of their names.
-
-Browsers run no script of another type, and machines differ in what they guess from a name.
-"""
+"""HTTP content types by file extension; browsers refuse scripts of another type."""
 
 from __future__ import annotations
 
@@ -23,5 +20,5 @@ TYPES = {
 
 
 def content_type(name: str) -> str:
-    """Of an object or a file; `OTHER` where its name says nothing."""
+    """Content type of an object or file; `OTHER` for an unknown extension."""
     return TYPES.get(PurePosixPath(name).suffix, OTHER)

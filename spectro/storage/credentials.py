@@ -1,7 +1,6 @@
-"""No credential belongs into a configuration: it would reach run.yaml, logs, beats and manifests.
+"""Finds and redacts credentials in configurations, URLs, logs and heartbeats.
 
-Storage takes them from the ordinary environment. Here is what tells one, and what hides one in a
-text that is about to be written.
+Storage takes credentials from the environment; a configuration is written to run.yaml and logs.
 """
 
 from __future__ import annotations
@@ -26,11 +25,10 @@ HIDDEN = "***"
 
 
 def refuse_credentials(value: Any, where: str = "") -> None:
-    """Raise ValueError, without repeating it, if a plain value holds a credential anywhere.
+    """Raise ValueError, without quoting it, if a plain value (string, list, mapping) has a
+    credential.
 
-    Args:
-        value: a string, or lists and mappings of them.
-        where: its name, such as `run.uri`.
+    `where` is the value's name, such as `run.uri`.
     """
     if isinstance(value, Mapping):
         for key, item in value.items():
@@ -49,18 +47,18 @@ def refuse_credentials(value: Any, where: str = "") -> None:
 
 
 def redact(text: str) -> str:
-    """A text without credentials: those of URLs, and the values of secret variables."""
+    """The text without passwords and keys of URLs and without values of secret variables."""
     text = re.sub(USER, f"://{HIDDEN}@", text)
     text = re.sub(rf"([?&;]{KEYS}=)[^&\s'\"]+", rf"\g<1>{HIDDEN}", text, flags=re.IGNORECASE)
     for name in SECRET_VARIABLES:
         secret = os.environ.get(name, "")
-        if len(secret) >= 8:  # shorter ones are test values, and parts of ordinary words
+        if len(secret) >= 8:  # shorter values are test values or parts of ordinary words
             text = text.replace(secret, HIDDEN)
     return text
 
 
 def redacted(value: Any) -> Any:
-    """Plain values with every text without credentials."""
+    """Plain values with `redact` applied to every text."""
     if isinstance(value, Mapping):
         return {key: redacted(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,8 +1,7 @@
-"""Objects as files: complete under a temporary name first, then linked to their own.
+"""Objects as files: written under a temporary name, then hard-linked to the final name.
 
-`link` fails if the name is taken, so the commit is atomic and exclusive, across processes and over
-NFS. Both the file and its folder are synced: after a power cut a marker that is there follows the
-objects that it names.
+`link` fails if the name exists, so the put is atomic and exclusive across processes and over NFS.
+File and folder are synced: after a power cut a marker never precedes the objects that it names.
 """
 
 from __future__ import annotations
@@ -14,22 +13,20 @@ import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from spectro.storage.store import Entry
+from spectro.storage.backend import Entry
 
 TEMPORARY = ".tmp-"
 """Prefix of a file's name until it is complete; never listed."""
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
-class LocalObjects:
+class LocalBackend:
     """Files below a folder."""
 
     def create(self, path: str, data: bytes) -> None:
         """Write a file exclusively.
 
-        Raises:
-            FileExistsError: the name is taken.
-            ValueError: the filesystem has no hard links, hence no exclusive create of whole files.
+        Raises FileExistsError; ValueError if the filesystem has no hard links.
         """
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -55,7 +52,7 @@ class LocalObjects:
             return file.read(stop - start)
 
     def exists(self, path: str) -> bool:
-        """Whether there is something of this name."""
+        """Whether a file or folder of this name exists."""
         return Path(path).exists()
 
     def entries(self, folder: str) -> dict[str, Entry]:
@@ -67,12 +64,12 @@ class LocalObjects:
         return found
 
     def delete(self, paths: Collection[str]) -> None:
-        """Remove files, if they are there."""
+        """Remove files; missing ones are no error."""
         for path in paths:
             Path(path).unlink(missing_ok=True)
 
     def sweep(self, folder: str, older_than_seconds: float) -> int:
-        """Remove temporary files of writers that died."""
+        """Remove temporary files of dead writers."""
         latest = time.time() - older_than_seconds
         old = [
             file.path
@@ -106,7 +103,7 @@ def _sync(folder: Path) -> None:
 
 
 def _files(folder: str) -> Iterator[os.DirEntry[str]]:
-    """All files below a folder; folders that vanish meanwhile are empty."""
+    """All files below a folder; a folder removed meanwhile is empty."""
     try:
         inside = list(os.scandir(folder))
     except (FileNotFoundError, NotADirectoryError):
@@ -121,5 +118,5 @@ def _files(folder: str) -> Iterator[os.DirEntry[str]]:
 def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
     try:
         return entry.stat()
-    except FileNotFoundError:  # removed since it was listed
+    except FileNotFoundError:  # removed since the listing
         return None

@@ -1,7 +1,7 @@
-"""Doing it again: jittered exponential backoff, bounded, and told of.
+"""Retries with jittered exponential backoff.
 
-Pauses before attempt k + 1 are uniform in [½, 1] · min(longest, first · 2^k): many workers that are
-told to slow down together do not come back together.
+The pause before attempt k + 1 is uniform in [½, 1] · min(longest, first · 2^k), so that workers
+which a server slows down do not return at the same moment.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ log = logging.getLogger(__name__)
 
 
 class StorageUnavailableError(OSError):
-    """The storage did not answer as it should, however often it was asked."""
+    """The retry policy is exhausted."""
 
 
 class TransientError(Exception):
-    """Something that may pass: the text says what, in a few words without secrets."""
+    """A failure worth a retry; its text is the reason, in a few words without secrets."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetryPolicy:
-    """How long to go on."""
+    """Pauses between attempts, and when to give up."""
 
     first_seconds: float = 0.25
     """Longest pause after the first failure."""
     longest_seconds: float = 20.0
-    """Longest pause of all."""
+    """Upper limit of every pause."""
     total_seconds: float = 150.0
-    """After this time no further attempt is begun; eleven or so fit in."""
+    """No attempt begins after this time; about eleven fit in."""
 
     def pause(self, failures: int) -> float:
         """Seconds to wait after so many failures."""
@@ -42,16 +42,15 @@ class RetryPolicy:
         return longest * (0.5 + 0.5 * secrets.randbelow(1_000_001) / 1_000_000)
 
 
-def persist(call: Callable[[], T], what: str, patience: RetryPolicy) -> T:
-    """What the call returns, called again while it raises TransientError.
+def call_with_retries(call: Callable[[], T], what: str, policy: RetryPolicy) -> T:
+    """Call until it raises no TransientError; returns its result.
 
     Args:
-        call: idempotent, or able to tell its own earlier work from another's.
-        what: the operation and its object, for the log and the error.
-        patience: how long.
+        call: idempotent, or able to recognise the effect of its own earlier attempts.
+        what: operation and object, for the log and the error.
+        policy: pauses and total time.
 
-    Raises:
-        StorageUnavailableError: patience is at its end; whatever else the call raises, at once.
+    Raises StorageUnavailableError once the policy is exhausted; other errors of the call at once.
     """
     start, failures = time.monotonic(), 0
     while True:
@@ -59,11 +58,11 @@ def persist(call: Callable[[], T], what: str, patience: RetryPolicy) -> T:
             return call()
         except TransientError as error:
             failures += 1
-            pause, spent = patience.pause(failures), time.monotonic() - start
-            if spent + pause > patience.total_seconds:
+            pause, spent = policy.pause(failures), time.monotonic() - start
+            if spent + pause > policy.total_seconds:
                 raise StorageUnavailableError(
                     f"{what}: expected an answer, found {error} at the last of {failures} attempts "
                     f"in {spent:.0f} s: is the storage up, and reachable from here?"
                 ) from None
-            log.warning("%s: %s at attempt %d; again in %.1f s", what, error, failures, pause)
+            log.warning("%s: %s at attempt %d; retry in %.1f s", what, error, failures, pause)
             time.sleep(pause)

@@ -1,12 +1,9 @@
-"""Objects in S3, or a server that speaks its protocol (ADR 046).
+"""S3 backend: conditional PUT, multipart uploads, retries (ADR 046).
 
-Every commit carries `If-None-Match: *`. A refusal may be the echo of an own earlier attempt whose
-answer was lost, so every writer leaves a random word in the object's metadata and recognises it.
-The client's own retries are off: `retry.py` decides, because only here is known what a refused
-second attempt means.
-
-Load: at most `MOST_WRITES` requests of a process write at a time. Names begin with what spreads
-(group, token shard), so the servers' partitions by prefix share the requests of many workers.
+Every put is conditional (`If-None-Match: *`). A refusal may come from an earlier attempt of the
+same call whose answer was lost, so every writer puts a random nonce into the object's metadata
+and recognises it. The client's own retries are off: only this module knows what a refused second
+attempt means. A process has at most `MAX_WRITES` write requests in flight.
 """
 
 from __future__ import annotations
@@ -19,86 +16,95 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from spectro.storage.backend import Entry
 from spectro.storage.content_types import content_type
-from spectro.storage.retry import RetryPolicy, StorageUnavailableError, TransientError, persist
+from spectro.storage.retry import (
+    RetryPolicy,
+    StorageUnavailableError,
+    TransientError,
+    call_with_retries,
+)
 from spectro.storage.s3_client import client
-from spectro.storage.s3_errors import ERRORS, AbsentError, TakenError, meaning, translated
-from spectro.storage.store import Entry
+from spectro.storage.s3_errors import (
+    ERRORS,
+    AbsentError,
+    TakenError,
+    as_builtin_error,
+    error_of_code,
+)
 
 T = TypeVar("T")
-PATIENCE = RetryPolicy()
-AT_ONCE = RetryPolicy(total_seconds=0)
+RETRY_POLICY = RetryPolicy()
+NO_RETRY = RetryPolicy(total_seconds=0)
 ROUNDS = 3
-"""Puts of an object that is taken whenever it is put, and absent whenever it is looked at."""
+"""Attempts at a conditional PUT that fails while the object is absent."""
 WHOLE_BYTES = 4 << 30
-"""Up to this size an object is one PUT (the protocol allows 5 GiB), for servers keep only PUTs
-apart reliably: one that was measured lets several uploads in parts of one name succeed. What is
-longer should be named by its content."""
+"""Up to this size an object is one PUT (the protocol allows 5 GiB): one server that was measured
+lets several multipart uploads of one name succeed. Name longer objects by their content."""
 PART_BYTES = 64 << 20
-"""Every part of an upload but the last has this size (some servers refuse uneven ones)."""
-MOST_WRITES = 8
-"""Requests of one process that write at a time."""
+"""Size of every part but the last of a multipart upload (some servers refuse uneven parts)."""
+MAX_WRITES = 8
+"""Write requests of one process in flight."""
 PARTS_AT_ONCE = 4
-"""Parts of one upload on their way, each a copy in memory."""
+"""Parts of one upload in flight, each a copy in memory."""
 DELETED_AT_ONCE = 1000
-"""Most keys of one bulk delete."""
-WRITER = "spectro-writer"
-"""Metadata of an object: a random word of the call that put it."""
-_writers = threading.BoundedSemaphore(MOST_WRITES)
+"""Keys of one bulk delete."""
+NONCE = "spectro-writer"
+"""Metadata key of the random nonce of the call that put an object."""
+_writers = threading.BoundedSemaphore(MAX_WRITES)
 
 
-class S3Objects:
+class S3Backend:
     """Objects of S3; paths are `bucket/key`."""
 
     def create(self, path: str, data: bytes) -> None:
-        """Put an object exclusively; beyond `WHOLE_BYTES` in parts, which become one in the end.
+        """Conditional put; beyond `WHOLE_BYTES` a multipart upload.
 
-        Raises:
-            FileExistsError: another writer was first.
-            StorageUnavailableError: no answer, or the name is taken and free by turns.
+        Raises FileExistsError if another writer was first, StorageUnavailableError.
         """
-        word = secrets.token_hex(16)
+        nonce = secrets.token_hex(16)
         for _ in range(ROUNDS):
             try:
-                return self._create(path, data, word)
+                return self._create(path, data, nonce)
             except TakenError:
                 try:
-                    ours = self._is_ours(path, data, word)
+                    ours = self._is_ours(path, data, nonce)
                 except FileNotFoundError:  # removed since
                     continue
                 if not ours:
                     raise FileExistsError(path) from None
                 return None
         raise StorageUnavailableError(
-            f"PUT s3://{path}: taken and yet not there, {ROUNDS} times: who removes it?"
+            f"PUT s3://{path}: conditional PUT failed {ROUNDS} times but the object is absent: is "
+            "another process deleting it?"
         )
 
     def read(self, path: str) -> bytes:
-        """All bytes, as many as were announced and of the announced checksum."""
+        """All bytes, checked against the announced length and checksum."""
 
         def body() -> bytes:
-            answer = client().get_object(**_place(path))
+            answer = client().get_object(**_bucket_and_key(path))
             data = bytes(answer["Body"].read())
             if len(data) != answer["ContentLength"]:
                 raise TransientError(f"{len(data)} of {answer['ContentLength']} bytes")
             return data
 
-        return _persist(body, "GET", path)
+        return _request(body, "GET", path)
 
     def read_range(self, path: str, start: int, stop: int) -> bytes:
-        """Some bytes, as many as were asked for."""
+        """Bytes start … stop − 1, checked for their number."""
 
         def body() -> bytes:
-            answer = client().get_object(**_place(path), Range=f"bytes={start}-{stop - 1}")
+            answer = client().get_object(**_bucket_and_key(path), Range=f"bytes={start}-{stop - 1}")
             data = bytes(answer["Body"].read())
             if len(data) != stop - start:
                 raise TransientError(f"{len(data)} of {stop - start} bytes")
             return data
 
-        return _persist(body, "GET", path)
+        return _request(body, "GET", path)
 
     def exists(self, path: str) -> bool:
-        """Whether it is there."""
+        """Whether the object exists."""
         try:
             self._head(path)
         except FileNotFoundError:
@@ -120,13 +126,13 @@ class S3Objects:
         return found
 
     def delete(self, paths: Collection[str]) -> None:
-        """Remove objects, a thousand in a request."""
+        """Bulk delete."""
         ordered = sorted(paths)
         for start in range(0, len(ordered), DELETED_AT_ONCE):
             self._delete_batch(ordered[start : start + DELETED_AT_ONCE])
 
     def sweep(self, folder: str, older_than_seconds: float) -> int:
-        """Abort uploads in parts that were begun so long ago and never completed."""
+        """Abort multipart uploads that began so long ago and never completed."""
         latest = datetime.now(UTC) - timedelta(seconds=older_than_seconds)
         bucket = folder.partition("/")[0]
         follow = {"KeyMarker": "NextKeyMarker", "UploadIdMarker": "NextUploadIdMarker"}
@@ -140,16 +146,15 @@ class S3Objects:
             self._abort(path, upload)
         return len(old)
 
-    def _create(self, path: str, data: bytes, word: str) -> None:
-        """Put once; raises TakenError."""
+    def _create(self, path: str, data: bytes, nonce: str) -> None:
         if len(data) > WHOLE_BYTES:
-            return self._create_in_parts(path, data, word)
-        self._write("put_object", path, Body=data, IfNoneMatch="*", **_told(path, word))
+            return self._create_in_parts(path, data, nonce)
+        self._write("put_object", path, Body=data, IfNoneMatch="*", **_put_headers(path, nonce))
 
-    def _create_in_parts(self, path: str, data: bytes, word: str) -> None:
-        if self.exists(path):  # or all of it would travel for nothing
+    def _create_in_parts(self, path: str, data: bytes, nonce: str) -> None:
+        if self.exists(path):  # before all parts are sent in vain
             raise TakenError(path)
-        begun = self._write("create_multipart_upload", path, **_told(path, word))
+        begun = self._write("create_multipart_upload", path, **_put_headers(path, nonce))
         upload = begun["UploadId"]
         try:
             parts = self._put_parts(path, memoryview(data), upload)
@@ -160,11 +165,11 @@ class S3Objects:
                 IfNoneMatch="*",
                 MultipartUpload={"Parts": parts},
             )
-        except AbsentError:  # the upload is gone: an earlier attempt has completed it
+        except AbsentError:  # an earlier attempt has completed the upload
             raise TakenError(path) from None
         except BaseException:
             with suppress(Exception):  # what matters is what is being raised
-                self._abort(path, upload, AT_ONCE)
+                self._abort(path, upload, NO_RETRY)
             raise
 
     def _put_parts(self, path: str, data: memoryview, upload: str) -> list[dict[str, Any]]:
@@ -178,30 +183,30 @@ class S3Objects:
         with ThreadPoolExecutor(PARTS_AT_ONCE, thread_name_prefix="part") as threads:
             return list(threads.map(put, range(1, count + 1)))
 
-    def _abort(self, path: str, upload: str, patience: RetryPolicy | None = None) -> None:
+    def _abort(self, path: str, upload: str, policy: RetryPolicy | None = None) -> None:
         def abort() -> None:
-            client().abort_multipart_upload(**_place(path), UploadId=upload)
+            client().abort_multipart_upload(**_bucket_and_key(path), UploadId=upload)
 
         with suppress(AbsentError):
-            _persist(abort, "ABORT", path, patience)
+            _request(abort, "ABORT", path, policy)
 
-    def _is_ours(self, path: str, data: bytes, word: str) -> bool:
-        """Whether the object that is in the way was put by this very call."""
+    def _is_ours(self, path: str, data: bytes, nonce: str) -> bool:
+        """Whether the existing object was put by this very call."""
         found = self._head(path)
-        if WRITER in found["Metadata"]:
-            return bool(found["Metadata"][WRITER] == word)
+        if NONCE in found["Metadata"]:
+            return bool(found["Metadata"][NONCE] == nonce)
         return found["ContentLength"] == len(data) and self.read(path) == data
 
     def _head(self, path: str) -> dict[str, Any]:
-        return _persist(lambda: client().head_object(**_place(path)), "HEAD", path)
+        return _request(lambda: client().head_object(**_bucket_and_key(path)), "HEAD", path)
 
     def _write(self, operation: str, path: str, **arguments: Any) -> dict[str, Any]:
         def write() -> dict[str, Any]:
             with _writers:
-                answer = getattr(client(), operation)(**_place(path), **arguments)
+                answer = getattr(client(), operation)(**_bucket_and_key(path), **arguments)
                 return dict(answer)
 
-        return _persist(write, operation, path)
+        return _request(write, operation, path)
 
     def _delete_batch(self, paths: list[str]) -> None:
         keys = [{"Key": path.partition("/")[2]} for path in paths]
@@ -211,23 +216,21 @@ class S3Objects:
             answer = client().delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
             for error in answer.get("Errors", ()):
                 if error["Code"] != "NoSuchKey":
-                    raise translated(error["Code"], 0, "DELETE", f"{bucket}/{error['Key']}")
+                    raise error_of_code(error["Code"], 0, "DELETE", f"{bucket}/{error['Key']}")
 
-        _persist(delete, "DELETE", paths[0])
-
-
-def _told(path: str, word: str) -> dict[str, Any]:
-    """What is put beside the bytes of an object: who writes, and what browsers take it for."""
-    return {"Metadata": {WRITER: word}, "ContentType": content_type(path)}
+        _request(delete, "DELETE", paths[0])
 
 
-def _place(path: str) -> dict[str, str]:
+def _put_headers(path: str, nonce: str) -> dict[str, Any]:
+    return {"Metadata": {NONCE: nonce}, "ContentType": content_type(path)}
+
+
+def _bucket_and_key(path: str) -> dict[str, str]:
     bucket, _, key = path.partition("/")
     return {"Bucket": bucket, "Key": key}
 
 
 def _pages(operation: str, folder: str, follow: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """All pages of a listing; each is asked for until it comes."""
     bucket, _, key = folder.partition("/")
     arguments: dict[str, Any] = {"Bucket": bucket, "Prefix": f"{key}/" if key else ""}
     while True:
@@ -235,20 +238,18 @@ def _pages(operation: str, folder: str, follow: dict[str, str]) -> Iterator[dict
         def page(asked: dict[str, Any] = arguments) -> dict[str, Any]:
             return dict(getattr(client(), operation)(**asked))
 
-        answer = _persist(page, "LIST", folder)
+        answer = _request(page, "LIST", folder)
         yield answer
         if not answer.get("IsTruncated"):
             return
         arguments = arguments | {own: answer[theirs] for own, theirs in follow.items()}
 
 
-def _persist(call: Callable[[], T], what: str, path: str, patience: RetryPolicy | None = None) -> T:
-    """The call, its errors translated, repeated while they are such as pass."""
-
+def _request(call: Callable[[], T], what: str, path: str, policy: RetryPolicy | None = None) -> T:
     def once() -> T:
         try:
             return call()
         except ERRORS as error:
-            raise meaning(error, what, path) from None
+            raise as_builtin_error(error, what, path) from None
 
-    return persist(once, f"{what} s3://{path}", patience or PATIENCE)
+    return call_with_retries(once, f"{what} s3://{path}", policy or RETRY_POLICY)

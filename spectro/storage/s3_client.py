@@ -1,8 +1,8 @@
-"""The client of S3: one per process, from the ordinary environment alone.
+"""The botocore client for S3, one per process, configured by the environment alone.
 
 Endpoint (AWS_ENDPOINT_URL), credentials (AWS_ACCESS_KEY_ID, AWS_PROFILE, web identity, container
-and instance roles), region and certificate bundle are found where every AWS tool finds them.
-SPECTRO_S3_TIMEOUT_SECONDS is how long a silent connection is waited for (default 30).
+and instance roles), region and certificates are those of every AWS tool.
+SPECTRO_S3_TIMEOUT_SECONDS is the read timeout (default 30).
 """
 
 from __future__ import annotations
@@ -21,17 +21,16 @@ TIMEOUT_VARIABLE = "SPECTRO_S3_TIMEOUT_SECONDS"
 TIMEOUT_SECONDS = 30.0
 CONNECT_SECONDS = 10.0
 CONNECTIONS = 32
-"""Kept open at most: `CONCURRENT_READS` and `MOST_WRITES`, and some."""
+"""Connection pool: more than `CONCURRENT_READS` + `MAX_WRITES`."""
 
 _lock = threading.Lock()
 _clients: dict[tuple[int, str], Any] = {}
 
 
 def client() -> Any:
-    """The client of this process and environment; safe to share among threads.
+    """The client of this process and environment; thread-safe.
 
-    Raises:
-        ValueError: the environment's endpoint or timeout cannot be read.
+    Raises ValueError if the environment's endpoint or timeout cannot be read.
     """
     key = os.getpid(), _environment()
     with _lock:
@@ -42,7 +41,7 @@ def client() -> Any:
 
 
 def _environment() -> str:
-    """A digest of what the client depends on: no secret is kept as a key."""
+    """Digest of the variables that the client depends on: no secret is kept as a key."""
     names = sorted(
         name
         for name in os.environ
@@ -54,7 +53,7 @@ def _environment() -> str:
 def _new() -> Any:
     session = botocore.session.get_session()
     parsers = session.get_component("response_parser_factory")
-    parsers.set_parser_defaults(timestamp_parser=_timestamp)  # half the time of a long listing
+    parsers.set_parser_defaults(timestamp_parser=_timestamp)  # halves the time of a long listing
     region = session.get_config_variable("region") or os.environ.get("AWS_REGION")
     config = Config(
         connect_timeout=CONNECT_SECONDS,
@@ -75,10 +74,10 @@ def _new() -> Any:
 
 
 def _timestamp(text: Any) -> datetime:
-    """ISO 8601, as bodies have it, without trying every other format first."""
+    """Fast path for ISO 8601 timestamps."""
     try:
         return datetime.fromisoformat(text)
-    except (TypeError, ValueError):  # headers have another
+    except (TypeError, ValueError):  # headers use another format
         found: datetime = parse_timestamp(text)
         return found
 

@@ -1,7 +1,7 @@
-"""What the errors of S3 mean: done already, not there, refused, or passing.
+"""Maps errors of the S3 client and server to exceptions: taken, absent, refused, transient.
 
-Messages are built from codes and names alone: the texts of client and server may quote access
-keys and signatures.
+Messages hold codes and names only: texts of client and server may quote access keys and
+signatures.
 """
 
 from __future__ import annotations
@@ -12,24 +12,15 @@ from botocore.parsers import ResponseParserError
 from spectro.storage.retry import TransientError
 
 ERRORS = (client_errors.ClientError, client_errors.BotoCoreError, ResponseParserError)
-"""All that the client raises."""
+"""All errors of the client."""
 TAKEN = {"PreconditionFailed", "412"}
-PASSING = {
-    "BadDigest",
-    "ConditionalRequestConflict",
-    "IncompleteBody",
-    "InternalError",
-    "OperationAborted",
-    "RequestTimeout",
-    "ServiceUnavailable",
-    "SlowDown",
-    "Throttling",
-    "ThrottlingException",
-    "TooManyRequests",
-    "XAmzContentChecksumMismatch",
-}
-PASSING_STATUS = {408, 409, 429, 500, 502, 503, 504}
-PASSING_CLASSES = (
+TRANSIENT = {
+    "BadDigest", "ConditionalRequestConflict", "IncompleteBody", "InternalError",
+    "OperationAborted", "RequestTimeout", "ServiceUnavailable", "SlowDown", "Throttling",
+    "ThrottlingException", "TooManyRequests", "XAmzContentChecksumMismatch",
+}  # fmt: skip
+TRANSIENT_STATUS = {408, 409, 429, 500, 502, 503, 504}
+TRANSIENT_CLASSES = (
     client_errors.HTTPClientError,  # resets, closed connections, timeouts of reading
     client_errors.ConnectionError,  # refused, timeouts of connecting, names not found
     client_errors.IncompleteReadError,
@@ -56,7 +47,7 @@ CAUSES = {
 """Likely cause, by a refusal's code."""
 NOT_ALLOWED = "the credentials of the environment, or the bucket's policy, do not allow it"
 NOT_UNDERSTOOD = "this server does not know, or does not allow, such a request"
-TELLING = (
+SETTING_ERRORS = (
     client_errors.NoCredentialsError,
     client_errors.PartialCredentialsError,
     client_errors.ProfileNotFound,
@@ -70,18 +61,20 @@ class TakenError(Exception):
 
 
 class AbsentError(Exception):
-    """The upload in parts does not exist (any more)."""
+    """The multipart upload does not exist."""
 
 
-def meaning(error: Exception, what: str, path: str) -> Exception:
-    """The exception to raise for one of the client's."""
-    if isinstance(error, PASSING_CLASSES):
+def as_builtin_error(error: Exception, what: str, path: str) -> Exception:
+    """The exception to raise for an error of the client."""
+    if isinstance(error, TRANSIENT_CLASSES):
         return TransientError(type(error).__name__)
     if isinstance(error, client_errors.ClientError):
         code = str(error.response.get("Error", {}).get("Code", "unknown"))
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-        return translated(code, status, what, path)
-    text = str(error).splitlines()[0] if isinstance(error, TELLING) else "its setting is wrong"
+        return error_of_code(code, status, what, path)
+    text = (
+        str(error).splitlines()[0] if isinstance(error, SETTING_ERRORS) else "its setting is wrong"
+    )
     kind = PermissionError if isinstance(error, client_errors.NoCredentialsError) else ValueError
     return kind(
         f"s3://{path}: {what} could not be sent: {type(error).__name__}: {text} "
@@ -89,7 +82,7 @@ def meaning(error: Exception, what: str, path: str) -> Exception:
     )
 
 
-def translated(code: str, status: int, what: str, path: str) -> Exception:
+def error_of_code(code: str, status: int, what: str, path: str) -> Exception:
     """The exception for a server's code and HTTP status (0: unknown)."""
     place = f"s3://{path}"
     if code in TAKEN or status == 412:
@@ -104,7 +97,7 @@ def translated(code: str, status: int, what: str, path: str) -> Exception:
         )
     if code in ("NoSuchKey", "NotFound") or status == 404:
         return FileNotFoundError(place)
-    if code in PASSING or status in PASSING_STATUS:
+    if code in TRANSIENT or status in TRANSIENT_STATUS:
         return TransientError(f"{code} (HTTP {status})" if status else code)
     if code in ("NotImplemented", "MethodNotAllowed") or status in (405, 501):
         return ValueError(

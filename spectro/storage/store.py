@@ -1,13 +1,12 @@
-"""Objects under one root: put once, read, list.
+"""Object store: conditional put, read, list, delete.
 
-An object is serialised first and put whole; it is never renamed, appended to or overwritten
-(design §5). Every commit is an exclusive create, so of two writers exactly one wins: a hard link
-on a local disk (`local.py`), `If-None-Match: *` on S3 (`s3.py`), the filesystem's own exclusive
-create elsewhere (`other.py`). `Store.check_fence` tells whether the storage really has one.
+An object is put whole and never renamed, appended to or overwritten. Every put is exclusive, so of
+two writers exactly one wins: by a hard link on a local disk (`local.py`), `If-None-Match: *` on S3
+(`s3.py`), the filesystem's exclusive create elsewhere (`fsspec_backend.py`). `Store.check_fence`
+tests that the storage really refuses a second put.
 
-Errors are the same everywhere: FileExistsError, FileNotFoundError, PermissionError where the
-storage refuses, ValueError where the URI cannot be right, and StorageUnavailableError once
-retrying has not helped.
+Errors of all backends: FileExistsError, FileNotFoundError, PermissionError, ValueError for a wrong
+URI, StorageUnavailableError after the last retry.
 """
 
 from __future__ import annotations
@@ -18,10 +17,11 @@ from collections import deque
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
 
 from spectro.extras import optional_imports
-from spectro.storage.places import is_uri, place
+from spectro.storage.backend import Backend, Entry
+from spectro.storage.local import LocalBackend
+from spectro.storage.locations import is_uri, resolve_location
 
 FENCE = "fence-"
 """First part of the names of probe objects (`Store.check_fence`)."""
@@ -30,25 +30,22 @@ CONCURRENT_READS = 16
 
 
 class DamagedObjectError(ValueError):
-    """An object's bytes are not those that were put."""
+    """The bytes of an object differ from its checksum."""
 
 
 class MissingObjectError(FileNotFoundError):
-    """An object of a run is not there."""
+    """An object of a run does not exist."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectInfo:
-    """What a marker says of an object."""
+    """Size and checksum of an object, as its marker records them."""
 
     size_bytes: int
-    """Length."""
     sha256: str
-    """Hex digest of the bytes."""
 
     @classmethod
     def of(cls, data: bytes) -> ObjectInfo:
-        """Size and digest of these bytes."""
         return cls(size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
 
     def verify(self, data: bytes, name: str) -> None:
@@ -60,59 +57,19 @@ class ObjectInfo:
             )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """What a listing says of an object."""
-
-    size_bytes: int
-    """Length."""
-    modified: float
-    """When it was put, by the storage's clock: seconds since the epoch."""
-
-
-class Objects(Protocol):
-    """One way of storing; paths are full, as in `Store.path`."""
-
-    def create(self, path: str, data: bytes) -> None:
-        """Put an object exclusively; raises FileExistsError."""
-
-    def read(self, path: str) -> bytes:
-        """All bytes; raises FileNotFoundError."""
-
-    def read_range(self, path: str, start: int, stop: int) -> bytes:
-        """Bytes start … stop − 1, start < stop ≤ size; raises FileNotFoundError."""
-
-    def exists(self, path: str) -> bool:
-        """Whether it is there."""
-
-    def entries(self, folder: str) -> dict[str, Entry]:
-        """Every object below a folder, by full path, straight from the storage."""
-
-    def delete(self, paths: Collection[str]) -> None:
-        """Remove objects; those that are not there are no error."""
-
-    def sweep(self, folder: str, older_than_seconds: float) -> int:
-        """Remove what writers that died left unfinished below a folder; their number."""
-
-
 class Store:
-    """A tree of objects; names are relative, with forward slashes.
-
-    It may be handed to other processes: only its URI travels.
-    """
+    """A tree of objects; names are relative, with forward slashes. Pickles as its URI."""
 
     def __init__(self, uri: str) -> None:
-        """Open a local path, `s3://bucket/prefix` or a URI of other storage, as `place` reads it.
+        """Open a local path, `s3://bucket/prefix` or another URI; makes no request.
 
-        Endpoint, region and credentials come from the ordinary environment (AWS_ENDPOINT_URL,
-        AWS_PROFILE, …). Nothing is asked of the storage yet.
-
-        Raises:
-            ValueError: see `place`; or the URI is of no known kind.
+        Endpoint, region and credentials come from the environment (AWS_ENDPOINT_URL, AWS_PROFILE,
+        …).
+        Raises ValueError for a URI of no known kind.
         """
-        self.uri = place(uri)
-        self._objects: Objects
-        self._objects, self.root, self.is_local = _opened(self.uri)
+        self.uri = resolve_location(uri)
+        self._backend: Backend
+        self._backend, self.root, self.is_local = _opened(self.uri)
 
     def __repr__(self) -> str:
         return f"Store({self.uri!r})"
@@ -125,7 +82,7 @@ class Store:
         return Store(f"{self.uri}/{name}") if name else self
 
     def above(self) -> Store:
-        """The store of the folder above; that of a bucket or of `/` is itself."""
+        """The store of the parent folder; that of a bucket or of `/` is itself."""
         scheme, slashes, rest = self.uri.rpartition("://")
         folder, slash, _ = rest.rpartition("/")
         if slashes and not slash:
@@ -137,17 +94,14 @@ class Store:
         return f"{self.root}/{name}"
 
     def put(self, name: str, data: bytes) -> None:
-        """Write an object that does not exist yet.
-
-        Raises FileExistsError if it does; the object is then left as it is.
-        """
+        """Write a new object; raises FileExistsError and keeps the existing one."""
         try:
-            self._objects.create(self.path(name), data)
+            self._backend.create(self.path(name), data)
         except FileExistsError:
             raise FileExistsError(f"{self.uri}/{name} exists already") from None
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
-        """Like `put`; False if another writer was first, whose object then stands."""
+        """Like `put`; False if the object exists already."""
         try:
             self.put(name, data)
         except FileExistsError:
@@ -157,30 +111,23 @@ class Store:
     def read(self, name: str) -> bytes:
         """All bytes of an object; raises MissingObjectError."""
         try:
-            return self._objects.read(self.path(name))
+            return self._backend.read(self.path(name))
         except FileNotFoundError:
             raise MissingObjectError(f"{self.uri}/{name} does not exist") from None
 
     def read_range(self, name: str, start: int, stop: int) -> bytes:
-        """Bytes start … stop − 1 of an object, within its size; raises MissingObjectError.
-
-        A part cannot be held against the checksum of the whole.
-        """
+        """Bytes start … stop − 1 of an object, without a checksum; raises MissingObjectError."""
         try:
-            return self._objects.read_range(self.path(name), start, stop)
+            return self._backend.read_range(self.path(name), start, stop)
         except FileNotFoundError:
             raise MissingObjectError(f"{self.uri}/{name} does not exist") from None
 
     def read_many(
         self, names: Iterable[str], *, missing_ok: bool = False
     ) -> Iterator[tuple[str, bytes]]:
-        """Objects with their names, in the order asked for, `CONCURRENT_READS` at a time.
+        """(name, bytes) of small objects in the given order, `CONCURRENT_READS` at a time.
 
-        So many objects may be in memory at once: meant for markers and other small ones.
-
-        Args:
-            names: of the objects.
-            missing_ok: leave out objects that are not there instead of raising FileNotFoundError.
+        With `missing_ok` absent objects are left out; otherwise they raise MissingObjectError.
         """
         with ThreadPoolExecutor(CONCURRENT_READS, thread_name_prefix="reader") as threads:
             pending: deque[tuple[str, Future[bytes]]] = deque()
@@ -205,12 +152,12 @@ class Store:
                 threads.shutdown(wait=False, cancel_futures=True)
 
     def exists(self, name: str) -> bool:
-        """Whether an object is there."""
-        return self._objects.exists(self.path(name))
+        """Whether an object exists."""
+        return self._backend.exists(self.path(name))
 
     def entries(self, prefix: str = "") -> dict[str, Entry]:
         """Every object below a folder, by name relative to this store, sorted; never cached."""
-        found = self._objects.entries(self.path(prefix) if prefix else self.root)
+        found = self._backend.entries(self.path(prefix) if prefix else self.root)
         start = len(self.root) + 1
         return {path[start:]: found[path] for path in sorted(found)}
 
@@ -219,28 +166,24 @@ class Store:
         return {name: entry.size_bytes for name, entry in self.entries(prefix).items()}
 
     def delete(self, name: str) -> None:
-        """Remove an object, if it is there."""
+        """Remove an object; a missing one is no error."""
         self.delete_many([name])
 
     def delete_many(self, names: Collection[str]) -> None:
-        """Remove objects, in as few requests as the storage allows; missing ones are no error."""
-        self._objects.delete([self.path(name) for name in names])
+        """Remove objects in as few requests as possible; missing ones are no error."""
+        self._backend.delete([self.path(name) for name in names])
 
     def sweep(self, older_than_seconds: float) -> int:
-        """Remove what writers that died left unfinished: temporary files, parts of uploads.
+        """Remove temporary files and multipart uploads older than this; returns their number.
 
-        None of it is ever listed or read. A live writer's is removed too if it is that old.
-
-        Returns:
-            how many were removed.
+        They are never listed or read. A live writer loses one that is that old.
         """
-        return self._objects.sweep(self.root, older_than_seconds)
+        return self._backend.sweep(self.root, older_than_seconds)
 
     def check_fence(self) -> None:
         """Put a probe object twice; raises ValueError unless the second put is refused.
 
-        Some S3 servers ignore `If-None-Match`, and some filesystems have no exclusive create:
-        two writers could then overwrite each other unnoticed.
+        Some S3 servers ignore `If-None-Match`, and some filesystems have no exclusive create.
         """
         name = f"{FENCE}{secrets.token_hex(8)}"
         try:
@@ -256,15 +199,13 @@ class Store:
             )
 
 
-def _opened(uri: str) -> tuple[Objects, str, bool]:
-    """The way of storing, the root's path, and whether it is a local disk."""
+def _opened(uri: str) -> tuple[Backend, str, bool]:
+    """Backend, path of the root, and whether it is a local disk."""
     if not is_uri(uri):
-        from spectro.storage.local import LocalObjects
-
-        return LocalObjects(), uri, True
+        return LocalBackend(), uri, True
     if uri.startswith("s3://"):
         with optional_imports():
-            from spectro.storage.s3 import S3Objects  # only S3 needs its client
+            from spectro.storage.s3 import S3Backend  # botocore is optional
 
         root = uri.removeprefix("s3://")
         if not root or root.startswith("/") or "@" in root.partition("/")[0]:
@@ -272,8 +213,8 @@ def _opened(uri: str) -> tuple[Objects, str, bool]:
                 "run.uri: expected s3://bucket/prefix, found one without a bucket, or with "
                 "credentials in it: those belong into the environment"
             )
-        return S3Objects(), root, False
-    from spectro.storage import fsspec_objects as other
+        return S3Backend(), root, False
+    from spectro.storage.fsspec_backend import FsspecBackend, open_filesystem  # optional
 
-    filesystem, root = other.opened(uri)
-    return other.OtherObjects(filesystem), root, False
+    filesystem, root = open_filesystem(uri)
+    return FsspecBackend(filesystem), root, False

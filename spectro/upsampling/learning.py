@@ -25,8 +25,6 @@ from spectro.formats.predictors import (
     HELD_OUT,
     features_name,
     predictor_name,
-    put_arrays,
-    read_arrays,
 )
 from spectro.measure.resident_model import ResidentModel
 from spectro.predict.ensemble import Ensemble
@@ -36,6 +34,7 @@ from spectro.predict.judged import judge as judge_networks
 from spectro.predict.measured import Measured
 from spectro.predict.network import Network, num_epochs, train_network
 from spectro.sampling.config import TokenDraws
+from spectro.storage.checksummed_arrays import put_arrays, read_arrays
 from spectro.storage.checksummed_json import read_sealed, seal, with_nan
 from spectro.storage.store import Store
 from spectro.upsampling.config import UpsampleConfig

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 
-from spectro.formats.predictors import FEATURES, HELD_OUT, arrays_of
+from spectro.formats.predictors import FEATURES, HELD_OUT
+from spectro.storage.checksummed_arrays import parse_arrays
 from spectro.storage.store import Store
 from spectro.work.stage import PartContents
 
 
 def check_arrays(contents: PartContents, name: str, data: bytes) -> None:
     """Features or a predictor, with the digest of their header."""
-    arrays_of(data)
+    parse_arrays(data)
 
 
 def leftovers_of_features(store: Store, names: set[str]) -> set[str]:

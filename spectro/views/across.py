@@ -21,7 +21,7 @@ from spectro.analysis.token_clusters import (
 )
 from spectro.formats.clusters.clusterings import (
     StoredClustering,
-    find_place,
+    find_clustering,
     read_clustering,
     shared_rows,
 )
@@ -84,7 +84,7 @@ def across(
 
 def _read(uri: str, token: str, max_clusters: int, num_contexts: int, seed: int) -> _Run:
     view = RunView(uri)
-    stored = read_clustering(find_place(uri))
+    stored = read_clustering(find_clustering(uri))
     known = vocabulary_of(view)
     ids = ids_of(token, required_pieces(view, known, "spectro across"))
     ids = ids if ids.size else np.array(known.entry(token), np.int64)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from spectro.config import PipelineConfig
 from spectro.models.config import EMBEDDED
 from spectro.storage.credentials import redact
-from spectro.storage.places import place
+from spectro.storage.locations import resolve_location
 from spectro.tokens.config import SourceKind
 
 RAY_ADDRESS = "RAY_ADDRESS"
@@ -101,7 +101,7 @@ def _acting(config: PipelineConfig) -> list[str]:
     from_hub = any(source.kind is SourceKind.HUB for source in sources) or not (
         name == EMBEDDED or os.path.exists(name)
     )
-    on_s3 = place(config.run.uri).startswith("s3://")
+    on_s3 = resolve_location(config.run.uri).startswith("s3://")
     found = [OF_ARITHMETIC] if config.model.device == "cpu" else [OF_ARITHMETIC, OF_GPUS]
     if config.run.num_workers != 0:
         found.append(OF_RAY)

@@ -9,9 +9,9 @@ from spectro.clustering.clusters import build_graph
 from spectro.clustering.config import ClusterConfig
 from spectro.clustering.graph.graph import ARRAYS, Graph, from_matrix
 from spectro.clustering.local.pagerank import push
-from spectro.clustering.local.seed_cluster import LocalRule, local_rule, try_seed
+from spectro.clustering.local.seed_proposal import SeedParameters, propose_cluster, seed_parameters
 from spectro.clustering.local.sweep import choose_prefix
-from spectro.clustering.local.workspace import LocalCsr, Workspace, forget
+from spectro.clustering.local.workspace import LocalCsr, Workspace, reset
 from spectro.clustering.vectors.preprocess import fit_transform
 
 CONFIG = ClusterConfig(num_neighbours=15, reach=120)
@@ -29,7 +29,7 @@ def nothing_removed(graph: Graph) -> np.ndarray:
 
 
 def reference(
-    graph: Graph, rule: LocalRule, seed: int, removed: np.ndarray
+    graph: Graph, rule: SeedParameters, seed: int, removed: np.ndarray
 ) -> tuple[np.ndarray, float]:
     """Everything touched by p / d, then by r / d; each prefix's conductance by its definition."""
     workspace = Workspace(removed[graph.token_N])
@@ -39,7 +39,7 @@ def reference(
     num_slots = push(csr, local, node, rule.alpha, rule.epsilon, rule.max_pushes)[0]
     score, residual = local.score[:num_slots].copy(), local.mass[:num_slots, 0].copy()
     node_of_slot = local.node[:num_slots].copy()
-    forget(local, num_slots)
+    reset(local, num_slots)
     ordered = node_of_slot[np.lexsort((np.arange(num_slots), -residual, -score))]
     holds = node_of_slot[score > 0]
     bound = min(rule.max_volume, graph.degrees[holds].sum() * (1 + 1e-9))
@@ -59,12 +59,12 @@ def test_against_a_full_sort_and_every_prefix(
     graph: Graph, share_removed: float, reach: int, min_rise: float
 ):
     config = ClusterConfig(reach=reach, min_rise=min_rise, max_conductance=1.0)
-    rule = local_rule(graph, config)
+    rule = seed_parameters(graph, config)
     removed = (np.random.default_rng(0).random(graph.num_nodes) < share_removed).astype(np.uint8)
     workspace = Workspace(removed[graph.token_N])
     num_found = 0
     for seed in np.flatnonzero(removed == 0)[::60].tolist():
-        candidate = try_seed(graph, rule, seed, workspace)
+        candidate = propose_cluster(graph, rule, seed, workspace)
         tokens, conductance = reference(graph, rule, seed, removed)
         np.testing.assert_array_equal(candidate.tokens, tokens)
         assert candidate.conductance == pytest.approx(conductance, rel=1e-5)
@@ -74,13 +74,13 @@ def test_against_a_full_sort_and_every_prefix(
 
 
 def test_a_workspace_that_has_to_grow_changes_nothing(graph: Graph):
-    rule = local_rule(graph, CONFIG)
+    rule = seed_parameters(graph, CONFIG)
     roomy, tight = (Workspace(nothing_removed(graph)) for _ in range(2))
     tight.local = tight.local._replace(
         node=tight.local.node[:3], entry_slot=tight.local.entry_slot[:5]
     )
     for seed in (0, 100, 400):
-        one, other = (try_seed(graph, rule, seed, w) for w in (roomy, tight))
+        one, other = (propose_cluster(graph, rule, seed, w) for w in (roomy, tight))
         np.testing.assert_array_equal(one.tokens, other.tokens)
         assert one.num_edges == other.num_edges
     assert tight.local.node.size > 3
@@ -94,8 +94,8 @@ def test_memory_is_that_of_the_rows_pushed_whatever_the_graph():
     workspace.local = workspace.local._replace(
         entry_slot=np.empty(1, np.int32), entry_weight=np.empty(1, np.float32)
     )
-    rule = local_rule(torus, ClusterConfig(reach=5000, max_pushes=50))
-    try_seed(torus, rule, 45_000, workspace)
+    rule = seed_parameters(torus, ClusterConfig(reach=5000, max_pushes=50))
+    propose_cluster(torus, rule, 45_000, workspace)
     assert 50 < workspace.local.entry_slot.size <= 2 * 50 * 4
     assert (workspace.local.slot_of == -1).all()
 
@@ -108,12 +108,12 @@ def test_other_names_of_the_nodes_give_the_same_sets():
     new_name = np.random.default_rng(0).permutation(300)
     old_name = np.argsort(new_name)
     other = from_matrix(graph.adjacency()[old_name][:, old_name])
-    rule = local_rule(graph, CONFIG)
+    rule = seed_parameters(graph, CONFIG)
     one, two = Workspace(nothing_removed(graph)), Workspace(nothing_removed(other))
     whole = [set(range(40)), set(range(40, 100)), set(range(100))]  # pieces, or both together
     for seed in range(0, 100, 9):
-        found = try_seed(graph, rule, seed, one).tokens
-        renamed = try_seed(other, rule, int(new_name[seed]), two).tokens
+        found = propose_cluster(graph, rule, seed, one).tokens
+        renamed = propose_cluster(other, rule, int(new_name[seed]), two).tokens
         assert set(found.tolist()) in whole
         assert set(old_name[renamed].tolist()) == set(found.tolist())
 
@@ -122,7 +122,7 @@ def test_a_removed_seed_is_refused(graph: Graph):
     workspace = Workspace(nothing_removed(graph))
     workspace.remove(graph.node_N[[3]])
     with pytest.raises(ValueError, match="seed 3 is in a cluster already"):
-        try_seed(graph, local_rule(graph, CONFIG), 3, workspace)
+        propose_cluster(graph, seed_parameters(graph, CONFIG), 3, workspace)
 
 
 def test_a_graph_mapped_read_only_from_disk(tmp_path, graph: Graph):
@@ -130,9 +130,9 @@ def test_a_graph_mapped_read_only_from_disk(tmp_path, graph: Graph):
     for name in ARRAYS:
         np.save(tmp_path / f"{name}.npy", getattr(graph, name))
         mapped[name] = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
-    rule = local_rule(graph, CONFIG)
+    rule = seed_parameters(graph, CONFIG)
     for seed in (0, 100, 400):
-        one = try_seed(graph, rule, seed, Workspace(nothing_removed(graph)))
-        other = try_seed(Graph(**mapped), rule, seed, Workspace(nothing_removed(graph)))
+        one = propose_cluster(graph, rule, seed, Workspace(nothing_removed(graph)))
+        other = propose_cluster(Graph(**mapped), rule, seed, Workspace(nothing_removed(graph)))
         np.testing.assert_array_equal(one.tokens, other.tokens)
         np.testing.assert_array_equal(one.scores, other.scores)

@@ -9,7 +9,7 @@ import torch
 from hard import hard_vectors, num_threads, slow_neighbours
 
 from spectro.clustering.config import NeighbourSearch
-from spectro.clustering.knn.approximate import Descent, approximate_neighbours
+from spectro.clustering.knn.approximate import NNDescentSettings, approximate_neighbours
 from spectro.clustering.knn.exact import exact_neighbours
 from spectro.clustering.knn.lists import merge
 from spectro.clustering.knn.neighbours import Neighbours
@@ -17,7 +17,7 @@ from spectro.clustering.knn.pairs import pair_neighbours
 from spectro.clustering.knn.products import ieee_products
 from spectro.clustering.knn.recall import measured_recall, sample_rows
 from spectro.clustering.knn.search import nearest_neighbours
-from spectro.clustering.knn.trees import leaves
+from spectro.clustering.knn.trees import tree_leaves
 
 APPROXIMATE = NeighbourSearch.APPROXIMATE
 
@@ -37,7 +37,9 @@ def recall_of(x: np.ndarray, found: Neighbours, k: int) -> float:
     return measured_recall(rows, cut(found, rows), truth).mean
 
 
-SMALL_LEAVES = Descent(leaf_rows=256, num_trees=4, num_near=15, num_reverse=8, max_passes=8)
+SMALL_LEAVES = NNDescentSettings(
+    leaf_rows=256, num_trees=4, num_near=15, num_reverse=8, max_passes=8
+)
 """So that some thousands of rows are not found by the products alone."""
 
 
@@ -45,7 +47,7 @@ SMALL_LEAVES = Descent(leaf_rows=256, num_trees=4, num_near=15, num_reverse=8, m
 def test_recall_on_hard_data(num_columns: int, caplog: pytest.LogCaptureFixture):
     x = hard_vectors(4000, num_columns, decay=0.35)
     caplog.set_level("INFO", logger="spectro")
-    found = approximate_neighbours(x, 45, descent=SMALL_LEAVES)
+    found = approximate_neighbours(x, 45, settings=SMALL_LEAVES)
     passes = [record.args for record in caplog.records if record.msg.startswith("pass")]
     assert 1 < len(passes) < SMALL_LEAVES.max_passes  # it went on, and no longer than it had to
     assert all(recall < SMALL_LEAVES.recall for _, recall in passes[:-1])
@@ -63,7 +65,7 @@ def test_one_thread_or_two():
     x, found = hard_vectors(3000, 24), []
     for threads in (1, 2, 2):
         with num_threads(threads):
-            found.append(approximate_neighbours(x, 20, descent=SMALL_LEAVES))
+            found.append(approximate_neighbours(x, 20, settings=SMALL_LEAVES))
     same(found[0], found[1])
     same(found[0], found[2])
 
@@ -74,13 +76,13 @@ def test_a_memory_map_and_another_seed(tmp_path):
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     plain = nearest_neighbours(x, 10, search=APPROXIMATE, seed=3)
     same(plain, nearest_neighbours(mapped, 10, search=APPROXIMATE, seed=3))
-    assert not np.array_equal(leaves(x, 100, (3,))[0], leaves(x, 100, (4,))[0])
+    assert not np.array_equal(tree_leaves(x, 100, (3,))[0], tree_leaves(x, 100, (4,))[0])
 
 
 def test_leaves_hold_every_row_once_and_are_of_equal_size():
     # Two thirds are one point: by rank they are cut like any others.
     x = np.concatenate([np.zeros((700, 3), np.float32), hard_vectors(300, 3)])
-    order, bounds = leaves(x, 60, (0,))
+    order, bounds = tree_leaves(x, 60, (0,))
     np.testing.assert_array_equal(np.sort(order), np.arange(1000))
     sizes = np.diff(bounds)
     assert bounds[0] == 0 and bounds[-1] == 1000

@@ -7,8 +7,8 @@ import pytest
 from hard import hard_vectors, slow_neighbours
 
 from spectro.clustering.knn import scan
-from spectro.clustering.knn.approximate import Descent, approximate_neighbours
-from spectro.clustering.knn.complete import complete
+from spectro.clustering.knn.approximate import NNDescentSettings, approximate_neighbours
+from spectro.clustering.knn.complete import complete_lists
 from spectro.clustering.knn.lists import empty_lists, in_order
 from spectro.clustering.knn.packed import Basis, best_head, pack, plain, principal_axes
 from spectro.clustering.knn.scan import RowBlock, all_pairs, tournament
@@ -81,12 +81,12 @@ def test_lists_that_hold_something_are_made_exact():
     lists = empty_lists(700, 10)
     index, distance = slow_neighbours(x, 10)
     lists.index_Nk[:, :4], lists.distance_Nk[:, :4] = index[rows, 3:7], distance[rows, 3:7]
-    complete(x[rows], lists, rows)
+    complete_lists(x[rows], lists, rows)
     np.testing.assert_array_equal(in_order(lists, rows).index_Nk, index)
 
 
 def test_what_passes_do_not_reach_all_pairs_do():
     x = hard_vectors(3000, 100)
-    blind = Descent(max_passes=1, num_trees=1, leaf_rows=64, max_rounds=0)
-    found = approximate_neighbours(x, 20, descent=blind)
+    blind = NNDescentSettings(max_passes=1, num_trees=1, leaf_rows=64, max_rounds=0)
+    found = approximate_neighbours(x, 20, settings=blind)
     np.testing.assert_array_equal(found.index_Nk, slow_neighbours(x, 20)[0])

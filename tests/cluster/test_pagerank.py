@@ -7,8 +7,8 @@ from planted import dense, random_graph
 
 from spectro.clustering.graph.graph import Graph, from_matrix
 from spectro.clustering.local.pagerank import push
-from spectro.clustering.local.seed_cluster import UNLIMITED_PUSHES
-from spectro.clustering.local.workspace import LocalCsr, Workspace, forget
+from spectro.clustering.local.seed_proposal import UNLIMITED_PUSHES
+from spectro.clustering.local.workspace import LocalCsr, Workspace, reset
 
 ALPHA = 0.01
 
@@ -47,7 +47,7 @@ def approximate(
     p, r = np.zeros((2, graph.num_nodes))
     p[node] = workspace.local.score[:num_slots] * degree
     r[node] = workspace.local.mass[:num_slots, 0] * degree
-    forget(workspace.local, num_slots)
+    reset(workspace.local, num_slots)
     np.testing.assert_array_equal(workspace.local.slot_of, before)
     return p, r, num_pushes
 

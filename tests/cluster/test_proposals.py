@@ -4,26 +4,26 @@ import numpy as np
 import pytest
 from planted import mixture, random_graph
 
-from spectro.clustering.clusters import build_graph, ordered
+from spectro.clustering.clusters import build_graph, by_size
 from spectro.clustering.config import ClusterConfig
 from spectro.clustering.graph.graph import Graph
-from spectro.clustering.local.proposals import (
-    Proposals,
+from spectro.clustering.local.proposal_pool import (
+    ProposalPool,
     distinct,
     halves_of_seeds,
     with_repeatability,
 )
 from spectro.clustering.local.round_state import SelectionState
-from spectro.clustering.local.seed_cluster import Candidate
-from spectro.clustering.local.select import find_clusters
+from spectro.clustering.local.rounds import find_clusters
+from spectro.clustering.local.seed_proposal import Proposal
 from spectro.clustering.vectors.preprocess import fit_transform
 
 SIZES = [40, 60, 100]
 CONFIG = ClusterConfig(num_neighbours=15, reach=300, untried_fraction=0.0)
 
 
-def proposal(seed: int, low: int, high: int, conductance: float) -> Candidate:
-    return Candidate(
+def proposal(seed: int, low: int, high: int, conductance: float) -> Proposal:
+    return Proposal(
         seed=seed, tokens=np.arange(low, high, dtype=np.int32), conductance=conductance,
         scores=np.zeros(high - low, np.float32), num_edges=1,
     )  # fmt: skip
@@ -36,7 +36,7 @@ def planted() -> tuple[Graph, np.ndarray]:
 
 
 def sets(state: SelectionState) -> list[list[int]]:
-    return [sorted(cluster.tokens.tolist()) for cluster in ordered(state)]
+    return [sorted(cluster.tokens.tolist()) for cluster in by_size(state)]
 
 
 def test_another_order_of_the_seeds_finds_the_same_clusters(planted: tuple[Graph, np.ndarray]):
@@ -91,7 +91,7 @@ def test_near_copies_of_a_better_one_are_counted_and_not_kept():
     state, config = SelectionState.start(200), ClusterConfig()
     half = halves_of_seeds(200, config.seed)
     mine, other = np.flatnonzero(half == 0).tolist(), np.flatnonzero(half == 1).tolist()
-    proposals = Proposals(state, config)
+    proposals = ProposalPool(state, config)
     proposals.offer(proposal(mine[0], 0, 100, 0.2))
     proposals.offer(proposal(mine[1], 0, 95, 0.3))  # 95 of 100, and worse
     assert len(state.clusters) == 1 and state.num_duplicates == 1
@@ -100,7 +100,7 @@ def test_near_copies_of_a_better_one_are_counted_and_not_kept():
     proposals.offer(proposal(mine[3], 0, 85, 0.3))  # 85 of 96: no near copy
     assert len(state.clusters) == 4
     resumed = SelectionState.from_arrays(state.to_arrays())
-    Proposals(resumed, config).offer(proposal(mine[4], 0, 95, 0.3))
+    ProposalPool(resumed, config).offer(proposal(mine[4], 0, 95, 0.3))
     assert len(resumed.clusters) == 4
     proposals.settle(0.5)
     assert [c.seed for c in state.clusters] == [mine[2]]

@@ -12,9 +12,9 @@ from spectro.clustering.clusters import Clusters, build_graph, cluster
 from spectro.clustering.config import ClusterConfig, Preprocess, ToleranceKind
 from spectro.clustering.graph.graph import Graph, from_matrix
 from spectro.clustering.local.round_state import SelectionState
-from spectro.clustering.local.seed_cluster import Candidate, LocalRule, local_rule
+from spectro.clustering.local.rounds import find_clusters, round_size
 from spectro.clustering.local.seed_executor import ThreadSeedExecutor, thread_executor
-from spectro.clustering.local.select import find_clusters, round_size
+from spectro.clustering.local.seed_proposal import Proposal, SeedParameters, seed_parameters
 from spectro.clustering.vectors.moments import Moments
 from spectro.clustering.vectors.preprocess import fit_transform
 
@@ -95,15 +95,17 @@ def test_clusters_that_are_removed_are_disjoint_and_ordered(body: tuple[np.ndarr
 def test_the_number_of_threads_changes_nothing(
     body: tuple[np.ndarray, np.ndarray], found: Clusters, num_threads: int
 ):
-    assert same(found, cluster(body[0], ClusterConfig(), crew_of=thread_executor(num_threads)))
+    assert same(
+        found, cluster(body[0], ClusterConfig(), make_executor=thread_executor(num_threads))
+    )
 
 
 def test_the_order_of_arrival_changes_nothing(body: tuple[np.ndarray, np.ndarray], found: Clusters):
     class Backwards(ThreadSeedExecutor):
-        def try_seeds(self, seeds: Sequence[int]) -> list[Candidate]:
-            return super().try_seeds(list(seeds)[::-1])[::-1]
+        def propose_clusters(self, seeds: Sequence[int]) -> list[Proposal]:
+            return super().propose_clusters(list(seeds)[::-1])[::-1]
 
-    assert same(found, cluster(body[0], ClusterConfig(), crew_of=Backwards))
+    assert same(found, cluster(body[0], ClusterConfig(), make_executor=Backwards))
 
 
 def test_another_seed_finds_the_same_large_clusters(
@@ -130,14 +132,14 @@ class Scripted:
     def __init__(self, spans: list[tuple[int, int, float]]) -> None:
         self.spans, self.rounds, self.removed = spans, [], []
 
-    def __call__(self, graph: Graph, rule: LocalRule, removed: np.ndarray) -> "Scripted":
+    def __call__(self, graph: Graph, rule: SeedParameters, removed: np.ndarray) -> "Scripted":
         return self
 
-    def try_seeds(self, seeds: Sequence[int]) -> list[Candidate]:
+    def propose_clusters(self, seeds: Sequence[int]) -> list[Proposal]:
         self.rounds.append(list(seeds))
         spans = self.spans if len(self.rounds) == 1 else [(0, 0, 1.0)] * len(seeds)
         return [
-            Candidate(
+            Proposal(
                 seed=seed,
                 tokens=np.arange(low, high, dtype=np.int32)[::-1],
                 scores=np.zeros(high - low, np.float32),
@@ -260,12 +262,12 @@ def test_isolated_nodes_are_tried_and_left():
 def test_tolerances_in_the_units_of_the_graph():
     graph = random_graph(num_nodes=80, density=0.2)
     mean = graph.volume / 80
-    reach = local_rule(graph, ClusterConfig(reach=20))
+    reach = seed_parameters(graph, ClusterConfig(reach=20))
     assert reach.epsilon == pytest.approx(1 / (20 * mean))
-    assert local_rule(graph, ClusterConfig(reach=10**6)).max_volume == pytest.approx(40 * mean)
+    assert seed_parameters(graph, ClusterConfig(reach=10**6)).max_volume == pytest.approx(40 * mean)
     volume = ClusterConfig(tolerance_kind=ToleranceKind.VOLUME, tolerance=4.0)
-    assert local_rule(graph, volume).epsilon == pytest.approx(4 / graph.volume)
-    assert local_rule(graph, ClusterConfig.published()).epsilon == 1e-7
+    assert seed_parameters(graph, volume).epsilon == pytest.approx(4 / graph.volume)
+    assert seed_parameters(graph, ClusterConfig.published()).epsilon == 1e-7
 
 
 def _pile_of_duplicates() -> np.ndarray:
@@ -327,6 +329,6 @@ def test_a_crew_that_is_told_of_no_removal_does_not_go_round_for_ever():
     graph = random_graph(num_nodes=80, density=0.2)
     crew = Scripted([(0, 30, 0.4)])
     state = find_clusters(graph, ClusterConfig(round_size=1, untried_fraction=0.9), crew)
-    crew.try_seeds = lambda seeds: []
+    crew.propose_clusters = lambda seeds: []
     with pytest.raises(RuntimeError, match="tried nothing"):
         find_clusters(graph, ClusterConfig(round_size=1), crew, state)

@@ -9,7 +9,11 @@ from spectro.clustering.clusters import cluster
 from spectro.clustering.config import ClusterConfig
 from spectro.clustering.vectors.moments import Moments
 from spectro.clustering.vectors.preprocess import Transform, fit, fit_transform, needs_covariances
-from spectro.clustering.vectors.uniform_mode import SharedPart, weighted_centring, without_shared
+from spectro.clustering.vectors.uniform_mode import (
+    UniformMode,
+    remove_uniform_mode,
+    weighted_centring,
+)
 
 CONFIG = ClusterConfig()
 PHI = np.array([1.0, 0.5, 0.1, 0.2, 0.3, 2.0])
@@ -120,7 +124,7 @@ def test_a_response_that_is_missing_or_of_other_tokens_is_refused():
 )
 def test_an_impossible_share_is_refused(phi: np.ndarray, message: str):
     with pytest.raises(ValueError, match=message):
-        fit(Moments.of(CHI), CONFIG, names=list("abcdef"), shared=SharedPart(mean_phi_H=phi))
+        fit(Moments.of(CHI), CONFIG, names=list("abcdef"), shared=UniformMode(mean_phi_H=phi))
 
 
 def test_columns_that_are_nothing_but_the_response_are_refused():
@@ -128,7 +132,7 @@ def test_columns_that_are_nothing_but_the_response_are_refused():
     with pytest.raises(ValueError, match="nothing of their own"):
         fit_transform(only, CONFIG, mean_phi_H=PHI)
     with pytest.raises(ValueError, match="6 of 6 columns are the same for every token"):
-        fit_transform(without_shared(only, B, PHI), CONFIG)
+        fit_transform(remove_uniform_mode(only, B, PHI), CONFIG)
 
 
 def test_clusters_in_memory_do_not_see_the_response():

@@ -9,9 +9,9 @@ from spectro.clustering.matching import Clustering
 from spectro.clustering.significance import (
     NUM_SHUFFLES,
     TokenGroups,
-    adjusted,
-    inherited,
+    benjamini_hochberg,
     p_values,
+    q_of_matches,
 )
 
 NUM_TOKENS, NUM_Y, K = 1200, 12, 10
@@ -62,7 +62,7 @@ def test_noise_passes_as_often_as_p_says(noise):
     p = p_values(neighbourhoods(first), second, TokenGroups.of(y))
     # 150 sets that share tokens, as good as 50 that do not: three standard errors above 0.1.
     assert (p <= 0.1).mean() < 0.1 + 3 * np.sqrt(0.09 / 50)
-    assert adjusted(p).min() > 0.05
+    assert benjamini_hochberg(p).min() > 0.05
     # In their own half the same sets pass all: why they are not tested there.
     assert (p_values(neighbourhoods(first), first, TokenGroups.of(y)) <= 0.01).mean() > 0.9
 
@@ -103,18 +103,18 @@ def test_the_same_key_gives_the_same_numbers(noise):
 
 def test_adjusted_is_benjamini_and_hochbergs():
     p = np.array([0.04, 0.001, 0.03, 0.5])
-    assert adjusted(p) == pytest.approx([0.04 * 4 / 3, 0.004, 0.04 * 4 / 3, 0.5])
-    assert adjusted(np.array([0.9, 0.8])) == pytest.approx([0.9, 0.9])
-    assert adjusted(np.empty(0)).size == 0
+    assert benjamini_hochberg(p) == pytest.approx([0.04 * 4 / 3, 0.004, 0.04 * 4 / 3, 0.5])
+    assert benjamini_hochberg(np.array([0.9, 0.8])) == pytest.approx([0.9, 0.9])
+    assert benjamini_hochberg(np.empty(0)).size == 0
 
 
 def test_a_cluster_has_the_larger_q_of_its_matches():
     whole = Clustering.of([np.arange(10), np.arange(10, 20), np.arange(30, 40)], 40)
     first = Clustering.of([np.arange(8), np.arange(12, 20)], 40)
     second = Clustering.of([np.arange(5, 20)], 40)
-    q = inherited(whole, [first, second], [np.array([0.01, 0.3]), np.array([0.02])])
+    q = q_of_matches(whole, [first, second], [np.array([0.01, 0.3]), np.array([0.02])])
     assert q == pytest.approx([0.02, 0.3, 1.0])
-    none = inherited(whole, [Clustering.of([], 40), second], [np.empty(0), np.array([0.02])])
+    none = q_of_matches(whole, [Clustering.of([], 40), second], [np.empty(0), np.array([0.02])])
     assert none == pytest.approx([1.0, 1.0, 1.0])
 
 
@@ -124,9 +124,9 @@ def test_a_match_of_few_shared_tokens_says_nothing():
     near = [np.r_[s : s + n, 100 + s : 120 + s - n] for s, n in ((0, 1), (20, 3), (40, 4))]
     half = Clustering.of(near, 200)
     q = np.full(3, 0.002)
-    assert inherited(whole, [half, half], [q, q]) == pytest.approx([1.0, 1.0, 0.002])
+    assert q_of_matches(whole, [half, half], [q, q]) == pytest.approx([1.0, 1.0, 0.002])
     # One half that finds it again is not enough: both are asked.
-    assert inherited(whole, [whole, half], [q, q]) == pytest.approx([1.0, 1.0, 0.002])
+    assert q_of_matches(whole, [whole, half], [q, q]) == pytest.approx([1.0, 1.0, 0.002])
 
 
 def test_lists_of_other_tokens_are_refused(noise):

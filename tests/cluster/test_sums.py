@@ -6,8 +6,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from spectro.clustering.cluster_sums import ClusterSums, Summary, top_tokens
-from spectro.clustering.describe import describe_summary, nearest_clusters
+from spectro.clustering.cluster_sums import ClusterSummary, ClusterSums, top_tokens
+from spectro.clustering.describe import describe_sums, nearest_clusters
 from spectro.clustering.matching import Clustering
 
 DESCRIBE = importlib.import_module("spectro.clustering.describe")  # the package has its function
@@ -21,7 +21,7 @@ MEMBERS = [RNG.permutation(NUM_TOKENS)[:n] for n in (200, 90, 1)]
 """Overlapping."""
 
 
-def summed(bounds: list[int]) -> Summary:
+def summed(bounds: list[int]) -> ClusterSummary:
     sums = ClusterSums(Clustering.of(MEMBERS, NUM_TOKENS), 3)
     for low, high in pairwise(bounds):
         rows = slice(low, high)
@@ -42,7 +42,7 @@ def test_sums_are_those_of_the_members():
         assert found.top_counts[cluster].tolist() == counts[ranked].tolist()
         subsets = np.bincount(SUBSET[rows], minlength=3)
         assert found.subset_counts_CS[cluster].tolist() == subsets.tolist()
-    described = describe_summary(found, np.array([200, 90, 1]))
+    described = describe_sums(found, np.array([200, 90, 1]))
     assert described.token_purity_C[2] == described.purity_C[2] == 1.0
     assert described.purity_C[0] == np.float32(found.subset_counts_CS[0].max() / 200)
 

@@ -12,7 +12,7 @@ import torch
 
 from spectro.config import PipelineConfig
 from spectro.formats import product
-from spectro.formats.predictors import predictor_name, read_arrays
+from spectro.formats.predictors import predictor_name
 from spectro.measure.units import TokensUnit
 from spectro.models.config import ModelConfig
 from spectro.models.cost.flop_counter import counting
@@ -24,6 +24,7 @@ from spectro.planning.courses import total
 from spectro.predict.config import PredictConfig
 from spectro.predict.features import feature_tensor
 from spectro.sampling.samplers import Gaussian
+from spectro.storage.checksummed_arrays import read_arrays
 from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.store import Store
 from spectro.upsampling import costs as upsample_work

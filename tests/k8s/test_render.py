@@ -117,7 +117,10 @@ WRONG = [
     ([URI, "render.deadline_hours=0"], "render.deadline_hours must be above 0"),
     ([URI, "run.num_workers=3"], "give render.workers, not run.num_workers"),
     (["run.uri=runs/mine"], "run.uri must be storage that all pods see, s3://bucket/run; found"),
-    (["run.uri=memory://x/run"], "is a memory:// URI, which is no storage that can be written"),
+    (
+        ["run.uri=memory://x/run"],
+        "is a memory:// URI, which is not durable storage that can",
+    ),
     (["run.uri=/runs/mine"], "run.uri must be storage that all pods see"),
     (["run.uri=/tmp/x", "render.overlay=local-cpu"], "s3://bucket/run or /runs/<name>; found"),
     ([URI, "tokens.subsets.python.name='$(HOME)'"], "Kubernetes would expand"),

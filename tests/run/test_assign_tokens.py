@@ -15,10 +15,10 @@ from benchmarks.product import do_units, product_config
 from spectro.cluster_stage.assign import assign_tokens
 from spectro.cluster_stage.clustered import ClusteredTokens
 from spectro.cluster_stage.units import Layout, cluster_units, rows_of_shards
-from spectro.clustering.assign import widths_among
+from spectro.clustering.assign import local_scales_of
 from spectro.clustering.config import AssignConfig, ClusterConfig, NeighbourSearch
 from spectro.formats.clusters.assigned import PREFIX
-from spectro.formats.clusters.clusterings import find_place, read_clustering
+from spectro.formats.clusters.clusterings import find_clustering, read_clustering
 from spectro.formats.derived_objects import put_derived
 from spectro.formats.object_kinds import kind_of
 from spectro.formats.product import SUMMARY_NAME, moments_name, part_name
@@ -188,11 +188,11 @@ def test_lists_give_what_a_search_gives(tmp_path: Path, k: int | None) -> None:
     run_stage(store, IN_BLOCKS)
     add_tokens(store, MORE)
     config = AssignConfig(num_neighbours=k)
-    stored = read_clustering(find_place(store.uri))
+    stored = read_clustering(find_clustering(store.uri))
     with ClusteredTokens(stored, str(tmp_path / "scratch")) as clustered:
         num = k or CONFIG.num_neighbours
         assert clustered.has_lists(num) == (num <= CONFIG.num_neighbours)
-        searched = widths_among(clustered.vectors(), num)
+        searched = local_scales_of(clustered.vectors(), num)
         np.testing.assert_array_equal(clustered.widths(num).sigma_N, searched.sigma_N)
     with_lists = assign_tokens(store.uri, None, config, scratch=str(tmp_path / "scratch"))
     before = store.read(with_lists.name.removeprefix(f"{store.uri}/"))

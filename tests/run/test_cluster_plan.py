@@ -26,7 +26,7 @@ from spectro.clustering.graph.graph import ARRAYS, Graph, self_tuning_graph
 from spectro.clustering.knn.lists import merge
 from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.knn.search import nearest_neighbours
-from spectro.clustering.local.select import find_clusters
+from spectro.clustering.local.rounds import find_clusters
 from spectro.config import PipelineConfig
 from spectro.planning.cluster_costs import ClusterStage, Machines
 from spectro.planning.cluster_plan import ClusterPlan, plan_clusters

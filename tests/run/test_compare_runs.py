@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from spectro.cluster_stage.compare import compare_all
-from spectro.formats.clusters.clusterings import find_place, read_clustering, shared_rows
+from spectro.formats.clusters.clusterings import find_clustering, read_clustering, shared_rows
 from spectro.storage.store import DamagedObjectError, Store
 from tests.run.made_runs import (
     CONFIG,
@@ -47,7 +47,7 @@ def test_places_of_one_run(run_a: Store) -> None:
     put_clusters(run_a, "clusters-k8", config=dataclasses.replace(CONFIG, num_neighbours=8))
     put_clusters(run_a, "clusters/half-0")
     for inside in ("", "/clusters", "/clusters-k8", "/clusters/half-0"):
-        place = find_place(run_a.uri + inside)
+        place = find_clustering(run_a.uri + inside)
         assert place.clusters.uri == run_a.uri + (inside or "/clusters")
         assert Path(place.root.root) == Path(place.part.root) == Path(run_a.root)
     (pair,) = compare_all([run_a.uri, f"{run_a.uri}/clusters/half-0"])
@@ -64,7 +64,7 @@ def test_runs_that_share_some_sequences(run_a: Store, tmp_path: Path) -> None:
     again = joined(FIRST, FIRST)
     run_b = make_run(tmp_path / "b", joined(SECOND, text(5, 3), again))
     put_clusters(run_b)
-    a, b = (read_clustering(find_place(run.uri)) for run in (run_a, run_b))
+    a, b = (read_clustering(find_clustering(run.uri)) for run in (run_a, run_b))
     row_a, row_b, num = shared_rows(a, b)
     assert num == 32 * CONTEXT
     ids_a = joined(FIRST, SECOND).ids_ST1[:, 1:].reshape(-1)
@@ -110,7 +110,7 @@ def test_a_run_of_the_earlier_layout_is_refused(run_a: Store) -> None:
     for marker in (above / "assembly").iterdir():
         marker.rename(above / "susceptibilities" / marker.name)
     with pytest.raises(ValueError, match="earlier version of spectro"):
-        find_place(run_a.uri)
+        find_clustering(run_a.uri)
 
 
 def test_what_cannot_be_compared(run_a: Store, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_the_command(
     told = capsys.readouterr().out
     assert "adjusted Rand" in told and "by chance" in told
     rows = pq.read_table(tmp_path / "told.parquet").to_pandas()
-    sizes = [read_clustering(find_place(place)).size_C for place in places]
+    sizes = [read_clustering(find_clustering(place)).size_C for place in places]
     assert rows["size"].tolist() == [*sizes[0], *sizes[1]]
     assert rows.groupby("clusters_of", sort=False)["matched"].sum().nunique() == 1
     before = (tmp_path / "told.parquet").read_bytes()

@@ -15,7 +15,7 @@ from ray._private import ray_constants
 from benchmarks.product import clusters_of, do_units, product_config, write_product
 from spectro.cluster_stage.seed_workers import DistributedSeedExecutor, ProcessSeedWorker
 from spectro.clustering.config import ClusterConfig
-from spectro.clustering.local.seed_cluster import Candidate
+from spectro.clustering.local.seed_proposal import Proposal
 from spectro.config import RunConfig
 from spectro.storage.store import Store
 from spectro.work.ray_session import ray_session
@@ -53,22 +53,22 @@ def test_machines_that_have_nothing_make_their_own_graph_and_may_go(
     alone = tables(str(tmp_path / "alone"))
     folders = [tmp_path / name for name in ("machine-1", "machine-2")]
     given: list[ProcessSeedWorker] = []
-    look, start = DistributedSeedExecutor._look, ProcessSeedWorker.start
+    look, start = DistributedSeedExecutor._scale, ProcessSeedWorker.start
 
-    def look_and_wait(crew: DistributedSeedExecutor) -> None:
+    def look_and_wait(executor: DistributedSeedExecutor) -> None:
         if len(cluster.machines) == len(folders):  # where the cut one was there is no room
-            wait([hand.ready for hand in crew._coming])
-        look(crew)
+            wait([worker.ready for worker in executor._starting])
+        look(executor)
 
-    def start_and_cut(hand: ProcessSeedWorker, seeds: Sequence[int]) -> Future[list[Candidate]]:
-        given.append(hand)
+    def start_and_cut(worker: ProcessSeedWorker, seeds: Sequence[int]) -> Future[list[Proposal]]:
+        given.append(worker)
         if len(given) == 9:
             cluster.kill_machine(cluster.machines[0])
-        return start(hand, seeds)
+        return start(worker, seeds)
 
-    monkeypatch.setattr(DistributedSeedExecutor, "_look", look_and_wait)
+    monkeypatch.setattr(DistributedSeedExecutor, "_scale", look_and_wait)
     monkeypatch.setattr(ProcessSeedWorker, "start", start_and_cut)
-    monkeypatch.setattr("spectro.cluster_stage.seed_workers.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("spectro.cluster_stage.seed_workers.SCALE_SECONDS", 0.0)
     with SimulatedCluster(0) as cluster:
         for folder in folders:
             folder.mkdir()

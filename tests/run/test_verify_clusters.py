@@ -15,10 +15,10 @@ import pytest
 from spectro.cluster_stage.assign import assign_tokens
 from spectro.cluster_stage.clustered import ClusteredTokens
 from spectro.cluster_stage.compare import compare_all
-from spectro.clustering.assign import widths_among
+from spectro.clustering.assign import local_scales_of
 from spectro.clustering.config import AssignConfig, ClusterConfig, NeighbourSearch
 from spectro.config import PipelineConfig
-from spectro.formats.clusters.clusterings import find_place, read_clustering
+from spectro.formats.clusters.clusterings import find_clustering, read_clustering
 from spectro.formats.derived_objects import TOKENS
 from spectro.formats.shard_file import to_bytes
 from spectro.inspect.status import read_status
@@ -328,10 +328,10 @@ def test_folders_of_clusters_are_places(store: Store) -> None:
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_widths_are_those_of_the_folder_own_vectors(store: Store, folder: str) -> None:
     """A half's lists are of the distances along its own chains, and so are the vectors."""
-    stored = read_clustering(find_place(f"{store.uri}/{folder}"))
+    stored = read_clustering(find_clustering(f"{store.uri}/{folder}"))
     k = stored.provenance["config"]["num_neighbours"]
     assert k == (6 if folder.startswith("clusters-k6") else 8)
     with ClusteredTokens(stored) as tokens:
         assert tokens.has_lists(k)
-        searched = widths_among(tokens.vectors(), k)
+        searched = local_scales_of(tokens.vectors(), k)
         np.testing.assert_array_equal(tokens.widths(k).sigma_N, searched.sigma_N)

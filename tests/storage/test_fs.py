@@ -94,8 +94,8 @@ def test_a_storage_without_fence_is_told_of(store: Store, monkeypatch: pytest.Mo
         store.delete(path.removeprefix(f"{store.root}/"))
         create(path, data)
 
-    create = store._objects.create
-    monkeypatch.setattr(store._objects, "create", overwrite)
+    create = store._backend.create
+    monkeypatch.setattr(store._backend, "create", overwrite)
     with pytest.raises(ValueError, match="no exclusive create"):
         store.check_fence()
     assert store.list() == {}

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spectro.formats import run_dir
-from spectro.storage.out_file import place_of, put_file, replaced
+from spectro.formats.out_file import place_of, put_file, replaced
 from spectro.storage.store import Store
 
 

@@ -5,21 +5,26 @@ from __future__ import annotations
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError, ReadTimeoutError
 
-from spectro.storage.retry import RetryPolicy, StorageUnavailableError, TransientError, persist
-from spectro.storage.s3_errors import AbsentError, TakenError, meaning, translated
+from spectro.storage.retry import (
+    RetryPolicy,
+    StorageUnavailableError,
+    TransientError,
+    call_with_retries,
+)
+from spectro.storage.s3_errors import AbsentError, TakenError, as_builtin_error, error_of_code
 
 QUICK = RetryPolicy(first_seconds=0.0, longest_seconds=0.0)
 
 
 def test_pauses_grow_up_to_the_longest_and_differ() -> None:
-    patience = RetryPolicy(first_seconds=1.0, longest_seconds=6.0)
+    policy = RetryPolicy(first_seconds=1.0, longest_seconds=6.0)
     for failures, longest in ((1, 1.0), (2, 2.0), (3, 4.0), (4, 6.0), (5000, 6.0)):
-        pauses = [patience.pause(failures) for _ in range(50)]
+        pauses = [policy.pause(failures) for _ in range(50)]
         assert all(longest / 2 <= pause <= longest for pause in pauses)
         assert len(set(pauses)) > 1
 
 
-def test_the_standard_patience_ends_within_minutes() -> None:
+def test_the_standard_policy_ends_within_minutes() -> None:
     """Were every answer immediate, and every pause as short as can be."""
     standard = RetryPolicy()
     longest = [min(standard.longest_seconds, standard.first_seconds * 2**k) for k in range(60)]
@@ -38,7 +43,7 @@ def test_a_call_is_repeated_while_it_may_pass() -> None:
             raise answer
         return answer
 
-    assert persist(call, "GET x", QUICK) == 7
+    assert call_with_retries(call, "GET x", QUICK) == 7
     assert next(answers, None) is None
 
 
@@ -50,16 +55,16 @@ def test_other_errors_come_out_at_once() -> None:
         raise PermissionError("no")
 
     with pytest.raises(PermissionError, match="no"):
-        persist(call, "GET x", QUICK)
+        call_with_retries(call, "GET x", QUICK)
     assert calls == [1]
 
 
-def test_the_end_of_patience_names_object_and_reason() -> None:
+def test_the_end_of_policy_names_object_and_reason() -> None:
     def call() -> None:
         raise TransientError("SlowDown")
 
     with pytest.raises(StorageUnavailableError, match=r"GET x: .* SlowDown at the last of 1 att"):
-        persist(call, "GET x", RetryPolicy(total_seconds=0))
+        call_with_retries(call, "GET x", RetryPolicy(total_seconds=0))
 
 
 @pytest.mark.parametrize(
@@ -92,14 +97,14 @@ def test_what_a_servers_code_means(code: str, status: int, kind: type[Exception]
         "Error": {"Code": code, "Message": "secret"},
         "ResponseMetadata": {"HTTPStatusCode": status},
     }
-    found = meaning(ClientError(answer, "PutObject"), "PUT", "bucket/x")
+    found = as_builtin_error(ClientError(answer, "PutObject"), "PUT", "bucket/x")
     assert type(found) is kind
-    assert type(translated(code, status, "PUT", "bucket/x")) is kind
+    assert type(error_of_code(code, status, "PUT", "bucket/x")) is kind
     assert "secret" not in str(found)
 
 
 def test_what_the_clients_own_errors_mean() -> None:
     late = ReadTimeoutError(endpoint_url="http://user:secret@host")
-    assert isinstance(meaning(late, "GET", "b/x"), TransientError)
-    assert "secret" not in str(meaning(late, "GET", "b/x"))
-    assert isinstance(meaning(NoCredentialsError(), "GET", "b/x"), PermissionError)
+    assert isinstance(as_builtin_error(late, "GET", "b/x"), TransientError)
+    assert "secret" not in str(as_builtin_error(late, "GET", "b/x"))
+    assert isinstance(as_builtin_error(NoCredentialsError(), "GET", "b/x"), PermissionError)

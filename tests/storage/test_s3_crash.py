@@ -37,7 +37,7 @@ def test_the_server_is_killed_in_the_middle_of_a_put(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(s3, "PATIENCE", RetryPolicy(first_seconds=0.2, longest_seconds=1))
+    monkeypatch.setattr(s3, "RETRY_POLICY", RetryPolicy(first_seconds=0.2, longest_seconds=1))
     monkeypatch.setattr(s3, "WHOLE_BYTES", whole_bytes)
     monkeypatch.setattr(s3, "PART_BYTES", 12 * MEGABYTE)
     size = 32 * MEGABYTE
@@ -60,7 +60,7 @@ def test_the_server_is_killed_in_the_middle_of_a_put(
 def test_the_writer_dies_with_the_server_and_the_object_is_absent(
     store: Store, seaweed: Seaweed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3, "PATIENCE", RetryPolicy(total_seconds=0))
+    monkeypatch.setattr(s3, "RETRY_POLICY", RetryPolicy(total_seconds=0))
     store.put("old", b"old")
     failed: list[BaseException] = []
 

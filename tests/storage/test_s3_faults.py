@@ -25,7 +25,7 @@ def proxy(seaweed: Seaweed, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultPr
     with FaultProxy(seaweed.port, seed=1) as found:
         for name, value in seaweed.environment(found.endpoint).items():
             monkeypatch.setenv(name, value)
-            monkeypatch.setattr(s3, "PATIENCE", QUICK)
+            monkeypatch.setattr(s3, "RETRY_POLICY", QUICK)
         yield found
 
 
@@ -116,7 +116,7 @@ def test_uploads_in_parts_at_the_same_time_do_not_mix(store: Store) -> None:
 def test_a_server_that_forgets_metadata_is_asked_for_the_bytes(store: Store) -> None:
     place = dict(zip(("Bucket", "Key"), store.path("x").split("/", 1), strict=True))
     client().put_object(**place, Body=b"12")
-    objects = s3.S3Objects()
+    objects = s3.S3Backend()
     assert objects._is_ours(store.path("x"), b"12", "word")
     assert not objects._is_ours(store.path("x"), b"13", "word")
     assert not objects._is_ours(store.path("x"), b"123", "word")
@@ -145,7 +145,7 @@ def test_retries_are_told_of_and_end(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(s3, "PATIENCE", RetryPolicy(longest_seconds=0.1, total_seconds=2))
+    monkeypatch.setattr(s3, "RETRY_POLICY", RetryPolicy(longest_seconds=0.1, total_seconds=2))
     assert not store.exists("x")  # the client is made
     proxy.inject(Fault.SLOW_DOWN)
     with caplog.at_level(logging.WARNING), pytest.raises(StorageUnavailableError) as caught:

@@ -1,8 +1,7 @@
-"""Edges of the neighbour graph from the lists, in two passes over memory or memory maps.
+"""Edges of the kNN graph from kNN lists, in two passes over memory or memory maps.
 
-Who owns a row writes it: the rows are dealt to parts, each part reads all lists and picks the
-entries that point at its rows. Callers arrive in ascending order and a row is written by one
-thread, so that neither the number of parts nor of threads can change a bit.
+Each part of the rows is written by one thread, which reads all lists and picks the entries that
+point at its rows in ascending order: the number of parts and threads does not change a bit.
 
 Shapes: N nodes, k neighbours in a list, E entries, P parts.
 """
@@ -19,16 +18,16 @@ from numpy.typing import NDArray
 from spectro.clustering.knn.neighbours import Neighbours
 
 SIGMA_FLOOR = 1e-3
-"""Least σ, as a share of the median one: more than k duplicates would have σ = 0."""
+"""Least σ as a share of the median: more than k duplicates would give σ = 0."""
 MIN_WEIGHT = 1e-12
-"""Edges lighter than this are left out: they carry nothing and cost as much as the others."""
+"""Lighter edges are left out: they carry nothing and cost as much."""
 MAX_EXPONENT = -float(np.log(MIN_WEIGHT))
 
 Distances = NDArray[np.floating]
 
 
 class Csr(NamedTuple):
-    """What `build_csr` fills; types and meaning as in `Graph`."""
+    """CSR arrays; see `Graph`."""
 
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
@@ -38,7 +37,7 @@ class Csr(NamedTuple):
 
 
 class Allocate(Protocol):
-    """Gives a writable array of that shape: of memory, or of a file."""
+    """Allocates a writable array, in memory or in a file."""
 
     def __call__(self, name: str, dtype: type[np.generic], *shape: int) -> NDArray[Any]:
         """`name` is unique within a graph."""
@@ -46,7 +45,7 @@ class Allocate(Protocol):
 
 
 def check_lists(neighbours: Neighbours, num_threads: int = 1) -> None:
-    """ValueError naming a token whose list is none: compiled code trusts what is in it."""
+    """ValueError naming a token with an invalid list: compiled code does not check."""
     lists = _arrays(neighbours)
     bounds = part_bounds(len(lists[0]), num_threads)
     rows = [row for row in in_parts(lambda *part: _first_bad(*lists, *part), bounds) if row >= 0]
@@ -65,17 +64,17 @@ def build_csr(
     num_threads: int = 1,
     token_N: NDArray[np.int32] | None = None,
 ) -> Csr:
-    """Count, allocate, fill. Beyond lists and result it holds 12 bytes per node.
+    """Count, allocate, fill; beyond lists and result 12 bytes per node.
 
-    An edge joins x and y if either lists the other; d(x, y) is the lesser of the distances that
-    they list, and w = exp(−d² / (σ_x σ_y)) is computed from the same numbers at both ends, hence
-    symmetric to the bit. ValueError where all tokens coincide, and for a list that names a token
-    twice; `token_N` says which token a node is, for the message.
+    An edge joins x and y if either lists the other, with the lesser listed distance d and
+    w = exp(−d² / (σ_x σ_y)), symmetric to the bit. ValueError if all tokens coincide, or a list
+    names a
+    token twice; `token_N` is the token of each node, for the message.
     """
     lists = _arrays(neighbours)
     num_nodes = len(lists[0])
     bounds = part_bounds(num_nodes, num_threads)
-    sigma_N = widths(lists[1]).sigma_N
+    sigma_N = local_scales(lists[1]).sigma_N
     indptr = allocate("indptr", np.int64, num_nodes + 1)
     mutual = in_parts(lambda low, high: _count(*lists, sigma_N, low, high, indptr), bounds)
     num_entries = _accumulate(indptr)
@@ -96,18 +95,18 @@ def build_csr(
     return csr
 
 
-class Widths(NamedTuple):
-    """σ of every token."""
+class LocalScales(NamedTuple):
+    """Local scale σ of every token."""
 
     sigma_N: NDArray[np.float64]
-    """The distance to its k-th neighbour, at least the floor."""
+    """Distance to the k-th neighbour, at least the floor."""
     floor: float
-    """Least σ: a share of the median of those above zero."""
+    """Least σ: a share of the median of the positive ones."""
 
 
-def widths(distance_Nk: Distances) -> Widths:
-    """σ from the lists of all tokens; ValueError where all coincide."""
-    last_N: Distances = np.array(distance_Nk[:, -1])  # 4 bytes per node where 8 are not needed
+def local_scales(distance_Nk: Distances) -> LocalScales:
+    """Local scales from the lists of all tokens; ValueError if all coincide."""
+    last_N: Distances = np.array(distance_Nk[:, -1])  # 4 bytes per node, not 8
     positive = last_N[last_N > 0]
     if positive.size == 0:
         raise ValueError(
@@ -118,29 +117,29 @@ def widths(distance_Nk: Distances) -> Widths:
     del positive
     sigma_N = last_N.astype(np.float64)
     np.maximum(sigma_N, floor, out=sigma_N)
-    return Widths(sigma_N, floor)
+    return LocalScales(sigma_N, floor)
 
 
 def part_bounds(num_nodes: int, num_parts: int) -> list[tuple[int, int]]:
-    """Ranges of rows of nearly equal size, none empty but the only one."""
+    """Nearly equal ranges of rows, none empty but the only one."""
     edges = np.linspace(0, num_nodes, min(num_parts, max(num_nodes, 1)) + 1).astype(np.int64)
     return [(int(low), int(high)) for low, high in pairwise(edges)]
 
 
 def in_parts(task: Callable[[int, int], int], bounds: list[tuple[int, int]]) -> list[int]:
-    """The parts side by side, one thread each: the compiled loops hold no lock."""
+    """Run the parts in parallel, one thread each: compiled code releases the GIL."""
     with ThreadPoolExecutor(len(bounds)) as pool:
         return list(pool.map(lambda part: task(*part), bounds))
 
 
 def _arrays(neighbours: Neighbours) -> tuple[NDArray[np.int32], Distances]:
-    """Plain arrays over maps: compiled code takes them faster than the subclass."""
+    """Plain arrays over maps, which compiled code takes faster."""
     return np.asarray(neighbours.index_Nk), np.asarray(neighbours.distance_Nk)
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _first_bad(index_Nk: NDArray[np.int32], distance_Nk: Distances, low: int, high: int) -> int:
-    """First row of a part that is no list of neighbours, −1 if all are."""
+    """First invalid row of a part, −1 if none."""
     num_nodes, k = index_Nk.shape
     for x in range(low, high):
         before = 0.0
@@ -163,7 +162,7 @@ def _exponent(
     """d² / (σ_x σ_y) of the edge to the j-th neighbour of x, and whether y lists x as well."""
     y = index_Nk[x, j]
     d = np.float64(distance_Nk[x, j])
-    # Most lookups find nothing: a count without an exit takes eight entries at a time.
+    # Most lookups find nothing: a count without an exit is vectorised.
     times = 0
     for i in range(index_Nk.shape[1]):
         times += index_Nk[y, i] == x
@@ -183,7 +182,7 @@ def _count(
     high: int,
     indptr: NDArray[np.int64],
 ) -> int:
-    """indptr[y + 1] = entries of row y, for a part; returns the ends of its mutual edges."""
+    """indptr[y + 1] = entries of row y, for a part; returns twice its mutual edges."""
     num_nodes, k = index_Nk.shape
     counts = np.zeros(high - low, np.int32)
     num_mutual = 0
@@ -192,7 +191,7 @@ def _count(
             y = index_Nk[x, j]
             if low <= y < high:
                 d = np.float64(distance_Nk[x, j])
-                # What y lists can only be nearer: looked up only where it decides.
+                # y's distance can only be less: looked up only if it decides.
                 near = d * d / (sigma_N[x] * sigma_N[y]) <= MAX_EXPONENT
                 if near or _exponent(index_Nk, distance_Nk, sigma_N, x, j)[0] <= MAX_EXPONENT:
                     counts[y - low] += 1
@@ -210,7 +209,6 @@ def _count(
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _accumulate(indptr: NDArray[np.int64]) -> int:
-    """Counts to offsets, in place; returns the last."""
     indptr[0] = 0
     for row in range(1, indptr.size):
         indptr[row] += indptr[row - 1]
@@ -267,7 +265,7 @@ def _fill(
 def _insert(
     index: NDArray[np.int32], weight: NDArray[np.float32], size: int, new: int, w: float
 ) -> None:
-    """Put an entry into its place among `size` ascending ones."""
+    """Insert into `size` ascending entries."""
     at = size
     while at > 0 and index[at - 1] > new:
         index[at], weight[at] = index[at - 1], weight[at - 1]
@@ -284,7 +282,7 @@ def _merge(
     own_weight: NDArray[np.float32],
     num_own: int,
 ) -> None:
-    """Merge ascending entries into the ascending ones that a row begins with, from its end."""
+    """Merge ascending entries into a row's ascending ones, from the end."""
     there, own = num_there - 1, num_own - 1
     for at in range(num_there + num_own - 1, -1, -1):
         if own < 0:

@@ -1,7 +1,8 @@
-"""The weighted neighbour graph and what is measured on it (design.md §6.2).
+"""The weighted kNN graph in CSR, in memory or mapped from files.
 
-A node is a place in the graph's arrays, a token a row of χ. They are different numbers where the
-graph stands in `near_order`; whoever tries seeds works with nodes, all others with tokens.
+A node is an index into the graph's arrays, a token a row of χ: they differ by `locality_order`.
+Only
+the code for seeds works with nodes.
 
 Shapes: N nodes, E stored entries (each edge twice, a self loop once).
 """
@@ -18,23 +19,23 @@ from numba import njit
 from numpy.typing import NDArray
 
 from spectro.clustering.graph.edges import Allocate, build_csr, check_lists, in_parts, part_bounds
-from spectro.clustering.graph.node_order import inverse, near_order, rename
+from spectro.clustering.graph.node_order import inverse, locality_order, rename
 from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.vectors.mapped_array import mapped_array
 
 ARRAYS = ("indptr", "indices", "weights", "degrees", "token_N", "node_N")
 """Files of a graph's folder, `<name>.npy`."""
 LISTS = ("index", "distance")
-"""Beside them while it is built: the lists, in near order."""
+"""Present while it is built: the lists, in locality order."""
 COMPLETE = "graph.json"
-"""Written last: a folder without it is a graph that was not finished."""
+"""Written last: marks a complete folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Graph:
-    """An undirected weighted graph in CSR; degree is the row sum, a self loop counted once.
+    """An undirected weighted graph; degree is the row sum, a self loop counted once.
 
-    The arrays lie in memory, or are read-only maps of files that all processes of a node share.
+    The arrays are in memory or read-only maps of files shared by all processes of a node.
     """
 
     indptr: NDArray[np.int64]
@@ -44,13 +45,13 @@ class Graph:
     weights: NDArray[np.float32]
     """Edge weights, positive and exactly symmetric."""
     degrees: NDArray[np.float64]
-    """Sum of each row's weights, from left to right; 0 where a node has no edge."""
+    """Sum of each row's weights, from left to right."""
     token_N: NDArray[np.int32]
     """Token of every node."""
     node_N: NDArray[np.int32]
     """Node of every token."""
     num_mutual: int | None = None
-    """Edges whose ends list each other; None where the graph was not made of lists."""
+    """Edges whose ends list each other; None if not made of lists."""
 
     @property
     def num_nodes(self) -> int:
@@ -63,13 +64,13 @@ class Graph:
         return float(self.degrees.sum())
 
     def adjacency(self) -> "sparse.csr_matrix":
-        """The same between tokens as a SciPy matrix, for small graphs: it is a copy."""
+        """Adjacency of tokens as a SciPy matrix: a copy, for small graphs."""
         shape = (self.num_nodes, self.num_nodes)
         between_nodes = sparse.csr_matrix((self.weights, self.indices, self.indptr), shape=shape)
         return between_nodes[self.node_N][:, self.node_N]
 
     def conductance(self, tokens: NDArray[np.int32]) -> float:
-        """cut(S) / min(vol S, vol rest) straight from the definition; 1 if either is empty."""
+        """cut(S) / min(vol S, vol rest) from the definition; 1 if either is empty."""
         members = np.unique(self.node_N[tokens])
         volume = float(self.degrees[members].sum())
         smaller = min(volume, self.volume - volume)
@@ -79,12 +80,12 @@ class Graph:
 
     @classmethod
     def create(cls, folder: Path, neighbours: Neighbours, *, num_threads: int = 1) -> "Graph":
-        """Build the graph of the lists, in near order, into files of a folder, and open it.
+        """Build the graph into files of a folder and open it; one writer only.
 
-        Memory beyond the lists and the page cache: 12 bytes per node; on the disk the lists once
-        more while it is built. A folder that an earlier attempt left unfinished is written anew;
-        only one process may write it. OSError where the disk is too small (space is reserved
-        first), ValueError as `self_tuning_graph`.
+        Memory beyond lists and page cache: 12 bytes per node; on disk temporarily the lists once
+        more. An
+        incomplete folder is rewritten. OSError if the disk is too small (space is reserved first),
+        ValueError as `self_tuning_graph`.
         """
         folder.mkdir(parents=True, exist_ok=True)
         (folder / COMPLETE).unlink(missing_ok=True)
@@ -98,7 +99,7 @@ class Graph:
         graph = _built(neighbours, allocate, num_threads)
         facts = {"num_nodes": graph.num_nodes, "num_mutual": graph.num_mutual}
         for array in maps:
-            array.flush()  # before the marker says that they are there
+            array.flush()  # before the marker
         del graph, array
         maps.clear()  # closes them
         for name in LISTS:
@@ -110,7 +111,7 @@ class Graph:
 
     @classmethod
     def open(cls, folder: Path) -> "Graph":
-        """Map the files of a finished folder, read-only; FileNotFoundError if it is not."""
+        """Map the files of a complete folder, read-only; raises FileNotFoundError."""
         if not (folder / COMPLETE).exists():
             raise FileNotFoundError(
                 f"{folder} has no {COMPLETE}: did the process that was building the graph end?"
@@ -121,13 +122,13 @@ class Graph:
 
 
 def self_tuning_graph(neighbours: Neighbours, *, num_threads: int = 1) -> Graph:
-    """w(x, y) = exp(−‖x−y‖² / (σ_x σ_y)), σ = distance to the k-th neighbour.
+    """Self-tuning graph: w(x, y) = exp(−‖x−y‖² / (σ_x σ_y)), σ = distance to the k-th neighbour.
 
     Source: Zelnik-Manor & Perona 2004, as used by [G]. An edge exists if either end lists the
-    other. Duplicates have weight 1. Where more than k tokens coincide σ would be 0: it is kept
-    above SIGMA_FLOOR times the median σ, so that the pile stays tied to what is near it and
-    forms its own piece otherwise. The nodes stand in `near_order`. ValueError when all tokens
-    coincide, and for lists that are none.
+    other.
+    Duplicates have weight 1; σ is at least SIGMA_FLOOR times its median, so that more than k
+    coinciding
+    tokens stay connected to what is near. ValueError if all tokens coincide, or for invalid lists.
     """
 
     def allocate(name: str, dtype: type[np.generic], *shape: int) -> NDArray[Any]:
@@ -137,12 +138,12 @@ def self_tuning_graph(neighbours: Neighbours, *, num_threads: int = 1) -> Graph:
 
 
 def _built(neighbours: Neighbours, allocate: Allocate, num_threads: int) -> Graph:
-    """The graph, its arrays and the lists in near order where `allocate` puts them."""
+    """The graph, with arrays and lists in locality order where `allocate` puts them."""
     check_lists(neighbours, num_threads)
     given = (np.asarray(neighbours.index_Nk), np.asarray(neighbours.distance_Nk))
     num_nodes = len(given[0])
     token_N, node_N = (allocate(name, np.int32, num_nodes) for name in ("token_N", "node_N"))
-    token_N[:] = near_order(given[0])
+    token_N[:] = locality_order(given[0])
     node_N[:] = inverse(token_N)
     index_Nk, distance_Nk = (
         allocate(name, array.dtype.type, *array.shape)
@@ -159,7 +160,7 @@ def _built(neighbours: Neighbours, allocate: Allocate, num_threads: int) -> Grap
 
 
 def from_matrix(matrix: "sparse.csr_matrix") -> Graph:
-    """A symmetric non-negative SciPy matrix as a Graph, nodes in its order."""
+    """Graph of a symmetric non-negative SciPy matrix, nodes in its order."""
     csr = sparse.csr_matrix(matrix)
     csr.sort_indices()
     indptr, weights = csr.indptr.astype(np.int64), csr.data.astype(np.float32)
@@ -177,7 +178,7 @@ def from_matrix(matrix: "sparse.csr_matrix") -> Graph:
 
 
 def _open_array(path: Path) -> NDArray[Any]:
-    """A plain array over the map: compiled code takes it faster than the subclass."""
+    """A plain array over the map, which compiled code takes faster."""
     return np.asarray(np.lib.format.open_memmap(path, mode="r"))
 
 
@@ -188,7 +189,6 @@ def _cut(
     weights: NDArray[np.float32],
     members: NDArray[np.int32],
 ) -> float:
-    """Weight of the edges from ascending members to others."""
     cut = 0.0
     for member in members:
         for entry in range(indptr[member], indptr[member + 1]):

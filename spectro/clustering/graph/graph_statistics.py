@@ -1,4 +1,4 @@
-"""What a reader wants to know of a graph before trusting clusters of it.
+"""Summary statistics of the kNN graph.
 
 Shapes: N nodes, E stored entries.
 """
@@ -33,9 +33,9 @@ class GraphStatistics:
     degree_percentiles: dict[str, float]
     """Weighted degree: least, 5, 25, 50, 75, 95 % and largest."""
     most_neighbours: int
-    """Entries of the fullest row: a hub that many tokens list."""
+    """Entries of the fullest row (a hub)."""
     mutual_share: float | None
-    """Share of the edges whose ends list each other; None where not made of lists."""
+    """Share of mutual edges; None if not made of lists."""
 
 
 def graph_statistics(graph: Graph) -> GraphStatistics:
@@ -67,9 +67,9 @@ def _percentiles(degrees: NDArray[np.float64]) -> dict[str, float]:
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _component_sizes(indptr: NDArray[np.int64], indices: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Nodes of every connected component, by union and find with halved paths.
+    """Nodes of every connected component (union-find with path halving).
 
-    SciPy's own takes a copy of all weights in float64, which a graph on disk has no room for.
+    SciPy's version copies all weights to float64, too much for a graph on disk.
     """
     num_nodes = indptr.size - 1
     parent = np.arange(num_nodes).astype(np.int32)

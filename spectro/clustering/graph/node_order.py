@@ -1,8 +1,7 @@
-"""An order of the tokens in which those that list each other stand near each other.
+"""Locality order of the nodes: tokens that list each other are close in memory.
 
-A seed touches some thousands of tokens that are near each other in the graph. Where they stand
-anywhere in arrays as long as the graph, every one of them costs a cache line or two from memory;
-where they stand side by side, an eighth or a sixteenth of one (ADR 026).
+A seed touches thousands of tokens near each other in the graph; in locality order they share cache
+lines (ADR 026).
 
 Shapes: N tokens, k neighbours.
 """
@@ -12,14 +11,14 @@ from numba import njit
 from numpy.typing import NDArray
 
 PIECE = 1024
-"""Tokens of a piece that is walked before another is begun: some rows of the graph in a cache."""
+"""Tokens of a breadth-first piece."""
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def near_order(index_Nk: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Tokens in pieces of `PIECE`: the first that is left, those that it lists, those that they do.
+def locality_order(index_Nk: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Breadth-first order in pieces of `PIECE` tokens, each from the first token left.
 
-    Linear in the entries; a function of the lists. Returns the token of every place, [N].
+    Linear in the entries. Returns the token of every node, [N].
     """
     num_tokens, k = index_Nk.shape
     is_placed = np.zeros(num_tokens, np.uint8)
@@ -44,7 +43,7 @@ def near_order(index_Nk: NDArray[np.int32]) -> NDArray[np.int32]:
 
 
 def inverse(token_N: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Place of every token, given the token of every place."""
+    """Node of every token, from the token of every node."""
     place_N = np.empty_like(token_N)
     place_N[token_N] = np.arange(token_N.size, dtype=np.int32)
     return place_N
@@ -61,7 +60,7 @@ def rename(
     into_index_Nk: NDArray[np.int32],
     into_distance_Nk: NDArray[np.floating],
 ) -> int:
-    """Fill some places of lists that are in the order of places and name places; how many."""
+    """Fill some rows of the lists renamed from tokens to nodes; returns their number."""
     for place in range(low, high):
         token = token_N[place]
         for j in range(index_Nk.shape[1]):

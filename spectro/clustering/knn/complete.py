@@ -1,4 +1,4 @@
-"""Lists that are empty or nearly right, made exact by looking at all pairs (scan.py).
+"""Completes kNN lists exactly by comparing all pairs (scan.py).
 
 Shapes: N tokens, D dimensions, k neighbours.
 """
@@ -23,22 +23,21 @@ from spectro.clustering.knn.recall import sample_rows
 from spectro.clustering.knn.scan import RowBlock, all_pairs
 
 NUM_ASKED, NUM_OTHERS = 64, 4096
-"""Rows of the sample from which the columns of the product are chosen, and those they meet."""
+"""Sampled rows that choose the columns of the product, and the rows they meet."""
 SEARCHED_ROWS = 65_536
-"""Rows that the sample is compared with at once."""
 
 
-def complete(
+def complete_lists(
     x_ND: NDArray[np.float32],
     lists: Neighbours,
     rows: NDArray[np.integer],
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Make the lists of all rows exact, in place; what they hold makes it faster.
+    """Make the lists of all rows exact, in place; good entries make it faster.
 
     Args:
-        x_ND: vectors, in the order of the lists; near rows near each other make it faster too.
-        lists: [N, k]; what they name are row numbers.
+        x_ND: vectors, in the order of the lists; leaf order is faster.
+        lists: [N, k], by row number.
         rows: row number of every vector.
         progress: called with (done, total).
     """
@@ -47,7 +46,7 @@ def complete(
 
 
 def basis_of(x_ND: NDArray[np.float32], k: int) -> Basis:
-    """What costs least, on a keyed sample; the lists do not depend on it."""
+    """The cheapest basis on a keyed sample; results do not depend on it."""
     num_rows, num_dimensions = x_ND.shape
     if num_dimensions <= WIDE or num_rows <= k:
         return plain(num_dimensions)

@@ -1,16 +1,16 @@
-"""Exact neighbours: a matrix product that cannot lose one, then distances from differences.
+"""Exact kNN search: a matrix product selects candidates, differences measure them.
 
 Shapes: Q queries of a batch, M rows of a block, N tokens, D dimensions, k neighbours.
 
-The product gives |x − y|² = |x|² − 2 x·y + |y|² with rounding errors, so it only says what to look
-at. With u = 2⁻²⁴ and any order of summation, its error for a y at most as far from x as the k-th
-neighbour so far, at distance d, is below
+The product gives |x − y|² = |x|² − 2 x·y + |y|² with rounding errors. With u = 2⁻²⁴ and any order
+of
+summation, its error for a y at most as far from x as the current k-th neighbour, at distance d, is
+below
 
     (2D + 8) u (2|x| + d)²,        since |y| ≤ |x| + d
 
-so every y whose product is at most d² plus this is measured again from the differences and put
-into x's list, and no other y can belong there. The lists are therefore the same on any number of
-threads, any device and for any order and size of blocks, also among a thousand duplicates.
+so every y whose product is at most d² plus this is re-measured, and no other y can belong to the
+list. The lists are therefore the same for any threads, device, order and size of blocks.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -24,10 +24,10 @@ from spectro.clustering.knn.lists import check_full, distance, empty_lists, inse
 from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.knn.packed import pack, plain
 from spectro.clustering.knn.products import ieee_products
-from spectro.clustering.knn.scan import RowBlock, ask
+from spectro.clustering.knn.scan import RowBlock, search_queries
 
 QUERY_ROWS, BLOCK_ROWS = 8192, 131072
-"""Queries and rows that a device multiplies at once."""
+"""Queries and rows of one product on a device."""
 
 Blocks = Iterable[tuple[int, NDArray[np.float32]]]
 
@@ -41,24 +41,24 @@ def exact_neighbours(
     device: str = "cpu",
     progress: Callable[[int], None] | None = None,
 ) -> Neighbours:
-    """The k nearest of each query among the rows of all blocks, itself left out.
+    """The k nearest of each query among the rows of all blocks, except itself.
 
     `blocks` yields (row number of the first row, x float32 [M, D]) in any order, each row once;
-    `query_rows` are the queries' own row numbers in the same count, −1 for a query that is no
-    row. `progress(rows)` counts the rows of the database done, after every block.
-    ValueError when fewer than k others were in the blocks.
+    `query_rows` are the queries' row numbers, −1 for a query that is not a row. `progress(rows)`
+    counts
+    the rows done after every block. ValueError if the blocks have fewer than k others.
     """
     query = _compact(query_ND)
     rows = np.ascontiguousarray(query_rows, np.int64)
     if rows.shape != (query.shape[0],):
         raise ValueError(f"expected {query.shape[0]} row numbers of queries, found {rows.shape}")
     lists, num_done = empty_lists(query.shape[0], k), 0
-    asking = None
+    queries = None
     if torch.device(device).type == "cpu":
-        asking = RowBlock(packed=pack(query, plain(query.shape[1])), lists=lists, rows=rows)
+        queries = RowBlock(packed=pack(query, plain(query.shape[1])), lists=lists, rows=rows)
     for first, block_MD in blocks:
-        if asking is not None:
-            ask(asking, first, block_MD)
+        if queries is not None:
+            search_queries(queries, first, block_MD)
         else:
             _search_block(lists, query, rows, first, block_MD, torch.device(device))
         num_done += block_MD.shape[0]
@@ -84,7 +84,7 @@ def _search_block(
     block_MD: NDArray[np.float32],
     device: torch.device,
 ) -> None:
-    """Put what a block holds into the lists, part by part, on a device."""
+    """Update the lists with a block, on a device."""
     for offset, part in row_blocks(block_MD, BLOCK_ROWS):
         part = _compact(part)
         part_MD = torch.from_numpy(part).to(device)
@@ -109,7 +109,7 @@ def _scan_device(
 ) -> None:
     """Compare on the device; the lists stay on the host.
 
-    Lists that are not full yet have no bound: the nearest of this block by the product fill them.
+    Lists that are not full have no bound: the nearest of this block by the product fill them.
     """
     if (index_Qk < 0).any():
         num_first = min(near_QM.shape[1], index_Qk.shape[1] + 1)
@@ -124,14 +124,14 @@ def _scan_device(
 
 
 def _compact(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A writable contiguous view where there is one, else a copy (torch warns of read-only)."""
+    """A writable contiguous view, else a copy (torch warns of read-only arrays)."""
     x = np.ascontiguousarray(x, np.float32)
     return x if x.flags.writeable else x.copy()
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _bound(query_D: NDArray[np.float32], square: float, far: float) -> float:
-    """Largest |y|² − 2 x·y that a y at distance `far` or less can show."""
+    """Largest |y|² − 2 x·y of a y at distance `far` or less."""
     if far == np.inf:
         return np.inf
     far = far * (1.0 + 2.0**-22)
@@ -167,7 +167,6 @@ def _measure(
     index_Qk: NDArray[np.int32],
     distance_Qk: NDArray[np.float32],
 ) -> None:
-    """Measure and insert the given pairs (query, row of the block)."""
     for p in range(row_P.size):
         q, m = row_P[p], column_P[p]
         if first + m != rows_Q[q]:

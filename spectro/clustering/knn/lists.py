@@ -1,10 +1,11 @@
-"""Lists of nearest neighbours: what every search returns, and how lists are merged.
+"""kNN lists: the result of every search, and their merge.
 
 Shapes: N tokens, D dimensions, k neighbours.
 
-One order holds everywhere: by (distance in float32, row number). The distance of two tokens comes
-from one compiled loop over their differences in float64, so it is the same number, whichever
-search found the pair and from whichever end: lists merge in any order.
+The order is by (distance in float32, row number). The distance of two tokens comes from one
+compiled
+loop over differences in float64, the same number for any search and from either end, so that lists
+merge in any order.
 """
 
 from collections.abc import Iterable
@@ -16,11 +17,11 @@ from numpy.typing import NDArray
 from spectro.clustering.knn.neighbours import Neighbours
 
 NONE = -1
-"""Row number of an empty place while lists grow; no search returns one."""
+"""Row number of an empty entry; no search returns one."""
 
 
 def empty_lists(num_rows: int, k: int) -> Neighbours:
-    """Lists in which every place is empty, for a search to fill."""
+    """Empty lists, for a search to fill."""
     return Neighbours(
         index_Nk=np.full((num_rows, k), NONE, np.int32),
         distance_Nk=np.full((num_rows, k), np.inf, np.float32),
@@ -28,18 +29,17 @@ def empty_lists(num_rows: int, k: int) -> Neighbours:
 
 
 def in_order(lists: Neighbours, order_N: NDArray[np.integer]) -> Neighbours:
-    """Lists of rows that stand in another order, each put where its row number says."""
+    """Lists permuted so that list i goes to row order_N[i]."""
     found = empty_lists(*lists.index_Nk.shape)
     found.index_Nk[order_N], found.distance_Nk[order_N] = lists.index_Nk, lists.distance_Nk
     return found
 
 
 def merge(lists: Iterable[Neighbours]) -> Neighbours:
-    """The k nearest of several lists of the same tokens, without repeats; any order of lists.
+    """The k nearest of several lists of the same tokens, in any order of lists.
 
-    One list is held at a time beside the result. ValueError when there is none, when they are of
-    different shapes, or when a row has fewer than k others in all of them (a pair of blocks was
-    left out).
+    Holds one list beside the result. ValueError if there is none, shapes differ, or a row has fewer
+    than k others in all of them.
     """
     merged: Neighbours | None = None
     for found in lists:
@@ -56,7 +56,7 @@ def merge(lists: Iterable[Neighbours]) -> Neighbours:
 
 
 def check_full(lists: Neighbours) -> None:
-    """ValueError when a list has an empty place."""
+    """ValueError if a list has an empty entry."""
     short = np.flatnonzero((lists.index_Nk == NONE).any(axis=1))
     if short.size:
         k = lists.index_Nk.shape[1]
@@ -68,7 +68,7 @@ def check_full(lists: Neighbours) -> None:
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def distance(x_D: NDArray[np.float32], y_D: NDArray[np.float32]) -> np.float32:
-    """‖x − y‖ by differences in float64, in one fixed order of four sums."""
+    """‖x − y‖ from differences in float64, in a fixed order of four sums."""
     a, b, c, d = 0.0, 0.0, 0.0, 0.0
     whole = x_D.size - x_D.size % 4
     for i in range(0, whole, 4):
@@ -85,14 +85,16 @@ def distance(x_D: NDArray[np.float32], y_D: NDArray[np.float32]) -> np.float32:
 def insert(
     index_k: NDArray[np.int32], distance_k: NDArray[np.float32], row: int, far: float
 ) -> int:
-    """Put `row` at distance `far` into an ordered list; its place, −1 if no place or there."""
+    """Insert `row` at distance `far` into an ordered list; its position, −1 if it does not fit or
+    exists.
+    """
     place = index_k.size
     while place > 0 and (
         far < distance_k[place - 1]
         or (far == distance_k[place - 1] and (row < index_k[place - 1] or index_k[place - 1] < 0))
     ):
         place -= 1
-    # An equal row has the same distance, so it stands just before the place.
+    # An equal row has the same distance, so it is just before.
     if place == index_k.size or (place > 0 and index_k[place - 1] == row):
         return -1
     for position in range(index_k.size - 1, place, -1):

@@ -1,13 +1,12 @@
-"""Vectors laid out so that one matrix product bounds distances from below.
+"""Vectors packed so that one matrix product bounds distances from below.
 
-With x = (head, rest) in the axes of the principal components and ρ = |rest|,
+With x = (head, rest) in principal axes and ρ = |rest|,
 
     |x − y|² = |x|² + |y|² − 2 head·head′ − 2 rest·rest′ ≥ |x|² + |y|² − 2 head·head′ − 2 ρρ′
 
-by Cauchy and Schwarz: a product of (head, ρ, 1) and (−2 head′, −2 ρ′, |y|²) over fewer columns than
-D gives the bound less |x|². Where D is small the head is all of x, as it is, and the bound the
-distance. How many columns pay follows from a keyed sample: a column of the product costs time, a
-bound that is too low costs a product of rests.
+by Cauchy-Schwarz: a product of (head, ρ, 1) and (−2 head′, −2 ρ′, |y|²) over fewer columns than D
+gives the bound less |x|². For small D the head is all of x. The number of columns follows from a
+keyed sample: a column costs time, a loose bound costs products of rests.
 
 Shapes: N tokens, D dimensions, d columns of the head, S sampled rows.
 """
@@ -20,24 +19,24 @@ from numpy.typing import NDArray
 from spectro.clustering.knn.recall import sample_rows
 
 WIDE = 96
-"""Dimensions up to which the head is all."""
+"""Dimensions up to which the head is all of x."""
 STEP = 32
-"""Columns of the head come in steps of this many."""
+"""Step of the number of columns of the head."""
 BASIS_ROWS, BASIS_KEY = 20_000, 0xBA515
-"""Rows whose principal components are taken, and what they are drawn with."""
+"""Rows of the principal component analysis, and their stream of random numbers."""
 REST_NS, COLUMN_NS = 100.0, 0.029
-"""What a pair costs that its bound does not exclude, and a column of the product (ADR 025)."""
+"""Cost of a pair that the bound does not exclude, and of a column of the product (ADR 025)."""
 BLOCK_ROWS = 65_536
-"""Rows that are laid out at once."""
+"""Rows packed at once."""
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Packed:
-    """Vectors as both sides of the product, and what is left of them."""
+    """Vectors as both sides of the product."""
 
     x_ND: Floats
-    """As they came, for the distance itself."""
+    """Original vectors, for the distance itself."""
     left_Nd: Floats
     """(head, ρ, 1), [N, d + 2]."""
     right_Nd: Floats
@@ -47,26 +46,26 @@ class Packed:
     radius_N: Floats
     """ρ."""
     rest_NR: Floats
-    """What the head leaves, [N, D − d]."""
+    """Rest, [N, D − d]."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Basis:
-    """How vectors are packed; the same for all that are to be compared."""
+    """Packing of vectors; equal for all that are compared."""
 
     axes_DD: NDArray[np.float64] | None
-    """Principal axes, those of most variance first; None: the axes that there are."""
+    """Principal axes by falling variance; None: the original axes."""
     num_head: int
     """d."""
 
 
 def plain(num_dimensions: int) -> Basis:
-    """The head is all of x."""
+    """Basis whose head is all of x."""
     return Basis(axes_DD=None, num_head=num_dimensions)
 
 
 def pack(x_ND: Floats, basis: Basis) -> Packed:
-    """Lay out some rows, block by block; `x_ND` may be a memory map."""
+    """Pack rows block by block; `x_ND` may be a memory map."""
     num_rows, num_dimensions = x_ND.shape
     d = basis.num_head
     packed = Packed(
@@ -85,7 +84,7 @@ def pack(x_ND: Floats, basis: Basis) -> Packed:
 
 def _fill(packed: Packed, rows: slice, wide_BD: NDArray[np.float64], basis: Basis) -> None:
     d = basis.num_head
-    if basis.axes_DD is not None:  # in float64: a turned vector is off by one rounding
+    if basis.axes_DD is not None:  # in float64: one rounding per rotated vector
         wide_BD = (wide_BD @ basis.axes_DD).astype(np.float32).astype(np.float64)
     packed.square_N[rows] = np.einsum("nd,nd->n", wide_BD, wide_BD)
     packed.radius_N[rows] = np.sqrt(np.einsum("nd,nd->n", wide_BD[:, d:], wide_BD[:, d:]))
@@ -105,10 +104,10 @@ def principal_axes(x_ND: Floats, seed: int = 0) -> NDArray[np.float64]:
 
 
 def best_head(query: Packed, other: Packed, far_S: Floats, num_dimensions: int) -> int:
-    """Columns of the head that cost least, given the distances to the k-th neighbours of a sample.
+    """Cheapest number of columns of the head.
 
     Args:
-        query, other: rows packed with all columns in the head, turned.
+        query, other: rows packed with all columns in the head, in principal axes.
         far_S: distance to the k-th neighbour of every query.
         num_dimensions: D.
     """

@@ -1,8 +1,7 @@
-"""Neighbours by pairs of blocks: what more rows than one search takes are made of (ADR 024, 025).
+"""kNN lists from pairs of row blocks, for more rows than one search takes (ADR 024, 025).
 
-Exact search compares the rows of two blocks, and those of each block among themselves: every pair
-of rows is looked at once. Approximate search takes unions of two blocks. `merge` makes a block's
-lists of those from all pairs that it is in.
+Exact search compares two blocks, and each block with itself; approximate search takes unions of two
+blocks. `merge` combines a block's lists from all of its pairs.
 
 Shapes: n rows of a block, D dimensions, k neighbours.
 """
@@ -36,12 +35,12 @@ def pair_neighbours(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Neighbours:
-    """Lists of the rows of a, then of b, in row numbers of the whole; of a alone if a is b.
+    """Lists of the rows of a, then of b, by global row number; of a alone if a is b.
 
-    Exact: the nearest in the other block. Else approximate ones in the union, which `seed` and the
-    blocks' first rows decide. Too few rows leave places empty (row −1, distance infinite): `merge`
-    fills them from other pairs. Needs a copy of both blocks, or two. ValueError when a value is not
-    finite.
+    Exact: the nearest in the other block; else approximate ones in the union, keyed by `seed` and
+    the
+    blocks' first rows. Too few rows leave entries empty (row −1, distance infinite) for `merge` to
+    fill. Needs a copy of both blocks, or two. ValueError if a value is not finite.
     """
     for _, x in (a, b):
         check_finite(x)
@@ -84,10 +83,12 @@ def _across(
     return one.lists, other.lists
 
 
-def _asked(asking: Block, among: Block, k: int, device: str) -> Neighbours:
+def _asked(queries: Block, among: Block, k: int, device: str) -> Neighbours:
     first, x_MD = among
     parts = ((first + start, part) for start, part in row_blocks(x_MD, BLOCK_ROWS))
-    found = exact_neighbours(asking[1], _rows(asking), parts, min(k, x_MD.shape[0]), device=device)
+    found = exact_neighbours(
+        queries[1], _rows(queries), parts, min(k, x_MD.shape[0]), device=device
+    )
     return _widened(found, k)
 
 
@@ -101,7 +102,7 @@ def _shifted(lists: Neighbours, first: int) -> Neighbours:
 
 
 def _widened(found: Neighbours, k: int) -> Neighbours:
-    """Lists of k places, the last of them empty."""
+    """Lists padded to k entries."""
     wide = empty_lists(found.num_rows, k)
     wide.index_Nk[:, : found.index_Nk.shape[1]] = found.index_Nk
     wide.distance_Nk[:, : found.index_Nk.shape[1]] = found.distance_Nk

@@ -1,7 +1,6 @@
-"""Products of float32 vectors with float32's own rounding, whatever the process has chosen.
+"""Float32 matrix products with IEEE rounding, whatever precision the process has set.
 
-The bounds on what a product may hide take u = 2⁻²⁴; torch can be told to round operands further
-(`torch.set_float32_matmul_precision`), to u = 2⁻¹¹ or 2⁻⁸.
+The error bounds assume u = 2⁻²⁴; `torch.set_float32_matmul_precision` may round to 2⁻¹¹ or 2⁻⁸.
 """
 
 from collections.abc import Iterator
@@ -12,10 +11,7 @@ import torch
 
 @contextmanager
 def ieee_products(device_type: str) -> Iterator[None]:
-    """Matrix products without further rounding on `cpu` or `cuda`, until the end of the block.
-
-    The setting is the process's: products of other threads meet it too.
-    """
+    """IEEE float32 matrix products on `cpu` or `cuda` within the block, for all threads."""
     backend = torch.backends.cuda if device_type == "cuda" else torch.backends.mkldnn
     before = backend.matmul.fp32_precision
     backend.matmul.fp32_precision = "ieee"

@@ -1,4 +1,4 @@
-"""How many of the true neighbours a search found, on a sample (design.md §6.2, ADR 025).
+"""Recall of kNN lists on a sample of tokens (ADR 025).
 
 Shapes: S sampled tokens, k neighbours.
 """
@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 from spectro.clustering.knn.neighbours import Neighbours
 
 RECALL_KEY = 0x4ECA11
-"""What the random numbers drawn here are for, next to the config's seed."""
+"""Stream of random numbers, next to the seed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recall:
-    """Share of the true k neighbours that were found, over a sample of tokens."""
+    """Share of the true k neighbours found, over a sample of tokens."""
 
     mean: float
     """Mean over the sample."""
     standard_error: float
-    """Of the mean, tokens taken as independent."""
+    """Of the mean, for independent tokens."""
     worst_tenth: float
-    """Mean of the tenth of the sample with the least: where a search is blind, it is here."""
+    """Mean of the worst tenth of the sample."""
     num_sampled: int
     """S."""
 
@@ -31,9 +31,9 @@ class Recall:
 def sample_rows(
     num_tokens: int, num_sampled: int, *, seed: int = 0, use: int = RECALL_KEY
 ) -> NDArray[np.int64]:
-    """Row numbers drawn by key without repeats, ascending; all rows if there are no more.
+    """Distinct row numbers drawn by key, ascending; all rows if there are no more.
 
-    `use` keeps samples for different uses apart.
+    `use` is the stream of random numbers.
     """
     rng = np.random.default_rng((seed, use))
     drawn = rng.choice(num_tokens, min(num_tokens, num_sampled), replace=False)
@@ -41,10 +41,10 @@ def sample_rows(
 
 
 def measured_recall(sample: NDArray[np.integer], found: Neighbours, exact: Neighbours) -> Recall:
-    """Compare the found lists of the sampled rows (in the order of `sample`) with exact ones.
+    """Recall of the lists of the sampled rows (in the order of `sample`) against exact ones.
 
-    A found neighbour counts when it is no farther than the exact k-th: among ties at that
-    distance any choice is right. ValueError when the lists are not of these rows.
+    A neighbour counts if it is no farther than the exact k-th. ValueError if the lists are not of
+    these rows.
     """
     shapes = (found.index_Nk.shape, exact.index_Nk.shape)
     if shapes[0] != shapes[1] or shapes[0][0] != sample.size or sample.size == 0:

@@ -1,15 +1,15 @@
-"""All pairs of rows, each looked at once: exact lists by matrix products (ADR 025).
+"""Exact kNN lists by comparing all pairs with bounded matrix products (ADR 025).
 
-A product bounds the distances of a tile of pairs from below (packed.py). In float32 the bound is
-off by rounding: for two rows at most the distance d of a k-th neighbour apart, with u = 2⁻²⁴ and
-any order of summation, by less than
+A product bounds the distances of a tile of pairs from below (packed.py). In float32, with u = 2⁻²⁴
+and any order of summation, the bound of two rows at most the distance d of a k-th neighbour apart
+is off by less than
 
     (2D + 32) u (2|x| + d)²,        since |y| ≤ |x| + d
 
-so what lies below d² and this is looked at, and no pair is lost: first by the product of the rests
-where there are any, then by the distance itself, from differences in float64 (lists.py). A pair is
-offered to both of its rows. Blocks of rows meet as in a tournament, so that the threads of a round
-write into lists of different rows. The lists are the same on any number of threads.
+so pairs below d² plus this are examined: first by the product of the rests, then by the distance
+from differences in float64 (lists.py). A pair is offered to both of its rows. Blocks of rows meet
+as in a round-robin tournament, so that the threads of a round write to disjoint lists; the result
+does not depend on their number.
 
 Shapes: L, M rows of two blocks, D dimensions, d columns of the head, k neighbours.
 """
@@ -34,27 +34,27 @@ from spectro.clustering.knn.packed import Packed, pack, plain
 from spectro.clustering.knn.products import ieee_products
 
 TILE_ROWS, TILE_COLUMNS = 1024, 256
-"""A tile of products stays in the cache, and is large enough for what a call costs beside it."""
+"""A tile of products fits the cache and amortises a call."""
 CHUNK, PART = 64, 16
-"""Pairs that are compared with the bounds at once, and again where some lie below."""
+"""Pairs compared with the bounds at once, and again if some are below."""
 MAX_BLOCKS, LEAST_ROWS = 64, 2048
-"""Blocks of the tournament at most, and rows of a block at least."""
+"""Blocks at most, and rows of a block at least."""
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowBlock:
-    """Some rows and their lists, which grow in place."""
+    """Rows and their lists, updated in place."""
 
     packed: Packed
-    """Their vectors."""
+    """Vectors."""
     lists: Neighbours
-    """k nearest so far, by (distance, row)."""
+    """Current k nearest by (distance, row)."""
     rows: NDArray[np.int64]
-    """Their row numbers; −1 for a query that is no row."""
+    """Row numbers; −1 for a query that is not a row."""
 
     def part(self, span: slice) -> "RowBlock":
-        """Some of them, in place."""
+        """A view of some of the rows."""
         p, lists = self.packed, self.lists
         packed = Packed(
             x_ND=p.x_ND[span],
@@ -77,10 +77,10 @@ def all_pairs(side: RowBlock, progress: Callable[[int, int], None] | None = None
     num_blocks += num_blocks % 2 if num_blocks > 1 else 0
     blocks = _blocks(side, num_blocks)
     rounds = [
-        [partial(join, blocks[a], blocks[b], same=a == b) for a, b in pairs]
+        [partial(compare_blocks, blocks[a], blocks[b], same=a == b) for a, b in pairs]
         for pairs in tournament(num_blocks)
     ]
-    _meet(rounds, progress)
+    _run_rounds(rounds, progress)
 
 
 def cross_pairs(
@@ -90,10 +90,10 @@ def cross_pairs(
     num = _num_blocks(max(len(one), len(other)))
     ones, others = _blocks(one, num), _blocks(other, num)
     rounds = [
-        [partial(join, ones[i], others[(i + shift) % num]) for i in range(num)]
+        [partial(compare_blocks, ones[i], others[(i + shift) % num]) for i in range(num)]
         for shift in range(num)
     ]
-    _meet(rounds, progress)
+    _run_rounds(rounds, progress)
 
 
 def _num_blocks(num_rows: int) -> int:
@@ -105,10 +105,10 @@ def _blocks(side: RowBlock, num_blocks: int) -> list[RowBlock]:
     return [side.part(slice(low, high)) for low, high in pairwise(edges)]
 
 
-def _meet(
+def _run_rounds(
     rounds: Sequence[Sequence[Callable[[], None]]], progress: Callable[[int, int], None] | None
 ) -> None:
-    """Round by round; no two meetings of a round write into lists of the same rows."""
+    """Run rounds of tasks; tasks of a round write to disjoint lists."""
     with _workers() as pool:
         for number, meetings in enumerate(rounds):
             for done in [pool.submit(meeting) for meeting in meetings]:
@@ -117,8 +117,8 @@ def _meet(
                 progress(number + 1, len(rounds))
 
 
-def ask(asking: RowBlock, first: int, block_MD: Floats) -> None:
-    """Offer the rows of a block, from row number `first` on, to the lists of some queries."""
+def search_queries(queries: RowBlock, first: int, block_MD: Floats) -> None:
+    """Offer the rows of a block, from row number `first` on, to the lists of the queries."""
     nothing = Neighbours(
         index_Nk=np.empty((block_MD.shape[0], 0), np.int32),
         distance_Nk=np.empty((block_MD.shape[0], 0), np.float32),
@@ -126,17 +126,17 @@ def ask(asking: RowBlock, first: int, block_MD: Floats) -> None:
     rows = np.arange(first, first + block_MD.shape[0])
     packed = pack(block_MD, plain(block_MD.shape[1]))
     other = RowBlock(packed=packed, lists=nothing, rows=rows)
-    # Few queries still give every thread some.
-    num_parts = max(-(-len(asking) // TILE_ROWS), min(numba.get_num_threads(), len(asking)))
-    parts = np.linspace(0, len(asking), num_parts + 1).astype(np.int64)
+    # Every thread gets some of few queries.
+    num_parts = max(-(-len(queries) // TILE_ROWS), min(numba.get_num_threads(), len(queries)))
+    parts = np.linspace(0, len(queries), num_parts + 1).astype(np.int64)
     with _workers() as pool:
-        list(pool.map(lambda part: join(asking.part(part), other, both=False),
+        list(pool.map(lambda part: compare_blocks(queries.part(part), other, both=False),
                       [slice(low, high) for low, high in pairwise(parts)]))  # fmt: skip
 
 
 @contextmanager
 def _workers() -> Iterator[ThreadPoolExecutor]:
-    """As many threads as compiled loops take, each with its own products in float32."""
+    """Numba's number of threads, one torch thread each, IEEE products."""
     with (
         ieee_products("cpu"),
         ThreadPoolExecutor(
@@ -147,9 +147,9 @@ def _workers() -> Iterator[ThreadPoolExecutor]:
 
 
 def tournament(num_blocks: int) -> Iterator[list[tuple[int, int]]]:
-    """Rounds in which no block meets twice; each with itself first, then each with every other.
+    """Rounds in which no block appears twice: each with itself, then each pair (circle method).
 
-    An even number of blocks, or one: the circle method of round-robin schedules.
+    Needs an even number of blocks, or one.
     """
     yield [(block, block) for block in range(num_blocks)]
     ring = list(range(1, num_blocks))
@@ -160,17 +160,19 @@ def tournament(num_blocks: int) -> Iterator[list[tuple[int, int]]]:
         ring = ring[1:] + ring[:1]
 
 
-def join(one: RowBlock, other: RowBlock, *, same: bool = False, both: bool = True) -> None:
-    """Offer all pairs of two sides to the lists of `one`, and of `other` where `both`.
+def compare_blocks(
+    one: RowBlock, other: RowBlock, *, same: bool = False, both: bool = True
+) -> None:
+    """Offer all pairs of two blocks to the lists of `one`, and of `other` if `both`.
 
-    `same`: the two are one, and every pair of different rows is offered once.
+    With `same` the blocks are one, and every pair of different rows is offered once.
     """
     limit = _limits(one, True)
     limits = limit, limit if same else _limits(other, both)
     out = np.empty(TILE_ROWS * TILE_COLUMNS, np.float32)
     parts = list(_tiles(other, other.packed.right_Nd, limits[1], TILE_COLUMNS))
     for top, left_Ld, *rows in _tiles(one, one.packed.left_Nd, limits[0], TILE_ROWS):
-        # A tile of the same rows begins left of the diagonal: what is there is not offered.
+        # Left of the diagonal nothing is offered.
         first = top // TILE_COLUMNS if same else 0
         for left, right_Md, *columns in parts[first:]:
             low_LM = out[: left_Ld.shape[0] * right_Md.shape[0]].reshape(
@@ -184,7 +186,7 @@ def join(one: RowBlock, other: RowBlock, *, same: bool = False, both: bool = Tru
 def _tiles(
     side: RowBlock, packed_Nd: Floats, limit_N: Floats, num_rows: int
 ) -> Iterator[tuple[Any, ...]]:
-    """Of every so many rows: the first, a side of the product, bounds, vectors, rows, lists."""
+    """Per tile: first row, side of the product, bounds, vectors, rows, lists."""
     for start in range(0, len(side), num_rows):
         span = slice(start, start + num_rows)
         part = side.part(span)
@@ -199,7 +201,7 @@ def _arrays(side: RowBlock) -> tuple[NDArray[np.generic], ...]:
 
 
 def _limits(side: RowBlock, offered: bool) -> Floats:
-    """Largest |x − y|² of a product that may belong into each row's list; −∞ where none may."""
+    """Largest |x − y|² that may enter each row's list; −∞ if not offered."""
     limit = np.full(len(side), -np.inf, np.float32)
     if offered:
         num_dimensions = side.packed.x_ND.shape[1]
@@ -235,7 +237,7 @@ def _dot(x_R: Floats, y_R: Floats) -> np.float32:
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _any(low_C: Floats, square: float, limit: float, limit_C: Floats) -> int:
-    """Pairs of a chunk below either bound; a sum in float32, so that it is compiled to vectors."""
+    """Number of pairs of a chunk below either bound; float32 sums, so that it vectorises."""
     count = np.int32(0)
     for c in range(low_C.size):
         whole = low_C[c] + square
@@ -251,7 +253,6 @@ def _sift(
     limit_M: Floats, y_MD: Floats, square_M: Floats, radius_M: Floats, rest_MR: Floats,
     row_M: NDArray[np.int64], index_Mk: NDArray[np.int32], distance_Mk: Floats,
 ) -> None:  # fmt: skip
-    """Offer the pairs of a tile that their bounds do not exclude."""
     num_dimensions, has_rest = x_LD.shape[1], rest_LR.shape[1] > 0
     for l in range(low_LM.shape[0]):  # noqa: E741
         first = max(0, l + least + 1) if is_triangle else 0

@@ -1,10 +1,9 @@
-"""Which search: exact up to a million tokens, approximate above, on every machine alike.
+"""Chooses exact or approximate kNN search by the number of tokens, not the machine.
 
 Shapes: N tokens, D dimensions, k neighbours.
 
-In memory: `nearest_neighbours(x, k)`. Beyond `cluster.neighbour_rows` rows: cut the rows into
-blocks, `pair_neighbours` of every one of `block_pairs` on any node in any order, then per block
-`merge` of its lists from all of its pairs (pairs.py; design: ADR 024, 025).
+In memory: `nearest_neighbours(x, k)`. Beyond `cluster.neighbour_rows` rows: blocks,
+`pair_neighbours` of all `block_pairs` on any node, then `merge` per block (pairs.py; ADR 024, 025).
 """
 
 from collections.abc import Callable
@@ -14,12 +13,12 @@ from numpy.typing import NDArray
 
 from spectro.clustering.config import NeighbourSearch
 from spectro.clustering.knn.approximate import approximate_neighbours
-from spectro.clustering.knn.complete import complete
+from spectro.clustering.knn.complete import complete_lists
 from spectro.clustering.knn.exact import exact_neighbours, row_blocks
 from spectro.clustering.knn.lists import empty_lists, in_order
 from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.knn.search_plan import is_exact
-from spectro.clustering.knn.trees import CLOSE_ROWS, ORDER_KEY, leaves
+from spectro.clustering.knn.trees import CLOSE_ROWS, ORDER_KEY, tree_leaves
 
 Progress = Callable[[int, int], None]
 
@@ -35,8 +34,7 @@ def nearest_neighbours(
 ) -> Neighbours:
     """The k nearest others of every row of an array or memory map.
 
-    `progress(done, total)` in a unit of the search's own (rows, or steps of equal rank).
-    ValueError when N ≤ k or a value is not finite.
+    `progress(done, total)` in rows or rounds. ValueError if N ≤ k or a value is not finite.
     """
     require_enough(x_ND.shape[0], k)
     check_finite(x_ND)
@@ -50,19 +48,19 @@ def nearest_neighbours(
 
 
 BLOCK_ROWS = 65_536
-"""Rows of the database between two reports of progress."""
+"""Rows between progress reports."""
 
 
 def all_neighbours(
     x_ND: NDArray[np.float32], k: int, *, progress: Progress | None = None
 ) -> Neighbours:
-    """The k nearest others of every row, exact, on all threads; places stay empty where N ≤ k.
+    """Exact k nearest others of every row on all threads; entries stay empty if N ≤ k.
 
-    Rows are looked at in the order of small leaves, so that lists are nearly right early.
+    Rows are visited in leaf order, so that lists are nearly right early.
     """
-    order, _ = leaves(x_ND, CLOSE_ROWS, (ORDER_KEY,))
+    order, _ = tree_leaves(x_ND, CLOSE_ROWS, (ORDER_KEY,))
     lists = empty_lists(order.size, k)
-    complete(np.ascontiguousarray(x_ND[order]), lists, order, progress)
+    complete_lists(np.ascontiguousarray(x_ND[order]), lists, order, progress)
     return in_order(lists, order)
 
 

@@ -1,11 +1,10 @@
-"""Keyed trees of random cuts, whose leaves hold tokens that are probably near each other.
+"""Keyed random projection trees, whose leaves hold tokens that are probably near each other.
 
 Shapes: N tokens, D dimensions.
 
-Every node is cut in half by rank of the projection on the difference of two of its tokens, ties by
-row number, so leaves are of equal size to within one, whatever the data (a thousand duplicates are
-cut like any others). The pair is drawn by (key, tree, node) and everything is one number per row:
-the same tree on any number of threads.
+A node is halved by the rank of the projection on the difference of two of its tokens, ties by row
+number, so leaves are equal in size to within one, also with duplicates. The pair is drawn by (key,
+tree, node): the same tree on any number of threads.
 """
 
 import numpy as np
@@ -13,17 +12,17 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 TREE_KEY = 0x72EE
-"""What the random numbers drawn here are for, next to the search's seed."""
+"""Stream of random numbers, next to the seed."""
 CLOSE_ROWS = 64
-"""Largest leaf of the tree that the vectors are put in the order of."""
+"""Largest leaf of the tree that orders the vectors in memory."""
 ORDER_KEY = 0x0DE2
-"""What that tree's random numbers are for, next to the search's seed."""
+"""Stream of that tree."""
 
 
-def leaves(
+def tree_leaves(
     x_ND: NDArray[np.float32], leaf_rows: int, key: tuple[int, ...]
 ) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Rows in the order of the leaves, and where each leaf begins (and the last ends)."""
+    """Rows in leaf order, and the bounds of the leaves."""
     num_rows = x_ND.shape[0]
     order = np.arange(num_rows, dtype=np.int32)
     bounds = np.array([0, num_rows], np.int64)
@@ -49,7 +48,7 @@ def leaves(
 def _sort_nodes(
     order: NDArray[np.int32], height: NDArray[np.float32], bounds: NDArray[np.int64]
 ) -> None:
-    """Order the rows of every node by height; equal ones stay as they were."""
+    """Stable sort of every node's rows by height."""
     for node in prange(bounds.size - 1):
         first, last = bounds[node], bounds[node + 1]
         by_height = np.argsort(height[first:last], kind="mergesort")
@@ -64,7 +63,6 @@ def _project(
     node: NDArray[np.int64],
     height: NDArray[np.float32],
 ) -> None:
-    """Height of every row along its node's direction."""
     for place in prange(order.size):
         total = np.float32(0)
         for i in range(x_ND.shape[1]):

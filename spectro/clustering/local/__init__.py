@@ -1,1 +1,1 @@
-"""Local clustering: seeds, personalised PageRank, sweep cuts, rounds, proposals."""
+"""LocalArrays clustering: seeds, personalised PageRank, sweep cuts, rounds, proposals."""

@@ -18,22 +18,20 @@ a power iteration on the whole graph, 1/β sweeps long, from every seed.
 
 from numba import njit
 
-from spectro.clustering.local.workspace import Local, LocalCsr, copy_row, forget, touch
+from spectro.clustering.local.workspace import LocalArrays, LocalCsr, copy_row, reset, touch
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def push(
-    csr: LocalCsr, local: Local, seed: int, alpha: float, epsilon: float, max_pushes: int
+    csr: LocalCsr, local: LocalArrays, seed: int, alpha: float, epsilon: float, max_pushes: int
 ) -> tuple[int, int, int, bool]:
-    """Push from `seed` until r < ε · degree everywhere, or `max_pushes`; first in, first out.
+    """Push from `seed` until r < ε · degree everywhere, or `max_pushes`; a FIFO queue.
 
-    The queue is kept in turns: what a turn sets aside is pushed in the next, in the same order as
-    in one queue. A node waits from the moment when r / degree reaches ε until it is pushed, hence
-    crossing ε upwards is what enqueues it. Mass that enters a removed node is gone: the walk ends
-    there. An isolated seed keeps its mass.
+    The queue has turns: what one turn enqueues, the next pushes. Crossing r / degree = ε upwards
+    enqueues a node. Mass that enters a removed node is lost. An isolated seed keeps its mass.
     Leaves score = p / degree and mass[:, 0] = r / degree of the touched slots, in order of touch.
     Returns (slots, pushes, edges visited, complete). Not complete: a row did not fit and the
-    workspace, left clean, must grow; slots and edges then say what is needed at least.
+    workspace, left clean, must grow; slots and edges are then the least sizes needed.
     """
     beta = 2.0 * alpha / (1.0 + alpha)
     mass, queue = local.mass, local.queue
@@ -54,7 +52,7 @@ def push(
                 length = csr.indptr[node + 1] - csr.indptr[node]
                 room = min(num_slots + length, local.slot_of.size)
                 if room > local.node.size or num_entries + length > local.entry_slot.size:
-                    forget(local, num_slots)
+                    reset(local, num_slots)
                     return room, num_pushes, num_entries + length, False
                 num_slots = copy_row(csr, local, slot, num_slots, num_entries)
                 num_entries = local.end[slot]
@@ -67,7 +65,7 @@ def push(
                 before = mass[neighbour, 0]
                 after = before + share * local.entry_weight[entry] * mass[neighbour, 1]
                 mass[neighbour, 0] = after
-                # No branch: whether a visit crosses ε cannot be foretold. The next one overwrites.
+                # Branch-free: crossings are unpredictable. The next entry overwrites.
                 queue[1 - turn, num_next] = neighbour
                 num_next += int(after >= epsilon) & int(before < epsilon)
             num_pushes += 1

@@ -1,4 +1,4 @@
-"""What one round of seeds hands to the next, and the same as plain arrays for checkpoints.
+"""State between rounds of seeds, and its checkpoint arrays.
 
 Shapes: N tokens, C clusters, M members of all clusters in their order.
 """
@@ -10,26 +10,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spectro.clustering.local.seed_cluster import Candidate
+from spectro.clustering.local.seed_proposal import Proposal
 
 
 @dataclass(kw_only=True)
 class SelectionState:
-    """All that one round hands to the next; what a resume needs."""
+    """Everything a resume needs."""
 
     removed: NDArray[np.uint8]
-    """1 where a token belongs to a found cluster (always 0 with overlap), [N]."""
+    """1 for tokens of found clusters (always 0 with overlap), [N]."""
     tried: NDArray[np.uint8]
-    """1 where a token has been a seed, or was removed, [N]."""
-    clusters: list[Candidate] = field(default_factory=list)
-    """Found so far, in order of acceptance; with overlap, before the last round is done, all that
-    was proposed."""
+    """1 for tokens that were seeds or removed, [N]."""
+    clusters: list[Proposal] = field(default_factory=list)
+    """Clusters in order of acceptance; with overlap all proposals until the last round."""
     num_rounds: int = 0
     """Rounds done."""
     num_edges: int = 0
-    """Edges visited by all pushes: the cost, counted."""
+    """Edges visited by all pushes."""
     num_duplicates: int = 0
-    """Proposals that are a better one's tokens again, or nearly (only with overlap)."""
+    """ProposalPool that are a better one's tokens again, or nearly (only with overlap)."""
 
     def __post_init__(self) -> None:
         self.num_removed = int(self.removed.sum())
@@ -46,29 +45,29 @@ class SelectionState:
         return self.tried.size
 
     def mark_tried(self, seed: int) -> None:
-        """This seed is done with; a seed may be marked again."""
+        """Mark a seed as tried; idempotent."""
         self.num_tried += 1 - int(self.tried[seed])
         self.tried[seed] = 1
 
     def remove(self, tokens: NDArray[np.int32]) -> None:
-        """These tokens, none of them removed yet, are a cluster's, and tried."""
+        """Remove a cluster's tokens, none of them removed yet, and mark them tried."""
         self.num_removed += tokens.size
         self.num_tried += tokens.size - int(self.tried[tokens].sum())
         self.removed[tokens] = 1
         self.tried[tokens] = 1
 
     def num_members(self) -> int:
-        """Distinct tokens of all clusters."""
         inside = np.zeros(self.num_tokens, bool)
         for cluster in self.clusters:
             inside[cluster.tokens] = True
         return int(inside.sum())
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Everything as plain arrays: bits of removed and tried, clusters end to end.
+        """Checkpoint arrays: bits of removed and tried, clusters end to end.
 
         removed, tried uint8 [N/8]; offsets int64 [C+1] into tokens int32 [M] and scores float32
-        [M]; seeds int32, conductance float64, edges int64 [C]; counters int64 [4].
+        [M]; seeds
+        int32, conductance float64, edges int64 [C]; counters int64 [4].
         """
         found = self.clusters
         sizes = [0, *(cluster.tokens.size for cluster in found)]
@@ -89,11 +88,11 @@ class SelectionState:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "SelectionState":
-        """The inverse of `to_arrays`. KeyError when an array is missing."""
+        """Inverse of `to_arrays`; KeyError if an array is missing."""
         num_tokens, num_rounds, num_edges, num_duplicates = arrays["counters"].tolist()
         offsets = arrays["offsets"]
         clusters = [
-            Candidate(
+            Proposal(
                 seed=int(arrays["seeds"][i]),
                 tokens=arrays["tokens"][offsets[i] : offsets[i + 1]].copy(),
                 scores=arrays["scores"][offsets[i] : offsets[i + 1]].copy(),

@@ -1,59 +1,60 @@
-"""Who tries the seeds of a round: one thread, several, or a cluster (elsewhere).
+"""Executors that propose clusters for seeds: one thread or several (distributed: cluster_stage).
 
-A crew is told once what had been removed and then, round by round, what else is: never the whole
-state again.
+An executor receives the removed tokens once and then only further removals.
 """
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spectro.clustering.graph.graph import Graph
-from spectro.clustering.local.seed_cluster import Candidate, LocalRule, try_seed
+from spectro.clustering.local.seed_proposal import Proposal, SeedParameters, propose_cluster
 from spectro.clustering.local.workspace import Workspace
 
 
 class SeedExecutor(Protocol):
-    """Tries seeds against its state of the graph; the same candidates whoever is in the crew."""
+    """Proposes clusters of seeds; results do not depend on the kind of executor."""
 
-    def try_seeds(self, seeds: Sequence[int]) -> list[Candidate]:
-        """One candidate per seed, in the order of the seeds."""
+    def propose_clusters(self, seeds: Sequence[int]) -> list[Proposal]:
+        """One proposal per seed, in the order of the seeds."""
         ...
 
     def remove(self, tokens: NDArray[np.int32]) -> None:
-        """From now on these tokens belong to a cluster; each token is removed at most once."""
+        """Remove tokens of a found cluster, each at most once."""
         ...
 
 
-CrewOf = Callable[[Graph, LocalRule, NDArray[np.uint8]], SeedExecutor]
-"""Makes a crew for a graph and a rule; `removed` is 1 where a token is removed already, uint8 [N],
-read once and not kept."""
+SeedExecutorFactory = Callable[[Graph, SeedParameters, NDArray[np.uint8]], SeedExecutor]
+"""Makes an executor; `removed` is 1 for tokens removed already, uint8 [N], read once."""
 
 
 class ThreadSeedExecutor:
-    """Threads that take the next seed when they are free; the compiled part holds no lock.
+    """Threads that take the next seed when free; compiled code releases the GIL.
 
-    Memory: one `Workspace` per thread for the crew's life, nothing that grows with the rounds.
+    Memory: one `Workspace` per thread.
     """
 
     def __init__(
-        self, graph: Graph, rule: LocalRule, removed: NDArray[np.uint8], num_threads: int = 1
+        self, graph: Graph, rule: SeedParameters, removed: NDArray[np.uint8], num_threads: int = 1
     ) -> None:
         _check_threads(num_threads)
         self._graph, self._rule = graph, rule
         self._workspaces = [Workspace(removed[graph.token_N]) for _ in range(num_threads)]
 
-    def try_seeds(self, seeds: Sequence[int]) -> list[Candidate]:
-        """As `SeedExecutor`; which thread tries which seed changes nothing."""
-        found: list[Candidate | None] = [None] * len(seeds)
+    def propose_clusters(self, seeds: Sequence[int]) -> list[Proposal]:
+        """As `SeedExecutor`."""
+        found: list[Proposal | None] = [None] * len(seeds)
         positions = iter(range(len(seeds)))  # one iterator: each position goes to one thread
 
         def work(workspace: Workspace) -> None:
             for position in positions:
-                found[position] = try_seed(self._graph, self._rule, seeds[position], workspace)
+                found[position] = propose_cluster(
+                    self._graph, self._rule, seeds[position], workspace
+                )
 
         if len(self._workspaces) == 1:
             work(self._workspaces[0])
@@ -68,19 +69,15 @@ class ThreadSeedExecutor:
             workspace.remove(self._graph.node_N[tokens])
 
 
-def serial_executor(graph: Graph, rule: LocalRule, removed: NDArray[np.uint8]) -> SeedExecutor:
-    """All seeds in this thread."""
+def serial_executor(graph: Graph, rule: SeedParameters, removed: NDArray[np.uint8]) -> SeedExecutor:
     return ThreadSeedExecutor(graph, rule, removed)
 
 
-def thread_executor(num_threads: int) -> CrewOf:
-    """Crews of this many threads; ValueError below one."""
+def thread_executor(num_threads: int) -> SeedExecutorFactory:
+    """Factory of executors with this many threads; ValueError below one."""
     _check_threads(num_threads)
 
-    def crew_of(graph: Graph, rule: LocalRule, removed: NDArray[np.uint8]) -> SeedExecutor:
-        return ThreadSeedExecutor(graph, rule, removed, num_threads)
-
-    return crew_of
+    return partial(ThreadSeedExecutor, num_threads=num_threads)
 
 
 def _check_threads(num_threads: int) -> None:

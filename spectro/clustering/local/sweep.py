@@ -1,33 +1,33 @@
-"""The sweep: prefixes of the nodes by p(u) / degree(u), and which of them is a cluster.
+"""Sweep cut: prefixes of the nodes by p(u) / degree(u), and the choice of the cluster.
 
-The published rule takes the prefix of least conductance. Conductance falls as a prefix grows,
-whether or not there is a cluster (a ball of radius r has a surface that grows more slowly than
-its volume), so from most seeds the least of all is the largest prefix looked at: a piece of the
-main body. What a cluster has and a piece of body has not is an end: past it conductance rises.
-`choose_prefix` therefore asks for a rise within twice the volume (ADR 021).
+The published rule takes the prefix of least conductance. Conductance falls as a prefix grows even
+without a cluster, so from most seeds the minimum is the largest prefix: a piece of the main body.
+A cluster has an end, past which conductance rises: `choose_prefix` requires a rise within twice the
+volume (ADR 021).
 """
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from spectro.clustering.local.workspace import Local, LocalCsr
+from spectro.clustering.local.workspace import LocalArrays, LocalCsr
 
 NUM_BINS = 1024
-"""Of residuals, when the fringe is cut to what a sweep can reach; any number gives the same."""
+"""Bins of residuals for cutting the fringe; any number gives the same result."""
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def order(
-    csr: LocalCsr, local: Local, num_slots: int, epsilon: float, bound: float
+    csr: LocalCsr, local: LocalArrays, num_slots: int, epsilon: float, bound: float
 ) -> tuple[NDArray[np.int32], float, float]:
-    """Slots by p / degree; then those that only hold a residual, by r / degree; ties by arrival.
+    """Slots by p / degree, then those with only a residual by r / degree; ties by arrival.
 
-    The second kind is the fringe just outside: where a cluster holds all that was pushed, only
-    the fringe can show that conductance rises beyond it. The fringe is tens of times larger than
-    what can be swept, so it is cut, before it is sorted, to the largest residuals that fill the
-    sweep. That is up to a volume of 2 min(bound, volume of the first kind).
-    Returns (slots, largest volume of a candidate, largest volume swept).
+    The second kind is the fringe just outside, which shows whether conductance rises beyond a
+    cluster
+    that holds all pushed mass. It is cut, before sorting, to the largest residuals that fill the
+    sweep:
+    a volume of 2 min(bound, volume of the first kind).
+    Returns (slots, largest volume of a proposal, largest volume swept).
     """
     num_support, support_volume = 0, 0.0
     for slot in range(num_slots):
@@ -54,8 +54,8 @@ def order(
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _fringe_threshold(local: Local, num_slots: int, epsilon: float, volume: float) -> float:
-    """A residual such that the fringe with at least that much has more than this volume."""
+def _fringe_threshold(local: LocalArrays, num_slots: int, epsilon: float, volume: float) -> float:
+    """Residual above which the fringe has more than this volume."""
     if volume < 0.0:
         return np.inf
     bins = np.zeros(NUM_BINS, np.float64)
@@ -67,25 +67,26 @@ def _fringe_threshold(local: Local, num_slots: int, epsilon: float, volume: floa
     while position > 0 and bins[position] <= volume:
         volume -= bins[position]
         position -= 1
-    # The bin itself, whole: half a bin lower than its edge, so that rounding cannot lose any.
+    # The whole bin, half a bin lower, so that rounding loses none.
     return (position - 0.5) / (NUM_BINS - 1) * epsilon
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def sweep(
     csr: LocalCsr,
-    local: Local,
+    local: LocalArrays,
     num_slots: int,
     ordered: NDArray[np.int32],
     total_volume: float,
     max_volume: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Conductance and volume of every prefix of `ordered` whose volume is at most `max_volume`.
+    """Conductance and volume of every prefix of `ordered` up to `max_volume`.
 
-    cut(S + v) = cut(S) + degree(v) − w(v, v) − 2 w(v, S), with degrees of the whole graph, so
-    that edges to removed nodes count as cut. Conductance is cut / min(vol S, total − vol S), and
-    1 where either side has no volume (the whole graph is no cluster of it).
-    Overwrites mass[:, 0]: 1 for slots inside, ½ for the one that enters (its self loop), else 0.
+    cut(S + v) = cut(S) + degree(v) − w(v, v) − 2 w(v, S), with degrees of the whole graph, so edges
+    to
+    removed nodes count as cut. Conductance is cut / min(vol S, total − vol S), 1 if either is
+    empty.
+    Overwrites mass[:, 0]: 1 for slots inside, ½ for the entering one (its self loop), else 0.
     """
     inside = local.mass
     inside[:num_slots, 0] = 0.0
@@ -104,15 +105,15 @@ def sweep(
         num_swept = position + 1
         volumes[position] = volume
         smaller = min(volume, total_volume - volume)
-        # Rounding leaves the cut of a whole component a hair off zero.
+        # Rounding leaves the cut of a component slightly off zero.
         if smaller > 1e-9 * total_volume:
             conductance[position] = cut / smaller if cut > 1e-12 * volume else 0.0
     return conductance[:num_swept], volumes[:num_swept]
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _weight_within(csr: LocalCsr, local: Local, slot: int) -> float:
-    """Σ w(v, u) · inside(u), from the copied row or, where there is none, from the graph."""
+def _weight_within(csr: LocalCsr, local: LocalArrays, slot: int) -> float:
+    """Σ w(v, u) · inside(u), from the copied row, else from the graph."""
     within = 0.0
     if local.start[slot] >= 0:
         for entry in range(local.start[slot], local.end[slot]):
@@ -121,7 +122,7 @@ def _weight_within(csr: LocalCsr, local: Local, slot: int) -> float:
     node = local.node[slot]
     for entry in range(csr.indptr[node], csr.indptr[node + 1]):
         found = local.slot_of[csr.indices[entry]]
-        # Selected, not branched on: whether a neighbour was touched cannot be foretold.
+        # Branch-free: touched neighbours are unpredictable.
         here = local.mass[max(found, 0), 0]
         within += csr.weights[entry] * (here if found >= 0 else 0.0)
     return within

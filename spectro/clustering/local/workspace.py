@@ -1,9 +1,8 @@
-"""What one seed at a time works in: a small copy of the part of the graph that it reaches.
+"""Workspace of one seed: a compact copy of the part of the graph that it reaches.
 
-A push comes back to the same nodes again and again, 5 to 50 times each. So a node's row is copied
-when it is first pushed, with neighbours renamed to *slots* (0, 1, 2 … in order of first touch);
-from then on every visit reads a contiguous row and hits arrays of as many entries as the seed
-has touched, which fit a core's cache whatever the size of the graph.
+A push visits the same nodes 5 to 50 times, so a node's row is copied when first pushed, with
+neighbours renamed to *slots* (0, 1, 2 … in order of first touch). Later visits read contiguous rows
+that fit a core's cache whatever the size of the graph.
 
 Shapes: N nodes, T slots, L entries of copied rows.
 """
@@ -21,7 +20,7 @@ FIRST_ENTRIES = 2**17
 
 
 class LocalCsr(NamedTuple):
-    """The graph as compiled code takes it; see `Graph`."""
+    """CSR arrays for compiled code; see `Graph`."""
 
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
@@ -29,23 +28,23 @@ class LocalCsr(NamedTuple):
     degrees: NDArray[np.float64]
 
 
-class Local(NamedTuple):
-    """The touched part of the graph; only `slot_of` means anything between seeds."""
+class LocalArrays(NamedTuple):
+    """The touched part of the graph; only `slot_of` is kept between seeds."""
 
     slot_of: NDArray[np.int32]
     """Slot of every node, UNTOUCHED or REMOVED, [N]."""
     node: NDArray[np.int32]
     """Node of every slot, [T]."""
     mass: NDArray[np.float64]
-    """r / degree and 1 / degree side by side: one visit, one cache line, [T, 2]."""
+    """r / degree and 1 / degree in one cache line, [T, 2]."""
     score: NDArray[np.float64]
     """p / degree, above 0 where the node was pushed, [T]."""
     start: NDArray[np.int64]
-    """First entry of the slot's copied row, −1 where it has not been copied, [T]."""
+    """First entry of the copied row, −1 if not copied, [T]."""
     end: NDArray[np.int64]
     """One past its last entry, [T]."""
     queue: NDArray[np.int32]
-    """Slots to push in this turn and in the next, and one to spare, [2, T + 1]."""
+    """Slots to push in this turn and the next, and one spare, [2, T + 1]."""
     entry_slot: NDArray[np.int32]
     """Neighbours in copied rows, without removed ones, [L]."""
     entry_weight: NDArray[np.float32]
@@ -55,8 +54,9 @@ class Local(NamedTuple):
 class Workspace:
     """Memory of one worker: 4 bytes per node, 44 per touched node, 8 per copied entry.
 
-    Rows are copied for pushed nodes only, so `max_pushes` bounds what a seed can need: 10 000 rows
-    of 75 entries are 6 MB, in a graph of any size. Capacities double when a seed needs more.
+    Only pushed nodes' rows are copied, so `max_pushes` bounds it: 10 000 rows of 75 entries are 6
+    MB.
+    Capacities double on demand.
     """
 
     def __init__(self, removed: NDArray[np.uint8]) -> None:
@@ -64,18 +64,18 @@ class Workspace:
         self.local = _local(slot_of, min(removed.size, FIRST_SLOTS), FIRST_ENTRIES)
 
     def remove(self, nodes: NDArray[np.int32]) -> None:
-        """Mass that steps on these nodes is gone from now on."""
+        """Mass that enters these nodes is lost from now on."""
         self.local.slot_of[nodes] = REMOVED
 
     def grow(self, num_slots: int, num_entries: int) -> None:
-        """Make room for at least this many slots and entries; what was there is lost."""
+        """Grow to at least this many slots and entries; contents are lost."""
         slots = max(2 * self.local.node.size, num_slots)
         entries = max(2 * self.local.entry_slot.size, num_entries)
         self.local = _local(self.local.slot_of, min(slots, self.local.slot_of.size), entries)
 
 
-def _local(slot_of: NDArray[np.int32], num_slots: int, num_entries: int) -> Local:
-    return Local(
+def _local(slot_of: NDArray[np.int32], num_slots: int, num_entries: int) -> LocalArrays:
+    return LocalArrays(
         slot_of=slot_of,
         node=np.empty(num_slots, np.int32),
         mass=np.empty((num_slots, 2), np.float64),
@@ -89,8 +89,8 @@ def _local(slot_of: NDArray[np.int32], num_slots: int, num_entries: int) -> Loca
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def touch(csr: LocalCsr, local: Local, node: int, slot: int) -> None:
-    """Give an untouched node this slot."""
+def touch(csr: LocalCsr, local: LocalArrays, node: int, slot: int) -> None:
+    """Assign a slot to an untouched node."""
     local.slot_of[node] = slot
     local.node[slot] = node
     local.mass[slot, 0] = 0.0
@@ -100,10 +100,10 @@ def touch(csr: LocalCsr, local: Local, node: int, slot: int) -> None:
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def copy_row(csr: LocalCsr, local: Local, slot: int, num_slots: int, num_entries: int) -> int:
-    """Copy the row of a slot's node behind `num_entries`; the number of slots afterwards.
+def copy_row(csr: LocalCsr, local: LocalArrays, slot: int, num_slots: int, num_entries: int) -> int:
+    """Copy the row of a slot's node after `num_entries`; returns the new number of slots.
 
-    The caller has made sure that there is room for the whole row.
+    The caller ensures room for the whole row.
     """
     node = local.node[slot]
     local.start[slot] = num_entries
@@ -124,7 +124,7 @@ def copy_row(csr: LocalCsr, local: Local, slot: int, num_slots: int, num_entries
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def forget(local: Local, num_slots: int) -> None:
-    """Leave the workspace as it was before the seed."""
+def reset(local: LocalArrays, num_slots: int) -> None:
+    """Restore the workspace after a seed."""
     for slot in range(num_slots):
         local.slot_of[local.node[slot]] = UNTOUCHED

@@ -1,4 +1,4 @@
-"""Principal directions of the standardised columns, and which of them are signal.
+"""Principal directions of the standardised columns, and their reliability.
 
 Shapes: H components, K columns kept, V principal directions (V = K), D of them kept.
 """
@@ -15,7 +15,7 @@ from spectro.susceptibility.reliability import spearman_brown
 Float64 = NDArray[np.float64]
 
 LEAST_VARIANCE = 1e-10
-"""Directions below this share of the largest variance are rounding, not data."""
+"""Smaller shares of the largest variance are rounding errors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Directions:
     variance_V: Float64
     """Variance along each direction."""
     vector_KV: Float64
-    """Unit vectors as columns; the entry of largest size is positive."""
+    """Unit vectors as columns; the largest entry is positive."""
 
     @property
     def share_V(self) -> Float64:
@@ -35,18 +35,18 @@ class Directions:
 
     @property
     def usable_V(self) -> NDArray[np.bool_]:
-        """Whether a direction has any variance beyond rounding."""
+        """Whether the variance exceeds rounding."""
         usable: NDArray[np.bool_] = self.variance_V > self.variance_V[0] * LEAST_VARIANCE
         return usable
 
     def whitening(self, kept_D: NDArray[np.int64]) -> Float64:
-        """Projection [K, D] onto the kept directions, each at unit variance."""
+        """Whitening projection [K, D] onto the kept directions."""
         projection: Float64 = self.vector_KV[:, kept_D] / np.sqrt(self.variance_V[kept_D])
         return projection
 
 
 def principal_directions(covariance_KK: Float64) -> Directions:
-    """Eigen-decomposition in one thread, so that its bits do not depend on their number."""
+    """Eigen-decomposition in one thread, for reproducible bits."""
     with threadpool_limits(limits=1, user_api="blas"):
         values, vectors = np.linalg.eigh(covariance_KK)
     values, vectors = values[::-1], vectors[:, ::-1]

@@ -1,4 +1,4 @@
-"""Arrays in files that are mapped while they are written."""
+"""Memory-mapped .npy files for writing."""
 
 import os
 from pathlib import Path
@@ -7,20 +7,19 @@ from typing import Any, BinaryIO
 import numpy as np
 
 BLOCK_BYTES = 1 << 24
-"""Zeros that are written at once."""
 
 
 def mapped_array(path: Path, dtype: Any, shape: tuple[int, ...]) -> np.memmap[Any, Any]:
-    """A new .npy file, mapped for writing, with its room on the disk reserved.
+    """A new .npy file, mapped for writing, with disk space reserved.
 
-    Without that a full disk would not raise OSError but kill the process that writes.
+    Otherwise a full disk would kill the writing process instead of raising OSError.
     """
     array = np.lib.format.open_memmap(path, mode="w+", dtype=np.dtype(dtype), shape=shape)
     size = path.stat().st_size
     with path.open("r+b") as file:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, size)
-        else:  # macOS: only bytes that are written have a place
+        else:  # macOS: only written bytes reserve space
             _write_zeros(file, size - array.nbytes, size)
     return array
 

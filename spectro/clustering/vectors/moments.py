@@ -1,4 +1,4 @@
-"""First and second moments of columns: taken by block, merged over shards, read once.
+"""First and second moments of columns, by block and merged over shards.
 
 Shapes: N tokens, R rows of a block, H columns.
 """
@@ -13,23 +13,22 @@ from numpy.typing import NDArray
 Float64 = NDArray[np.float64]
 
 BLOCK_ROWS = 1024
-"""Rows in float64 at once; 6 MB of 820 columns. Fixed, so that the sums' order is."""
+"""Rows in float64 at once (6 MB of 820 columns); fixed, so that the sums' order is."""
 TILE_ROWS = 64
-"""Rows that stay in the processor's cache while all pairs of columns pass."""
+"""Rows that stay in the cache over all pairs of columns."""
 ROWS_AT_ONCE = 4
-"""Rows whose products are added in one visit of an entry of the matrix."""
+"""Rows added per visit of a matrix entry."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Moments:
     """Count, mean and centred products of the columns of χ, in float64.
 
-    The mean is kept as `origin` + `offset`, a value near the data and what is left, so that
-    columns far from zero lose nothing when moments are merged.
+    The mean is `origin` + `offset`, a nearby value and the rest, so that merging loses no digits.
     """
 
     num_tokens: int
-    """Rows that are finite in every column; only these are in the moments."""
+    """Rows that are finite in every column; only these count."""
     num_not_finite: int
     """Rows with a value that is not finite."""
     origin_H: Float64
@@ -39,7 +38,7 @@ class Moments:
     squares_H: Float64
     """Σ (χ − mean)²."""
     products_HH: Float64 | None
-    """Σ (χ − mean)(χ − mean)ᵀ; None where only the columns' own variances were asked for."""
+    """Σ (χ − mean)(χ − mean)ᵀ; None if only variances were taken."""
     largest_H: Float64
     """Largest |χ|: what rounding is measured against."""
     not_finite_H: NDArray[np.int64]
@@ -58,7 +57,7 @@ class Moments:
 
     @property
     def covariance_HH(self) -> Float64:
-        """Covariance of the columns (ddof 0); ValueError where it was not taken."""
+        """Covariance of the columns (ddof 0); ValueError if not taken."""
         if self.products_HH is None:
             raise ValueError(
                 "these moments have variances only, whitening needs covariances: "
@@ -68,10 +67,11 @@ class Moments:
 
     @classmethod
     def of(cls, chi_NH: NDArray[Any], *, covariances: bool = True) -> "Moments":
-        """Moments of all rows, block by block in their order; ValueError on another shape.
+        """Moments of all rows; ValueError on another shape.
 
-        `covariances=False` takes N·H instead of N·H² steps: enough for standardisation.
-        The same bits for any number of threads.
+        `covariances=False` takes N·H instead of N·H² steps: enough for standardisation. The same
+        bits for
+        any number of threads.
         """
         if chi_NH.ndim != 2:
             raise ValueError(f"clustering needs χ of shape [N ≥ 2, H], found {chi_NH.shape}")
@@ -86,8 +86,9 @@ def merge(first: Moments, second: Moments) -> Moments:
     """Moments of the union (Chan, Golub & LeVeque 1983); ValueError on other columns.
 
     With δ = mean₂ − mean₁ and n = n₁ + n₂: mean = mean₁ + (n₂/n) δ and
-    products = products₁ + products₂ + (n₁ n₂/n) δ δᵀ. The last bits depend on the order: merge
-    in the order of the shards.
+    products = products₁ + products₂ + (n₁ n₂/n) δ δᵀ. The last bits depend on the order: merge in
+    the
+    order of the shards.
     """
     if first.origin_H.size != second.origin_H.size:
         raise ValueError(
@@ -154,9 +155,9 @@ def _of_block(block_RH: Float64, covariances: bool) -> Moments:
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _add_products(rows_RH: Float64, products_HH: Float64) -> None:
-    """products += rowsᵀ rows, in the order of the rows and exactly symmetric.
+    """products += rowsᵀ rows, in row order and exactly symmetric.
 
-    Compiled here because a library's product may differ in its last bits with its threads.
+    A library's product may differ in its last bits with its threads.
     """
     num_rows, num_columns = rows_RH.shape
     whole = num_rows - num_rows % ROWS_AT_ONCE

@@ -1,4 +1,4 @@
-"""From moments of the susceptibilities to the transform (design.md §6.1, ADR 028).
+"""Fits the transform of χ from moments: column selection, standardising, whitening (ADR 028).
 
 Shapes: N tokens, H components, K columns kept, V principal directions, D of them kept.
 """
@@ -18,25 +18,31 @@ from spectro.clustering.vectors.directions import (
 )
 from spectro.clustering.vectors.moments import Float64, Moments
 from spectro.clustering.vectors.transform import Transform, TransformReport, row_centring
-from spectro.clustering.vectors.uniform_mode import SharedPart, weighted_centring, without_shared
+from spectro.clustering.vectors.uniform_mode import (
+    UniformMode,
+    remove_uniform_mode,
+    weighted_centring,
+)
 
 __all__ = ["Transform", "fit", "fit_transform", "needs_covariances", "needs_halves"]
 
 ROUNDING = 1e-6
-"""A column that varies by less than this share of its largest value is constant."""
+"""Relative variation below which a column is constant."""
 
 
-def takes_out(config: ClusterConfig) -> bool:
-    """Whether the part that all columns share is taken out, where they have one."""
+def removes_uniform_mode(config: ClusterConfig) -> bool:
+    """Whether the uniform mode is removed, if there is one."""
     return config.preprocess is Preprocess.RESTRICTED
 
 
 def needs_covariances(config: ClusterConfig, *, is_response_unknown: bool = False) -> bool:
-    """Whether the fit reads covariances: N·H² steps that unit variance can do without.
+    """Whether the fit reads covariances: N·H² steps that unit variance does without.
 
-    `is_response_unknown`: columns share E[φ]·B and B is not known.
+    `is_response_unknown`: columns have a uniform mode E[φ]·B of unknown B.
     """
-    return config.preprocess is Preprocess.WHITEN or (takes_out(config) and is_response_unknown)
+    return config.preprocess is Preprocess.WHITEN or (
+        removes_uniform_mode(config) and is_response_unknown
+    )
 
 
 def needs_halves(config: ClusterConfig) -> bool:
@@ -57,15 +63,16 @@ def fit_transform(
 ) -> Transform:
     """`fit` to the moments of χ in memory.
 
-    `mean_phi_H` is E[φ] of the columns where they share E[φ]·B (`two_chain`), `response_N` that B.
+    `mean_phi_H` is E[φ] of the columns with the uniform mode E[φ]·B (`two_chain`), `response_N`
+    that B.
     """
     shared = None
-    if mean_phi_H is not None and takes_out(config):
+    if mean_phi_H is not None and removes_uniform_mode(config):
         phi_H, scale_H = np.asarray(mean_phi_H, np.float64), None
         if response_N is not None:
             scale_H = Moments.of(chi_NH, covariances=False).scale_H
-            chi_NH = without_shared(chi_NH, response_N, phi_H)
-        shared = SharedPart(mean_phi_H=phi_H, measured_scale_H=scale_H)
+            chi_NH = remove_uniform_mode(chi_NH, response_N, phi_H)
+        shared = UniformMode(mean_phi_H=phi_H, measured_scale_H=scale_H)
     is_unknown = shared is not None and not shared.has_response
     moments = Moments.of(
         chi_NH, covariances=needs_covariances(config, is_response_unknown=is_unknown)
@@ -82,19 +89,19 @@ def fit(
     reliability_H: Sequence[float] | None = None,
     names: Sequence[str] | None = None,
     halves: Moments | None = None,
-    shared: SharedPart | None = None,
+    shared: UniformMode | None = None,
 ) -> Transform:
-    """Fit the preprocessing of design.md §6.1 in float64.
+    """Fit the transform in float64.
 
     `reliability_H` is the centred split-half reliability of each column, `halves` the moments of
-    the 2H columns [χ of the first half of the chains | χ of the second]; they are read where the
-    config asks for reliability, and the halves also for the report of a whitening. `shared` is
-    E[φ]·B, which all columns have (`two_chain`), None where they have none; only `restricted` takes
-    it out.
+    the 2H
+    columns [χ of the first half of the chains | χ of the second]; both are read if the config uses
+    reliability, and the halves also for the report of a whitening. `shared` is the uniform mode of
+    the
+    columns (`two_chain`), None without; only `restricted` removes it.
 
-    A constant column is an error, not a column of zeros: a component to which no token
-    responds was not measured. So is a value that is not finite, and a reliability that is
-    (one chain has no halves). Raises ValueError.
+    Raises ValueError for a constant column (its component was not measured), a value that is not
+    finite, or an unknown reliability (one chain has no halves).
     """
     num_columns = moments.origin_H.size
     labels = [f"column {h}" for h in range(num_columns)] if names is None else list(names)
@@ -113,7 +120,7 @@ def fit(
     elif config.preprocess is Preprocess.WHITEN:
         projection, report = _whitening(moments, config, kept, halves, report)
     shared_H = np.zeros(moments.origin_H.size)
-    if shared is not None and takes_out(config):
+    if shared is not None and removes_uniform_mode(config):
         shared.check(labels)
         if shared.measured_scale_H is not None:
             shared_H = shared.mean_phi_H
@@ -133,8 +140,8 @@ def fit(
     )
 
 
-def _response_share(moments: Moments, shared: SharedPart, kept_K: NDArray[np.int64]) -> float:
-    """Share of the columns' variance that is gone with E[φ]·B, a mean over columns."""
+def _response_share(moments: Moments, shared: UniformMode, kept_K: NDArray[np.int64]) -> float:
+    """Mean share of the columns' variance removed with E[φ]·B."""
     assert shared.measured_scale_H is not None
     measured_K = shared.measured_scale_H[kept_K]
     return float(1.0 - ((moments.scale_H[kept_K] / measured_K) ** 2).mean())
@@ -142,12 +149,12 @@ def _response_share(moments: Moments, shared: SharedPart, kept_K: NDArray[np.int
 
 def _without_response(
     moments: Moments,
-    shared: SharedPart,
+    shared: UniformMode,
     kept_K: NDArray[np.int64],
     weight_K: Float64,
     report: TransformReport,
 ) -> tuple[Float64, TransformReport]:
-    """Projection of columns over E[φ] onto what is left without their weighted mean."""
+    """Projection of columns over E[φ] without their weighted mean."""
     phi_K = shared.mean_phi_H[kept_K]
     covariance_KK = moments.covariance_HH[np.ix_(kept_K, kept_K)] / np.outer(phi_K, phi_K)
     projection_KK, row_share = weighted_centring(covariance_KK)
@@ -184,7 +191,7 @@ def _column_reliability(
     constant_H: NDArray[np.bool_],
     labels: list[str],
 ) -> Float64:
-    """Reliabilities checked where they are needed; as they are, or empty, elsewhere."""
+    """Reliabilities, checked if needed; else as given, or empty."""
     weighs_columns = config.weigh_by_reliability and config.preprocess is not Preprocess.WHITEN
     if config.min_reliability is None and not weighs_columns:
         return np.empty(0) if reliability_H is None else np.asarray(reliability_H, np.float64)
@@ -199,7 +206,7 @@ def _column_reliability(
             f"found {reliability.size} reliabilities for {constant_H.size} columns: "
             "is the summary from another run?"
         )
-    # Of a constant column it is NaN as well; that has an error of its own.
+    # A constant column has NaN too, and its own error.
     unknown = np.flatnonzero(np.isnan(reliability) & ~constant_H)
     if unknown.size:
         raise ValueError(
@@ -212,7 +219,7 @@ def _column_reliability(
 def _kept_columns(
     config: ClusterConfig, reliability: Float64, labels: list[str]
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Columns that are not below the threshold, and why the others are not among them."""
+    """Kept columns, and the reasons for dropping others."""
     kept = np.arange(len(labels))
     reasons: tuple[str, ...] = ()
     if config.min_reliability is not None:
@@ -234,7 +241,7 @@ def _whitening(
     halves: Moments | None,
     report: TransformReport,
 ) -> tuple[Float64, TransformReport]:
-    """Projection onto the principal directions that are kept, and what was not."""
+    """Whitening projection, and the report of what was dropped."""
     scale_K = moments.scale_H[kept_K]
     covariance_KK = moments.covariance_HH[np.ix_(kept_K, kept_K)] / np.outer(scale_K, scale_K)
     directions = principal_directions(covariance_KK)
@@ -260,7 +267,7 @@ def _whitening(
 def _kept_directions(
     config: ClusterConfig, directions: Directions, reliability_V: Float64
 ) -> tuple[NDArray[np.bool_], str]:
-    """By reliability where the config says so, else the fewest that hold the variance."""
+    """Directions by reliability, else the fewest that hold the variance."""
     if config.whiten_reliability is None:
         num_kept = int(np.searchsorted(np.cumsum(directions.share_V), config.whiten_variance)) + 1
         kept_V = directions.usable_V & (np.arange(directions.share_V.size) < num_kept)
@@ -299,7 +306,7 @@ def _checked_halves(halves: Moments | None, moments: Moments) -> Moments:
 def _reason(
     what: str, dropped: NDArray[np.bool_], rule: str, labels: list[str] | None = None
 ) -> tuple[str, ...]:
-    """A line that counts and, where they have names, names the first three; none if none."""
+    """A line with the count and the first three names of what was dropped, if any."""
     which = np.flatnonzero(dropped)
     if not which.size:
         return ()

@@ -1,7 +1,7 @@
-"""The fitted map from susceptibilities to the vectors whose distances are taken.
+"""The fitted transform from χ to vectors.
 
-Shapes: N tokens, R rows of a chunk, H components, K columns kept, D dimensions of the result,
-V principal directions.
+Shapes: N tokens, R rows of a chunk, H components, K columns kept, D dimensions of the result, V
+principal directions.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectro.clustering.config import Preprocess
-from spectro.clustering.vectors.uniform_mode import without_shared
+from spectro.clustering.vectors.uniform_mode import remove_uniform_mode
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -24,31 +24,28 @@ CHUNK_ROWS = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class TransformReport:
-    """What the fit left out, and by which measure; arrays are empty where none was taken."""
+    """What the fit dropped and measured; unknown arrays are empty."""
 
     reasons: tuple[str, ...] = ()
-    """One line for each rule that dropped something."""
+    """One line per rule that dropped something."""
     column_reliability_H: Float64 = field(default_factory=lambda: np.empty(0))
     """Centred split-half reliability of each column, as given."""
     direction_variance_V: Float64 = field(default_factory=lambda: np.empty(0))
     """Share of the variance of each principal direction, falling (only `whiten`)."""
     direction_reliability_V: Float64 = field(default_factory=lambda: np.empty(0))
-    """Reliability of the whole estimate along each direction (Spearman and Brown's)."""
+    """Spearman-Brown reliability along each direction."""
     kept_directions_D: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    """Directions that became dimensions."""
+    """Kept directions."""
     response_share: float = nan
-    """Share of the columns' variance that went with E[φ]·B, a mean over the kept columns; NaN
-    where no B was taken out."""
+    """Mean share of the columns' variance removed with E[φ]·B; NaN if not removed."""
     row_share: float = nan
-    """Share of the variance of the standardised columns that went with the mean of the rows; NaN
-    where rows are not centred."""
+    """Share of variance removed by row-centring; NaN without."""
     dimension_reliability_D: Float64 = field(default_factory=lambda: np.empty(0))
-    """Split-half reliability of each dimension of the result; empty where halves are not known."""
+    """Split-half reliability of each dimension; empty if unknown."""
     reliability: float = nan
-    """The same of all dimensions together: what squared distances are made of."""
+    """The same over all dimensions, weighted as in squared distances."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, for JSON."""
         return {
             "reasons": list(self.reasons),
             "column_reliability": self.column_reliability_H.tolist(),
@@ -63,7 +60,7 @@ class TransformReport:
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "TransformReport":
-        """Inverse of `to_dict`; numbers that an earlier version did not take are not known."""
+        """Inverse of `to_dict`; older versions lack some numbers."""
         return cls(
             reasons=tuple(plain["reasons"]),
             column_reliability_H=np.asarray(plain["column_reliability"], np.float64),
@@ -81,27 +78,25 @@ class TransformReport:
 class Transform:
     """x = (((χ − B·shared − mean) / scale)[kept] · weight) @ projection, fitted once and reapplied.
 
-    `projection` is I − 11ᵀ/K (rows get mean zero), the whitening of the kept columns, what takes a
-    weighted mean off the rows, or nothing: then the columns are as they are. `shared` is E[φ] where
-    the response B is taken out, else zero: then B is not read.
+    `projection` is row-centring I − 11ᵀ/K, the whitening, the removal of a weighted row mean, or
+    None.
+    `shared` is E[φ] if the response B is removed, else zero.
     """
 
     kind: Preprocess
-    """Which preprocessing this is."""
     mean_H: Float64
-    """Mean of each column over the tokens it was fitted on."""
+    """Mean of each column over the fitted tokens."""
     scale_H: Float64
     """Standard deviation of each column (ddof 0)."""
     kept_K: NDArray[np.int64]
-    """Columns that take part; the others fell below the reliability threshold."""
+    """Columns above the reliability threshold."""
     weight_K: Float64
     """√reliability of each kept column, or ones."""
     projection_KD: Float64 | None
     """Row centring or whitening; None: the identity."""
     shared_H: Float64
-    """How much of the response B every column has, E[φ] in nats; zeros where it stays in."""
+    """E[φ] of each column, nats; zeros if B is not removed."""
     report: TransformReport = field(default_factory=TransformReport)
-    """What was dropped and why."""
 
     @property
     def num_dimensions(self) -> int:
@@ -110,14 +105,11 @@ class Transform:
 
     @property
     def needs_response(self) -> bool:
-        """Whether the response B of the tokens is taken out, and has to be given."""
+        """Whether `apply` needs the tokens' response B."""
         return bool(self.shared_H.any())
 
     def standardise(self, chi_NH: Float32, response_N: Float32 | None = None) -> Float32:
-        """Each column at mean zero and unit variance over the tokens of the fit, [N, H].
-
-        Of what is left without E[φ]·B where that is taken out.
-        """
+        """Standardised columns (without E[φ]·B if that is removed), [N, H]."""
         self._check(chi_NH, response_N)
         out_NH = np.empty(chi_NH.shape, np.float32)
         for start in range(0, chi_NH.shape[0], CHUNK_ROWS):
@@ -133,13 +125,14 @@ class Transform:
         out_ND: Float32 | None = None,
         num_threads: int = 1,
     ) -> Float32:
-        """The vectors of new (or the same) tokens, [N, D].
+        """Vectors of tokens, [N, D].
 
-        ValueError on another width, or without `response_N`, the tokens' B in nats, where
-        `needs_response`. `out_ND` receives them where given, a memory map for instance. Float64
-        throughout, rounded once at the end; beyond the result it holds `CHUNK_ROWS` rows per
-        thread. A row's bits depend on that row and the transform alone: not on the rows beside
-        it, the chunk it came in, the number of threads or the processor.
+        `response_N` is the tokens' B in nats, needed if `needs_response`; `out_ND` receives the
+        result (a
+        memory map, say). Float64 throughout, rounded once; holds `CHUNK_ROWS` rows per thread. A
+        row's bits
+        depend on that row and the transform alone. Raises ValueError for another width or a missing
+        B.
         """
         self._check(chi_NH, response_N)
         shape = (chi_NH.shape[0], self.num_dimensions)
@@ -159,11 +152,11 @@ class Transform:
         return out_ND
 
     def _own(self, chi_NH: Float32, response_N: Float32 | None, chunk: slice) -> Float64:
-        """χ of some rows without E[φ]·B, in float64 where that is taken out."""
+        """χ of some rows without E[φ]·B if that is removed."""
         rows_RH: Float64 = chi_NH[chunk]  # type: ignore[assignment]
         if self.needs_response:
             assert response_N is not None
-            rows_RH = without_shared(rows_RH, response_N[chunk], self.shared_H)
+            rows_RH = remove_uniform_mode(rows_RH, response_N[chunk], self.shared_H)
         return rows_RH
 
     def _apply_chunk(
@@ -185,7 +178,6 @@ class Transform:
             project(columns_RK, self.projection_KD, out_ND[chunk])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, for JSON; `from_dict` gives an equal transform back."""
         plain = {
             "kind": self.kind.value,
             "mean": self.mean_H.tolist(),
@@ -201,7 +193,7 @@ class Transform:
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "Transform":
-        """Inverse of `to_dict`; also reads transforms that were saved without a report."""
+        """Inverse of `to_dict`; older versions have no report."""
         kind, projection = Preprocess(plain["kind"]), None
         if kind is Preprocess.STANDARDISE:
             projection = row_centring(len(plain["kept"]))
@@ -237,5 +229,5 @@ class Transform:
 
 
 def row_centring(num_columns: int) -> Float64:
-    """I − 11ᵀ/K, the projection that takes the mean of each row away."""
+    """I − 11ᵀ/K: subtracts the mean of each row."""
     return np.eye(num_columns) - 1.0 / num_columns

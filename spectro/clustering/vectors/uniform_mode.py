@@ -1,12 +1,10 @@
-"""The part E[φ]·B that all columns of a `two_chain` product share, and its removal (ADR 065).
+"""The uniform mode E[φ]·B of a `two_chain` product, and its removal (ADR 065).
 
     χ_C = own_C + E[φ_C]·B,      own_C = −E_C[φ (Δℓ − ΔL)], the `restricted` estimator
 
-With the response B of the tokens own is χ − E[φ]·B to the last bit of the columns, B's noise and
-all, for it is the same noise in every column. Without it every χ_C / E[φ_C] still has exactly one
-B, so that the difference to any mean over columns of weight one has none. The mean that is taken
-weighs a column by the inverse of how much it differs from the plain mean: heads, whose own
-part is small, say most about B, and least of what is anyone's own goes with it.
+With the tokens' response B, own is χ − E[φ]·B exactly, noise of B included: it is the same in every
+column. Without it every χ_C / E[φ_C] has exactly one B, so its difference to any weighted mean over
+columns has none. The weights are the inverse variance of a column's difference to the plain mean.
 
 Shapes: N tokens, H components, K columns kept.
 """
@@ -20,22 +18,21 @@ Float64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SharedPart:
-    """What all columns share, as far as it is known."""
+class UniformMode:
+    """The uniform mode of all columns."""
 
     mean_phi_H: Float64
     """E[φ] of each column, nats."""
     measured_scale_H: Float64 | None = None
-    """Standard deviation of each column as measured, where B is known and the moments of the fit
-    are of χ − E[φ]·B; None: B is not known and they are of χ itself."""
+    """Standard deviation of each measured column if B is known and the fit's moments are of χ −
+    E[φ]·B; None if B is unknown and they are of χ."""
 
     @property
     def has_response(self) -> bool:
-        """Whether B is known."""
         return self.measured_scale_H is not None
 
     def check(self, labels: list[str]) -> None:
-        """Raise ValueError unless every column has an E[φ], and one that can be divided by."""
+        """Raise ValueError unless every column has a finite, usable E[φ]."""
         if self.mean_phi_H.shape != (len(labels),):
             raise ValueError(
                 f"found the amount of the shared response in {self.mean_phi_H.size} columns, "
@@ -51,20 +48,19 @@ class SharedPart:
             )
 
 
-def without_shared(
+def remove_uniform_mode(
     chi_NH: NDArray[np.floating], response_N: NDArray[np.floating], mean_phi_H: Float64
 ) -> Float64:
-    """χ − E[φ]·B, in float64: `two_chain` without its second term is `restricted`."""
+    """χ − E[φ]·B in float64: the `restricted` estimate."""
     own_NH: Float64 = chi_NH - response_N.astype(np.float64)[:, None] * mean_phi_H
     return own_NH
 
 
 def weighted_centring(covariance_KK: Float64) -> tuple[Float64, float]:
-    """Projection [K, K] that takes a weighted mean off each row, then unit variance per column.
+    """Projection [K, K] that subtracts a weighted row mean, then scales columns to unit variance.
 
-    `covariance_KK` is that of columns with the same amount of B each. With it comes the share of
-    the columns' variance that goes with that mean, a mean over columns. ValueError where a column
-    is nothing but the mean of all.
+    `covariance_KK` is of columns with equal amounts of B. Also returns the mean share of variance
+    removed. ValueError if a column is only the mean of all.
     """
     num_columns = covariance_KK.shape[0]
     plain_KK = np.eye(num_columns) - 1.0 / num_columns
@@ -80,7 +76,7 @@ def weighted_centring(covariance_KK: Float64) -> tuple[Float64, float]:
 
 
 def _variances(covariance_KK: Float64, projection_KD: Float64) -> Float64:
-    """Of the columns of x @ projection, [D]."""
+    """Variances of the columns of x @ projection, [D]."""
     variances: Float64 = np.einsum("kd,kj,jd->d", projection_KD, covariance_KK, projection_KD)
     return variances
 

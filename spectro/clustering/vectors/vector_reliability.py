@@ -1,4 +1,4 @@
-"""How far two halves of the chains agree on the vectors that clusters see.
+"""Split-half reliability of the vectors that clustering uses.
 
 Shapes: n tokens of a shard, D dimensions.
 """
@@ -19,29 +19,26 @@ Vectors = NDArray[np.float32]
 
 
 class VectorAgreement:
-    """Sums over shards, taken in their order, of the vectors of all chains and of the halves."""
+    """Accumulates, in shard order, vectors of all chains and of the halves."""
 
     def __init__(self, num_dimensions: int) -> None:
         self._whole = _Products(num_dimensions)
         self._halves = _Products(num_dimensions)
 
     def add_whole(self, x_nD: Vectors) -> None:
-        """Vectors of a shard from all chains."""
         self._whole.add(x_nD, x_nD)
 
     def add_halves(self, first_nD: Vectors, second_nD: Vectors) -> None:
-        """Vectors of a shard from either half of the chains.
-
-        Of the same transform, with their own E[φ] and B where it takes E[φ]·B out.
-        """
+        """Vectors of a shard from each half of the chains, with the half's E[φ] and B."""
         self._halves.add(first_nD, second_nD)
 
     def reported(self, transform: Transform) -> Transform:
-        """The transform with what was found in its report.
+        """The transform with a completed report.
 
         `dimension_reliability_D` is the correlation of the halves over tokens; `reliability` is
-        Σ_d cov_d / √(Σ_d var_d of one half · Σ_d var_d of the other). `row_share` is taken where
-        vectors of all chains were added: those of `standardise`.
+        Σ_d cov_d / √(Σ_d var_d of one half · Σ_d var_d of the other). `row_share` is known if
+        vectors of all
+        chains were added (`standardise`).
         """
         report = transform.report
         if self._whole.count:
@@ -60,13 +57,12 @@ class VectorAgreement:
 
 
 def _ratio(covariance_D: Float64, scale_D: Float64) -> Float64:
-    """A correlation; 0 where a half does not vary."""
     varies_D = scale_D > 0
     return np.where(varies_D, covariance_D / np.where(varies_D, scale_D, 1.0), 0.0)
 
 
 class _Products:
-    """Means and products of two sets of vectors, dimension by dimension."""
+    """Sums and products of two sets of vectors per dimension."""
 
     def __init__(self, num_dimensions: int) -> None:
         self.count = 0
@@ -74,7 +70,7 @@ class _Products:
         self._products_3D = np.zeros((3, num_dimensions))
 
     def add(self, a_nD: Vectors, b_nD: Vectors) -> None:
-        """Vectors of the same tokens, whose means are near zero: plain sums lose nothing."""
+        """Vectors of the same tokens, with means near zero: plain sums lose nothing."""
         a, b = a_nD.astype(np.float64), b_nD.astype(np.float64)
         self.count += len(a)
         self._sums_2D += [a.sum(0), b.sum(0)]
@@ -82,13 +78,12 @@ class _Products:
 
     @property
     def covariances(self) -> tuple[Float64, Float64, Float64]:
-        """Variances of both and their covariance, [D] each."""
         (a, b), (aa, bb, ab) = self._sums_2D / self.count, self._products_3D / self.count
         return aa - a * a, bb - b * b, ab - a * b
 
 
 def report_lines(transform: Transform, components: Sequence[str]) -> tuple[str, ...]:
-    """What clusters see of χ, in sentences: what was taken out, and what halves agree on."""
+    """Sentences on the transform and its reliability."""
     report, what = transform.report, _WHAT[transform.kind]
     if transform.needs_response:
         what = "χ without E[φ]·B, each column at unit variance"

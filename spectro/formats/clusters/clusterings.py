@@ -1,10 +1,9 @@
-"""Clusterings wherever they lie, and the tokens that two of them share.
+"""Locates clusterings, and finds the tokens that two of them share.
 
-A place is the URI of a run (its `clusters/` is meant), of a part of a run (`<run>/control`), or of
-a folder of clusters (`<run>/clusters-k30`, `<run>/clusters/half-0`). The rows and sequences that
-its clusters are of lie in that folder or above it. Token ids of one run name its sequences in
-order (token_id = sequence_id · T + position), and added tokens go on where those before end; tokens
-of two runs are the same where the whole sequence is.
+A URI names a run (its `clusters/`), a part of a run (`<run>/control`) or a folder of clusters
+(`<run>/clusters-k30`, `<run>/clusters/half-0`); rows and sequences are in that folder or above it.
+Within a run token_id = sequence_id · T + position, and added tokens follow; tokens of two runs are
+the same if their whole sequences are.
 
 Shapes: N tokens, M members, S sequences, T context.
 """
@@ -29,15 +28,15 @@ from spectro.storage.store import Store
 
 FOLDER = "clusters"
 MAX_PARENTS = 4
-"""How far above a folder of clusters its run may lie (`<run>/control/clusters/half-0`)."""
+"""Levels between a folder of clusters and its run (`<run>/control/clusters/half-0`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
-    """Where a clustering lies, and what it was made from."""
+class ClusteringFolders:
+    """Folders of a clustering and of what it was made from."""
 
     name: str
-    """As the user gave it."""
+    """As given by the user."""
     clusters: Store
     """Holds cluster.json and its tables."""
     part: Store
@@ -50,8 +49,7 @@ class Place:
 class StoredClustering:
     """A clustering by token ids of its run."""
 
-    place: Place
-    """Where it lies."""
+    place: ClusteringFolders
     provenance: dict[str, Any]
     """cluster.json."""
     size_C: npt.NDArray[np.int64]
@@ -64,14 +62,14 @@ class StoredClustering:
     """Tokens that were clustered: ids 0 … N−1."""
 
     def among(self, row_N: npt.NDArray[np.int64], num_rows: int) -> Clustering:
-        """Reduced to some of its tokens: row_N is the row of each token id, −1 for none."""
+        """Only tokens with a row: row_N is the row of each token id, −1 for none."""
         row_M = row_N[self.token_id_M]
         kept = row_M >= 0
         return Clustering.of_pairs(self.cluster_M[kept], row_M[kept], self.size_C.size, num_rows)
 
 
-def find_place(uri: str) -> Place:
-    """Where the clusters of a URI lie; raises ValueError, in one line, where there are none."""
+def find_clustering(uri: str) -> ClusteringFolders:
+    """Location of the clusters of a URI; raises ValueError, in one line, if there are none."""
     store = Store(uri)
     inside = store.child(FOLDER)
     folder = next((each for each in (inside, store) if each.exists(PROVENANCE)), None)
@@ -92,17 +90,14 @@ def find_place(uri: str) -> Place:
         for each in above:
             refuse_earlier_layout(each)
         raise ValueError(
-            f"{folder.uri} lies in no run: expected susceptibilities/ and {tokens.MARKER} in a "
+            f"{folder.uri} is not in a run: expected susceptibilities/ and {tokens.MARKER} in a "
             "folder above it; was it copied out of its run?"
         )
-    return Place(name=uri, clusters=folder, part=part, root=root)
+    return ClusteringFolders(name=uri, clusters=folder, part=part, root=root)
 
 
-def read_clustering(place: Place) -> StoredClustering:
-    """Members and sizes, checked against cluster.json.
-
-    Raises DamagedObjectError for tables that are not those that were put.
-    """
+def read_clustering(place: ClusteringFolders) -> StoredClustering:
+    """Members and sizes, checked against cluster.json; raises DamagedObjectError."""
     provenance = read_sealed(place.clusters, PROVENANCE)
     members = read_table(place.clusters, MEMBERS, provenance, ["token_id", "cluster_id"])
     sizes = read_table(place.clusters, CLUSTERS, provenance, ["size"])
@@ -119,9 +114,9 @@ def read_clustering(place: Place) -> StoredClustering:
 def shared_rows(
     a: StoredClustering, b: StoredClustering
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], int]:
-    """Rows of the tokens that both were made of: by token id of `a`, of `b`, and their number.
+    """Rows of the shared tokens by token id of `a` and of `b` (−1: not shared), and their number.
 
-    −1 for a token that the other does not have. Raises ValueError, in one line, if they share none.
+    Raises ValueError, in one line, if they share none.
     """
     infos = [tokens.read_info(each.place.root) for each in (a, b)]
     contexts = [info.context for info in infos]
@@ -150,14 +145,14 @@ def _in_order(num: int) -> npt.NDArray[np.int64]:
 def _joined(
     a: StoredClustering, b: StoredClustering, num_a: int, num_b: int
 ) -> npt.NDArray[np.int64]:
-    """Sequences of `a` with those of `b` that have the same ids; doubles pair up in order."""
+    """Pairs of sequences with equal ids; duplicates pair in order."""
     of_b = {key: s for s, key in enumerate(_keys(b.place.root, num_b))}
     pairs = [(s, of_b[key]) for s, key in enumerate(_keys(a.place.root, num_a)) if key in of_b]
     return np.array(pairs, np.int64).reshape(-1, 2)
 
 
 def _keys(root: Store, num: int) -> Iterator[tuple[bytes, int]]:
-    """Of the first sequences a digest of the ids, and which of its doubles each one is."""
+    """Digest of the ids and index among its duplicates, of the first sequences."""
     info, seen, left = tokens.read_info(root), {}, num  # type: ignore[var-annotated]
     for shard in range(info.splits["probe"].num_shards):
         ids_ST1 = tokens.read_shard(root, "probe", shard, info)[1].ids_ST1[:left]
@@ -182,7 +177,6 @@ def _rows(
 
 
 def _above(store: Store) -> Iterator[Store]:
-    """A store and the folders above it, nearest first."""
     if store.is_local:
         path = Path(store.root).resolve()
         for folder in [path, *path.parents][: MAX_PARENTS + 1]:

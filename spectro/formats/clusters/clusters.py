@@ -20,7 +20,6 @@ The same clusters give the same bytes. Shapes: C clusters, D dimensions, H compo
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -30,11 +29,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from spectro.clustering.holds import HalvesEvidence, holds
 from spectro.clustering.vectors.transform import Transform
+from spectro.formats.shard_file import lists
+from spectro.formats.table_objects import put_table, read_checked_table
 from spectro.storage.checksummed_json import read_sealed, seal, with_nan
 from spectro.storage.store import ObjectInfo, Store
 
@@ -48,14 +48,14 @@ FORMAT_VERSION = 3
 
 @dataclass(frozen=True, kw_only=True)
 class StoredClusters:
-    """What `read_clusters` gives back."""
+    """Tables, transform and provenance of stored clusters."""
 
     clusters: pa.Table
     """One row per cluster."""
     members: pa.Table
     """One row per (cluster, token)."""
     transform: Transform
-    """To place new tokens in the space of the centroids."""
+    """Places new tokens in the space of the centroids."""
     provenance: dict[str, Any]
     """cluster.json as written."""
 
@@ -70,12 +70,10 @@ def write_clusters(
     halves: HalvesEvidence | None = None,
     extra: dict[str, Any] | None = None,
 ) -> None:
-    """Serialise, read back, then put the three objects; `extra` joins cluster.json.
+    """Put the two tables, then cluster.json with `extra` joined; `halves` adds evidence columns.
 
-    `halves` is what two halves of the chains say of the clusters.
-
-    Raises FileExistsError where clusters are already written and whole, ValueError on a wrong
-    number of component names.
+    Raises FileExistsError if complete clusters exist, ValueError on a wrong number of component
+    names.
     """
     num_columns = clusters.mean_chi_CH.shape[1]
     if len(components) != num_columns:
@@ -87,26 +85,18 @@ def write_clusters(
     if store.exists(PROVENANCE):
         if store.exists(CLUSTERS) and store.exists(MEMBERS):
             raise FileExistsError(f"{uri}/{PROVENANCE} exists: these clusters are already written")
-        store.delete(PROVENANCE)  # of tables that were lost
+        store.delete(PROVENANCE)  # its tables were lost
     tables = {
         CLUSTERS: clusters_table(clusters, description, labels, components, halves),
         MEMBERS: members_table(clusters, labels),
     }
-    data = {name: _serialise(table, name) for name, table in tables.items()}
-    for name, serialised in data.items():
-        if not store.put_if_absent(name, serialised) and store.read(name) != serialised:
-            store.delete(name)  # of a writer that ended before cluster.json
-            store.put(name, serialised)
-    objects = {name: asdict(ObjectInfo.of(serialised)) for name, serialised in data.items()}
+    objects = {name: asdict(put_table(store, name, table)) for name, table in tables.items()}
     provenance = _provenance(clusters, components, halves) | {"objects": objects} | (extra or {})
     store.put_if_absent(PROVENANCE, seal(provenance))
 
 
 def read_clusters(uri: str) -> StoredClusters:
-    """All of what `write_clusters` wrote.
-
-    Raises FileNotFoundError where it has not finished, DamagedObjectError.
-    """
+    """Everything that `write_clusters` wrote; raises FileNotFoundError, DamagedObjectError."""
     store = Store(uri)
     provenance = read_sealed(store, PROVENANCE)
     return StoredClusters(
@@ -124,11 +114,8 @@ def read_table(
 
     Raises FileNotFoundError, DamagedObjectError.
     """
-    data = store.read(name)
     info = provenance.get("objects", {}).get(name)
-    if info is not None:
-        ObjectInfo(**info).verify(data, f"{store.uri}/{name}")
-    return pq.read_table(io.BytesIO(data), columns=columns and list(columns))
+    return read_checked_table(store, name, info and ObjectInfo(**info), columns)
 
 
 def members_of(stored: StoredClusters) -> list[NDArray[np.int64]]:
@@ -155,15 +142,15 @@ def clusters_table(
         "size": pa.array(clusters.size_C),
         "conductance": pa.array(clusters.conductance_C),
         "seed_token_id": pa.array(labels.token_id_N[clusters.seed_C]),
-        "centroid": _fixed_lists(clusters.centroid_CD),
-        "mean_chi": _fixed_lists(clusters.mean_chi_CH),
+        "centroid": lists(clusters.centroid_CD),
+        "mean_chi": lists(clusters.mean_chi_CH),
         "top_tokens": pa.array([t.tolist() for t in description.top_tokens], int_list),
         "top_counts": pa.array([c.tolist() for c in description.top_counts], int_list),
         "subset_names": names,
         "subset_counts": pa.array(description.subset_counts_CS.tolist(), int_list),
         "purity": pa.array(description.purity_C),
         "token_purity": pa.array(description.token_purity_C),
-        **_how_it_holds(clusters, halves),
+        **_evidence_columns(clusters, halves),
         "neighbours": pa.array(description.neighbour_CM.tolist(), int_list),
         "neighbour_distances": pa.array(description.neighbour_distance_CM.tolist(), float_list),
     }
@@ -181,13 +168,8 @@ def members_table(clusters: Clusters, labels: TokenLabels) -> pa.Table:
     )
 
 
-def _fixed_lists(values_CD: NDArray[np.float32]) -> pa.FixedSizeListArray:
-    flat = pa.array(np.ascontiguousarray(values_CD, np.float32).ravel())
-    return pa.FixedSizeListArray.from_arrays(flat, values_CD.shape[1])
-
-
-def _how_it_holds(clusters: Clusters, halves: HalvesEvidence | None) -> dict[str, pa.Array]:
-    """Columns about other draws and other seeds; null where it is not known."""
+def _evidence_columns(clusters: Clusters, halves: HalvesEvidence | None) -> dict[str, pa.Array]:
+    """Columns on stability and repeatability; null where unknown."""
     unknown = pa.nulls(len(clusters), pa.float32())
     repeatability_C = clusters.repeatability_C
     found = holds(repeatability_C, halves)
@@ -225,13 +207,3 @@ def _provenance(
         "statistics": clusters.statistics,
         "transform": clusters.transform.to_dict(),
     }
-
-
-def _serialise(table: pa.Table, name: str) -> bytes:
-    """Parquet bytes that were read back and found equal."""
-    sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
-    data = sink.getvalue()
-    if not pq.read_table(io.BytesIO(data)).equals(table):
-        raise ValueError(f"{name} did not survive being read back: is pyarrow damaged?")
-    return data

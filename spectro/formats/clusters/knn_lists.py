@@ -1,13 +1,12 @@
-"""Neighbour lists on storage: what lies between the product and its clusters (ADR 024).
+"""Stored kNN lists, between the product and its clusters (ADR 024).
 
-    <part>/neighbours/<key>/transform.json               sealed: settings, transform, components
+    <part>/neighbours/<key>/transform.json               checksummed: settings, transform
     <part>/neighbours/<key>/pairs/AAAA-BBBB.safetensors  neighbours of two blocks' rows, in both
     <part>/neighbours/<key>/lists-BBBB.safetensors       k nearest others of every row of a block
-    <part>/neighbours/<key>/recall.json                  sealed: of a sample, against exact search
+    <part>/neighbours/<key>/recall.json                  checksummed: recall of a sample
 
-The key is a digest of all that the lists of one run depend on (χ goes with the run), so that
-clusterings that differ in what comes after share them, and lists of other tokens or settings are
-never taken for these. Row numbers are those of the product, from 0.
+The key is a digest of everything but χ that the lists depend on: clusterings with the same lists
+share them, and lists of other tokens or settings have another key. Rows are those of the product.
 Shapes: n rows of a block (or two), k neighbours.
 """
 
@@ -18,13 +17,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import safetensors
-import safetensors.numpy
-
 from spectro.clustering.knn.neighbours import Neighbours
-from spectro.storage.store import DamagedObjectError, Store
+from spectro.storage.checksummed_arrays import put_arrays, read_arrays
+from spectro.storage.store import Store
 
 FOLDER = "neighbours"
 KEY_DIGITS = 16
@@ -33,7 +28,7 @@ TRANSFORM, RECALL = "transform.json", "recall.json"
 
 
 def key_of(depends_on: Mapping[str, Any]) -> str:
-    """A name for what depends on these plain values and, within one run, on nothing else."""
+    """Key of the lists that depend, within one run, on these plain values only."""
     text = json.dumps(depends_on, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:KEY_DIGITS]
 
@@ -54,40 +49,11 @@ def lists_name(key: str, block: int) -> str:
 
 
 def put_lists(store: Store, name: str, lists: Neighbours) -> None:
-    """Put the lists of some rows; those that another writer put first stand."""
-    tensors = {"index": lists.index_Nk, "distance": lists.distance_Nk}
-    header = {"sha256": _digest(tensors)}
-    store.put_if_absent(name, safetensors.numpy.save(tensors, header))
+    """Put the kNN lists of some rows; an existing object is kept."""
+    put_arrays(store, name, {"index": lists.index_Nk, "distance": lists.distance_Nk})
 
 
 def read_lists(store: Store, name: str) -> Neighbours:
-    """Lists that were put; raises DamagedObjectError, in one line, if they are not those."""
-    try:
-        return lists_of(store.read(name))
-    except ValueError as error:
-        raise DamagedObjectError(
-            f"{store.uri}/{name} is damaged ({error}); delete it to have it made again"
-        ) from error
-
-
-def lists_of(data: bytes) -> Neighbours:
-    """The lists in an object's bytes; raises ValueError, in one line, if they are not whole."""
-    try:
-        tensors = safetensors.numpy.load(data)
-        length = int.from_bytes(data[:8], "little")
-        header = json.loads(data[8 : 8 + length])["__metadata__"]
-        found = Neighbours(index_Nk=tensors["index"], distance_Nk=tensors["distance"])
-        is_whole = header["sha256"] == _digest(tensors)
-    except (safetensors.SafetensorError, ValueError, KeyError) as error:
-        raise ValueError(str(error).splitlines()[0]) from error
-    if not is_whole:
-        raise ValueError("the checksum differs")
-    return found
-
-
-def _digest(tensors: Mapping[str, npt.NDArray[Any]]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(tensors[name]).data)
-    return digest.hexdigest()
+    """Stored kNN lists; raises FileNotFoundError, DamagedObjectError."""
+    tensors = read_arrays(store, name)
+    return Neighbours(index_Nk=tensors["index"], distance_Nk=tensors["distance"])

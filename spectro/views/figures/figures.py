@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from spectro.analysis.scaling import Scaling
-from spectro.storage.out_file import place_of, put_file
+from spectro.formats.out_file import place_of, put_file
 from spectro.views.config import MatrixRows
 from spectro.views.figures.config import FigureConfig, Kind, ThemeName
 from spectro.views.figures.kinds import DRAW

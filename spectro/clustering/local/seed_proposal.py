@@ -1,4 +1,4 @@
-"""One seed: push, sweep, and the candidate cluster it proposes."""
+"""Proposal of one seed: PageRank push, sweep cut, choice of the prefix."""
 
 import math
 from dataclasses import dataclass
@@ -12,53 +12,52 @@ from spectro.clustering.config import ClusterConfig, ToleranceKind
 from spectro.clustering.graph.graph import Graph
 from spectro.clustering.local.pagerank import push
 from spectro.clustering.local.sweep import choose_prefix, order, sweep
-from spectro.clustering.local.workspace import REMOVED, Local, LocalCsr, Workspace, forget
+from spectro.clustering.local.workspace import REMOVED, LocalArrays, LocalCsr, Workspace, reset
 
 UNLIMITED_PUSHES = 2**62
 MAX_REACH_FRACTION = 0.5
-"""`reach` is at most this share of the graph: beyond half, a set is its complement's cluster."""
+"""Largest `reach` as a share of the graph: beyond half, a set's complement is the cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalRule:
-    """What a worker must know to try a seed, in the graph's own units."""
+class SeedParameters:
+    """Parameters of the push and the sweep, in the graph's units."""
 
     alpha: float
     """Teleport probability of the lazy walk."""
     epsilon: float
-    """Push until r(u) < epsilon · degree(u)."""
+    """ε: push until r(u) < ε · degree(u)."""
     max_pushes: int
-    """Or until this many pushes."""
+    """Largest number of pushes."""
     max_volume: float
-    """Largest volume of a candidate."""
+    """Largest volume of a proposal."""
     min_size: int
-    """Smallest prefix that is a candidate."""
+    """Smallest proposal."""
     min_rise: float
-    """How much conductance must rise beyond a candidate."""
+    """Factor by which conductance must rise beyond a proposal."""
     max_conductance: float
-    """A prefix above this is no candidate, and its nodes are not returned."""
+    """Largest conductance of a proposal; above it no tokens are returned."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """What one seed found; `tokens` is empty when the sweep saw nothing below the threshold."""
+class Proposal:
+    """A seed's cluster; `tokens` is empty if no prefix qualifies."""
 
     seed: int
-    """The token the mass started from."""
     tokens: NDArray[np.int32]
     """The prefix, by falling p / degree."""
     scores: NDArray[np.float32]
     """p / degree of each token."""
     conductance: float
-    """Conductance of the best prefix in the whole graph, also when it is no candidate."""
+    """Conductance of the best prefix in the whole graph, also without a proposal."""
     num_edges: int
     """Edges visited by the push."""
     repeatability: float = math.nan
-    """Best Jaccard index among clusters from other seeds (`proposals.py`), once it is known."""
+    """Best Jaccard index among clusters from other seeds (`proposal_pool.py`), once known."""
 
 
-def local_rule(graph: Graph, config: ClusterConfig) -> LocalRule:
-    """The tolerance ε and the largest volume, from the config and the graph's volume."""
+def seed_parameters(graph: Graph, config: ClusterConfig) -> SeedParameters:
+    """ε and the largest volume from the config and the graph's volume."""
     mean_degree = graph.volume / graph.num_nodes
     if config.tolerance_kind is ToleranceKind.REACH:
         reach = min(config.reach, MAX_REACH_FRACTION * graph.num_nodes)
@@ -67,7 +66,7 @@ def local_rule(graph: Graph, config: ClusterConfig) -> LocalRule:
         is_volume = config.tolerance_kind is ToleranceKind.VOLUME
         epsilon = config.tolerance / graph.volume if is_volume else config.tolerance
         max_volume = graph.volume
-    return LocalRule(
+    return SeedParameters(
         alpha=config.alpha,
         epsilon=epsilon,
         max_pushes=UNLIMITED_PUSHES if config.max_pushes is None else config.max_pushes,
@@ -78,10 +77,12 @@ def local_rule(graph: Graph, config: ClusterConfig) -> LocalRule:
     )
 
 
-def try_seed(graph: Graph, rule: LocalRule, seed: int, workspace: Workspace) -> Candidate:
-    """Push from the seed, order what it touched, sweep, choose; one compiled call.
+def propose_cluster(
+    graph: Graph, rule: SeedParameters, seed: int, workspace: Workspace
+) -> Proposal:
+    """Push from a seed (a token), order the touched nodes, sweep, choose; one compiled call.
 
-    `seed` is a token, and so are what the candidate names. ValueError when it was removed.
+    ValueError if the seed was removed.
     """
     node = int(graph.node_N[seed])
     if workspace.local.slot_of[node] == REMOVED:
@@ -96,7 +97,7 @@ def try_seed(graph: Graph, rule: LocalRule, seed: int, workspace: Workspace) -> 
         if complete:
             break
         workspace.grow(num_slots, num_edges)
-    return Candidate(
+    return Proposal(
         seed=seed,
         tokens=graph.token_N[nodes],
         scores=scores,
@@ -114,11 +115,11 @@ def _propose(
     limits: tuple[float, float, int, float],
     bounds: tuple[int, float, float],
 ) -> tuple[NDArray[np.int32], NDArray[np.float32], float, int, int, bool]:
-    """Nodes and scores of the chosen prefix, its conductance, and what `push` returns.
+    """Nodes, scores and conductance of the chosen prefix, and what `push` returns.
 
-    The arrays come as plain tuples: a named one costs 0.1 ms to hand over, plain ones a hundredth.
+    Plain tuples: a named tuple costs 0.1 ms per call to pass to compiled code.
     """
-    csr, local = LocalCsr(*csr_arrays), Local(*local_arrays)
+    csr, local = LocalCsr(*csr_arrays), LocalArrays(*local_arrays)
     alpha, epsilon, max_pushes, bound = limits
     min_size, min_rise, max_conductance = bounds
     num_slots, _, num_edges, complete = push(csr, local, seed, alpha, epsilon, max_pushes)
@@ -134,5 +135,5 @@ def _propose(
     for position in range(size):
         nodes[position] = local.node[ordered[position]]
         scores[position] = local.score[ordered[position]]
-    forget(local, num_slots)
+    reset(local, num_slots)
     return nodes, scores, best, num_slots, num_edges, True

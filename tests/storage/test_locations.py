@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spectro.config import PipelineConfig, RunConfig, with_absolute_paths
+from spectro.formats.out_file import put_file
 from spectro.models.config import ModelConfig
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.samplers import Exponential
-from spectro.storage.out_file import put_file
-from spectro.storage.places import local_path, path_or_name, place
+from spectro.storage.locations import local_path, path_or_name, resolve_location
 from spectro.storage.store import Store
 from spectro.tokens.config import Source, SourceKind, TokensConfig
 from tests.servers.moto_server import MotoServer
@@ -40,18 +40,18 @@ def test_spellings_of_one_folder(here: Path) -> None:
         f"{here}/runs/a", f"{here}//runs/a///", f"//{here}/runs/a", f"file://{here}/runs/a",
         f"file://localhost{here}/runs/%61/", f"FILE://{here}/runs/a", f"local://{here}/runs/a",
     ]  # fmt: skip
-    assert {place(text) for text in spelled} == {f"{here}/runs/a"}
-    assert place("~/runs/") == f"{here}/home/runs"
-    assert place("~root/x") == f"{os.path.expanduser('~root')}/x"
-    assert place("./~/x") == f"{here}/~/x"
-    assert place("/") == place("/..") == "/"
+    assert {resolve_location(text) for text in spelled} == {f"{here}/runs/a"}
+    assert resolve_location("~/runs/") == f"{here}/home/runs"
+    assert resolve_location("~root/x") == f"{os.path.expanduser('~root')}/x"
+    assert resolve_location("./~/x") == f"{here}/~/x"
+    assert resolve_location("/") == resolve_location("/..") == "/"
 
 
 def test_above_a_link_is_above_its_target(here: Path) -> None:
     (here / "deep" / "target").mkdir(parents=True)
     (here / "link").symlink_to(here / "deep" / "target")
-    assert place("link/../x") == f"{here}/deep/x"
-    assert place("link/x") == f"{here}/link/x"  # a link that is not gone above stays
+    assert resolve_location("link/../x") == f"{here}/deep/x"
+    assert resolve_location("link/x") == f"{here}/link/x"  # a link that is not gone above stays
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -66,10 +66,10 @@ def test_names_mean_nothing(here: Path, name: str) -> None:
 @given(text=st.text(st.sampled_from("ab~.:/ #%é=$'\"*\\"), min_size=1, max_size=12))
 def test_a_place_of_a_place_is_the_same(text: str) -> None:
     try:
-        found = place(text)
+        found = resolve_location(text)
     except ValueError:
         return
-    assert place(found) == found
+    assert resolve_location(found) == found
     if "://" not in found:
         assert found == os.path.normpath(found) and os.path.isabs(found)
 
@@ -84,7 +84,7 @@ def test_a_place_of_a_place_is_the_same(text: str) -> None:
     ],
 )
 def test_keys_of_uris_stay_as_they_are(text: str, seen: str) -> None:
-    assert place(text) == seen
+    assert resolve_location(text) == seen
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_keys_of_uris_stay_as_they_are(text: str, seen: str) -> None:
 )
 def test_what_no_place_can_be(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words) as caught:
-        place(text, "run.root")
+        resolve_location(text, "run.root")
     line = str(caught.value)
     assert line.startswith("run.root") and "\n" not in line and "hunter2" not in line
 

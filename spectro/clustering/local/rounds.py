@@ -1,14 +1,13 @@
-"""Rounds of seeds, and which of their candidates become clusters (design.md §6.3–4).
+"""Rounds of seeds, and acceptance of their proposals as clusters.
 
 The order of the seeds is a keyed permutation of the tokens. A round takes the next `round_size`
-untried tokens, tries all of them against the same state of the graph, and only then accepts, so
-that who tried which seed cannot matter. Within a round candidates are accepted from the least
-conductance upwards, ties by the order of their seeds. A candidate that shares a token with a
-cluster accepted earlier in its round saw a graph that is no more: its seed, unless taken, goes
-back to the untried and leads the next round (ADR 022, 026).
+untried tokens, proposes against the same state of the graph, and then accepts by rising
+conductance, ties by seed order, so that the executor cannot matter. A proposal that shares a token
+with a cluster accepted earlier in its round is obsolete: its seed, unless removed, leads the next
+round (ADR 022, 026).
 
 With `overlap` nothing is removed and every seed is tried; clusters are chosen among all proposals
-when the last round is done (`proposals.py`), so the order of the seeds does not matter.
+at the end (`proposal_pool.py`), independent of the order of the seeds.
 """
 
 import logging
@@ -19,30 +18,31 @@ from numpy.typing import NDArray
 
 from spectro.clustering.config import ClusterConfig
 from spectro.clustering.graph.graph import Graph
-from spectro.clustering.local.proposals import Proposals
+from spectro.clustering.local.proposal_pool import ProposalPool
 from spectro.clustering.local.round_state import SelectionState
-from spectro.clustering.local.seed_cluster import Candidate, local_rule
-from spectro.clustering.local.seed_executor import CrewOf, serial_executor
+from spectro.clustering.local.seed_executor import SeedExecutorFactory, serial_executor
+from spectro.clustering.local.seed_proposal import Proposal, seed_parameters
 
 logger = logging.getLogger(__name__)
 
 SEED_ORDER_KEY = 0x5EED
-"""What the random numbers drawn here are for, next to the config's seed."""
+"""Stream of random numbers, next to the seed."""
 
 
 def find_clusters(
     graph: Graph,
     config: ClusterConfig,
-    crew_of: CrewOf = serial_executor,
+    make_executor: SeedExecutorFactory = serial_executor,
     state: SelectionState | None = None,
     on_round: Callable[[SelectionState], None] | None = None,
 ) -> SelectionState:
     """Run rounds until fewer than `untried_fraction` of the tokens are untried.
 
-    `state` continues where an earlier call was stopped after any round, and is changed in place.
-    `on_round(state)` is called after every round, for progress and checkpoints. The result is a
-    function of the graph and the config alone, whatever the crew and wherever it was resumed.
-    ValueError when the state is of another number of tokens.
+    `state` resumes an earlier call and is changed in place; `on_round(state)` follows every round,
+    for
+    progress and checkpoints. The result depends on graph and config alone. ValueError if the state
+    is
+    of another number of tokens.
     """
     num_tokens = graph.num_nodes
     state = SelectionState.start(num_tokens) if state is None else state
@@ -51,12 +51,12 @@ def find_clusters(
             f"the graph has {num_tokens} tokens, the state of its rounds {state.num_tokens}: "
             "is the checkpoint of another run?"
         )
-    crew = crew_of(graph, local_rule(graph, config), state.removed)
+    crew = make_executor(graph, seed_parameters(graph, config), state.removed)
     seeds = _SeedOrder(state, config)
-    proposals = Proposals(state, config) if config.overlap else None
+    proposals = ProposalPool(state, config) if config.overlap else None
     while num_tokens - state.num_tried > config.untried_fraction * num_tokens:
         num_tried = state.num_tried
-        taken = run_round(state, crew.try_seeds(seeds.next_round()), config, proposals)
+        taken = run_round(state, crew.propose_clusters(seeds.next_round()), config, proposals)
         if state.num_tried == num_tried:
             raise RuntimeError("a round has tried nothing: was the crew told what is removed?")
         if taken.size:
@@ -78,7 +78,7 @@ def round_size(config: ClusterConfig, num_tokens: int) -> int:
 
 
 class _SeedOrder:
-    """The untried tokens in the keyed order; a round costs what it takes, not a pass over N."""
+    """Untried tokens in keyed order; a round does not pass over all N."""
 
     def __init__(self, state: SelectionState, config: ClusterConfig) -> None:
         order = np.random.default_rng((config.seed, SEED_ORDER_KEY)).permutation(state.num_tokens)
@@ -89,7 +89,7 @@ class _SeedOrder:
         self._round_size = round_size(config, state.num_tokens)
 
     def next_round(self) -> list[int]:
-        """Seeds of the last round that are untried still, then the next untried ones."""
+        """Untried seeds of the last round, then the next untried ones."""
         seeds = [seed for seed in self._round if not self._tried[seed]]
         while len(seeds) < self._round_size and self._cursor < self._left.size:
             end = self._cursor + self._round_size - len(seeds)
@@ -102,14 +102,14 @@ class _SeedOrder:
 
 def run_round(
     state: SelectionState,
-    candidates: list[Candidate],
+    candidates: list[Proposal],
     config: ClusterConfig,
-    proposals: Proposals | None = None,
+    proposals: ProposalPool | None = None,
 ) -> NDArray[np.int32]:
-    """Accept one round's candidates into the state; at least one seed is tried for good.
+    """Accept one round's proposals into the state; at least one seed becomes tried.
 
-    With `proposals` every candidate is offered to them and no token is removed. Returns the tokens
-    removed in this round.
+    With `proposals` all are offered to that pool and no token is removed. Returns the removed
+    tokens.
     """
     num_left = state.num_tokens - state.num_removed
     taken = [np.empty(0, np.int32)]
@@ -130,6 +130,6 @@ def run_round(
     return np.concatenate(taken)
 
 
-def _is_cluster(candidate: Candidate, config: ClusterConfig, num_left: int) -> bool:
+def _is_cluster(candidate: Proposal, config: ClusterConfig, num_left: int) -> bool:
     size = candidate.tokens.size
     return config.min_size <= size <= config.max_fraction * num_left

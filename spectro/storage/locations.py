@@ -1,10 +1,8 @@
-"""How a path or a URI that somebody gives becomes the one name of its place.
+"""Normalises a path or URI as given by a user to one absolute location.
 
-A text that begins with `scheme://` is a URI, and every other is a path of this machine, taken as
-it was typed but for `~`, `.`, `..`, doubled and trailing slashes: `#`, `=`, `%`, `::`, quotes,
-spaces, brackets and letters of any kind mean nothing here, and é in one code point or in two are
-different names, as on a Linux disk. So two spellings of one folder are the same run, and two
-folders never are.
+A text that begins with `scheme://` is a URI; everything else is a local path, taken literally but
+for
+`~`, `.`, `..` and repeated or trailing slashes. Two spellings of one folder give the same location.
 """
 
 from __future__ import annotations
@@ -18,43 +16,43 @@ from spectro.storage.credentials import redact, refuse_credentials
 URI = r"[A-Za-z][A-Za-z0-9+.-]*://"
 LOCAL_SCHEMES = ("file", "local")
 REMOTE_SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "az")
-"""Storage that outlives a process and has an exclusive create: Amazon's by our own client,
-Google's and Azure's by gcsfs and adlfs."""
+"""Storage that outlives a process and has an exclusive create: S3 by our client, Google's and
+Azure's by gcsfs and adlfs."""
 TOO_FEW_SLASHES = r"[A-Za-z0-9+.-]+:/(?!/)|(?:s3|file):(?!//)"
 CHAIN = rf"[A-Za-z][A-Za-z0-9+.-]*::{URI}"
-"""`simplecache::s3://…`: a filesystem of fsspec over another."""
+"""`simplecache::s3://…`: chained filesystems of fsspec."""
 
 
-def place(text: str, setting: str = "run.uri", *, recorded: bool = True) -> str:
-    """Absolute local path, or URI, of what was given; a place of a place is the same.
+def resolve_location(text: str, setting: str = "run.uri", *, recorded: bool = True) -> str:
+    """Absolute local path, or URI; idempotent.
 
-    Relative paths are those of the current folder. `~` and `~name` are home folders, only at the
-    beginning. `..` after a link leads to the folder above the link's target, as the system has
-    it. `file://` URIs are paths with percent codes. Of other URIs only slashes at the end go: the
-    keys of S3 are any text.
+    Relative paths start at the current folder; `~` and `~name` are home folders at the beginning
+    only;
+    `..` after a link is the folder above the link's target. `file://` URIs are paths with percent
+    codes. Of other URIs only trailing slashes are removed.
 
     Args:
-        text: what was given.
+        text: path or URI.
         setting: its name in messages.
-        recorded: whether the place is written down, and so must be UTF-8.
+        recorded: whether the location is written to files, and so must be UTF-8.
 
-    Raises ValueError, in one line, for an empty text, bytes that are no UTF-8, credentials, a
-    scheme without `//`, schemes of no storage that a run can be written to, chained URLs of fsspec,
-    and the home of an unknown user.
+    Raises ValueError, in one line, for an empty text, bytes that are not UTF-8, credentials, a
+    scheme
+    without `//` or of no durable storage, chained URLs of fsspec, and an unknown user's home.
     """
-    found = _place(text, setting, recorded=recorded)
+    found = _resolve(text, setting, recorded=recorded)
     scheme = _scheme(found)
     if scheme and scheme not in REMOTE_SCHEMES:
         remote = ", ".join(f"{known}://" for known in REMOTE_SCHEMES)
         raise ValueError(
-            f"{setting} {redact(text)!r} is a {scheme}:// URI, which is no storage that can be "
-            f"written to and lasts: expected a path of this machine, file://, or one of {remote}"
+            f"{setting} {redact(text)!r} is a {scheme}:// URI, which is not durable storage "
+            f"that can be written to: expected a path of this machine, file://, or one of {remote}"
         )
     return found
 
 
-def _place(text: str, setting: str, *, recorded: bool) -> str:
-    """`place`, of whatever scheme."""
+def _resolve(text: str, setting: str, *, recorded: bool) -> str:
+    """`resolve_location` without the check of the scheme."""
     _refuse(text, setting, recorded=recorded)
     if re.match(URI, text) is None:
         return _absolute(_from_home(text, setting))
@@ -65,33 +63,33 @@ def _place(text: str, setting: str, *, recorded: bool) -> str:
 
 
 def is_uri(text: str) -> bool:
-    """Whether a place is none of this machine's paths."""
+    """Whether a location is not a local path."""
     return re.match(URI, text) is not None
 
 
 def _scheme(found: str) -> str:
-    """Of a place, empty for a path of this machine."""
     return found.partition("://")[0] if is_uri(found) else ""
 
 
 def local_path(text: str, setting: str, *, recorded: bool = True) -> str:
-    """`place` of a setting that can only be a path of this machine; ValueError for a URI."""
-    found = _place(text, setting, recorded=recorded)
+    """`resolve_location` for a setting that must be a local path; ValueError for a URI."""
+    found = _resolve(text, setting, recorded=recorded)
     if scheme := _scheme(found):
         raise ValueError(f"{setting}: expected a path of this machine, found a {scheme}:// URI")
     return found
 
 
 def path_or_name(text: str, setting: str, names: tuple[str, ...] = ()) -> str:
-    """The absolute path of a local file or folder, or a name as it is.
+    """Absolute path of a local file or folder, or a name unchanged.
 
-    A path is what begins as one (`/`, `./`, `../`, `~`, `file://`) or is there; `names` are names
-    whatever is there. Errors as `place`.
+    A path begins as one (`/`, `./`, `../`, `~`, `file://`) or exists; `names` are never paths.
+    Errors as
+    `resolve_location`.
     """
     if text in names or not text:
         return text
     begins_as_path = re.match(r"/|~|\.{1,2}(?:/|$)|(?:file|local):", text, re.IGNORECASE)
-    return place(text, setting) if begins_as_path or os.path.exists(text) else text
+    return resolve_location(text, setting) if begins_as_path or os.path.exists(text) else text
 
 
 def _refuse(text: str, setting: str, *, recorded: bool) -> None:
@@ -114,7 +112,7 @@ def _refuse(text: str, setting: str, *, recorded: bool) -> None:
     is_s3 = text[:5].lower() == "s3://"
     if re.match(CHAIN, text) or ("::" in text and is_uri(text) and not is_s3):
         raise ValueError(
-            f"{setting} {redact(text)!r} chains filesystems (::), which a run cannot lie in: give "
+            f"{setting} {redact(text)!r} chains filesystems (::), which a run cannot be in: give "
             "the folder or the URI itself"
         )
 

@@ -127,7 +127,7 @@ def _visit(seen: NDArray[np.int32], row: int) -> bool:
 
 
 @njit(cache=True, nogil=True, parallel=True)  # type: ignore[untyped-decorator]
-def descend(
+def nn_descent_round(
     x_ND: NDArray[np.float32],
     first: int,
     stop: int,

@@ -8,14 +8,14 @@ from test_graph import CASES
 from spectro.clustering.clusters import build_graph
 from spectro.clustering.config import ClusterConfig
 from spectro.clustering.graph.graph import Graph, self_tuning_graph
-from spectro.clustering.graph.node_order import PIECE, inverse, near_order
+from spectro.clustering.graph.node_order import PIECE, inverse, locality_order
 from spectro.clustering.vectors.preprocess import fit_transform
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_token_stands_somewhere(name: str):
     index_Nk = CASES[name].index_Nk
-    order = near_order(index_Nk)
+    order = locality_order(index_Nk)
     np.testing.assert_array_equal(np.sort(order), np.arange(len(index_Nk)))
     np.testing.assert_array_equal(order[inverse(order)], np.arange(len(index_Nk)))
     graph = self_tuning_graph(CASES[name])
@@ -27,14 +27,14 @@ def test_a_piece_is_walked_along_the_lists():
     # Two rings that lie among each other: even tokens list even ones.
     step = np.array([2, -2, 4])
     index_Nk = ((np.arange(20)[:, None] + step) % 20).astype(np.int32)
-    assert near_order(index_Nk).tolist()[:8] == [0, 2, 18, 4, 6, 16, 8, 10]
-    assert sorted(near_order(index_Nk).tolist()[:10]) == list(range(0, 20, 2))
+    assert locality_order(index_Nk).tolist()[:8] == [0, 2, 18, 4, 6, 16, 8, 10]
+    assert sorted(locality_order(index_Nk).tolist()[:10]) == list(range(0, 20, 2))
 
 
 def test_a_piece_ends_and_another_is_begun_at_the_first_token_that_is_left():
     num_tokens = 3 * PIECE
     next_one = (np.arange(num_tokens)[:, None] + 2) % num_tokens  # all even ones, then all odd
-    order = near_order(next_one.astype(np.int32))
+    order = locality_order(next_one.astype(np.int32))
     assert order[:PIECE].tolist() == list(range(0, 2 * PIECE, 2))
     assert order[PIECE : PIECE + 3].tolist() == [1, 3, 5]
 

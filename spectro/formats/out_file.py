@@ -1,7 +1,7 @@
-"""A file that someone asked for by name (`out=`): a picture, a page, a table.
+"""Output files named by the user (`out=`): pictures, pages, tables.
 
-Unlike the objects of a run it can be made again at any time, so a plain file of that name is
-replaced; it stands until the new one is whole. Folders and the objects of runs are never touched.
+Unlike objects of a run, an existing file is replaced, atomically. Folders and objects of runs are
+never replaced.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import BinaryIO
 from spectro.formats import run_dir
 from spectro.formats.object_kinds import kind_of
 from spectro.storage.local import TEMPORARY
-from spectro.storage.places import place
+from spectro.storage.locations import resolve_location
 from spectro.storage.store import Store
 
 MAX_PARENTS = 5
-"""How far above a file the run may lie whose object it would be."""
+"""Levels between a file and the run to which its name would belong."""
 
 
 def put_file(out: str, data: bytes) -> None:
@@ -32,7 +32,7 @@ def put_file(out: str, data: bytes) -> None:
 
 @contextmanager
 def replaced(out: str) -> Iterator[BinaryIO]:
-    """A sink whose bytes take the place of the file when the block ends, and not if it fails.
+    """A sink whose bytes replace the file at the end of the block, unless the block fails.
 
     Raises ValueError, in one line, for a folder and for the name of an object of a run.
     """
@@ -55,8 +55,8 @@ def replaced(out: str) -> Iterator[BinaryIO]:
 
 
 def place_of(out: str) -> tuple[Store, str]:
-    """Folder and name of a file; errors as `replaced`, before anything is made."""
-    whole = Store(place(out, "out"))
+    """Store and name of a file; errors as `replaced`, without side effects."""
+    whole = Store(resolve_location(out, "out"))
     store, name = whole.above(), whole.uri.rpartition("/")[2]
     is_folder = store.is_local and Path(store.path(name)).is_dir()
     if out.endswith("/") or store.uri == whole.uri or is_folder:

@@ -1,7 +1,7 @@
-"""Which of the accepted clusters a set of tokens has met before: overlapping clusters only.
+"""Index from tokens to overlapping clusters, for the best Jaccard index of a new set.
 
-Of every token the clusters that it is in, as a linked list through growing arrays: 4 bytes per
-token and 8 per member; a question costs what the set's tokens are in, not a pass over all.
+Linked lists in growing arrays: 4 bytes per token and 8 per member; a query costs the memberships of
+the set's tokens, not a pass over all.
 Shapes: N tokens, E members of all clusters so far, C clusters, M tokens of one set.
 """
 
@@ -17,8 +17,8 @@ FIRST_ROOM = 1024
 T = TypeVar("T", np.int32, np.float64)
 
 
-class Owners:
-    """Grows with every accepted cluster; their numbers are in the order in which they come."""
+class MembershipIndex:
+    """Clusters of every token; grows with every accepted cluster."""
 
     def __init__(self, num_tokens: int) -> None:
         self._head_N = np.full(num_tokens, END, np.int32)
@@ -30,16 +30,13 @@ class Owners:
         self._num_entries = self._num_clusters = 0
 
     def best_jaccard(self, tokens: NDArray[np.int32], conductance: float = np.inf) -> float:
-        """Largest Jaccard index of these tokens with an accepted cluster, 0 where there is none.
-
-        Only clusters of at most this conductance count.
-        """
+        """Largest Jaccard index with an accepted cluster of at most this conductance; 0 if none."""
         lists = self._head_N, self._next_E, self._owner_E
         of_clusters = self._size_C, self._quality_C, self._shared_C
         return float(_best(tokens, *lists, *of_clusters, conductance))
 
     def add(self, tokens: NDArray[np.int32], conductance: float = 0.0) -> None:
-        """One more accepted cluster."""
+        """Add an accepted cluster."""
         num_entries = self._num_entries + tokens.size
         self._next_E = _with_room(self._next_E, num_entries)
         self._owner_E = _with_room(self._owner_E, num_entries)
@@ -57,7 +54,7 @@ class Owners:
 
 
 def _with_room(array: NDArray[T], size: int) -> NDArray[T]:
-    """The array itself, or a copy with zeros after it, where it is too short."""
+    """The array, or a longer copy if it is too short."""
     if size <= array.size:
         return array
     longer = np.zeros(max(size, 2 * array.size), array.dtype)

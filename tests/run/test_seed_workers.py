@@ -46,25 +46,25 @@ def test_processes_that_join_and_die_do_not_show(
 ) -> None:
     alone = tables(tmp_path, "alone", seed_processes=0)
     given: list[int] = []
-    look, start = DistributedSeedExecutor._look, ProcessSeedWorker.start
+    look, start = DistributedSeedExecutor._scale, ProcessSeedWorker.start
 
     met_on_the_way = []
 
-    def look_and_wait(crew: DistributedSeedExecutor) -> None:
-        if crew._coming:  # since the round before: what it removed they must be told
-            met_on_the_way.append(len(crew._coming))
-            wait([hand.ready for hand in crew._coming])
-        look(crew)
+    def look_and_wait(executor: DistributedSeedExecutor) -> None:
+        if executor._starting:  # since the round before: what it removed they must be told
+            met_on_the_way.append(len(executor._starting))
+            wait([worker.ready for worker in executor._starting])
+        look(executor)
 
-    def start_or_die(hand: ProcessSeedWorker, seeds: Sequence[int]) -> Any:
+    def start_or_die(worker: ProcessSeedWorker, seeds: Sequence[int]) -> Any:
         given.append(len(seeds))
         if len(given) in (5, 12):
-            ray.kill(hand._actor)
-        return start(hand, seeds)
+            ray.kill(worker._actor)
+        return start(worker, seeds)
 
-    monkeypatch.setattr(DistributedSeedExecutor, "_look", look_and_wait)
+    monkeypatch.setattr(DistributedSeedExecutor, "_scale", look_and_wait)
     monkeypatch.setattr(ProcessSeedWorker, "start", start_or_die)
-    monkeypatch.setattr("spectro.cluster_stage.seed_workers.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("spectro.cluster_stage.seed_workers.SCALE_SECONDS", 0.0)
     shared = tables(tmp_path, "shared", seed_processes=2)
     assert len(given) > 20 and len(met_on_the_way) >= 3
     assert shared == alone
@@ -84,7 +84,7 @@ def broken() -> Any:
         def ready(self) -> bool:
             return True
 
-        def try_seeds(self, removed: Any, seeds: Sequence[int]) -> list[Any]:
+        def propose_clusters(self, removed: Any, seeds: Sequence[int]) -> list[Any]:
             raise ValueError("seed 3 is in a cluster already")
 
     return ray.remote(Broken)
@@ -101,35 +101,37 @@ def crew_with(start: Callable[[Any], ProcessSeedWorker]) -> DistributedSeedExecu
 
         def close(self) -> None: ...
 
-    return DistributedSeedExecutor(hands=[Alone()], start_process=start, wanted=lambda there: 1)
+    return DistributedSeedExecutor(
+        threads=[Alone()], start_process=start, num_wanted=lambda there: 1
+    )
 
 
 @pytest.mark.usefixtures("cluster")
 def test_processes_that_never_come_up_are_not_started_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("spectro.cluster_stage.seed_workers.LOOK_SECONDS", 0.0)
+    monkeypatch.setattr("spectro.cluster_stage.seed_workers.SCALE_SECONDS", 0.0)
     started: list[ProcessSeedWorker] = []
 
     def start(known: Any) -> ProcessSeedWorker:
         started.append(ProcessSeedWorker(broken().remote("too much")))
         return started[-1]
 
-    crew = crew_with(start)
+    executor = crew_with(start)
     for _ in range(2 * MAX_FAILED_STARTS):
-        wait([hand.ready for hand in started])
-        crew.try_seeds([1, 2])
-    crew.close()
+        wait([worker.ready for worker in started])
+        executor.propose_clusters([1, 2])
+    executor.close()
     assert len(started) == MAX_FAILED_STARTS
-    assert all(hand._thread._shutdown for hand in started)
+    assert all(worker._thread._shutdown for worker in started)
 
 
 @pytest.mark.usefixtures("cluster")
 def test_what_a_process_says_is_wrong_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spectro.cluster_stage.seed_workers.LOOK_SECONDS", 0.0)
-    crew = crew_with(lambda known: ProcessSeedWorker(broken().remote()))
-    crew.try_seeds([1, 2])
-    wait([hand.ready for hand in crew._coming])
+    monkeypatch.setattr("spectro.cluster_stage.seed_workers.SCALE_SECONDS", 0.0)
+    executor = crew_with(lambda known: ProcessSeedWorker(broken().remote()))
+    executor.propose_clusters([1, 2])
+    wait([worker.ready for worker in executor._starting])
     with pytest.raises(ValueError, match="seed 3 is in a cluster already"):
-        crew.try_seeds([1, 2])
-    crew.close()
+        executor.propose_clusters([1, 2])
+    executor.close()

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from spectro.clustering.local.owners import Owners
+from spectro.clustering.local.membership_index import MembershipIndex
 
 RNG = np.random.default_rng(0)
 
 
 def test_best_jaccard_is_that_of_all_pairs():
-    owners, known = Owners(60), np.zeros((0, 60), bool)
+    owners, known = MembershipIndex(60), np.zeros((0, 60), bool)
     for _ in range(3000):
         nodes = RNG.choice(60, RNG.integers(1, 30), replace=False).astype(np.int32)
         inside = np.isin(np.arange(60), nodes)
@@ -23,7 +23,7 @@ def test_best_jaccard_is_that_of_all_pairs():
 
 
 def test_nothing_is_like_a_set_of_other_nodes():
-    owners = Owners(10)
+    owners = MembershipIndex(10)
     assert owners.best_jaccard(np.array([1, 2], np.int32)) == 0.0
     owners.add(np.array([3, 4], np.int32))
     assert owners.best_jaccard(np.array([1, 2], np.int32)) == 0.0
@@ -32,7 +32,7 @@ def test_nothing_is_like_a_set_of_other_nodes():
 
 
 def test_only_clusters_of_at_most_the_given_conductance_count():
-    owners = Owners(10)
+    owners = MembershipIndex(10)
     owners.add(np.array([1, 2, 3], np.int32), 0.5)
     owners.add(np.array([3, 4], np.int32), 0.2)
     tokens = np.array([1, 2, 3], np.int32)

@@ -1,8 +1,7 @@
-"""Objects in Google's and Azure's storage, by fsspec: its exclusive create, its retries.
+"""Google's and Azure's object storage by fsspec (gcsfs, adlfs), which retries itself.
 
-An exclusive create is asked for (`mode="create"`); whether the filesystem heeds it is its own
-affair, and `Store.check_fence` finds out. `places.REMOTE_SCHEMES` are those that heed it; FTP,
-SFTP, SMB and WebHDFS do not.
+A put asks for an exclusive create (`mode="create"`). Not every filesystem honours it:
+`Store.check_fence` tests it. `locations.REMOTE_SCHEMES` are those that do.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from typing import Any
 
 import fsspec
 
-from spectro.storage.store import Entry
+from spectro.storage.backend import Entry
 
 TIMES = ("LastModified", "last_modified", "mtime", "modified", "updated", "created")
-"""Names that filesystems give to the time of an object."""
+"""Names that filesystems give to an object's time."""
 
 
-def opened(uri: str) -> tuple[Any, str]:
+def open_filesystem(uri: str) -> tuple[Any, str]:
     """Filesystem and path of a URI; raises ValueError if there is none."""
     try:
         filesystem, root = fsspec.core.url_to_fs(uri)
@@ -29,14 +28,14 @@ def opened(uri: str) -> tuple[Any, str]:
     return filesystem, str(root)
 
 
-class OtherObjects:
+class FsspecBackend:
     """Objects of one fsspec filesystem."""
 
     def __init__(self, filesystem: Any) -> None:
         self._fs = filesystem
 
     def create(self, path: str, data: bytes) -> None:
-        """Put an object exclusively, as far as the filesystem can; raises FileExistsError."""
+        """As exclusively as the filesystem can; raises FileExistsError."""
         if self._fs.exists(path):
             raise FileExistsError(path)
         self._fs.pipe_file(path, data, mode="create")
@@ -50,7 +49,7 @@ class OtherObjects:
         return bytes(self._fs.cat_file(path, start=start, end=stop))
 
     def exists(self, path: str) -> bool:
-        """Whether it is there."""
+        """Whether the object exists."""
         self._fs.invalidate_cache()
         return bool(self._fs.exists(path))
 
@@ -61,7 +60,7 @@ class OtherObjects:
         return {path: _entry(info) for path, info in found.items()}
 
     def delete(self, paths: Collection[str]) -> None:
-        """Remove objects, if they are there."""
+        """Remove objects; missing ones are no error."""
         for path in paths:
             try:
                 self._fs.rm_file(path)
@@ -69,7 +68,7 @@ class OtherObjects:
                 continue
 
     def sweep(self, folder: str, older_than_seconds: float) -> int:
-        """Nothing: what is unfinished there is the filesystem's affair."""
+        """Nothing: unfinished writes are left to the filesystem."""
         return 0
 
 
