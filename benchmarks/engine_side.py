@@ -30,7 +30,6 @@ from spectro.models.groups import group_model
 from spectro.models.losses import shortlisting_of
 from spectro.models.precision import Precision
 from spectro.models.scoring import Scoring, ScoringConfig
-from spectro.models.size import ModelSize
 from spectro.models.top_k_softmax import TopKFit
 from spectro.sampling import recorder
 from spectro.sampling.chain import ChainResult, run_group_chains
@@ -120,7 +119,7 @@ class _Run:
     def start(cls, engine: Engine, work: Work, clock: Meter) -> _Run:
         work.model.requires_grad_(False)
         resident = GPTNeoX.from_pretrained_model(work.model, precision=engine.precision)
-        size, device = ModelSize.of_model(resident), resident.device
+        size, device = resident.shape, resident.device
         groups = group_components(
             select_components(work.components, size.num_layers, size.num_heads)
         )

@@ -17,10 +17,10 @@ from jobs.stored import explicit, stored_config
 from jobs.terminal import run_and_tell
 from spectro.config import PipelineConfig, RunConfig, SamplerConfig
 from spectro.formats.product import SUMMARY_NAME
-from spectro.measure.control import Control
 from spectro.pipeline.run import Finished, Goal
 from spectro.predict.config import PredictConfig
 from spectro.predict.judged import COLUMNS
+from spectro.sampling.control import Control
 from spectro.sampling.reweighted import Reweighted
 from spectro.storage.checksummed_json import read_sealed, with_nan
 from spectro.storage.credentials import refuse_credentials

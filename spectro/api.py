@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 from transformers import GPTNeoXForCausalLM
 
@@ -26,6 +25,7 @@ from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model, loss_headroom
 from spectro.models.losses import shortlisting_of
 from spectro.models.scoring import Scoring, ScoringConfig
+from spectro.models.token_ids import Ids, check_ids
 from spectro.models.top_k_softmax import TopKFit
 from spectro.result import Result
 from spectro.sampling.baseline import unpaired_offset
@@ -55,7 +55,6 @@ from spectro.susceptibility.summary import (
 from spectro.susceptibility.warnings import chain_warnings
 
 logger = logging.getLogger(__name__)
-Ids = Tensor | npt.NDArray[np.integer]
 
 
 def susceptibilities(
@@ -147,38 +146,6 @@ def susceptibilities(
     shape = resident.shape
     chosen = select_components(components, shape.num_layers, shape.num_heads)
     return _measure(inputs, chosen)
-
-
-def check_ids(model: GPTNeoX, ids: Ids, name: str) -> Tensor:
-    """Token sequences as int64 [n, T+1] on the model's device.
-
-    Raises ValueError for a wrong shape or type, no sequence, a context longer than the model's,
-    or ids outside the vocabulary.
-    """
-    tensor = torch.as_tensor(ids)
-    if tensor.dtype not in (torch.int64, torch.int32, torch.int16) or tensor.dim() != 2:
-        raise ValueError(
-            f"{name} must be integers of shape [sequences, T+1], "
-            f"found {tensor.dtype} of shape {tuple(tensor.shape)}"
-        )
-    num_seq, length = tensor.shape
-    if num_seq == 0 or length < 2:
-        raise ValueError(
-            f"{name} has shape {tuple(tensor.shape)}: expected at least one sequence of at least "
-            "two tokens (a context and a target)"
-        )
-    if length - 1 > model.shape.max_context:
-        raise ValueError(
-            f"{name} has contexts of {length - 1} tokens; the model was built for at most "
-            f"{model.shape.max_context}"
-        )
-    low, high = int(tensor.min()), int(tensor.max())
-    if low < 0 or high >= model.shape.vocab_size:
-        raise ValueError(
-            f"{name} has token ids from {low} to {high}, the model's vocabulary is 0 to "
-            f"{model.shape.vocab_size - 1}: were they made by another tokenizer?"
-        )
-    return tensor.to(device=model.device, dtype=torch.int64)
 
 
 @dataclass(frozen=True, kw_only=True)

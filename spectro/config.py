@@ -12,11 +12,11 @@ from typing import Any
 from spectro.clustering.config import ClusterConfig
 from spectro.formats.fingerprint import FORMAT_VERSION, digest
 from spectro.formats.parts import CONTROL, nbeta_folder
-from spectro.measure.control import Control, known_control
 from spectro.models.components import spelt
 from spectro.models.load import EMBEDDED, ModelConfig
 from spectro.models.scoring import ScoringConfig
 from spectro.sampling.config import ChainConfig
+from spectro.sampling.control import Control, known_control
 from spectro.sampling.mala import Mala
 from spectro.sampling.reweighted import Reweighted, nbeta_name
 from spectro.sampling.samplers import Exponential, Gaussian, Psgld, Sgld

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 from transformers import GPTNeoXForCausalLM
 
-from spectro.api import check_ids
 from spectro.cluster_stage.find import find_and_write_clusters
 from spectro.cluster_stage.fitting import make_transform
 from spectro.cluster_stage.knn import make_lists, make_pair, measure_recall
@@ -47,6 +46,7 @@ from spectro.models.groups import group_model, loss_headroom
 from spectro.models.load import load_model
 from spectro.models.losses import shortlisting_of
 from spectro.models.scoring import Scoring
+from spectro.models.token_ids import check_ids
 from spectro.models.top_k_softmax import TopKFit
 from spectro.predict.ensemble import Ensemble
 from spectro.sampling.keys import KeyedRandomness

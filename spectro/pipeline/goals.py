@@ -21,6 +21,7 @@ from spectro.formats.derived_objects import remove_stale
 from spectro.formats.draws import incomplete
 from spectro.formats.more_tokens import tidy
 from spectro.formats.tokens import MARKER, TokensInfo
+from spectro.measure.sampled_groups import groups_of
 from spectro.measure.tokenise import tell_of_dropped
 from spectro.storage.store import Store
 from spectro.upsampling.units import upsample_units
@@ -58,10 +59,9 @@ def open_run(store: Store, config: PipelineConfig, model: ModelInfo) -> None:
         "model_weights": model.weights_sha256,
         "device_type": model.device.split(":")[0],  # noise differs between CPU and CUDA (ADR 003)
     }
-    facts = dataclasses.asdict(model)
     own = dataclasses.replace(config, more=None)  # an addition is told by its own marker
     for part, each in own.parts.items():
-        run_dir.start(store.child(part), to_dict(each), each.inputs() | weights, facts)
+        run_dir.start(store.child(part), to_dict(each), each.inputs() | weights, model.facts)
 
 
 def known_model(store: Store, config: PipelineConfig, goal: Goal) -> ModelInfo | None:
@@ -132,7 +132,7 @@ def goal_units(
     config: PipelineConfig, model: ModelInfo, info: TokensInfo, goal: Goal
 ) -> list[Unit]:
     """The units that were asked for; what they need comes with them."""
-    groups = model.groups(config.components, config.estimator.kind)
+    groups = groups_of(config, model)
     probe = info.splits["probe"]
 
     def measured(part: str, sisters: Sequence[str]) -> list[SummaryUnit]:

@@ -12,7 +12,6 @@ from spectro.calibrate.law import Law, fit
 from spectro.calibrate.responses import measure_responses
 from spectro.calibrate.setting import Setting, best_setting
 from spectro.config import SamplerConfig
-from spectro.measure.control import Control
 from spectro.measure.sampled_groups import groups_of
 from spectro.models.cost import flops as work
 from spectro.models.cost.flop_counter import counting
@@ -22,6 +21,7 @@ from spectro.models.scoring import Scoring
 from spectro.planning.calibration.config import MAX_DRAWS, CalibrateConfig
 from spectro.planning.calibration.cost import chains_of, pilot_flops, sampler_of, with_split
 from spectro.planning.calibration.pilot import Pilot
+from spectro.sampling.control import Control
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Gaussian, Psgld

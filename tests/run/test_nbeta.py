@@ -16,9 +16,9 @@ from spectro.formats import run_dir
 from spectro.formats.draws import read_pilot, read_record
 from spectro.formats.halves import iterate_halves
 from spectro.formats.product import read_product
-from spectro.measure.control import Control
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.sampling.config import ChainConfig
+from spectro.sampling.control import Control
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Gaussian, Psgld
 from spectro.storage.store import Store

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from spectro.calibrate.choose import Split
 from spectro.config import PipelineConfig, SamplerConfig
-from spectro.measure.control import Control
 from spectro.measure.sampled_groups import groups_of
 from spectro.models.size import ModelSize
 from spectro.planning.calibration.config import MAX_DRAWS, CalibrateConfig
@@ -17,6 +16,7 @@ from spectro.planning.courses import Assumptions, measurement_of
 from spectro.planning.device_costs import Device
 from spectro.planning.plan import make_plan
 from spectro.planning.unit_counts import ChainLengths, chain_work, tile_work
+from spectro.sampling.control import Control
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Gaussian
 from spectro.susceptibility.estimator import EstimatorConfig, EstimatorKind

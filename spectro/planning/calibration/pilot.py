@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from spectro.analysis.patterns import Traits, pattern_types
-from spectro.api import check_ids
 from spectro.calibrate.choose import Split, choose
 from spectro.calibrate.law import fit
 from spectro.calibrate.measures import Labels, measure
@@ -28,6 +27,7 @@ from spectro.models.groups import group_model, loss_headroom
 from spectro.models.load import load_model, load_tokenizer
 from spectro.models.scoring import Scoring
 from spectro.models.size import ModelSize
+from spectro.models.token_ids import check_ids
 from spectro.planning.calibration.config import CalibrateConfig
 from spectro.planning.calibration.cost import CostModel, pilot_flops, sampler_of, with_split
 from spectro.planning.device_costs import Device
@@ -111,7 +111,7 @@ class Pilot:
         return cls(
             config=config,
             settings=settings,
-            size=ModelSize.of_model(model),
+            size=model.shape,
             model=model,
             probe=check_ids(model, torch.from_numpy(ids), "probe tokens"),
             sampling=check_ids(model, torch.from_numpy(splits.sampling.ids_ST1), "sampling"),

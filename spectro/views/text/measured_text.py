@@ -24,7 +24,6 @@ import torch
 import transformers
 from torch import Tensor
 
-from spectro.api import check_ids
 from spectro.config import PipelineConfig
 from spectro.formats.chain_names import dropped_name, record_name
 from spectro.formats.draws import ChainRecord, block_names, read_pilot, read_record
@@ -34,6 +33,7 @@ from spectro.measure.tokenise import tokenizer_of
 from spectro.models.components import FULL_GROUP, Group, group_components, select_components
 from spectro.models.delta import clean_losses
 from spectro.models.groups import group_model
+from spectro.models.token_ids import check_ids
 from spectro.pipeline.execute import ResidentModel
 from spectro.sampling.config import TokenDraws
 from spectro.susceptibility.estimator import ChainSums
