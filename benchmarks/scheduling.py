@@ -127,7 +127,7 @@ def units_of(count: int) -> list[Unit]:
         part="",
         groups=groups,
         model=MODEL,
-        companies=ChainConfig(num_chains=NUM_CHAINS).companies(1),
+        companies=ChainConfig(num_chains=NUM_CHAINS).batches(1),
         num_shards=max(1, (count - chains) // (NUM_GROUPS + 1)),
         tokens=TokensUnit(),
     )

@@ -74,9 +74,9 @@ class GPTNeoX:
 
         Raises ValueError for another type of model, for tied embeddings (`embed` and `unembed`
         would be one component), for rotary embeddings of another type, for a forward pass that is
-        not that of its config and parameters (consistency.py: adapters, replaced modules, hooks), for
-        weights that are not finite or of less than float32, and for a float64 model with rounded
-        products.
+        not that of its config and parameters (consistency.py: adapters, replaced modules, hooks),
+        for weights that are not finite or of less than float32, and for a float64 model with
+        rounded products.
         """
         require_type(model)
         config = model.config

@@ -87,13 +87,16 @@ class ModelSize:
         """K, dimensions of one head."""
         return self.hidden_size // self.num_heads
 
+    def select(self, patterns: Sequence[str]) -> tuple[Component, ...]:
+        """The selected components, in the patterns' order (see `select_components`)."""
+        return select_components(patterns, self.num_layers, self.num_heads)
+
     def groups(self, patterns: Sequence[str], *, with_full: bool) -> tuple[Group, ...]:
         """Groups of the selected components, and last `full` where the estimator needs it.
 
         Raises ValueError if a pattern selects nothing (see `select_components`).
         """
-        chosen = select_components(patterns, self.num_layers, self.num_heads)
-        return group_components(chosen, with_full=with_full)
+        return group_components(self.select(patterns), with_full=with_full)
 
     def require_context(self, context: int) -> None:
         """Raise ValueError, in one line, if the model was built for shorter contexts."""

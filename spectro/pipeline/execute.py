@@ -6,10 +6,9 @@ there, so that a unit can be done anywhere.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property, partial, singledispatch
 
 import numpy as np
@@ -39,24 +38,16 @@ from spectro.measure.chains import run_chains
 from spectro.measure.sisters import known_pilot
 from spectro.measure.tiles import run_tile
 from spectro.measure.tokenise import add_tokens, make_tokens
-from spectro.models.cost.budget import RowBudget
-from spectro.models.cost.rows import scoring_budget, stepping_budget
 from spectro.models.gpt_neox import GPTNeoX
-from spectro.models.groups import group_model, loss_headroom
 from spectro.models.load import load_model
-from spectro.models.losses import shortlisting_of
-from spectro.models.scoring import Scoring
 from spectro.models.token_ids import check_ids
-from spectro.models.top_k_softmax import TopKFit
 from spectro.predict.ensemble import Ensemble
-from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.pilot.pilot import (
     independent_components,
-    listed_components,
-    run_pilot,
 )
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.storage.store import Store
+from spectro.susceptibility.measurement import MeasuredModel
 from spectro.tokens.sequences import Sequences
 from spectro.upsampling.learning import learn, read_ensemble
 from spectro.upsampling.prediction import predict_shard, summarise_predictions
@@ -82,14 +73,19 @@ Leave = Callable[[], bool]
 """Whether the worker was told to leave."""
 
 
-class ResidentModel:
+class ResidentModel(MeasuredModel):
     """What a worker keeps between units: the model and the sequences of the chains."""
 
     def __init__(self, config: PipelineConfig) -> None:
+        super().__init__(
+            config.scoring,
+            model=lambda: GPTNeoX.from_pretrained_model(self.hf_model, config.model.precision),
+            sampling_ids=lambda: self._split("sampling"),
+            evaluation_ids=lambda: self._split("evaluation"),
+        )
         self.config = config
         self.root = Store(config.run.uri)
         self._parts = config.parts
-        self._budgets: dict[bool, RowBudget] = {}
         self._ensemble: Ensemble | None = None
         self._tokens: TokensInfo | None = None
 
@@ -113,58 +109,11 @@ class ResidentModel:
         """The checkpoint."""
         return load_model(self.config.model)
 
-    @cached_property
-    def model(self) -> GPTNeoX:
-        """The same weights, as the engine takes them."""
-        return GPTNeoX.from_pretrained_model(self.hf_model, self.config.model.precision)
-
-    @cached_property
-    def shortlisting(self) -> TopKFit | None:
-        """What short lists share, None where they do not pay."""
-        return shortlisting_of(self.model, self.config.scoring, self.evaluation_ids)
-
-    def scoring(self, pilot: Mapping[str, PosteriorMoments]) -> Scoring:
-        """How a group's losses are computed, as its pilot has found."""
-        lists, names = self.shortlisting, listed_components(self.config.scoring, pilot)
-        if lists is None or not names:
-            return Scoring(budget=self.scoring_budget(listed=False))
-        return Scoring(
-            budget=self.scoring_budget(listed=True),
-            shortlisting=dataclasses.replace(lists, components=names),
-        )
-
-    def scoring_budget(self, *, listed: bool) -> RowBudget:
-        """Rows of a scoring pass; a worker keeps what it has learnt of them."""
-        if listed not in self._budgets:
-            lists = self.config.scoring.shortlist_size if listed else 0
-            self._budgets[listed] = scoring_budget(self.model, lists)
-        return self._budgets[listed]
-
     def ensemble(self, num_folds: int) -> Ensemble:
         """The networks of an upsampled run; a worker keeps them."""
         if self._ensemble is None:
             self._ensemble = read_ensemble(self.root, num_folds, self.model.device)
         return self._ensemble
-
-    @cached_property
-    def headroom(self) -> float:
-        """ln V − L(w*) on the evaluation set, nats: what the model has learnt of its text."""
-        return loss_headroom(self.model, self.evaluation_ids, self.scoring_budget(listed=False))
-
-    @cached_property
-    def stepping_budget(self) -> RowBudget:
-        """Rows of a step, with what its backward pass keeps."""
-        return stepping_budget(self.model)
-
-    @cached_property
-    def sampling_ids(self) -> Tensor:
-        """Sequences of the minibatches, int64 [M, T+1]."""
-        return self._split("sampling")
-
-    @cached_property
-    def evaluation_ids(self) -> Tensor:
-        """Sequences on which ΔL is taken, int64 [E, T+1]."""
-        return self._split("evaluation")
 
     def probe_ids(self, shard: int) -> Tensor:
         """Sequences of one token shard, int64 [n, T+1]."""
@@ -231,20 +180,11 @@ def _more_tokens(
 @_execute.register
 def _pilot(unit: PilotUnit, resident: ResidentModel, on_progress: OnProgress, leave: Leave) -> None:
     store, config = resident.of(unit)
-    known = known_pilot(unit, unit.group.name, resident)
-    lists = None if known else resident.shortlisting
-    pilot = run_pilot(
-        group_model(resident.model, unit.group),
-        config.sampler,
-        resident.evaluation_ids,
-        KeyedRandomness(seed=config.seed),
-        budget=resident.scoring_budget(listed=lists is not None),
-        stepping=resident.stepping_budget,
-        candidate=lists,
-        headroom=math.nan if known else resident.headroom,
-        config=config.chain,
+    pilot = resident.pilot(
+        unit.group,
+        config,
+        known=known_pilot(unit, unit.group.name, resident),
         on_step=partial(_may_leave, leave),
-        known=known,
     )
     alone = independent_components(config.sampler, pilot)
     for name, moments in pilot.items():

@@ -150,7 +150,7 @@ def goal_units(
             sisters=sisters,
             groups=groups,
             model=model,
-            companies=partial(config.chain.companies, config.run.chains_per_unit),
+            companies=partial(config.chain.batches, config.run.chains_per_unit),
             num_shards=probe.num_shards,
             tokens=TokensUnit(),
         )

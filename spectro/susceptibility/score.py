@@ -33,6 +33,7 @@ from spectro.models.cost.budget import CPU_ROWS, RowBudget, fit
 from spectro.models.delta import DrawSlice, ReadDraws, pack_losses, sequence_batches
 from spectro.models.scoring import Scoring
 from spectro.sampling.checkpoint import Checkpoint, Checkpoints
+from spectro.sampling.observable import observable
 
 FloatArray = npt.NDArray[np.float64]
 NO_PREFIX = ("embed", "full")
@@ -47,9 +48,23 @@ class TileSums:
     """
 
     weighted_CN: npt.NDArray[np.float32]
-    """Σ_t ω_t ΔL(t) Δℓ_i(t), nats²."""
+    """Σ_t ω_t φ_t Δℓ_i(t), nats²."""
     plain_CN: npt.NDArray[np.float32]
     """Σ_t ω_t Δℓ_i(t), nats."""
+
+    @classmethod
+    def joined(cls, parts: Sequence[TileSums]) -> TileSums:
+        """Sums of chains that follow each other, for the same tokens."""
+        return cls(
+            weighted_CN=np.concatenate([part.weighted_CN for part in parts]),
+            plain_CN=np.concatenate([part.plain_CN for part in parts]),
+        )
+
+    def of_tokens(self, chosen_N: npt.NDArray[np.bool_]) -> TileSums:
+        """The same of some tokens."""
+        return TileSums(
+            weighted_CN=self.weighted_CN[:, chosen_N], plain_CN=self.plain_CN[:, chosen_N]
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -283,7 +298,7 @@ def _after(pieces: Sequence[DrawSlice], count: int) -> list[DrawSlice]:
 def _coefficients(scored: ScoredChain, name: str, device: torch.device) -> Tensor:
     """ω_t φ_t and ω_t of every draw, for every set of weights, [W, 2, T]."""
     weight_WT = np.atleast_2d(scored.weight[name])
-    both = np.stack([weight_WT * scored.delta_loss[name], weight_WT], axis=1)
+    both = np.stack([weight_WT * observable(scored.delta_loss[name]), weight_WT], axis=1)
     return torch.from_numpy(both).to(device)
 
 
