@@ -37,7 +37,7 @@ from spectro.sampling.pilot import pilot as pilots
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.sampling.pilot.sampler_bias import effective_sample_size, sampler_bias
 from spectro.sampling.recorder import ComponentChain
-from spectro.sampling.reweighted import LEAST_EFFECTIVE_FRACTION, Reweighted, Sampler
+from spectro.sampling.reweighted import MIN_EFFECTIVE_FRACTION, Reweighted, Sampler
 from spectro.sampling.samplers import Exponential, Psgld
 
 COMPONENTS = ["l0h0", "l1h2", "l2mlp", "l3h1", "embed", "unembed"]
@@ -53,7 +53,7 @@ def samplers(gamma: float, nbeta: float) -> dict[str, tuple[Sampler, int | None]
         found[f"exponential {step_size:g}"] = (exponential, None)
     found["mala"] = (Mala(gamma=gamma, nbeta=nbeta), None)
     found["reweighted"] = (
-        Reweighted(gamma=gamma, nbeta=nbeta, min_effective_fraction=LEAST_EFFECTIVE_FRACTION),
+        Reweighted(gamma=gamma, nbeta=nbeta, min_effective_fraction=MIN_EFFECTIVE_FRACTION),
         1,
     )
     return found

@@ -54,21 +54,18 @@ def susceptibilities(
 
     Args:
         model: a GPT-NeoX model; its weights are w* and are not changed.
-        sampling_ids: int64 [M, T+1], sequences of the model's training distribution: minibatches
-            of the chains are taken from them.
+        sampling_ids: int64 [M, T+1], sequences of the training distribution, for minibatches.
         probe_ids: int64 [N, T+1], the sequences measured; their T may differ.
         sampler: `spectro.Reweighted(...)`, `Mala`, `Exponential`, `Psgld`, `Sgld` or `Gaussian`.
-        components: names or patterns: `l0h0`, `l*mlp`, `embed`, `unembed`, `*` for all. Columns
-            come in this order; what one pattern selects in the model's, and a component that
-            several select where the first does.
+        components: names or patterns in the order of the columns: `l0h0`, `l*mlp`, `embed`,
+            `unembed`, `*` for all (see `select_components`).
         evaluation_ids: int64 [E, T+1], fixed sequences on which ΔL is taken; the sampling
             sequences if None.
         num_chains, num_draws, steps_between_draws, num_burnin_steps, batch_size,
             target_reliability: see ChainConfig.
         chains_together: chains of a component that step at once; memory grows with it, and the
-            last bits of the result may change, nothing else. On a CPU 1 is as fast.
-        scoring: what may be approximated within a measured error; the top-K softmax for large
-            vocabularies if None.
+            last bits of the result may change. On a CPU 1 is as fast.
+        scoring: what may be approximated within a measured error.
         estimator: `two_chain` with the paired baseline if None.
         seed: keys all randomness.
         randomness: replaces the keyed randomness, for comparisons with other packages.
@@ -79,28 +76,17 @@ def susceptibilities(
             twice, impossible settings.
         NonFiniteLossError: a chain left the region where the loss is finite.
     """
-    if isinstance(sampler, Reweighted) and sampler.also_nbeta:
-        raise ValueError(
-            f"sampler.also_nbeta is {sampler.also_nbeta}, one nbeta is measured at a time here: "
-            "call once for each with the same seed (sampler.at(nbeta)), the draws are then the same"
-        )
     chain = ChainConfig(
-        num_chains=num_chains,
-        num_draws=num_draws,
-        steps_between_draws=steps_between_draws,
-        num_burnin_steps=num_burnin_steps,
-        batch_size=batch_size,
+        num_chains=num_chains, num_draws=num_draws, steps_between_draws=steps_between_draws,
+        num_burnin_steps=num_burnin_steps, batch_size=batch_size,
         target_reliability=target_reliability,
+    )  # fmt: skip
+    settings = _Settings(
+        sampler=sampler, chain=chain, estimator=estimator or EstimatorConfig(), seed=seed
     )
-    measurement = _Measurement(
-        _measured_model(model, scoring or ScoringConfig(), sampling_ids, evaluation_ids),
-        _Settings(
-            sampler=sampler, chain=chain, estimator=estimator or EstimatorConfig(), seed=seed
-        ),
-        randomness or KeyedRandomness(seed=seed),
-        chains_together,
-    )
-    return measurement.result(components, probe_ids)
+    measured = _measured_model(model, scoring or ScoringConfig(), sampling_ids, evaluation_ids)
+    keyed = randomness or KeyedRandomness(seed=seed)
+    return _Measurement(measured, settings, keyed, chains_together).result(components, probe_ids)
 
 
 def _measured_model(
@@ -128,6 +114,14 @@ class _Settings:
     chain: ChainConfig
     estimator: EstimatorConfig
     seed: int
+
+    def __post_init__(self) -> None:
+        also = self.sampler.also_nbeta if isinstance(self.sampler, Reweighted) else ()
+        if also:
+            raise ValueError(
+                f"sampler.also_nbeta is {also}, one nbeta is measured at a time here: call once "
+                "for each with the same seed (sampler.at(nbeta)), the draws are then the same"
+            )
 
 
 class _Measurement:

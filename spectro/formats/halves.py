@@ -21,8 +21,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from spectro.formats.product import halves_name, moments_name, stored_array
-from spectro.formats.shard_file import Head, matrix, of_one_run, read_columns
+from spectro.formats.product import halves_name, moments_name
+from spectro.formats.shard_file import (
+    Head,
+    extent,
+    matrix,
+    of_one_run,
+    read_columns,
+    stored_array,
+)
 from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.store import ObjectInfo, Store
 from spectro.susceptibility.columns import HALF_COLUMNS, Pair
@@ -72,7 +79,7 @@ def halves_table(part: pa.Table, halves: Mapping[str, Pair]) -> pa.Table:
         for name, values in zip(column.halves or (), halves.get(column.name, ()), strict=False):
             if values.shape != expected:
                 raise ValueError(
-                    f"{name} is {_extent(values.shape)}, its shard's rows are {_extent(expected)}: "
+                    f"{name} is {extent(values.shape)}, its shard's rows are {extent(expected)}: "
                     "were tiles of two runs mixed?"
                 )
             if not np.isfinite(values).all():
@@ -82,10 +89,6 @@ def halves_table(part: pa.Table, halves: Mapping[str, Pair]) -> pa.Table:
                 )
             columns[name] = stored_array(values)
     return pa.table(columns, metadata=part.schema.metadata)
-
-
-def _extent(shape: tuple[int, ...]) -> str:
-    return " × ".join(map(str, shape))
 
 
 def read_halves(store: Store, shard: int) -> Halves:

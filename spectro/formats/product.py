@@ -34,11 +34,12 @@ import pyarrow as pa
 
 from spectro.formats.shard_file import (
     Head,
-    lists,
+    extent,
     matrix,
     metadata_of,
     of_one_run,
     read_columns,
+    stored_array,
     to_bytes,
 )
 from spectro.storage.checksummed_json import read_sealed, seal, unseal
@@ -163,7 +164,7 @@ def shard_table(
         expected = (num_tokens, len(components)) if column.by_component else (num_tokens,)
         if values.shape != expected:
             raise ValueError(
-                f"{column.name} is {_extent(values.shape)}, expected {num_tokens} tokens"
+                f"{column.name} is {extent(values.shape)}, expected {num_tokens} tokens"
                 f"{f' × {len(components)} components' if column.by_component else ''}: were tiles "
                 "of two runs mixed?"
             )
@@ -185,15 +186,6 @@ def shard_table(
     for column in STORED_COLUMNS:
         columns[column.name] = stored_array(rows.values[column.name])
     return pa.table(columns, metadata=metadata_of(components, fingerprint, summary))
-
-
-def stored_array(values: npt.NDArray[np.floating]) -> pa.Array:
-    """A column as it is stored: float32, or lists of H float32 for [N, H]."""
-    return lists(values) if values.ndim == 2 else pa.array(values.astype(np.float32))
-
-
-def _extent(shape: tuple[int, ...]) -> str:
-    return " × ".join(map(str, shape))
 
 
 @dataclass(frozen=True, kw_only=True)
