@@ -32,7 +32,7 @@ from spectro.models.precision import Precision
 from spectro.models.scoring import Scoring, ScoringConfig
 from spectro.models.top_k_softmax import TopKFit
 from spectro.sampling import recorder
-from spectro.sampling.chain import ChainResult, run_group_chains
+from spectro.sampling.chain import ChainResult, GroupChains
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.pilot.pilot import listed_components, run_pilot
@@ -206,18 +206,17 @@ class _Run:
             num_burnin_steps=work.num_burnin_steps,
             batch_size=work.batch_size,
         )
-        return run_group_chains(
-            part,
-            work.sampler,
-            config,
-            self.ids.sampling,
-            self.ids.evaluation,
-            chains=(chain,),
+        return GroupChains(
+            part=part,
+            sampler=work.sampler,
+            config=config,
+            sampling_ids=self.ids.sampling,
+            evaluation_ids=self.ids.evaluation,
             randomness=KeyedRandomness(seed=work.seed),
             pilot=pilot,
             scoring=passes,
             stepping=self.stepping_rows,
-        )[chain]
+        ).run((chain,))[chain]
 
 
 def _evaluating(clock: Meter) -> AbstractContextManager[Any]:

@@ -29,7 +29,7 @@ from benchmarks.shapes import SHIPPED, Splits, ids_of, model_of
 from spectro.models.components import group_components, select_components
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
-from spectro.sampling.chain import run_group_chains
+from spectro.sampling.chain import GroupChains
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.mala import Mala
@@ -78,16 +78,15 @@ def study(model: GPTNeoX, component: str, ids: Splits, options: Any) -> dict[str
             num_burnin_steps=0 if name == "reweighted" else (between or 3),
             batch_size=min(options.batch, len(ids.sampling)),
         )
-        results = run_group_chains(
-            part,
-            sampler,
-            config,
-            ids.sampling,
-            evaluation,
-            chains=range(config.num_chains),
+        results = GroupChains(
+            part=part,
+            sampler=sampler,
+            config=config,
+            sampling_ids=ids.sampling,
+            evaluation_ids=evaluation,
             randomness=KeyedRandomness(seed=1),
             pilot=tuned if isinstance(sampler, Mala) else exact,
-        )
+        ).run(range(config.num_chains))
         chains = [result.components[component] for result in results.values()]
         against_exact = (
             _weighted_bias(chains, exact[component])

@@ -166,13 +166,12 @@ class _Measurement:
     def _measure(self, group: Group, ids: Tensor) -> dict[str, TileSums]:
         """Run a group's chains, some at a time, and score the tokens along each one's draws."""
         pilot = self._model.pilot(group, self._settings)
+        group_chains = self._model.chains(group, self._settings, pilot, self._randomness)
         names = [component.name for component in group.components]
         tiles: list[dict[str, TileSums]] = []
         chains: dict[str, list[ComponentChain]] = {name: [] for name in names}
         for batch in self._batches:
-            results = self._model.draw(
-                group, self._settings, pilot, batch, randomness=self._randomness
-            )
+            results = group_chains.run(batch)
             for chain in batch:
                 result = results.pop(chain)  # its draws are freed once it is scored
                 scored = scored_chain(result.draws, result.components)

@@ -99,10 +99,7 @@ def _run_company(
             resumed=_resumed(store, bank, writers),
         )
         sinks = {c: partial(background.submit, writer.put) for c, writer in writers.items()}
-        results = resident.draw(
-            unit.group,
-            config,
-            pilot,
+        results = resident.chains(unit.group, config, pilot).run(
             company,
             sinks={chain: sinks.get(chain, _there_already) for chain in company},
             on_step=on_progress,

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -57,60 +57,13 @@ class ChainResult:
     """The draws; those of stepped components only if no sink took them."""
 
 
-def run_group_chains(
-    part: GroupModel[Any],
-    sampler: Sampler,
-    config: ChainConfig,
-    sampling_ids: Tensor,
-    evaluation_ids: Tensor,
-    *,
-    chains: Sequence[int],
-    randomness: Randomness,
-    pilot: Mapping[str, PosteriorMoments] | None = None,
-    sinks: Mapping[int, Sink] | None = None,
-    scoring: Scoring | None = None,
-    stepping: RowBudget | None = None,
-    on_step: OnStep | None = None,
-    checkpoints: Checkpoints | None = None,
-    left_out: Collection[str] = (),
-) -> dict[int, ChainResult]:
-    """Run some chains of a group's components; those that step do so together.
-
-    Chains are independent: the other chains of a batch change the last bits of a chain's results,
-    and nothing else. For the first arguments see `GroupChains`.
-
-    Args:
-        chains: indices of the chains, all different.
-        sinks: by chain, take the draws of stepped components, block by block; kept in memory if
-            None.
-        on_step: called with (units done, units in all); a unit is a step or a block.
-        checkpoints: where the chains resume, and where their checkpoints go; draws that sinks
-            have taken are not in a checkpoint.
-        left_out: components that are not drawn here.
-
-    Raises:
-        NonFiniteLossError: the loss of a component is infinite or not a number.
-        ValueError: the sampling set has fewer sequences than a minibatch; a thinning interval
-            to be measured without burn-in; checkpoints of stepped components without sinks.
-    """
-    group = GroupChains(
-        part=part,
-        sampler=sampler,
-        config=config,
-        sampling_ids=sampling_ids,
-        evaluation_ids=evaluation_ids,
-        randomness=randomness,
-        pilot=pilot or {},
-        scoring=scoring,
-        stepping=stepping,
-    )
-    names = [name for name in part.names if name not in left_out]
-    return group.run(names, chains, sinks, on_step, checkpoints)
-
-
 @dataclass(frozen=True, kw_only=True)
 class GroupChains:
-    """What all chains of a group have in common."""
+    """Chains of a group's components; those of one `run` that step do so together.
+
+    Chains are independent: the other chains of a run change the last bits of a chain's results, and
+    nothing else.
+    """
 
     part: GroupModel[Any]
     """The group's forward passes, of any architecture."""
@@ -124,12 +77,12 @@ class GroupChains:
     """The fixed sequences on which ΔL is taken, int64 [E, T+1]."""
     randomness: Randomness
     """Where noise and minibatches come from."""
-    pilot: Mapping[str, PosteriorMoments]
+    pilot: Mapping[str, PosteriorMoments] = field(default_factory=dict)
     """Exact moments of every component: `Reweighted` decides by them who is stepped, and the
     sampler bias of stepped chains is measured against them. May be empty for other samplers."""
-    scoring: Scoring | None
+    scoring: Scoring | None = None
     """How losses on the evaluation set are computed."""
-    stepping: RowBudget | None
+    stepping: RowBudget | None = None
     """Rows at once where gradients are; whole minibatches of all chains if None."""
 
     @property
@@ -141,13 +94,30 @@ class GroupChains:
 
     def run(
         self,
-        names: Sequence[str],
         chains: Sequence[int],
-        sinks: Mapping[int, Sink] | None,
-        on_step: OnStep | None,
-        checkpoints: Checkpoints | None,
+        *,
+        sinks: Mapping[int, Sink] | None = None,
+        on_step: OnStep | None = None,
+        checkpoints: Checkpoints | None = None,
+        left_out: Collection[str] = (),
     ) -> dict[int, ChainResult]:
-        """See `run_group_chains`."""
+        """Run some chains, and take ΔL of every draw.
+
+        Args:
+            chains: indices of the chains, all different.
+            sinks: by chain, take the draws of stepped components, block by block; kept in memory
+                if None.
+            on_step: called with (units done, units in all); a unit is a step or a block.
+            checkpoints: where the chains resume, and where their checkpoints go; draws that sinks
+                have taken are not in a checkpoint.
+            left_out: components that are not drawn here.
+
+        Raises:
+            NonFiniteLossError: the loss of a component is infinite or not a number.
+            ValueError: the sampling set has fewer sequences than a minibatch; a thinning interval
+                to be measured without burn-in; checkpoints of stepped components without sinks.
+        """
+        names = [name for name in self.part.names if name not in left_out]
         independent = [name for name in names if name in self.independent]
         stepped = [name for name in names if name not in self.independent]
         if stepped:

@@ -90,7 +90,7 @@ def _response(found: TokenEstimates) -> Floats:
 
 
 def _response_halves(found: TokenEstimates) -> Pair | None:
-    if found.response is None:
+    if found.response is None or len(found.response.halves_P2N) == 0:
         return None
     first_N, second_N = found.response.halves_P2N[0]
     return first_N, second_N

@@ -1,6 +1,6 @@
 """The measuring path: pilot, draws, scoring, sums; columns.py and summary.py finish it.
 
-    MeasuredModel.pilot → .draw → .score → chain_sums → columns.estimate → summary.column_summary
+    MeasuredModel.pilot → .chains → .score → chain_sums → columns.estimate → summary.column_summary
 
 The in-process API, the Ray workers, texts measured along a run's draws and the calibration call
 these functions; they differ only in where sequences and draws are kept.
@@ -9,7 +9,7 @@ these functions; they differ only in where sequences and draws are kept.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, cached_property
 from typing import Any, Protocol
 
@@ -28,8 +28,7 @@ from spectro.models.groups import group_model, loss_headroom
 from spectro.models.losses import shortlisting_of
 from spectro.models.scoring import Scoring, ScoringConfig
 from spectro.models.top_k_softmax import TopKFit
-from spectro.sampling.chain import ChainResult, run_group_chains
-from spectro.sampling.chain_batch import OnStep, Sink
+from spectro.sampling.chain import GroupChains
 from spectro.sampling.checkpoint import Checkpoints
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness, Randomness
@@ -45,27 +44,20 @@ Pilot = Mapping[str, PosteriorMoments]
 
 
 class Settings(Protocol):
-    """What a measurement needs of its configuration; `PipelineConfig` is one."""
+    """How draws are made, how many chains there are, how sums become susceptibilities, and the seed
+    of all randomness; `PipelineConfig` is one."""
 
     @property
-    def sampler(self) -> Sampler:
-        """How draws are made."""
-        ...
+    def sampler(self) -> Sampler: ...
 
     @property
-    def chain(self) -> ChainConfig:
-        """Number and length of the chains."""
-        ...
+    def chain(self) -> ChainConfig: ...
 
     @property
-    def estimator(self) -> EstimatorConfig:
-        """How sums become susceptibilities."""
-        ...
+    def estimator(self) -> EstimatorConfig: ...
 
     @property
-    def seed(self) -> int:
-        """Keys all randomness."""
-        ...
+    def seed(self) -> int: ...
 
 
 class MeasuredModel:
@@ -173,35 +165,20 @@ class MeasuredModel:
             known=known,
         )
 
-    def draw(
-        self,
-        group: Group,
-        settings: Settings,
-        pilot: Pilot,
-        chains: Sequence[int],
-        *,
-        randomness: Randomness | None = None,
-        sinks: Mapping[int, Sink] | None = None,
-        on_step: OnStep | None = None,
-        checkpoints: Checkpoints | None = None,
-        left_out: Collection[str] = (),
-    ) -> dict[int, ChainResult]:
-        """Run some chains of a group together (see `run_group_chains`)."""
-        return run_group_chains(
-            self.part(group),
-            settings.sampler,
-            settings.chain,
-            self.sampling_ids,
-            self.evaluation_ids,
-            chains=chains,
+    def chains(
+        self, group: Group, settings: Settings, pilot: Pilot, randomness: Randomness | None = None
+    ) -> GroupChains:
+        """Chains of a group, to be run."""
+        return GroupChains(
+            part=self.part(group),
+            sampler=settings.sampler,
+            config=settings.chain,
+            sampling_ids=self.sampling_ids,
+            evaluation_ids=self.evaluation_ids,
             randomness=randomness or KeyedRandomness(seed=settings.seed),
             pilot=pilot,
-            sinks=sinks,
             scoring=self.scoring(pilot),
             stepping=self.stepping_budget,
-            on_step=on_step,
-            checkpoints=checkpoints,
-            left_out=left_out,
         )
 
     def score(

@@ -120,7 +120,7 @@ def _group(
     """Diagnoses of a group's components, and effective draws per gradient of each."""
     chain = config.chain
     exact = pilot.measured.pilot(group, config)
-    results = pilot.measured.draw(group, config, exact, range(chain.num_chains))
+    results = pilot.measured.chains(group, config, exact).run(range(chain.num_chains))
     told = Settings(
         num_draws=chain.num_draws,
         num_burnin_steps=chain.num_burnin_steps,
