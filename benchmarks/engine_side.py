@@ -30,10 +30,9 @@ from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.losses import shortlisting_of
 from spectro.models.scoring import Scoring
-from spectro.models.size import ModelSize
 from spectro.models.top_k_softmax import TopKFit
 from spectro.sampling import recorder
-from spectro.sampling.chain import ChainResult, run_group_chains
+from spectro.sampling.chain import ChainResult, GroupChains
 from spectro.sampling.component_chain import ComponentChain
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness
@@ -120,7 +119,7 @@ class _Run:
     def start(cls, engine: Engine, work: Work, clock: Meter) -> _Run:
         work.model.requires_grad_(False)
         resident = GPTNeoX.from_pretrained_model(work.model, precision=engine.precision)
-        size, device = ModelSize.of_model(resident), resident.device
+        size, device = resident.shape, resident.device
         groups = group_components(
             select_components(work.components, size.num_layers, size.num_heads)
         )
@@ -207,18 +206,17 @@ class _Run:
             num_burnin_steps=work.num_burnin_steps,
             batch_size=work.batch_size,
         )
-        return run_group_chains(
-            part,
-            work.sampler,
-            config,
-            self.ids.sampling,
-            self.ids.evaluation,
-            chains=(chain,),
+        return GroupChains(
+            part=part,
+            sampler=work.sampler,
+            config=config,
+            sampling_ids=self.ids.sampling,
+            evaluation_ids=self.ids.evaluation,
             randomness=KeyedRandomness(seed=work.seed),
             pilot=pilot,
             scoring=passes,
             stepping=self.stepping_rows,
-        )[chain]
+        ).run((chain,))[chain]
 
 
 def _evaluating(clock: Meter) -> AbstractContextManager[Any]:

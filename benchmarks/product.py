@@ -52,7 +52,7 @@ def write_product(
         halves = None
         if half_noise is not None:
             noise = half_noise * chi_NH.std(axis=0) * rng.standard_normal(chi_NH.shape)
-            halves = halves_table(table, chi_NH + noise, chi_NH - noise)
+            halves = halves_table(table, {"chi": (chi_NH + noise, chi_NH - noise)})
         put_part(store, shard, table, {}, halves)
         rows.append(chi_NH.shape[0])
         first += chi_NH.shape[0]
@@ -122,7 +122,9 @@ def _rows(chi_NH: Chi, first_sequence: int, num_seq: int) -> ShardRows:
         sequence_id_n=sequences,
         subset_n=sequences % 2,
         subset_names=("even", "odd"),
-        loss_N=np.ones(num_rows, np.float32),
-        full_response_N=np.full(num_rows, np.nan, np.float32),
-        chi_NH=chi_NH,
+        values={
+            "loss": np.ones(num_rows, np.float32),
+            "full_response": np.full(num_rows, np.nan, np.float32),
+            "chi": chi_NH,
+        },
     )

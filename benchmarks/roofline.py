@@ -27,7 +27,6 @@ from spectro.models.cost.memory import scoring_bytes_per_row
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.precision import multiply
-from spectro.models.size import ModelSize
 
 PRODUCT = "matrix product"
 DISPLACEMENT = 300**-0.5
@@ -60,7 +59,7 @@ def rows_of(resident: GPTNeoX) -> int:
     """Of a scoring pass, as a run's worker sizes it."""
     if resident.device.type == "cpu":
         return CPU_ROWS
-    per_row = scoring_bytes_per_row(ModelSize.of_model(resident))
+    per_row = scoring_bytes_per_row(resident.shape)
     return RowBudget.fitting(resident.device, per_row).rows
 
 

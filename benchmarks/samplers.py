@@ -29,7 +29,7 @@ from benchmarks.shapes import SHIPPED, Splits, ids_of, model_of
 from spectro.models.components import group_components, select_components
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
-from spectro.sampling.chain import run_group_chains
+from spectro.sampling.chain import GroupChains
 from spectro.sampling.component_chain import ComponentChain
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness
@@ -37,7 +37,11 @@ from spectro.sampling.mala import Mala
 from spectro.sampling.pilot import pilot as pilots
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.sampling.pilot.sampler_bias import effective_sample_size, sampler_bias
-from spectro.sampling.reweighted import LEAST_EFFECTIVE_FRACTION, Reweighted, Sampler
+from spectro.sampling.reweighted import (
+    MIN_EFFECTIVE_FRACTION,
+    Reweighted,
+    Sampler,
+)
 from spectro.sampling.samplers import Exponential, Psgld
 
 COMPONENTS = ["l0h0", "l1h2", "l2mlp", "l3h1", "embed", "unembed"]
@@ -53,7 +57,7 @@ def samplers(gamma: float, nbeta: float) -> dict[str, tuple[Sampler, int | None]
         found[f"exponential {step_size:g}"] = (exponential, None)
     found["mala"] = (Mala(gamma=gamma, nbeta=nbeta), None)
     found["reweighted"] = (
-        Reweighted(gamma=gamma, nbeta=nbeta, min_effective_fraction=LEAST_EFFECTIVE_FRACTION),
+        Reweighted(gamma=gamma, nbeta=nbeta, min_effective_fraction=MIN_EFFECTIVE_FRACTION),
         1,
     )
     return found
@@ -78,16 +82,15 @@ def study(model: GPTNeoX, component: str, ids: Splits, options: Any) -> dict[str
             num_burnin_steps=0 if name == "reweighted" else (between or 3),
             batch_size=min(options.batch, len(ids.sampling)),
         )
-        results = run_group_chains(
-            part,
-            sampler,
-            config,
-            ids.sampling,
-            evaluation,
-            chains=range(config.num_chains),
+        results = GroupChains(
+            part=part,
+            sampler=sampler,
+            config=config,
+            sampling_ids=ids.sampling,
+            evaluation_ids=evaluation,
             randomness=KeyedRandomness(seed=1),
             pilot=tuned if isinstance(sampler, Mala) else exact,
-        )
+        ).run(range(config.num_chains))
         chains = [result.components[component] for result in results.values()]
         against_exact = (
             _weighted_bias(chains, exact[component])

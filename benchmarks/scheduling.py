@@ -15,7 +15,6 @@ import resource
 import tempfile
 import time
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from benchmarks import common
@@ -133,7 +132,7 @@ def units_of(count: int) -> list[Unit]:
         part="",
         groups=groups,
         model=MODEL,
-        companies=partial(ChainConfig(num_chains=NUM_CHAINS).companies, 1),
+        companies=partial(ChainConfig(num_chains=NUM_CHAINS).batches, 1),
         num_shards=max(1, (count - chains) // (NUM_GROUPS + 1)),
         tokens=TokensUnit(),
     )

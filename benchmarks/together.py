@@ -20,7 +20,7 @@ from benchmarks import common, shapes
 from spectro.models.components import FULL_GROUP, Group, group_components, select_components
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
-from spectro.sampling.chain import run_group_chains
+from spectro.sampling.chain import GroupChains
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.samplers import Exponential
@@ -56,15 +56,14 @@ def steps_of(
     def run() -> float:
         start = time.perf_counter()
         for chains in companies:
-            run_group_chains(
-                part,
-                Exponential(gamma=30.0, nbeta=10.0, step_size=3e-3),
-                config,
-                ids.sampling.to(device),
-                ids.evaluation.to(device),
-                chains=chains,
+            GroupChains(
+                part=part,
+                sampler=Exponential(gamma=30.0, nbeta=10.0, step_size=3e-3),
+                config=config,
+                sampling_ids=ids.sampling.to(device),
+                evaluation_ids=ids.evaluation.to(device),
                 randomness=KeyedRandomness(seed=0),
-            )
+            ).run(chains)
         if device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""What the measurement in one process gives: arrays by token and component, and files of them."""
+"""The result of a measurement in one process: arrays by token and component; parquet, xarray."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from spectro.extras import optional_imports
 from spectro.formats import product
 from spectro.formats.shard_file import to_bytes
 from spectro.storage.store import Store
+from spectro.susceptibility.columns import TOKEN_COLUMNS
 from spectro.susceptibility.interval import half_width, interval_words
 
 if TYPE_CHECKING:
@@ -26,22 +27,36 @@ class Result:
 
     components: tuple[str, ...]
     """Names of the columns, in the order that was asked for."""
-    chi: npt.NDArray[np.float32]
-    """χ, [N, T, H], nats². Column t belongs to the token y = ids[t+1] in context ids[:t+1]."""
-    standard_error: npt.NDArray[np.float32]
-    """Jackknife standard error of χ over chains, [N, T, H]; NaN with one chain."""
+    columns: Mapping[str, npt.NDArray[np.float32]]
+    """Column of `susceptibility.columns.TOKEN_COLUMNS` → values, [N, T], or [N, T, H] where a token
+    has one per component."""
     num_chains: int
     """C: replicates that the standard error is made from."""
-    loss: npt.NDArray[np.float32]
-    """ℓ(w*), [N, T], nats."""
-    full_response: npt.NDArray[np.float32]
-    """B_i = E_full[Δℓ_i − ΔL], [N, T], nats; NaN without unrestricted chains."""
     summary: Mapping[str, Any]
-    """What is known of every column, as the product's metadata has it: lists by column under
-    `reliability`, `standard_error`, `half_width_95`, `num_chains`, `sampling`, `num_draws`,
-    `effective_sample_size`, `sampler_bias`, …; None where a number is not known."""
+    """Per-column summary statistics (susceptibility/summary.py), as in the product's metadata:
+    lists by column; None where a number is not known."""
     probe_ids: npt.NDArray[np.int64]
     """The sequences measured, [N, T+1]."""
+
+    @property
+    def chi(self) -> npt.NDArray[np.float32]:
+        """χ, [N, T, H], nats². Column t belongs to the token y = ids[t+1] in context ids[:t+1]."""
+        return self.columns["chi"]
+
+    @property
+    def standard_error(self) -> npt.NDArray[np.float32]:
+        """Jackknife standard error of χ over chains, nats², [N, T, H]; NaN with one chain."""
+        return self.columns["standard_error"]
+
+    @property
+    def loss(self) -> npt.NDArray[np.float32]:
+        """ℓ(w*), [N, T], nats."""
+        return self.columns["loss"]
+
+    @property
+    def full_response(self) -> npt.NDArray[np.float32]:
+        """B_i = E_full[Δℓ_i − ΔL], [N, T], nats; NaN without unrestricted chains."""
+        return self.columns["full_response"]
 
     @property
     def half_width(self) -> npt.NDArray[np.float32]:
@@ -87,9 +102,7 @@ class Result:
             sequence_id_n=np.arange(num_sequences),
             subset_n=np.zeros(num_sequences, dtype=np.int16),
             subset_names=("probe",),
-            loss_N=self.loss.reshape(-1),
-            full_response_N=self.full_response.reshape(-1),
-            chi_NH=self.chi.reshape(-1, len(self.components)),
+            values={name: _by_token(values) for name, values in self.columns.items()},
         )
         digest = hashlib.sha256(self.chi.tobytes()).hexdigest()
         table = product.shard_table(rows, self.components, f"in-process:{digest}", self.summary)
@@ -105,11 +118,14 @@ class Result:
         token, interval = ("sequence", "position"), {"interval": interval_words(self.num_chains)}
         return xarray.Dataset(
             {
-                "chi": ((*token, "component"), self.chi),
-                "standard_error": ((*token, "component"), self.standard_error),
+                column.name: (
+                    (*token, "component") if column.by_component else token,
+                    self.columns[column.name],
+                )
+                for column in TOKEN_COLUMNS
+            }
+            | {
                 "half_width": ((*token, "component"), self.half_width, interval),
-                "loss": (token, self.loss),
-                "full_response": (token, self.full_response),
                 "token": (token, self.probe_ids[:, 1:]),
                 "reliability": ("component", self.reliability),
                 "centred_reliability": ("component", self.centred_reliability),
@@ -119,3 +135,8 @@ class Result:
             coords={"component": list(self.components)},
             attrs={"num_chains": self.num_chains},
         )
+
+
+def _by_token(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """[N, T, ...] → [N·T, ...]."""
+    return values.reshape(-1, *values.shape[2:])

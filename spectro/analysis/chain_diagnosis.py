@@ -20,6 +20,7 @@ import numpy as np
 from spectro.analysis import chain_traces as course
 from spectro.analysis.chain_traces import ComponentTraces, FloatArray, Settings
 from spectro.sampling.pilot.damage import DAMAGED
+from spectro.sampling.reweighted import MIN_EFFECTIVE_FRACTION
 
 P_VALUE = 1e-4
 """Of a rule that tests; a run of 410 components has a false alarm in 25 runs for each such rule."""
@@ -33,8 +34,6 @@ SPIKE = 15.0
 """Robust deviations from the median: beyond what the skewed ΔL of a few weights does (ours)."""
 MIN_EFFECTIVE_SHARE = 0.2
 """Effective draws over draws: below, four of five draws told nothing new (ours)."""
-MIN_WEIGHT_SHARE = 4 / 32
-"""The same of weighted draws: what a pilot must show at least (sampling/reweighted.py)."""
 MIN_EFFECTIVE = 4.0
 """Effective sample size of independent draws below which their mean is one or two draws'."""
 ROUNDING = 1e-6
@@ -278,7 +277,7 @@ def _bias_unknown(traces: ComponentTraces, settings: Settings) -> Finding | None
 
 def _collapsed(traces: ComponentTraces, settings: Settings) -> Finding | None:
     share = traces.effective_sample_size / max(1, traces.num_draws)
-    if share >= MIN_WEIGHT_SHARE:
+    if share >= MIN_EFFECTIVE_FRACTION:
         return None
     return Finding(
         verdict=Verdict.COLLAPSED,

@@ -14,7 +14,7 @@ Shapes: N tokens, H components.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,15 +23,22 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from spectro.formats.product import halves_name, moments_name
-from spectro.formats.shard_file import Head, lists, matrix, of_one_run, read_columns
+from spectro.formats.shard_file import (
+    Head,
+    extent,
+    matrix,
+    of_one_run,
+    read_columns,
+    stored_array,
+)
 from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.store import ObjectInfo, Store
+from spectro.susceptibility.columns import HALF_COLUMNS, Pair
 
 FIRST, SECOND = COLUMNS = ("chi_first", "chi_second")
 RESPONSES = ("response_first", "response_second")
-_ALL = ("token_id", *COLUMNS, *RESPONSES)
-"""Absent columns are not read."""
-Pair = tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]
+_ALL = ("token_id", *(name for column in HALF_COLUMNS for name in column.halves or ()))
+"""Columns that are not there are not read."""
 
 
 class NoHalvesError(ValueError):
@@ -56,47 +63,33 @@ class Halves:
     """B from the first and second half of the unrestricted chains, [N] each; None without."""
 
 
-def halves_table(
-    part: pa.Table,
-    chi_first_NH: npt.NDArray[np.floating],
-    chi_second_NH: npt.NDArray[np.floating],
-    responses: Pair | None = None,
-) -> pa.Table:
-    """Half estimates as an Arrow table with the metadata of the shard's rows (`part`).
+def halves_table(part: pa.Table, halves: Mapping[str, Pair]) -> pa.Table:
+    """Half estimates as an Arrow table.
 
-    `responses` are B from the halves of the unrestricted chains. Raises ValueError if an estimate
-    is
-    not finite, or widths disagree.
+    Args:
+        part: rows of the shard (`shard_table`), whose metadata they share.
+        halves: column of the product → its estimates from both halves, [N] or [N, H] each
+            (`TokenEstimates.halves`); χ at least.
+
+    Raises ValueError if an estimate is not finite, or shapes disagree.
     """
-    expected = (part.num_rows, part.schema.field("chi").type.list_size)
-    for name, values in zip(COLUMNS, (chi_first_NH, chi_second_NH), strict=True):
-        if values.shape != expected:
-            raise ValueError(
-                f"{name} is {values.shape[0]} × {values.shape[1]}, its shard's rows are "
-                f"{expected[0]} × {expected[1]}: were tiles of two runs mixed?"
-            )
-        _require_finite(name, values)
-    for name, response_N in zip(RESPONSES, responses or (), strict=False):
-        if response_N.shape != expected[:1]:
-            raise ValueError(
-                f"{name} is of {response_N.size} tokens, its shard has {expected[0]} rows: were "
-                "tiles of two runs mixed?"
-            )
-        _require_finite(name, response_N)
-    columns = {
-        "token_id": part["token_id"], FIRST: lists(chi_first_NH), SECOND: lists(chi_second_NH),
-    }  # fmt: skip
-    for name, response_N in zip(RESPONSES, responses or (), strict=False):
-        columns[name] = pa.array(response_N.astype(np.float32))
+    columns = {"token_id": part["token_id"]}
+    for column in HALF_COLUMNS:
+        kind = part.schema.field(column.name).type
+        expected = (part.num_rows, kind.list_size) if column.by_component else (part.num_rows,)
+        for name, values in zip(column.halves or (), halves.get(column.name, ()), strict=False):
+            if values.shape != expected:
+                raise ValueError(
+                    f"{name} is {extent(values.shape)}, its shard's rows are {extent(expected)}: "
+                    "were tiles of two runs mixed?"
+                )
+            if not np.isfinite(values).all():
+                raise ValueError(
+                    f"{name} has values that are not finite; nothing is written: has half of the "
+                    "chains no weight? run.keep_halves=false measures without half estimates"
+                )
+            columns[name] = stored_array(values)
     return pa.table(columns, metadata=part.schema.metadata)
-
-
-def _require_finite(name: str, values: npt.NDArray[np.floating]) -> None:
-    if not np.isfinite(values).all():
-        raise ValueError(
-            f"{name} has values that are not finite; nothing is written: has half of the "
-            "chains no weight? run.keep_halves=false measures without half estimates"
-        )
 
 
 def read_halves(store: Store, shard: int) -> Halves:

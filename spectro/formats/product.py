@@ -10,8 +10,8 @@
 Columns of the rows:
 
     token_id int64 · sequence_id int32 · position int16 · subset dictionary<string> ·
-    token int32 (y) · loss float32 (ℓ at w*, nats) · full_response float32 (B_i, nats) ·
-    chi fixed_size_list<float32>[H] (nats²)
+    token int32 (y) · then `susceptibility.columns.STORED_COLUMNS`: loss float32 (ℓ at w*, nats) ·
+    full_response float32 (B_i, nats) · chi fixed_size_list<float32>[H] (nats²)
 
 `position` is that of the prediction: the context is ids[0..position], y = ids[position + 1];
 token_id = sequence_id · T + position. The schema's metadata has the component names, the
@@ -34,15 +34,17 @@ import pyarrow as pa
 
 from spectro.formats.shard_file import (
     Head,
-    lists,
+    extent,
     matrix,
     metadata_of,
     of_one_run,
     read_columns,
+    stored_array,
     to_bytes,
 )
 from spectro.storage.checksummed_json import read_sealed, seal, unseal
 from spectro.storage.store import DamagedObjectError, ObjectInfo, Store
+from spectro.susceptibility.columns import STORED_COLUMNS
 
 FOLDER, HALVES, ASSEMBLY = "susceptibilities", "halves", "assembly"
 DEVIATIONS = "deviations"
@@ -54,7 +56,10 @@ _MARKER = rf"{ASSEMBLY}/part-(?P<shard>\d+)\.json"
 _BESIDE_ROWS = rf"{FOLDER}/(halves-\d+\.parquet|part-\d+\.json|summary\.json)"
 CHI = "chi"
 RESPONSE = "full_response"
-LABELS = ("token_id", "sequence_id", "position", "subset", "token", "loss", RESPONSE)
+LABELS = (
+    *("token_id", "sequence_id", "position", "subset", "token"),
+    *(column.name for column in STORED_COLUMNS if not column.by_component),
+)
 """Every column but χ."""
 
 
@@ -70,12 +75,8 @@ class ShardRows:
     """Index into `subset_names`."""
     subset_names: tuple[str, ...]
     """Names of the subsets."""
-    loss_N: npt.NDArray[np.floating]
-    """ℓ at w*."""
-    full_response_N: npt.NDArray[np.floating]
-    """B_i; NaN without unrestricted chains."""
-    chi_NH: npt.NDArray[np.floating]
-    """Susceptibilities; must be finite."""
+    values: Mapping[str, npt.NDArray[np.floating]]
+    """Column of `susceptibility.columns.STORED_COLUMNS` → its values, [N] or [N, H]."""
 
 
 def part_name(shard: int) -> str:
@@ -155,16 +156,19 @@ def shard_table(
 
     Raises ValueError if a susceptibility or loss is not finite, or widths disagree.
     """
-    num_tokens, width = rows.chi_NH.shape
     context = rows.ids_nT1.shape[1] - 1
-    if width != len(components) or num_tokens != rows.ids_nT1.shape[0] * context:
-        raise ValueError(
-            f"chi is {num_tokens} × {width}, expected {rows.ids_nT1.shape[0] * context} tokens "
-            f"× {len(components)} components: were tiles of two runs mixed?"
-        )
-    for name, values in (("chi", rows.chi_NH), ("loss", rows.loss_N)):
-        if not np.isfinite(values).all():
-            raise ValueError(f"{name} has values that are not finite; nothing is written")
+    num_tokens = rows.ids_nT1.shape[0] * context
+    for column in STORED_COLUMNS:
+        values = rows.values[column.name]
+        expected = (num_tokens, len(components)) if column.by_component else (num_tokens,)
+        if values.shape != expected:
+            raise ValueError(
+                f"{column.name} is {extent(values.shape)}, expected {num_tokens} tokens"
+                f"{f' × {len(components)} components' if column.by_component else ''}: were tiles "
+                "of two runs mixed?"
+            )
+        if column.finite and not np.isfinite(values).all():
+            raise ValueError(f"{column.name} has values that are not finite; nothing is written")
     position_N = np.tile(np.arange(context, dtype=np.int16), len(rows.ids_nT1))
     sequence_N = np.repeat(rows.sequence_id_n.astype(np.int32), context)
     subset = pa.DictionaryArray.from_arrays(
@@ -177,10 +181,9 @@ def shard_table(
         "position": pa.array(position_N),
         "subset": subset,
         "token": pa.array(rows.ids_nT1[:, 1:].reshape(-1).astype(np.int32)),
-        "loss": pa.array(rows.loss_N.astype(np.float32)),
-        "full_response": pa.array(rows.full_response_N.astype(np.float32)),
-        "chi": lists(rows.chi_NH),
     }
+    for column in STORED_COLUMNS:
+        columns[column.name] = stored_array(rows.values[column.name])
     return pa.table(columns, metadata=metadata_of(components, fingerprint, summary))
 
 

@@ -111,6 +111,16 @@ def lists(values_NH: npt.NDArray[np.floating]) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(pa.array(flat), values_NH.shape[1])
 
 
+def stored_array(values: npt.NDArray[np.floating]) -> pa.Array:
+    """A column as it is stored: float32 for [N], lists of H float32 for [N, H]."""
+    return lists(values) if values.ndim == 2 else pa.array(values.astype(np.float32))
+
+
+def extent(shape: tuple[int, ...]) -> str:
+    """A shape in messages: `20 × 3`."""
+    return " × ".join(map(str, shape))
+
+
 def of_one_run(
     shards: Iterable[tuple[str, Head, Rows]], store: Store
 ) -> Iterator[tuple[Head, Rows]]:

@@ -1,48 +1,37 @@
-"""Tiles into rows and half estimates, and the moments of all shards into the run's summary."""
+"""Assembly of a token shard from its tiles, and the summary of all shards."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
-from spectro.config import PipelineConfig, chain_inputs
+from spectro.config import chain_inputs
 from spectro.formats import chain_records, fingerprint, product, run_dir, tiles, tokens
 from spectro.formats.derived_objects import put_derived
 from spectro.formats.halves import halves_table
 from spectro.measure.resident_model import ResidentModel
 from spectro.measure.units import AssemblyUnit, SummaryUnit
-from spectro.models.components import FULL_GROUP, Group, select_components
-from spectro.models.delta import clean_losses
-from spectro.models.groups import group_model
-from spectro.sampling.baseline import unpaired_offset
-from spectro.sampling.keys import KeyedRandomness
+from spectro.models.components import Group
+from spectro.sampling.component_chain import ComponentChain
 from spectro.storage.checksummed_json import with_nan
 from spectro.storage.store import MissingObjectError, Store
-from spectro.susceptibility.estimator import Baseline, ChainSums
-from spectro.susceptibility.reliability import (
-    ColumnEstimate,
-    ColumnMoments,
-    centred_reliability,
-    estimate_column,
-    estimate_response,
-    first_halves,
-    merge,
-    reliability,
-)
-from spectro.susceptibility.summary import chain_summary, column_summary
+from spectro.susceptibility.columns import STORED_COLUMNS, TokenEstimates, estimate
+from spectro.susceptibility.estimator import ChainSums
+from spectro.susceptibility.measurement import chain_sums
+from spectro.susceptibility.reliability import ColumnEstimate, ColumnMoments, merge, reliability
+from spectro.susceptibility.summary import ChainSummary, chain_summaries, column_summary
 from spectro.susceptibility.warnings import chain_warnings
 from spectro.work.stage import OnProgress, ShouldStop
 
 logger = logging.getLogger(__name__)
 Records = Mapping[str, Sequence[chain_records.ChainRecord]]
-"""Group → what is kept of some of its chains, in their order."""
+"""Group → records of some of its chains, in their order."""
 
 
 def assemble_shard(
@@ -54,80 +43,58 @@ def assemble_shard(
     """
     root, config = resident.of(unit)
     sequence_id_n, sequences = resident.probe_shard(unit.shard)
-    ids = resident.probe_ids(unit.shard)
-    loss_N = clean_losses(group_model(resident.model, FULL_GROUP), ids).cpu().numpy().reshape(-1)
-    offset = phi_offset(resident, config)
-
-    def rows(
-        response: ColumnEstimate | None, columns: Sequence[ColumnEstimate]
-    ) -> product.ShardRows:
-        unknown_N = np.full(loss_N.size, np.nan)
-        return product.ShardRows(
+    loss_N = resident.losses(resident.probe_ids(unit.shard)).reshape(-1)
+    offset = resident.phi_offset(config)
+    for part in (unit.part, *unit.sisters):
+        if product.has_rows(resident.root.child(part), unit.shard):
+            continue
+        records = _records(
+            resident.root.child(part), unit.groups, config.chain.of_shard(unit.shard)
+        )
+        sums, seconds = _read_sums(unit, part, resident, records)
+        names = [c.name for c in resident.model.shape.select(config.components)]
+        found = estimate(sums, names, config.estimator.kind, loss_N, phi_offset=offset)
+        rows = product.ShardRows(
             ids_nT1=sequences.ids_ST1,
             sequence_id_n=sequence_id_n,
             subset_n=sequences.subset_S,
             subset_names=sequences.subset_names,
-            loss_N=loss_N,
-            full_response_N=unknown_N if response is None else response.chi_N,
-            chi_NH=np.stack([column.chi_N for column in columns], axis=-1),
+            values=found.values(STORED_COLUMNS),
         )
-
-    for part in (unit.part, *unit.sisters):
-        if not product.has_rows(resident.root.child(part), unit.shard):
-            _assemble_part(unit, part, resident, rows, offset)
+        _put_part(unit, part, resident, found, rows, records, offset=offset, seconds=seconds)
     for group in unit.groups:
         root.delete(tiles.tile_name(unit.shard, group.name))
 
 
-MakeRows = Callable[[ColumnEstimate | None, Sequence[ColumnEstimate]], product.ShardRows]
-"""From B, where it was measured, and the columns to a shard's rows."""
-
-
-def _assemble_part(
-    unit: AssemblyUnit, part: str, resident: ResidentModel, rows: MakeRows, offset: float
+def _put_part(
+    unit: AssemblyUnit,
+    part: str,
+    resident: ResidentModel,
+    found: TokenEstimates,
+    rows: product.ShardRows,
+    records: Records,
+    *,
+    offset: float,
+    seconds: float,
 ) -> None:
     """Put rows, halves and moments of one part."""
     store, config = resident.root.child(part), resident.config.parts[part]
-    records = _records(store, unit.groups, config.chain.of_shard(unit.shard))
-    sums, seconds = _read_sums(unit, part, resident, records)
-    full = sums.pop(FULL_GROUP.name, None)
-    response = estimate_response(full) if full else None
-    shape = resident.model.shape
-    columns = {
-        c.name: estimate_column(sums[c.name], full, config.estimator.kind, phi_offset=offset)
-        for c in select_components(config.components, shape.num_layers, shape.num_heads)
-    }
-    columns_only = [group for group in unit.groups if group != FULL_GROUP]
-    of_chains = _of_chains(store, columns_only, records, offset)
-    centred_H = centred_reliability(list(columns.values()))
-    table = product.shard_table(
-        rows(response, list(columns.values())),
-        list(columns),
-        rows_fingerprint(resident, store),
-        column_summary({n: c.moments for n, c in columns.items()}, of_chains, centred_H),
+    centred_H = found.centred_reliability()
+    moments = {name: column.moments for name, column in found.columns.items()}
+    summary = column_summary(
+        moments, _chain_summaries(store, unit.groups, records, offset), centred_H
     )
-    moments = {
-        "moments": {name: plain_moments(column) for name, column in columns.items()},
+    table = product.shard_table(rows, found.components, rows_fingerprint(resident, store), summary)
+    shard = {
+        "moments": {name: plain_moments(column) for name, column in found.columns.items()},
         "centred_reliability": centred_H.tolist(),
         "phi_offset": offset,
-        "response": None if response is None else plain_moments(response),
+        "response": None if found.response is None else plain_moments(found.response),
         "seconds": seconds,
     }
-    halves = _halves(table, columns, response) if config.run.keep_halves else None
-    product.put_part(store, unit.shard, table, moments, halves)
-
-
-def _halves(
-    table: pa.Table, columns: Mapping[str, ColumnEstimate], response: ColumnEstimate | None
-) -> pa.Table | None:
-    """Half estimates of χ, and of B where it was measured; None with one chain."""
-    halves = first_halves(list(columns.values()))
-    if halves is None:
-        return None
-    if response is None:
-        return halves_table(table, *halves)
-    first_N, second_N = response.halves_P2N[0]
-    return halves_table(table, *halves, (first_N, second_N))
+    halves = found.halves() if config.run.keep_halves else None
+    kept = None if halves is None else halves_table(table, halves)
+    product.put_part(store, unit.shard, table, shard, kept)
 
 
 def summarise(
@@ -142,11 +109,14 @@ def summarise(
     }
     chains = config.chain.of_shards(unit.num_shards)
     records = _records(store, unit.groups, chains, or_dropped=True)
-    num_sets = len(chains) // config.chain.num_chains
-    offset = shards[0]["phi_offset"]
-    of_chains = _of_chains(store, unit.groups, records, offset, num_sets=num_sets)
-    of_columns = {name: of_chains[name] for name in merged}
-    summary = column_summary(merged, of_columns, mean_over_shards(shards))
+    of_chains = _chain_summaries(
+        store,
+        unit.groups,
+        records,
+        shards[0]["phi_offset"],
+        num_sets=len(chains) // config.chain.num_chains,
+    )
+    summary = column_summary(merged, of_chains, mean_over_shards(shards))
     responses = [shard["response"] for shard in shards if shard.get("response")]
     if responses:
         of_response = reduce(merge, [column_moments(plain) for plain in responses])
@@ -197,23 +167,17 @@ def _read_sums(
     Raises MissingObjectError.
     """
     root, _ = resident.of(unit)
-    found, seconds, lacking = {}, 0.0, []
+    seconds, lacking = 0.0, []
+    found: dict[str, ChainSums] = {}
     for group in unit.groups:
         sister = part if part != unit.part else ""
         sums, tile_seconds = tiles.read_tile(root, unit.shard, group.name, sister)
         if any(component.name not in sums for component in group.components):
             lacking.append(tiles.tile_name(unit.shard, group.name))
             continue
-        records = records_of[group.name]
+        chains = _component_chains(group, records_of)
         seconds += 0.0 if sister else tile_seconds
-        for component in group.components:
-            tile = sums[component.name]
-            found[component.name] = ChainSums(
-                weighted_CN=tile.weighted_CN,
-                plain_CN=tile.plain_CN,
-                delta_loss=[r.components[component.name].delta_loss for r in records],
-                weight=[r.components[component.name].weight for r in records],
-            )
+        found |= chain_sums(sums, chains)
     if lacking:
         root.delete_many(lacking)
         raise MissingObjectError(
@@ -223,32 +187,26 @@ def _read_sums(
     return found, seconds
 
 
-def phi_offset(resident: ResidentModel, config: PipelineConfig) -> float:
-    """o in φ_t = ΔL(t) + o, nats: 0 but for the unpaired baseline."""
-    if config.estimator.baseline is not Baseline.UNPAIRED:
-        return 0.0
-    return unpaired_offset(
-        resident.model,
-        resident.sampling_ids,
-        resident.evaluation_ids,
-        KeyedRandomness(seed=config.seed),
-        batch_size=config.chain.batch_size,
-        num_batches=config.estimator.num_baseline_batches,
-        num_chains=config.chain.num_chains,
-    )
+def _component_chains(group: Group, records: Records) -> dict[str, list[ComponentChain]]:
+    """Component → its chains."""
+    return {
+        component.name: [record.components[component.name] for record in records[group.name]]
+        for component in group.components
+    }
 
 
-def _of_chains(
+def _chain_summaries(
     store: Store, groups: Sequence[Group], records: Records, offset: float, *, num_sets: int = 1
-) -> dict[str, dict[str, Any]]:
-    """What the chains alone say of every component; `num_sets`: see `chain_summary`."""
-    found: dict[str, dict[str, Any]] = {}
+) -> dict[str, ChainSummary]:
+    """Statistics of the chains of every component; arguments as in `chain_summary`."""
+    found: dict[str, ChainSummary] = {}
     for group in groups:
-        pilot = chain_records.read_pilot(store, group.name)
-        for c in group.components:
-            own = [record.components[c.name] for record in records[group.name]]
-            exact = pilot.get(c.name)
-            found[c.name] = chain_summary(own, exact, phi_offset=offset, num_sets=num_sets)
+        found |= chain_summaries(
+            _component_chains(group, records),
+            chain_records.read_pilot(store, group.name),
+            phi_offset=offset,
+            num_sets=num_sets,
+        )
     return found
 
 

@@ -16,10 +16,7 @@ from spectro.measure.checkpoints import CheckpointWriter
 from spectro.measure.resident_model import ResidentModel
 from spectro.measure.sisters import known_chains
 from spectro.measure.units import ChainUnit
-from spectro.models.groups import group_model
-from spectro.sampling.chain import run_group_chains
 from spectro.sampling.checkpoint import Checkpoint
-from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.sampling.samplers import Blocks
 from spectro.storage.background import BackgroundWriter
@@ -101,18 +98,9 @@ def _run_company(
             resumed=_resumed(store, bank, writers),
         )
         sinks = {c: partial(background.submit, writer.put) for c, writer in writers.items()}
-        results = run_group_chains(
-            group_model(resident.model, unit.group),
-            config.sampler,
-            config.chain,
-            resident.sampling_ids,
-            resident.evaluation_ids,
-            chains=company,
-            randomness=KeyedRandomness(seed=config.seed),
-            pilot=pilot,
+        results = resident.chains(unit.group, config, pilot).run(
+            company,
             sinks={chain: sinks.get(chain, _there_already) for chain in company},
-            scoring=resident.scoring(pilot),
-            stepping=resident.stepping_budget,
             on_step=on_progress,
             checkpoints=keeper.checkpoints(),
             left_out=frozenset(known[company[0]]),

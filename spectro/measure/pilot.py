@@ -10,9 +10,7 @@ from spectro.formats import chain_records
 from spectro.measure.resident_model import ResidentModel
 from spectro.measure.sisters import known_pilot
 from spectro.measure.units import PilotUnit
-from spectro.models.groups import group_model
-from spectro.sampling.keys import KeyedRandomness
-from spectro.sampling.pilot.pilot import independent_components, run_pilot
+from spectro.sampling.pilot.pilot import independent_components
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.work.errors import HandedBack
 from spectro.work.stage import OnProgress, ShouldStop
@@ -25,20 +23,11 @@ def measure_pilot(
 ) -> None:
     """Put the pilot of one group; raises HandedBack when asked to stop: it begins anew."""
     store, config = resident.of(unit)
-    known = known_pilot(unit, unit.group.name, resident)
-    lists = None if known else resident.shortlisting
-    pilot = run_pilot(
-        group_model(resident.model, unit.group),
-        config.sampler,
-        resident.evaluation_ids,
-        KeyedRandomness(seed=config.seed),
-        budget=resident.scoring_budget(listed=lists is not None),
-        stepping=resident.stepping_budget,
-        candidate=lists,
-        headroom=math.nan if known else resident.headroom,
-        config=config.chain,
+    pilot = resident.pilot(
+        unit.group,
+        config,
+        known=known_pilot(unit, unit.group.name, resident),
         on_step=partial(_stop_if_asked, should_stop),
-        known=known,
     )
     alone = independent_components(config.sampler, pilot)
     for name, moments in pilot.items():

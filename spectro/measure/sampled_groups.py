@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from spectro.config import PipelineConfig
-from spectro.models.components import Group, group_components, select_components
+from spectro.models.components import Group
 from spectro.models.size import ModelSize
 
 
@@ -12,5 +12,4 @@ def groups_of(config: PipelineConfig, size: ModelSize) -> tuple[Group, ...]:
 
     Raises ValueError if a pattern selects nothing.
     """
-    chosen = select_components(config.components, size.num_layers, size.num_heads)
-    return group_components(chosen, with_full=config.estimator.kind.needs_full)
+    return size.groups(config.components, with_full=config.estimator.kind.needs_full)

@@ -19,12 +19,13 @@ from spectro.measure.checkpoints import CheckpointWriter
 from spectro.measure.resident_model import ResidentModel
 from spectro.measure.units import TileUnit
 from spectro.models.architecture import GroupModel
-from spectro.models.groups import group_model
+from spectro.models.components import Group
 from spectro.sampling.draws import JoinedDraws, gaussian_draws
 from spectro.sampling.keys import KeyedRandomness
 from spectro.storage.background import BackgroundWriter
 from spectro.storage.store import Store
-from spectro.susceptibility.score import ScoredChain, score_tile
+from spectro.susceptibility.measurement import scored_chain
+from spectro.susceptibility.score import ScoredChain
 from spectro.susceptibility.tile_sums import TileSums
 from spectro.work.stage import OnProgress, ShouldStop
 
@@ -40,7 +41,7 @@ def run_tile(
     Once for all parts that share the draws, but for those whose rows are there already.
     """
     store, config = resident.of(unit)
-    group, part = unit.group.name, group_model(resident.model, unit.group)
+    group = unit.group.name
     chosen = _lacking(unit, resident)
     records = {
         name: {
@@ -49,18 +50,18 @@ def run_tile(
         }
         for name in chosen
     }
-    chains, rows = scored_chains(part, group, records, resident)
+    chains, rows = scored_chains(unit.group, records, resident)
     probe_ids = resident.probe_ids(unit.shard)
     bank = CheckpointBank(store, tile_folder(unit.shard), group, _digest(records, probe_ids))
     with BackgroundWriter() as background:
         keeper = CheckpointWriter(
             bank, background, config.run.checkpoint_seconds, should_stop, resumed=bank.newest()
         )
-        sums = score_tile(
-            part,
+        sums = resident.score(
+            unit.group,
             chains,
             probe_ids,
-            scoring=resident.scoring(chain_records.read_pilot(store, group)),
+            chain_records.read_pilot(store, group),
             on_progress=on_progress,
             checkpoints=keeper.checkpoints(),
         )
@@ -81,21 +82,19 @@ Rows = dict[str, list[tuple[str, int]]]
 
 
 def scored_chains(
-    part: GroupModel[Any],
-    group: str,
+    group: Group,
     records: Mapping[str, Mapping[int, chain_records.ChainRecord]],
     resident: ResidentModel,
 ) -> tuple[dict[int, ScoredChain], Rows]:
     """The draws of all parts, each scored once: independent ones are the same in every part.
 
     Args:
-        part: the group's forward passes.
-        group: its name.
+        group: whose draws.
         records: part → chain → what is kept of it.
         resident: for places and configurations.
     """
     chains: dict[int, ScoredChain] = {}
-    rows: Rows = {name: [] for name in part.names}
+    rows: Rows = {component.name: [] for component in group.components}
     known = resident.config.parts
     for place, own in records.items():
         for chain, record in own.items():
@@ -103,9 +102,10 @@ def scored_chains(
             chosen = {name: parts for name, parts in sharing.items() if parts}
             if not chosen:
                 continue
-            scored = scored_chain(
-                part, resident.root.child(place), group, chain, record, known[place]
-            )
+            scored = stored_chain(
+                resident.part(group), resident.root.child(place), group.name, chain, record,
+                known[place],
+            )  # fmt: skip
             chains[len(chains)] = dataclasses.replace(
                 scored,
                 delta_loss={name: scored.delta_loss[name] for name in chosen},
@@ -148,7 +148,7 @@ def _sums_of(place: str, sums: Mapping[str, TileSums], rows: Rows) -> dict[str, 
     return found
 
 
-def scored_chain(
+def stored_chain(
     part: GroupModel[Any],
     store: Store,
     group: str,
@@ -156,18 +156,17 @@ def scored_chain(
     record: chain_records.ChainRecord,
     config: PipelineConfig,
 ) -> ScoredChain:
-    """A finished chain's draws, wherever they come from, and the weights they count with."""
+    """A finished chain: draws from storage, or from their keys where they are independent."""
     weights = {name: part.weights(name) for name in part.names}
     device = next(iter(weights[part.names[0]].values())).device
     alone = gaussian_draws(weights, config.sampler, chain, KeyedRandomness(seed=config.seed))
     stored = draws.StoredDraws(store, group, chain, record, device)
-    return ScoredChain(
-        draws=JoinedDraws(
+    return scored_chain(
+        JoinedDraws(
             sources={n: alone if c.independent else stored for n, c in record.components.items()}
         ),
-        delta_loss={name: c.delta_loss for name, c in record.components.items()},
-        weight={name: c.weight for name, c in record.components.items()},
-        blocks={name: tuple(infos) for name, infos in record.blocks.items()},
+        record.components,
+        {name: tuple(infos) for name, infos in record.blocks.items()},
     )
 
 

@@ -11,6 +11,7 @@ from spectro.formats.chain_names import dropped_name, pilot_name, record_name
 from spectro.formats.product import SUMMARY_NAME, moments_name, part_name
 from spectro.formats.tiles import tile_name
 from spectro.formats.tokens import MARKER, more_name
+from spectro.measure.sampled_groups import groups_of
 from spectro.models.components import Group
 from spectro.work.model_info import ModelInfo
 from spectro.work.stage import RunPlan
@@ -157,9 +158,9 @@ def measured_units(plan: RunPlan) -> list[Unit]:
         for summary in measurement_units(
             part=part,
             sisters=own_sisters,
-            groups=plan.model.groups(config.components, config.estimator.kind),
+            groups=groups_of(config, plan.model),
             model=plan.model,
-            companies=partial(config.chain.companies, config.run.chains_per_unit),
+            companies=partial(config.chain.batches, config.run.chains_per_unit),
             num_shards=plan.tokens.splits["probe"].num_shards,
             tokens=TokensUnit(),
             probe_sha256=plan.tokens.probe_sha256,

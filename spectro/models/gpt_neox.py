@@ -12,7 +12,6 @@ V vocabulary, R variants (displaced copies of a component's weights: draws, or c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -31,28 +30,10 @@ from spectro.models.consistency import (
 )
 from spectro.models.loss import token_losses
 from spectro.models.precision import causal_attention, linear, operand, unrounded
+from spectro.models.size import ModelSize
 
 Rotary = tuple[Tensor, Tensor]
 """Cosines and sines of the rotary embedding, each [T, rotary dimensions]."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shape:
-    """What of a checkpoint's config the arithmetic needs."""
-
-    num_layers: int
-    num_heads: int
-    hidden_size: int
-    vocab_size: int
-    max_context: int
-    parallel_residual: bool
-    layer_norm_eps: float
-    activation: Callable[[Tensor], Tensor]
-
-    @property
-    def head_size(self) -> int:
-        """Dimensions of one head, K."""
-        return self.hidden_size // self.num_heads
 
 
 class GPTNeoX:
@@ -60,7 +41,7 @@ class GPTNeoX:
 
     def __init__(
         self,
-        shape: Shape,
+        shape: ModelSize,
         params: Mapping[str, Tensor],
         rotary: Callable[[int], Rotary],
         unembed_name: str,
@@ -72,6 +53,7 @@ class GPTNeoX:
         self.rotary = rotary
         self.unembed_name = unembed_name
         self.precision = precision
+        self.activation: Callable[[Tensor], Tensor] = ACT2FN[shape.activation]
         self._operands: dict[str, Tensor] = {}
 
     @classmethod
@@ -86,9 +68,9 @@ class GPTNeoX:
 
         Raises ValueError for another type of model, for tied embeddings (`embed` and `unembed`
         would be one component), for rotary embeddings of another type, for a forward pass that is
-        not that of its config and parameters (plain.py: adapters, replaced modules, hooks), for
-        weights that are not finite or of less than float32, and for a float64 model with rounded
-        products.
+        not that of its config and parameters (consistency.py: adapters, replaced modules, hooks),
+        for weights that are not finite or of less than float32, and for a float64 model with
+        rounded products.
         """
         require_type(model)
         config = model.config
@@ -112,16 +94,7 @@ class GPTNeoX:
             require_finite(model)
         except ValueError as error:
             raise ValueError(f"the model's {error}") from error
-        shape = Shape(
-            num_layers=config.num_hidden_layers,
-            num_heads=config.num_attention_heads,
-            hidden_size=config.hidden_size,
-            vocab_size=config.vocab_size,
-            max_context=config.max_position_embeddings,
-            parallel_residual=config.use_parallel_residual,
-            layer_norm_eps=config.layer_norm_eps,
-            activation=ACT2FN[config.hidden_act],
-        )
+        shape = ModelSize.of_config(config.to_dict())
         params = {name: tensor.detach() for name, tensor in model.named_parameters()}
         output = model.get_output_embeddings().weight
         unembed_name = next(n for n, tensor in model.named_parameters() if tensor is output)
@@ -206,7 +179,7 @@ class GPTNeoX:
     def mlp(self, normed: Tensor, layer: int) -> Tensor:
         """The MLP of a layer, biases included, [..., D]."""
         inner = self.linear(normed, layer, "mlp.dense_h_to_4h")
-        return self.linear(self.shape.activation(inner), layer, "mlp.dense_4h_to_h")
+        return self.linear(self.activation(inner), layer, "mlp.dense_4h_to_h")
 
     def layer(self, resid_BTD: Tensor, layer: int) -> Tensor:
         """One layer with its own weights, [B, T, D] → [B, T, D]."""

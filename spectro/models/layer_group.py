@@ -191,7 +191,7 @@ class LayerGroup:
             mlp["up_weight"].reshape(num_owners, each * inner, hidden),
             mlp["up_bias"].reshape(num_owners, each * inner),
         )
-        up = self._model.shape.activation(up).view(num_owners, -1, each, inner).transpose(1, 2)
+        up = self._model.activation(up).view(num_owners, -1, each, inner).transpose(1, 2)
         down = batched_linear(
             up.flatten(0, 1), mlp["down_weight"], mlp["down_bias"], self._model.precision
         )

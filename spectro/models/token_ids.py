@@ -1,4 +1,4 @@
-"""Token sequences as a model takes them, checked against its vocabulary and context."""
+"""Token sequences checked against a model's vocabulary and context length."""
 
 from __future__ import annotations
 

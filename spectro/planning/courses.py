@@ -139,7 +139,7 @@ def count_part(
     companies = dict.fromkeys(
         company
         for shard in range(len(m.shard_sizes))
-        for company in config.chain.companies(config.run.chains_per_unit, shard)
+        for company in config.chain.batches(config.run.chains_per_unit, shard)
     )
     return {
         "pilot": [setup_work(m)] * num_setups

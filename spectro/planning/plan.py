@@ -206,7 +206,7 @@ def _device_peak(
         for listed in ({False, m.list_size > 0} if group.name not in WITHOUT_LISTS else {False})
     ]
     if stage == "chains":
-        together = config.chain.companies(config.run.chains_per_unit)[0]
+        together = config.chain.batches(config.run.chains_per_unit)[0]
         own = {g.name: [courses[g.name][chain] for chain in together] for g in groups}
         peaks += [stepping_peak(m, device, group, own[group.name]) for group in groups]
     return max(peaks)

@@ -159,7 +159,7 @@ def pilot_work(m: MeasurementSize, group: Group, num_pilot_draws: int, courses: 
 
 
 def chain_work(m: MeasurementSize, group: Group, chains: Sequence[Courses]) -> Work:
-    """`run_group_chains`: steps of the stepped components, ΔL of everyone's draws."""
+    """`GroupChains.run`: steps of the stepped components, ΔL of everyone's draws."""
     scoring = 0
     for courses in chains:
         evaluations = _evaluations_alone(m, courses) + _evaluations_stepped(m, group, courses)

@@ -128,7 +128,7 @@ def _layer_pass(model: GPTNeoX, stream_BTD: Tensor, layer: int) -> tuple[LayerPa
     middle = stream_BTD if shape.parallel_residual else stream_BTD + attention
     mlp_in = model.normed(middle, layer, "post_attention_layernorm")
     up = model.linear(mlp_in, layer, "mlp.dense_h_to_4h")
-    mlp = model.linear(shape.activation(up), layer, "mlp.dense_4h_to_h")
+    mlp = model.linear(model.activation(up), layer, "mlp.dense_4h_to_h")
     dense = model.layer_param(layer, "attention.dense.weight")
     found = LayerPass(
         attention_in_BTD=attention_in,

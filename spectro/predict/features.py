@@ -15,7 +15,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from spectro.models.gpt_neox import GPTNeoX, Shape
+from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.size import ModelSize
 from spectro.predict import components
 from spectro.predict.clean_pass import CleanPass, Gradients
 from spectro.predict.final_norm import final_norm_features
@@ -36,7 +37,7 @@ TOKEN = ("loss", "p", "entropy", "collision", "position", "seen", "earlier_targe
 PROBE = ("even", "odd", "divergence")
 
 
-def feature_names(shape: Shape) -> tuple[str, ...]:
+def feature_names(shape: ModelSize) -> tuple[str, ...]:
     """Names of the features in the order of the columns of `token_features`."""
     streams = range(shape.num_layers + 1)
     layers = [
@@ -60,7 +61,7 @@ def feature_names(shape: Shape) -> tuple[str, ...]:
     return (*names, *TOKEN, *(f"top{k}" for k in range(min(NUM_TOP, shape.vocab_size))))
 
 
-def num_features(shape: Shape) -> int:
+def num_features(shape: ModelSize) -> int:
     """F."""
     return len(feature_names(shape))
 
@@ -100,7 +101,7 @@ def feature_tensor(model: GPTNeoX, ids_BT1: Tensor) -> Tensor:
 
 def _by_component(clean: CleanPass, gradients: Gradients) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
-    activation = clean.model.shape.activation
+    activation = clean.model.activation
     for index, layer in enumerate(clean.layers):
         grad, mixed, up = gradients.streams[index + 1], gradients.mixed[index], gradients.up[index]
         of_heads = components.head_terms(layer, mixed, clean.ids_BT1)

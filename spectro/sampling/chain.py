@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -50,110 +50,148 @@ from spectro.sampling.samplers import Blocks, Gaussian, Stepper
 
 @dataclass(frozen=True, kw_only=True)
 class ChainResult:
-    """What a chain leaves behind."""
+    """One finished chain of a group."""
 
     components: dict[str, ComponentChain]
-    """Everything but the draws, by component."""
+    """Component → ΔL, weights and traces."""
     draws: DrawSource
     """The draws; those of stepped components only if no sink took them."""
 
 
-def run_group_chains(
-    part: GroupModel[Any],
-    sampler: Sampler,
-    config: ChainConfig,
-    sampling_ids: Tensor,
-    evaluation_ids: Tensor,
-    *,
-    chains: Sequence[int],
-    randomness: Randomness,
-    pilot: Mapping[str, PosteriorMoments] | None = None,
-    sinks: Mapping[int, Sink] | None = None,
-    scoring: Scoring | None = None,
-    stepping: RowBudget | None = None,
-    on_step: OnStep | None = None,
-    checkpoints: Checkpoints | None = None,
-    left_out: Collection[str] = (),
-) -> dict[int, ChainResult]:
-    """Run some chains of a group's components; those that step do so together.
+@dataclass(frozen=True, kw_only=True)
+class GroupChains:
+    """Chains of a group's components; those of one `run` that step do so together.
 
-    Chains do not know of each other: with whom a chain steps changes the last bits of its
-    results, and nothing else.
-
-    Args:
-        part: the group's forward passes, of any architecture.
-        sampler: how draws are made.
-        config: length and minibatch size.
-        sampling_ids: int64 [M, T+1], sequences of the sampling distribution for minibatches.
-        evaluation_ids: int64 [E, T+1], the fixed sequences on which ΔL is taken.
-        chains: indices of the chains, all different.
-        randomness: where noise and minibatches come from.
-        pilot: exact moments of every component; `Reweighted` decides by them, and stepped
-            chains are judged by them. May be None for other samplers.
-        sinks: by chain, take the draws of stepped components, block by block; kept in memory if
-            None.
-        scoring: how losses on the evaluation set are computed.
-        stepping: rows at once where gradients are; whole minibatches of all chains if None.
-        on_step: called with (units done, units in all); a unit is a step or a block.
-        checkpoints: how the chains are broken off and gone on with; the draws that sinks have
-            taken before a snapshot are not in it.
-        left_out: components that are not drawn here.
-
-    Raises:
-        NonFiniteLossError: the loss of a component is infinite or not a number.
-        ValueError: the sampling set has fewer sequences than a minibatch; a distance of draws
-            that is to be measured from w* on; checkpoints of stepped components without sinks.
+    Chains are independent: the other chains of a run change the last bits of a chain's results, and
+    nothing else.
     """
-    pilot = pilot or {}
-    is_gaussian = isinstance(sampler, Gaussian)
-    alone = frozenset(part.names) if is_gaussian else independent_components(sampler, pilot)
-    recorders = {
-        chain: Recorder(
-            part, sampler, config, evaluation_ids, chain=chain, pilot=pilot, scoring=scoring
+
+    part: GroupModel[Any]
+    """The group's forward passes, of any architecture."""
+    sampler: Sampler
+    """How draws are made."""
+    config: ChainConfig
+    """Length, thinning and minibatch size."""
+    sampling_ids: Tensor
+    """Sequences of the sampling distribution for minibatches, int64 [M, T+1]."""
+    evaluation_ids: Tensor
+    """The fixed sequences on which ΔL is taken, int64 [E, T+1]."""
+    randomness: Randomness
+    """Where noise and minibatches come from."""
+    pilot: Mapping[str, PosteriorMoments] = field(default_factory=dict)
+    """Exact moments of every component: `Reweighted` decides by them who is stepped, and the
+    sampler bias of stepped chains is measured against them. May be empty for other samplers."""
+    scoring: Scoring | None = None
+    """How losses on the evaluation set are computed."""
+    stepping: RowBudget | None = None
+    """Rows at once where gradients are; whole minibatches of all chains if None."""
+
+    @property
+    def independent(self) -> frozenset[str]:
+        """Components that are drawn without a chain."""
+        if isinstance(self.sampler, Gaussian):
+            return frozenset(self.part.names)
+        return independent_components(self.sampler, self.pilot)
+
+    def run(
+        self,
+        chains: Sequence[int],
+        *,
+        sinks: Mapping[int, Sink] | None = None,
+        on_step: OnStep | None = None,
+        checkpoints: Checkpoints | None = None,
+        left_out: Collection[str] = (),
+    ) -> dict[int, ChainResult]:
+        """Run some chains, and take ΔL of every draw.
+
+        Args:
+            chains: indices of the chains, all different.
+            sinks: by chain, take the draws of stepped components, block by block; kept in memory
+                if None.
+            on_step: called with (units done, units in all); a unit is a step or a block.
+            checkpoints: where the chains resume, and where their checkpoints go; draws that sinks
+                have taken are not in a checkpoint.
+            left_out: components that are not drawn here.
+
+        Raises:
+            NonFiniteLossError: the loss of a component is infinite or not a number.
+            ValueError: the sampling set has fewer sequences than a minibatch; a thinning interval
+                to be measured without burn-in; checkpoints of stepped components without sinks.
+        """
+        names = [name for name in self.part.names if name not in left_out]
+        independent = [name for name in names if name in self.independent]
+        stepped = [name for name in names if name not in self.independent]
+        if stepped:
+            self.config.require_burnin()
+            if checkpoints is not None and sinks is None:
+                raise ValueError("checkpoints hold no draws: give sinks that keep them")
+        recorders = {chain: self._recorder(chain) for chain in chains}
+        writer = _CheckpointTaker(recorders, checkpoints or Checkpoints())
+        sources = self._draw_independent(independent, writer, on_step)
+        kept = {chain: _InMemorySink() for chain in chains}
+        if stepped:
+            self._stepping(stepped).run(
+                stepped,
+                recorders,
+                sinks or kept,
+                on_step,
+                resume=writer.batch,
+                on_state=writer.stepped,
+            )
+        return {
+            chain: ChainResult(
+                components=recorder.finish(),
+                draws=JoinedDraws(
+                    sources=sources[chain]
+                    | dict.fromkeys(stepped, StackedDraws(draws=kept[chain].draws()))
+                ),
+            )
+            for chain, recorder in recorders.items()
+        }
+
+    def _recorder(self, chain: int) -> Recorder:
+        return Recorder(
+            self.part,
+            self.sampler,
+            self.config,
+            self.evaluation_ids,
+            chain=chain,
+            pilot=self.pilot,
+            scoring=self.scoring,
         )
-        for chain in chains
-    }
-    keeper = _Keeper(recorders, checkpoints or Checkpoints())
-    drawn = [name for name in part.names if name not in left_out]
-    names = [name for name in drawn if name in alone]
-    stepped = [name for name in drawn if name not in alone]
-    if stepped:
-        config.require_burnin()
-        if checkpoints is not None and sinks is None:
-            raise ValueError("checkpoints hold no draws: give sinks that keep them")
-    kept = {chain: _Kept() for chain in chains}
-    independent = _independent_draws(part, sampler, randomness, keeper, names, on_step)
-    if stepped:
-        assert not isinstance(sampler, Gaussian)
-        rules = {name: _rule(sampler, pilot.get(name)) for name in stepped}
-        steps = Stepping(
-            part=part,
+
+    def _stepping(self, names: Sequence[str]) -> Stepping:
+        assert not isinstance(self.sampler, Gaussian)
+        rules = {name: _rule(self.sampler, self.pilot.get(name)) for name in names}
+        return Stepping(
+            part=self.part,
             samplers=rules,
-            burnin={name: _burnin(rules[name], config, pilot.get(name)) for name in stepped},
-            config=config,
-            sampling_ids=sampling_ids,
-            evaluation_ids=evaluation_ids,
-            randomness=randomness,
-            budget=stepping,
+            burnin={n: _burnin(rules[n], self.config, self.pilot.get(n)) for n in names},
+            config=self.config,
+            sampling_ids=self.sampling_ids,
+            evaluation_ids=self.evaluation_ids,
+            randomness=self.randomness,
+            budget=self.stepping,
         )
-        steps.run(
-            stepped,
-            recorders,
-            sinks or kept,
-            on_step,
-            resume=keeper.batch,
-            on_state=keeper.stepped,
-        )
-    return {
-        chain: ChainResult(
-            components=recorder.finish(),
-            draws=JoinedDraws(
-                sources=independent[chain]
-                | dict.fromkeys(stepped, StackedDraws(draws=kept[chain].draws()))
-            ),
-        )
-        for chain, recorder in recorders.items()
-    }
+
+    def _draw_independent(
+        self, names: list[str], writer: _CheckpointTaker, on_step: OnStep | None
+    ) -> dict[int, dict[str, DrawSource]]:
+        """Chain → component → independent draws, once the recorders have taken their ΔL."""
+        found: dict[int, dict[str, DrawSource]] = {chain: {} for chain in writer.recorders}
+        weights = {name: self.part.weights(name) for name in self.part.names}
+        for index, (chain, recorder) in enumerate(writer.recorders.items() if names else ()):
+            draws = gaussian_draws(weights, self.sampler, chain, self.randomness)
+            share = _share_of(on_step, index, len(writer.recorders))
+
+            def on_block(done: int, total: int, share: OnStep | None = share) -> None:
+                if share is not None:
+                    share(done, total)
+                writer.block_done()
+
+            recorder.independent(draws, names, on_block)
+            found[chain] = dict.fromkeys(names, draws)
+        return found
 
 
 def _rule(sampler: Stepper | Mala, moments: PosteriorMoments | None) -> Stepper | Mala:
@@ -164,7 +202,7 @@ def _rule(sampler: Stepper | Mala, moments: PosteriorMoments | None) -> Stepper 
 
 
 def _burnin(rule: Stepper | Mala, config: ChainConfig, moments: PosteriorMoments | None) -> int:
-    """Steps before the first draw's step; `mala` forgets its start twice, uncorrected at first."""
+    """Burn-in steps; of `mala` twice its autocorrelation time or more, half of it uncorrected."""
     if not isinstance(rule, Mala):
         return config.num_burnin_steps
     known = moments is not None and not math.isnan(moments.acceptance)
@@ -173,8 +211,8 @@ def _burnin(rule: Stepper | Mala, config: ChainConfig, moments: PosteriorMoments
     return max(config.num_burnin_steps, 2 * max(MIN_START_STEPS, forget))
 
 
-class _Keeper:
-    """Takes snapshots of recorders and stepping chains when they are due."""
+class _CheckpointTaker:
+    """Takes checkpoints of recorders and stepping chains when they are due, and restores them."""
 
     def __init__(self, recorders: Mapping[int, Recorder], checkpoints: Checkpoints) -> None:
         self.recorders, self._checkpoints = recorders, checkpoints
@@ -202,32 +240,6 @@ class _Keeper:
         return {f"chain{chain}": own.snapshot() for chain, own in self.recorders.items()}
 
 
-def _independent_draws(
-    part: GroupModel[Any],
-    sampler: Sampler,
-    randomness: Randomness,
-    keeper: _Keeper,
-    names: list[str],
-    on_step: OnStep | None,
-) -> dict[int, dict[str, DrawSource]]:
-    """Chain → component → independent draws; the recorders have taken them."""
-    found: dict[int, dict[str, DrawSource]] = {chain: {} for chain in keeper.recorders}
-    weights = {name: part.weights(name) for name in part.names}
-    for index, (chain, recorder) in enumerate(keeper.recorders.items()):
-        if names:
-            draws = gaussian_draws(weights, sampler, chain, randomness)
-            share = _share_of(on_step, index, len(keeper.recorders))
-
-            def on_block(done: int, total: int, share: OnStep | None = share) -> None:
-                if share is not None:
-                    share(done, total)
-                keeper.block_done()
-
-            recorder.independent(draws, names, on_block)
-            found[chain] = dict.fromkeys(names, draws)
-    return found
-
-
 def _share_of(on_step: OnStep | None, index: int, count: int) -> OnStep | None:
     """Progress of one of several equal parts that follow each other."""
     if on_step is None:
@@ -235,8 +247,8 @@ def _share_of(on_step: OnStep | None, index: int, count: int) -> OnStep | None:
     return lambda done, total: on_step(index * total + done, count * total)
 
 
-class _Kept:
-    """A sink in memory."""
+class _InMemorySink:
+    """Keeps the draws of stepped components in memory."""
 
     def __init__(self) -> None:
         self._blocks: dict[str, list[Blocks]] = {}
@@ -245,7 +257,7 @@ class _Kept:
         self._blocks.setdefault(component, []).append(draws)
 
     def draws(self) -> Draws:
-        """All draws that came, joined; the sink is empty then, block by block, for memory."""
+        """All draws, joined; empties the sink block by block, to save memory."""
         found: Draws = {}
         while self._blocks:
             name, parts = self._blocks.popitem()

@@ -112,9 +112,8 @@ class ChainConfig:
         """Chains of the first so many token shards."""
         return range(self.of_shard(max(num_shards, 1) - 1).stop)
 
-    def companies(self, together: int, shard: int = 0) -> list[range]:
-        """A shard's chains in order, so many at a time; fewer in the last company where they are
-        left.
+    def batches(self, together: int, shard: int = 0) -> list[range]:
+        """A shard's chains in batches that step together; the last batch may be smaller.
 
         Raises ValueError unless at least one steps at a time.
         """

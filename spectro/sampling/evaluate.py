@@ -23,6 +23,7 @@ from spectro.models.cost.budget import CPU_ROWS, RowBudget, fit
 from spectro.models.delta import DrawSlice, delta_losses, sequence_batches
 from spectro.models.scoring import Scoring
 from spectro.sampling.draws import DrawSource
+from spectro.sampling.observable import observable
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -97,9 +98,9 @@ class HalvesOfColumn:
 
     def add(self, half: int, evaluated: Evaluated, weight_R: FloatArray) -> None:
         """Add draws to a half; those of the other half have weight 0."""
-        phi_R = evaluated.delta_loss
+        phi_R = observable(evaluated.delta_loss)
         own_N = (weight_R * phi_R) @ evaluated.delta_RN.double().numpy()
-        own_N = own_N - float((weight_R * phi_R**2).sum())
+        own_N = own_N - float((weight_R * (phi_R * evaluated.delta_loss)).sum())
         self.sums[half] = own_N if self.weight[half] == 0 else self.sums[half] + own_N
         self.weight[half] += float(weight_R.sum())
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from spectro.sampling.mala import Mala
 from spectro.sampling.samplers import Gaussian, Stepper, require_at_least_0
 
-LEAST_EFFECTIVE_FRACTION = 4 / 32
-"""4 effective draws of the pilot's 32 (`pilot.py`): below, its fraction is itself noise."""
+MIN_EFFECTIVE_FRACTION = 4 / 32
+"""ESS of 4 of the pilot's 32 draws (`pilot.py`): importance weights with less have collapsed, and
+the fraction is itself noise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +41,9 @@ class Reweighted(Mala):
         names = [nbeta_name(nbeta) for nbeta in (self.nbeta, *self.also_nbeta)]
         if len(set(names)) < len(names):
             raise ValueError(f"sampler.nbeta must name each nbeta once, found {', '.join(names)}")
-        if not LEAST_EFFECTIVE_FRACTION <= self.min_effective_fraction <= 1:
+        if not MIN_EFFECTIVE_FRACTION <= self.min_effective_fraction <= 1:
             raise ValueError(
-                f"sampler.min_effective_fraction must be in [{LEAST_EFFECTIVE_FRACTION}, 1], found "
+                f"sampler.min_effective_fraction must be in [{MIN_EFFECTIVE_FRACTION}, 1], found "
                 f"{self.min_effective_fraction}: fewer than 4 of the pilot's 32 draws would count, "
                 "and weights that have collapsed to one draw have 1/32"
             )

@@ -1,22 +1,21 @@
-"""Susceptibilities from running sums (design §1; Baker et al. 2025, arXiv 2504.18274, app. C.4).
+"""The estimator: susceptibilities from running sums (design §1; Baker et al. 2025, app. C.4).
 
-With Δℓ_i(t) = ℓ_i(w_t) − ℓ_i(w*), ΔL(t) its mean over the evaluation set, φ_t the observable,
-E_C the mean over a component's chains and draws, E_full that over the unrestricted chains:
+With Δℓ_i(t) = ℓ_i(w_t) − ℓ_i(w*), ΔL(t) its mean over the evaluation set, φ_t the observable
+(`sampling/observable.py`), E_C the mean over a component's chains and draws, E_full that over the
+unrestricted chains:
 
     two_chain   χ_i = −E_C[φ (Δℓ_i − ΔL)] + E_C[φ] · B_i,      B_i = E_full[Δℓ_i − ΔL]
     one_chain   the same with E_C in the place of E_full: a plain covariance
     restricted  χ_i = −E_C[φ (Δℓ_i − ΔL)]: the first term alone, what is the component's own
 
 B is one vector of the tokens, the same in every column: with E_C[φ] times as much of it each column
-of `two_chain` is nearly that vector. `restricted` needs no unrestricted chains.
+of `two_chain` is nearly that vector. `restricted` needs no unrestricted chains. The offset o of an
+unpaired baseline adds o · (B_i − E_C[Δℓ_i − ΔL]).
 
 E_C gives every draw its importance weight ω_t, normalised over the draws it is taken over.
 
-    paired      φ_t = ΔL(t)
-    unpaired    φ_t = ΔL(t) + L(w*) − L̃*, L̃* the mean loss at w* over other batches, as
-                devinterp takes it; for comparisons only: the offset adds o · (B_i − E_C[Δℓ_i − ΔL])
-
-Shapes: N tokens, C chains, T draws per chain. Units: χ in nats², B in nats.
+Shapes: N tokens, C chains, T draws per chain. Units: χ in nats², B in nats. Source: Baker et al.,
+arXiv 2504.18274.
 """
 
 from __future__ import annotations
@@ -28,13 +27,14 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
+from spectro.sampling.observable import observable
 from spectro.settings import refuse_without_effect
 
 FloatArray = npt.NDArray[np.float64]
 
 
 class EstimatorKind(StrEnum):
-    """Which expectation the second term uses, if there is one."""
+    """Which expectation the second term uses, if there is one; see `reference`."""
 
     TWO_CHAIN = "two_chain"
     ONE_CHAIN = "one_chain"
@@ -44,6 +44,19 @@ class EstimatorKind(StrEnum):
     def needs_full(self) -> bool:
         """Whether unrestricted chains are needed."""
         return self is EstimatorKind.TWO_CHAIN
+
+    def reference(self, own: ChainMeans, full: ChainMeans | None) -> ChainMeans | None:
+        """The means whose response multiplies E_C[φ]: E_full, E_C, or none.
+
+        Raises ValueError if unrestricted chains are needed and not given.
+        """
+        if self is EstimatorKind.RESTRICTED:
+            return None
+        if self is EstimatorKind.ONE_CHAIN:
+            return own
+        if full is None:
+            raise ValueError("estimator two_chain needs sums of unrestricted chains, found none")
+        return full
 
 
 class Baseline(StrEnum):
@@ -84,9 +97,9 @@ class ChainSums:
     """One component's sums over draws, per chain."""
 
     weighted_CN: npt.NDArray[np.floating]
-    """Σ_t ω_t ΔL(t) Δℓ_i(t)."""
+    """Σ_t ω_t φ_t Δℓ_i(t), nats²."""
     plain_CN: npt.NDArray[np.floating]
-    """Σ_t ω_t Δℓ_i(t)."""
+    """Σ_t ω_t Δℓ_i(t), nats."""
     delta_loss: Sequence[FloatArray]
     """Per chain: ΔL(t) of every draw; chains may have different numbers of draws."""
     weight: Sequence[FloatArray]
@@ -102,12 +115,14 @@ class ChainSums:
         chosen = list(chains)
         delta_loss = np.concatenate([self.delta_loss[c] for c in chosen])
         weight = np.concatenate([self.weight[c] for c in chosen])
+        phi = observable(delta_loss)
         total = float(weight.sum())
         return ChainMeans(
             weighted_N=self.weighted_CN[chosen].sum(0, dtype=np.float64) / total,
             plain_N=self.plain_CN[chosen].sum(0, dtype=np.float64) / total,
             delta_loss=float(weight @ delta_loss) / total,
-            delta_loss_squared=float(weight @ delta_loss**2) / total,
+            phi=float(weight @ phi) / total,
+            phi_delta_loss=float(weight @ (phi * delta_loss)) / total,
         )
 
 
@@ -116,13 +131,15 @@ class ChainMeans:
     """One component's means over chains and draws."""
 
     weighted_N: FloatArray
-    """E[ΔL Δℓ_i]."""
+    """E[φ Δℓ_i], nats²."""
     plain_N: FloatArray
-    """E[Δℓ_i]."""
+    """E[Δℓ_i], nats."""
     delta_loss: float
-    """E[ΔL]."""
-    delta_loss_squared: float
-    """E[ΔL²]."""
+    """E[ΔL], nats."""
+    phi: float
+    """E[φ] without offset, nats."""
+    phi_delta_loss: float
+    """E[φ ΔL], nats²."""
 
     @property
     def response_N(self) -> FloatArray:
@@ -133,15 +150,15 @@ class ChainMeans:
 def susceptibility(
     component: ChainMeans, reference: ChainMeans | None, *, phi_offset: float = 0.0
 ) -> FloatArray:
-    """χ_i of one component, float64 [N].
+    """χ_i = −E_C[φ (Δℓ_i − ΔL)] + E_C[φ] · E_ref[Δℓ_i − ΔL] of one component, nats², [N].
 
     Args:
         component: E_C.
         reference: E_full for `two_chain`; E_C itself for `one_chain`; None for `restricted`.
         phi_offset: o in φ_t = ΔL(t) + o; 0 for the paired baseline.
     """
-    phi_mean = component.delta_loss + phi_offset
-    phi_response_N = (component.weighted_N - component.delta_loss_squared) + (
+    phi_mean = component.phi + phi_offset
+    phi_response_N = (component.weighted_N - component.phi_delta_loss) + (
         phi_offset * component.response_N
     )
     if reference is None:

@@ -90,12 +90,8 @@ def estimate_column(
 
     def chi(chains: Sequence[int]) -> FloatArray:
         own = component.of_chains(chains)
-        if kind is EstimatorKind.ONE_CHAIN:
-            return susceptibility(own, own, phi_offset=phi_offset)
-        if kind is EstimatorKind.RESTRICTED:
-            return susceptibility(own, None, phi_offset=phi_offset)
-        assert full is not None
-        return susceptibility(own, full.of_chains(chains), phi_offset=phi_offset)
+        needed = full.of_chains(chains) if full is not None and kind.needs_full else None
+        return susceptibility(own, kind.reference(own, needed), phi_offset=phi_offset)
 
     return _estimate(chi, component.num_chains)
 

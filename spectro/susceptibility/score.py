@@ -33,6 +33,7 @@ from spectro.models.cost.budget import CPU_ROWS, RowBudget, fit
 from spectro.models.delta import DrawSlice, ReadDraws, pack_losses, sequence_batches
 from spectro.models.scoring import Scoring
 from spectro.sampling.checkpoint import Checkpoint, Checkpoints
+from spectro.sampling.observable import observable
 from spectro.susceptibility.tile_sums import TileSums
 
 FloatArray = npt.NDArray[np.float64]
@@ -271,7 +272,7 @@ def _after(pieces: Sequence[DrawSlice], count: int) -> list[DrawSlice]:
 def _coefficients(scored: ScoredChain, name: str, device: torch.device) -> Tensor:
     """ω_t φ_t and ω_t of every draw, for every set of weights, [W, 2, T]."""
     weight_WT = np.atleast_2d(scored.weight[name])
-    both = np.stack([weight_WT * scored.delta_loss[name], weight_WT], axis=1)
+    both = np.stack([weight_WT * observable(scored.delta_loss[name]), weight_WT], axis=1)
     return torch.from_numpy(both).to(device)
 
 

@@ -1,12 +1,14 @@
-"""Per-column summary statistics: the same list for the product's metadata, the log and the API.
+"""Per-column summary statistics: one list for the product's metadata, the log and the API.
 
-Reliability and errors come from the moments over tokens, the rest from the chains alone.
+`TOKEN_STATISTICS` follow from moments over tokens, `CHAIN_STATISTICS` from the chains alone. A
+further statistic is one entry of either table. NaN becomes None.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,11 +29,105 @@ from spectro.susceptibility.reliability import (
 )
 
 FloatArray = npt.NDArray[np.float64]
-OF_CHAINS = (
-    "sampling", "num_chains", "mean_phi", "mean_phi_of_halves", "damage", "gamma_needed", "rhat",
-    "num_draws", "effective_sample_size", "steps_between_draws", "acceptance", "sampler_bias",
-)  # fmt: skip
-"""Keys of `chain_summary`."""
+ChainSummary = dict[str, Any]
+"""Statistic of `CHAIN_STATISTICS` → its value for one component."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnChains:
+    """All chains of one component, and what its statistics depend on beside them."""
+
+    chains: Sequence[ComponentChain]
+    """In order of their numbers."""
+    exact: PosteriorMoments | None
+    """The pilot's moments of the posterior."""
+    phi_offset: float
+    """o in φ_t = ΔL(t) + o, nats."""
+    num_sets: int
+    """Into how many sets the chains fall: one for each token shard that has its own chains."""
+
+    @property
+    def mean_phi(self) -> float:
+        """E_C[φ] over all draws, nats."""
+        return mean_delta_loss(self.chains) + self.phi_offset
+
+    @property
+    def mean_phi_of_halves(self) -> list[float] | None:
+        """E_C[φ] of the two halves of the chains (`reliability.first_halves`)."""
+        halves = splits(len(self.chains))
+        if self.num_sets > 1 or not halves:
+            return None
+        return [
+            mean_delta_loss([self.chains[c] for c in half]) + self.phi_offset for half in halves[0]
+        ]
+
+    @property
+    def damage(self) -> float:
+        """E[ΔL] as a share of ln V − L(w*)."""
+        exact = self.exact
+        return math.nan if exact is None else damage(mean_delta_loss(self.chains), exact.headroom)
+
+    @property
+    def sampler_bias(self) -> dict[str, Any] | None:
+        """See sampler_bias.py."""
+        judged = sampler_bias(self.chains, self.exact)
+        return None if judged is None else judged.as_dict()
+
+
+CHAIN_STATISTICS: dict[str, Callable[[ColumnChains], Any]] = {
+    # independent, metropolis, chain
+    "sampling": lambda own: sampling_kind(own.chains[0]),
+    # C, chains of a set
+    "num_chains": lambda own: len(own.chains) // own.num_sets,
+    # E_C[φ], nats
+    "mean_phi": lambda own: own.mean_phi,
+    # of two halves of the chains, nats; None with one chain or several sets
+    "mean_phi_of_halves": lambda own: own.mean_phi_of_halves,
+    # E[ΔL] / (ln V − L(w*)): at 1 the posterior is no better than a uniform guess
+    "damage": lambda own: own.damage,
+    # γ at which the posterior loses less than half of ln V − L(w*)
+    "gamma_needed": lambda own: math.nan if own.exact is None else own.exact.gamma_needed,
+    # R̂ of ΔL over chains
+    "rhat": lambda own: gelman_rubin([chain.delta_loss for chain in own.chains]),
+    # draws that a token is measured along, mean over sets
+    "num_draws": lambda own: sum(len(chain.weight) for chain in own.chains) // own.num_sets,
+    # effective sample size (ESS) of these draws
+    "effective_sample_size": lambda own: effective_sample_size(own.chains) / own.num_sets,
+    # thinning interval of every chain, steps; 0 for independent draws
+    "steps_between_draws": lambda own: [chain.steps_between_draws for chain in own.chains],
+    # mean Metropolis acceptance probability of every chain
+    "acceptance": lambda own: [finite(chain.acceptance) for chain in own.chains],
+    # None where it is unknown, or draws are independent
+    "sampler_bias": lambda own: own.sampler_bias,
+}
+"""Name → statistic of a component's chains."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnTokens:
+    """One column of χ over all tokens."""
+
+    moments: ColumnMoments
+    """Moments over all tokens."""
+    centred_reliability: float
+    """See `reliability.centred_reliability`."""
+    num_chains: int
+    """C."""
+
+
+TOKEN_STATISTICS: dict[str, Callable[[ColumnTokens], float]] = {
+    # split-half reliability
+    "reliability": lambda own: reliability(own.moments),
+    # the same after standardising columns and centring rows, as clustering sees them
+    "centred_reliability": lambda own: float(own.centred_reliability),
+    # root mean square over tokens of the standard error of χ, nats²
+    "standard_error": lambda own: standard_error(own.moments),
+    # the same of half the width of the 95 % interval, Student's t with C − 1 degrees of freedom
+    "half_width_95": lambda own: float(half_width(standard_error(own.moments), own.num_chains)),
+    # of χ over tokens, nats²
+    "standard_deviation": lambda own: standard_deviation(own.moments),
+}
+"""Name → statistic of a column of χ over tokens."""
 
 
 def chain_summary(
@@ -40,48 +136,31 @@ def chain_summary(
     *,
     phi_offset: float = 0.0,
     num_sets: int = 1,
-) -> dict[str, Any]:
-    """Statistics of a column's chains alone; NaN becomes None.
+) -> ChainSummary:
+    """`CHAIN_STATISTICS` of one component; arguments as in `ColumnChains`."""
+    own = ColumnChains(chains=chains, exact=exact, phi_offset=phi_offset, num_sets=num_sets)
+    return {name: finite(statistic(own)) for name, statistic in CHAIN_STATISTICS.items()}
 
-    `num_sets`: into how many sets the chains fall, one for each token shard that has its own.
-    `num_chains` is C, the chains of a set, `num_draws` the mean number of a set's draws and
-    `effective_sample_size` the independent draws that they are worth: what a token is measured
-    along. The rest is over all sets: `mean_phi` is E_C[φ] in nats, `mean_phi_of_halves` that of the
-    two halves of the chains (`reliability.first_halves`), None with one chain or several sets;
-    `sampler_bias` None where it is unknown, or nothing can be biased (`sampling` is `independent`);
-    `damage` E[ΔL] as a share of what the model has learnt, ln V − L(w*): at 1 the posterior knows
-    no more than a uniform guess; `gamma_needed` a γ that leaves half of it.
-    """
-    mean = _mean_delta_loss(chains)
-    judged = sampler_bias(chains, exact)
+
+def chain_summaries(
+    chains: Mapping[str, Sequence[ComponentChain]],
+    pilots: Mapping[str, PosteriorMoments],
+    *,
+    phi_offset: float = 0.0,
+    num_sets: int = 1,
+) -> dict[str, ChainSummary]:
+    """`chain_summary` of every component."""
     return {
-        "sampling": sampling_kind(chains[0]),
-        "num_chains": len(chains) // num_sets,
-        "mean_phi": mean + phi_offset,
-        "mean_phi_of_halves": None if num_sets > 1 else _of_halves(chains, phi_offset),
-        "damage": None if exact is None else _finite(damage(mean, exact.headroom)),
-        "gamma_needed": None if exact is None else _finite(exact.gamma_needed),
-        "rhat": _finite(gelman_rubin([chain.delta_loss for chain in chains])),
-        "num_draws": sum(len(chain.weight) for chain in chains) // num_sets,
-        "effective_sample_size": effective_sample_size(chains) / num_sets,
-        "steps_between_draws": [chain.steps_between_draws for chain in chains],
-        "acceptance": [_finite(chain.acceptance) for chain in chains],
-        "sampler_bias": None if judged is None else judged.as_dict(),
+        name: chain_summary(own, pilots.get(name), phi_offset=phi_offset, num_sets=num_sets)
+        for name, own in chains.items()
     }
 
 
-def _mean_delta_loss(chains: Sequence[ComponentChain]) -> float:
-    """E[ΔL] over all draws of some chains, nats."""
+def mean_delta_loss(chains: Sequence[ComponentChain]) -> float:
+    """E[ΔL] over all draws of some chains, each with its weight, nats."""
     weight = np.concatenate([chain.weight for chain in chains])
     delta_loss = np.concatenate([chain.delta_loss for chain in chains])
     return float(weight @ delta_loss) / float(weight.sum())
-
-
-def _of_halves(chains: Sequence[ComponentChain], phi_offset: float) -> list[float] | None:
-    halves = splits(len(chains))
-    if not halves:
-        return None
-    return [_mean_delta_loss([chains[c] for c in half]) + phi_offset for half in halves[0]]
 
 
 def sampling_kind(chain: ComponentChain) -> str:
@@ -96,30 +175,23 @@ def column_summary(
     chains: Mapping[str, Mapping[str, Any]],
     centred_reliability_H: FloatArray,
 ) -> dict[str, Any]:
-    """Lists by column, in the columns' order; NaN becomes None.
-
-    `standard_error` is the root mean square of χ's over tokens, `half_width_95` that of half the
-    width of the 95 % interval, by Student's t with `num_chains` − 1 degrees of freedom.
+    """Both tables of statistics as lists by column, in the columns' order; NaN becomes None.
 
     Args:
         moments: component → moments over all tokens.
-        chains: component → `chain_summary`.
+        chains: component → `chain_summary`; may hold other components too.
         centred_reliability_H: see `reliability.centred_reliability`.
     """
-    error_H = [standard_error(m) for m in moments.values()]
-    width_H = [
-        float(half_width(error, chains[name]["num_chains"]))
-        for name, error in zip(moments, error_H, strict=True)
+    columns = [
+        ColumnTokens(moments=m, centred_reliability=r, num_chains=chains[name]["num_chains"])
+        for (name, m), r in zip(moments.items(), centred_reliability_H, strict=True)
     ]
     return {
         "components": list(moments),
-        "num_tokens": next(iter(moments.values())).num_tokens,
-        "reliability": [_finite(reliability(m)) for m in moments.values()],
-        "centred_reliability": [_finite(r) for r in centred_reliability_H],
-        "standard_error": [_finite(error) for error in error_H],
-        "half_width_95": [_finite(width) for width in width_H],
-        "standard_deviation": [_finite(standard_deviation(m)) for m in moments.values()],
-    } | {key: [chains[name][key] for name in moments] for key in next(iter(chains.values()))}
+        "num_tokens": columns[0].moments.num_tokens,
+        **{key: [finite(f(own)) for own in columns] for key, f in TOKEN_STATISTICS.items()},
+        **{key: [chains[name][key] for name in moments] for key in CHAIN_STATISTICS},
+    }
 
 
 def summary_lines(summary: Mapping[str, Any]) -> list[str]:
@@ -150,5 +222,8 @@ def _text(value: float | None, form: str) -> str:
     return "unknown" if value is None else format(value, form)
 
 
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
+def finite(value: Any) -> Any:
+    """The value; None for a float that is not finite."""
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    return value

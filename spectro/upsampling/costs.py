@@ -19,7 +19,7 @@ from transformers import GPTNeoXForCausalLM
 from spectro.cluster_stage.units import HALVES
 from spectro.models.cost import flops as work
 from spectro.models.cost.flop_counter import counting
-from spectro.models.gpt_neox import GPTNeoX, Shape
+from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.size import ModelSize
 from spectro.planning.measure_rates import config_of
 from spectro.planning.unit_counts import FLOAT_BYTES, HALVES_ROW_BYTES, ID_BYTES, ROW_BYTES, Work
@@ -30,20 +30,6 @@ from spectro.upsampling.learning import MAX_JUDGED, sequences_at_once
 
 ROW_IDS = 8
 """Bytes of a row of deviations but for the deviations."""
-
-
-def shape_of(size: ModelSize) -> Shape:
-    """What the arithmetic of a model of this size needs."""
-    return Shape(
-        num_layers=size.num_layers,
-        num_heads=size.num_heads,
-        hidden_size=size.hidden_size,
-        vocab_size=size.vocab_size,
-        max_context=size.max_context,
-        parallel_residual=size.parallel_residual,
-        layer_norm_eps=1e-5,
-        activation=torch.nn.functional.gelu,
-    )
 
 
 @cache
@@ -65,7 +51,7 @@ def _without_values(size: ModelSize) -> GPTNeoX:
     params = {name: torch.empty(tensor.shape) for name, tensor in hf.named_parameters()}
     rotary_size = size.head_size // 4
     return GPTNeoX(
-        shape_of(size),
+        size,
         params,
         lambda num_pos: (torch.empty(num_pos, rotary_size), torch.empty(num_pos, rotary_size)),
         next(name for name, tensor in hf.named_parameters() if tensor is output),
@@ -82,7 +68,7 @@ def network_flops(size: ModelSize, num_columns: int, predict: PredictConfig) -> 
 
 def num_features_of(size: ModelSize) -> int:
     """F."""
-    return num_features(shape_of(size))
+    return num_features(size)
 
 
 @dataclass(frozen=True, kw_only=True)

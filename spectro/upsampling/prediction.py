@@ -29,14 +29,14 @@ from spectro.predict.ensemble import Estimate, Features, Floats
 from spectro.predict.features import feature_names
 from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.store import Store
+from spectro.susceptibility.columns import STORED_COLUMNS, TokenEstimates
 from spectro.susceptibility.interval import Interval
 from spectro.susceptibility.reliability import (
     ColumnEstimate,
-    centred_reliability,
     merge,
     predicted_column,
 )
-from spectro.susceptibility.summary import OF_CHAINS, column_summary
+from spectro.susceptibility.summary import CHAIN_STATISTICS, column_summary
 from spectro.upsampling.learning import features_of, read_ensemble, read_judged
 from spectro.upsampling.units import PredictionSummaryUnit, PredictionUnit
 from spectro.work.stage import OnProgress, ShouldStop
@@ -109,7 +109,7 @@ def chains_measured(source: str) -> dict[str, dict[str, Any]]:
     """Component → what the measured run's chains say of its column (`chain_summary`)."""
     known = read_sealed(Store(source), product.SUMMARY_NAME)
     return {
-        name: {key: known[key][column] for key in OF_CHAINS}
+        name: {key: known[key][column] for key in CHAIN_STATISTICS}
         for column, name in enumerate(known["components"])
     }
 
@@ -132,30 +132,29 @@ def _put(
     assert config.upsample is not None
     sequence_id_n, sequences = resident.probe_shard(shard)
     loss = feature_names(resident.model.shape).index("loss")
+    estimates = TokenEstimates(
+        loss_N=features_NF[:, loss], columns=dict(zip(names, columns, strict=True))
+    )
     rows = product.ShardRows(
         ids_nT1=sequences.ids_ST1,
         sequence_id_n=sequence_id_n,
         subset_n=sequences.subset_S,
         subset_names=sequences.subset_names,
-        loss_N=features_NF[:, loss],
-        full_response_N=np.full(len(features_NF), np.nan),
-        chi_NH=found.chi_NH,
+        values=estimates.values(STORED_COLUMNS),
     )
-    moments = {name: column.moments for name, column in zip(names, columns, strict=True)}
-    centred_H = centred_reliability(columns)
+    moments = {name: column.moments for name, column in estimates.columns.items()}
+    centred_H = estimates.centred_reliability()
     table = product.shard_table(
         rows, names, rows_fingerprint(resident, store),
         column_summary(moments, chains_measured(config.upsample.source), centred_H),
     )  # fmt: skip
     known = {
-        "moments": {
-            name: plain_moments(column) for name, column in zip(names, columns, strict=True)
-        },
+        "moments": {name: plain_moments(own) for name, own in estimates.columns.items()},
         "centred_reliability": centred_H.tolist(),
         "seconds": time.monotonic() - start,
     }
     product.put_part(
         store, shard, table, known,
-        halves_table(table, *found.halves_2NH),
+        halves_table(table, {"chi": (found.halves_2NH[0], found.halves_2NH[1])}),
         deviations_table(table, found.deviation_NH),
     )  # fmt: skip

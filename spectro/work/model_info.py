@@ -1,14 +1,18 @@
-"""What the driver needs to know of the model: numbers, no arrays."""
+"""The description of a run's model: size, device and digest; no arrays."""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import GPTNeoXForCausalLM
 
 from spectro.formats.run_dir import RunFile
-from spectro.models.components import Group, group_components, select_components
-from spectro.susceptibility.estimator import EstimatorKind
+from spectro.models.components import Group
+from spectro.models.size import ModelSize
 
 if TYPE_CHECKING:  # heavy, and only the driver that loads a model needs it
     from transformers import GPTNeoXForCausalLM
@@ -23,21 +27,17 @@ ARITHMETIC = (
 )
 """Fields of a checkpoint's config that change its losses without changing a weight."""
 
+FACTS = (
+    "num_layers", "num_heads", "hidden_size", "vocab_size", "max_context", "device",
+    "weights_sha256",
+)  # fmt: skip
+"""Fields that `run.yaml` records."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class ModelInfo:
-    """Shape and identity of a loaded model."""
+class ModelInfo(ModelSize):
+    """The model that a run measures: its size, device and digest."""
 
-    num_layers: int
-    """Layers."""
-    num_heads: int
-    """Heads per layer."""
-    hidden_size: int
-    """d."""
-    vocab_size: int
-    """V."""
-    max_context: int
-    """Longest context that the model was built for."""
     device: str
     """Where the workers hold it."""
     weights_sha256: str
@@ -45,25 +45,18 @@ class ModelInfo:
 
     @classmethod
     def of(cls, model: GPTNeoXForCausalLM) -> ModelInfo:
-        """Describe a model."""
-        config = model.config
+        """Describe a loaded model."""
+        size = ModelSize.of_config(model.config.to_dict())
         return cls(
-            num_layers=config.num_hidden_layers,
-            num_heads=config.num_attention_heads,
-            hidden_size=config.hidden_size,
-            vocab_size=config.vocab_size,
-            max_context=config.max_position_embeddings,
+            **dataclasses.asdict(size),
             device=str(next(model.parameters()).device),
             weights_sha256=_digest(model),
         )
 
-    def groups(self, patterns: list[str], kind: EstimatorKind) -> tuple[Group, ...]:
-        """Groups to sample: those of the components, and `full` for the two-chain estimator.
-
-        Raises ValueError if a pattern selects nothing.
-        """
-        chosen = select_components(patterns, self.num_layers, self.num_heads)
-        return group_components(chosen, with_full=kind.needs_full)
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What `run.yaml` records: all that groups and units follow from."""
+        return {name: getattr(self, name) for name in FACTS}
 
     def cost(self, group: Group) -> float:
         """Work per token of a group's components, in weights multiplied (design §3).
@@ -81,18 +74,20 @@ class ModelInfo:
 
 
 def model_of(file: RunFile, uri: str) -> ModelInfo:
-    """The model's shape that a run has noted; raises ValueError where it has not."""
+    """The model that a run has recorded, of which only `FACTS` are known.
+
+    Raises ValueError where the run has recorded none.
+    """
     try:
         return ModelInfo(**file.facts)
     except TypeError as error:
         raise ValueError(
-            f"{uri}/run.yaml says nothing of the model's shape: it is of an earlier version, which "
-            "this one cannot go on with"
+            f"{uri}/run.yaml does not describe the model: expected {', '.join(FACTS)}; the run is "
+            "of an earlier version and cannot be continued by this one"
         ) from error
 
 
 def _digest(model: GPTNeoXForCausalLM) -> str:
-    import torch  # see above
 
     digest = hashlib.sha256()
     for field in ARITHMETIC:

@@ -60,7 +60,7 @@ def ids_of(size: ModelSize, num_seq: int, num_pos: int) -> torch.Tensor:
 
 @pytest.mark.parametrize(("num_seq", "num_variants"), [(4, 1), (2, 6), (1, 24)])
 def test_scoring_stays_within_its_estimate(model: GPTNeoX, num_seq: int, num_variants: int) -> None:
-    size, num_pos = ModelSize.of_model(model), 96
+    size, num_pos = model.shape, 96
     ids, scoring = ids_of(size, num_seq, num_pos), Scoring(budget=RowBudget(rows=10**9))
     for group in some_groups(size):
         part = group_model(model, group)
@@ -85,7 +85,7 @@ def test_scoring_stays_within_its_estimate(model: GPTNeoX, num_seq: int, num_var
 
 @pytest.mark.parametrize(("num_chains", "num_seq"), [(1, 1), (1, 6), (3, 2)])
 def test_a_step_stays_within_its_estimate(model: GPTNeoX, num_chains: int, num_seq: int) -> None:
-    size, num_pos, sampler = ModelSize.of_model(model), 96, Exponential()
+    size, num_pos, sampler = model.shape, 96, Exponential()
     ids = ids_of(size, num_chains * num_seq, num_pos).view(num_chains, num_seq, -1)
     for group in some_groups(size):
         part = group_model(model, group)
@@ -118,7 +118,7 @@ def test_a_step_stays_within_its_estimate(model: GPTNeoX, num_chains: int, num_s
 
 
 def test_the_resident_model(model: GPTNeoX) -> None:
-    size = ModelSize.of_model(model)
+    size = model.shape
     held = sum(t.numel() * t.element_size() for t in model.params.values())
     assert resident_bytes(size) == held
     assert resident_bytes(size, 2) == held * 3 // 2

@@ -55,7 +55,7 @@ def test_size_is_that_of_the_checkpoint_and_counts_its_weights(request, make_mod
     for overrides in SHAPES.values():
         hf = make_model(**overrides)
         model = GPTNeoX.from_pretrained_model(hf)
-        size = ModelSize.of_model(model)
+        size = model.shape
         assert size == ModelSize.of_config(hf.config.to_dict())
         assert size.num_weights == sum(p.numel() for p in hf.parameters())
         for group in every_group(size):
@@ -67,7 +67,7 @@ def test_size_is_that_of_the_checkpoint_and_counts_its_weights(request, make_mod
 
 @pytest.mark.parametrize(("num_seq", "num_pos"), [(1, 1), (3, 7), (2, 16)])
 def test_every_call_of_every_group(model: GPTNeoX, num_seq: int, num_pos: int) -> None:
-    size, shape = ModelSize.of_model(model), (num_seq, num_pos)
+    size, shape = model.shape, (num_seq, num_pos)
     ids = torch.randint(0, size.vocab_size, (num_seq, num_pos + 1))
     for group in every_group(size):
         part = group_model(model, group)
@@ -86,7 +86,7 @@ def test_every_call_of_every_group(model: GPTNeoX, num_seq: int, num_pos: int) -
 
 
 def test_a_step_of_every_component_alone_and_together(model: GPTNeoX) -> None:
-    size, shape = ModelSize.of_model(model), (2, 9)
+    size, shape = model.shape, (2, 9)
     ids = torch.randint(0, size.vocab_size, (2, 10))
     for group in every_group(size):
         part = group_model(model, group)
@@ -103,7 +103,7 @@ def test_a_step_of_every_component_alone_and_together(model: GPTNeoX) -> None:
 
 
 def test_of_the_whole_model(model: GPTNeoX) -> None:
-    size = ModelSize.of_model(model)
+    size = model.shape
     ids = torch.randint(0, size.vocab_size, (2, 10))
     assert counted(model.clean_losses, ids) == model_flops(size, 2, 9)
     layers = size.num_layers * layer_flops(size, 2, 9)
@@ -129,7 +129,7 @@ class Products(TorchDispatchMode):
 
 
 def test_no_product_of_a_step_is_unknown_to_the_counter(model: GPTNeoX) -> None:
-    size = ModelSize.of_model(model)
+    size = model.shape
     ids = torch.randint(0, size.vocab_size, (2, 10))
     with Products() as products:
         for group in every_group(size):

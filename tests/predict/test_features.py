@@ -120,7 +120,7 @@ def test_the_response_of_an_mlp_is_the_mean_over_noise(model: GPTNeoX, ids: Tens
     size = float((layer.mlp_in_BTD[0, 9].square().sum() + 1).sqrt())
     step = 1e-3 * torch.randn(20_000, 48, dtype=torch.float64).abs()  # ± pairs: no first order
     up = layer.up_BTF[0, 9]
-    activation = model.shape.activation
+    activation = model.activation
     even = (activation(up + size * step) + activation(up - size * step)) / 2 - activation(up)
     shift = (even / 1e-6).mean(0)
     # 20 000 squares of normal deviates: each unit's mean is known to 1 %

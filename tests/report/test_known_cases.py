@@ -13,7 +13,7 @@ import pytest
 
 from spectro.analysis.chain_diagnosis import Diagnosis, Verdict, diagnose
 from spectro.analysis.chain_traces import Settings, traces_of
-from spectro.sampling.chain import run_group_chains
+from spectro.sampling.chain import GroupChains
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.pilot.pilot import run_pilot
 from tests.sampling.known_cases import (
@@ -37,10 +37,10 @@ def judged(case: Case, seed: int) -> Diagnosis:
     pilot = run_pilot(
         model, case.sampler, model.ids, randomness, headroom=case.headroom, config=case.config
     )
-    chains = run_group_chains(
-        model, case.sampler, case.config, model.ids, model.ids, chains=range(4),
-        randomness=randomness, pilot=pilot,
-    )  # fmt: skip
+    chains = GroupChains(
+        part=model, sampler=case.sampler, config=case.config, sampling_ids=model.ids,
+        evaluation_ids=model.ids, randomness=randomness, pilot=pilot,
+    ).run(range(4))  # fmt: skip
     own = {number: result.components["theta"] for number, result in chains.items()}
     settings = Settings(
         num_draws=case.draws, num_burnin_steps=case.burnin, gamma=case.sampler.gamma,

@@ -85,9 +85,11 @@ def put_rows(store: Store, *, fingerprint: str = "f", noise_seed: int = 0) -> No
             sequence_id_n=sequence_id,
             subset_n=sequences.subset_S,
             subset_names=sequences.subset_names,
-            loss_N=np.zeros(len(chi)),
-            full_response_N=np.zeros(len(chi)),
-            chi_NH=chi,
+            values={
+                "loss": np.zeros(len(chi)),
+                "full_response": np.zeros(len(chi)),
+                "chi": chi,
+            },
         )
         put_part(store, shard, shard_table(rows, COMPONENTS, fingerprint, {}), {})
 

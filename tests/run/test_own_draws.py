@@ -60,7 +60,7 @@ def test_of_a_shards_chains_no_other_shard_has_one() -> None:
     shared = dataclasses.replace(OWN, draws=TokenDraws.SHARED)
     assert {shared.of_shard(shard) for shard in range(3)} == {range(2)} == {shared.of_shards(3)}
     five = dataclasses.replace(OWN, num_chains=5)
-    assert [list(company) for company in five.companies(2, 1)] == [[5, 6], [7, 8], [9]]
+    assert [list(company) for company in five.batches(2, 1)] == [[5, 6], [7, 8], [9]]
     with pytest.raises(ValueError, match="'fresh' is not a valid TokenDraws"):
         ChainConfig(draws="fresh")  # type: ignore[arg-type]
 

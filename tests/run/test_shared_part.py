@@ -78,13 +78,17 @@ def put(
             sequence_id_n=np.arange(SEQUENCES) + shard * SEQUENCES,
             subset_n=np.zeros(SEQUENCES, np.int16),
             subset_names=("text",),
-            loss_N=np.ones(per_shard),
-            full_response_N=b if response else np.full(per_shard, np.nan),
-            chi_NH=chi,
+            values={
+                "loss": np.ones(per_shard),
+                "full_response": b if response else np.full(per_shard, np.nan),
+                "chi": chi,
+            },
         )
         table = shard_table(rows, NAMES, FINGERPRINT, {})
-        responses = (first[1], second[1]) if response and of_halves else None
-        put_part(store, shard, table, {}, halves_table(table, first[0], second[0], responses))
+        halves = {"chi": (first[0], second[0])}
+        if response and of_halves:
+            halves["full_response"] = (first[1], second[1])
+        put_part(store, shard, table, {}, halves_table(table, halves))
     summary: dict[str, object] = {"centred_reliability": [1.0] * 4, "mean_phi": list(planted.phi_H)}
     if phi:
         summary["mean_phi_of_halves"] = PHI.T.tolist()

@@ -14,6 +14,7 @@ from spectro.formats import run_dir
 from spectro.formats.sessions import Failure, Heartbeat, RunningUnit, SessionLog, put_failure
 from spectro.inspect.catalogue import read_catalogue
 from spectro.inspect.status import SILENT_SECONDS, read_status
+from spectro.measure.sampled_groups import groups_of
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.store import Store
@@ -150,7 +151,7 @@ def test_the_time_left_follows_the_pace(run_copy: MakeCopy) -> None:
     for index, name in enumerate(markers):
         os.utime(store.path(name), (NOW + 10 * index, NOW + 10 * index))
     model = model_of(run_dir.require(store), store.uri)
-    groups = model.groups(config.components, config.estimator.kind)
+    groups = groups_of(config, model)
     cost = {group.name: model.cost(group) for group in groups}
     rest = cost["embed"] + cost["full"]
     pace = (cost["l1"] + cost["embed"] + cost["full"]) / 30

@@ -142,7 +142,9 @@ def plant(
         for name in (product.part_name, product.halves_name, product.moments_name):
             store.delete(name(shard))
         rest = {k: v for k, v in told.items() if k not in ("part", "halves", "num_tokens")}
-        product.put_part(store, shard, part, rest, halves_table(part, *halves))
+        product.put_part(
+            store, shard, part, rest, halves_table(part, {"chi": (halves[0], halves[1])})
+        )
     return dataclasses.replace(config, run=dataclasses.replace(config.run, uri=str(uri)))
 
 

@@ -17,7 +17,7 @@ from spectro.models.delta import DrawSlice, packs
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.scoring import Scoring
-from spectro.sampling.chain import ChainResult, run_group_chains
+from spectro.sampling.chain import ChainResult, GroupChains
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.gradients import minibatch_gradients
 from spectro.sampling.keys import KeyedRandomness
@@ -69,13 +69,21 @@ def run(
     return run_together(part, sampler, ids, config, chains=[chain], **more)[chain]
 
 
+RUN_OPTIONS = {"sinks", "on_step", "checkpoints", "left_out"}
+
+
 def run_together(
     part, sampler: Sampler, ids: Tensor, config: ChainConfig = CONFIG, **more
 ) -> dict[int, ChainResult]:
     randomness = KeyedRandomness(seed=5)
     pilot = {} if isinstance(sampler, Gaussian) else run_pilot(part, sampler, ids, randomness)
     settings = {"randomness": randomness, "pilot": pilot, **more}
-    return run_group_chains(part, sampler, config, ids, ids, **settings)
+    chains = settings.pop("chains")
+    options = {key: settings.pop(key) for key in RUN_OPTIONS & settings.keys()}
+    group = GroupChains(
+        part=part, sampler=sampler, config=config, sampling_ids=ids, evaluation_ids=ids, **settings
+    )
+    return group.run(chains, **options)
 
 
 def test_the_pilot_decides_by_component(part, ids: Tensor) -> None:

@@ -15,7 +15,7 @@ from spectro.models.cost.budget import RowBudget
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.sampling import advance as advance_module
-from spectro.sampling.chain import ChainResult, run_group_chains
+from spectro.sampling.chain import ChainResult, GroupChains
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.mala import Mala
@@ -81,7 +81,11 @@ def run(part, sampler: Sampler, ids: Tensor, config: ChainConfig, chains, **more
     if pilot is None:
         pilot = run_pilot(part, sampler, ids, randomness) if isinstance(sampler, Mala) else {}
     settings = {"randomness": randomness, "pilot": pilot, **more}
-    return run_group_chains(part, sampler, config, ids, ids, chains=chains, **settings)
+    options = {key: settings.pop(key) for key in ("sinks", "on_step") if key in settings}
+    group = GroupChains(
+        part=part, sampler=sampler, config=config, sampling_ids=ids, evaluation_ids=ids, **settings
+    )
+    return group.run(chains, **options)
 
 
 def require_same(found: ChainResult, expected: ChainResult) -> None:

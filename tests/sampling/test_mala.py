@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from spectro.sampling.chain import run_group_chains
+from spectro.sampling.chain import GroupChains
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.mala import Mala, steps_to_forget
@@ -27,10 +27,10 @@ SHORT = dataclasses.replace(LONG, num_draws=2)
 def run(model: Separable, sampler: Mala, config: ChainConfig, seed: int = 0):
     randomness = KeyedRandomness(seed=seed)
     pilot = run_pilot(model, sampler, model.ids, randomness)
-    chains = run_group_chains(
-        model, sampler, config, model.ids, model.ids, chains=range(config.num_chains),
-        randomness=randomness, pilot=pilot,
-    )  # fmt: skip
+    chains = GroupChains(
+        part=model, sampler=sampler, config=config, sampling_ids=model.ids,
+        evaluation_ids=model.ids, randomness=randomness, pilot=pilot,
+    ).run(range(config.num_chains))  # fmt: skip
     return pilot["theta"], [result.components["theta"] for result in chains.values()], chains
 
 

@@ -49,9 +49,11 @@ def part(shard: int, num: int = 4, fingerprint: str = "abc", seed: int = 0) -> p
             sequence_id_n=np.arange(4 * shard, 4 * shard + num),
             subset_n=np.arange(num) % 2,
             subset_names=("code", "prose"),
-            loss_N=rng.random(num * CONTEXT),
-            full_response_N=rng.standard_normal(num * CONTEXT),
-            chi_NH=rng.standard_normal((num * CONTEXT, len(COMPONENTS))),
+            values={
+                "loss": rng.random(num * CONTEXT),
+                "full_response": rng.standard_normal(num * CONTEXT),
+                "chi": rng.standard_normal((num * CONTEXT, len(COMPONENTS))),
+            },
         ),
         COMPONENTS,
         fingerprint,
@@ -59,13 +61,14 @@ def part(shard: int, num: int = 4, fingerprint: str = "abc", seed: int = 0) -> p
     )
 
 
-def estimates(shard: int, num: int = 4, seed: int = 0) -> list[np.ndarray]:
+def estimates(shard: int, num: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng([shard, seed, 1])
-    return [rng.standard_normal((num * CONTEXT, len(COMPONENTS))) for _ in range(2)]
+    first, second = rng.standard_normal((2, num * CONTEXT, len(COMPONENTS)))
+    return first, second
 
 
 def halves(shard: int, seed: int = 0) -> pa.Table:
-    return halves_table(part(shard, seed=seed), *estimates(shard, seed=seed))
+    return halves_table(part(shard, seed=seed), {"chi": estimates(shard, seed=seed)})
 
 
 @pytest.fixture
@@ -199,14 +202,14 @@ def test_damage_and_loss_are_noticed(store: Store) -> None:
 
 def test_shards_of_two_runs_are_refused(store: Store) -> None:
     other = part(2, fingerprint="of another")
-    put_part(store, 2, other, {}, halves_table(other, *estimates(2)))
+    put_part(store, 2, other, {}, halves_table(other, {"chi": estimates(2)}))
     with pytest.raises(ValueError, match=r"halves/part-00002.*another spectro\.fingerprint"):
         list(iterate_halves(store, 3))
 
 
 def test_an_empty_shard_has_empty_halves(tmp_path: Path) -> None:
     store, empty = Store(str(tmp_path)), part(0, num=0)
-    put_part(store, 0, empty, {}, halves_table(empty, *estimates(0, num=0)))
+    put_part(store, 0, empty, {}, halves_table(empty, {"chi": estimates(0, num=0)}))
     assert read_half(store, 0, 0).shape == (0, 3)
     assert read_product(store).chi_NH.shape == (0, 3)
 
@@ -215,7 +218,7 @@ def test_the_response_has_its_halves_too(store: Store) -> None:
     """B of the unrestricted chains, beside χ; the schema has two columns more."""
     rng = np.random.default_rng(2)
     first_N, second_N = rng.standard_normal((2, 4 * CONTEXT))
-    table = halves_table(part(2), *estimates(2), (first_N, second_N))
+    table = halves_table(part(2), {"chi": estimates(2), "full_response": (first_N, second_N)})
     assert table.column_names[3:] == ["response_first", "response_second"]
     put_part(store, 2, part(2), {}, table)
     found = read_halves(store, 2)
@@ -237,10 +240,10 @@ def test_halves_without_a_response_say_so(store: Store) -> None:
 
 def test_a_response_of_other_rows_or_not_finite_is_refused() -> None:
     good = np.zeros(4 * CONTEXT)
-    with pytest.raises(ValueError, match="response_second is of 19 tokens, its shard has 20 rows"):
-        halves_table(part(0), *estimates(0), (good, good[1:]))
+    with pytest.raises(ValueError, match="response_second is 19, its shard's rows are 20"):
+        halves_table(part(0), {"chi": estimates(0), "full_response": (good, good[1:])})
     with pytest.raises(ValueError, match=r"response_first has values that are not finite"):
-        halves_table(part(0), *estimates(0), (good + np.nan, good))
+        halves_table(part(0), {"chi": estimates(0), "full_response": (good + np.nan, good)})
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
@@ -248,15 +251,15 @@ def test_what_is_not_finite_is_refused(bad: float) -> None:
     first, second = estimates(0)
     second[3, 1] = bad
     with pytest.raises(ValueError, match=r"chi_second has values.*run\.keep_halves=false"):
-        halves_table(part(0), first, second)
+        halves_table(part(0), {"chi": (first, second)})
 
 
 def test_other_rows_or_columns_are_refused() -> None:
     first, second = estimates(0)
     with pytest.raises(ValueError, match="chi_first is 19 × 3, its shard's rows are 20 × 3"):
-        halves_table(part(0), first[1:], second)
+        halves_table(part(0), {"chi": (first[1:], second)})
     with pytest.raises(ValueError, match=r"chi_second is 20 × 2.*were tiles of two runs mixed"):
-        halves_table(part(0), first, second[:, 1:])
+        halves_table(part(0), {"chi": (first, second[:, 1:])})
 
 
 def test_the_json_of_an_earlier_version_is_read(store: Store) -> None:

@@ -47,7 +47,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for shard in range(NUM_SHARDS):
         table = shard_table(_rows(shard), COMPONENTS, "f", {"num_tokens": 20 * (shard + 1)})
         chi = np.array(table["chi"].to_pylist(), np.float32)
-        put_part(store, shard, table, {"seconds": 1.0}, halves_table(table, chi + 1, chi - 1))
+        put_part(
+            store, shard, table, {"seconds": 1.0}, halves_table(table, {"chi": (chi + 1, chi - 1)})
+        )
     put_derived(store, SUMMARY_NAME, {"reliability": [1.0]}, "probe")
     (folder / FOLDER / ".tmp-0123456789abcdef").write_bytes(b"PAR1 half a fi")
     return folder
@@ -61,9 +63,11 @@ def _rows(shard: int) -> ShardRows:
         sequence_id_n=np.arange(PER_SHARD) + PER_SHARD * shard,
         subset_n=np.array([0, 1, 0, 2 if shard == 2 else 1]),
         subset_names=("arxiv", "github", "later")[: 3 if shard == 2 else 2],
-        loss_N=rng.random(num_tokens),
-        full_response_N=rng.random(num_tokens),
-        chi_NH=rng.normal(size=(num_tokens, len(COMPONENTS))),
+        values={
+            "loss": rng.random(num_tokens),
+            "full_response": rng.random(num_tokens),
+            "chi": rng.normal(size=(num_tokens, len(COMPONENTS))),
+        },
     )
 
 

@@ -40,9 +40,11 @@ def rows(first: int = 0, num: int = 4, context: int = 5, seed: int = 0) -> Shard
         sequence_id_n=np.arange(first, first + num),
         subset_n=np.arange(num) % 2,
         subset_names=("code", "prose"),
-        loss_N=rng.random(num * context),
-        full_response_N=rng.standard_normal(num * context),
-        chi_NH=rng.standard_normal((num * context, len(COMPONENTS))),
+        values={
+            "loss": rng.random(num * context),
+            "full_response": rng.standard_normal(num * context),
+            "chi": rng.standard_normal((num * context, len(COMPONENTS))),
+        },
     )
 
 
@@ -87,20 +89,20 @@ def test_rows_by_pyarrow(written: Path) -> None:
     assert np.array_equal(table["token"], expected.ids_nT1[:, 1:].ravel())
     assert table["subset"].to_pylist()[:6] == ["code"] * 5 + ["prose"]
     chi = np.array(table["chi"].to_pylist(), np.float32)
-    assert np.array_equal(chi, expected.chi_NH.astype(np.float32))
+    assert np.array_equal(chi, expected.values["chi"].astype(np.float32))
 
 
 def test_rows_by_pandas_and_duckdb(written: Path) -> None:
     expected = rows()
     frame = pd.read_parquet(written / part_name(0))
-    assert np.array_equal(np.stack(frame["chi"]), expected.chi_NH.astype(np.float32))
+    assert np.array_equal(np.stack(frame["chi"]), expected.values["chi"].astype(np.float32))
     query = (
         "select subset, count(*) as n, sum(chi[2])::double as second "
         f"from '{written}/susceptibilities/part-*.parquet' group by subset order by subset"
     )
     found = duckdb.sql(query).fetchall()
     assert [(name, n) for name, n, _ in found] == [("code", 20), ("prose", 20)]
-    both = np.concatenate([rows(seed=s).chi_NH[:, 1] for s in (0, 1)]).astype(np.float32)
+    both = np.concatenate([rows(seed=s).values["chi"][:, 1] for s in (0, 1)]).astype(np.float32)
     assert sum(second for *_, second in found) == pytest.approx(both.sum(), rel=1e-5)
 
 
@@ -108,7 +110,7 @@ def test_all_shards_are_read_in_order(written: Path) -> None:
     product = read_product(Store(str(written)))
     assert product.components == tuple(COMPONENTS)
     assert np.array_equal(product.column("token_id"), np.arange(40))
-    expected = np.concatenate([rows(seed=s).chi_NH for s in (0, 1)]).astype(np.float32)
+    expected = np.concatenate([rows(seed=s).values["chi"] for s in (0, 1)]).astype(np.float32)
     assert np.array_equal(product.chi_NH, expected)
     assert read_head(Store(str(written)), part_name(1)).summary == {"num_tokens": 20}
 
@@ -178,7 +180,9 @@ def test_rows_are_checked_against_what_is_told_of_them(written: Path) -> None:
     # rows that were lost and made again with other last bits: they are described anew
     put_part(store, 2, table, {"seconds": 3.0})
     assert read_sealed(store, moments_name(2))["seconds"] == 3.0
-    assert np.array_equal(read_product(store).chi_NH[40:], rows(8, seed=7).chi_NH.astype("f4"))
+    assert np.array_equal(
+        read_product(store).chi_NH[40:], rows(8, seed=7).values["chi"].astype("f4")
+    )
 
 
 def test_the_same_rows_give_the_same_bytes() -> None:
@@ -189,10 +193,10 @@ def test_the_same_rows_give_the_same_bytes() -> None:
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_is_not_finite_is_refused(bad: float) -> None:
     good = rows()
-    chi = good.chi_NH.copy()
+    chi = good.values["chi"].copy()
     chi[3, 1] = bad
     with pytest.raises(ValueError, match="chi has values that are not finite"):
-        shard_table(replace(good, chi_NH=chi), COMPONENTS, "abc", {})
+        shard_table(replace(good, values=good.values | {"chi": chi}), COMPONENTS, "abc", {})
 
 
 def test_wrong_width_is_refused() -> None:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from spectro.models.architecture import Weights
-from spectro.sampling.chain import run_group_chains
+from spectro.sampling.chain import GroupChains
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.pilot.pilot import run_pilot
@@ -110,9 +110,10 @@ def sums(tokens: dict[str, Tensor], name: str, size: int, sampler: Sampler) -> C
     found = run_pilot(group, sampler, ids, randomness)
     pilot = {n: dataclasses.replace(m, effective_fraction=1.0) for n, m in found.items()}
     every = range(config.num_chains)
-    chains = run_group_chains(
-        group, sampler, config, ids, ids, chains=every, randomness=randomness, pilot=pilot
-    )
+    chains = GroupChains(
+        part=group, sampler=sampler, config=config, sampling_ids=ids, evaluation_ids=ids,
+        randomness=randomness, pilot=pilot,
+    ).run(every)  # fmt: skip
     found = [chains[c].components[name] for c in every]
     assert all(c.independent == isinstance(sampler, Reweighted) for c in found)
     scored = {

@@ -10,20 +10,19 @@ from spectro.models.config import Precision
 from spectro.models.cost.budget import CPU_ROWS, CPU_STEP_BYTES, RowBudget
 from spectro.models.cost.memory import scoring_bytes_per_row, stepping_bytes_per_row
 from spectro.models.gpt_neox import GPTNeoX
-from spectro.models.size import ModelSize
 
 
 def scoring_budget(model: GPTNeoX, list_size: int = 0) -> RowBudget:
     """Rows of a scoring pass, with short lists of so many tokens."""
     if model.device.type == "cpu":
         return RowBudget(rows=CPU_ROWS)
-    row = scoring_bytes_per_row(ModelSize.of_model(model), _product_bytes(model), list_size)
+    row = scoring_bytes_per_row(model.shape, _product_bytes(model), list_size)
     return RowBudget.fitting(model.device, row)
 
 
 def stepping_budget(model: GPTNeoX) -> RowBudget:
     """Rows of a step, with what its backward pass keeps."""
-    row = stepping_bytes_per_row(ModelSize.of_model(model), all_move=True)
+    row = stepping_bytes_per_row(model.shape, all_move=True)
     if model.device.type == "cpu":
         return RowBudget(rows=max(1, CPU_STEP_BYTES // row))
     return RowBudget.fitting(model.device, row)

@@ -13,14 +13,8 @@ from spectro.analysis.chain_traces import Settings, traces_of
 from spectro.config import PipelineConfig
 from spectro.measure.sampled_groups import groups_of
 from spectro.models.components import Group
-from spectro.models.cost.rows import scoring_budget, stepping_budget
-from spectro.models.groups import group_model, loss_headroom
-from spectro.models.scoring import Scoring
 from spectro.planning.calibration.pilot import Pilot
-from spectro.sampling.chain import run_group_chains
 from spectro.sampling.component_chain import ComponentChain
-from spectro.sampling.keys import KeyedRandomness
-from spectro.sampling.pilot.pilot import run_pilot
 from spectro.sampling.recorder import NonFiniteLossError
 from spectro.sampling.samplers import Exponential, Psgld, Sgld
 
@@ -125,20 +119,9 @@ def _group(
     pilot: Pilot, config: PipelineConfig, group: Group
 ) -> tuple[list[Diagnosis], list[float]]:
     """Diagnoses of a group's components, and effective draws per gradient of each."""
-    part, chain = group_model(pilot.model, group), config.chain
-    randomness = KeyedRandomness(seed=config.seed)
-    scoring = Scoring(budget=scoring_budget(pilot.model))
-    stepping = stepping_budget(pilot.model)
-    headroom = loss_headroom(pilot.model, pilot.evaluation, scoring.budget)
-    exact = run_pilot(
-        part, config.sampler, pilot.evaluation, randomness, budget=scoring.budget,
-        stepping=stepping, headroom=headroom, config=chain,
-    )  # fmt: skip
-    results = run_group_chains(
-        part, config.sampler, chain, pilot.sampling, pilot.evaluation,
-        chains=range(chain.num_chains), randomness=randomness, pilot=exact, scoring=scoring,
-        stepping=stepping,
-    )  # fmt: skip
+    chain = config.chain
+    exact = pilot.measured.pilot(group, config)
+    results = pilot.measured.chains(group, config, exact).run(range(chain.num_chains))
     told = Settings(
         num_draws=chain.num_draws,
         num_burnin_steps=chain.num_burnin_steps,
@@ -147,7 +130,7 @@ def _group(
         step_size=getattr(config.sampler, "step_size", math.nan),
     )
     diagnoses, per_gradient = [], []
-    for name in part.names:
+    for name in exact:
         own: dict[int, ComponentChain] = {c: r.components[name] for c, r in results.items()}
         traces = traces_of(name, own, exact.get(name), {})
         diagnoses.append(diagnose(traces, told))

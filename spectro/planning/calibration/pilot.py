@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -21,11 +22,9 @@ from spectro.calibrate.setting import Setting
 from spectro.config import PipelineConfig
 from spectro.measure.sampled_groups import groups_of
 from spectro.measure.tokenise import tokenizer_of
-from spectro.models.cost.rows import scoring_budget
+from spectro.models.config import ScoringConfig
 from spectro.models.gpt_neox import GPTNeoX
-from spectro.models.groups import group_model, loss_headroom
 from spectro.models.load import load_model, load_tokenizer
-from spectro.models.scoring import Scoring
 from spectro.models.size import ModelSize
 from spectro.models.token_ids import check_ids
 from spectro.planning.calibration.config import CalibrateConfig
@@ -39,6 +38,7 @@ from spectro.sampling.pilot.importance_weights import effective_number, importan
 from spectro.sampling.pilot.pilot import NUM_PILOT_DRAWS
 from spectro.sampling.pilot.posterior_moments import NUM_DAMAGE_DRAWS
 from spectro.sampling.reweighted import Reweighted
+from spectro.susceptibility.measurement import MeasuredModel
 from spectro.tokens.build import build
 from spectro.tokens.display.token_texts import TokenTexts
 
@@ -111,12 +111,22 @@ class Pilot:
         return cls(
             config=config,
             settings=settings,
-            size=ModelSize.of_model(model),
+            size=model.shape,
             model=model,
             probe=check_ids(model, torch.from_numpy(ids), "probe tokens"),
             sampling=check_ids(model, torch.from_numpy(splits.sampling.ids_ST1), "sampling"),
             evaluation=check_ids(model, torch.from_numpy(splits.evaluation.ids_ST1), "evaluation"),
             labels=Labels(y_N=ids[:, 1:].ravel(), pattern_NP=types.reshape(-1, types.shape[-1])),
+        )
+
+    @cached_property
+    def measured(self) -> MeasuredModel:
+        """Model and sequences on the measuring path, with exact losses."""
+        return MeasuredModel(
+            ScoringConfig(shortlist_size=0),
+            model=lambda: self.model,
+            sampling_ids=lambda: self.sampling,
+            evaluation_ids=lambda: self.evaluation,
         )
 
     @property
@@ -130,11 +140,11 @@ class Pilot:
         groups = groups_of(
             with_split(self.config, sampler_of(self.config, gamma, 0.0), 1, 4), self.size
         )
-        parts = [group_model(self.model, group) for group in groups]
-        scoring = Scoring(budget=scoring_budget(self.model))
+        parts = [self.measured.part(group) for group in groups]
+        scoring = self.measured.scoring({})
         shared = (self.evaluation, self._randomness, scoring)
         few_HP, names = losses_of_draws(parts, gamma, NUM_DAMAGE_DRAWS, *shared)
-        headroom = loss_headroom(self.model, self.evaluation, scoring.budget)
+        headroom = self.measured.headroom
         share_H = np.array([damage(float(loss), headroom) for loss in few_HP.mean(axis=1)])
         share_H[~np.isfinite(few_HP).all(axis=1)] = np.inf
         worst = int(np.argmax(np.nan_to_num(share_H, nan=0.0, posinf=np.inf)))

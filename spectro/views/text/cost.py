@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from spectro.formats.chain_records import read_pilot
 from spectro.measure.sampled_groups import groups_of
 from spectro.models.components import Group
-from spectro.models.size import ModelSize
 from spectro.planning.bill import courses_of, courses_of_run
 from spectro.planning.courses import measurement_of, total
 from spectro.planning.unit_counts import MeasurementSize, Work, tile_work
@@ -54,7 +53,7 @@ def cost_of(bank: RunDraws, num_tokens: int, names: Sequence[str]) -> Cost:
     """What a text of N tokens takes for these components; the model is loaded for it."""
     length = min(bank.view.context, num_tokens - 1)
     num_windows = math.ceil((num_tokens - 1) / length)
-    size = ModelSize.of_model(bank.resident.model)
+    size = bank.resident.model.shape
     whole = measurement_of(bank.config, size)
     groups = bank.groups(names)
     found = [_group_cost(bank, group, whole, length, num_windows) for group in groups]

@@ -27,24 +27,21 @@ from torch import Tensor
 from spectro.config import PipelineConfig
 from spectro.formats.chain_names import dropped_name, record_name
 from spectro.formats.chain_records import ChainRecord, block_names, read_pilot, read_record
-from spectro.measure.assembly import phi_offset
 from spectro.measure.resident_model import ResidentModel
-from spectro.measure.tiles import scored_chain
+from spectro.measure.tiles import stored_chain
 from spectro.measure.tokenise import tokenizer_of
-from spectro.models.components import FULL_GROUP, Group, group_components, select_components
-from spectro.models.delta import clean_losses
-from spectro.models.groups import group_model
+from spectro.models.components import Group
 from spectro.models.token_ids import check_ids
 from spectro.sampling.config import TokenDraws
+from spectro.susceptibility.columns import TOKEN_COLUMNS, estimate
 from spectro.susceptibility.estimator import ChainSums
-from spectro.susceptibility.reliability import ColumnEstimate, estimate_column
-from spectro.susceptibility.score import score_tile
+from spectro.susceptibility.measurement import chain_sums
 from spectro.tokens.packing import encode_stream
 from spectro.tokens.sources.source_report import SourceReport
 from spectro.tokens.sources.text_bytes import FileText
 from spectro.tokens.windows import Windows, windows
 from spectro.views.run_view import RunView
-from spectro.work.model_info import ModelInfo
+from spectro.work.model_info import ModelInfo, model_of
 from spectro.work.threads import use_threads
 
 logger = logging.getLogger(__name__)
@@ -112,9 +109,8 @@ class RunDraws:
 
     def groups(self, names: Sequence[str]) -> tuple[Group, ...]:
         """Groups of these components alone, and `full` for the two-chain estimator."""
-        facts = self.view.file.facts
-        chosen = select_components(names, int(facts["num_layers"]), int(facts["num_heads"]))
-        return group_components(chosen, with_full=self.config.estimator.kind.needs_full)
+        model = model_of(self.view.file, self.view.uri)
+        return model.groups(names, with_full=self.config.estimator.kind.needs_full)
 
     def require_draws(self, names: Sequence[str]) -> None:
         """Raise ValueError, in one line, unless all draws that these components need are there."""
@@ -207,51 +203,44 @@ class RunDraws:
         groups, sums = self.groups(names), dict[str, ChainSums]()
         for done, group in enumerate(groups):
 
-            def told(scored: int, of: int, before: int = done) -> None:
+            def report(scored: int, of: int, before: int = done) -> None:
                 if on_progress is not None:
                     on_progress(before + scored / max(1, of), len(groups))
 
-            sums |= self._sums(group, ids, cut.known_nL.reshape(-1), told)
-        full = sums.pop(FULL_GROUP.name, None)
-        columns = [self._column(sums[name], full) for name in names]
-        loss = clean_losses(group_model(self.resident.model, FULL_GROUP), ids).cpu().numpy()
+            sums |= self._sums(group, ids, cut.known_nL.reshape(-1), report)
+        loss = self.resident.losses(ids)[cut.known_nL].astype(np.float32)
+        found = estimate(
+            sums, names, self.config.estimator.kind, loss, phi_offset=self._phi_offset
+        ).values(TOKEN_COLUMNS)
         return MeasuredText(
-            chi_MC=np.stack([c.chi_N for c in columns], axis=-1).astype(np.float32),
-            error_MC=np.stack([c.standard_error_N for c in columns], axis=-1).astype(np.float32),
-            loss_M=loss[cut.known_nL].astype(np.float32),
+            chi_MC=found["chi"].astype(np.float32),
+            error_MC=found["standard_error"].astype(np.float32),
+            loss_M=loss,
             num_chains=self.config.chain.num_chains,
         )
 
-    def _column(self, own: ChainSums, full: ChainSums | None) -> ColumnEstimate:
-        kind = self.config.estimator.kind
-        return estimate_column(own, full, kind, phi_offset=self._phi_offset)
-
     @cached_property
     def _phi_offset(self) -> float:
-        return phi_offset(self.resident, self.config)
+        return self.resident.phi_offset(self.config)
 
     def _sums(
         self,
         group: Group,
         ids_nL1: Tensor,
         known_T: npt.NDArray[np.bool_],
-        told: Callable[[int, int], None],
+        on_progress: Callable[[int, int], None],
     ) -> dict[str, ChainSums]:
         """Sums of a group's components over all draws, for the known positions."""
-        part, name = group_model(self.resident.model, group), group.name
-        records = [self.record(name, chain) for chain in self.chains]
+        records = {chain: self.record(group.name, chain) for chain in self.chains}
         chains = {
-            chain: scored_chain(part, self.store, name, chain, record, self.config)
-            for chain, record in zip(self.chains, records, strict=True)
-        }
-        scoring = self.resident.scoring(read_pilot(self.store, name))
-        tile = score_tile(part, chains, ids_nL1, scoring=scoring, on_progress=told)
-        return {
-            component: ChainSums(
-                weighted_CN=own.weighted_CN[:, known_T],
-                plain_CN=own.plain_CN[:, known_T],
-                delta_loss=[record.components[component].delta_loss for record in records],
-                weight=[record.components[component].weight for record in records],
+            chain: stored_chain(
+                self.resident.part(group), self.store, group.name, chain, record, self.config
             )
-            for component, own in tile.items()
+            for chain, record in records.items()
         }
+        pilot = read_pilot(self.store, group.name)
+        tile = self.resident.score(group, chains, ids_nL1, pilot, on_progress=on_progress)
+        return chain_sums(
+            {name: sums.of_tokens(known_T) for name, sums in tile.items()},
+            {name: [record.components[name] for record in records.values()] for name in tile},
+        )
