@@ -45,6 +45,7 @@ def test_worst_first() -> None:
     assert [each.verdict for each in ordered[:3]] == [v for v in Verdict if v in BAD][:3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", [loss_traces, reliability_curves])
 @pytest.mark.parametrize("name", THEMES)
 def test_figures_have_the_same_bytes(draw: object, name: str) -> None:

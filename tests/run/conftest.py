@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -21,28 +20,6 @@ from spectro.views.page.config import ReportConfig
 from spectro.work.progress import Progress
 
 RunCopy = tuple[Store, PipelineConfig]
-FinishRun = Callable[..., None]
-
-
-@pytest.fixture(scope="session")
-def finish_run(tmp_path_factory: pytest.TempPathFactory) -> FinishRun:
-    """Brings a new run to a goal; each configuration is worked once, and copied after that.
-
-    For tests whose subject comes after: what is killed, added, lost or asked for later.
-    """
-    made: dict[str, Path] = {}
-
-    def finish(config: PipelineConfig, goal: Goal = Goal.SAMPLE) -> None:
-        anywhere = dataclasses.replace(config, run=dataclasses.replace(config.run, uri="anywhere"))
-        key = f"{goal} {anywhere!r}"
-        if key not in made:
-            folder = tmp_path_factory.mktemp("finished") / "run"
-            run = dataclasses.replace(config.run, uri=str(folder))
-            run_pipeline(dataclasses.replace(config, run=run), Progress(), goal=goal)
-            made[key] = folder
-        shutil.copytree(made[key], config.run.uri)
-
-    return finish
 
 
 @pytest.fixture(scope="session")

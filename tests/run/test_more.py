@@ -24,7 +24,7 @@ from spectro.tokens.config import MoreConfig, Source, SourceKind
 from spectro.work import worker
 from spectro.work.progress import Progress
 from spectro.work.units import Unit
-from tests.run.conftest import FinishRun
+from tests.conftest import FinishRun
 
 MakeConfig = Callable[..., PipelineConfig]
 PROBE = 6

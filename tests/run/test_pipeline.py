@@ -29,7 +29,7 @@ from spectro.storage.store import Store
 from spectro.susceptibility.estimator import EstimatorConfig, EstimatorKind
 from spectro.work.errors import UnitError
 from spectro.work.progress import Progress
-from tests.run.conftest import FinishRun
+from tests.conftest import FinishRun
 
 MakeConfig = Callable[..., PipelineConfig]
 THREE_CHAINS = ChainConfig(
