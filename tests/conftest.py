@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -34,6 +35,7 @@ pytest_plugins = ["tests.suite"]
 settings.register_profile("tests", deadline=None)  # no test asserts a time
 settings.load_profile("tests")
 MakeConfig = Callable[..., PipelineConfig]
+FinishRun = Callable[..., None]
 VOCAB_SIZE = 257
 CHAIN = ChainConfig(
     num_chains=2, num_draws=3, batch_size=2, num_burnin_steps=1, steps_between_draws=2
@@ -128,6 +130,31 @@ def make_config(tiny_model_dir: Path, text_dir: Path, tmp_path: Path) -> MakeCon
         return dataclasses.replace(config, **overrides)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def finish_run(tmp_path_factory: pytest.TempPathFactory) -> FinishRun:
+    """Brings a new run to a goal; each configuration is worked once, and copied after that.
+
+    For tests whose subject comes after: what is killed, added, lost or asked for later.
+    """
+    # not for every test: it takes seconds to import
+    from spectro.pipeline.run import Goal, run_pipeline
+    from spectro.work.progress import Progress
+
+    made: dict[str, Path] = {}
+
+    def finish(config: PipelineConfig, goal: Goal = Goal.SAMPLE) -> None:
+        anywhere = dataclasses.replace(config, run=dataclasses.replace(config.run, uri="anywhere"))
+        key = f"{goal} {anywhere!r}"
+        if key not in made:
+            folder = tmp_path_factory.mktemp("finished") / "run"
+            run = dataclasses.replace(config.run, uri=str(folder))
+            run_pipeline(dataclasses.replace(config, run=run), Progress(), goal=goal)
+            made[key] = folder
+        shutil.copytree(made[key], config.run.uri)
+
+    return finish
 
 
 @pytest.fixture

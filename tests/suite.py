@@ -19,6 +19,8 @@ import pytest
 FOLDER = Path(__file__).parent
 DURATIONS = FOLDER / "durations.json"
 LAST_FULL_RUN = FOLDER / "last_full_run.json"
+QUICK = "not slow"
+SLOW_FILE = "\npytestmark = pytest.mark.slow\n"
 UNKNOWN_SECONDS = 5.0
 """Of a file that was never measured."""
 GROWN_RATIO, GROWN_SECONDS = 2.0, 10.0
@@ -37,6 +39,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "slow: only `make test-all` runs it (ADR 082)")
     if not hasattr(config, "workerinput"):  # workers send their reports to this process
         config.pluginmanager.register(Recorder(config), "suite-recorder")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files all of whose tests are slow need not be imported for the quick ones."""
+    if config.getoption("markexpr") == QUICK and collection_path.suffix == ".py":
+        return True if SLOW_FILE in collection_path.read_text() else None
+    return None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from tests.benchmarks.toy import run_toy
 
+pytestmark = pytest.mark.slow
+
 
 def run(name: str, out: Path, *arguments: str) -> dict:
     result = run_toy(name, out, *arguments)

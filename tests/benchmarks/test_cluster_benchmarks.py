@@ -9,6 +9,8 @@ from benchmarks.cluster_point import STAGES
 from benchmarks.planted_graph import planted_graph, write_graph
 from tests.benchmarks.toy import run_toy
 
+pytestmark = pytest.mark.slow
+
 PEER_PYTHON = os.environ.get("SPECTRO_PEER_PYTHON")
 
 

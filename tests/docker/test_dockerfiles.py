@@ -40,6 +40,7 @@ def test_there_is_one_for_each_target() -> None:
     assert [path.suffix for path in FILES] == [".cpu", ".cuda"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_the_linter_has_nothing_to_say(path: Path) -> None:
     beside = Path(sys.executable).parent / "hadolint"
@@ -109,6 +110,7 @@ def plain(name: str) -> str:
     return name.strip().lower().replace("_", "-").replace(".", "-")
 
 
+@pytest.mark.slow
 def test_what_the_build_copies_makes_a_complete_package(tmp_path: Path) -> None:
     """The COPY lines of the image, then its own build: nothing else is in the context."""
     sources = [

@@ -19,7 +19,6 @@ from spectro.models.cost.flop_counter import counting
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.load import load_model
 from spectro.models.size import ModelSize
-from spectro.pipeline.run import Goal, run_pipeline
 from spectro.planning.courses import total
 from spectro.predict.config import PredictConfig
 from spectro.predict.features import feature_tensor
@@ -32,6 +31,8 @@ from spectro.upsampling.costs import UpsampleRecord, UpsampleWork, features_flop
 from spectro.upsampling.learning import sequences_at_once
 from spectro.upsampling.units import FeaturesUnit, upsample_units
 from spectro.work.progress import Progress
+from spectro.work.units import TokensUnit
+from tests.conftest import FinishRun, MakeConfig
 
 Job = Callable[..., int]
 FAST = ("predict.num_folds=2", "predict.hidden=8", "predict.epochs=2", "run.num_workers=0")
@@ -39,12 +40,12 @@ SIZE = ModelSize(num_layers=4, num_heads=2, hidden_size=16, intermediate_size=24
 
 
 @pytest.fixture
-def measured(make_config: Callable[..., PipelineConfig], tmp_path: Path) -> PipelineConfig:
+def measured(make_config: MakeConfig, finish_run: FinishRun) -> PipelineConfig:
     """A finished run `run` of four shards in the folder that jobs are called in."""
     config = make_config(sampler=Gaussian(gamma=300.0))
     tokens = dataclasses.replace(config.tokens, sequences_per_shard=3)
     config = dataclasses.replace(config, tokens=tokens)
-    run_pipeline(config, Progress(), goal=Goal.SAMPLE)
+    finish_run(config)
     return config
 
 

@@ -25,6 +25,8 @@ from jobs.manifests import built, containers, patched
 from spectro.formats.product import read_product
 from spectro.storage.store import Store
 
+pytestmark = pytest.mark.slow
+
 BIN = Path(sys.executable).parent
 LIMIT_SECONDS = 180
 """After which a hanging command is an error; nothing is asserted about time."""

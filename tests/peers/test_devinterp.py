@@ -20,6 +20,8 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 import spectro
 
+pytestmark = pytest.mark.slow
+
 datasets = pytest.importorskip("datasets", reason="devinterp's inputs are Hugging Face datasets")
 pytest.importorskip("devinterp", reason="the peer to compare with: pip install devinterp==2.0.1")
 from devinterp.slt.susceptibilities import susceptibilities as peer_susceptibilities  # noqa: E402

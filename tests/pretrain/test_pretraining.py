@@ -47,6 +47,7 @@ def weights(folder):
     return GPTNeoXForCausalLM.from_pretrained(folder).state_dict()
 
 
+@pytest.mark.slow
 def test_a_run_ends_in_an_ordinary_folder_with_its_record(config):
     pretrain(config)
     record = json.loads(Path(config.out_dir, "training.json").read_text())
@@ -57,6 +58,7 @@ def test_a_run_ends_in_an_ordinary_folder_with_its_record(config):
     assert len(AutoTokenizer.from_pretrained(config.out_dir)) == 512
 
 
+@pytest.mark.slow
 def test_a_resumed_run_gives_the_same_weights(config, tmp_path):
     pretrain(config)
     stopped = dataclasses.replace(
@@ -172,6 +174,7 @@ def test_learning_rate_rises_stays_and_falls():
     assert factors == pytest.approx([0.01, 0.5, 1.0, 1.0, 0.5, 0.0])
 
 
+@pytest.mark.slow
 def test_any_byte_can_be_encoded(config):
     pretrain(config)
     tokenizer = Tokenizer.from_file(f"{config.out_dir}/tokenizer.json")

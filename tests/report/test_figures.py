@@ -79,9 +79,9 @@ def axes_data(components: tuple[str, ...], num_axes: int, num_ends: int, varianc
     )
 
 
-def map_data(num: int, num_clusters: int, subsets: int = 10) -> cluster_map.MapData:
+def map_data(num: int, num_clusters: int, subsets: int = 10) -> cluster_map.ClusterMapData:
     rng = np.random.default_rng(0)
-    return cluster_map.MapData(
+    return cluster_map.ClusterMapData(
         xy_n2=rng.random((num, 2)) if num != 1 else np.full((1, 2), 0.5),
         subset_n=rng.integers(0, subsets, num),
         cluster_n=rng.integers(-1, num_clusters, num) if num_clusters else np.full(num, -1),
@@ -192,6 +192,7 @@ def test_drawn(name: str) -> None:
     assert to_bytes(made, ".png", theme("light")).startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "suffix"),
     [*((name, ".svg") for name in KINDS), *(("card", s) for s in SUFFIXES[1:]), ("map", ".pdf")],

@@ -143,6 +143,7 @@ def test_drawn(name: str) -> None:
     assert to_bytes(made, ".png", theme("light")).startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["clusters", "scatter", "spread", "control", "rhat"])
 def test_the_same_data_gives_the_same_bytes(name: str) -> None:
     draw, data = CASES[name]

@@ -66,6 +66,7 @@ def test_matplotlib_is_left_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
     assert matplotlib.rcParams["lines.linewidth"] == 7.0
 
 
+@pytest.mark.slow
 def test_the_same_bytes_in_another_process(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     """Where Python hashes strings otherwise, on another day."""
     exec(DRAW, {})

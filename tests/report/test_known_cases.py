@@ -29,6 +29,16 @@ from tests.sampling.known_cases import (
 
 WRONG, RIGHT = 0.5, 0.1
 """Standard deviations of ΔL under the posterior."""
+EVERY = BIASED | INFLATED | DESTROYED | HEALTHY | CORRECTED
+ONE_OF_EACH = (
+    "sgld, step 20 times too large",
+    "exponential, quartic loss",
+    "linear loss, psgld",
+    "half of what was learnt",
+    "exponential, κ 0.01, one step a draw",
+    "mala, few weights",
+    "reweighted, no chain",
+)
 
 
 def judged(case: Case, seed: int) -> Diagnosis:
@@ -51,33 +61,44 @@ def judged(case: Case, seed: int) -> Diagnosis:
 
 @pytest.fixture(scope="module")
 def verdicts() -> dict[str, Diagnosis]:
-    every = BIASED | INFLATED | DESTROYED | HEALTHY | CORRECTED
-    return {name: judged(case, seed) for seed, (name, case) in enumerate(every.items())}
+    return {name: judged(case, seed) for seed, (name, case) in enumerate(EVERY.items())}
 
 
+@pytest.mark.parametrize("name", ONE_OF_EACH)
+def test_one_case_of_each_kind(name: str) -> None:
+    """`make test-all` judges every case."""
+    found = judged(EVERY[name], list(EVERY).index(name))
+    assert found.verdict.is_good == (name in HEALTHY | CORRECTED), found.findings
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BIASED)
 def test_the_wrong_cases_are_wrong(name: str) -> None:
     assert abs(simulated_bias(name)) >= WRONG
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", INFLATED)
 def test_a_mean_that_is_right_hides_a_spread_that_is_not(name: str) -> None:
     assert abs(simulated_bias(name)) < WRONG
     assert simulated_spread(name) > 1.35  # 1/√(1 − εDγ/4): 2 and 1.41
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HEALTHY)
 def test_the_healthy_cases_are_healthy(name: str) -> None:
     assert abs(simulated_bias(name)) <= RIGHT
     assert abs(simulated_spread(name) - 1) <= 0.1
 
 
+@pytest.mark.slow
 def test_wrong_cases_are_flagged(verdicts: dict[str, Diagnosis]) -> None:
     wrong = BIASED | INFLATED | DESTROYED
     missed = [name for name in wrong if verdicts[name].verdict.is_good]
     assert len(missed) <= 0.05 * len(wrong), missed
 
 
+@pytest.mark.slow
 def test_healthy_cases_are_not(verdicts: dict[str, Diagnosis]) -> None:
     right = HEALTHY | CORRECTED
     flagged = {
@@ -86,6 +107,7 @@ def test_healthy_cases_are_not(verdicts: dict[str, Diagnosis]) -> None:
     assert len(flagged) <= 0.05 * len(right), flagged
 
 
+@pytest.mark.slow
 def test_destroyed_models_are_named_with_a_gamma(verdicts: dict[str, Diagnosis]) -> None:
     for name in DESTROYED:
         whole = name == "half of what was learnt"
@@ -93,6 +115,7 @@ def test_destroyed_models_are_named_with_a_gamma(verdicts: dict[str, Diagnosis])
         assert "raise sampler.gamma (100, to about" in verdicts[name].change
 
 
+@pytest.mark.slow
 def test_the_bias_that_is_stated_is_the_true_one(verdicts: dict[str, Diagnosis]) -> None:
     """Stated less true, in stated errors: within 4 in every case, and not far too cautious."""
     errors = []

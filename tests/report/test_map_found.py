@@ -59,6 +59,7 @@ WIDTHS = """(({ data }) => [...data.rows].map((row, n) =>
   spectroMap.view.scene.clusterLayers.layer.props)"""
 
 
+@pytest.mark.slow
 def test_the_ninth_subset_and_later_have_another_shape(opened, tmp_path):
     page = opened(4000, 30, subsets=MANY)
     pairs = page.js(SHAPES)
@@ -102,6 +103,7 @@ def lonely(data, wanted):
     raise AssertionError("the made-up map has no such token")
 
 
+@pytest.mark.slow
 def test_diamonds_look_like_diamonds(opened, tmp_path):
     page = opened(1500, 4, subsets=MANY)
     data = made_map.made_map(1500, 4, subsets=MANY)
@@ -126,6 +128,7 @@ NO_SECOND_CONTEXT = """
 """
 
 
+@pytest.mark.slow
 def test_where_deck_gl_cannot_start_all_else_works(opened):
     page = opened(2000, 12, script=NO_SECOND_CONTEXT)
     assert "The map cannot be drawn" in page.text("#no-map")
@@ -153,6 +156,7 @@ def test_where_deck_gl_cannot_start_all_else_works(opened):
 NO_LIBRARY = "HTMLHeadElement.prototype.append = () => {};"
 
 
+@pytest.mark.slow
 def test_while_the_map_does_not_start_all_else_is_there(opened, tmp_path):
     page = opened(100, 2)
     page("Page.addScriptToEvaluateOnNewDocument", source=NO_LIBRARY)
@@ -229,6 +233,7 @@ def test_a_place_far_from_the_map_is_brought_near(map_page, map_made, typed, zoo
     map_page.visit(map_made[1])
 
 
+@pytest.mark.slow
 def test_names_are_seventy_at_most(opened):
     places = [(5000 + 5200 * (n % 11), 3000 + 5000 * (n // 11)) for n in range(132)]
     regions = [

@@ -11,6 +11,7 @@ import pytest
 from spectro.views.map.serve import served
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.browser,
     pytest.mark.skipif(
         browser.find() is None,

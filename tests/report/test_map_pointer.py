@@ -150,6 +150,7 @@ def test_a_shape_selects_what_it_holds(map_page, map_made, how):
     assert map_page.count("#shape polygon") == 1
 
 
+@pytest.mark.slow
 def test_the_wheel_and_the_drag_move_the_map(map_page):
     left, top, width, height = map_page.box("#map")
     x, y = left + width * 0.6, top + height * 0.6
@@ -237,6 +238,7 @@ def test_hostile_tokens_are_shown_and_never_executed(map_page):
         assert map_page.text("#typed .token") == query
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("size", [(1400, 900), (390, 800)])
 def test_light_and_dark_wide_and_phone(map_page, theme, size, tmp_path):

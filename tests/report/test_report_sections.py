@@ -164,6 +164,7 @@ def test_tokens_are_shown_and_never_executed(open_report):
     assert page.js("document.title") == "A <b>run</b> · spectro" and page.count("img") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_it_fits_a_telephone(open_report, report_made, theme):
     query = f"?theme={theme}#cluster=1"
@@ -187,6 +188,7 @@ DEGENERATE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DEGENERATE)
 def test_a_degenerate_run_draws_without_complaint(open_report, name):
     settings = SMALL | DEGENERATE[name]

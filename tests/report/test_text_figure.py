@@ -62,6 +62,7 @@ def test_a_band_has_a_box_for_every_token_but_the_first():
     assert [len(c.get_paths()) for c in ramps_and_bands[2:]] == [3, 3]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("colours", Colours)
 @pytest.mark.parametrize("name", ["light", "dark"])
 def test_signs_have_their_colours_and_zero_has_that_of_the_paper(name, colours):
@@ -98,6 +99,7 @@ DEGENERATE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", ColourScale)
 @pytest.mark.parametrize("name", DEGENERATE)
 def test_degenerate_texts_are_drawn(name, scale, recwarn):
@@ -111,6 +113,7 @@ def test_what_is_left_out_is_said():
     assert any("40 more are left out" in text.get_text() for text in made.axes[0].texts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_the_same_text_gives_the_same_bytes(suffix):
     both = [to_bytes(figure(document(PROSE), theme("dark")), suffix, theme("dark")) for _ in "ab"]

@@ -117,7 +117,7 @@ def test_chains_go_on_where_they_were_broken_off(
         assert kinds == {True, False}
 
 
-@pytest.mark.parametrize("case", ["sgld", "mixed", "independent"])
+@pytest.mark.parametrize("case", ["mixed", "independent"])
 def test_tiles_go_on_where_they_were_broken_off(
     make_config: MakeConfig, tmp_path, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -135,6 +135,7 @@ def test_a_workers_arithmetic_keeps_to_its_threads() -> None:
         assert blas and set(blas) == {1}
 
 
+@pytest.mark.slow
 def test_commands_run_in_a_poor_environment(
     tiny_model_dir: Path, text_dir: Path, tmp_path: Path
 ) -> None:

@@ -24,6 +24,7 @@ from spectro.tokens.config import MoreConfig, Source, SourceKind
 from spectro.work.progress import Progress
 from spectro.work.registry import StageRegistry
 from spectro.work.units import Unit
+from tests.conftest import FinishRun
 
 MakeConfig = Callable[..., PipelineConfig]
 PROBE = 6
@@ -87,11 +88,11 @@ def done(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Unit]]:
 
 
 def test_an_extended_run_is_the_run_of_all_tokens(
-    make_config: MakeConfig, tmp_path: Path, done: list[Unit]
+    make_config: MakeConfig, finish_run: FinishRun, tmp_path: Path, done: list[Unit]
 ) -> None:
     """Forward passes only, old objects untouched, the same χ, the control too."""
     config = make_config(control=True)
-    run(config, Goal.REPORT)
+    finish_run(config, Goal.REPORT)
     before = contents(config)
     done.clear()
     run(with_more(config, 2 * PROBE), Goal.REPORT)
@@ -106,7 +107,7 @@ def test_an_extended_run_is_the_run_of_all_tokens(
     assert "report/index.html" in changed
     assert not [name for name in after if name.startswith(("tiles/", "control/tiles/"))]
     whole = at_once(config, 2 * PROBE, tmp_path / "whole")
-    run(whole)
+    finish_run(whole)
     for part in ("", CONTROL):
         prints = {read_product(Store(c.run.uri).child(part)).fingerprint for c in (config, whole)}
         assert len(prints) == 1  # the same draws, whatever is measured along them
@@ -124,9 +125,10 @@ def test_an_extended_run_is_the_run_of_all_tokens(
 
 def test_the_same_command_again_does_nothing_and_a_plain_resume_neither(
     make_config: MakeConfig,
+    finish_run: FinishRun,
 ) -> None:
     config = make_config()
-    run(config, Goal.REPORT)
+    finish_run(config, Goal.REPORT)
     run(with_more(config, 8), Goal.REPORT)
     before = contents(config)
     for again in (with_more(config, 8), with_more(config, 3), config):
@@ -149,12 +151,14 @@ def test_several_additions_are_those_of_one(make_config: MakeConfig, tmp_path: P
     assert np.array_equal(product.column("token_id"), np.arange(2 * 9 * 16))
 
 
-def test_new_text_is_a_subset_of_its_own(make_config: MakeConfig, tmp_path: Path) -> None:
+def test_new_text_is_a_subset_of_its_own(
+    make_config: MakeConfig, finish_run: FinishRun, tmp_path: Path
+) -> None:
     (tmp_path / "verse").mkdir()
     (tmp_path / "verse" / "a.txt").write_text(" ".join(f"line {i} of it" for i in range(300)))
     source = Source(kind=SourceKind.TEXT_FOLDER, path=str(tmp_path / "verse"))
     config = make_config()
-    run(config, Goal.CLUSTER)
+    finish_run(config, Goal.CLUSTER)
     more = with_more(config, 3, subsets={"verse": source}, sequences_per_shard=2)
     run(more, Goal.CLUSTER)
     store = Store(config.run.uri)
@@ -170,10 +174,10 @@ def test_new_text_is_a_subset_of_its_own(make_config: MakeConfig, tmp_path: Path
 
 
 def test_a_known_name_with_another_source_is_refused(
-    make_config: MakeConfig, tmp_path: Path
+    make_config: MakeConfig, finish_run: FinishRun, tmp_path: Path
 ) -> None:
     config = make_config()
-    run(config)
+    finish_run(config)
     other = Source(kind=SourceKind.TEXT_FOLDER, path=str(tmp_path / "other"))
     with pytest.raises(ValueError, match=r"more\.subsets.*code\.path: .*text.* → ") as error:
         run(with_more(config, 9, subsets={"code": other}))
@@ -182,19 +186,20 @@ def test_a_known_name_with_another_source_is_refused(
 
 def test_other_counts_from_the_start_are_refused_with_the_way_to_add(
     make_config: MakeConfig,
+    finish_run: FinishRun,
 ) -> None:
     config = make_config()
-    run(config, Goal.TOKENS)
+    finish_run(config, Goal.TOKENS)
     with pytest.raises(OtherRunError, match=r"num_probe_sequences: 6 → 12.*tokens=more"):
         run(at_once(config, 12, Path(config.run.uri)))
 
 
 @pytest.mark.parametrize("lost", ["marker", "shard and marker", "rows"])
 def test_a_broken_off_addition_is_gone_on_with(
-    make_config: MakeConfig, tmp_path: Path, lost: str
+    make_config: MakeConfig, finish_run: FinishRun, tmp_path: Path, lost: str
 ) -> None:
     config = make_config()
-    run(config)
+    finish_run(config)
     run(with_more(config, 12))
     whole, store = contents(config), Store(config.run.uri)
     names = {"marker": [], "rows": [part_name(2)]}.get(lost, [tokens.shard_name("probe", 2)])
@@ -210,10 +215,12 @@ def test_a_broken_off_addition_is_gone_on_with(
     assert again.keys() == whole.keys()
 
 
-def test_another_addition_than_the_one_begun_is_refused(make_config: MakeConfig) -> None:
+def test_another_addition_than_the_one_begun_is_refused(
+    make_config: MakeConfig, finish_run: FinishRun
+) -> None:
     """Of two drivers with different requests the first decides what the addition is."""
     config = make_config()
-    run(config)
+    finish_run(config)
     store = Store(config.run.uri)
     begun = {"config": {"num_probe_sequences": 40, "subsets": {}}, "ids": "of another"}
     store.put(begun_name(1), seal(begun))
@@ -227,30 +234,33 @@ def test_another_addition_than_the_one_begun_is_refused(make_config: MakeConfig)
 
 def test_dropped_draws_are_made_again_for_more_tokens(
     make_config: MakeConfig,
+    finish_run: FinishRun,
     tmp_path: Path,
     done: list[Unit],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     config = make_config()
     config = dataclasses.replace(config, run=dataclasses.replace(config.run, keep_draws=False))
-    run(config)
+    finish_run(config)
     done.clear()
     caplog.set_level("INFO")
     run(with_more(config, 12))
     assert "chains" in {unit.stage for unit in done}
     assert "these chains are run again" in caplog.text
     whole = at_once(config, 12, tmp_path / "whole")
-    run(whole)
+    finish_run(whole)
     extended, expected = (by_text(Store(c.run.uri), Store(c.run.uri)) for c in (config, whole))
     scale = np.std(list(expected.values()))
     for key, chi in expected.items():
         assert np.allclose(extended[key], chi, rtol=0, atol=2e-5 * scale)
 
 
-def test_stale_clusters_stay_until_they_are_asked_for(make_config: MakeConfig) -> None:
+def test_stale_clusters_stay_until_they_are_asked_for(
+    make_config: MakeConfig, finish_run: FinishRun
+) -> None:
     """Added tokens can still be assigned to them; a page of other tokens serves nobody."""
     config = make_config()
-    run(config, Goal.REPORT)
+    finish_run(config, Goal.REPORT)
     store = Store(config.run.uri)
     old = read_sealed(store, "clusters/cluster.json")[TOKENS]
     run(with_more(config, 8))
@@ -261,9 +271,11 @@ def test_stale_clusters_stay_until_they_are_asked_for(make_config: MakeConfig) -
     assert old != new == tokens.read_info(store).probe_sha256
 
 
-def test_added_tokens_that_were_exchanged_are_noticed(make_config: MakeConfig) -> None:
+def test_added_tokens_that_were_exchanged_are_noticed(
+    make_config: MakeConfig, finish_run: FinishRun
+) -> None:
     config = make_config()
-    run(config)
+    finish_run(config)
     run(with_more(config, 12), Goal.TOKENS)
     store = Store(config.run.uri)
     data = store.read(tokens.shard_name("probe", 3))

@@ -29,6 +29,7 @@ from spectro.storage.store import Store
 from spectro.susceptibility.estimator import EstimatorConfig, EstimatorKind
 from spectro.work.errors import UnitError
 from spectro.work.progress import Progress
+from tests.conftest import FinishRun
 
 MakeConfig = Callable[..., PipelineConfig]
 THREE_CHAINS = ChainConfig(
@@ -70,11 +71,11 @@ def test_the_whole_path_and_a_second_invocation(make_config: MakeConfig) -> None
     assert {name: store.read(name) for name in store.list()} == before
 
 
-def test_the_run_agrees_with_the_api(make_config: MakeConfig) -> None:
+def test_the_run_agrees_with_the_api(make_config: MakeConfig, finish_run: FinishRun) -> None:
     """With the distance of draws that the chains measure, as both do where nothing is given."""
     config = make_config(chain=ChainConfig(num_chains=2, num_draws=3, batch_size=2))
     assert config.chain.steps_between_draws is None
-    run(config)
+    finish_run(config)
     store = Store(config.run.uri)
 
     def ids(split: str) -> torch.Tensor:
@@ -115,10 +116,12 @@ def test_the_same_bytes_from_ray_with_two_workers_and_none(
     assert chi_bytes(config) == chi_bytes(plain)
 
 
-def test_a_broken_off_run_is_gone_on_with(make_config: MakeConfig, tmp_path: Path) -> None:
+def test_a_broken_off_run_is_gone_on_with(
+    make_config: MakeConfig, finish_run: FinishRun, tmp_path: Path
+) -> None:
     whole, broken = make_config(tmp_path / "whole"), make_config(tmp_path / "broken")
-    run(whole)
-    run(broken)
+    finish_run(whole)
+    finish_run(broken)
     store = Store(broken.run.uri)
     store.delete("susceptibilities/part-00001.parquet")
     store.delete("halves/part-00001.parquet")
@@ -131,11 +134,11 @@ def test_a_broken_off_run_is_gone_on_with(make_config: MakeConfig, tmp_path: Pat
 
 
 def test_chains_that_step_together_change_last_bits_at_most(
-    make_config: MakeConfig, tmp_path: Path
+    make_config: MakeConfig, finish_run: FinishRun, tmp_path: Path
 ) -> None:
     """Also where one unit has fewer, and where a run is gone on with in other companies."""
     plain = make_config(tmp_path / "plain", chain=THREE_CHAINS)
-    run(plain)
+    finish_run(plain)
     chi = read_product(Store(plain.run.uri)).chi_NH
     for together in (2, 3):
         config = together_config(plain, tmp_path / str(together), together)
@@ -148,12 +151,12 @@ def test_chains_that_step_together_change_last_bits_at_most(
 
 
 def test_of_chains_that_step_together_only_the_missing_are_done_again(
-    make_config: MakeConfig, tmp_path: Path
+    make_config: MakeConfig, finish_run: FinishRun, tmp_path: Path
 ) -> None:
     """A lost marker: that chain alone. Lost draws: the same bits, in the old company."""
     plain = make_config(chain=THREE_CHAINS)
     config = together_config(plain, tmp_path / "run", 3)
-    run(config)
+    finish_run(config)
     store, whole = Store(config.run.uri), chi_bytes(config)
     draws = {n: store.read(n) for n in store.list("chains") if n.endswith("safetensors")}
     store.delete("chains/l1/1.json")
@@ -178,10 +181,12 @@ def together_config(config: PipelineConfig, uri: Path, together: int) -> Pipelin
     return dataclasses.replace(config, run=moved)
 
 
-def test_draws_are_dropped_only_at_the_end_and_only_if_asked(make_config: MakeConfig) -> None:
+def test_draws_are_dropped_only_at_the_end_and_only_if_asked(
+    make_config: MakeConfig, finish_run: FinishRun
+) -> None:
     config = make_config()
     config = dataclasses.replace(config, run=dataclasses.replace(config.run, keep_draws=False))
-    run(config)
+    finish_run(config)
     names = Store(config.run.uri).list()
     assert not [name for name in names if name.endswith(".safetensors")]
     assert "chains/full/0.dropped.json" in names
@@ -190,10 +195,11 @@ def test_draws_are_dropped_only_at_the_end_and_only_if_asked(make_config: MakeCo
 
 def test_a_lost_shard_is_made_again_although_the_draws_were_dropped(
     make_config: MakeConfig,
+    finish_run: FinishRun,
 ) -> None:
     config = make_config()
     config = dataclasses.replace(config, run=dataclasses.replace(config.run, keep_draws=False))
-    run(config)
+    finish_run(config)
     before = chi_bytes(config)
     Store(config.run.uri).delete("susceptibilities/part-00001.parquet")
     run(config)
@@ -203,11 +209,13 @@ def test_a_lost_shard_is_made_again_although_the_draws_were_dropped(
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_chains_that_were_lost_are_made_again(make_config: MakeConfig, keep: bool) -> None:
+def test_chains_that_were_lost_are_made_again(
+    make_config: MakeConfig, finish_run: FinishRun, keep: bool
+) -> None:
     """Rows do not need them any more; the next addition of tokens does, and `verify` says so."""
     config = make_config()
     config = dataclasses.replace(config, run=dataclasses.replace(config.run, keep_draws=keep))
-    run(config)
+    finish_run(config)
     store = Store(config.run.uri)
     before = {name: store.read(name) for name in store.list("chains")}
     lost = [name for name in before if name.startswith("chains/l1/")]
@@ -220,7 +228,9 @@ def test_chains_that_were_lost_are_made_again(make_config: MakeConfig, keep: boo
     assert run(config).num_units == 0
 
 
-def test_halves_are_estimates_of_one_chain_each(make_config: MakeConfig, tmp_path: Path) -> None:
+def test_halves_are_estimates_of_one_chain_each(
+    make_config: MakeConfig, finish_run: FinishRun, tmp_path: Path
+) -> None:
     """Of two chains: the first half is the run of one chain, which has no halves itself.
 
     Halves average to χ but for ¼ ΔE[φ] Δr: a known number per component times one vector of the
@@ -228,8 +238,8 @@ def test_halves_are_estimates_of_one_chain_each(make_config: MakeConfig, tmp_pat
     """
     config, alone = make_config(tmp_path / "two"), make_config(tmp_path / "one")
     alone = dataclasses.replace(alone, chain=dataclasses.replace(alone.chain, num_chains=1))
-    run(config)
-    run(alone)
+    finish_run(config)
+    finish_run(alone)
     store, of_one = Store(config.run.uri), Store(alone.run.uri)
     product, single = read_product(store), read_product(of_one)
     assert not any("halves" in told for told in read_moments(of_one, 2))
@@ -260,13 +270,13 @@ def test_halves_are_estimates_of_one_chain_each(make_config: MakeConfig, tmp_pat
 
 
 def test_halves_are_left_out_if_asked_and_not_made_later(
-    make_config: MakeConfig, tmp_path: Path
+    make_config: MakeConfig, finish_run: FinishRun, tmp_path: Path
 ) -> None:
     plain = make_config(tmp_path / "plain")
     without = make_config(tmp_path / "without")
     without = dataclasses.replace(without, run=dataclasses.replace(without.run, keep_halves=False))
-    run(plain)
-    run(without)
+    finish_run(plain)
+    finish_run(without)
     store = Store(without.run.uri)
     assert not [name for name in store.list() if "halves" in name]
     assert "halves" not in read_sealed(store, "assembly/part-00000.json")
@@ -280,24 +290,28 @@ def test_halves_are_left_out_if_asked_and_not_made_later(
     assert not all("halves" in told for told in read_moments(store, 2))
 
 
-def test_one_chain_needs_no_full(make_config: MakeConfig) -> None:
+def test_one_chain_needs_no_full(make_config: MakeConfig, finish_run: FinishRun) -> None:
     config = make_config(estimator=EstimatorConfig(kind=EstimatorKind.ONE_CHAIN))
-    run(config)
+    finish_run(config)
     store = Store(config.run.uri)
     assert not [name for name in store.list() if "full" in name]
     assert np.isnan(read_product(store).column("full_response")).all()
 
 
-def test_what_does_not_change_results_may_change(make_config: MakeConfig) -> None:
+def test_what_does_not_change_results_may_change(
+    make_config: MakeConfig, finish_run: FinishRun
+) -> None:
     config = make_config()
-    run(config)
+    finish_run(config)
     moved = dataclasses.replace(config.run, threads_per_worker=2, keep_draws=False, debug=True)
     assert run(dataclasses.replace(config, run=moved)).num_units == 0
 
 
-def test_a_run_of_another_configuration_is_refused(make_config: MakeConfig) -> None:
+def test_a_run_of_another_configuration_is_refused(
+    make_config: MakeConfig, finish_run: FinishRun
+) -> None:
     config = make_config()
-    run(config)
+    finish_run(config)
     before = Store(config.run.uri).list()
     with pytest.raises(OtherRunError, match=r"seed: 0 → 1.*give another run\.uri"):
         run(dataclasses.replace(config, seed=1))
@@ -339,9 +353,9 @@ def test_a_chain_that_diverges_stops_the_run_and_reaches_no_product(
     assert all(name.endswith("pilot.json") for name in names if name.startswith("chains"))
 
 
-def test_control_is_a_run_of_its_own(make_config: MakeConfig) -> None:
+def test_control_is_a_run_of_its_own(make_config: MakeConfig, finish_run: FinishRun) -> None:
     config = make_config(control=True)
-    run(config)
+    finish_run(config)
     control = read_product(Store(config.run.uri).child("control"))
     real = read_product(Store(config.run.uri))
     assert control.fingerprint != real.fingerprint

@@ -22,6 +22,8 @@ from spectro.work.ray_session import ray_session
 from tests.chaos.cluster import SimulatedCluster
 from tests.cluster.planted import mixture
 
+pytestmark = pytest.mark.slow
+
 CONFIG = ClusterConfig(num_neighbours=12, min_size=10, reach=150, round_size=48, stability=False)
 
 
