@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import shutil
 import subprocess
 import sys
@@ -143,6 +144,16 @@ def test_what_the_build_copies_makes_a_complete_package(tmp_path: Path) -> None:
         assert expected
         assert expected - names == set()
     assert {name.split("/")[0] for name in names} == {"spectro", "spectro-0.1.0.dist-info"}
+    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
+    done = subprocess.run(
+        [sys.executable, "-m", "spectro.jobs.cli", "--help"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "installed")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0 and "pipeline" in done.stdout, done.stderr
     allowed = (ROOT / ".dockerignore").read_text().splitlines()
     for name in (name for names in sources for name in names):
         assert f"!{name}" in allowed
