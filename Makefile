@@ -13,6 +13,7 @@ WORKERS ?= 2
 
 # After set-up nothing may look outside this machine.
 OFFLINE := HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
+PYTEST := $(OFFLINE) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test test-all soak lint format types clean distclean lock
 help:  ## this list
@@ -38,8 +39,6 @@ demo: $(VENV)/run.stamp  ## set up, measure 16 384 tokens of the embedded model,
 	$(OFFLINE) $(BIN)/spectro pipeline chain.draws=per_shard $(ARGS)
 	$(OFFLINE) $(BIN)/spectro upsample runs/demo runs/demo-upsampled tokens.num_probe_sequences=64
 	$(OFFLINE) $(BIN)/spectro report runs/demo-upsampled
-
-PYTEST := $(OFFLINE) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test: lint types  ## set up, then all checks and every test that is not marked slow
 	$(PYTEST) -m "not slow" $(ARGS)

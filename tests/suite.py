@@ -112,9 +112,7 @@ class Recorder:
         record = {
             "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
             "commit": _git("rev-parse", "HEAD"),
-            "with_uncommitted_changes": bool(
-                _git("status", "--porcelain", "--", ".", ":!tests/*.json")
-            ),
+            "uncommitted_changes": bool(_git("status", "--porcelain", "--", ".", ":!tests/*.json")),
             "minutes": round((time.monotonic() - self._start) / 60, 1),
             "passed": len(stats.get("passed", [])),
             "skipped": len(stats.get("skipped", [])),

@@ -82,8 +82,7 @@ class NodeCache:
             with suppress(OSError):  # another process removes it at the same time
                 folder = other.with_suffix("")
                 times = [path.stat().st_mtime for path in (other, folder) if path.exists()]
-                touched = max(times, default=time.time())
-                if folder != self.folder and time.time() - touched > OLD_SECONDS:
+                if times and folder != self.folder and time.time() - max(times) > OLD_SECONDS:
                     _remove(folder)
 
     def remove(self) -> None:

@@ -121,6 +121,9 @@ CASES: dict[str, dict] = {
     },
 }
 
+QUICK_CASES = ("reweighted", "published", "own_draws")
+"""A control and chains in place of weights; steps and the unpaired baseline; several shards."""
+
 
 def case_config(make_config: MakeConfig, case: str) -> PipelineConfig:
     fields = dict(CASES[case])
@@ -147,7 +150,10 @@ def run_counted(config: PipelineConfig, monkeypatch) -> Counter:
     return flops
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, marks=() if c in QUICK_CASES else pytest.mark.slow) for c in CASES],
+)
 def test_a_run_does_what_is_counted(case: str, make_config: MakeConfig, monkeypatch) -> None:
     if case == "several_blocks":  # and of unequal sizes: embed and full have one draw each
         monkeypatch.setattr(recorder, "BLOCK_BYTES", 4 * 2 * 3000)
