@@ -11,7 +11,6 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from jobs.plan_tables import duration
 from spectro.config import PipelineConfig, to_dict
 from spectro.planning.calibration.chain_sweep import ChainCell, best_cell, sweep
 from spectro.planning.calibration.config import CalibrateConfig
@@ -19,6 +18,8 @@ from spectro.planning.calibration.cost import CostModel
 from spectro.planning.calibration.pilot import Pilot
 from spectro.planning.rates import Rates
 from spectro.views.drawing.parts import number
+
+from .plan_tables import duration
 
 
 def calibrate_chains(

@@ -12,7 +12,6 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from jobs.plan_tables import duration
 from spectro.calibrate.law import value
 from spectro.calibrate.setting import Setting
 from spectro.config import to_dict
@@ -20,6 +19,8 @@ from spectro.planning.calibration.run import Calibration
 from spectro.sampling.pilot.damage import DAMAGED
 from spectro.views.drawing.calibration import CalibrationData
 from spectro.views.drawing.parts import number
+
+from .plan_tables import duration
 
 
 def settings_table(found: Calibration) -> Table:

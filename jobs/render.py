@@ -1,8 +1,10 @@
-"""`python -m jobs.render [key=value ...]`: the Kubernetes job for a run, as YAML.
+"""The Kubernetes job for a run, as YAML.
 
 Composes and validates the run first: what is wrong with it fails here, not on a machine that is
-paid for. The manifest's entrypoint carries exactly the overrides that were given, and how the
-run joins its cluster. Nothing is sent anywhere: `spectro render ... | kubectl create -f -`.
+paid for. The manifest's entrypoint carries exactly the overrides that were given, and how the run
+joins its cluster. Nothing is sent anywhere.
+
+  spectro render render.overlay=h200 run.uri=s3://bucket/run | kubectl create -f -
 """
 
 from __future__ import annotations
@@ -14,14 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import yaml
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 
-from jobs.launch import launch
-from jobs.manifests import Manifest, built, containers, gpus_per_pod, refuse_secrets
 from spectro.config import PipelineConfig
 from spectro.storage.out_file import put_file
 from spectro.storage.places import is_uri, place
+
+from .command import Command
+from .manifests import Manifest, built, containers, gpus_per_pod, refuse_secrets
 
 MAX_NAME = 40
 """KubeRay allows 47 characters; Kubernetes adds five to a `generateName`."""
@@ -75,18 +76,16 @@ class RenderConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RenderJob(PipelineConfig):
-    """A run, and the Kubernetes job that does it."""
+    """Settings of `spectro render`: those of a run, and of its Kubernetes job."""
 
     render: RenderConfig
     """Machines, image, queue, limits."""
 
 
-def main() -> int:
-    """Compose, render; returns the exit status."""
-    return launch("render", "render_job", RenderJob, _render)
-
-
 def _render(job: RenderJob) -> None:
+    from hydra.core.hydra_config import HydraConfig  # not for --help
+    from hydra.types import RunMode
+
     hydra = HydraConfig.get()
     if job.render.out is not None and hydra.mode == RunMode.MULTIRUN:
         raise ValueError("render.out is one file, but a sweep has many jobs: redirect the output")
@@ -97,6 +96,10 @@ def _render(job: RenderJob) -> None:
         sys.stdout.write(f"---\n{text}")
     else:
         put_file(job.render.out, text.encode())
+
+
+COMMAND = Command(name="render", config=RenderJob, run=_render, root="render_job")
+main = COMMAND.main
 
 
 def rendered(job: RenderJob, overrides: Sequence[str], experiment: str | None) -> Manifest:
@@ -200,7 +203,3 @@ def _require_label(place: str, value: str | None) -> None:
             f"{place} must be 1 to {MAX_NAME} small letters, digits and hyphens, the first a "
             f"letter; found {value!r}"
         )
-
-
-if __name__ == "__main__":
-    sys.exit(main())
