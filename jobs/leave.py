@@ -26,8 +26,10 @@ def main() -> int:
     """Stop them and wait; returns the exit status: 1 if one of them still runs."""
     if len(sys.argv) > 2 or sys.argv[1:] in (["-h"], ["--help"]):
         print(f"usage: spectro leave [address of the dashboard, {DASHBOARD}]\n")
-        print("Stops the drivers of this Ray head (SIGTERM) and waits until they have had their units")
-        print("handed back. For a head's preStop hook.")
+        print(
+            "Stops the drivers of this Ray head (SIGTERM), and waits until they have handed their"
+        )
+        print("units back. For a head's preStop hook.")
         return 0 if len(sys.argv) == 2 else 2
     address = sys.argv[1] if len(sys.argv) == 2 else DASHBOARD
     # A pod's RAY_ADDRESS would overrule the argument.
@@ -74,4 +76,3 @@ def is_alive(pid: int) -> bool:
             return stat.read().rpartition(")")[2].split()[0] not in ("Z", "X")
     except FileNotFoundError:
         return False
-
