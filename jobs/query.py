@@ -35,6 +35,7 @@ from rich.table import Table
 from rich.text import Text
 
 from spectro.storage.credentials import refuse_credentials
+from spectro.tokens.display.context_text import Vocabulary
 from spectro.tokens.display.terminal_text import plain_string
 from spectro.views.query.config import Limits, Window
 
@@ -134,10 +135,15 @@ class QueryJob:
 def _query(job: QueryJob) -> None:
     from spectro.views.query.query import Query  # DuckDB: not for --help
     from spectro.views.run_view import RunView
-    from spectro.views.token_contexts import vocabulary_of
 
     config, view = job.query, RunView(job.run.uri)
-    with Query(view, lambda: vocabulary_of(view), config.limits) as query:
+
+    def vocabulary() -> Vocabulary:
+        from spectro.views.token_contexts import vocabulary_of  # transformers, for columns of text
+
+        return vocabulary_of(view)
+
+    with Query(view, vocabulary, config.limits) as query:
         if all(getattr(config, name) is None for name in QUESTIONS):
             show(_tables_of(query), min_width=0)
             return
