@@ -1,5 +1,5 @@
 """The command line: a file for each command of `spectro`, and what they share."""
 
-from .environment import prepare
+from spectro.work.environment import prepare
 
 prepare()

@@ -25,7 +25,6 @@ from spectro.work import environment
 from spectro.work.progress import Progress, clock
 
 from .cluster_table import cluster_table, vectors_lines
-from .environment import SET_ASIDE, restore_clusters
 from .log import run_log
 from .output import say
 
@@ -36,11 +35,11 @@ def run_goal(config: PipelineConfig, goal: Goal, *, renew_page: bool = False) ->
     """Run as far as the goal, show progress, and print the outcome."""
     environment.check(config)
     if config.run.ray_address is not None:
-        restore_clusters()
+        environment.restore_clusters()
     console = Console(soft_wrap=True)
     store = Store(config.run.uri)
     with run_log(store), _retries_shown(console):
-        acting = environment.lines(config, ignored=SET_ASIDE)
+        acting = environment.lines(config, ignored=environment.SET_ASIDE)
         for line in acting:
             logger.info("%s", line)
         say(f"run {plain_string(config.run.uri)}", *acting, *others_at_work(store))
