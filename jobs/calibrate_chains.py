@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 from collections import Counter
 
 from rich import box
@@ -19,6 +17,7 @@ from spectro.planning.calibration.pilot import Pilot
 from spectro.planning.rates import Rates
 from spectro.views.drawing.parts import number
 
+from .output import json_text, plain
 from .plan_tables import duration
 
 
@@ -58,8 +57,11 @@ def calibrate_chains(
         f"{duration(split.cost_seconds)} ({device.rates.provenance}); draws are those of chain.*: "
         "the law of tokens and draws is measured with independent draws only",
     ]
-    plain = [_plain(cell) for cell in cells]
-    found = json.dumps({"cells": plain, "verdict": lines}, indent=1, allow_nan=False).encode()
+    rows = [
+        {**plain(cell), "sampler": to_dict(cell.sampler), "num_wrong": cell.num_wrong}
+        for cell in cells
+    ]
+    found = json_text({"cells": rows, "verdict": lines}).encode()
     return dataclasses.replace(config, sampler=sampler, tokens=tokens), found, lines
 
 
@@ -84,11 +86,3 @@ def cells_table(cells: list[ChainCell]) -> Table:
     )
     table.caption_justify = "left"
     return table
-
-
-def _plain(cell: ChainCell) -> dict[str, object]:
-    fields = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in dataclasses.asdict(cell).items()
-    }
-    return {**fields, "sampler": to_dict(cell.sampler), "num_wrong": cell.num_wrong}
