@@ -15,6 +15,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from benchmarks import common

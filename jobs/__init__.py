@@ -1,5 +1,5 @@
-"""Hydra entry points: parse, build, run."""
+"""The command line: a file for each command of `spectro`, and what they share."""
 
-from jobs.environment import prepare
+from spectro.work.environment import prepare
 
 prepare()

@@ -1,40 +1,46 @@
-"""`spectro across <run> <run> ... token=she [out=she.svg]`: one token's clusters, run by run."""
+"""The clusters of one token in each run, side by side: those that have it among their most common
+tokens, how many of its occurrences they hold, random members in their contexts, and which clusters
+of two runs are the same tokens (Jaccard, where the runs share sequences).
+
+White space around the token is ignored; write · ⏎ ⇥ for a space, a line break, a tab that is meant.
+
+  spectro across runs/demo runs/demo/control token=she
+  spectro across runs/14m runs/410m runs/1.4b token=she out=she.svg theme=dark
+  spectro across runs/demo runs/demo/clusters-k30 'token=⏎' format=json
+"""
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import dataclass
-from enum import Enum
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from jobs.across_tables import as_dict, links_table, run_table
-from jobs.launch import launch
-from spectro.analysis.token_clusters import Across
 from spectro.storage.credentials import refuse_credentials
-from spectro.views.across import across
-from spectro.views.figures.figures import ThemeName, put_figure
+from spectro.tokens.display.context_text import TokenInContext
+from spectro.tokens.display.terminal_text import plain as on_one_line
+from spectro.views.config import suffix_of
+from spectro.views.figures.config import ThemeName
 
-LEAST_WIDTH = 130
+from .command import Command
+from .output import number, plain, print_json, say, show, table
+from .reading import Format
 
+if TYPE_CHECKING:  # loads scipy and numba
+    from spectro.analysis.token_clusters import Across, TokenCluster, TokenInRun
 
-class AcrossFormat(Enum):
-    """How it is told."""
-
-    TABLE = "table"
-    """For people."""
-    JSON = "json"
-    """One object."""
+MAX_LINKS = 20
+"""Links that a table shows; JSON has all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AcrossJob:
-    """Which runs, which token, and how it is told."""
+    """Settings of `spectro across`."""
 
-    runs: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ("runs/demo", "runs/demo/control")
     """Runs, parts of runs (`<run>/control`) or folders of clusters; one or more."""
-    token: str = ""
+    token: str = "she"
     """Text of the token; white space around y is ignored unless · ⏎ ⇥ stand for it."""
     max_clusters: int = 6
     """Clusters of each run, most occurrences first."""
@@ -42,12 +48,12 @@ class AcrossJob:
     """Random members of each cluster with that y."""
     seed: int = 0
     """Key of the random members."""
-    format: AcrossFormat = AcrossFormat.TABLE
-    """`table` or `json`."""
+    format: Format = Format.TABLE
+    """Output format."""
     out: str | None = None
-    """Picture: .svg, .pdf or .png; a file that is there is replaced."""
+    """Picture: .svg, .pdf or .png; a file that exists is replaced."""
     theme: ThemeName = ThemeName.LIGHT
-    """Of the picture: `light` or `dark`."""
+    """Theme of the picture."""
 
     def __post_init__(self) -> None:
         for place in (*self.runs, self.out or ""):
@@ -58,48 +64,103 @@ class AcrossJob:
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, found {getattr(self, name)}")
         if self.out is not None:
-            from spectro.views.config import suffix_of
-
             suffix_of(self.out)
 
 
-def main() -> int:
-    """Compose, tell; returns the exit status."""
-    return launch("across", "across_job", AcrossJob, _across)
-
-
 def _across(job: AcrossJob) -> None:
+    from spectro.views.across import across  # not for --help
+
     found = across(
-        job.runs,
-        job.token,
-        max_clusters=job.max_clusters,
-        num_contexts=job.num_contexts,
+        job.runs, job.token, max_clusters=job.max_clusters, num_contexts=job.num_contexts,
         seed=job.seed,
-    )
+    )  # fmt: skip
     if job.out is not None:
-        _draw(found, job)
-    if job.format is AcrossFormat.JSON:
-        print(json.dumps(as_dict(found), indent=1, ensure_ascii=False, allow_nan=False))
+        _draw(found, job.out, job.theme)
+    if job.format is Format.JSON:
+        print_json(_as_dict(found))
         return
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=max(LEAST_WIDTH, console.width))
-    for run in found.runs:
-        console.print(run_table(run))
-    if len(found.runs) > 1:
-        console.print(links_table(found))
-    for note in (*found.notes, *([f"figure: {job.out}"] if job.out is not None else [])):
-        console.print(note, highlight=False, markup=False, soft_wrap=True)
+    links = [_links_table(found)] if len(found.runs) > 1 else []
+    show(*map(_run_table, found.runs), *links)
+    say(*found.notes, *([f"figure: {job.out}"] if job.out is not None else []))
 
 
-def _draw(found: Across, job: AcrossJob) -> None:
-    from spectro.views.drawing import across as picture
+COMMAND = Command(
+    name="across", config=AcrossJob, run=_across, positional=("runs",), any_number=True,
+    as_typed=("token",),
+    usage="<run> [<run> ...] token=<text> [out=<file>.svg|.pdf|.png] [key=value ...]",
+)  # fmt: skip
+main = COMMAND.main
+
+
+def _draw(found: Across, out: str, name: ThemeName) -> None:
+    from spectro.views.drawing import across as picture  # matplotlib
     from spectro.views.drawing.theme import theme
+    from spectro.views.figures.figures import put_figure
 
-    assert job.out is not None
-    chosen = theme(job.theme.value)
-    put_figure(picture.figure(found, chosen), job.out, chosen)
+    chosen = theme(name.value)
+    put_figure(picture.figure(found, chosen), out, chosen)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _run_table(run: TokenInRun) -> Table:
+    """The clusters of one run, with random members."""
+    share = f"{run.num_clustered / run.num_occurrences:.0%}" if run.num_occurrences else "–"
+    title = (
+        f"{run.name}: {run.num_occurrences:,} of {run.num_tokens:,} tokens, {share} of them in "
+        f"clusters, {run.num_clusters} clusters with it among their most common tokens"
+    )
+    columns = ("cluster", "of it", "size", "share of it", "stability")
+    texts = ("most common y", "random members")
+    made = table(title, (*columns, *texts), map(_cells, run.clusters), left=texts)
+    made.columns[-2].max_width, made.columns[-1].no_wrap = 28, True
+    return made
+
+
+def _cells(cluster: TokenCluster) -> list[str | Text]:
+    return [
+        f"#{cluster.cluster_id}",
+        f"{cluster.count:,}",
+        f"{cluster.size:,}",
+        f"{cluster.share:.0%}",
+        number(cluster.stability),
+        "  ".join(on_one_line(token) for token in cluster.top_tokens),
+        Text("\n").join(_in_context(each, 26, 16) for each in cluster.contexts),
+    ]
+
+
+def _in_context(token: TokenInContext, before: int, after: int) -> Text:
+    """A token in its context, y in reverse; so many characters on either side."""
+    left = on_one_line("".join(token.before))[-before:]
+    right = on_one_line("".join(token.after))[:after]
+    return Text.assemble(
+        (left.rjust(before), "dim"), (on_one_line(token.y), "reverse"), (right, "dim")
+    )
+
+
+def _links_table(found: Across) -> Table:
+    """Clusters of two runs that share tokens, largest Jaccard index first."""
+    rows = []
+    for link in sorted(found.links, key=lambda link: -link.jaccard)[:MAX_LINKS]:
+        (i, j), (a, b) = link.runs, link.clusters
+        matched = "yes" if link.matched else ""
+        jaccard = f"{link.jaccard:.2f}"
+        rows.append((found.runs[i].name, f"#{a}", found.runs[j].name, f"#{b}", jaccard, matched))
+    left_out = max(0, len(found.links) - MAX_LINKS)
+    caption = (
+        "Of the tokens that both runs measured; matched: each the other's best of all clusters, "
+        f"J ≥ 0.5.{f' {left_out} more in format=json.' if left_out else ''}"
+    )
+    columns = ("run", "cluster", "run", "cluster", "Jaccard", "matched")
+    return table("The same tokens", columns, rows, left=("run", "matched"), caption=caption)
+
+
+def _as_dict(found: Across) -> dict[str, Any]:
+    """Everything; tokens as on a terminal, None for what is not known."""
+    result: dict[str, Any] = plain(found)
+    for run in result["runs"]:
+        for cluster in run["clusters"]:
+            cluster["top_tokens"] = [on_one_line(token) for token in cluster["top_tokens"]]
+            for context in cluster["contexts"]:
+                for side in ("before", "after"):
+                    context[side] = on_one_line("".join(context[side]))
+                context["y"] = on_one_line(context["y"])
+    return result

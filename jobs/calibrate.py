@@ -1,37 +1,37 @@
-"""`spectro calibrate calibrate.budget_minutes=... [out=<folder>]`: tokens or draws, by a pilot."""
+"""How to spend a budget, from a pilot of some minutes: gamma, nbeta, draws per token and number of
+tokens, by how many neighbours disjoint sets of draws share; every nbeta from the same draws by
+their weights.
+
+Writes into <folder> a table (cells.csv, calibration.json), a picture (calibration.svg) and an
+experiment that runs.
+
+  spectro calibrate calibrate.budget_minutes=40
+  spectro pipeline --config-dir runs/calibration experiment=calibrated run.uri=runs/first
+  spectro calibrate model=pythia_1_4b tokens=pile calibrate.budget_gpu_hours=100
+  spectro calibrate calibrate.budget_minutes=3 'calibrate.gammas=[300]' 'calibrate.nbetas=[0]'
+  spectro calibrate sampler=psgld calibrate.budget_gpu_hours=100 'calibrate.step_sizes=[1e-5,3e-5]'
+"""
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 
-from jobs.calibrate_chains import calibrate_chains
-from jobs.calibrate_tables import (
-    as_dict,
-    cells_csv,
-    picture,
-    settings_table,
-    splits_table,
-    verdict,
-)
-from jobs.experiment_file import experiment_text
-from jobs.launch import launch
-from jobs.plan import file_of_rates
 from spectro.config import PipelineConfig, with_absolute_paths
 from spectro.formats.out_file import place_of, put_file
 from spectro.planning.calibration.config import CalibrateConfig
-from spectro.planning.calibration.run import Calibration, calibrate
-from spectro.planning.rates import load_rates
 from spectro.storage.locations import resolve_location
-from spectro.views.drawing.calibration import figure
-from spectro.views.drawing.save import to_bytes
-from spectro.views.drawing.theme import theme
 
-LEAST_WIDTH = 170
+from .command import Command
+from .experiment_file import experiment_text
+from .output import json_text
+
+if TYPE_CHECKING:  # loads torch
+    from spectro.planning.calibration.run import Calibration
+
+MIN_WIDTH = 170
 NAME = "calibrated"
 """Of the experiment."""
 EXPERIMENT = f"experiment/{NAME}.yaml"
@@ -39,10 +39,10 @@ EXPERIMENT = f"experiment/{NAME}.yaml"
 
 @dataclass(frozen=True, kw_only=True)
 class CalibrateJob(PipelineConfig):
-    """A run, the budget for it, and where the result is put."""
+    """Settings of `spectro calibrate`: those of a run, and of its calibration."""
 
     calibrate: CalibrateConfig = field(default_factory=CalibrateConfig)
-    """What is asked for."""
+    """The budget, and what is tried."""
     out: str = "runs/calibration"
     """Folder for table, picture and experiment; files that are there are replaced."""
 
@@ -51,12 +51,14 @@ class CalibrateJob(PipelineConfig):
         resolve_location(self.out, "out")
 
 
-def main() -> int:
-    """Compose, measure; returns the exit status."""
-    return launch("calibrate", "calibrate_job", CalibrateJob, _calibrate)
-
-
 def _calibrate(job: CalibrateJob) -> None:
+    from spectro.planning.calibration.run import calibrate  # torch: not for --help
+    from spectro.planning.rates import load_rates
+
+    from .calibrate_chains import calibrate_chains
+    from .calibrate_tables import settings_table, splits_table, verdict
+    from .plan_run import file_of_rates
+
     settings, folder = job.calibrate, resolve_location(job.out, "out")
     assert settings.budget_seconds > 0  # raises before anything is measured
     for name in (EXPERIMENT, "calibration.json", "calibration.svg", "cells.csv", "chains.json"):
@@ -68,7 +70,7 @@ def _calibrate(job: CalibrateJob) -> None:
     hours = settings.budget_gpu_hours
     rates = None if hours is None else load_rates(file_of_rates(settings.rates))
     console = Console(soft_wrap=True)
-    console.width = max(console.width, LEAST_WIDTH)
+    console.width = max(console.width, MIN_WIDTH)
     if settings.step_sizes:
         proposed, data, lines = calibrate_chains(config, settings, rates, console)
         put_file(f"{folder}/chains.json", data)
@@ -85,7 +87,16 @@ def _calibrate(job: CalibrateJob) -> None:
     console.print(f"calibration: {job.out}; the run: {command}", highlight=False, markup=False)
 
 
+COMMAND = Command(
+    name="calibrate", config=CalibrateJob, run=_calibrate, root="calibrate_job",
+    usage="calibrate.budget_minutes=<minutes> [out=<folder>] [key=value ...]",
+)  # fmt: skip
+main = COMMAND.main
+
+
 def _experiment(config: PipelineConfig, lines: list[str]) -> bytes:
+    from hydra.core.hydra_config import HydraConfig  # not for --help
+
     chosen = dict(HydraConfig.get().runtime.choices)
     choices = {name: str(chosen[name]) for name in ("model", "tokens", "cluster")}
     return experiment_text(config, choices, "\n".join(lines)).encode()
@@ -93,12 +104,13 @@ def _experiment(config: PipelineConfig, lines: list[str]) -> bytes:
 
 def _put(found: Calibration, folder: str) -> None:
     """Tables and picture."""
+    from spectro.views.drawing.calibration import figure  # matplotlib
+    from spectro.views.drawing.save import to_bytes
+    from spectro.views.drawing.theme import theme
+
+    from .calibrate_tables import as_dict, cells_csv, picture
+
     put_file(f"{folder}/cells.csv", cells_csv(found))
-    plain = json.dumps(as_dict(found), indent=1, ensure_ascii=False, allow_nan=False)
-    put_file(f"{folder}/calibration.json", plain.encode())
+    put_file(f"{folder}/calibration.json", json_text(as_dict(found)).encode())
     light = theme("light")
     put_file(f"{folder}/calibration.svg", to_bytes(figure(picture(found), light), ".svg", light))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import math
 from collections import Counter
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from jobs.plan_tables import duration
 from spectro.config import PipelineConfig, to_dict
 from spectro.planning.calibration.chain_sweep import ChainCell, best_cell, sweep
 from spectro.planning.calibration.config import CalibrateConfig
@@ -19,6 +16,9 @@ from spectro.planning.calibration.cost import CostModel
 from spectro.planning.calibration.pilot import Pilot
 from spectro.planning.rates import Rates
 from spectro.views.drawing.parts import number
+
+from .output import json_text, plain
+from .plan_tables import duration
 
 
 def calibrate_chains(
@@ -57,8 +57,11 @@ def calibrate_chains(
         f"{duration(split.cost_seconds)} ({device.rates.provenance}); draws are those of chain.*: "
         "the law of tokens and draws is measured with independent draws only",
     ]
-    plain = [_plain(cell) for cell in cells]
-    found = json.dumps({"cells": plain, "verdict": lines}, indent=1, allow_nan=False).encode()
+    rows = [
+        {**plain(cell), "sampler": to_dict(cell.sampler), "num_wrong": cell.num_wrong}
+        for cell in cells
+    ]
+    found = json_text({"cells": rows, "verdict": lines}).encode()
     return dataclasses.replace(config, sampler=sampler, tokens=tokens), found, lines
 
 
@@ -83,11 +86,3 @@ def cells_table(cells: list[ChainCell]) -> Table:
     )
     table.caption_justify = "left"
     return table
-
-
-def _plain(cell: ChainCell) -> dict[str, object]:
-    fields = {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in dataclasses.asdict(cell).items()
-    }
-    return {**fields, "sampler": to_dict(cell.sampler), "num_wrong": cell.num_wrong}

@@ -1,18 +1,16 @@
-"""What a calibration found: tables for people, plain values, cells for files."""
+"""Results of a calibration: tables for people, values for JSON, cells for files."""
 
 from __future__ import annotations
 
 import csv
 import dataclasses
 import io
-import math
 from collections.abc import Iterator
 from typing import Any
 
 from rich import box
 from rich.table import Table
 
-from jobs.plan_tables import duration
 from spectro.calibrate.law import value
 from spectro.calibrate.setting import Setting
 from spectro.config import to_dict
@@ -20,6 +18,8 @@ from spectro.planning.calibration.run import Calibration
 from spectro.sampling.pilot.damage import DAMAGED
 from spectro.views.drawing.calibration import CalibrationData
 from spectro.views.drawing.parts import number
+
+from .plan_tables import duration
 
 
 def settings_table(found: Calibration) -> Table:
@@ -104,21 +104,19 @@ def verdict(found: Calibration) -> list[str]:
 
 
 def as_dict(found: Calibration) -> dict[str, Any]:
-    """All of it as plain values; NaN is None."""
-    plain = {
+    """All of it, for JSON."""
+    return {
         "budget_seconds": found.budget_seconds,
         "num_pilot_tokens": found.num_tokens,
         "pilot_seconds": found.pilot_seconds,
         "is_decided": found.is_decided,
         "verdict": verdict(found),
         "chosen": {"gamma": found.chosen.gamma, "nbeta": found.chosen.nbeta},
-        "splits": [dataclasses.asdict(split) for split in found.splits],
+        "splits": found.splits,
         "settings": [_plain_setting(setting) for setting in found.settings],
-        "rates": dataclasses.asdict(found.device.rates),
+        "rates": found.device.rates,
         "config": to_dict(found.config),
     }
-    result: dict[str, Any] = _finite(plain)
-    return result
 
 
 def cells_csv(found: Calibration) -> bytes:
@@ -186,27 +184,16 @@ def _plain_setting(setting: Setting) -> dict[str, Any]:
                 "gamma", "nbeta", "damage", "damaged", "effective_fraction", "chain_seconds",
             )
         },
-        "chained": list(setting.chained),
-        "cells": [dataclasses.asdict(cell) for cell in setting.cells],
+        "chained": setting.chained,
+        "cells": setting.cells,
         "law": None
         if law is None
         else {
-            "coefficients": law.coefficient_3.tolist(),
-            "covariance": law.covariance_33.tolist(),
+            "coefficients": law.coefficient_3,
+            "covariance": law.covariance_33,
             "half_draws": law.half_draws,
             "residual": law.residual,
             "drift": law.drift,
         },
-        "choice": None if choice is None else dataclasses.asdict(choice),
+        "choice": choice,
     }  # fmt: skip
-
-
-def _finite(value: Any) -> Any:
-    """The same without numbers that JSON does not have."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]
-    return value

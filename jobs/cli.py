@@ -1,7 +1,4 @@
-"""The `spectro` command: `spectro <job> [key=value ...]` is `python -m jobs.<job> ...`.
-
-What arguments mean is said in `jobs/arguments.py`.
-"""
+"""The `spectro` command: `spectro <command> [key=value ...]`; the grammar is in arguments.py."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ import sys
 
 from spectro.extras import EXTRA_OF, optional_imports
 
-JOBS = {
+COMMANDS = {
     "pipeline": "everything: tokens, chains, susceptibilities, clusters, page",
     "tokens": "token sequences only",
     "plan": "what a run will cost: flops, hours, memory, bytes (no weights needed)",
@@ -33,33 +30,32 @@ JOBS = {
     "runs": "a table of all runs below a folder or bucket (runs.root=...)",
     "verify": "re-read all of a run against its checksums and counts (run.uri=...)",
     "render": "the Kubernetes job for a run, as YAML (render.overlay=..., run.uri=s3://...)",
-    "leave": "tell the drivers of this Ray head that it is to go, and wait for them",
+    "leave": "stop the drivers of this Ray head in order before it goes, and wait for them",
     "pretrain": "train the embedded model",
 }
 
 
 def main() -> int:
-    """Hand the arguments to a job; returns the exit status."""
+    """Run the command that the first argument names; returns the exit status."""
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
-        print("usage: spectro <job> [key=value ...]\n")
-        print("\n".join(f"  {name:<10} {what}" for name, what in JOBS.items()))
-        print("\nspectro <job> --help lists the job's settings.")
+        print("usage: spectro <command> [key=value ...]\n")
+        print("\n".join(f"  {name:<10} {what}" for name, what in COMMANDS.items()))
+        print("\nspectro <command> --help describes it and lists its settings.")
         return 0 if arguments else 2
     name = arguments[0]
-    if name not in JOBS:
-        sys.stderr.write(f"spectro: no job {name!r}; known: {', '.join(JOBS)}\n")
+    if name not in COMMANDS:
+        sys.stderr.write(f"spectro: no command {name!r}; known: {', '.join(COMMANDS)}\n")
         return 2
     sys.argv = [f"spectro {name}", *arguments[1:]]
     try:
         with optional_imports():
-            status = importlib.import_module(f"jobs.{name}").main()
+            return int(importlib.import_module(f"{__package__}.{name}").main())
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in EXTRA_OF:
             raise
         sys.stderr.write(f"{name}: {error}\n")
         return 2
-    return int(status or 0)
 
 
 if __name__ == "__main__":

@@ -1,47 +1,59 @@
-"""`spectro cluster run.uri=<run> [name=k30] [cluster.key=value ...]`: clusters of a run."""
+"""Clusters of a measured run and of its control: kNN lists, their recall, the graph, rounds of
+seeds, and with cluster.stability the same of either half of the chains.
+
+What is not given is as in the clusters of that name, else as in the run's own run.yaml;
+cluster=<file> replaces all of it by a file of conf/cluster. Settings other than the run's own need
+a name: name=k30 goes to <run>/clusters-k30 and leaves the first as they are. Interrupted? The same
+command resumes. The clusters do not depend on workers or threads.
+
+  spectro cluster runs/demo
+  spectro cluster runs/demo name=k30 cluster.num_neighbours=30
+  spectro cluster runs/demo name=exact cluster.neighbour_search=exact
+  spectro cluster runs/demo name=overlap cluster=whitened_overlapping
+  spectro cluster s3://bucket/run run.ray_address=auto run.scratch=/mnt/disk
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import sys
 from dataclasses import dataclass
 
-from jobs.launch import launch
-from jobs.stored import explicit, found_with, stored_config, stored_with
-from jobs.terminal import run_and_tell
 from spectro.clustering.config import ClusterConfig
 from spectro.config import RunConfig
-from spectro.pipeline.run import Goal
+from spectro.work.stage import Goal
+
+from .command import Command
+from .stored import explicit, stored_cluster_config, stored_config, stored_with
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterJob:
-    """Which run, and how its tokens are clustered."""
+    """Settings of `spectro cluster`."""
 
     run: RunConfig
-    """Its folder and how it is executed."""
+    """Which run, and how it is executed."""
     cluster: ClusterConfig
-    """How clusters are found; what is not given is as in the clusters of that name, or else
-    as in the run's own run.yaml."""
+    """How clusters are found."""
     name: str | None = None
-    """Of a further clustering beside the run's own, such as `k30`: it goes to
+    """Name of a further clustering beside the run's own, such as `k30`: it goes to
     `<run>/clusters-<name>`."""
 
 
-def main() -> int:
-    """Compose, run; returns the exit status."""
-    return launch("cluster", "cluster_job", ClusterJob, _cluster)
+def _cluster(job: ClusterJob) -> object:
+    from .run_goal import run_goal  # torch and Ray: not for --help
 
-
-def _cluster(job: ClusterJob) -> None:
     stored = stored_with(job.run)
     run = stored.run
     if job.name is not None:
         run = dataclasses.replace(run, clusters=f"clusters-{job.name}")
-    base = found_with(run) or stored_config(run.uri).cluster
+    base = stored_cluster_config(run) or stored_config(run.uri).cluster
     cluster = explicit("cluster", base, job.cluster)
-    run_and_tell(dataclasses.replace(stored, cluster=cluster, run=run), Goal.CLUSTER)
+    return run_goal(dataclasses.replace(stored, cluster=cluster, run=run), Goal.CLUSTER)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+COMMAND = Command(
+    name="cluster", config=ClusterJob, run=_cluster, root="cluster_job",
+    usage="<run> [name=<name>] [cluster=<file>] [cluster.key=value ...]",
+    positional=("run.uri",),
+)  # fmt: skip
+main = COMMAND.main

@@ -1,66 +1,57 @@
-"""`spectro diagnose <run>`: how the chains of every component went, and what to change."""
+"""Whether the chains of every component can be trusted: traces of ΔL, R̂, effective sample size,
+autocorrelation, sampler bias against the exact posterior, reliability against the number of draws;
+a verdict in a few words (rises and levels, drifts, spikes, chains disagree, too little signal,
+independent draws, ...) and the setting to change.
+
+A run, or its control (<run>/control), local or on S3, finished or not. Reads no rows and no draws.
+
+  spectro diagnose runs/demo
+  spectro diagnose runs/demo components=embed,"l0*" out=diagnostics.html    a page
+  spectro diagnose runs/demo components=full out=traces.svg                 or .pdf, .png
+  spectro diagnose runs/demo out=diagnostics.json                           with all traces
+  spectro diagnose s3://bucket/run/control format=json
+"""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from jobs.launch import launch
-from jobs.look import StoredRun
-from spectro.analysis.chain_diagnosis import Diagnosis
 from spectro.formats.out_file import put_file
 from spectro.storage.credentials import refuse_credentials
 from spectro.tokens.display.terminal_text import plain_string
 from spectro.views.config import SUFFIXES
-from spectro.views.diagnose import diagnose_run
-from spectro.views.drawing.save import to_bytes
-from spectro.views.drawing.theme import theme
-from spectro.views.drawing.traces import loss_traces
-from spectro.views.page.diagnostics_page import (
-    HEADS,
-    HELP,
-    as_dict,
-    cells,
-    page,
-    summary_of,
-    worst_first,
-)
-from spectro.views.run_view import RunView
+from spectro.views.figures.config import ThemeName
 
-LEAST_WIDTH = 170
+from .command import Command
+from .output import json_text, say, show, table
+from .reading import Format, StoredRun
 
+if TYPE_CHECKING:  # loads scipy
+    from spectro.analysis.chain_diagnosis import Diagnosis
 
-class DiagnoseFormat(Enum):
-    """How it is told."""
-
-    TABLE = "table"
-    """For people."""
-    JSON = "json"
-    """A list of objects, one for each component, with its traces."""
+ENDINGS = (".html", ".json", *SUFFIXES)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiagnoseConfig:
-    """Which components, and how they are told."""
+    """Which components, and how they are printed."""
 
     components: tuple[str, ...] = ("*",)
     """Names or patterns; `full` are the unrestricted chains."""
-    format: DiagnoseFormat = DiagnoseFormat.TABLE
-    """`table` or `json`."""
+    format: Format = Format.TABLE
+    """Output format; JSON is a list of objects, one for each component, with its traces."""
     out: str | None = None
-    """File: a page (.html), the traces (.svg, .pdf, .png) or everything (.json); replaces
-    one that is there. None if null."""
+    """File: a page (.html), the traces (.svg, .pdf, .png) or everything (.json); replaces one that
+    exists."""
     panels: int = 48
     """Components whose traces are drawn at most, the worst first; ≥ 1."""
-    theme: str = "light"
-    """Of a figure: `light` or `dark`; a page has both."""
+    theme: ThemeName = ThemeName.LIGHT
+    """Theme of a figure; a page has both."""
 
     def __post_init__(self) -> None:
         if not self.components:
@@ -68,76 +59,78 @@ class DiagnoseConfig:
         if self.panels < 1:
             raise ValueError(f"diagnose.panels must be at least 1, found {self.panels}")
         refuse_credentials(self.out or "", "diagnose.out")
-        endings = (".html", ".json", *SUFFIXES)
-        if self.out is not None and not self.out.endswith(endings):
-            raise ValueError(f"diagnose.out must end in {', '.join(endings)}, found {self.out}")
-        try:
-            theme(self.theme)
-        except ValueError as error:
-            raise ValueError(f"diagnose.{error}") from None
+        if self.out is not None and not self.out.endswith(ENDINGS):
+            raise ValueError(f"diagnose.out must end in {', '.join(ENDINGS)}, found {self.out}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiagnoseJob:
-    """Which run, which components."""
+    """Settings of `spectro diagnose`."""
 
-    run: StoredRun
+    run: StoredRun = field(default_factory=StoredRun)
     """A run, or its control."""
     diagnose: DiagnoseConfig = field(default_factory=DiagnoseConfig)
-    """Which, and how they are told."""
-
-
-def main() -> int:
-    """Compose, tell; returns the exit status."""
-    return launch("diagnose", "diagnose_job", DiagnoseJob, _diagnose)
+    """Which components."""
 
 
 def _diagnose(job: DiagnoseJob) -> None:
+    from spectro.views.diagnose import diagnose_run  # not for --help
+    from spectro.views.run_view import RunView
+
     config, view = job.diagnose, RunView(job.run.uri)
     found = diagnose_run(view, config.components)
     if config.out is not None:
-        put_file(config.out, _bytes(found, view.name, config))
-    if config.format is DiagnoseFormat.JSON:
+        put_file(config.out, _bytes(found, view.name, config, config.out))
+    if config.format is Format.JSON:
         print(_json(found))
         return
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=max(LEAST_WIDTH, console.width))
-    console.print(table_of(found, view.uri))
+    show(_table(found, view.uri), min_width=170)
     if config.out is not None:
-        console.print(f"diagnostics: {config.out}", highlight=False, markup=False)
+        say(f"diagnostics: {config.out}")
 
 
-def table_of(diagnoses: Sequence[Diagnosis], uri: str) -> Table:
+COMMAND = Command(
+    name="diagnose", config=DiagnoseJob, run=_diagnose, positional=("run.uri",),
+    lists=("diagnose.components",),
+    short={n: f"diagnose.{n}" for n in ("components", "format", "out", "panels", "theme")},
+    usage="<run> [components=<pattern>,...] [out=<file>] [diagnose.key=value ...]",
+)  # fmt: skip
+main = COMMAND.main
+
+
+def _table(diagnoses: Sequence[Diagnosis], uri: str) -> Table:
     """A line per component, in their order."""
-    table = Table(title=Text(f"Chains of {plain_string(uri)}"), title_justify="left")
-    for name, number in HEADS:
-        table.add_column(name, justify="right" if number else "left", overflow="fold")
+    from spectro.views.page.diagnostics_page import HEADS, HELP, cells, summary_of  # matplotlib
+
+    rows = []
     for diagnosis in diagnoses:
         texts = [Text(cell) for cell in cells(diagnosis)]
         texts[1].stylize("green" if diagnosis.verdict.is_good else "bold yellow")
-        table.add_row(*texts)
-    table.caption = f"{summary_of(diagnoses)}\n{HELP}"
-    table.caption_justify = "left"
-    return table
+        rows.append(texts)
+    left = [name for name, is_number in HEADS if not is_number]
+    caption = f"{summary_of(diagnoses)}\n{HELP}"
+    title = f"Chains of {plain_string(uri)}"
+    return table(title, [name for name, _ in HEADS], rows, left=left, caption=caption)
 
 
-def _bytes(diagnoses: Sequence[Diagnosis], title: str, config: DiagnoseConfig) -> bytes:
-    """What the file holds."""
-    assert config.out is not None
-    if config.out.endswith(".html"):
+def _bytes(diagnoses: Sequence[Diagnosis], title: str, config: DiagnoseConfig, out: str) -> bytes:
+    """A page, everything as JSON, or a figure, by the file's ending."""
+    from spectro.views.drawing.save import to_bytes  # matplotlib
+    from spectro.views.drawing.theme import theme
+    from spectro.views.figures.config import Kind
+    from spectro.views.figures.kinds import chain_figure
+    from spectro.views.page.diagnostics_page import page
+
+    if out.endswith(".html"):
         return page(plain_string(title), diagnoses, config.panels).encode()
-    if config.out.endswith(".json"):
+    if out.endswith(".json"):
         return _json(diagnoses).encode()
-    chosen = theme(config.theme)
-    drawn = worst_first(diagnoses)[: config.panels]
-    figure = loss_traces(drawn, chosen, num_all=len(diagnoses))
-    return to_bytes(figure, f".{config.out.rpartition('.')[2]}", chosen)
+    chosen = theme(config.theme.value)
+    figure = chain_figure(Kind.TRACES, diagnoses, chosen, config.panels)
+    return to_bytes(figure, f".{out.rpartition('.')[2]}", chosen)
 
 
 def _json(diagnoses: Sequence[Diagnosis]) -> str:
-    return json.dumps([as_dict(each) for each in diagnoses], indent=1, ensure_ascii=False)
+    from spectro.views.page.diagnostics_page import as_dict  # matplotlib
 
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return json_text([as_dict(each) for each in diagnoses])

@@ -1,36 +1,52 @@
-"""`spectro map <run> [map.key=value ...] [export=<folder>] [serve=<port>]`: the cluster map."""
+"""The cluster map of a run with clusters: a folder of a page and its data, <run>/map, which any
+static server or object store can host and which asks nothing of any other.
+
+Clusters and tokens lie where UMAP puts them, like beside like; regions are groups of clusters,
+outlined and named by their most distinctive tokens. Browsers read no data from a disk, so the page
+needs a server: serve=0 is one, on this machine alone, until Ctrl-C. An existing map that was made
+from the same is left as it is; without any map.* setting it is taken as it was made, while clusters
+and tokens are the same. Where the nβ = 0 control has clusters, theirs is a second map in the same
+folder, one click away. Tokens that were added later are where their χ puts them, and in the
+clusters that spectro assign gave them.
+
+  spectro map runs/demo serve=0                     make it and look at it
+  spectro map runs/demo export=site                 into a folder instead, to be put anywhere
+  spectro map runs/demo map.max_tokens=null         every token, not a sample
+  spectro map runs/demo map.control=false           without the control's map
+  spectro map runs/demo/clusters-k30                of other clusters, into <run>/map-k30
+  spectro map s3://bucket/run map.device=cuda       of a run on S3, on a GPU
+"""
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
-from jobs.launch import launch
-from jobs.look import StoredRun
-from jobs.stored import is_given, stored_config
 from spectro.storage.credentials import refuse_credentials
 from spectro.storage.store import Store
 from spectro.views.map.config import MapConfig
-from spectro.views.map.serve import served
-from spectro.views.map.write import WrittenMap, copy_map, settings_there, write_map
-from spectro.views.run_view import RunView
-from spectro.work.progress import Progress
+
+from .command import Command, is_given
+from .output import say
+from .progress import progress
+from .reading import StoredRun
+
+if TYPE_CHECKING:  # loads scipy and numba
+    from spectro.views.map.write import WrittenMap
+    from spectro.views.run_view import RunView
 
 LARGEST_PORT = 65_535
 
 
 @dataclass(frozen=True, kw_only=True)
 class MapJob:
-    """Which run, what its map shows, and where it goes."""
+    """Settings of `spectro map`."""
 
-    run: StoredRun
+    run: StoredRun = field(default_factory=StoredRun)
     """Run with clusters, a part of one, or a folder of clusters."""
     map: MapConfig = field(default_factory=MapConfig)
     """What is drawn, and how."""
@@ -47,47 +63,52 @@ class MapJob:
             raise ValueError(f"serve must be a port, 0 to {LARGEST_PORT}, found {self.serve}")
 
 
-def main() -> int:
-    """Compose, make the map; returns the exit status."""
-    return launch("map", "map_job", MapJob, _map)
-
-
 def _map(job: MapJob) -> None:
-    console = Console(soft_wrap=True)
+    from spectro.views.map.write import write_map  # not for --help
+    from spectro.views.run_view import RunView
+
+    from .stored import stored_config
+
     view, target = RunView(job.run.uri), None if job.export is None else Store(job.export)
-    with Progress(console) as progress:
-        progress.add("map", 1.0)
+    with progress("map") as update:
         made = write_map(
             view, _settings(job, view, target), target, renew=job.renew,
             run=stored_config(view.root.uri),
-            on_progress=lambda done, total: progress.update("map", 0.9 * done / max(1.0, total)),
+            on_progress=lambda done, total: update(0.9 * done, max(1.0, total)),
         )  # fmt: skip
-        progress.update("map", 1.0)
-    for line in lines(made, job):
-        console.print(line, highlight=False, markup=False)
+    say(*lines(made, job))
     if job.serve is not None:
-        _serve(console, made.store, job.serve)
+        _serve(made.store, job.serve)
+
+
+COMMAND = Command(
+    name="map", config=MapJob, run=_map, positional=("run.uri",),
+    usage="<run> [map.key=value ...] [export=<folder>] [serve=<port>]",
+)  # fmt: skip
+main = COMMAND.main
 
 
 def _settings(job: MapJob, view: RunView, target: Store | None) -> MapConfig:
     """Those of the map that is there, unless the command line has some: looking changes nothing."""
+    from spectro.views.map.write import settings_there  # as above
+
     given = is_given("map", but=("map.device",))  # which changes no byte
     there = None if given else settings_there(view, target)
     return job.map if there is None else replace(there, device=job.map.device)
 
 
 def lines(made: WrittenMap, job: MapJob) -> list[str]:
-    """Where the map lies, what it has, and how to look at it."""
-    told, store = made.told, made.store
+    """Place of the map, what it has, and how to look at it."""
+    marker, store = made.marker, made.store
     place = str(Path(store.root).resolve()) if store.is_local else store.uri
-    drawn, total = told["tokens"]["count"], told["tokens"]["total"]
+    drawn, total = marker["tokens"]["count"], marker["tokens"]["total"]
     tokens = f"{drawn:,}" if drawn == total else f"{drawn:,} of {total:,}"
     there = " (was there)" if made.was_there else ""
     found = [
         f"map: {place}{there}",
-        f"{told['clusters']['count']:,} clusters and {tokens} tokens in {made.num_objects} files, "
+        f"{marker['clusters']['count']:,} clusters and {tokens} tokens in {made.num_objects} files, "
         f"{made.size_bytes / 1e6:.1f} MB",
-        *_of_control(told),
+        *_of_control(marker),
     ]
     if job.serve is None:
         again = f"spectro map {job.run.uri}" + (f" export={job.export}" if job.export else "")
@@ -95,10 +116,10 @@ def lines(made: WrittenMap, job: MapJob) -> list[str]:
     return found
 
 
-def _of_control(told: Mapping[str, Any]) -> list[str]:
+def _of_control(marker: Mapping[str, Any]) -> list[str]:
     """What there is of the nβ = 0 control; nothing where the run is one itself."""
-    control = told["control"]
-    if told["is_control"]:
+    control = marker["control"]
+    if marker["is_control"]:
         return []
     if control is None:
         return [
@@ -110,17 +131,16 @@ def _of_control(told: Mapping[str, Any]) -> list[str]:
             else f"{number}, not drawn"]  # fmt: skip
 
 
-def _serve(console: Console, store: Store, port: int) -> None:
+def _serve(store: Store, port: int) -> None:
     """Until Ctrl-C; what is not on this machine is copied to a temporary folder first."""
+    from spectro.views.map.serve import served  # as above
+    from spectro.views.map.write import copy_map
+
     with tempfile.TemporaryDirectory(prefix="spectro-map-") as scratch:
         local = store if store.is_local else copy_map(store, Store(scratch)).store
         with served(local.root, port) as address:
             try:
-                console.print(f"look at it: {address} (until Ctrl-C)", highlight=False)
+                say(f"look at it: {address} (until Ctrl-C)")
                 Event().wait()
             except KeyboardInterrupt:
-                console.print("stopped", highlight=False)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+                say("stopped")

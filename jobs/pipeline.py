@@ -1,25 +1,27 @@
-"""`python -m jobs.pipeline [key=value ...]`: everything, from tokens to the page."""
+"""The whole run: tokens, chains, susceptibilities, clusters, page.
+
+Without settings it runs the embedded model on the embedded text, into runs/demo. Interrupted? The
+same command resumes.
+
+  spectro pipeline
+  spectro pipeline experiment=pythia_14m_fast run.uri=runs/14m
+  spectro pipeline -m seed=1,2,3 sampler=psgld,reweighted run.root=runs/sweep
+"""
 
 from __future__ import annotations
 
-import sys
-
-from jobs.launch import launch
-from jobs.stored import asked
-from jobs.terminal import run_and_tell
 from spectro.config import PipelineConfig
-from spectro.pipeline.run import Goal
+from spectro.work.stage import Goal
+
+from .command import Command
+from .stored import requested
 
 
-def main() -> int:
-    """Compose, run; returns the exit status."""
-    return launch(
-        "pipeline",
-        "pipeline",
-        PipelineConfig,
-        lambda config: run_and_tell(asked(config), Goal.REPORT),
-    )
+def _pipeline(config: PipelineConfig) -> object:
+    from .run_goal import run_goal  # torch and Ray: not for --help
+
+    return run_goal(requested(config), Goal.REPORT)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+COMMAND = Command(name="pipeline", config=PipelineConfig, run=_pipeline, root="pipeline")
+main = COMMAND.main

@@ -1,4 +1,7 @@
-"""`python -m jobs.pretrain work_dir=<folder> [key=value ...]`: train the embedded model."""
+"""Trains the embedded model.
+
+spectro pretrain work_dir=<folder> [key=value ...]
+"""
 
 from __future__ import annotations
 
@@ -6,27 +9,20 @@ import dataclasses
 import logging
 import sys
 
-from jobs.launch import launch
 from spectro.pretrain.config import PretrainConfig
-from spectro.pretrain.run import pretrain
 from spectro.storage.locations import local_path
 
-
-def main() -> int:
-    """Compose, train; returns the exit status."""
-    return launch("pretrain", "pretrain", PretrainConfig, _train)
+from .command import Command
 
 
-def _train(config: PretrainConfig) -> None:
+def _pretrain(config: PretrainConfig) -> None:
+    from spectro.pretrain.run import pretrain  # torch: not for --help
+
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    pretrain(
-        dataclasses.replace(
-            config,
-            out_dir=local_path(config.out_dir, "out_dir"),
-            work_dir=local_path(config.work_dir, "work_dir"),
-        )
-    )
+    out_dir = local_path(config.out_dir, "out_dir")
+    work_dir = local_path(config.work_dir, "work_dir")
+    pretrain(dataclasses.replace(config, out_dir=out_dir, work_dir=work_dir))
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+COMMAND = Command(name="pretrain", config=PretrainConfig, run=_pretrain, root="pretrain")
+main = COMMAND.main

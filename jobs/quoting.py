@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import re
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ValueType
-from hydra.errors import HydraException
-
 RESOLVED = 2
 """How often OmegaConf looks for references in a value: when all are resolved, and when it is read
-(`jobs/launch.py`). Each time takes one layer of backslashes before `${`."""
+(schema.py). Each time takes one layer of backslashes before `${`."""
 QUOTED = r"""(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
 """A text between quotes, as Hydra has it."""
 VALUE_IN_QUOTES = re.compile(rf"{QUOTED}(?=\s*(?:,|$))", re.DOTALL)
@@ -27,18 +23,41 @@ def is_quoted(text: str) -> bool:
     return re.fullmatch(QUOTED, text, re.DOTALL) is not None
 
 
-def within_quotes(text: str) -> str:
-    """A text between quotes that arrives as it is, through Hydra's grammar and references."""
+def unquoted(text: str) -> str:
+    """What is between the quotes of a text; references stay references."""
+    quote = text[0]
+    return text[1:-1].replace(f"\\{quote}", quote)
+
+
+def within_quotes(text: str, *, quotes: bool = True) -> str:
+    """A text between quotes that arrives as it is, through Hydra's grammar and references.
+
+    Without quotes: through references alone.
+    """
     for _ in range(RESOLVED):
         text = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", text)
+    if not quotes:
+        return text
     text = re.sub(r'(\\*)"', lambda found: found[1] * 2 + r"\"", text)
     ending = len(text) - len(text.rstrip("\\"))
     return f'"{text}{text[len(text) - ending :]}"'
 
 
-def plain(key: str, text: str) -> str:
-    """A text as it is, where Hydra reads it so, and between quotes elsewhere."""
-    return text if "$" not in text and _reads_so(key, text) else within_quotes(text)
+def hydra_text(key: str, text: str) -> str:
+    """A text as it is where Hydra reads it so, between quotes elsewhere."""
+    return text if "$" not in text and _hydra_reads(key, text) else within_quotes(text)
+
+
+def parsed_by_hydra(text: str, error: str) -> str:
+    """The same text, which Hydra can parse; ValueError, naming it, otherwise."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser  # commands that only
+    from hydra.errors import HydraException  # read start without Hydra
+
+    try:
+        OverridesParser.create().parse_override(text)
+    except HydraException:
+        raise ValueError(f"{text!r} {error}") from None
+    return text
 
 
 def split(text: str) -> list[str]:
@@ -50,7 +69,12 @@ def split(text: str) -> list[str]:
     return parts if len(parts) > 1 else [text]
 
 
-def _reads_so(key: str, text: str) -> bool:
+def _hydra_reads(key: str, text: str) -> bool:
+    """Whether Hydra takes `key=text` as that text."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser  # see above
+    from hydra.core.override_parser.types import ValueType
+    from hydra.errors import HydraException
+
     try:
         found = OverridesParser.create().parse_override(f"{key}={text}")
     except HydraException:

@@ -1,8 +1,10 @@
-"""`python -m jobs.render [key=value ...]`: the Kubernetes job for a run, as YAML.
+"""The Kubernetes job for a run, as YAML.
 
 Composes and validates the run first: what is wrong with it fails here, not on a machine that is
-paid for. The manifest's entrypoint carries exactly the overrides that were given, and how the
-run joins its cluster. Nothing is sent anywhere: `spectro render ... | kubectl create -f -`.
+paid for. The manifest's entrypoint carries exactly the overrides that were given, and how the run
+joins its cluster. Nothing is sent anywhere.
+
+  spectro render render.overlay=h200 run.uri=s3://bucket/run | kubectl create -f -
 """
 
 from __future__ import annotations
@@ -14,14 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import yaml
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
 
-from jobs.launch import launch
-from jobs.manifests import Manifest, built, containers, gpus_per_pod, refuse_secrets
 from spectro.config import PipelineConfig
 from spectro.formats.out_file import put_file
 from spectro.storage.locations import is_uri, resolve_location
+
+from .command import Command
+from .manifests import Manifest, built, containers, gpus_per_pod, refuse_secrets
 
 MAX_NAME = 40
 """KubeRay allows 47 characters; Kubernetes adds five to a `generateName`."""
@@ -75,18 +76,16 @@ class RenderConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RenderJob(PipelineConfig):
-    """A run, and the Kubernetes job that does it."""
+    """Settings of `spectro render`: those of a run, and of its Kubernetes job."""
 
     render: RenderConfig
     """Machines, image, queue, limits."""
 
 
-def main() -> int:
-    """Compose, render; returns the exit status."""
-    return launch("render", "render_job", RenderJob, _render)
-
-
 def _render(job: RenderJob) -> None:
+    from hydra.core.hydra_config import HydraConfig  # not for --help
+    from hydra.types import RunMode
+
     hydra = HydraConfig.get()
     if job.render.out is not None and hydra.mode == RunMode.MULTIRUN:
         raise ValueError("render.out is one file, but a sweep has many jobs: redirect the output")
@@ -97,6 +96,10 @@ def _render(job: RenderJob) -> None:
         sys.stdout.write(f"---\n{text}")
     else:
         put_file(job.render.out, text.encode())
+
+
+COMMAND = Command(name="render", config=RenderJob, run=_render, root="render_job")
+main = COMMAND.main
 
 
 def rendered(job: RenderJob, overrides: Sequence[str], experiment: str | None) -> Manifest:
@@ -111,7 +114,9 @@ def rendered(job: RenderJob, overrides: Sequence[str], experiment: str | None) -
     """
     render = job.render
     passed = [text for text in overrides if not re.match(r"[+~]*(render[.=@]|run\.root=)", text)]
-    if not any(text.startswith("run.uri=") for text in passed):  # its settings gave it a place
+    if not any(
+        text.startswith("run.uri=") for text in passed
+    ):  # its settings gave it a resolve_location
         passed.append(f"run.uri={job.run.uri}")
     refuse_secrets(passed)
     manifest = built(render.overlay, ["queue"] if render.queue is not None else [])
@@ -183,24 +188,22 @@ def _fill(manifest: Manifest, render: RenderConfig) -> None:
 
 
 def _require_shared(uri: str, manifest: Manifest) -> None:
-    """Raise ValueError if pods would not see the run at the same place."""
+    """Raise ValueError if pods would not see the run at the same resolve_location."""
     mounts = containers(manifest)[-1].get("volumeMounts", [])
     shared = [mount["mountPath"] for mount in mounts if not mount.get("readOnly", False)]
     if is_uri(uri):
         return
-    if any(uri.startswith(f"{place}/") for place in shared):
+    if any(uri.startswith(f"{resolve_location}/") for resolve_location in shared):
         return
-    places = " or ".join(["s3://bucket/run", *(f"{place}/<name>" for place in shared)])
+    places = " or ".join(
+        ["s3://bucket/run", *(f"{resolve_location}/<name>" for resolve_location in shared)]
+    )
     raise ValueError(f"run.uri must be storage that all pods see, {places}; found {uri!r}")
 
 
-def _require_label(place: str, value: str | None) -> None:
+def _require_label(resolve_location: str, value: str | None) -> None:
     if value is not None and not re.fullmatch(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", value):
         raise ValueError(
-            f"{place} must be 1 to {MAX_NAME} small letters, digits and hyphens, the first a "
+            f"{resolve_location} must be 1 to {MAX_NAME} small letters, digits and hyphens, the first a "
             f"letter; found {value!r}"
         )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,55 +1,59 @@
-"""`spectro report <run> [report.key=value ...]`: the page of a run's clusters.
+"""The page of a run's clusters.
 
-A folder of clusters (`<run>/clusters-k30`) has a page of its own, `<run>/report-k30/index.html`.
+A folder of clusters (`<run>/clusters-k30`) has its own page, `<run>/report-k30/index.html`.
+
+  spectro report runs/demo
+  spectro report runs/demo/clusters-k30 report.title="30 neighbours"
 """
 
 from __future__ import annotations
 
 import dataclasses
-import sys
 from dataclasses import dataclass, field
 
-from jobs.launch import launch
-from jobs.stored import found_with, stored_with
-from jobs.terminal import run_and_tell
 from spectro.config import PipelineConfig, RunConfig
 from spectro.formats import run_dir
 from spectro.formats.clusters.clusters import PROVENANCE
-from spectro.pipeline.run import Goal
 from spectro.storage.store import Store
 from spectro.views.page.config import ReportConfig
+from spectro.work.stage import Goal
+
+from .command import Command
+from .stored import stored_cluster_config, stored_with
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportJob:
-    """Which run, and what its page shows."""
+    """Settings of `spectro report`."""
 
     run: RunConfig
-    """Its folder, or one of clusters in it, and how it is executed."""
+    """Which run, or folder of clusters in it, and how it is executed."""
     report: ReportConfig = field(default_factory=ReportConfig)
     """What the page shows."""
 
 
-def main() -> int:
-    """Compose, run; returns the exit status."""
-    return launch("report", "report_job", ReportJob, _report)
+def _report(job: ReportJob) -> object:
+    from .run_goal import run_goal  # torch and Ray: not for --help
 
-
-def _report(job: ReportJob) -> None:
     config = dataclasses.replace(_stored(job.run), report=job.report)
-    run_and_tell(config, Goal.REPORT, renew_page=True)
+    return run_goal(config, Goal.REPORT, renew_page=True)
+
+
+COMMAND = Command(
+    name="report", config=ReportJob, run=_report, root="report_job",
+    usage="<run> [report.key=value ...]", positional=("run.uri",),
+)  # fmt: skip
+main = COMMAND.main
 
 
 def _stored(run: RunConfig) -> PipelineConfig:
-    """The stored configuration of a run, or of the run that a folder of clusters lies in."""
+    """The stored configuration of a run, or of the run that has a folder of clusters."""
     store = Store(run.uri)
     if store.exists(run_dir.NAME) or not store.exists(PROVENANCE):
         return stored_with(run)
     above, _, folder = store.uri.rpartition("/")
     stored = stored_with(dataclasses.replace(run, uri=above))
     own = dataclasses.replace(stored.run, clusters=folder)
-    return dataclasses.replace(stored, run=own, cluster=found_with(own) or stored.cluster)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return dataclasses.replace(
+        stored, run=own, cluster=stored_cluster_config(own) or stored.cluster
+    )

@@ -1,33 +1,36 @@
-"""`python -m jobs.resume run.uri=<run>`: go on with a run from its own `run.yaml`."""
+"""Goes on with a run from its own run.yaml; what is not given of its execution is as there.
+
+spectro resume runs/demo
+spectro resume s3://bucket/run run.num_workers=8
+"""
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
-from jobs.launch import launch
-from jobs.stored import stored_with
-from jobs.terminal import run_and_tell
 from spectro.config import RunConfig
-from spectro.pipeline.run import Goal
+from spectro.work.stage import Goal
+
+from .command import Command
+from .stored import stored_with
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResumeJob:
-    """Which run, and how it is executed from here on."""
+    """Settings of `spectro resume`."""
 
     run: RunConfig
-    """Its folder; how it is executed may be given anew, what is not given is as in its run.yaml."""
+    """Which run, and how it is executed from here on."""
 
 
-def main() -> int:
-    """Compose, run; returns the exit status."""
-    return launch("resume", "resume_job", ResumeJob, _resume)
+def _resume(job: ResumeJob) -> object:
+    from .run_goal import run_goal  # torch and Ray: not for --help
+
+    return run_goal(stored_with(job.run), Goal.REPORT)
 
 
-def _resume(job: ResumeJob) -> None:
-    run_and_tell(stored_with(job.run), Goal.REPORT)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+COMMAND = Command(
+    name="resume", config=ResumeJob, run=_resume, root="resume_job",
+    usage="<run> [run.key=value ...]", positional=("run.uri",),
+)  # fmt: skip
+main = COMMAND.main

@@ -1,10 +1,16 @@
-"""`spectro runs runs.root=<folder or s3://bucket/prefix>`: a table of all runs below a prefix."""
+"""A table of all runs below a prefix: model, sampler, the settings in which they differ, tokens,
+state, units done, reliability (median over columns, row-centred), clusters, worker-hours, last
+heartbeat.
+
+Reads small objects alone.
+
+  spectro runs
+  spectro runs s3://bucket/sweep runs.format=csv > sweep.csv
+"""
 
 from __future__ import annotations
 
 import csv
-import dataclasses
-import json
 import sys
 import time
 from collections.abc import Mapping
@@ -12,25 +18,22 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from omegaconf import OmegaConf
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from jobs.launch import launch, validated
 from spectro.config import PipelineConfig
 from spectro.inspect.catalogue import CatalogueRow, differing, read_catalogue
 from spectro.storage.locations import resolve_location
 from spectro.storage.store import Store
 from spectro.tokens.display.terminal_text import plain_string
 
-LEAST_WIDTH = 160
+from .command import Command
+from .output import number, print_json, show, table
+from .schema import validated
+
 ALWAYS = ("model.name", "sampler.kind")
 """Settings that are shown even where all runs agree."""
 
 
 class RunsFormat(Enum):
-    """How it is told."""
+    """Output format."""
 
     TABLE = "table"
     """For people."""
@@ -42,12 +45,12 @@ class RunsFormat(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class RunsConfig:
-    """Which runs, and how they are told."""
+    """Which runs, and how they are printed."""
 
     root: str = "runs"
     """Folder or URI below which runs are looked for."""
     format: RunsFormat = RunsFormat.TABLE
-    """`table`, `json` or `csv`."""
+    """Output format; JSON has all settings."""
 
     def __post_init__(self) -> None:
         resolve_location(self.root, "runs.root")
@@ -55,15 +58,10 @@ class RunsConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RunsJob:
-    """Which runs."""
+    """Settings of `spectro runs`."""
 
     runs: RunsConfig = field(default_factory=RunsConfig)
-    """Where they are, and how they are told."""
-
-
-def main() -> int:
-    """Compose, tell; returns the exit status."""
-    return launch("runs", "runs_job", RunsJob, _runs)
+    """Which runs."""
 
 
 def _runs(job: RunsJob) -> None:
@@ -71,26 +69,26 @@ def _runs(job: RunsJob) -> None:
     if not rows:
         raise ValueError(f"no run lies below runs.root={job.runs.root}: it has no run.yaml")
     if job.runs.format is RunsFormat.JSON:
-        print(json.dumps([dataclasses.asdict(row) for row in rows], indent=1, ensure_ascii=False))
+        print_json(rows)
         return
     header, body = columns(rows)
     if job.runs.format is RunsFormat.CSV:
         csv.writer(sys.stdout).writerows([header, *body])
         return
-    title = Text(f"{len(rows)} runs below {plain_string(job.runs.root)}")
-    table = Table(title=title, title_justify="left")
-    for name in header:
-        table.add_column(name, overflow="fold")
-    for line in body:
-        table.add_row(*(Text(plain_string(cell)) for cell in line))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=max(LEAST_WIDTH, console.width))
-    console.print(table)
+    title = f"{len(rows)} runs below {plain_string(job.runs.root)}"
+    cells = [[plain_string(cell) for cell in line] for line in body]
+    show(table(title, header, cells, left=header), min_width=160)
+
+
+COMMAND = Command(
+    name="runs", config=RunsJob, run=_runs,
+    usage="[<folder or URI>] [runs.format=table|json|csv]", positional=("runs.root",),
+)  # fmt: skip
+main = COMMAND.main
 
 
 def _config(plain: Mapping[str, Any]) -> PipelineConfig:
-    return validated(PipelineConfig, OmegaConf.create(dict(plain)))
+    return validated(PipelineConfig, dict(plain))
 
 
 def columns(rows: tuple[CatalogueRow, ...]) -> tuple[list[str], list[list[str]]]:
@@ -107,7 +105,7 @@ def columns(rows: tuple[CatalogueRow, ...]) -> tuple[list[str], list[list[str]]]
             "" if row.tokens is None else str(row.tokens),
             row.state,
             row.units,
-            "" if row.reliability is None else f"{row.reliability:.2f}",
+            "" if row.reliability is None else number(row.reliability),
             "" if row.clusters is None else str(row.clusters),
             f"{row.worker_hours:.2f}",
             _time(row.last_seen),
@@ -120,7 +118,3 @@ def columns(rows: tuple[CatalogueRow, ...]) -> tuple[list[str], list[list[str]]]
 
 def _time(seconds: float | None) -> str:
     return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,25 +1,23 @@
-"""`python -m jobs.sample [key=value ...]`: tokens, chains, tiles and susceptibilities."""
+"""Tokens, chains, tiles and susceptibilities: the run without clusters and page.
+
+spectro sample run.uri=runs/demo
+spectro sample run.uri=runs/demo tokens=more more.num_probe_sequences=32    measure more tokens
+"""
 
 from __future__ import annotations
 
-import sys
-
-from jobs.launch import launch
-from jobs.stored import asked
-from jobs.terminal import run_and_tell
 from spectro.config import PipelineConfig
-from spectro.pipeline.run import Goal
+from spectro.work.stage import Goal
+
+from .command import Command
+from .stored import requested
 
 
-def main() -> int:
-    """Compose, run; returns the exit status."""
-    return launch(
-        "sample",
-        "pipeline",
-        PipelineConfig,
-        lambda config: run_and_tell(asked(config), Goal.SAMPLE),
-    )
+def _sample(config: PipelineConfig) -> object:
+    from .run_goal import run_goal  # torch and Ray: not for --help
+
+    return run_goal(requested(config), Goal.SAMPLE)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+COMMAND = Command(name="sample", config=PipelineConfig, run=_sample, root="pipeline")
+main = COMMAND.main

@@ -1,6 +1,6 @@
-"""Typed schemas for Hydra, derived from the frozen dataclasses of the stages (ADR 001).
+"""Typed OmegaConf schemas, derived from the frozen dataclasses of the stages (ADR 001).
 
-Hydra merges into its schemas, and OmegaConf refuses to merge into frozen dataclasses. So each
+OmegaConf refuses to merge into frozen dataclasses. So each
 stage's dataclass gets a mutable *twin* with the same fields, made here and nowhere written down:
 `twin` makes it, `build` turns a composed node back into the frozen original, running every
 `__post_init__`. A field whose type is a union of dataclasses is a *choice*: its members carry a
@@ -18,6 +18,9 @@ from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from omegaconf import MISSING, DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from .errors import ConfigError, omegaconf_line
 
 T = TypeVar("T")
 KIND = "kind"
@@ -67,6 +70,24 @@ def build(original: type[T], node: Any) -> T:
     result = _build(original, node, where="")
     assert isinstance(result, original)
     return result
+
+
+def validated(original: type[T], raw: Any) -> T:
+    """The frozen configuration of a composed one, or of plain values.
+
+    Raises ConfigError, in one line.
+    """
+    try:
+        typed = OmegaConf.merge(OmegaConf.structured(twin(original)), raw)
+        OmegaConf.resolve(typed)
+        return build(original, typed)
+    except OmegaConfBaseException as error:
+        raise ConfigError(omegaconf_line(error)) from error
+
+
+def as_yaml(original: type, raw: Any) -> str:
+    """The configuration as YAML, before it is built."""
+    return OmegaConf.to_yaml(OmegaConf.merge(OmegaConf.structured(twin(original)), raw))
 
 
 def _mutable(annotation: Any) -> Any:

@@ -1,26 +1,31 @@
-"""`spectro status run.uri=<run>`: how far a run is, from storage alone, also while it goes on."""
+"""How far a run is: units done by stage, pace and time left, workers, failures, what it has cost,
+and when its driver was last seen.
+
+Reads storage alone, so it works from any machine that sees the run, while it goes on and after.
+
+  spectro status runs/demo
+  spectro status s3://bucket/run status.every_seconds=10    until the run ends
+  spectro status s3://bucket/run status.format=json         one object a line
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import sys
 import time
 from dataclasses import dataclass, field
 from enum import Enum
 
-from rich.console import Console
-
-from jobs.launch import launch
-from jobs.look import StoredRun
-from jobs.stored import stored_config
 from spectro.inspect.status import Status, read_status
 from spectro.storage.store import Store
 from spectro.work.progress import clock
 
+from .command import Command
+from .output import plain, print_json, say
+from .reading import StoredRun
+from .stored import stored_config
+
 
 class StatusFormat(Enum):
-    """How it is told."""
+    """Output format."""
 
     TEXT = "text"
     """For people."""
@@ -30,12 +35,12 @@ class StatusFormat(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class StatusConfig:
-    """How a status is told."""
+    """How a status is printed."""
 
     format: StatusFormat = StatusFormat.TEXT
     """`text`, or `json`: one object a line."""
     every_seconds: float | None = None
-    """Tell it again after so long, until the run no longer goes on; > 0. None: once."""
+    """Print it again at this interval, until the run ends; > 0. None: once."""
 
     def __post_init__(self) -> None:
         if self.every_seconds is not None and not self.every_seconds > 0:
@@ -44,36 +49,37 @@ class StatusConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class StatusJob:
-    """Which run, and how it is told."""
+    """Settings of `spectro status`."""
 
-    run: StoredRun
-    """Its folder."""
+    run: StoredRun = field(default_factory=StoredRun)
+    """Which run."""
     status: StatusConfig = field(default_factory=StatusConfig)
-    """How it is told."""
-
-
-def main() -> int:
-    """Compose, tell; returns the exit status."""
-    return launch("status", "status_job", StatusJob, _status)
+    """How it is printed."""
 
 
 def _status(job: StatusJob) -> None:
-    console, store, config = Console(soft_wrap=True), Store(job.run.uri), stored_config(job.run.uri)
+    store, config = Store(job.run.uri), stored_config(job.run.uri)
     while True:
         status = read_status(store, config)
         if job.status.format is StatusFormat.JSON:
-            print(json.dumps(as_dict(status), ensure_ascii=False), flush=True)
+            print_json(as_dict(status), indent=None)
         else:
-            for line in lines(status):
-                console.print(line, highlight=False, markup=False)
+            say(*lines(status))
         if job.status.every_seconds is None or status.state != "running":
             return
         time.sleep(job.status.every_seconds)
 
 
+COMMAND = Command(
+    name="status", config=StatusJob, run=_status,
+    usage="<run> [status.key=value ...]", positional=("run.uri",),
+)  # fmt: skip
+main = COMMAND.main
+
+
 def as_dict(status: Status) -> dict[str, object]:
-    """The same as plain values."""
-    return {**dataclasses.asdict(status), "units": status.units, "done": status.done}
+    """Plain values."""
+    return {**plain(status), "units": status.units, "done": status.done}
 
 
 def lines(status: Status) -> list[str]:
@@ -81,27 +87,26 @@ def lines(status: Status) -> list[str]:
     total = f"{status.done} of {status.units} units done" if status.tokens_known else (
         f"{status.done} units done; how many there are is known when the tokens are there"
     )  # fmt: skip
-    told = [f"run {status.uri}: {status.state}, {total}", status.driver]
+    found = [f"run {status.uri}: {status.state}, {total}", status.driver]
     for name, stage in status.stages.items():
         left = "" if stage.done == stage.units else f"  {_left(stage.left_seconds)}"
-        told.append(f"  {name:<18} {stage.done:>7} / {stage.units:<7}{left}".rstrip())
+        found.append(f"  {name:<18} {stage.done:>7} / {stage.units:<7}{left}".rstrip())
     if status.done < status.units:
         pace = "" if status.units_per_hour is None else f" at {status.units_per_hour:.0f} units/h"
-        told.append(_left(status.left_seconds) + (pace if status.left_seconds is not None else ""))
-    told.append(_cost(status))
+        found.append(_left(status.left_seconds) + (pace if status.left_seconds is not None else ""))
+    found.append(_cost(status))
     beat = status.beat
     if beat is not None:
-        told.append(
+        found.append(
             f"{beat.num_workers} workers; units lost {beat.lost}, handed back {beat.handed_back}, "
             f"errors {beat.errors}"
         )
-        told += [
+        found += [
             f"  running  {unit.unit}  {unit.share:.0%}  {clock(unit.seconds)}  on {unit.worker}"
             for unit in (beat.running if beat.ended is None else ())
         ]
-        told += [f"  set aside  {unit}: {why}" for unit, why in beat.set_aside.items()]
-    told += [f"  {f.kind}  {f.unit}  on {f.worker}: {f.message}" for f in status.failures]
-    return told
+        found += [f"  set aside  {unit}: {why}" for unit, why in beat.set_aside.items()]
+    return found + [f"  {f.kind}  {f.unit}  on {f.worker}: {f.message}" for f in status.failures]
 
 
 def _left(seconds: float | None) -> str:
@@ -111,7 +116,3 @@ def _left(seconds: float | None) -> str:
 def _cost(status: Status) -> str:
     gpus = f", {status.gpu_hours:.2f} of them on GPUs" if status.gpu_hours else ""
     return f"{status.worker_hours:.2f} worker-hours so far{gpus}"
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,40 +1,53 @@
-"""`spectro text <run> sequence=<n>` or `spectro text <run> <file>`: a text coloured by χ."""
+"""A text whose tokens are coloured by their susceptibility, up to three components at once as bands
+under the line: green above zero (suppression), red below (expression). Values on hover or keyboard
+focus.
+
+Either a sequence of the run, or any file of text, which is measured along the run's own draws:
+forward passes only, the run is not changed, and what it costs is said before it begins. That needs
+the model, and draws that were kept (run.keep_draws=true) where components were sampled by chains.
+
+  spectro text runs/demo sequence=12 components=[l1h3,l2mlp]
+  spectro text runs/demo notes.txt                        the three most telling components
+  spectro text runs/demo notes.txt components=['*']       all of them, row-centring too
+  spectro text runs/demo/control notes.txt out=control.html
+  spectro text runs/demo sequence=12 out=figure.pdf colours=orange_blue theme=dark scale=raw
+
+The page (.html) is one local file that works offline; .svg, .pdf and .png are figures. Scales:
+standardised (mean and deviation of the column over the run), centred (the same, less the mean of
+all components: needs all of them), raw (nats²).
+"""
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-
-from jobs.launch import launch
-from jobs.look import StoredRun
-from jobs.stored import stored_config
 from spectro.formats.out_file import place_of, put_file
 from spectro.storage.locations import local_path
 from spectro.tokens.display.terminal_text import plain_string
 from spectro.tokens.sources.source_report import SourceReport
 from spectro.tokens.sources.text_folder import read_document
 from spectro.views.config import SUFFIXES, THEMES, ColourScale, suffix_of
-from spectro.views.drawing.save import to_bytes
-from spectro.views.drawing.theme import theme as named_theme
-from spectro.views.run_view import RunView
 from spectro.views.text.colours import Colours
-from spectro.views.text.document import Document
-from spectro.views.text.figure import figure
-from spectro.views.text.from_run import document_of_sequence, document_of_text
-from spectro.views.text.page import render
-from spectro.work.progress import Progress
+
+from .command import Command
+from .output import say
+from .progress import progress
+from .reading import StoredRun
+from .stored import stored_config
+
+if TYPE_CHECKING:  # loads scipy
+    from spectro.views.text.document import Document
 
 PAGE = ".html"
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextJob:
-    """Which text, and how it is shown."""
+    """Settings of `spectro text`."""
 
-    run: StoredRun
+    run: StoredRun = field(default_factory=StoredRun)
     """A measured run, or its control."""
     file: str | None = None
     """Text that is measured along the run's draws; None: a sequence of the run."""
@@ -70,22 +83,26 @@ class TextJob:
             raise ValueError(f"max_tokens must be at least 2, found {self.max_tokens}")
 
 
-def main() -> int:
-    """Compose, measure, write; returns the exit status."""
-    return launch("text", "text_job", TextJob, _text)
-
-
 def _text(job: TextJob) -> None:
     path = Path(local_path(job.out, "out"))
     if not path.parent.is_dir():
         raise ValueError(f"out={job.out}: there is no folder {path.parent}")
     place_of(job.out)  # before anything is measured
-    console = Console(soft_wrap=True)
-    put_file(job.out, _drawn(job, _document(job, console)))
-    console.print(f"text: {plain_string(str(path.resolve()))}", highlight=False, markup=False)
+    put_file(job.out, _drawn(job, _document(job)))
+    say(f"text: {plain_string(str(path.resolve()))}")
 
 
-def _document(job: TextJob, console: Console) -> Document:
+COMMAND = Command(
+    name="text", config=TextJob, run=_text, positional=("run.uri", "file"),
+    usage="<run> [<file> | sequence=<n>] [components=[...]] [out=...] [key=value ...]",
+)  # fmt: skip
+main = COMMAND.main
+
+
+def _document(job: TextJob) -> Document:
+    from spectro.views.run_view import RunView  # not for --help
+    from spectro.views.text.from_run import document_of_sequence, document_of_text
+
     view = RunView(job.run.uri)
     if job.file is None:
         return document_of_sequence(view, job.sequence or 0, components=job.components)
@@ -93,14 +110,11 @@ def _document(job: TextJob, console: Console) -> Document:
     name, report = plain_string(Path(job.file).name), SourceReport()
     text = read_text(job.file, report)
     if report.line:
-        console.print(f"{name}: {plain_string(report.line)}", highlight=False, markup=False)
-    with Progress(console) as progress:
-        progress.add("text", 1.0)
+        say(f"{name}: {plain_string(report.line)}")
+    with progress("text") as update:
         return document_of_text(
             view, config, text, name, components=job.components, max_tokens=job.max_tokens,
-            centred=job.scale is ColourScale.CENTRED,
-            on_cost=lambda line: console.print(line, highlight=False, markup=False),
-            on_progress=lambda done, of: progress.update("text", done / of),
+            centred=job.scale is ColourScale.CENTRED, on_cost=say, on_progress=update,
         )  # fmt: skip
 
 
@@ -119,13 +133,14 @@ def read_text(path: str, report: SourceReport) -> str:
 
 
 def _drawn(job: TextJob, document: Document) -> bytes:
+    from spectro.views.drawing.save import to_bytes  # matplotlib
+    from spectro.views.drawing.theme import theme
+    from spectro.views.text.figure import figure
+    from spectro.views.text.page import render
+
     if job.out.lower().endswith(PAGE):
         page = render(document, scale=job.scale, colours=job.colours, theme=job.theme)
         return page.encode()
-    theme = named_theme(job.theme or THEMES[0])
-    made = figure(document, theme, scale=job.scale, colours=job.colours)
-    return to_bytes(made, suffix_of(job.out), theme)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    chosen = theme(job.theme or THEMES[0])
+    made = figure(document, chosen, scale=job.scale, colours=job.colours)
+    return to_bytes(made, suffix_of(job.out), chosen)

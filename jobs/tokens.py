@@ -1,25 +1,22 @@
-"""`python -m jobs.tokens [key=value ...]`: token sequences only."""
+"""Token sequences of a run, and nothing else.
+
+spectro tokens tokens=jsonl tokens.subsets.text.path=texts.jsonl run.uri=runs/texts
+"""
 
 from __future__ import annotations
 
-import sys
-
-from jobs.launch import launch
-from jobs.stored import asked
-from jobs.terminal import run_and_tell
 from spectro.config import PipelineConfig
-from spectro.pipeline.run import Goal
+from spectro.work.stage import Goal
+
+from .command import Command
+from .stored import requested
 
 
-def main() -> int:
-    """Compose, run; returns the exit status."""
-    return launch(
-        "tokens",
-        "pipeline",
-        PipelineConfig,
-        lambda config: run_and_tell(asked(config), Goal.TOKENS),
-    )
+def _tokens(config: PipelineConfig) -> object:
+    from .run_goal import run_goal  # torch and Ray: not for --help
+
+    return run_goal(requested(config), Goal.TOKENS)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+COMMAND = Command(name="tokens", config=PipelineConfig, run=_tokens, root="pipeline")
+main = COMMAND.main

@@ -1,25 +1,35 @@
-"""`spectro upsample run.uri=<measured run> upsample.uri=<new run>`: χ of tokens never measured."""
+"""χ of tokens that were never measured, at the cost of one clean pass of the model, and denoised χ
+of the measured ones.
+
+Networks learn χ of the measured run from features of the clean pass; the new run is an ordinary
+one, with a standard deviation for every number in deviations/, which cluster, report, map, query,
+compare, status and verify read like any other. Its first tokens are the measured ones;
+tokens.num_probe_sequences counts them too, and asking for more later appends.
+
+Predictions are judged on held-out token shards along held-out draws, never along the draws they
+have learnt. Where every shard has its own draws (chain.draws=per_shard) measured χ is denoised;
+where shards share their draws it stays as measured. Interrupted? The same command resumes.
+
+  spectro upsample runs/demo runs/demo-more tokens.num_probe_sequences=256
+  spectro upsample runs/demo runs/demo-books tokens.num_probe_sequences=64 \\
+      "+tokens.subsets={books: {kind: jsonl, path: books.jsonl}}"
+  spectro cluster runs/demo-more
+  spectro plan experiment=pythia_1_4b_fast plan.rates=h200-assumed plan.upsample_tokens=46000000
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
-from jobs.launch import launch
-from jobs.stored import explicit, stored_config
-from jobs.terminal import run_and_tell
 from spectro.config import PipelineConfig, RunConfig, SamplerConfig
 from spectro.formats.product import SUMMARY_NAME
-from spectro.pipeline.run import Finished, Goal
 from spectro.predict.config import PredictConfig
-from spectro.predict.judged import COLUMNS
 from spectro.sampling.control import Control
 from spectro.sampling.reweighted import Reweighted
 from spectro.storage.checksummed_json import read_sealed, with_nan
@@ -27,9 +37,13 @@ from spectro.storage.credentials import refuse_credentials
 from spectro.storage.locations import resolve_location
 from spectro.storage.store import Store
 from spectro.tokens.config import MoreConfig, Source
-from spectro.upsampling.checks import learnt_from
+from spectro.work.stage import Goal
 
-ROWS = 40
+from .command import Command
+from .output import NOT_KNOWN, say, show, table
+from .stored import explicit, stored_config
+
+MAX_ROWS = 40
 """Columns that the table shows; the summary has all."""
 
 
@@ -74,7 +88,7 @@ class NewTokens:
 
 @dataclass(frozen=True, kw_only=True)
 class UpsampleJob:
-    """A measured run, the run that is predicted from it, and how."""
+    """Settings of `spectro upsample`."""
 
     run: RunConfig
     """Folder of the measured run; how the work is executed."""
@@ -86,20 +100,23 @@ class UpsampleJob:
     """How χ is learnt."""
 
 
-def main() -> int:
-    """Compose, run; returns the exit status."""
-    return launch("upsample", "upsample_job", UpsampleJob, _upsample)
+def _upsample(job: UpsampleJob) -> object:
+    from .run_goal import run_goal  # torch and Ray: not for --help
 
-
-def _upsample(job: UpsampleJob) -> Finished:
     config = upsampled_config(job)
-    finished = run_and_tell(config, Goal.SAMPLE)
-    console = Console(soft_wrap=True)
+    finished = run_goal(config, Goal.SAMPLE)
     known = with_nan(read_sealed(Store(config.run.uri), SUMMARY_NAME)["upsampled"])
-    console.print(held_out_table(known["held_out"]))
-    for line in lines(known):
-        console.print(line, highlight=False, markup=False)
+    show(held_out_table(known["held_out"]))
+    say(*lines(known))
     return finished
+
+
+COMMAND = Command(
+    name="upsample", config=UpsampleJob, run=_upsample, root="upsample_job",
+    usage="<measured run> <new run> [tokens.num_probe_sequences=N] [predict.key=value ...]",
+    positional=("run.uri", "upsample.uri"),
+)  # fmt: skip
+main = COMMAND.main
 
 
 def upsampled_config(job: UpsampleJob) -> PipelineConfig:
@@ -107,6 +124,8 @@ def upsampled_config(job: UpsampleJob) -> PipelineConfig:
 
     Raises ValueError, in one line, for a run that cannot be learnt from.
     """
+    from spectro.upsampling.checks import learnt_from  # torch: not for --help
+
     measured = stored_config(job.run.uri)
     measured = dataclasses.replace(measured, run=dataclasses.replace(measured.run, uri=job.run.uri))
     if resolve_location(job.upsample.uri) == resolve_location(job.run.uri):
@@ -134,26 +153,22 @@ def alone(sampler: SamplerConfig) -> SamplerConfig:
 
 def held_out_table(held_out: Mapping[str, Any]) -> Table:
     """Correlation with measured χ of held-out shards along held-out draws, by column."""
-    shown = held_out["components"][:ROWS]
-    table = Table(
-        title=f"Held-out shards along held-out draws ({held_out['num_tokens']:,} tokens)",
-        title_justify="left",
-    )
-    table.add_column("component")
+    from spectro.predict.judged import COLUMNS  # as above
+
+    truths = [_truth(held_out, prefix) for prefix in ("", "specific_")]
+    rows = [
+        [name, *_texts([held_out[k][row] for k in COLUMNS], [truth[row] for truth in truths])]
+        for row, name in enumerate(held_out["components"][:MAX_ROWS])
+    ]
+    medians = _texts([_median(held_out[key]) for key in COLUMNS], list(map(_median, truths)))
     names = ("r", "ceiling", "of the truth", "specific r", "ceiling", "of the truth", "covered")
-    for name in names:
-        table.add_column(name, justify="right")
-    for row, name in enumerate(shown):
-        table.add_row(name, *_cells([held_out[key][row] for key in COLUMNS], held_out, row))
-    table.add_section()
-    medians = [_median(held_out[key]) for key in COLUMNS]
-    truths = [_median(_truth(held_out, p)) for p in ("", "specific_")]
-    table.add_row("median", *_texts(medians, truths))
-    return table
+    title = f"Held-out shards along held-out draws ({held_out['num_tokens']:,} tokens)"
+    columns = ("component", *names)
+    return table(title, columns, rows, left=("component",), total=["median", *medians])
 
 
 def lines(known: Mapping[str, Any]) -> list[str]:
-    """What the run has, and what the table says, in words."""
+    """Numbers of tokens, and the columns of the table in words."""
     held_out = known["held_out"]
     denoised = "denoised" if held_out["own_draws"] else "as measured (its shards share their draws)"
     return [
@@ -169,20 +184,12 @@ def _truth(held_out: Mapping[str, Any], prefix: str) -> list[float]:
     return [r / ceiling if ceiling > 0 else np.nan for r, ceiling in pairs]
 
 
-def _cells(values: Sequence[float], held_out: Mapping[str, Any], row: int) -> list[str]:
-    return _texts(values, [_truth(held_out, prefix)[row] for prefix in ("", "specific_")])
-
-
 def _texts(values: Sequence[float], truths: Sequence[float]) -> list[str]:
     r, ceiling, specific_r, specific_ceiling, coverage = values
     numbers = (r, ceiling, truths[0], specific_r, specific_ceiling, truths[1], coverage)
-    return ["–" if not np.isfinite(value) else f"{value:.2f}" for value in numbers]
+    return [NOT_KNOWN if not np.isfinite(value) else f"{value:.2f}" for value in numbers]
 
 
 def _median(values: Sequence[float]) -> float:
     finite = [value for value in values if np.isfinite(value)]
     return float(np.median(finite)) if finite else float("nan")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 from spectro.clustering.config import ClusterConfig
@@ -36,13 +37,13 @@ folder can have this name."""
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Where a run lies and how it is executed. Nothing here changes its numbers."""
+    """Place of a run, and how it is executed. Nothing here changes its numbers."""
 
     uri: str = field(default=BY_FINGERPRINT, metadata={"nullable": True})
-    """Folder or URI of the run; made if absent, continued if it holds the same run. Null: a place
-    of its own below `root`, named for the model, the sampler and the settings' fingerprint."""
+    """Folder or URI of the run; made if absent, continued if it holds the same run. Null: a
+    folder below `root`, named for the model, the sampler and the settings' fingerprint."""
     root: str = "runs"
-    """Folder or URI below which runs without a `uri` lie."""
+    """Folder or URI of the runs without a `uri`."""
     num_workers: int | None = None
     """Workers with the model resident; None: as many as the cores allow, one per GPU if there
     are GPUs. 0 runs every unit in this process, without Ray."""
@@ -63,14 +64,14 @@ class RunConfig:
     """Times that a unit's worker may die on a machine that lives on before the unit is set aside.
     Machines that are taken away (preemption) count against nothing."""
     drain_seconds: float = 75.0
-    """How long workers may take to hand their units back when the run is told to stop."""
+    """How long workers may take to hand their units back when the run is stopped."""
     deadline_hours: float | None = None
     """The run hands everything back and stops so long after its start; None: never."""
     idle_minutes: float | None = 60.0
-    """The run stops when nothing has moved for so long; None: never. No machine is to be paid for
-    overnight because a unit hangs."""
+    """The run stops when no unit has made progress for so long; None: never. So a unit that hangs
+    does not keep machines overnight."""
     beat_seconds: float = 20.0
-    """From one sign of life in storage to the next, for `spectro status`."""
+    """Time between heartbeats in storage, for `spectro status`."""
     checkpoint_seconds: float = 60.0
     """Time between the checkpoints of a chain or a tile, > 0: what a lost worker costs at most,
     beside the time that writing one takes."""
@@ -121,7 +122,7 @@ class RunConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PipelineConfig:
-    """Everything that one run is."""
+    """Configuration of one run."""
 
     model: ModelConfig
     """Which model."""
@@ -190,11 +191,11 @@ class PipelineConfig:
         short = re.sub(r"[^A-Za-z0-9.]+", "-", model_name.split("/")[-1])
         return f"{short.strip('-')}-{to_dict(self.sampler)['kind']}-{digest(inputs)[:10]}"
 
-    @property
+    @cached_property
     def sisters(self) -> dict[str, PipelineConfig]:
         """Parts at other nβ along the run's own draws, the control first → what each of them is.
 
-        A part is what a run of its own at that nβ, with the same seed, would be.
+        A part is what a separate run at that nβ, with the same seed, would be.
         """
         sampler = self.sampler
         if not isinstance(sampler, Reweighted):
@@ -208,7 +209,7 @@ class PipelineConfig:
             for nbeta in wanted
         }
 
-    @property
+    @cached_property
     def parts(self) -> dict[str, PipelineConfig]:
         """All measurements of the run: folder → configuration, its own first, under ``""``."""
         own: dict[str, PipelineConfig] = {"": self, **self.sisters}

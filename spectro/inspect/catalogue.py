@@ -31,13 +31,13 @@ class CatalogueRow:
     """One run."""
 
     name: str
-    """Its place relative to the prefix."""
+    """Path relative to the prefix."""
     settings: dict[str, str]
     """Model, sampler and all other inputs, flat: `chain.num_draws` → `100`."""
     state: str
     """As `Status.state`, or `unreadable`."""
     note: str
-    """Why it cannot be read; else the driver's last sign."""
+    """Why it cannot be read; else the driver's last heartbeat."""
     tokens: int | None
     """Tokens measured."""
     units: str
@@ -47,9 +47,9 @@ class CatalogueRow:
     clusters: int | None
     """Clusters found."""
     worker_hours: float
-    """Paid for."""
+    """Over all sessions."""
     last_seen: float | None
-    """Last beat, or else last object; seconds since the epoch."""
+    """Last heartbeat, or else last object; seconds since the epoch."""
 
 
 def read_catalogue(
@@ -63,7 +63,7 @@ def read_catalogue(
         now: seconds since the epoch; None: this moment.
 
     One listing of the whole prefix; of each run its run.yaml, summary.json, cluster.json and last
-    beats are read. A run that cannot be read is a row that says so.
+    heartbeats are read. A run that cannot be read is a row that says so.
     """
     now = time.time() if now is None else now
     entries = prefix.entries()

@@ -1,7 +1,7 @@
-"""How far a run is, from storage alone: one listing, its beats and failures, no large object.
+"""Progress of a run, from storage alone: one listing, its heartbeats and failures, no large object.
 
-What is done is told by the objects that are there, so it is right without any beat; the beats add
-who works, on what, and what has been paid for.
+The objects that exist say what is done, so this is right without any heartbeat; heartbeats add the
+workers, what they work on, and worker-hours.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from spectro.work.registry import StageRegistry
 from spectro.work.units import Unit, label
 
 SILENT_SECONDS = 120.0
-"""Without a beat for so long, a driver is probably dead."""
+"""Without a heartbeat for so long, a driver is probably dead."""
 NUM_FAILURES = 5
 """Failures that are shown, the last ones."""
 
@@ -36,7 +36,7 @@ class StageStatus:
     done: int
     """Those that are done."""
     left_seconds: float | None
-    """At the pace of this session, 0.0 when done; None while there is no pace to reckon with."""
+    """Time left at the pace of this session, 0.0 when done; None while there is no pace yet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,31 +44,31 @@ class Status:
     """State of a run."""
 
     uri: str
-    """Of the run."""
+    """URI of the run."""
     state: str
     """`done`, `measured` (no clusters or page), `running`, `stopped` or `failed`."""
     driver: str
-    """Its last sign of life, as a sentence."""
+    """Its last heartbeat, as a sentence."""
     stages: dict[str, StageStatus]
     """By stage, with the part before it: `control: tiles`."""
     tokens_known: bool
-    """Whether the tokens are there, from which the number of units follows."""
+    """Whether the tokens exist, from which the number of units follows."""
     units_per_hour: float | None
     """Units done per hour in this session."""
     left_seconds: float | None
     """Time left, None where a stage has not shown its pace yet."""
     worker_hours: float
-    """Paid for, over all sessions; idle time included."""
+    """Over all sessions; idle time included."""
     gpu_hours: float
-    """Those of workers on GPUs."""
+    """Worker-hours on GPUs."""
     beat: Heartbeat | None
-    """The last session's last."""
+    """Last heartbeat of the last session."""
     failures: tuple[Failure, ...]
-    """The last ones."""
+    """Last failures."""
 
     @property
     def units(self) -> int:
-        """Units in all, as far as they are known."""
+        """Units in all, as far as known."""
         return sum(stage.units for stage in self.stages.values())
 
     @property
@@ -142,7 +142,7 @@ def status_of(
 
 
 def driver_line(beat: Heartbeat | None, now: float) -> str:
-    """What the last beat says of the driver."""
+    """The driver's last heartbeat, as a sentence."""
     if beat is None:
         return "no driver has left a sign"
     where, ago = f"on host {beat.host} (process {beat.process})", _ago(now - beat.time)
@@ -197,7 +197,7 @@ def _stages(
 
 
 def _left(units: list[Unit], finished: Mapping[str, float], since: float) -> float | None:
-    """Rest of the work over the pace of this session: that between its first and last unit."""
+    """Remaining work over the pace of this session, between its first and last unit."""
     rest = sum(unit.cost for unit in units if unit.id not in finished)
     if not rest:
         return 0.0

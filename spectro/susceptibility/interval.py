@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
 
 LEVEL = 0.95
 """Share of measurements whose interval covers the truth."""
@@ -34,6 +33,8 @@ FloatArray = npt.NDArray[np.float64]
 
 def t_quantile(degrees: npt.ArrayLike) -> FloatArray:
     """Quantile (1 + LEVEL) / 2 of Student's t; NaN for less than one degree of freedom."""
+    from scipy.special import stdtrit  # not for commands that only read
+
     known = np.asarray(degrees, np.float64)
     quantile: FloatArray = np.where(
         known >= 1, stdtrit(np.maximum(known, 1.0), (1 + LEVEL) / 2), np.nan

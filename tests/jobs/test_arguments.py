@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,17 +12,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jobs.across import AcrossJob
-from jobs.arguments import hydra_arguments
-from jobs.assign import AssignJob
-from jobs.compare import CompareJob
-from jobs.diagnose import DiagnoseJob
-from jobs.figure import FigureJob
-from jobs.launch import launch
-from jobs.query import QueryJob
-from jobs.runs import RunsJob
-from jobs.text import TextJob
-from spectro.config import PipelineConfig
+from jobs import across, assign, compare, diagnose, figure, query, runs, sample, text
+from jobs.arguments import hydra_arguments, plain_values, sorted_arguments
+from jobs.command import Command
 
 SQL = "select \"a\", 'b'\nfrom tokens -- no\nwhere text = '=' and chi[1] in (1, 2)"
 HOSTILE = [
@@ -32,10 +25,10 @@ HOSTILE = [
     "\u202e", "'", "a'b\"c", "file:///a%20b", "s3://bucket/key#1", "choice(a,b)", "a//b/", ".",
     "", "+",
 ]  # fmt: skip
-JOBS: dict[str, type] = {
-    "query": QueryJob, "figure": FigureJob, "assign": AssignJob, "text": TextJob, "runs": RunsJob,
-    "compare": CompareJob, "across": AcrossJob, "diagnose": DiagnoseJob, "sample": PipelineConfig,
-}  # fmt: skip
+COMMANDS: dict[str, Command[Any]] = {
+    module.COMMAND.name: module.COMMAND
+    for module in (query, figure, assign, text, runs, compare, across, diagnose, sample)
+}
 PILE = ("wikipedia_en", "arxiv", "github", "pile-cc", "dm_mathematics", "enron_emails", "freelaw",
         "hackernews", "nih_exporter", "pubmed_abstracts", "pubmed_central", "stackexchange",
         "uspto_backgrounds")  # fmt: skip
@@ -43,17 +36,23 @@ typed = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 grammar = st.text(st.sampled_from("ab1 ,=:[]{}()'\"\\$#%~*?.-+@/\n\té"), max_size=12)
 
 
-def received(job: str, root: str, *arguments: str) -> list[Any]:
-    """The configurations that a job gets of a command line, one for each member of a sweep."""
+def received(name: str, *arguments: str) -> list[Any]:
+    """The configurations that a command gets of a command line, one for each run of a sweep."""
     found: list[Any] = []
+    command = dataclasses.replace(COMMANDS[name], run=found.append)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [job, *arguments])
-        assert launch(job, root, JOBS[job], found.append) == 0
+        patch.setattr(sys, "argv", [name, *arguments])
+        assert command.main() == 0
     return found
 
 
-def made(job: str, *arguments: str) -> list[str]:
-    return hydra_arguments(job, JOBS[job], arguments)
+def made(name: str, *arguments: str) -> list[str]:
+    """In Hydra's words where Hydra composes; else name and value of every setting."""
+    command = COMMANDS[name]
+    if command.root:
+        return hydra_arguments(command, arguments)
+    values = plain_values(command, sorted_arguments(command, arguments))
+    return [f"{key}={value}" for key, value in values.items()]
 
 
 @settings(max_examples=5)
@@ -66,24 +65,24 @@ def test_text_arrives_as_typed(texts: list[str]) -> None:
         f"tokens.subsets.{name}.{field}=p{text}"
         for (name, field), text in zip(fields, texts, strict=False)
     ]
-    (config,) = received("sample", "pipeline", "tokens=pile", *arguments)
+    (config,) = received("sample", "tokens=pile", *arguments)
     found = [getattr(config.tokens.subsets[name], field) for name, field in fields]
     assert found[: len(texts)] == [f"p{text}" for text in texts[: len(fields)]]
     places = tuple(f"./{text}" for text in texts)
-    (job,) = received("compare", "compare_job", *places, "compare.seed=1")
+    (job,) = received("compare", *places, "compare.seed=1")
     assert job.compare.places == places
 
 
 @pytest.mark.parametrize("text", [SQL, "${oc.env:HOME}", '"a"', "a,b", "1e3", "lr=3", "[", " x "])
 def test_sql_and_the_run_arrive_as_typed(text: str) -> None:
-    (query,) = received("query", "query_job", f"./{text}", f"sql={text}")
+    (query,) = received("query", f"./{text}", f"sql={text}")
     assert (query.run.uri, query.query.sql) == (f"./{text}", text)
 
 
 def test_a_sweep_splits_at_commas_but_not_where_the_run_lies() -> None:
     text = "a,b=${c}'\"[ #\\"
     members = received(
-        "sample", "pipeline", "-m", "model.revision=step1,step1000",
+        "sample", "-m", "model.revision=step1,step1000",
         f"run.root=./{text}", f"run.scratch={text}x", f"report.title=t{text}",
     )  # fmt: skip
     assert [m.model.revision for m in members] == ["step1", "step1000"]
@@ -105,18 +104,18 @@ def test_a_sweep_splits_at_commas_but_not_where_the_run_lies() -> None:
     ],
 )
 def test_values_of_a_sweep(value: str, paths: list[str]) -> None:
-    members = received("sample", "pipeline", "-m", "tokens=jsonl",
+    members = received("sample", "-m", "tokens=jsonl",
                        f"tokens.subsets.text.path={value}")  # fmt: skip
     assert [m.tokens.subsets["text"].path for m in members] == paths
 
 
 def test_null_quotes_and_references_of_hydra() -> None:
-    (config,) = received("sample", "pipeline", "model.revision=null", "run.uri='a b'",
+    (config,) = received("sample", "model.revision=null", "run.uri='a b'",
                          'run.scratch="s/${seed}"', "seed=7")  # fmt: skip
     assert (config.model.revision, config.run.uri, config.run.scratch) == (None, "a b", "s/7")
-    (config,) = received("sample", "pipeline", "run.uri=null", "run.root=null")
+    (config,) = received("sample", "run.uri=null", "run.root=null")
     assert config.run.uri.startswith(f"{Path.cwd()}/null/embedded-")
-    (query,) = received("query", "query_job", "run.uri=null", 'find="a"')
+    (query,) = received("query", "run.uri=null", 'find="a"')
     assert (query.run.uri, query.query.find) == ("null", '"a"')
 
 
@@ -127,23 +126,22 @@ def test_null_quotes_and_references_of_hydra() -> None:
         ("query", ["runs/a", "near=17", "k=5"], ["run.uri=runs/a", "query.near=17", "query.k=5"]),
         ("query", ["near=17", "runs/a"], ["run.uri=runs/a", "query.near=17"]),
         ("query", ["run.uri=a", "select 1"], ["query.sql=select 1", "run.uri=a"]),
-        ("query", ["s3://b/lr=3", "select 1=1"], ['run.uri="s3://b/lr=3"', "query.sql="]),
-        ("query", ["/data/lr=3"], ['run.uri="/data/lr=3"']),
-        ("query", ["./lr=3"], ['run.uri="./lr=3"']),
-        ("query", ["~/runs"], ['run.uri="~/runs"']),
-        ("query", ["null"], ['run.uri="null"']),
-        ("query", ["--help"], ["--help"]),
-        ("query", ["--cfg", "job", "runs/a"], ["run.uri=runs/a", "--cfg", "job"]),
+        ("query", ["s3://b/lr=3", "select 1=1"], ["run.uri=s3://b/lr=3", "query.sql="]),
+        ("query", ["/data/lr=3"], ["run.uri=/data/lr=3"]),
+        ("query", ["./lr=3"], ["run.uri=./lr=3"]),
+        ("query", ["~/runs"], ["run.uri=~/runs"]),
+        ("query", ["null"], ["run.uri=null"]),
+        ("query", ["--cfg", "job", "runs/a"], ["run.uri=runs/a"]),
         ("diagnose", ["a", "components=l0*,embed"],
-         ["run.uri=a", 'diagnose.components=["l0*","embed"]']),
-        ("diagnose", ["a", "components=[l0h1]"], ["run.uri=a", "diagnose.components=[l0h1]"]),
+         ["run.uri=a", "diagnose.components=['l0*', 'embed']"]),
+        ("diagnose", ["a", "components=[l0h1]"], ["run.uri=a", "diagnose.components=['l0h1']"]),
         ("figure", ["a", "cluster=3"], ["run.uri=a", "cluster_id=3"]),
-        ("assign", ["a", "from=b=1"], ["run.uri=a", 'source="b=1"']),
+        ("assign", ["a", "from=b=1"], ["run.uri=a", "source=b=1"]),
         ("runs", ["s"], ["runs.root=s"]),
-        ("text", ["a", "a #b.txt", "out=o.svg"], ["run.uri=a", 'file="a #b.txt"', "out=o.svg"]),
+        ("text", ["a", "a #b.txt", "out=o.svg"], ["run.uri=a", "file=a #b.txt", "out=o.svg"]),
         ("compare", ["r/s=1", "s3://b/c", "compare.out=o.csv"], None),
         ("across", ["./s=1", "b", "token=a,{'=$\\", "seed=2"],
-         ['runs=["./s=1","b"]', 'token="a,{\'=$\\\\"', "seed=2"]),
+         ["runs=['./s=1', 'b']", "token=a,{'=$\\", "seed=2"]),
         ("sample", ["seed=1", "-m", "run.root=a"], ["seed=1", "run.root=a", "-m"]),
         ("sample", ["components=[l0h1,\"l*mlp\",embed]", "sampler=psgld", "~tokens.subsets.text"],
          ["components=[l0h1,\"l*mlp\",embed]", "sampler=psgld", "~tokens.subsets.text"]),
@@ -168,11 +166,11 @@ def test_a_folder_with_an_equals_sign_is_the_run(
     monkeypatch.chdir(tmp_path)
     for name in ("lr=3", "k=5", "runs/seed=1", "sampler=psgld"):
         (tmp_path / name).mkdir(parents=True)
-    assert made("query", "lr=3", "select 1") == ['run.uri="lr=3"', "query.sql=select 1"]
-    assert made("query", "k=5", "near=1") == ['run.uri="k=5"', "query.near=1"]
-    assert made("query", "lr=3", "k=5") == ['run.uri="lr=3"', "query.k=5"]
+    assert made("query", "lr=3", "select 1") == ["run.uri=lr=3", "query.sql=select 1"]
+    assert made("query", "k=5", "near=1") == ["run.uri=k=5", "query.near=1"]
+    assert made("query", "lr=3", "k=5") == ["run.uri=lr=3", "query.k=5"]
     assert made("query", "k=5", "run.uri=a") == ["query.k=5", "run.uri=a"]
-    assert made("compare", "lr=3", "runs/seed=1") == ['compare.places=["lr=3","runs/seed=1"]']
+    assert made("compare", "lr=3", "runs/seed=1") == ["compare.places=['lr=3', 'runs/seed=1']"]
     assert made("sample", "sampler=psgld") == ["sampler=psgld"]  # takes no place
 
 

@@ -1,4 +1,4 @@
-"""The `spectro` command: its jobs, and what it says where there is none."""
+"""The `spectro` command: help, and errors of wrong commands."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def spectro(monkeypatch: pytest.MonkeyPatch) -> Spectro:
 
 def test_help_names_the_job(spectro: Spectro, capsys: pytest.CaptureFixture[str]) -> None:
     assert spectro("resume", "--help") == 0
-    assert "python -m jobs.resume" in capsys.readouterr().out
+    assert "usage: spectro resume <run>" in capsys.readouterr().out
 
 
 def test_unknown_jobs(spectro: Spectro, capsys: pytest.CaptureFixture[str]) -> None:
     assert spectro("nosuchjob") == 2
-    assert "no job 'nosuchjob'" in capsys.readouterr().err
+    assert "no command 'nosuchjob'" in capsys.readouterr().err
 
 
 def test_settings_of_an_addition_without_one(

@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import re
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from jobs.across import AcrossJob
-from jobs.assign import AssignJob
-from jobs.calibrate import CalibrateJob
-from jobs.cluster import ClusterJob
-from jobs.compare import CompareJob
-from jobs.diagnose import DiagnoseJob
-from jobs.figure import FigureJob
-from jobs.launch import CONF, register, validated
-from jobs.map import MapJob
-from jobs.matrix import MatrixJob
-from jobs.plan import PlanJob
-from jobs.query import QueryJob
-from jobs.render import RenderJob
-from jobs.report import ReportJob
-from jobs.resume import ResumeJob
-from jobs.runs import RunsJob
-from jobs.schema import build, twin
-from jobs.status import StatusJob
+from jobs.cli import COMMANDS as COMMAND_NAMES
+from jobs.command import Command
+from jobs.help import CONF, help_text
+from jobs.hydra_run import register
+from jobs.schema import build, twin, validated
+from jobs.settings import settings_of
 from jobs.stored import stored_config
-from jobs.text import TextJob
-from jobs.upsample import UpsampleJob
-from jobs.verify import VerifyJob
 from spectro.clustering.config import ClusterConfig, Preprocess
 from spectro.config import PipelineConfig, to_dict
 from spectro.formats import run_dir
@@ -43,33 +30,17 @@ from spectro.sampling.samplers import Exponential, Gaussian, Psgld
 from spectro.storage.store import Store
 from spectro.tokens.config import MoreConfig, Source, SourceKind
 
-ROOTS = {
-    "pipeline": PipelineConfig,
-    "cluster_job": ClusterJob,
-    "assign_job": AssignJob,
-    "compare_job": CompareJob,
-    "map_job": MapJob,
-    "matrix_job": MatrixJob,
-    "across_job": AcrossJob,
-    "figure_job": FigureJob,
-    "query_job": QueryJob,
-    "diagnose_job": DiagnoseJob,
-    "report_job": ReportJob,
-    "resume_job": ResumeJob,
-    "plan_job": PlanJob,
-    "calibrate_job": CalibrateJob,
-    "verify_job": VerifyJob,
-    "status_job": StatusJob,
-    "runs_job": RunsJob,
-    "render_job": RenderJob,
-    "text_job": TextJob,
-    "upsample_job": UpsampleJob,
+COMMANDS: dict[str, Command[Any]] = {
+    name: importlib.import_module(f"jobs.{name}").COMMAND
+    for name in COMMAND_NAMES
+    if name != "leave"
 }
+ROOTS = {command.root: command.config for command in COMMANDS.values() if command.root}
+ROOTS.pop("pretrain")  # work_dir has no default
+READING = [command for command in COMMANDS.values() if not command.root]
 OTHER_ROOTS = {"hydra_quiet", "measurement", "pretrain"}
 GROUPS = ("model", "tokens", "sampler", "cluster", "experiment")
-SHIPPED = [
-    (group, path.stem) for group in GROUPS for path in sorted((Path(CONF) / group).glob("*.yaml"))
-]
+SHIPPED = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 FILL = {  # what a file leaves to the user
     ("tokens", "pythia_pretokenised"): ["tokens.subsets.pile.path=/data/document"],
     ("tokens", "jsonl"): ["tokens.subsets.text.path=/data/a.jsonl"],
@@ -82,7 +53,7 @@ FILL = {  # what a file leaves to the user
 
 def composed(root: str, *overrides: str) -> PipelineConfig:
     register(root, ROOTS[root])
-    with initialize_config_dir(CONF, version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         return validated(ROOTS[root], compose(root, list(overrides)))
 
 
@@ -97,8 +68,35 @@ def test_every_root_composes(root: str) -> None:
     assert isinstance(composed(root), ROOTS[root])
 
 
+@pytest.mark.parametrize("command", READING, ids=lambda command: command.name)
+def test_defaults_of_commands_that_read_are_valid(command: Command[Any]) -> None:
+    assert isinstance(validated(command.config, {}), command.config)
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=lambda command: command.name)
+def test_help_describes_every_setting(command: Command[Any]) -> None:
+    found = list(settings_of(command.config))
+    lines = help_text(command)
+    assert all(setting.doc for setting in found), [s.key for s in found if not s.doc]
+    names = {long: short for short, long in command.short.items()}
+    assert all(f"\n  {names.get(s.key, s.key)} " in lines for s in found)
+    assert lines.startswith(f"usage: spectro {command.name} ")
+
+
+def test_help_shows_the_defaults_of_conf() -> None:
+    lines = help_text(COMMANDS["pipeline"])
+    composed_config = composed("pipeline")
+    for name, value in {
+        "run.uri": "runs/demo",
+        "chain.num_chains": composed_config.chain.num_chains,
+        "sampler.gamma": f"{composed_config.sampler.gamma:g}",
+        "cluster.num_neighbours": composed_config.cluster.num_neighbours,
+    }.items():
+        assert re.search(rf"^  {name} .* {value} ", lines, re.MULTILINE), name
+
+
 def test_no_file_is_left_out() -> None:
-    files = {path.relative_to(CONF) for path in Path(CONF).rglob("*.yaml")}
+    files = {path.relative_to(CONF) for path in CONF.rglob("*.yaml")}
     tested = {Path(f"{group}/{name}.yaml") for group, name in SHIPPED}
     tested |= {Path(f"{root}.yaml") for root in (*ROOTS, *OTHER_ROOTS)}
     assert files - tested == set()

@@ -30,8 +30,6 @@ from spectro.upsampling import costs as upsample_work
 from spectro.upsampling.costs import UpsampleRecord, UpsampleWork, features_flops, network_flops
 from spectro.upsampling.learning import sequences_at_once
 from spectro.upsampling.units import FeaturesUnit, upsample_units
-from spectro.work.progress import Progress
-from spectro.work.units import TokensUnit
 from tests.conftest import FinishRun, MakeConfig
 
 Job = Callable[..., int]

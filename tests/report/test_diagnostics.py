@@ -24,11 +24,7 @@ from spectro.analysis.chain_traces import (
 from spectro.sampling.pilot.importance_weights import effective_number_of_chain
 from spectro.sampling.pilot.sampler_bias import SamplerBias
 from spectro.susceptibility.reliability import spearman_brown, splits
-from spectro.views.config import THEMES
-from spectro.views.drawing.save import to_bytes
-from spectro.views.drawing.theme import theme
-from spectro.views.drawing.traces import loss_traces, reliability_curves
-from spectro.views.page.diagnostics_page import as_dict, cells, page, worst_first
+from spectro.views.page.diagnostics_page import as_dict, cells
 
 SETTINGS = Settings(num_draws=60, num_burnin_steps=8, gamma=300.0, nbeta=10.0, step_size=1e-3)
 SEEDS = range(40)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.product import clusters_of, do_units, product_config, write_product
-from jobs.plan import RATES
+from jobs.plan_run import RATES
 from spectro.cluster_stage.units import (
     ClusterUnit,
     Layout,

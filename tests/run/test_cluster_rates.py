@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from jobs.plan import RATES
+from jobs.plan_run import RATES
 from spectro.planning.cluster_rates import WIDTHS, WidthFigure, load_cluster_rates
 
 FILE = RATES / "clusters.yaml"

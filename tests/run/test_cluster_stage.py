@@ -18,7 +18,7 @@ from benchmarks.product import (
     product_config,
     write_product,
 )
-from jobs.terminal import vectors_lines
+from jobs.cluster_table import vectors_lines
 from spectro.cluster_stage.units import ClusterUnit, Layout
 from spectro.cluster_stage.vectors import ListsOnNode
 from spectro.clustering.clusters import cluster

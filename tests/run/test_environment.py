@@ -14,11 +14,9 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from jobs import environment as jobs_environment
-from jobs.environment import prepare
 from spectro.config import PipelineConfig, RunConfig
-from spectro.work import environment as run_environment
-from spectro.work.environment import check, lines, without_clusters
+from spectro.work import environment
+from spectro.work.environment import check, lines, prepare, without_clusters
 from spectro.work.ray_session import ray_session
 from spectro.work.threads import keep_to_threads
 from tests.conftest import MakeConfig
@@ -57,11 +55,6 @@ def test_a_line_for_each_variable_that_acts(make_config: MakeConfig) -> None:
         assert "hunter2" not in text and "hf_secret" not in text and "OMP" not in text
 
 
-def test_jobs_and_runs_agree_which_variables_are_about_a_cluster() -> None:
-    """Two patterns, since the job's acts before anything of `spectro` is imported."""
-    assert jobs_environment.ABOUT_A_CLUSTER == run_environment.ABOUT_A_CLUSTER
-
-
 def test_a_variable_that_would_replace_the_precision_is_refused(make_config: MakeConfig) -> None:
     config = make_config()
     check(config, {"NVIDIA_TF32_OVERRIDE": "1"})  # not on the CPU
@@ -92,18 +85,18 @@ def test_a_dead_cluster_of_the_environment_is_named(monkeypatch: pytest.MonkeyPa
         (["spectro", "sample"], False),
         (["spectro", "sample", "run.ray_address=null"], False),
         (["spectro", "sample", "run.ray_address=auto"], True),
-        (["python", "-m", "jobs.leave"], True),
+        (["python", "-m", "jobs.cli", "leave"], True),
     ],
 )
 def test_only_a_command_that_joins_a_cluster_keeps_its_variables(
     monkeypatch: pytest.MonkeyPatch, command: list[str], kept: bool
 ) -> None:
     monkeypatch.setattr(sys, "orig_argv", command)
-    monkeypatch.setattr(jobs_environment, "SET_ASIDE", {})
+    monkeypatch.setattr(environment, "SET_ASIDE", {})
     monkeypatch.setenv("RAY_USE_TLS", "1")
     prepare()
     assert ("RAY_USE_TLS" in os.environ) is kept
-    jobs_environment.restore_clusters()
+    environment.restore_clusters()
     assert os.environ["RAY_USE_TLS"] == "1"
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.look import StoredRun
 from jobs.map import MapJob, lines
+from jobs.reading import StoredRun
 from spectro.config import PipelineConfig
 from spectro.inspect.verify import DAMAGED, verify_run
 from spectro.pipeline.stages import STAGES

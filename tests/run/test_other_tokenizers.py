@@ -14,7 +14,7 @@ import pytest
 import torch
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from jobs.terminal import cluster_table
+from jobs.cluster_table import cluster_table
 from spectro.analysis.patterns import NAMES
 from spectro.config import PipelineConfig
 from spectro.formats import tokens

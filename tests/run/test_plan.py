@@ -10,7 +10,7 @@ import pytest
 import torch
 from peak import peak_bytes
 
-from jobs.plan import RATES
+from jobs.plan_run import RATES
 from spectro.config import PipelineConfig
 from spectro.models.config import ModelConfig
 from spectro.models.size import ModelSize

@@ -18,13 +18,13 @@ from spectro.formats.derived_objects import put_derived
 from spectro.formats.halves import halves_table
 from spectro.formats.product import SUMMARY_NAME, ShardRows, put_part, shard_table
 from spectro.measure.resident_model import ResidentModel
-from spectro.pipeline.goals import Goal
 from spectro.pipeline.preflight import check_goal
 from spectro.pipeline.stages import STAGES
 from spectro.sampling.config import TokenDraws
 from spectro.storage.store import Store
 from spectro.susceptibility.estimator import EstimatorConfig
 from spectro.work.model_info import ModelInfo
+from spectro.work.stage import Goal
 
 CONTEXT, SEQUENCES, SHARDS = 20, 8, 3
 NUM = CONTEXT * SEQUENCES * SHARDS

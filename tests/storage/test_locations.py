@@ -179,7 +179,7 @@ def test_keys_of_s3(moto_server: MotoServer, monkeypatch: pytest.MonkeyPatch, na
         monkeypatch.setenv(key, value)
     for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):  # nothing listens there
         monkeypatch.setenv(variable, "http://127.0.0.1:9")
-    from jobs.environment import prepare
+    from spectro.work.environment import prepare
 
     monkeypatch.setenv("NO_PROXY", "example.org")
     monkeypatch.setenv("no_proxy", "example.org")

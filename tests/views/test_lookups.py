@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.query_output import write
+from jobs.rows import write_rows as write
 from spectro.formats.clusters.clusters import read_clusters
 from spectro.formats.product import read_product
 from spectro.storage.store import Store

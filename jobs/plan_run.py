@@ -1,0 +1,161 @@
+"""Makes a plan and prints it: stages, bill, clusters."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from spectro.cluster_stage.units import rows_of_shards
+from spectro.config import PipelineConfig
+from spectro.models.load import resolve_device
+from spectro.models.size import ModelSize
+from spectro.planning.bill import BillLine, make_bill
+from spectro.planning.cluster_costs import Machines
+from spectro.planning.cluster_plan import ClusterPlan, plan_clusters
+from spectro.planning.cluster_rates import load_cluster_rates
+from spectro.planning.cluster_work import ClusterWork, layout_of, num_clusterings
+from spectro.planning.config import MEASURE, PlanConfig
+from spectro.planning.courses import measurement_of
+from spectro.planning.device_costs import Device
+from spectro.planning.measure_rates import measure_rates
+from spectro.planning.model_sizes import size_of_checkpoint
+from spectro.planning.plan import Plan, damage_notes, make_plan
+from spectro.planning.plan_addition import plan_addition, shard_sizes_after
+from spectro.planning.rates import Rates, load_rates, to_yaml
+from spectro.storage.locations import local_path
+from spectro.storage.store import Store
+from spectro.upsampling.plan import plan_upsampled, upsample_bill, with_upsampling
+from spectro.work.threads import num_cores_here
+
+from .plan_tables import bill_table, clusters_table, plan_table
+
+RATES = Path(__file__).parent.parent / "benchmarks" / "rates"
+MIN_WIDTH = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanReport:
+    """A plan, its bill, its clusters."""
+
+    plan: Plan
+    """Of the measurement."""
+    bill: tuple[BillLine, ...]
+    """Planned and done, stage by stage; empty unless asked for."""
+    clusters: ClusterPlan
+    """Of the clustering."""
+    rates: Rates
+    """Of the device."""
+    warnings: list[str]
+    """About the run that exists."""
+
+    def show(self) -> None:
+        """Print tables and notes."""
+        console = Console(soft_wrap=True)
+        console.width = max(console.width, MIN_WIDTH)  # a table that is cut says nothing
+        console.print(plan_table(self.plan))
+        if self.bill:
+            console.print(bill_table(self.bill))
+        console.print(clusters_table(self.clusters))
+        for note in (*self.warnings, *self.plan.notes, *self.clusters.notes):
+            loud = note.startswith("rates") and "NOT MEASURED" in note
+            console.print(f"- {note}", style="bold red" if loud else None, highlight=False)
+
+    @property
+    def rates_yaml(self) -> str:
+        """The rates as a file."""
+        return to_yaml(self.rates)
+
+    @property
+    def json(self) -> str:
+        """All of it."""
+        return json.dumps(_as_dict(self.plan, self.bill, self.clusters), indent=1)
+
+
+def make_report(config: PipelineConfig, settings: PlanConfig) -> PlanReport:
+    """Plan a run; measures the device's rates if `settings.rates` says so."""
+    size = size_of_checkpoint(config.model)
+    precision = settings.precision or _precision(config)
+    rates = _rates(settings, config, precision)
+    device = Device(rates=rates, precision=precision, num_devices=settings.num_devices)
+    plan = _planned(settings, config, size, device)
+    bill_of = make_bill if config.upsample is None else upsample_bill
+    store = Store(config.run.uri)
+    begun = store.is_local or settings.bill or config.more is not None
+    return PlanReport(
+        plan=plan,
+        bill=bill_of(plan, config) if settings.bill else (),
+        clusters=_clusters(settings, config, size),
+        rates=rates,
+        warnings=damage_notes(store, config, size) if begun else [],
+    )
+
+
+def _planned(settings: PlanConfig, config: PipelineConfig, size: ModelSize, device: Device) -> Plan:
+    if config.upsample is not None:
+        return plan_upsampled(config, size, device)
+    if config.more is not None:
+        return plan_addition(config, size, device)
+    plan = make_plan(config, size, device, settings)
+    if settings.upsample_tokens is None:
+        return plan
+    return with_upsampling(plan, config, device, settings.predict, settings.upsample_tokens)
+
+
+def _precision(config: PipelineConfig) -> str:
+    is_float64 = config.model.dtype == "float64"
+    return config.model.dtype if is_float64 else config.model.precision.value
+
+
+def _rates(settings: PlanConfig, config: PipelineConfig, precision: str) -> Rates:
+    if settings.rates == MEASURE:
+        size = size_of_checkpoint(config.model)
+        device = resolve_device(config.model.device)
+        return measure_rates(size, config.tokens.context, precision, device)
+    return load_rates(file_of_rates(settings.rates))
+
+
+def file_of_rates(name: str) -> Path:
+    """A file of rates: one that is shipped, or a path."""
+    shipped = RATES / f"{name}.yaml"
+    return shipped if shipped.is_file() else Path(local_path(name, "plan.rates"))
+
+
+def _clusters(settings: PlanConfig, config: PipelineConfig, size: ModelSize) -> ClusterPlan:
+    """Clusters of all tokens that the run will then have, or of as many as are asked for."""
+    m = measurement_of(config, size)
+    sizes = m.shard_sizes if config.more is None else shard_sizes_after(config)
+    work = ClusterWork(
+        config=config.cluster,
+        layout=layout_of(config, rows_of_shards(sizes, m.context), settings.cluster_tokens),
+        num_columns=settings.cluster_columns or m.num_columns,
+    )
+    machines = Machines(
+        rates=load_cluster_rates(file_of_rates(settings.cluster_rates)),
+        num_nodes=settings.nodes,
+        num_cores=settings.cores or num_cores_here(),
+    )
+    return plan_clusters(work, machines, num_clusterings(config))
+
+
+def _as_dict(plan: Plan, bill: tuple[BillLine, ...], clusters: ClusterPlan) -> dict[str, Any]:
+    """A plan, its bill and its clusters as plain values."""
+    plain = dataclasses.asdict(plan)
+    plain["totals"] = {
+        **dataclasses.asdict(plan.work),
+        "device_seconds": plan.device_seconds,
+        "finish_seconds": plan.finish_seconds,
+    }
+    plain["clusters"] = {
+        **dataclasses.asdict(clusters),
+        "core_seconds": clusters.core_seconds,
+        "finish_seconds": clusters.finish_seconds,
+        "peak_bytes": clusters.peak_bytes,
+    }
+    if bill:
+        plain["bill"] = [dataclasses.asdict(line) for line in bill]
+    return plain
