@@ -1,12 +1,12 @@
-"""One small map and one made-up run, and a browser for the tests of each one's page."""
+"""One small map in a folder, the same in one file, and a browser that opens them."""
 
 import browser
 import made_map
 import map_site
 import pytest
-import report_site
 
 from spectro.views.map.serve import served
+from spectro.views.page.write import render
 
 
 @pytest.fixture(scope="session")
@@ -66,26 +66,18 @@ def opened(tmp_path):
         site.__exit__(None, None, None)
 
 
-@pytest.fixture(scope="session")
-def report_window(tmp_path_factory):
-    one = report_site.ReportPage(tmp_path_factory.mktemp("report"))
-    yield one
-    one.close()
-
-
-@pytest.fixture(scope="session")
-def report_made():
-    return report_site.made_run()
-
-
 @pytest.fixture
-def open_report(report_window):
-    """Opens pages of runs; at the end nothing was complained of or asked of the world."""
-    yield report_window.show
-    report_window.check()
+def one_file(map_window, tmp_path):
+    """Opens the viewer of some data as one file, from the disk."""
 
+    def open_file(data, query="", *control, width=1400, height=1000):
+        path = tmp_path / "index.html"
+        path.write_text(render(data, *control), encoding="utf-8")
+        map_window.resize(width, height)
+        map_window.visit(path.as_uri(), query)
+        return map_window
 
-@pytest.fixture
-def report_page(open_report, report_made):
-    """The page of one run as it opens."""
-    return open_report(report_made)
+    yield open_file
+    assert map_window.complaints() == []
+    assert map_window.outside() == []
+    map_window.resize(1400, 1000)

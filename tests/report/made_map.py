@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from spectro.views.viewer.packages import page_files
 
 from spectro.tokens.display.vocabulary import display
 from spectro.views.map.columns import first_of_each, narrow, on_grid
@@ -28,6 +27,7 @@ from spectro.views.map.data_files import (
     within,
 )
 from spectro.views.map.regions import Laid, find_regions
+from spectro.views.viewer.packages import page_files
 
 SUBSETS = ("code", "docs", "prose", "legal", "math", "markup", "web", "headers")
 CONTEXT = 64

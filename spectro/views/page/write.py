@@ -7,7 +7,7 @@ sequences of the run where they are few, else those of the largest clusters' exa
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -19,11 +19,11 @@ from spectro.formats.object_kinds import page_names
 from spectro.formats.parts import CONTROL
 from spectro.storage.store import ObjectInfo, Store
 from spectro.tokens.display.context_text import Vocabulary
-from spectro.tokens.display.vocabulary import display
 from spectro.views.map.config import MapConfig
 from spectro.views.map.data_files import (
     CONTROL_FOLDER,
     MARKER,
+    VOCABULARY,
     MapData,
     SequenceSource,
     json_bytes,
@@ -58,45 +58,42 @@ def write_page(
     page, marker = page_names(config.run.clusters)
     view = RunView(root.child(config.run.clusters).uri)
     known = known_vocabulary(config.model, view.info.vocab_size)
-    data = render(view, known, config.report, read_ledger(view, config), on_progress).encode()
+    parts = read_data(view, config.report, known, read_ledger(view, config), on_progress)
+    data = render(*parts).encode()
+    logger.info("page of %d clusters: %.1f MB", len(parts[0].clusters), len(data) / 1e6)
     root.delete(marker)  # of another page, or none
     root.delete(page)
     root.put(page, data)
     put_derived(root, marker, {"page": asdict(ObjectInfo.of(data))}, probe_sha256)
 
 
-def render(
+def read_data(
     view: RunView,
-    known: Vocabulary,
     config: ReportConfig,
+    known: Vocabulary,
     ledger: Ledger | None = None,
     on_progress: Callable[[float, float], None] = lambda done, total: None,
-) -> str:
-    """The page as one HTML text; the same run gives the same bytes."""
+) -> list[MapData]:
+    """What the file holds of a run, then of its control, if that has clusters."""
     shown = [known.show(token) for token in range(view.info.vocab_size)]
-    if known.pieces is not None:
-        shown = [None if piece is None else display(piece) for piece in known.pieces]
     control = control_view(view)
     data = _read(view, config, config.max_cards, known, shown, ledger)
     on_progress(0.5, 1.0)
-    others = []
-    if control is not None:
-        title = None if config.title is None else f"{config.title} / {CONTROL}"
-        own = replace(config, title=title)
-        others.append(_read(control, own, config.max_control_cards, known, shown, None))
-        data = replace(data, control={**(data.control or {}), "map": CONTROL_FOLDER})
+    if control is None:
+        return [data]
+    title = None if config.title is None else f"{config.title} / {CONTROL}"
+    own = replace(config, title=title)
+    of_control = _read(control, own, config.max_control_cards, known, shown, None)
     on_progress(0.9, 1.0)
-    page = render_data(data, *others)
-    logger.info("page of %d clusters: %.1f MB", len(data.clusters), len(page) / 1e6)
-    return page
+    return [replace(data, control={**(data.control or {}), "map": CONTROL_FOLDER}), of_control]
 
 
-def render_data(data: MapData, *control: MapData) -> str:
-    """The page of a run's data, and of its control's."""
+def render(data: MapData, *control: MapData) -> str:
+    """The page of a run's data, and of its control's; the same data give the same bytes."""
     inlined = dict(objects(data)) | {MARKER: json_bytes(manifest(data))}
     for other in control:
         inlined |= dict(within(CONTROL_FOLDER, other))
-        inlined.pop(f"{CONTROL_FOLDER}/vocabulary.json")  # the run's own
+        del inlined[f"{CONTROL_FOLDER}/{VOCABULARY}"]  # the same as the run's
     return one_file(data.title, inlined)
 
 
@@ -105,7 +102,7 @@ def _read(
     config: ReportConfig,
     max_cards: int,
     known: Vocabulary,
-    shown: list[str | None],
+    shown: Sequence[str],
     ledger: Ledger | None,
 ) -> MapData:
     settings = MapConfig(
