@@ -7,7 +7,6 @@ import made_map
 import numpy as np
 import pytest
 from read_map import read_map
-from spectro.views.map.page_files import page_files
 
 from spectro.views.map.columns import (
     array_of,
@@ -18,6 +17,7 @@ from spectro.views.map.columns import (
     on_grid,
 )
 from spectro.views.map.data_files import objects
+from spectro.views.viewer.packages import page_files
 
 
 def test_every_column_comes_back(tmp_path):
