@@ -78,16 +78,17 @@ def _settings(job: MapJob, view: RunView, target: Store | None) -> MapConfig:
 
 def lines(made: WrittenMap, job: MapJob) -> list[str]:
     """Where the map lies, what it has, and how to look at it."""
-    told, store = made.told, made.store
+    marker, store = made.marker, made.store
     place = str(Path(store.root).resolve()) if store.is_local else store.uri
-    drawn, total = told["tokens"]["count"], told["tokens"]["total"]
+    drawn, total = marker["tokens"]["count"], marker["tokens"]["total"]
     tokens = f"{drawn:,}" if drawn == total else f"{drawn:,} of {total:,}"
     there = " (was there)" if made.was_there else ""
     found = [
         f"map: {place}{there}",
-        f"{told['clusters']['count']:,} clusters and {tokens} tokens in {made.num_objects} files, "
+        f"{marker['clusters']['count']:,} clusters and {tokens} tokens in "
+        f"{made.num_objects} files, "
         f"{made.size_bytes / 1e6:.1f} MB",
-        *_of_control(told),
+        *_of_control(marker),
     ]
     if job.serve is None:
         again = f"spectro map {job.run.uri}" + (f" export={job.export}" if job.export else "")
@@ -95,10 +96,10 @@ def lines(made: WrittenMap, job: MapJob) -> list[str]:
     return found
 
 
-def _of_control(told: Mapping[str, Any]) -> list[str]:
+def _of_control(marker: Mapping[str, Any]) -> list[str]:
     """What there is of the nβ = 0 control; nothing where the run is one itself."""
-    control = told["control"]
-    if told["is_control"]:
+    control = marker["control"]
+    if marker["is_control"]:
         return []
     if control is None:
         return [

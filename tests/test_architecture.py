@@ -16,12 +16,10 @@ LAYERS += ["planning", "upsampling", "views", "pipeline", "inspect", "result", "
 NOT_YET = {
     ("config", "measure"),
     ("config", "upsampling"),
-    ("config", "views"),
     ("measure", "pipeline"),
     ("pipeline", "api"),
     ("planning", "api"),
     ("storage", "formats"),
-    ("tokens", "views"),
     ("upsampling", "pipeline"),
     ("views", "api"),
     ("views", "pipeline"),
@@ -59,7 +57,10 @@ def test_a_layer_imports_only_layers_before_it(layer: str) -> None:
     allowed = set(LAYERS[: LAYERS.index(layer) + 1]) | {b for a, b in NOT_YET if a == layer}
     assert sources(layer), f"no sources of {layer}"
     for path in sources(layer):
-        wrong = parts(imports(path)) - allowed
+        names = imports(path)
+        if layer == "config":  # composes the dataclasses of all folders, from modules of this name
+            names = {name for name in names if ".config" not in name}
+        wrong = parts(names) - allowed
         assert not wrong, f"{path.relative_to(ROOT)} imports {wrong}"
 
 

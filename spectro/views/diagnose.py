@@ -83,7 +83,7 @@ def stored_chains(view: RunView) -> dict[str, tuple[str, dict[int, ComponentChai
 
 
 def settings_of(view: RunView) -> Settings:
-    """What the run was told; NaN and 0 for what its file does not say."""
+    """Settings of the run; NaN and 0 for what its file does not say."""
     chain, sampler = view.config.get("chain", {}), view.config.get("sampler", {})
     return Settings(
         num_draws=chain.get("num_draws", 0),

@@ -42,7 +42,7 @@ class Places:
     """Tokens, in the order in which they were drawn."""
     centre_K2: Floats
     """Clusters."""
-    told: dict[str, Any]
+    layout: dict[str, Any]
     """How positions were made, for map.json."""
 
 
@@ -85,7 +85,7 @@ def place(row_n: Ints, vectors: Vectors, clustered: Clustered, config: MapConfig
     centre_K2 = _centres(clustered.centroid_KD, cluster_c, points_LD, xy_L2, config)
     if sampled:
         _to_their_tokens(centre_K2, xy_n2, row_n, clustered)
-    told = {
+    made = {
         "method": "UMAP of landmarks" if has_umap(len(points_LD)) else "principal axes",
         "landmarks": len(points_LD),
         "centroids": cluster_c.size,
@@ -94,7 +94,7 @@ def place(row_n: Ints, vectors: Vectors, clustered: Clustered, config: MapConfig
         "num_neighbours": config.num_neighbours,
         "seed": config.seed,
     }
-    return Places(xy_n2=xy_n2, centre_K2=centre_K2, told=told)
+    return Places(xy_n2=xy_n2, centre_K2=centre_K2, layout=made)
 
 
 def _landmark_clusters(num_clusters: int, config: MapConfig) -> NDArray[np.int64]:

@@ -88,7 +88,7 @@ def read_placed(
                        row_n),
         clusters=ClusterColumns(**columns),
         regions=regions,
-        layout=places.told,
+        layout=places.layout,
         num_tokens=labels.num_rows,
         assigned=assigned,
     )  # fmt: skip

@@ -76,7 +76,7 @@ def read_map_data(
         num_clustered_tokens=stored.provenance["num_clustered_tokens"],
         control_measured=view.store.exists(f"{CONTROL}/{SUMMARY_NAME}"),
         is_control=view.is_control,
-        assigned=None if placed.assigned is None else placed.assigned.told(),
+        assigned=None if placed.assigned is None else placed.assigned.to_json(),
         layout=placed.layout,
         rows_per_file=config.rows_per_file,
         report=report_data(view, known, ledger),

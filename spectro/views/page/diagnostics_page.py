@@ -93,12 +93,12 @@ def cells(diagnosis: Diagnosis) -> tuple[str, ...]:
     return (
         traces.name,
         f"{diagnosis.verdict}{evidence}",
-        _told(diagnosis.rhat, ".2f"),
+        _format(diagnosis.rhat, ".2f"),
         str(traces.num_draws),
-        _told(traces.effective_sample_size, ".0f"),
-        _told(float(first), ".2f"),
+        _format(traces.effective_sample_size, ".0f"),
+        _format(float(first), ".2f"),
         _bias_cell(traces),
-        "≤ 0" if traces.known_reliability <= 0 else _told(traces.whole_reliability, ".2f"),
+        "≤ 0" if traces.known_reliability <= 0 else _format(traces.whole_reliability, ".2f"),
         diagnosis.change or "–",
     )
 
@@ -120,8 +120,8 @@ def worst_first(diagnoses: Sequence[Diagnosis]) -> list[Diagnosis]:
 def summary_of(diagnoses: Sequence[Diagnosis]) -> str:
     """How many components got each verdict, in one sentence."""
     counts = Counter(diagnosis.verdict for diagnosis in diagnoses)
-    told = [f"{counts[verdict]} × {verdict}" for verdict in Verdict if counts[verdict]]
-    return f"{len(diagnoses)} components: {'; '.join(told)}."
+    parts = [f"{counts[verdict]} × {verdict}" for verdict in Verdict if counts[verdict]]
+    return f"{len(diagnoses)} components: {'; '.join(parts)}."
 
 
 def page(title: str, diagnoses: Sequence[Diagnosis], panels: int) -> str:
@@ -185,7 +185,7 @@ def _address(figure: Figure, chosen: Theme) -> str:
     return f"data:image/svg+xml;base64,{data}"
 
 
-def _told(value: float, form: str) -> str:
+def _format(value: float, form: str) -> str:
     return "–" if math.isnan(value) else format(value, form)
 
 

@@ -84,20 +84,29 @@ def _hours(root: Store) -> list[tuple[str, str]]:
 
     Raises ValueError where none left a sign.
     """
-    beats = [beat for beat in read_heartbeats(root, root.list(SESSIONS)) if _has_measured(beat)]
-    if not beats:
+    heartbeats = [
+        heartbeat
+        for heartbeat in read_heartbeats(root, root.list(SESSIONS))
+        if _has_measured(heartbeat)
+    ]
+    if not heartbeats:
         raise ValueError("no session of the measurement left a sign of life")
-    on_gpu = sum(beat.worker_seconds for beat in beats if beat.device.startswith("cuda"))
-    number = f"{len(beats)} session{'s' if len(beats) > 1 else ''}"
+    on_gpu = sum(
+        heartbeat.worker_seconds for heartbeat in heartbeats if heartbeat.device.startswith("cuda")
+    )
+    number = f"{len(heartbeats)} session{'s' if len(heartbeats) > 1 else ''}"
     return [
-        ("Worker hours", f"{_told(sum(beat.worker_seconds for beat in beats))}, {number}"),
-        ("GPU hours", _told(on_gpu) if on_gpu else "0, measured on CPUs"),
+        (
+            "Worker hours",
+            f"{_hours_of(sum(heartbeat.worker_seconds for heartbeat in heartbeats))}, {number}",
+        ),
+        ("GPU hours", _hours_of(on_gpu) if on_gpu else "0, measured on CPUs"),
     ]
 
 
-def _has_measured(beat: Heartbeat) -> bool:
+def _has_measured(heartbeat: Heartbeat) -> bool:
     return any(
-        count.done for name, count in beat.stages.items() if name.split(": ")[-1] in MEASURING
+        count.done for name, count in heartbeat.stages.items() if name.split(": ")[-1] in MEASURING
     )
 
 
@@ -115,7 +124,7 @@ def _stages(work: RecordedWork) -> tuple[StageCost, ...]:
     )
 
 
-def _told(seconds: float) -> str:
+def _hours_of(seconds: float) -> str:
     hours = seconds / 3600
     return f"{hours:,.0f}" if hours >= 100 else f"{hours:.2g}"
 

@@ -50,7 +50,7 @@ function comparison({ map, report }) {
 
 function missing({ is_control: isControl, control_measured: isMeasured }) {
   if (isControl) return "This is the nβ = 0 control itself: clusters that noise gives which never looked at the loss.";
-  return `The nβ = 0 control ${isMeasured ? "was measured, but has no clusters of this name" : "was not run"}: these clusters cannot be told from what noise alone would give.`;
+  return `The nβ = 0 control ${isMeasured ? "was measured, but has no clusters of this name" : "was not run"}: these clusters cannot be separated from what noise alone would give.`;
 }
 
 export function drawControl(world) {
