@@ -21,7 +21,8 @@ from spectro.tokens.display.terminal_text import plain_string
 from spectro.views.diagnose import diagnose_run
 from spectro.views.drawing.save import SUFFIXES, to_bytes
 from spectro.views.drawing.theme import theme
-from spectro.views.drawing.traces import loss_traces
+from spectro.views.figures.config import Kind
+from spectro.views.figures.kinds import chain_figure
 from spectro.views.page.diagnostics_page import (
     HEADS,
     HELP,
@@ -29,7 +30,6 @@ from spectro.views.page.diagnostics_page import (
     cells,
     page,
     summary_of,
-    worst_first,
 )
 from spectro.views.run_view import RunView
 
@@ -129,8 +129,7 @@ def _bytes(diagnoses: Sequence[Diagnosis], title: str, config: DiagnoseConfig) -
     if config.out.endswith(".json"):
         return _json(diagnoses).encode()
     chosen = theme(config.theme)
-    drawn = worst_first(diagnoses)[: config.panels]
-    figure = loss_traces(drawn, chosen, num_all=len(diagnoses))
+    figure = chain_figure(Kind.TRACES, diagnoses, chosen, config.panels)
     return to_bytes(figure, f".{config.out.rpartition('.')[2]}", chosen)
 
 

@@ -28,7 +28,8 @@ from spectro.susceptibility.reliability import spearman_brown, splits
 from spectro.views.drawing.save import to_bytes
 from spectro.views.drawing.theme import THEMES, theme
 from spectro.views.drawing.traces import loss_traces, reliability_curves
-from spectro.views.page.diagnostics_page import as_dict, cells, page, worst_first
+from spectro.views.figures.kinds import worst_first
+from spectro.views.page.diagnostics_page import as_dict, cells, page
 
 SETTINGS = Settings(num_draws=60, num_burnin_steps=8, gamma=300.0, nbeta=10.0, step_size=1e-3)
 SEEDS = range(40)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from spectro.clustering.config import NeighbourSearch
 from spectro.clustering.knn.search import nearest_neighbours
 
-Floats, Ints = NDArray[np.floating], NDArray[np.integer]
+Floats = NDArray[np.floating]
+Ints = NDArray[np.integer]
 _POINTS_KEY = 0x706F696E
 _LEAST_FOR_UMAP = 32
 _NUM_EPOCHS = 200

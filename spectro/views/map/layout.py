@@ -28,7 +28,8 @@ MARGIN = 0.02
 _DRAW_KEY, _JITTER_KEY = 0x64726177, 0x6A697474  # keep these streams apart
 _CENTROID_KEY, _CENTROID_JITTER_KEY = 0x63656E74, 0x636A6974
 
-Floats, Ints = NDArray[np.floating], NDArray[np.integer]
+Floats = NDArray[np.floating]
+Ints = NDArray[np.integer]
 Float32 = NDArray[np.float32]
 Vectors = Callable[[Ints], Iterator[tuple[slice, Float32]]]
 """Preprocessed χ of ascending rows: which of them, and their vectors; a token shard at a time."""

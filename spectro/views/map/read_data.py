@@ -21,8 +21,8 @@ from spectro.views.cluster_tables import matrix, subset_dtype
 from spectro.views.map.config import MapConfig
 from spectro.views.map.data_files import MapData, SequenceSource
 from spectro.views.map.placed import OnProgress, read_placed
-from spectro.views.page.ledger import Ledger
 from spectro.views.page.read_columns import read_columns
+from spectro.views.page.read_ledger import Ledger
 from spectro.views.page.report_data import report_data
 from spectro.views.page.run_facts import run_facts
 from spectro.views.run_view import RunView

@@ -51,8 +51,7 @@ from spectro.views.map.folder import (
 )
 from spectro.views.map.placed import OnProgress, require_whole
 from spectro.views.map.read_data import read_map_data
-from spectro.views.page.ledger import Ledger
-from spectro.views.page.read_ledger import read_ledger
+from spectro.views.page.read_ledger import Ledger, read_ledger
 from spectro.views.run_view import DEFAULT_CLUSTERS, RunView
 from spectro.views.token_contexts import vocabulary_of
 from spectro.views.viewer.packages import page_files

@@ -1,4 +1,7 @@
-"""What a run's records say of it, for its page: what they do not have is said, never made up."""
+"""The records of a run as plain JSON: versions, seeds, draws, work by stage, worker hours.
+
+What the records lack is said, never made up.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,17 @@ from spectro.formats.sessions import SESSIONS, Heartbeat, read_heartbeats
 from spectro.planning.bill import RecordedWork, recorded_work
 from spectro.planning.model_sizes import size_of_checkpoint
 from spectro.storage.store import Store
-from spectro.views.page.ledger import Ledger, StageCost
 from spectro.views.run_view import RunView
 
 MEASURING = ("pilot", "chains", "tiles", "assembly")
 """Stages of a measurement: sessions that did none of them measured nothing."""
+Ledger = Mapping[str, Any]
 NOT_THERE = (ValueError, FileNotFoundError, KeyError)
 """What reading records raises where they are gone, damaged, or of another version."""
 
 
 def read_ledger(view: RunView, config: PipelineConfig) -> Ledger:
-    """Versions, seeds, draws, work and hours of a measured run.
+    """`facts` (label, value), `stages` (see `_stages`) and `missing` (sentences) of a measured run.
 
     Args:
         view: of the run, its control aside.
@@ -38,11 +41,7 @@ def read_ledger(view: RunView, config: PipelineConfig) -> Ledger:
         facts += _hours(view.root)
     except NOT_THERE as error:
         missing.append(f"Hours of workers are not known: {_line(error)}.")
-    return Ledger(
-        facts=tuple(facts),
-        stages=() if work is None else _stages(work),
-        missing=tuple(missing),
-    )
+    return {"facts": facts, "stages": [] if work is None else _stages(work), "missing": missing}
 
 
 def _settings(view: RunView, config: PipelineConfig) -> list[tuple[str, str]]:
@@ -110,18 +109,13 @@ def _has_measured(heartbeat: Heartbeat) -> bool:
     )
 
 
-def _stages(work: RecordedWork) -> tuple[StageCost, ...]:
-    return tuple(
-        StageCost(
-            part=line.part,
-            stage=line.stage,
-            num_units=line.done.num_units,
-            planned_flops=line.planned.flops,
-            done_flops=line.done.flops,
-            seconds=line.seconds,
-        )
-        for line in work.stages
-    )
+def _stages(work: RecordedWork) -> list[list[str | int | float | None]]:
+    """Part, stage, units, planned and done flop, seconds of all devices; null if not recorded."""
+    return [
+        [s.part, s.stage, s.done.num_units, s.planned.flops, s.done.flops]
+        + [None if s.seconds is None else float(f"{s.seconds:.4g}")]
+        for s in work.stages
+    ]
 
 
 def _hours_of(seconds: float) -> str:

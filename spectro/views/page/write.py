@@ -33,8 +33,7 @@ from spectro.views.map.data_files import (
 )
 from spectro.views.map.read_data import read_map_data
 from spectro.views.page.config import ReportConfig
-from spectro.views.page.ledger import Ledger
-from spectro.views.page.read_ledger import read_ledger
+from spectro.views.page.read_ledger import Ledger, read_ledger
 from spectro.views.page.report_data import control_view
 from spectro.views.run_view import RunView
 from spectro.views.token_contexts import known_vocabulary

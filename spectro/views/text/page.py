@@ -43,11 +43,7 @@ def render(
         document.title,
         data,
         template="text/page_files/page.html",
-        styles=(
-            "viewer/common/base.css",
-            "text/page_files/document.css",
-            "text/page_files/page.css",
-        ),
+        styles=("viewer/common/base.css", "text/page_files/page.css"),
         folders=("viewer/common", "text/page_files"),
         rules=style_rules(),
     )

@@ -14,7 +14,7 @@ const stats = (world, id) => element("div", "stats", ...ON_CARD.map((key) => {
 }));
 
 // One context: folded to what stands near y, the whole sequence when unfolded.
-export function contextLine({ map }, context, loss) {
+function contextLine({ map }, context, loss) {
   const [before, after] = map.window;
   const { ids, position, subset, sequence } = context, y = position + 1;
   const line = element("li", "context");

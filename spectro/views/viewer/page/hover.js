@@ -8,7 +8,7 @@ import { token, tokens } from "./text.js";
 
 const PAUSE_MS = 40, BEFORE = 12, AFTER = 5;
 
-export function clusterTip(world, id) {
+function clusterTip(world, id) {
   const { clusters, map } = world, subset = clusters.subset.values[id], counts = row(clusters.subset_counts, id);
   return [
     element("div", "tip-head", element("strong", "", `#${id}`), ` ${integer(clusters.size.values[id])} tokens`),
