@@ -112,8 +112,14 @@ def _has_measured(heartbeat: Heartbeat) -> bool:
 def _stages(work: RecordedWork) -> list[list[str | int | float | None]]:
     """Part, stage, units, planned and done flop, seconds of all devices; null if not recorded."""
     return [
-        [s.part, s.stage, s.done.num_units, s.planned.flops, s.done.flops]
-        + [None if s.seconds is None else float(f"{s.seconds:.4g}")]
+        [
+            s.part,
+            s.stage,
+            s.done.num_units,
+            s.planned.flops,
+            s.done.flops,
+            None if s.seconds is None else float(f"{s.seconds:.4g}"),
+        ]
         for s in work.stages
     ]
 
