@@ -104,7 +104,7 @@ def _num_sets(view: RunView, num_chains: int) -> int:
 def _columns(view: RunView) -> dict[str, dict[str, Any]]:
     """What is known of every column over the tokens that are measured, as fields of the traces.
 
-    Row-centred reliability is the summary's: it stands for all tokens, and there is none before.
+    Row-centred reliability is the summary's, over all tokens; there is none before that is made.
     """
     summary = with_nan(view.summary) if view.store.exists(SUMMARY_NAME) else {}
     unknown = [math.nan] * len(view.components)

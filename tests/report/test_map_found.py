@@ -150,7 +150,7 @@ def test_where_deck_gl_cannot_start_all_else_works(opened):
     assert page.js("document.activeElement.id") == "search"
     page.pointer("mouseMoved", 300, 300)
     page.click(300, 300)
-    for one in page.complaints():  # the library tells its own error once more
+    for one in page.complaints():  # the library logs its own error once more
         assert one["exceptionDetails"]["url"].endswith("deck.js"), one
     page.events.clear()
 
@@ -164,7 +164,7 @@ def test_while_the_map_does_not_start_all_else_is_there(opened, tmp_path):
     (tmp_path / "map" / "tokens" / "x-0000.bin").unlink()
     page("Page.reload")
     page.wait("document.querySelector('#problem')?.hidden === false")
-    assert "x-0000.bin" in page.text("#problem"), "what cannot be read is told"
+    assert "x-0000.bin" in page.text("#problem"), "what cannot be read is reported"
     assert page.count("#list .row") == 2
     page.press("/")
     assert page.js("document.activeElement.id") == "search"

@@ -1,6 +1,6 @@
 """The cluster map of a run as a folder of files: made, found again, copied (ADR 033, 034).
 
-It lies beside the clusters that it shows: `<run>/map`, `<run>/map-k30` for `<run>/clusters-k30`; in
+It is beside the clusters that it shows: `<run>/map`, `<run>/map-k30` for `<run>/clusters-k30`; in
 it, below `control/`, that of the nβ = 0 control.
 `map.json`, put last and sealed, names all other objects with their sizes and checksums, and says
 what they were made from; a map that was made from the same is left as it is, but for its page.
@@ -97,7 +97,7 @@ def write_map(
 ) -> WrittenMap:
     """Make the map of a run, unless it is there and made from the same.
 
-    Tokens are named by the tokenizer of the run's model; where it is not at hand, as the map
+    Tokens are named by the tokenizer of the run's model; where it is missing, as the map
     that is there names them, else by their ids, with a warning.
 
     Args:

@@ -64,7 +64,7 @@ export class Hover {
     if (over.token >= 0) details(this.world, over.token).then((more) => { if (more && this.over === over) show(more); }, () => {});
   }
 
-  // A disc before a token's cluster: it lies on top.
+  // A disc before a token's cluster: it is on top.
   click({ x, y }) {
     const { cluster, token: index } = this.view.pick(x, y), own = index < 0 ? -1 : homeOf(this.world.tokens.cluster[index]);
     const open = cluster >= 0 ? cluster : own;

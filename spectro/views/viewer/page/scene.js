@@ -47,7 +47,7 @@ export class Scene {
   }
 
   // [left, low, right, high] of clusters, outlines and the first block of tokens, which is a random
-  // sample of all: what lies far from everything is left to the margin.
+  // sample of all: outliers may be in the margin.
   span() {
     const { tokens, clusters, regions } = this.world, used = Math.min(tokens.loaded, BLOCK_ROWS);
     if (this.spanned?.used === used) return this.spanned.box;

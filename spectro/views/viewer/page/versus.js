@@ -4,7 +4,7 @@ import { byId, element, fixed, integer, percent, svg, table, words } from "./dom
 const MOST_RANKS = 240;
 const NAME = { width: 48, height: 13 };
 
-// Ranks that stand apart on a logarithmic axis, the first and the last among them.
+// Ranks evenly spaced on a logarithmic axis, the first and the last among them.
 function ranksShown(count) {
   const number = Math.min(count, MOST_RANKS);
   if (number === count) return Array.from({ length: count }, (_, i) => i + 1);
