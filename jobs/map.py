@@ -1,4 +1,4 @@
-"""`spectro map <run> [map.key=value ...] [export=<folder>] [serve=<port>]`: the cluster map."""
+"""`spectro map <run> [map.key=value ...] [export=<folder>] [serve=<port>]`: the viewer as a folder."""
 
 from __future__ import annotations
 

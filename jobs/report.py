@@ -1,4 +1,4 @@
-"""`spectro report <run> [report.key=value ...]`: the page of a run's clusters.
+"""`spectro report <run> [report.key=value ...]`: the viewer of a run as one file.
 
 A folder of clusters (`<run>/clusters-k30`) has a page of its own, `<run>/report-k30/index.html`.
 """

@@ -42,7 +42,7 @@ from spectro.views.viewer.packages import one_file
 logger = logging.getLogger(__name__)
 _EXAMPLES = ("examples", "central", "assigned_examples")
 LANDMARKS = 6000
-"""Points that UMAP lays out: a report is made at the end of every run, so it must be quick."""
+"""Points that UMAP lays out, a third of them for the control: every run ends with a report."""
 ALL_SEQUENCES_BYTES = 4 << 20
 """A run whose sequences need no more has all of them in its file, and cards of all clusters."""
 
@@ -76,13 +76,13 @@ def read_data(
     """What the file holds of a run, then of its control, if that has clusters."""
     shown = [known.show(token) for token in range(view.info.vocab_size)]
     control = control_view(view)
-    data = _read(view, config, config.max_cards, known, shown, ledger)
+    data = _read(view, config, (LANDMARKS, config.max_cards), known, shown, ledger)
     on_progress(0.5, 1.0)
     if control is None:
         return [data]
     title = None if config.title is None else f"{config.title} / {CONTROL}"
     own = replace(config, title=title)
-    of_control = _read(control, own, config.max_control_cards, known, shown, None)
+    of_control = _read(control, own, (LANDMARKS // 3, config.max_control_cards), known, shown, None)
     on_progress(0.9, 1.0)
     return [replace(data, control={**(data.control or {}), "map": CONTROL_FOLDER}), of_control]
 
@@ -99,15 +99,17 @@ def render(data: MapData, *control: MapData) -> str:
 def _read(
     view: RunView,
     config: ReportConfig,
-    max_cards: int,
+    most: tuple[int, int],
     known: Vocabulary,
     shown: Sequence[str],
     ledger: Ledger | None,
 ) -> MapData:
+    """`most`: landmarks of the layout, clusters with contexts."""
+    landmarks, max_cards = most
     settings = MapConfig(
         title=config.title,
         max_tokens=config.max_points,
-        landmarks=min(config.max_points, LANDMARKS),
+        landmarks=min(config.max_points, landmarks),
         num_neighbours=config.num_neighbours,
         num_examples=config.contexts_per_cluster,
         num_central=config.num_central,
@@ -133,16 +135,14 @@ def reduced(data: MapData, max_clusters: int, max_cards: int) -> MapData:
     if sequence_bytes <= ALL_SEQUENCES_BYTES:
         return data
     columns = data.clusters.columns()
-    for name in _EXAMPLES:
-        if name in columns:
-            columns[name] = columns[name].copy()
-            columns[name][max_cards:] = -1
-    columns["examples_loss"] = np.where(columns["examples"] < 0, np.nan, columns["examples_loss"])
-    columns["central_loss"] = np.where(columns["central"] < 0, np.nan, columns["central_loss"])
-    ids = [
-        columns[name] for name in ("examples", "central", "assigned_examples") if name in columns
-    ]
-    token_ids = np.concatenate([each.ravel() for each in ids])
+    shown = [name for name in _EXAMPLES if name in columns]
+    for name in shown:
+        columns[name] = columns[name].copy()
+        columns[name][max_cards:] = -1
+    for name in ("examples", "central"):
+        loss_Km = columns[f"{name}_loss"]
+        columns[f"{name}_loss"] = np.where(columns[name] < 0, np.float32(np.nan), loss_Km)
+    token_ids = np.concatenate([columns[name].ravel() for name in shown])
     held_S = np.unique(token_ids[token_ids >= 0] // source.context).astype(np.int64)
     return replace(
         data, clusters=replace(data.clusters, **columns), sequences=_held(source, held_S)
