@@ -1,4 +1,4 @@
-"""`spectro map <run> [map.key=value ...] [export=<folder>] [serve=<port>]`: the viewer as a folder."""
+"""`spectro map <run> [map.key=value ...] [export=<folder>] [serve=<port>]`: the viewer in a folder."""
 
 from __future__ import annotations
 
