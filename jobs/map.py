@@ -1,4 +1,4 @@
-"""`spectro map <run> [map.key=value ...] [export=<folder>] [serve=<port>]`: the viewer in a folder."""
+"""`spectro map <run> [map.key=value ...] [export=<folder>] [serve=<port>]`: the viewer folder."""
 
 from __future__ import annotations
 
