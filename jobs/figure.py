@@ -16,6 +16,8 @@ A run may be a part of one (<run>/control) or a folder of clusters (<run>/cluste
   kind=traces       ΔL along the draws of every chain, with its verdict (components, max_rows)
   kind=rhat         R̂ and effective sample size of every component (components)
   kind=reliability  reliability of the columns against the number of draws (components)
+  kind=text         a sequence of the run, coloured by χ (sequence_id, components)
+  kind=across       one token in several runs: its clusters in each (token, others)
 
   spectro figure runs/demo kind=matrix out=matrix.svg theme=dark
   spectro figure runs/demo kind=matrix rows=clusters scaling=centred out=clusters.pdf

@@ -106,7 +106,8 @@ def lines(made: WrittenMap, job: MapJob) -> list[str]:
     there = " (was there)" if made.was_there else ""
     found = [
         f"map: {place}{there}",
-        f"{marker['clusters']['count']:,} clusters and {tokens} tokens in {made.num_objects} files, "
+        f"{marker['clusters']['count']:,} clusters and {tokens} tokens in "
+        f"{made.num_objects} files, "
         f"{made.size_bytes / 1e6:.1f} MB",
         *_of_control(marker),
     ]

@@ -1,4 +1,4 @@
-"""What commands that read a run share: its resolve_location, and how results are printed."""
+"""What commands that read a run share: its place, and how results are printed."""
 
 from __future__ import annotations
 

@@ -114,9 +114,7 @@ def rendered(job: RenderJob, overrides: Sequence[str], experiment: str | None) -
     """
     render = job.render
     passed = [text for text in overrides if not re.match(r"[+~]*(render[.=@]|run\.root=)", text)]
-    if not any(
-        text.startswith("run.uri=") for text in passed
-    ):  # its settings gave it a resolve_location
+    if not any(text.startswith("run.uri=") for text in passed):  # its settings gave it a place
         passed.append(f"run.uri={job.run.uri}")
     refuse_secrets(passed)
     manifest = built(render.overlay, ["queue"] if render.queue is not None else [])
@@ -188,22 +186,20 @@ def _fill(manifest: Manifest, render: RenderConfig) -> None:
 
 
 def _require_shared(uri: str, manifest: Manifest) -> None:
-    """Raise ValueError if pods would not see the run at the same resolve_location."""
+    """Raise ValueError if pods would not see the run at the same place."""
     mounts = containers(manifest)[-1].get("volumeMounts", [])
     shared = [mount["mountPath"] for mount in mounts if not mount.get("readOnly", False)]
     if is_uri(uri):
         return
-    if any(uri.startswith(f"{resolve_location}/") for resolve_location in shared):
+    if any(uri.startswith(f"{place}/") for place in shared):
         return
-    places = " or ".join(
-        ["s3://bucket/run", *(f"{resolve_location}/<name>" for resolve_location in shared)]
-    )
+    places = " or ".join(["s3://bucket/run", *(f"{place}/<name>" for place in shared)])
     raise ValueError(f"run.uri must be storage that all pods see, {places}; found {uri!r}")
 
 
-def _require_label(resolve_location: str, value: str | None) -> None:
+def _require_label(place: str, value: str | None) -> None:
     if value is not None and not re.fullmatch(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", value):
         raise ValueError(
-            f"{resolve_location} must be 1 to {MAX_NAME} small letters, digits and hyphens, the first a "
+            f"{place} must be 1 to {MAX_NAME} small letters, digits and hyphens, the first a "
             f"letter; found {value!r}"
         )

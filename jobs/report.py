@@ -1,4 +1,4 @@
-"""The page of a run's clusters.
+"""The viewer of a run as one file: what was found, map, table and cards of clusters, records.
 
 A folder of clusters (`<run>/clusters-k30`) has its own page, `<run>/report-k30/index.html`.
 

@@ -40,7 +40,7 @@ class _Run:
 
     view: RunView
     stored: StoredClustering
-    told: TokenInRun
+    summary: TokenInRun
     written: str
     """How its tokenizer writes the token; "" where that is not known."""
 
@@ -66,7 +66,7 @@ def across(
     hand, and a token that no run's vocabulary has; DamagedObjectError.
     """
     runs = [_read(uri, token, max_clusters, num_contexts, seed) for uri in uris]
-    if not any(run.told.num_occurrences for run in runs):
+    if not any(run.summary.num_occurrences for run in runs):
         written = next((f"; {run.written}" for run in runs if run.written), "")
         raise ValueError(
             f"no token of {', '.join(uris)} is {token!r}: white space around it is ignored, "
@@ -75,7 +75,7 @@ def across(
     found, notes = _links(runs)
     return Across(
         token=token,
-        runs=tuple(run.told for run in runs),
+        runs=tuple(run.summary for run in runs),
         links=tuple(found),
         notes=tuple(notes),
         subset_names=tuple(dict.fromkeys(name for r in runs for name in r.view.subset_names)),
@@ -98,7 +98,7 @@ def _read(uri: str, token: str, max_clusters: int, num_contexts: int, seed: int)
         _cluster(view, stored, index, is_token_N, int(counts[index]), known, (num_contexts, seed))
         for index in order.tolist()
     ]
-    told = TokenInRun(
+    summary = TokenInRun(
         name=uri,
         num_tokens=stored.num_tokens,
         num_occurrences=int(is_token_N.sum()),
@@ -106,7 +106,7 @@ def _read(uri: str, token: str, max_clusters: int, num_contexts: int, seed: int)
         num_clusters=len(having),
         clusters=tuple(clusters),
     )
-    return _Run(view=view, stored=stored, told=told, written=known.written(token))
+    return _Run(view=view, stored=stored, summary=summary, written=known.written(token))
 
 
 def _cluster(
@@ -145,7 +145,7 @@ def _links(runs: list[_Run]) -> tuple[list[Link], list[str]]:
         except ValueError as error:  # runs of other text can be looked at, not matched
             notes.append(f"Not matched: {error}.")
             continue
-        shown = [[cluster.cluster_id for cluster in run.told.clusters] for run in (a, b)]
+        shown = [[cluster.cluster_id for cluster in run.summary.clusters] for run in (a, b)]
         both = a.stored.among(row_a, num_rows), b.stored.among(row_b, num_rows)
         found += links(*both, (shown[0], shown[1]), (i, j))
     return found, notes

@@ -1,7 +1,7 @@
 """The tables of stored clusters as plain arrays, for everything that shows them.
 
-A cluster's id is its row in `clusters.parquet`, largest first; members stand by cluster and falling
-rank. Shapes: K clusters, M members of all together, P subsets.
+A cluster's id is its row in `clusters.parquet`, largest first; members are sorted by cluster
+and falling rank. Shapes: K clusters, M members of all together, P subsets.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def stored_chains(view: RunView) -> dict[str, tuple[str, dict[int, ComponentChai
 
 
 def settings_of(view: RunView) -> Settings:
-    """What the run was told; NaN and 0 for what its file does not say."""
+    """Settings of the run; NaN and 0 for what its file does not say."""
     chain, sampler = view.config.get("chain", {}), view.config.get("sampler", {})
     return Settings(
         num_draws=chain.get("num_draws", 0),
@@ -104,7 +104,7 @@ def _num_sets(view: RunView, num_chains: int) -> int:
 def _columns(view: RunView) -> dict[str, dict[str, Any]]:
     """What is known of every column over the tokens that are measured, as fields of the traces.
 
-    Row-centred reliability is the summary's: it stands for all tokens, and there is none before.
+    Row-centred reliability is the summary's, over all tokens; there is none before that is made.
     """
     summary = with_nan(view.summary) if view.store.exists(SUMMARY_NAME) else {}
     unknown = [math.nan] * len(view.components)

@@ -99,7 +99,7 @@ def principal_axes(
 
 
 def types_of(view: RunView, token_id_n: Ints, known: Vocabulary) -> list[tuple[str, ...]]:
-    """Pattern types of some tokens; none where the tokenizer is not at hand."""
+    """Pattern types of some tokens; none without a tokenizer."""
     if known.pieces is None:
         return [()] * len(token_id_n)
     sequence_id, row_n = np.unique(token_id_n // view.context, return_inverse=True)

@@ -176,7 +176,7 @@ class RunView:
             )
 
     def moments(self) -> list[dict[str, Any]]:
-        """What is told of every shard that is measured, in their order (formats/product.py)."""
+        """Markers of every measured shard, in order (formats/product.py)."""
         read = self.store.read_many(moments_name(shard) for shard in self.measured)
         return [unseal(data, f"{self.store.uri}/{name}") for name, data in read]
 

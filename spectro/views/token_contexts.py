@@ -31,7 +31,7 @@ def known_vocabulary(model: ModelConfig, size: int) -> Vocabulary:
 
 
 def vocabulary_of(view: RunView) -> Vocabulary:
-    """How the run's tokens are shown: by their ids where its model is not at hand, which is logged.
+    """How the run's tokens are shown: by their ids where its tokenizer is missing, which is logged.
 
     Only the tokenizer is loaded.
     """
@@ -51,7 +51,7 @@ def required_pieces(view: RunView, known: Vocabulary, what: str) -> Sequence[byt
     if known.pieces is None:
         name = view.config.get("model", {}).get("name_or_path")
         raise ValueError(
-            f"{what} needs the tokenizer of {view.uri}, whose model {name!r} is not at hand: run "
+            f"{what} needs the tokenizer of {view.uri}, whose model {name!r} is missing here: run "
             "this where the model is"
         )
     return known.pieces

@@ -36,7 +36,7 @@ def find():
 
 
 class _Chromium:
-    """The process: passes what windows ask, and keeps for each what it is told meanwhile."""
+    """The process: passes what windows ask, and keeps the events of each meanwhile."""
 
     def __init__(self, graphics):
         to_child, self._out = os.pipe()
@@ -68,8 +68,8 @@ class _Chromium:
             message["sessionId"] = session
         os.write(self._out, json.dumps(message).encode() + b"\0")
         while (answer := self._read()).get("id") != self._count:
-            if (told := answer.get("sessionId")) in self.events:
-                self.events[told].append(answer)
+            if (result := answer.get("sessionId")) in self.events:
+                self.events[result].append(answer)
         assert "error" not in answer, answer
         return answer["result"]
 

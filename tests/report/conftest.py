@@ -1,12 +1,12 @@
-"""One small map and one made-up run, and a browser for the tests of each one's page."""
+"""One small map in a folder, the same in one file, and a browser that opens them."""
 
 import browser
 import made_map
 import map_site
 import pytest
-import report_site
 
 from spectro.views.map.serve import served
+from spectro.views.page.write import render
 
 
 @pytest.fixture(scope="session")
@@ -67,25 +67,37 @@ def opened(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def report_window(tmp_path_factory):
-    one = report_site.ReportPage(tmp_path_factory.mktemp("report"))
+def plain_window(tmp_path_factory):
+    """Without WebGL2, which views beside the map do not need: pages open several times faster."""
+    one = map_site.MapPage(tmp_path_factory.mktemp("plain"), graphics=browser.NO_WEBGL)
     yield one
     one.close()
 
 
-@pytest.fixture(scope="session")
-def report_made():
-    return report_site.made_run()
+@pytest.fixture
+def table_page(plain_window, map_made):
+    """The table of the clusters as it opens."""
+    plain_window.visit(map_made[1], "#show=clusters")
+    yield plain_window
+    assert plain_window.complaints() == []
+    assert plain_window.outside() == []
 
 
 @pytest.fixture
-def open_report(report_window):
-    """Opens pages of runs; at the end nothing was complained of or asked of the world."""
-    yield report_window.show
-    report_window.check()
+def one_file(plain_window, tmp_path):
+    """Opens the viewer of some data as one file, from the disk."""
 
+    def open_file(data, query="", *control, window=plain_window, width=1400, height=1000):
+        path = tmp_path / "index.html"
+        path.write_text(render(data, *control), encoding="utf-8")
+        window.resize(width, height)
+        window.visit(path.as_uri(), query)
+        used.append(window)
+        return window
 
-@pytest.fixture
-def report_page(open_report, report_made):
-    """The page of one run as it opens."""
-    return open_report(report_made)
+    used = []
+    yield open_file
+    for window in used:
+        assert window.complaints() == []
+        assert window.outside() == []
+        window.resize(1400, 1000)

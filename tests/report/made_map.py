@@ -109,7 +109,68 @@ def made_map(num_tokens=20_000, num_clusters=60, seed=0, *, subsets=SUBSETS, **o
         layout={"method": "made up"},
         rows_per_file=131_072,
     )
-    return dataclasses.replace(data, **overrides)
+    data = dataclasses.replace(data, **overrides)
+    return data if "report" in overrides else dataclasses.replace(data, report=made_report(data))
+
+
+def made_report(data, **overrides):
+    """The sections beside the map; the control is half as reliable."""
+    control = data.control and {
+        "columns": columns_of(data, 0.5),
+        "summary": summary_of(
+            np.array(data.control["sizes"]), data.control["tokens"], data.control["conductances"]
+        ),
+    }
+    report = {
+        "columns": columns_of(data, 1.0),
+        "summary": summary_of(
+            data.clusters.size, data.num_clustered_tokens, data.clusters.conductance
+        ),
+        "control": control,
+        "found": [],
+        "recognised": None,
+        "ledger": {
+            "facts": [["Seeds", "run 0"], ["Versions", "python 3.11.7"]],
+            "stages": [
+                ["posterior", "tiles", 3, 10**12, 11 * 10**11, 180.0],
+                ["control", "tiles", 3, 10**12, 10**12, None],
+            ],
+            "missing": [],
+        },
+    }
+    return report | overrides
+
+
+def columns_of(data, share):
+    known = [None if np.isnan(v) else round(share * float(v), 3) for v in data.reliability_H]
+    return {
+        "components": list(data.components),
+        "reliability": known,
+        "centred": None,
+        "halfWidth": [0.001] * len(known),
+        "interval": "95 % interval, Student t, 4 chains",
+        "meanPhi": [0.1] * len(known),
+        "threshold": None,
+        "leftOut": [],
+        "vectors": [],
+        "warnings": [],
+    }
+
+
+def summary_of(sizes, num_tokens, conductances):
+    known = len(sizes) > 0
+    return {
+        "clusters": len(sizes),
+        "clustered": num_tokens,
+        "largest": int(max(sizes)) if known else None,
+        "size": float(np.median(sizes)) if known else None,
+        "conductance": round(float(np.median(conductances)), 4) if known else None,
+        "stability": None,
+        "repeatability": 0.9,
+        "hold": len(sizes),
+        "purity": 0.5,
+        "tokenPurity": 0.25,
+    }
 
 
 def text(rng, label, num_sequences, num_clusters):

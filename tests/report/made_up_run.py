@@ -3,21 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from spectro.views.page.inputs import (
-    MeasurementSummary,
-    PageClusters,
-    PageColumns,
-    Points,
-    Probe,
-    ReportInputs,
-)
 
-from spectro.clustering.matching import BestMatches, Clustering, best_matches
 from spectro.susceptibility.interval import Interval
-from spectro.tokens.display.context_text import Vocabulary
-from spectro.views.cluster_examples import examples
-from spectro.views.page.config import ReportConfig
-from spectro.views.page.ledger import Ledger, StageCost
+from spectro.views.page.read_columns import ColumnSummary
 
 SUBSETS = ("code", "docs", "prose", "legal", "math", "markup", "web", "headers")
 WORDS = (
@@ -26,15 +14,16 @@ WORDS = (
     " in", "ing", "tion", " license", " shall", " const", ";", "std", "::", "_name", " None", " is",
     " a", '"', "=", " if", "\n\n",
 )  # fmt: skip
-LEDGER = Ledger(
-    facts=(("Seeds", "run 0"), ("Versions", "python 3.11.7"), ("GPU hours", "0, measured on CPUs")),
-    stages=(
-        StageCost(part="posterior", stage="tiles", num_units=3, planned_flops=10**12,
-                  done_flops=11 * 10**11, seconds=180.0),
-        StageCost(part="control", stage="tiles", num_units=3, planned_flops=10**12,
-                  done_flops=10**12, seconds=None),
-    ),
-)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """All sequences."""
+
+    sequence_id_S: np.ndarray
+    ids_ST1: np.ndarray
+    subset_S: np.ndarray
+    subset_names: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +34,10 @@ class Made:
     loss_N: np.ndarray
     chi_NH: np.ndarray
     pieces: list[bytes]
-    columns: PageColumns
+    columns: ColumnSummary
     label_N: np.ndarray
     """Cluster, −1 in none."""
-    control_columns: PageColumns | None
+    control_columns: ColumnSummary | None
     control_label_N: np.ndarray
     stability_K: np.ndarray
     conductance_K: np.ndarray
@@ -117,65 +106,6 @@ def made(
     )
 
 
-def run(config: ReportConfig | None = None, **settings) -> ReportInputs:
-    """The page's inputs of `made(**settings)`."""
-    return inputs(made(**settings), config or ReportConfig())
-
-
-def inputs(what: Made, config: ReportConfig) -> ReportInputs:
-    """Everything that was planted, as much of it as the settings show."""
-    num_tokens = len(what.label_N)
-    sides = [
-        MeasurementSummary(columns=own, clusters=clusters(what, label, most, config))
-        for (own, label), most in zip(
-            what.sides(), (config.max_cards, config.max_control_cards), strict=False
-        )
-    ]
-    return ReportInputs(
-        title="A made-up run",
-        facts=(("Model", "made up, 4 layers × 4 heads"), ("Tokens", f"{num_tokens:,}")),
-        provenance="seed: 0\n",
-        ledger=LEDGER,
-        vocabulary=Vocabulary(pieces=what.pieces),
-        num_tokens=num_tokens,
-        probe=what.probe,
-        shown_token_id_s=np.arange(num_tokens),
-        shown_loss_s=what.loss_N,
-        points=points(what, config),
-        real=sides[0],
-        control=sides[1] if len(sides) > 1 else None,
-        matches=matches(what) if len(sides) > 1 else None,
-    )
-
-
-def points(what: Made, config: ReportConfig) -> Points:
-    """Places at random, those of a cluster close together."""
-    rng = np.random.default_rng(3)
-    num_clusters = len(what.stability_K)
-    centre = rng.uniform(0.1, 0.9, (num_clusters, 2))
-    chosen = np.sort(rng.permutation(len(what.label_N))[: config.max_points])
-    own = what.label_N[chosen]
-    xy = rng.uniform(0, 1, (len(chosen), 2))
-    xy[own >= 0] = centre[own[own >= 0]] + 0.02 * rng.normal(size=(int((own >= 0).sum()), 2))
-    context = what.probe.ids_ST1.shape[1] - 1
-    return Points(
-        xy_n2=xy.clip(0, 1),
-        cluster_n=own,
-        subset_n=what.probe.subset_S[chosen // context],
-        token_n=what.probe.ids_ST1[chosen // context, chosen % context + 1],
-        centre_K2=centre,
-    )
-
-
-def matches(what: Made) -> BestMatches:
-    """Of each cluster the control's most alike."""
-    found = [
-        Clustering.of([np.flatnonzero(label == k) for k in range(label.max() + 1)], len(label))
-        for label in (what.label_N, what.control_label_N)
-    ]
-    return best_matches(*found)
-
-
 def planted(rng: np.random.Generator, num_tokens: int, num_clusters: int) -> np.ndarray:
     """Cluster of each token, −1 for most; sizes fall like 1/rank."""
     label = np.full(num_tokens, -1)
@@ -197,56 +127,11 @@ def favour(rng: np.random.Generator, ids: np.ndarray, label: np.ndarray) -> None
     )
 
 
-def columns(rng: np.random.Generator, names: tuple[str, ...], level: float) -> PageColumns:
-    return PageColumns(
+def columns(rng: np.random.Generator, names: tuple[str, ...], level: float) -> ColumnSummary:
+    return ColumnSummary(
         components=names,
         reliability_H=np.clip(rng.normal(level, 0.12, len(names)), -0.1, 0.99),
         standard_error_H=rng.gamma(2.0, 1e-4, len(names)),
         interval=Interval.over_chains(4),
         mean_phi_H=rng.gamma(2.0, 0.05, len(names)),
-    )
-
-
-def clusters(what: Made, label: np.ndarray, num_cards: int, config: ReportConfig) -> PageClusters:
-    """Counted from the labels, as a run's description of its clusters is."""
-    num = int(label.max(initial=-1)) + 1
-    context = what.probe.ids_ST1.shape[1] - 1
-    y = what.probe.ids_ST1[:, 1:].reshape(-1)
-    subset = np.repeat(what.probe.subset_S, context)
-    top, times = np.full((num, 10), -1), np.zeros((num, 10), int)
-    counts = np.zeros((num, len(SUBSETS)), int)
-    for index in range(num):
-        values, numbers = np.unique(y[label == index], return_counts=True)
-        order = np.argsort(-numbers, kind="stable")[:10]
-        top[index, : len(order)], times[index, : len(order)] = values[order], numbers[order]
-        counts[index] = np.bincount(subset[label == index], minlength=counts.shape[1])
-    sizes = np.bincount(label[label >= 0], minlength=num)
-    member = np.flatnonzero(label >= 0)
-    member = member[np.argsort(label[member], kind="stable")]
-    mean = [what.chi_NH[label == index].mean(axis=0) for index in range(num)]
-    near = [[(index + step) % num for step in (1, 2, 3)] for index in range(num)]
-    return PageClusters(
-        size_K=sizes,
-        conductance_K=what.conductance_K[:num],
-        stability_K=what.stability_K[:num],
-        repeatability_K=np.where(np.arange(num) % 3, 0.9, 0.4),
-        shared_neighbours_K=what.stability_K[:num] / 2,
-        q_value_K=np.where(np.isfinite(what.stability_K[:num]), 0.004, np.nan),
-        holds_K=np.where(np.arange(num) % 3, 1.0, 0.0),
-        purity_K=counts.max(axis=1, initial=0) / np.maximum(sizes, 1),
-        token_purity_K=times.max(axis=1, initial=0) / np.maximum(sizes, 1),
-        mean_chi_KH=np.array(mean).reshape(num, len(what.names)),
-        top_tokens_KT=top,
-        top_counts_KT=times,
-        subset_counts_KP=counts,
-        neighbours_KM=np.array(near if num > 3 else [[-1] * 3] * num).reshape(num, 3),
-        num_clustered=len(member),
-        examples_E=examples(
-            member,
-            label[member],
-            range(min(num, num_cards)),
-            num_random=config.contexts_per_cluster,
-            num_central=config.num_central,
-            seed=config.seed,
-        ),
     )

@@ -16,7 +16,7 @@ DTYPES = {"u8": "<u1", "u16": "<u2", "u32": "<u4", "i32": "<i4", "f32": "<f4", "
 class ReadMap:
     """All of a folder."""
 
-    told: dict[str, Any]
+    marker: dict[str, Any]
     tokens: dict[str, np.ndarray]
     clusters: dict[str, np.ndarray]
     profiles: np.ndarray
@@ -29,20 +29,20 @@ class ReadMap:
 def read_map(folder: Path | str) -> ReadMap:
     """Asserts that every file has the rows that map.json promises."""
     folder = Path(folder)
-    told = json.loads((folder / "map.json").read_text())
-    tokens, clusters, sequences = told["tokens"], told["clusters"], told["sequences"]
+    marker = json.loads((folder / "map.json").read_text())
+    tokens, clusters, sequences = marker["tokens"], marker["clusters"], marker["sequences"]
     num, per_file = clusters["count"], clusters["profiles"]["rows_per_file"]
     subset_dtype = DTYPES[tokens["columns"]["subset"]]
     return ReadMap(
-        told=told,
+        marker=marker,
         tokens={
             name: chunks(folder, f"tokens/{name}", dtype, 1, tokens["count"], tokens)[:, 0]
             for name, dtype in tokens["columns"].items()
         },
         clusters={name: whole(folder, name, what, num) for name, what in
                   clusters["columns"].items()},
-        profiles=rows(folder, "clusters/profiles", "<f2", len(told["components"]), num, per_file),
-        sequences=chunks(folder, "sequences/ids", sequences["dtype"], told["context"] + 1,
+        profiles=rows(folder, "clusters/profiles", "<f2", len(marker["components"]), num, per_file),
+        sequences=chunks(folder, "sequences/ids", sequences["dtype"], marker["context"] + 1,
                          sequences["count"], sequences),
         sequence_subsets=np.fromfile(folder / sequences["subsets"], subset_dtype),
         regions=json.loads((folder / "regions.json").read_text()),
@@ -56,8 +56,10 @@ def whole(folder: Path, name: str, what: Any, num: int) -> np.ndarray:
     return values.reshape(num) if width is None else values.reshape(num, width)
 
 
-def chunks(folder, stem, dtype, width, num, told):
-    per_file = told["rows_per_file"] if "rows_per_file" in told else told["sequences_per_file"]
+def chunks(folder, stem, dtype, width, num, marker):
+    per_file = (
+        marker["rows_per_file"] if "rows_per_file" in marker else marker["sequences_per_file"]
+    )
     return rows(folder, stem, DTYPES[dtype], width, num, per_file)
 
 

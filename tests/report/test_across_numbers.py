@@ -45,8 +45,8 @@ def test_links() -> None:
     a = Clustering.of([np.arange(4), np.arange(4, 8), np.arange(8, 18)], 40)
     b = Clustering.of([np.arange(8, 20), np.arange(3), np.array([7, 30])], 40)
     found = links(a, b, ([0, 1, 2], [0, 1, 2]), (0, 1))
-    told = [(link.clusters, round(link.jaccard, 3), link.matched) for link in found]
-    assert told == [((2, 0), 0.833, True), ((0, 1), 0.75, True), ((1, 2), 0.2, False)]
+    result = [(link.clusters, round(link.jaccard, 3), link.matched) for link in found]
+    assert result == [((2, 0), 0.833, True), ((0, 1), 0.75, True), ((1, 2), 0.2, False)]
     assert {link.runs for link in found} == {(0, 1)}
     assert [link.clusters for link in links(a, b, ([0], [0, 1]), (0, 1))] == [(0, 1)]
     strict = links(a, b, ([0, 2], [0, 1]), (0, 1), threshold=0.8)

@@ -131,14 +131,14 @@ def test_each_kind_is_seen(verdict: Verdict) -> None:
     assert found[verdict] >= 0.95 * len(SEEDS), found
     if verdict is Verdict.LITTLE_SIGNAL:  # chains whose mean is beyond three errors all the same
         return
-    told = diagnose(traces(make(np.random.default_rng(0))), SETTINGS)
-    assert change in told.change and told.findings[0].evidence
+    result = diagnose(traces(make(np.random.default_rng(0))), SETTINGS)
+    assert change in result.change and result.findings[0].evidence
 
 
 def test_a_start_that_is_too_early_asks_for_burnin() -> None:
     assert verdicts(burnt_late)[Verdict.DRIFTS] == len(SEEDS)
-    told = diagnose(traces(burnt_late(np.random.default_rng(0))), SETTINGS)
-    assert told.change == "raise chain.num_burnin_steps (8)"
+    result = diagnose(traces(burnt_late(np.random.default_rng(0))), SETTINGS)
+    assert result.change == "raise chain.num_burnin_steps (8)"
 
 
 def test_few_draws_that_wander_are_not_called_level() -> None:
@@ -150,14 +150,19 @@ def test_few_draws_that_wander_are_not_called_level() -> None:
 
 def test_reliability_and_what_it_takes() -> None:
     """Half of the draws at 0.2: the whole column is at 1/3, and 0.8 takes eight times as much."""
-    told = diagnose(traces(5 + course(np.random.default_rng(0), 4, 60), reliability=0.2), SETTINGS)
-    assert told.verdict is Verdict.LITTLE_SIGNAL and "0.33" in told.findings[0].evidence
-    assert "to about 480 for 0.8" in told.change
+    result = diagnose(
+        traces(5 + course(np.random.default_rng(0), 4, 60), reliability=0.2), SETTINGS
+    )
+    assert result.verdict is Verdict.LITTLE_SIGNAL and "0.33" in result.findings[0].evidence
+    assert "to about 480 for 0.8" in result.change
     for r in (-0.1, -1.0, -2.0, 0.0):
         hopeless = traces(5 + course(np.random.default_rng(0), 4, 60), centred_reliability=r)
-        told = diagnose(hopeless, SETTINGS)
-        assert told.verdict is Verdict.LITTLE_SIGNAL and f"(r {r:.2f})" in told.findings[0].evidence
-        assert "lower sampler.gamma" in told.change and cells(told)[7] == "≤ 0"
+        result = diagnose(hopeless, SETTINGS)
+        assert (
+            result.verdict is Verdict.LITTLE_SIGNAL
+            and f"(r {r:.2f})" in result.findings[0].evidence
+        )
+        assert "lower sampler.gamma" in result.change and cells(result)[7] == "≤ 0"
 
 
 @pytest.mark.parametrize("num_chains", [2, 3, 4, 5])
@@ -165,8 +170,8 @@ def test_reliability_and_what_it_takes() -> None:
 def test_a_prediction_is_a_reliability_or_not_known(num_chains: int, r: float) -> None:
     """The formula has a pole at r = −1/(m − 1), and says 3.2 or −12 beside it."""
     x = 5 + course(np.random.default_rng(0), num_chains, 60)
-    told = as_dict(diagnose(traces(x, reliability=r, centred_reliability=r), SETTINGS))
-    predicted = told["reliability"]["predicted"]
+    result = as_dict(diagnose(traces(x, reliability=r, centred_reliability=r), SETTINGS))
+    predicted = result["reliability"]["predicted"]
     for value in [each[key] for each in predicted for key in ("reliability", "centred")]:
         assert (value is None) == (r <= 0)
         assert value is None or 0 <= value <= 1
@@ -182,27 +187,27 @@ def test_halves_of_an_odd_number_of_chains(num_chains: int) -> None:
     made = dataclasses.replace(made, reliability=1 / (1 + 100 / (share * num)))
     assert made.half_share == pytest.approx(share)
     assert made.whole_reliability == pytest.approx(1 / (1 + 100 / num))
-    told = as_dict(diagnose(made, SETTINGS))["reliability"]
-    assert told["measured"][0]["draws"] == pytest.approx(share * num)
-    for each in told["predicted"]:
+    result = as_dict(diagnose(made, SETTINGS))["reliability"]
+    assert result["measured"][0]["draws"] == pytest.approx(share * num)
+    for each in result["predicted"]:
         assert each["reliability"] == pytest.approx(1 / (1 + 100 / each["draws"]))
 
 
 def test_a_dead_head_is_left_out_not_stepped_further() -> None:
     still = traces(np.zeros((4, 60)), independent=True, effective_sample_size=240.0)
     control = dataclasses.replace(SETTINGS, step_size=math.nan)
-    told = diagnose(still, control)
-    assert told.verdict is Verdict.STUCK and "leave it out" in told.change
-    assert "step_size" not in told.change and "nan" not in told.change
+    result = diagnose(still, control)
+    assert result.verdict is Verdict.STUCK and "leave it out" in result.change
+    assert "step_size" not in result.change and "nan" not in result.change
 
 
 def test_what_draws_are_worth_is_said_once() -> None:
     """Evidence, table and the error of the mean have the same effective draws."""
     x = 5 + 0.3 * course(np.random.default_rng(0), 4, 400, 0.95)
     made = traces(x)
-    told = diagnose(made, SETTINGS)
-    (found,) = [each for each in told.findings if each.verdict is Verdict.REMEMBERS]
-    assert found.evidence == f"1600 draws are worth {cells(told)[4]}"
+    result = diagnose(made, SETTINGS)
+    (found,) = [each for each in result.findings if each.verdict is Verdict.REMEMBERS]
+    assert found.evidence == f"1600 draws are worth {cells(result)[4]}"
     expected = x.mean() / math.sqrt(x.var() / made.effective_sample_size)
     assert mean_in_errors(made) == pytest.approx(expected)
     alone = traces(x, independent=True, effective_sample_size=1600.0)

@@ -14,7 +14,8 @@ from spectro.analysis.chain_diagnosis import Diagnosis, Verdict, diagnose
 from spectro.views.drawing.save import to_bytes
 from spectro.views.drawing.theme import THEMES, theme
 from spectro.views.drawing.traces import loss_traces, reliability_curves
-from spectro.views.page.diagnostics_page import as_dict, cells, page, worst_first
+from spectro.views.figures.kinds import worst_first
+from spectro.views.page.diagnostics_page import as_dict, cells, page
 from tests.report.test_diagnostics import BAD, SETTINGS, course, traces
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import made_up_run
 import numpy as np
 import pytest
-from spectro.views.page.page import page_data
-from test_report_inputs import FEW, read, write_found, write_run
+from stored_run import data_of, write_found, write_run
 
 from spectro.analysis.known_kinds import KINDS, Sample, commonest_kind, find, neighbour_auc
 from spectro.analysis.patterns import Traits, pattern_types
 from spectro.clustering.config import ClusterConfig
 from spectro.views.page.known_kinds_sample import found_sample
+from spectro.views.page.report_data import recognised
 from spectro.views.run_view import RunView
 
 VOCABULARY = [b"1", b"22", b" a", b"b", b"(", b'"', b"\n", b"  "]
@@ -144,14 +143,10 @@ def test_a_sample_of_a_two_chain_run_with_columns_left_out(tmp_path) -> None:
 
 def test_the_page_says_what_was_found(tmp_path) -> None:
     what = made_up_run.made(num_sequences=16, context=16, num_clusters=4)
-    inputs = read(write_run(tmp_path / "run", what), what, FEW)
-    assert [kind.name for kind in inputs.found] == list(KINDS)
-    assert inputs.kind_K is not None and inputs.kind_K.shape == (4,)
-    kind = np.array([0.9, np.nan, 0.5, np.nan])
-    purity = np.array([0.2, 0.1, 0.6, 0.1])
-    clusters = replace(inputs.real.clusters, token_purity_K=purity)
-    judged = replace(inputs, kind_K=kind, real=replace(inputs.real, clusters=clusters))
-    recognised = page_data(judged, FEW)["recognised"]  # of 0.9 and 0.6; the others are not judged
-    assert recognised == {"share": 0.75, "judged": 2, "least": 10}
-    unknown = replace(inputs, kind_K=np.full(4, np.nan))
-    assert page_data(unknown, FEW)["recognised"] is None
+    report = data_of(write_run(tmp_path / "run", what), what)[0].report
+    assert [kind["name"] for kind in report["found"]] == list(KINDS)
+    kind_K = np.array([0.9, np.nan, 0.5, np.nan])
+    purity_K = np.array([0.2, 0.1, 0.6, 0.1])
+    # of 0.9 and 0.6; the others are not judged
+    assert recognised(kind_K, purity_K) == {"share": 0.75, "judged": 2, "least": 10}
+    assert recognised(np.full(4, np.nan), purity_K) is None

@@ -9,8 +9,8 @@ from spectro.analysis.component_grid import blocks, grid, in_order, is_mlp
 
 def test_layers_heads_then_mlp() -> None:
     names = ["unembed", "l1mlp", "l10h0", "l1h10", "l1h2", "embed", "l0h0"]
-    told = [(block.name, [names[i] for i in block.columns]) for block in blocks(names)]
-    assert told == [
+    result = [(block.name, [names[i] for i in block.columns]) for block in blocks(names)]
+    assert result == [
         ("embed", ["embed"]),
         ("L0", ["l0h0"]),
         ("L1", ["l1h2", "l1h10", "l1mlp"]),

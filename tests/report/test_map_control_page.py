@@ -67,8 +67,8 @@ def test_run_and_control_lead_to_each_other(opened, tmp_path):
     page.wait("document.querySelectorAll('#card .context .lit').length > 5")
     assert "?map=control#" in page.js("location.href"), "what is seen stays in the address"
     assert "search" not in href(page, 0), "ids are others there"
-    page.js("document.querySelector('[data-panel=about]').click()")
-    assert "the nβ = 0 control itself" in page.text("#about")
+    page.change(view="control")
+    assert "the nβ = 0 control itself" in page.text("#control-body")
     page.visit(base, href(page, 0).removeprefix(base))
     assert page.text("#title") == "A made-up map"
     assert "of 12 clusters" in page.summary()
@@ -131,10 +131,8 @@ def test_tokens_assigned_later_are_told_apart(opened, tmp_path):
     assert "assigned=0" in page.js("location.hash")
     page.change(assigned=True, size=[1e9, 1e10])
     assert page.summary() == f"0 of 10 clusters, {(cluster == -1).sum():,} of 3,000 tokens drawn"
-    page.js("document.querySelector('[data-panel=about]').click()")
-    assert f"{number:,} of {fields['assigned']['of']:,} tokens that were added" in page.text(
-        "#about"
-    )
+    added = f"{number:,} of {fields['assigned']['of']:,} tokens that were added"
+    assert added in page.text("#tokens-drawn")
     whole = [[-1, -1], [70000, -1], [70000, 70000], [-1, 70000]]
     page.change(panel="selection", selection={"shape": whole}, size=[0, 1e9])
     names = page.js("[...document.querySelectorAll('#selection .stat')].map(n => n.textContent)")

@@ -7,7 +7,6 @@ import made_map
 import numpy as np
 import pytest
 from read_map import read_map
-from spectro.views.map.page_files import page_files
 
 from spectro.views.map.columns import (
     array_of,
@@ -18,6 +17,7 @@ from spectro.views.map.columns import (
     on_grid,
 )
 from spectro.views.map.data_files import objects
+from spectro.views.viewer.packages import page_files
 
 
 def test_every_column_comes_back(tmp_path):
@@ -33,14 +33,14 @@ def test_every_column_comes_back(tmp_path):
     assert np.array_equal(found.sequences, next(iter(data.sequences.blocks())))
     assert np.array_equal(found.sequence_subsets, data.sequences.subset_S)
     assert found.vocabulary == list(data.vocabulary) and found.vocabulary[-1] is None
-    assert found.told["tokens"]["total"] == 5000
-    assert found.told["reliability"][0] is None
+    assert found.marker["tokens"]["total"] == 5000
+    assert found.marker["reliability"][0] is None
 
 
 def test_y_of_a_token_stands_in_its_sequence(tmp_path):
     made_map.write_made_map(tmp_path, 3000, 10, page=False)
     found = read_map(tmp_path)
-    sequence, position = np.divmod(found.tokens["token_id"].astype(int), found.told["context"])
+    sequence, position = np.divmod(found.tokens["token_id"].astype(int), found.marker["context"])
     assert np.array_equal(found.sequences[sequence, position + 1], found.tokens["token"])
     assert np.array_equal(found.sequence_subsets[sequence], found.tokens["subset"])
 
@@ -72,7 +72,7 @@ def test_sequences_that_are_missing_are_named():
 def test_a_map_of_next_to_nothing(tmp_path, num_tokens, num_clusters):
     made_map.write_made_map(tmp_path, num_tokens, num_clusters, page=False)
     found = read_map(tmp_path)
-    assert found.told["clusters"]["count"] == num_clusters and found.regions == []
+    assert found.marker["clusters"]["count"] == num_clusters and found.regions == []
     assert len(found.tokens["x"]) == num_tokens
 
 
@@ -145,12 +145,12 @@ def test_columns_that_there_are_not_are_left_out(tmp_path):
     found = read_map(tmp_path)
     assert found.clusters["assigned"].tolist() == [1, 0, 2]
     assert found.clusters["assigned_examples"].tolist() == [[7.0], [-1.0], [9.0]]
-    assert found.told["assigned"] == {"tokens": 3}
+    assert found.marker["assigned"] == {"tokens": 3}
 
 
 def test_a_second_map_lies_whole_in_the_first(tmp_path):
     control = made_map.made_map(300, 2, 5, is_control=True)
     made_map.write_made_map(tmp_path, 900, 4, page=False, control_map=control)
     inner = read_map(tmp_path / "control")
-    assert inner.told["is_control"] and inner.told["tokens"]["total"] == 300
-    assert read_map(tmp_path).told["control"]["map"] == "control"
+    assert inner.marker["is_control"] and inner.marker["tokens"]["total"] == 300
+    assert read_map(tmp_path).marker["control"]["map"] == "control"

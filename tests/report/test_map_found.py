@@ -19,22 +19,27 @@ MANY = tuple(f"subset {index}" for index in range(13))
 VISIBLE = "[...document.querySelectorAll('.overlap')].map(node => !node.hidden)"
 
 
-def about(page):
-    page.js("document.querySelector('[data-panel=about]').click()")
-    return page.text("#about-panel")
+def control(page):
+    page.change(view="control")
+    return page.text("#control-body")
+
+
+def first_row(page):
+    page.change(view="control")
+    return page.js("document.querySelector('#control-body tbody tr').innerText").split("\t")
 
 
 def test_overlapping_clusters_are_counted_once_and_told(opened):
     page = opened(500, 3, num_clustered_tokens=125)
-    assert "Tokens in clusters125 (25 %)" in about(page)
+    assert first_row(page)[2] == "125 (25 %)"
     assert page.js(VISIBLE) == [True] * 3
-    page.js("document.querySelector('[data-panel=list]').click()")
+    page.change(view="map")
     assert "counted in the smallest" in page.js("document.body.innerText")
 
 
 def test_clusters_that_do_not_overlap_say_nothing_of_it(map_page, map_made):
     inside = int((map_made[0].tokens.cluster >= 0).sum())
-    assert f"Tokens in clusters{inside:,} (50 %)" in about(map_page)
+    assert first_row(map_page)[2] == f"{inside:,} (50 %)"
     assert map_page.js(VISIBLE) == [False] * 3
 
 
@@ -49,7 +54,7 @@ def test_clusters_that_do_not_overlap_say_nothing_of_it(map_page, map_made):
 )  # fmt: skip
 def test_a_control_is_not_run_not_clustered_or_this(opened, fields, said, short):
     page = opened(300, 3, control=None, **fields)
-    assert page.text("#maps") == short and said in about(page)
+    assert page.text("#maps") == short and said in control(page)
 
 
 SHAPES = """spectroMap.view.scene.blocks.flatMap(({ data }) => [...data.rows].map((row, n) =>
@@ -148,7 +153,7 @@ def test_where_deck_gl_cannot_start_all_else_works(opened):
     assert page.js("document.activeElement.id") == "search"
     page.pointer("mouseMoved", 300, 300)
     page.click(300, 300)
-    for one in page.complaints():  # the library tells its own error once more
+    for one in page.complaints():  # the library logs its own error once more
         assert one["exceptionDetails"]["url"].endswith("deck.js"), one
     page.events.clear()
 
@@ -163,7 +168,7 @@ def test_while_the_map_does_not_start_all_else_is_there(opened, tmp_path):
     (tmp_path / "map" / "tokens" / "x-0000.bin").unlink()
     page("Page.reload")
     page.wait("document.querySelector('#problem')?.hidden === false")
-    assert "x-0000.bin" in page.text("#problem"), "what cannot be read is told"
+    assert "x-0000.bin" in page.text("#problem"), "what cannot be read is reported"
     assert page.count("#list .row") == 2
     page.press("/")
     assert page.js("document.activeElement.id") == "search"

@@ -57,7 +57,7 @@ def test_all_tokens_are_landmarks_where_there_is_room():
     shards, order = Shards(), draw(NUM, MapConfig())
     places = place(order, shards, clustered(), MapConfig())
     assert [len(rows) for rows in shards.asked] == [NUM, 0]
-    assert places.told["landmarks"] == NUM + PILES and places.told["between_landmarks"] == 0
+    assert places.layout["landmarks"] == NUM + PILES and places.layout["between_landmarks"] == 0
     assert home(places, order) == 1.0
 
 
@@ -86,7 +86,7 @@ def test_of_many_clusters_the_centroids_alone_are_landmarks():
     config = MapConfig(many_clusters=90)
     shards, order = Shards(), draw(NUM, config)
     places = place(order, shards, clustered(label=label, num=90), config)
-    assert places.told["landmarks"] == 90
+    assert places.layout["landmarks"] == 90
     assert [len(rows) for rows in shards.asked] == [0, NUM]
     pile = LABEL.reshape(90, 10)[:, 0]
     far = np.linalg.norm(places.xy_n2[:, None] - places.centre_K2[None], axis=2)
@@ -98,7 +98,7 @@ def test_of_too_many_clusters_a_sample_are_landmarks():
     config, shards = MapConfig(landmarks=60, many_clusters=90), Shards()
     order, clusters = draw(NUM, config), clustered(label=label, num=300)
     places = place(order, shards, clusters, config)
-    assert [places.told[name] for name in
+    assert [places.layout[name] for name in
             ("landmarks", "centroids", "centroids_between_landmarks", "between_landmarks")] == [
                 60, 60, 240, NUM]  # fmt: skip
     pile = LABEL.reshape(300, 3)[:, 0]

@@ -51,7 +51,7 @@ def test_from_a_disk_it_says_how_to_serve_it(tmp_path):
     [
         ("vocabulary.json", "vocabulary.json: expected a file of the map, found HTTP 404"),
         ("tokens/x-0000.bin", "tokens/x-0000.bin: expected 100 numbers, found 50"),
-        ("map.json", "map.json: expected format 1, found 2"),
+        ("map.json", "map.json: expected format 2, found 3"),
     ],
 )
 def test_a_broken_folder_is_told_in_a_line(tmp_path, broken, said):
@@ -63,7 +63,7 @@ def test_a_broken_folder_is_told_in_a_line(tmp_path, broken, said):
     elif broken.startswith("tokens"):
         path.write_bytes(path.read_bytes()[:100])
     else:
-        map_site.edit(folder, '"format":1', '"format":2')
+        map_site.edit(folder, '"format":2', '"format":3')
     page = map_site.MapPage(tmp_path / "profile", graphics=browser.WEBGL)
     with served(folder) as address:
         page("Page.navigate", url=address)
@@ -92,8 +92,7 @@ def test_degenerate_maps_open_without_complaint(opened, name):
     for mode in ("conductance", "stability", "cluster"):
         page.set("#colour", mode, "change")
     page.settle()
-    page.js("document.querySelector('[data-panel=about]').click()")
-    assert ("was not run" in page.text("#about")) == (name == "no control")
+    assert ("was not run" in page.text("#control-body")) == (name == "no control")
     if num_clusters:
         page.change(open=0, panel="card")
         page.wait("document.querySelectorAll('#card .context .lit').length > 0")

@@ -54,14 +54,14 @@ def test_the_mean_profile_is_weighted_by_size(map_page, map_made, chosen, tmp_pa
     select(map_page, clusters=chosen)
     said = map_page.text("#selection figcaption")
     assert said == strongest(data, mean_profile(data, chosen))
-    told, clusters = stats(map_page), data.clusters
-    assert told["members"] == f"{clusters.size[chosen].sum():,}"
+    result, clusters = stats(map_page), data.clusters
+    assert result["members"] == f"{clusters.size[chosen].sum():,}"
     if len(chosen) > 1:
-        assert told["conductance"] == from_to(clusters.conductance[chosen], 3)
-        assert told["stability"] == from_to(clusters.stability[chosen], 2)
+        assert result["conductance"] == from_to(clusters.conductance[chosen], 3)
+        assert result["stability"] == from_to(clusters.stability[chosen], 2)
     else:
-        assert told["conductance"] == f"{clusters.conductance[9]:.3f}"
-    assert set(told) == {"members", "conductance", "stability"}, "nothing lies outside them"
+        assert result["conductance"] == f"{clusters.conductance[9]:.3f}"
+    assert set(result) == {"members", "conductance", "stability"}, "nothing lies outside them"
     map_page.shot(f"neighbourhood-{len(chosen)}", tmp_path)
 
 
@@ -79,10 +79,10 @@ def test_tokens_outside_its_clusters_are_said(map_page, map_made):
     select(map_page, shape=shape)
     cluster = data.tokens.cluster
     member = inside & (cluster >= 0)
-    told = stats(map_page)
-    assert told["in no cluster"] == f"{(inside & (cluster == -1)).sum():,}"
+    result = stats(map_page)
+    assert result["in no cluster"] == f"{(inside & (cluster == -1)).sum():,}"
     elsewhere = (member & ~flags[cluster]).sum()
-    assert elsewhere and told["of other clusters"] == f"{elsewhere:,}"
+    assert elsewhere and result["of other clusters"] == f"{elsewhere:,}"
     assert f"{flags.sum()} clusters, {inside.sum():,} of" in map_page.text("#selection .help")
     map_page.js("document.querySelector('#selection .action').click()")
     map_page.settle()
@@ -115,8 +115,8 @@ def test_where_no_cluster_is(map_page, map_made):
     assert not ((data.clusters.x < 91) & (data.clusters.y < 91)).any()
     map_page.change(selection={"shape": corner}, panel="selection")
     assert "no mean χ" in map_page.text("#selection figure")
-    told = stats(map_page)
-    assert told["members"] == "0" and told["conductance"] == "–"
+    result = stats(map_page)
+    assert result["members"] == "0" and result["conductance"] == "–"
     assert map_page.count("#selection .action") == 0
 
 

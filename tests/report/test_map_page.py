@@ -39,15 +39,18 @@ def test_it_draws_all_and_says_what(map_page, map_made, tmp_path):
     assert map_page.count("#list .row") == NUM_CLUSTERS
     assert map_page.text("#title") == data.title
     assert map_page.count("#labels .label:not([hidden])") > 5
-    map_page.js("document.querySelector('[data-panel=about]').click()")
-    about = map_page.text("#about")
-    for said in ("All 6,000 tokens", "nβ = 0", "Reliability", "seed: 0", data.facts[0][1]):
-        assert said in about
-    rows = map_page.js("[...document.querySelectorAll('#about tbody tr')].map(r => r.textContent)")
+    run = map_page.text("#run-view")
+    for said in ("All 6,000 tokens", "seed: 0", data.facts[0][1]):
+        assert said in run
+    map_page.change(view="control")
+    rows = map_page.js(
+        "[...document.querySelectorAll('#control-body tbody tr')].map(r => r.innerText)"
+    )
     inside = int((data.tokens.cluster >= 0).sum())
-    assert rows[0] == f"Clusters{NUM_CLUSTERS}{data.control['clusters']}"
-    assert f"{inside:,}" in rows[1] and f"{sum(data.control['sizes']):,}" in rows[1]
-    map_page.shot("about", tmp_path)
+    assert rows[0].split("\t")[:3] == ["run", str(NUM_CLUSTERS), f"{inside:,} (50 %)"]
+    assert rows[1].split("\t")[1] == str(data.control["clusters"])
+    assert f"{sum(data.control['sizes']):,}" in rows[1]
+    map_page.shot("control", tmp_path)
 
 
 @pytest.mark.parametrize("mode", ["cluster", "conductance", "stability", "region"])

@@ -63,7 +63,7 @@ def scaled(chi: np.ndarray, scaling: Scaling) -> np.ndarray:
 
 def errors_by_loop(x: np.ndarray, sets: np.ndarray, strata: np.ndarray) -> np.ndarray:
     """Σ_h n/(n − 1) Σ (u − ū)², sequence by sequence."""
-    result = np.zeros((len(sets), x.shape[1]))
+    got = np.zeros((len(sets), x.shape[1]))
     for row, members in enumerate(sets):
         mean, u = x[members].mean(axis=0), np.zeros((len(strata), x.shape[1]))
         for s in range(len(strata)):
@@ -73,25 +73,25 @@ def errors_by_loop(x: np.ndarray, sets: np.ndarray, strata: np.ndarray) -> np.nd
             u[s] -= x[tokens].sum(axis=0) / len(x)
         for h in np.unique(strata):
             each, n = u[strata == h], (strata == h).sum()
-            result[row] += n / (n - 1) * ((each - each.mean(axis=0)) ** 2).sum(axis=0)
-    return np.sqrt(result)
+            got[row] += n / (n - 1) * ((each - each.mean(axis=0)) ** 2).sum(axis=0)
+    return np.sqrt(got)
 
 
 @pytest.mark.parametrize("scaling", Scaling)
 def test_against_loops(scaling: Scaling) -> None:
     chi, sets = made()
-    x, told = scaled(chi, scaling), found(chi, sets, scaling)
-    assert told.num_tokens_R.tolist() == sets.sum(axis=1).tolist()
+    x, got = scaled(chi, scaling), found(chi, sets, scaling)
+    assert got.num_tokens_R.tolist() == sets.sum(axis=1).tolist()
     for row, members in enumerate(sets):
-        np.testing.assert_allclose(told.mean_RH[row], x[members].mean(axis=0), rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(told.error_RH, errors_by_loop(x, sets, STRATA), rtol=1e-9)
+        np.testing.assert_allclose(got.mean_RH[row], x[members].mean(axis=0), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(got.error_RH, errors_by_loop(x, sets, STRATA), rtol=1e-9)
 
 
 def test_a_subset_has_the_error_of_two_samples() -> None:
     """Rows that are the strata: (1 − w)² v/n of its own, and w'² v'/n' of every other."""
     chi, _ = made()
     sets = np.repeat(np.arange(3)[:, None] == STRATA, CONTEXT, axis=1)
-    told, x = found(chi, sets), scaled(chi, Scaling.STANDARDISED)
+    got, x = found(chi, sets), scaled(chi, Scaling.STANDARDISED)
     means = x.reshape(NUM_SEQUENCES, CONTEXT, -1).mean(axis=1)
     share = np.bincount(STRATA) / NUM_SEQUENCES
     for row in range(3):
@@ -101,23 +101,23 @@ def test_a_subset_has_the_error_of_two_samples() -> None:
             / (h == STRATA).sum()
             for h in range(3)
         )
-        np.testing.assert_allclose(told.error_RH[row] ** 2, expected, rtol=1e-9)
+        np.testing.assert_allclose(got.error_RH[row] ** 2, expected, rtol=1e-9)
 
 
 def test_raw_shift_is_the_difference_of_means() -> None:
     chi, sets = made()
-    told = found(chi, sets, Scaling.RAW)
+    got = found(chi, sets, Scaling.RAW)
     expected = chi[sets[0]].mean(axis=0, dtype=float) - chi.mean(axis=0, dtype=float)
-    np.testing.assert_allclose(told.mean_RH[0], expected, rtol=1e-8)
+    np.testing.assert_allclose(got.mean_RH[0], expected, rtol=1e-8)
     standard = found(chi, sets)
-    np.testing.assert_allclose(standard.mean_RH * standard.scale.deviation_H, told.mean_RH, 1e-8)
+    np.testing.assert_allclose(standard.mean_RH * standard.scale.deviation_H, got.mean_RH, 1e-8)
 
 
 def test_errors_say_how_far_other_text_would_differ() -> None:
     """Over 200 texts of the same mixture, shifts vary as much as their standard errors say."""
-    told = [found(*made(seed), Scaling.RAW) for seed in range(200)]
-    spread = np.std([each.mean_RH[0] for each in told], axis=0)
-    expected = np.sqrt(np.mean([each.error_RH[0] ** 2 for each in told], axis=0))
+    got = [found(*made(seed), Scaling.RAW) for seed in range(200)]
+    spread = np.std([each.mean_RH[0] for each in got], axis=0)
+    expected = np.sqrt(np.mean([each.error_RH[0] ** 2 for each in got], axis=0))
     # The deviation of 200 draws is known to about 5 %; three of those.
     np.testing.assert_allclose(expected / spread, 1.0, atol=0.15)
 
@@ -136,14 +136,14 @@ def test_a_constant_column_is_zero_and_no_part_of_the_mean_of_a_row(scaling: Sca
     """The others are as if it were not there: a dead head is no mirror of the uniform mode."""
     chi, sets = made()
     chi[:, 1] = 7.0
-    told, others = found(chi, sets, scaling), [0, 2, 3]
-    assert (told.mean_RH[:, 1] == 0.0).all() and (told.error_RH[:, 1] == 0.0).all()
+    got, others = found(chi, sets, scaling), [0, 2, 3]
+    assert (got.mean_RH[:, 1] == 0.0).all() and (got.error_RH[:, 1] == 0.0).all()
     x = scaled(chi[:, others], scaling)
     for row, members in enumerate(sets):
         expected = x[members].mean(axis=0)
-        np.testing.assert_allclose(told.mean_RH[row, others], expected, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(got.mean_RH[row, others], expected, rtol=1e-9, atol=1e-9)
     expected = errors_by_loop(x, sets, STRATA)
-    np.testing.assert_allclose(told.error_RH[:, others], expected, rtol=1e-9)
+    np.testing.assert_allclose(got.error_RH[:, others], expected, rtol=1e-9)
 
 
 def test_a_column_that_varies_by_rounding_is_constant() -> None:
@@ -152,9 +152,9 @@ def test_a_column_that_varies_by_rounding_is_constant() -> None:
     chi[:, 1] = 7.0
     exact = found(chi, sets, Scaling.CENTRED)
     chi[::2, 1] = np.nextafter(np.float32(7), np.float32(8))
-    told = found(chi, sets, Scaling.CENTRED)
-    assert told.scale.deviation_H[1] == 0.0 and (told.mean_RH[:, 1] == 0.0).all()
-    np.testing.assert_array_equal(told.mean_RH, exact.mean_RH)
+    got = found(chi, sets, Scaling.CENTRED)
+    assert got.scale.deviation_H[1] == 0.0 and (got.mean_RH[:, 1] == 0.0).all()
+    np.testing.assert_array_equal(got.mean_RH, exact.mean_RH)
     nothing = found(np.full_like(chi, 7.0), sets, Scaling.CENTRED)
     assert (nothing.mean_RH == 0.0).all() and (nothing.error_RH == 0.0).all()
 
@@ -166,27 +166,27 @@ def test_the_set_of_all_tokens_responds_with_nothing_at_all(scaling: Scaling, se
     chi, _ = made(seed)
     everyone = np.ones((1, len(chi)), bool)
     for strata in (STRATA, np.zeros_like(STRATA)):
-        told = found(chi, everyone, scaling, strata=strata)
-        assert (told.mean_RH == 0.0).all() and (told.error_RH == 0.0).all()
+        got = found(chi, everyone, scaling, strata=strata)
+        assert (got.mean_RH == 0.0).all() and (got.error_RH == 0.0).all()
     almost = everyone.copy()
     almost[0, 5] = False
-    told = found(chi, almost, scaling)
-    assert (told.mean_RH != 0.0).all() and (told.error_RH > 0.0).all()
+    got = found(chi, almost, scaling)
+    assert (got.mean_RH != 0.0).all() and (got.error_RH > 0.0).all()
 
 
 def test_a_response_without_error_is_not_taken_for_rounding() -> None:
     """Every sequence has the same tokens: the shift is known exactly, and is not zero."""
     one = np.array([1.0, -1.0] * (CONTEXT // 2), np.float32)
     chi = np.repeat(np.tile(one, NUM_SEQUENCES)[:, None], 4, axis=1)
-    told = found(chi, (chi[:, 0] > 0)[None], Scaling.RAW)
-    assert (told.mean_RH == 1.0).all() and (told.error_RH == 0.0).all()
+    got = found(chi, (chi[:, 0] > 0)[None], Scaling.RAW)
+    assert (got.mean_RH == 1.0).all() and (got.error_RH == 0.0).all()
 
 
 def test_an_empty_set_a_token_that_is_not_finite() -> None:
     chi, sets = made()
     sets[1] = False
-    told = found(chi, sets)
-    assert np.isnan(told.mean_RH[1]).all() and np.isnan(told.error_RH[1]).all()
+    got = found(chi, sets)
+    assert np.isnan(got.mean_RH[1]).all() and np.isnan(got.error_RH[1]).all()
     broken = chi.copy()
     broken[5, 0] = np.nan
     without = found(broken, sets)
@@ -199,8 +199,8 @@ def test_a_subset_of_one_sequence_has_no_error() -> None:
     strata = np.where(np.arange(NUM_SEQUENCES) == 3, 2, STRATA.clip(0, 1))
     rows = np.stack([sets[0], np.repeat(strata == 0, CONTEXT)])
     rows[0, 3 * CONTEXT] = True
-    told = found(chi, rows, strata=strata)
-    assert np.isnan(told.error_RH[0]).all() and np.isfinite(told.error_RH[1]).all()
+    got = found(chi, rows, strata=strata)
+    assert np.isnan(got.error_RH[0]).all() and np.isfinite(got.error_RH[1]).all()
 
 
 def test_one_token_one_component() -> None:
@@ -208,9 +208,9 @@ def test_one_token_one_component() -> None:
         chi_NH=np.array([[2.0]], np.float32), first_token_id=0, stratum_S=np.array([0]),
         row_M=np.array([0]), token_M=np.array([0]),
     )  # fmt: skip
-    told = response_matrix(lambda: [one], ("all",), ("embed",), num_strata=1)
-    assert told.mean_RH.tolist() == [[0.0]] and np.isnan(told.error_RH).all()
-    assert told.rows([]).mean_RH.shape == (0, 1) and told.rows([0]).names == ("all",)
+    got = response_matrix(lambda: [one], ("all",), ("embed",), num_strata=1)
+    assert got.mean_RH.tolist() == [[0.0]] and np.isnan(got.error_RH).all()
+    assert got.rows([]).mean_RH.shape == (0, 1) and got.rows([0]).names == ("all",)
 
 
 def test_refusals() -> None:
@@ -245,13 +245,13 @@ def test_the_interval_counts_the_sequences_that_have_the_set() -> None:
     sets[0, [0, 1, CONTEXT, 10 * CONTEXT, 11 * CONTEXT]] = True  # two of stratum 0, two of 1
     sets[1] = True
     sets[2, 3 * CONTEXT : 3 * CONTEXT + 4] = True  # one sequence: its residuals add up to 0
-    told = found(chi, sets)
-    assert told.num_sequences_R.tolist() == [4, NUM_SEQUENCES, 1]
-    assert told.degrees_R.tolist() == [2, NUM_SEQUENCES - 3, 0]
-    np.testing.assert_allclose(told.half_width_RH[0], stats.t.ppf(0.975, 2) * told.error_RH[0])
-    assert (told.half_width_RH[1] == 0).all()  # all tokens: no shift, and no error
-    assert np.isnan(told.error_RH[2]).all() and np.isnan(told.half_width_RH[2]).all()
-    assert told.rows([2, 0]).num_sequences_R.tolist() == [1, 4]
+    got = found(chi, sets)
+    assert got.num_sequences_R.tolist() == [4, NUM_SEQUENCES, 1]
+    assert got.degrees_R.tolist() == [2, NUM_SEQUENCES - 3, 0]
+    np.testing.assert_allclose(got.half_width_RH[0], stats.t.ppf(0.975, 2) * got.error_RH[0])
+    assert (got.half_width_RH[1] == 0).all()  # all tokens: no shift, and no error
+    assert np.isnan(got.error_RH[2]).all() and np.isnan(got.half_width_RH[2]).all()
+    assert got.rows([2, 0]).num_sequences_R.tolist() == [1, 4]
     cut = found(chi, sets, cuts=(4, 11))
     assert cut.num_sequences_R.tolist() == [4, NUM_SEQUENCES, 1]
 
@@ -269,12 +269,12 @@ def test_intervals_of_a_set_in_few_sequences_cover_the_truth() -> None:
     truth = shift * (1 - own.mean())
     for repeat in range(repeats):
         x = rng.normal(size=(num, 1)) + rng.normal(size=(num, CONTEXT)) + shift * own
-        told = response_matrix(
+        got = response_matrix(
             blocks(x.reshape(-1, 1), own.reshape(1, -1), strata=np.zeros(num, np.int64)),
             ("few",), ("embed",), Scaling.RAW, num_strata=1,
         )  # fmt: skip
-        off = abs(told.mean_RH[0, 0] - truth)
-        errors[repeat] = off / told.half_width_RH[0, 0], off / told.error_RH[0, 0]
+        off = abs(got.mean_RH[0, 0] - truth)
+        errors[repeat] = off / got.half_width_RH[0, 0], off / got.error_RH[0, 0]
     tolerance = 3 * np.sqrt(0.95 * 0.05 / repeats)
     assert abs(np.mean(errors[:, 0] <= 1) - 0.95) <= tolerance
     assert np.mean(errors[:, 1] <= stats.t.ppf(0.975, num - 1)) < 0.95 - tolerance

@@ -48,14 +48,14 @@ def test_signs_are_fixed_whatever_the_solver_says() -> None:
 def test_ends() -> None:
     chi, _ = made()
     found, all_blocks = axes_of(chi, cuts=(3, 4))
-    told = ends(all_blocks, found, 4)
+    got = ends(all_blocks, found, 4)
     score = scaled(chi, Scaling.STANDARDISED) @ found.loading_AH.T / np.sqrt(found.variance_H[:3])
     for axis in range(3):
         order = np.argsort(-score[:, axis], kind="stable")
-        assert told.high_token_id_AK[axis].tolist() == order[:4].tolist()
-        assert told.low_token_id_AK[axis].tolist() == order[::-1][:4].tolist()
-        np.testing.assert_allclose(told.high_score_AK[axis], score[order[:4], axis], rtol=1e-6)
-        np.testing.assert_allclose(told.low_score_AK[axis], score[order[::-1][:4], axis], rtol=1e-6)
+        assert got.high_token_id_AK[axis].tolist() == order[:4].tolist()
+        assert got.low_token_id_AK[axis].tolist() == order[::-1][:4].tolist()
+        np.testing.assert_allclose(got.high_score_AK[axis], score[order[:4], axis], rtol=1e-6)
+        np.testing.assert_allclose(got.low_score_AK[axis], score[order[::-1][:4], axis], rtol=1e-6)
 
 
 def test_equal_tokens_come_by_id() -> None:
@@ -72,8 +72,8 @@ def test_degenerate() -> None:
     assert ends(all_blocks, one, 500).high_token_id_AK.shape == (1, 120)
     still, all_blocks = axes_of(np.ones((6, 3), np.float32))
     assert np.isnan(still.share_H).all()
-    told = ends(all_blocks, still, 2)
-    assert told.high_token_id_AK[0].tolist() == [0, 1] and (told.high_score_AK == 0).all()
+    got = ends(all_blocks, still, 2)
+    assert got.high_token_id_AK[0].tolist() == [0, 1] and (got.high_score_AK == 0).all()
 
 
 def test_a_constant_column_has_no_part_in_any_axis() -> None:
@@ -87,8 +87,8 @@ def test_a_constant_column_has_no_part_in_any_axis() -> None:
         np.testing.assert_allclose(found.loading_AH[:2, 1], 0.0, atol=1e-9)
         x = scaled(chi[:, [0, 2, 3]], scaling)
         score = x @ found.loading_AH[0, [0, 2, 3]] / np.sqrt(found.variance_H[0])
-        told = ends(all_blocks, found, 3)
-        np.testing.assert_allclose(told.high_score_AK[0], np.sort(score)[::-1][:3], rtol=1e-6)
+        got = ends(all_blocks, found, 3)
+        np.testing.assert_allclose(got.high_score_AK[0], np.sort(score)[::-1][:3], rtol=1e-6)
 
 
 def test_ends_are_found_a_few_tokens_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,8 @@ import made_up_run
 import numpy as np
 import pytest
 
-from spectro.views.cluster_examples import contexts, examples, random_members
+from spectro.tokens.display.context_text import Context
+from spectro.views.cluster_examples import examples, random_members
 from spectro.views.map.embedding import choose_points, cluster_positions, layout, unit_square
 from spectro.views.page.config import ReportConfig
 
@@ -15,28 +16,25 @@ def outside_of(members, num_tokens):
 
 def test_clustered_tokens_are_drawn_first():
     members = np.repeat(np.arange(0, 1000, 10), 2)  # a token may be in two clusters
-    rows = choose_points(members, 1000, ReportConfig(max_points=200))
+    rows = choose_points(members, 1000, 200, 0)
     assert len(rows) == 200 and np.all(np.diff(rows) > 0)
     assert np.isin(rows, members).sum() == 100
 
 
 def test_background_keeps_a_quarter_where_clusters_are_many():
-    rows = choose_points(np.arange(300, 1000), 1000, ReportConfig(max_points=200))
+    rows = choose_points(np.arange(300, 1000), 1000, 200, 0)
     assert (rows >= 300).sum() == 150 and len(np.unique(rows)) == 200
 
 
 @pytest.mark.parametrize("members", [np.arange(0), np.arange(50), np.arange(3, 40, 7)])
 def test_all_points_are_drawn_where_there_is_room(members):
-    assert np.array_equal(choose_points(members, 50, ReportConfig()), np.arange(50))
+    assert np.array_equal(choose_points(members, 50, 20_000, 0), np.arange(50))
 
 
 def test_every_token_outside_has_the_same_chance():
     members = np.array([0, 1, 5, 11])
     others = outside_of(members, 12)
-    drawn = [
-        np.setdiff1d(choose_points(members, 12, ReportConfig(max_points=5, seed=seed)), members)
-        for seed in range(400)
-    ]
+    drawn = [np.setdiff1d(choose_points(members, 12, 5, seed), members) for seed in range(400)]
     counts = np.bincount(np.concatenate(drawn), minlength=12)
     expected = counts[others].sum() / len(others)
     assert counts[members].sum() == 0
@@ -86,14 +84,15 @@ def test_a_cluster_none_of_whose_tokens_is_drawn_has_no_place():
 
 
 def test_contexts_show_y_between_what_stands_before_and_after():
-    run = made_up_run.made(num_sequences=4, context=16, num_clusters=0)
-    config = ReportConfig(tokens_before=5, tokens_after=3)
-    ids = run.probe.ids_ST1
-    first, middle, last = contexts(run.probe, np.array([16, 16 + 9, 2 * 16 + 15]), config)
-    assert first.before == (ids[1, 0],) and first.y == ids[1, 1] and not first.clipped
-    assert middle.before == tuple(ids[1, 5:10]) and middle.y == ids[1, 10] and middle.clipped
-    assert middle.after == tuple(ids[1, 11:14])
-    assert last.y == ids[2, 16] and last.after == () and last.position == 15
+    ids = made_up_run.made(num_sequences=4, context=16, num_clusters=0).probe.ids_ST1.tolist()
+    first, middle, last = (
+        Context.of(ids[n // 16], n % 16, token_id=n, subset=0, before=5, after=3)
+        for n in (16, 16 + 9, 2 * 16 + 15)
+    )
+    assert first.before == (ids[1][0],) and first.y == ids[1][1] and not first.clipped
+    assert middle.before == tuple(ids[1][5:10]) and middle.y == ids[1][10] and middle.clipped
+    assert middle.after == tuple(ids[1][11:14])
+    assert last.y == ids[2][16] and last.after == () and last.position == 15
 
 
 def test_examples_are_members_keyed_by_the_cluster():
@@ -114,9 +113,3 @@ def test_examples_are_members_keyed_by_the_cluster():
 def test_a_cluster_smaller_than_what_is_asked_shows_all():
     (own,) = examples(np.arange(3), np.zeros(3, int), [0], num_random=10, num_central=5, seed=0)
     assert set(own.random) == {0, 1, 2} and list(own.central) == [0, 1, 2]
-
-
-def test_a_token_of_no_probe_sequence_is_an_error():
-    run = made_up_run.made(num_sequences=2, context=8, num_clusters=0)
-    with pytest.raises(ValueError, match="token_id 16 is in none of the 2 probe sequences"):
-        run.probe.locate(np.array([3, 16]))

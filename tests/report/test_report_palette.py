@@ -1,4 +1,4 @@
-"""The subsets' colours can be told apart, also by those who see fewer of them."""
+"""The subsets' colours are distinguishable, also to those who see fewer of them."""
 
 import itertools
 import re
@@ -49,7 +49,7 @@ def oklab(rgb):
 
 
 def palettes():
-    style = (files("spectro.views") / "common" / "base.css").read_text()
+    style = (files("spectro.views") / "viewer" / "common" / "base.css").read_text()
     light, dark = style.split("}", 2)[:2]
     return {
         name: dict(re.findall(r"--(s\d|raised): (#\w{6})", block))

@@ -197,7 +197,7 @@ def test_a_long_text_is_drawn(page):
 
 
 def test_scales_are_what_python_has(page):
-    """The page makes them of χ and its columns; the tip tells all three of a token."""
+    """The page makes them of χ and its columns; the tip has all three of a token."""
     made = document(PROSE)
     one = page(made)
     for token in (1, 5, 11):
@@ -206,14 +206,14 @@ def test_scales_are_what_python_has(page):
             "[...document.querySelectorAll('#tooltip tbody tr')]"
             ".map(row => [...row.children].map(cell => cell.textContent))"
         )
-        for column, told in enumerate(cells):
+        for column, result in enumerate(cells):
             for place, scale in (
                 (1, ColourScale.RAW),
                 (3, ColourScale.STANDARDISED),
                 (4, ColourScale.CENTRED),
             ):
                 expected = values(made, scale)[token, column]
-                found = float(told[place].replace("−", "-"))
+                found = float(result[place].replace("−", "-"))
                 assert found == pytest.approx(expected, rel=0.01, abs=2e-3)
 
 

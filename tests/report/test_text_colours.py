@@ -1,4 +1,4 @@
-"""Above and below zero can be told apart in every kind of colour vision, and from the paper."""
+"""Above and below zero are distinguishable in every kind of colour vision, and from the paper."""
 
 import numpy as np
 import pytest

@@ -50,7 +50,7 @@ def made(store: Store) -> tuple[ReadMap, bool]:
 
 def test_assigned_tokens_are_told_from_members(store: Store) -> None:
     before, _ = made(store)
-    assert before.told["assigned"] is None and "assigned" not in before.clusters
+    assert before.marker["assigned"] is None and "assigned" not in before.clusters
     found = assign_tokens(store.uri, None, AssignConfig())
     after, was_there = made(store)
     assert not was_there, "an assignment makes another map"
@@ -65,7 +65,7 @@ def test_assigned_tokens_are_told_from_members(store: Store) -> None:
     assert np.array_equal(after.tokens["cluster"][~later], before.tokens["cluster"][~later])
     counts = np.bincount(found.cluster_M[found.cluster_M >= 0], minlength=len(after.clusters["x"]))
     assert np.array_equal(after.clusters["assigned"], counts)
-    assert after.told["assigned"] == {
+    assert after.marker["assigned"] == {
         "tokens": int(counts.sum()), "of": NUM_TOKENS - FIRST_ADDED,
         "config": {"num_neighbours": None, "min_share": 0.0},
     }  # fmt: skip
@@ -105,7 +105,7 @@ def test_tokens_of_another_run_have_no_place(store: Store, tmp_path: Path) -> No
     other = make_run(tmp_path / "other", text(9, 5))
     assign_tokens(store.uri, other.uri, AssignConfig())
     assert read_assigned_tokens(RunView(store.uri)) is None
-    assert made(store)[0].told["assigned"] is None
+    assert made(store)[0].marker["assigned"] is None
 
 
 def test_the_figure_takes_them_for_background(store: Store) -> None:

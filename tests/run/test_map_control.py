@@ -31,15 +31,15 @@ def test_both_maps_lie_in_one_folder(run_copy: RunCopy, tmp_path: Path) -> None:
     own, other = read_map(written.store.root), read_map(f"{written.store.root}/control")
     table = pq.read_table(f"{store.root}/control/clusters/clusters.parquet")
     assert other.clusters["size"].tolist() == table["size"].to_pylist()
-    assert own.told["control"]["map"] == "control" and not own.told["is_control"]
-    assert other.told["is_control"] and other.told["control"] is None
-    assert other.told["title"] == "copy / control" and other.vocabulary == own.vocabulary
+    assert own.marker["control"]["map"] == "control" and not own.marker["is_control"]
+    assert other.marker["is_control"] and other.marker["control"] is None
+    assert other.marker["title"] == "copy / control" and other.vocabulary == own.vocabulary
     for name in ("token", "token_id", "loss"):  # the same tokens, drawn in the same order
         assert np.array_equal(own.tokens[name], other.tokens[name])
     alone = write_map(RunView(f"{store.uri}/control"), CONFIG, Store(str(tmp_path / "alone")))
     assert np.array_equal(read_map(alone.store.root).tokens["x"], other.tokens["x"])
     names = {name for name in written.store.list() if name.startswith(NESTED)}
-    assert names < set(written.told["objects"]) and "control/map.json" in names
+    assert names < set(written.marker["objects"]) and "control/map.json" in names
     assert not any(name.endswith((".js", ".css", ".html")) for name in names), "the page is shared"
 
 
@@ -63,9 +63,9 @@ def test_it_may_be_left_out(run_copy: RunCopy) -> None:
     both = write_map(RunView(store.uri), CONFIG)
     alone = write_map(RunView(store.uri), MapConfig(landmarks=80, control=False))
     assert not alone.was_there and not any(name.startswith(NESTED) for name in alone.store.list())
-    assert set(alone.store.list()) == {*alone.told["objects"], MARKER}
-    assert alone.told["control"]["clusters"] == both.told["control"]["clusters"]
-    assert "map" not in alone.told["control"]
+    assert set(alone.store.list()) == {*alone.marker["objects"], MARKER}
+    assert alone.marker["control"]["clusters"] == both.marker["control"]["clusters"]
+    assert "map" not in alone.marker["control"]
 
 
 def test_a_copy_has_both(run_copy: RunCopy, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_tokens_of_overlapping_clusters_count_once(tmp_path: Path) -> None:
     sizes = found.clusters["size"]
     distinct = set(members["token_id"])
     assert sizes.sum() > len(distinct), "they overlap"
-    assert found.told["clusters"]["tokens"] == len(distinct)
+    assert found.marker["clusters"]["tokens"] == len(distinct)
     of_token: dict[int, list[int]] = {}
     for token_id, own in zip(members["token_id"], members["cluster_id"], strict=True):
         of_token.setdefault(token_id, []).append(own)
@@ -45,18 +45,18 @@ def test_tokens_of_overlapping_clusters_count_once(tmp_path: Path) -> None:
 def test_subsets_of_the_run_and_of_an_addition(tmp_path: Path) -> None:
     store = clustered_run(tmp_path / "run", of_subsets(text(30, 1), NAMES))
     found = made(store)
-    assert dict(found.told["facts"])["Tokens"] == "600 in 2 subsets"
+    assert dict(found.marker["facts"])["Tokens"] == "600 in 2 subsets"
     add_tokens(store, of_subsets(text(9, 2), (*NAMES, "later"), 2))
     store.delete("assembly/summary.json")
     summed_up(store)
     found = made(store)
-    assert found.told["subsets"] == [*NAMES, "later"]
-    assert dict(found.told["facts"])["Tokens"] == "780 in 3 subsets"
+    assert found.marker["subsets"] == [*NAMES, "later"]
+    assert dict(found.marker["facts"])["Tokens"] == "780 in 3 subsets"
     sequence = found.tokens["token_id"].astype(int) // CONTEXT
     assert np.array_equal(found.tokens["subset"], np.where(sequence < 30, sequence % 2, 2))
     assert np.array_equal(found.sequence_subsets, [*[0, 1] * 15, *[2] * 9])
     members = pq.read_table(f"{store.root}/clusters/members.parquet").to_pydict()
-    counts = np.zeros((found.told["clusters"]["count"], 3), int)
+    counts = np.zeros((found.marker["clusters"]["count"], 3), int)
     kind = np.array(members["token_id"]) // CONTEXT % 2
     np.add.at(counts, (np.array(members["cluster_id"]), kind), 1)
     assert np.array_equal(found.clusters["subset_counts"], counts)
@@ -67,7 +67,7 @@ def test_a_control_not_run_not_clustered_and_clustered(tmp_path: Path) -> None:
     store = clustered_run(tmp_path / "run")
 
     def state() -> tuple[object, bool, bool]:
-        told = made(store).told
+        told = made(store).marker
         return told["control"], told["control_measured"], told["is_control"]
 
     assert state() == (None, False, False)
@@ -78,4 +78,4 @@ def test_a_control_not_run_not_clustered_and_clustered(tmp_path: Path) -> None:
     assert rest == [True, False] and isinstance(found, dict)
     provenance = read_sealed(store, "clusters/cluster.json")
     assert found["tokens"] == provenance["num_clustered_tokens"] <= sum(found["sizes"])
-    assert made(control).told["is_control"]
+    assert made(control).marker["is_control"]

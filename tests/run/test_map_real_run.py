@@ -37,7 +37,7 @@ def test_verify_knows_maps(run_copy: RunCopy, place: str) -> None:
     written = write_map(RunView(uri), CONFIG)
     found = verify_run(store, config)
     assert found.faults == () and found.leftovers == ()
-    assert found.kinds["map_files"].objects == len(written.told["objects"])
+    assert found.kinds["map_files"].objects == len(written.marker["objects"])
     folder = f"{place}/map" if place else "map"
     path = Path(written.store.root) / "clusters/size.bin"
     path.write_bytes(path.read_bytes()[::-1] + b"x")
@@ -59,12 +59,12 @@ def test_words_and_control_of_a_real_run(run_copy: RunCopy) -> None:
     found = read_map(written.store.root)
     assert "a" in found.vocabulary and "\ue002" in found.vocabulary
     sizes = pq.read_table(f"{store.root}/control/clusters/clusters.parquet")["size"].to_pylist()
-    assert found.told["control"]["sizes"] == sizes
-    assert found.told["control"]["clusters"] == len(sizes)
-    assert dict(found.told["facts"])["Tokens"].startswith("96 in")
+    assert found.marker["control"]["sizes"] == sizes
+    assert found.marker["control"]["clusters"] == len(sizes)
+    assert dict(found.marker["facts"])["Tokens"].startswith("96 in")
     assert read_sealed(written.store, MARKER)["probe_sha256"] == read_info(store).probe_sha256
     of_control = write_map(RunView(f"{store.uri}/control"), CONFIG)
-    assert of_control.told["control"] is None and of_control.told["title"] == "copy / control"
+    assert of_control.marker["control"] is None and of_control.marker["title"] == "copy / control"
 
 
 def test_a_model_that_is_gone_leaves_ids(

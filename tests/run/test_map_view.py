@@ -80,8 +80,11 @@ def test_the_map_says_what_the_runs_files_say(store: Store) -> None:
     assert found.clusters["subset_counts"][:, 0].tolist() == table["size"]
     sequence, position = np.divmod(ids, CONTEXT)
     assert np.array_equal(found.sequences[sequence, position + 1], found.tokens["token"])
-    assert found.told["components"] == COMPONENTS and found.told["reliability"][:2] == [None, 0.5]
-    assert found.told["control"] is None and found.told["title"] == "run"
+    assert found.marker["components"] == COMPONENTS and found.marker["reliability"][:2] == [
+        None,
+        0.5,
+    ]
+    assert found.marker["control"] is None and found.marker["title"] == "run"
     assert found.vocabulary == [f"#{token}" for token in range(50)]
 
 
@@ -89,7 +92,7 @@ def test_examples_are_members_and_the_central_ones_rank_highest(store: Store) ->
     found = made(store)
     members = parquet(store, "clusters/members.parquet")
     own = np.array(members["cluster_id"])
-    for cluster in range(found.told["clusters"]["count"]):
+    for cluster in range(found.marker["clusters"]["count"]):
         ids = np.array(members["token_id"])[own == cluster]
         assert found.clusters["central"][cluster].tolist() == ids[:5].tolist()
         examples = found.clusters["examples"][cluster]
@@ -149,11 +152,11 @@ def test_a_map_that_is_there_is_left_until_something_changes(store: Store) -> No
                                      device="cuda")).was_there  # fmt: skip
     assert not write_map(view, CONFIG, renew=True).was_there
     fewer = write_map(view, MapConfig(max_tokens=100, rows_per_file=60))
-    assert not fewer.was_there and fewer.told["tokens"] | {"columns": 0} == {
+    assert not fewer.was_there and fewer.marker["tokens"] | {"columns": 0} == {
         "count": 100, "total": 600, "rows_per_file": 60, "columns": 0,
     }  # fmt: skip
-    assert set(fewer.store.list()) == {*fewer.told["objects"], MARKER}
-    assert len(fewer.told["objects"]) < len(first.told["objects"])
+    assert set(fewer.store.list()) == {*fewer.marker["objects"], MARKER}
+    assert len(fewer.marker["objects"]) < len(first.marker["objects"])
     fewer.store.delete("tokens/x-0001.bin")
     mended = write_map(view, MapConfig(max_tokens=100, rows_per_file=60))
     assert not mended.was_there and mended.store.exists("tokens/x-0001.bin")
@@ -165,7 +168,7 @@ def test_other_clusters_have_a_map_of_their_own(store: Store) -> None:
     assert map_folder(view) == "map-k30"
     written = write_map(view, CONFIG)
     assert written.store.uri == f"{store.uri}/map-k30" and not store.exists("map/map.json")
-    assert written.told["title"] == "run / clusters-k30"
+    assert written.marker["title"] == "run / clusters-k30"
 
 
 def test_tokens_that_were_added_are_drawn_outside_the_clusters(store: Store) -> None:
@@ -176,10 +179,10 @@ def test_tokens_that_were_added_are_drawn_outside_the_clusters(store: Store) -> 
     assert {"map/map.json", "map/tokens/x-0000.bin"} <= gone and not store.list("map")
     summed_up(store)
     found = made(store)
-    assert found.told["tokens"]["total"] == 780 and len(found.sequences) == 39
+    assert found.marker["tokens"]["total"] == 780 and len(found.sequences) == 39
     later = found.tokens["token_id"] >= 600
     assert later.sum() == 180 and (found.tokens["cluster"][later] == -1).all()
-    assert found.told["clusters"]["count"] == old.told["clusters"]["count"]
+    assert found.marker["clusters"]["count"] == old.marker["clusters"]["count"]
 
 
 def test_a_folder_of_something_else_is_left_alone(store: Store, tmp_path: Path) -> None:
@@ -235,7 +238,7 @@ def test_what_is_missing_is_said_before_anything_is_removed(store: Store) -> Non
     store.delete("assembly/part-00003.json")
     with pytest.raises(ValueError, match=r"not measured yet .*: measure them with spectro resume"):
         write_map(RunView(store.uri), CONFIG, renew=True)
-    assert set(store.child("map").list()) == {*old.told["objects"], MARKER}
+    assert set(store.child("map").list()) == {*old.marker["objects"], MARKER}
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="has the CUDA device that must be absent")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import json
 import re
 import shutil
+from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,9 +44,11 @@ def own(run_copy: MakeCopy) -> RunCopy:
 
 
 def data_of(page: bytes) -> dict[str, Any]:
-    found = re.search(r'id="data">(.*?)</script>', page.decode())
+    """The objects of the page that are JSON, by name."""
+    found = re.search(r'id="objects">(.*?)</script>', page.decode())
     assert found is not None
-    return dict(json.loads(found[1]))
+    packed = {name: text for name, text in json.loads(found[1]).items() if name.endswith(".json")}
+    return {name: json.loads(gzip.decompress(b64decode(text))) for name, text in packed.items()}
 
 
 def written(store: Store, config: PipelineConfig) -> dict[str, Any]:
@@ -54,24 +58,27 @@ def written(store: Store, config: PipelineConfig) -> dict[str, Any]:
 
 
 def missing_of(data: dict[str, Any]) -> str:
-    return " ".join(data["ledger"]["missing"])
+    return " ".join(data["report.json"]["ledger"]["missing"])
 
 
 def test_the_page_is_that_of_the_pipeline_and_tells_the_records(own: RunCopy) -> None:
     store, config = own
     first = store.read("report/index.html")
     data = written(store, config)
-    facts = dict(map(tuple, data["ledger"]["facts"]))
-    assert data["ledger"]["missing"] == []
+    facts = dict(map(tuple, data["report.json"]["ledger"]["facts"]))
+    assert data["report.json"]["ledger"]["missing"] == []
     assert "torch" in facts["Versions"] and facts["Seeds"].startswith("run 0, tokens 0")
     assert facts["GPU hours"] == "0, measured on CPUs" and "1 session" in facts["Worker hours"]
-    assert facts["Fingerprint"].startswith(dict(map(tuple, data["facts"]))["Fingerprint"])
+    assert facts["Fingerprint"].startswith(
+        dict(map(tuple, data["map.json"]["facts"]))["Fingerprint"]
+    )
     again = store.read("report/index.html")
     written(store, config)
     assert store.read("report/index.html") == again, "the same run, the same bytes"
     before = data_of(first)
-    for part in ("rows", "cards", "points", "matches", "columns", "control"):
-        assert before[part] == data[part]
+    before["report.json"].pop("ledger")  # the page adds a session
+    data["report.json"].pop("ledger")
+    assert before == data
     assert verify_run(store, config).faults == ()
 
 
@@ -85,7 +92,7 @@ def test_stages_are_those_of_the_bill(own: RunCopy) -> None:
         stage = found[line.part, line.stage]
         assert stage.done.flops == line.done.flops and stage.seconds == line.seconds
         assert stage.planned.flops == line.planned.flops  # the same was assumed
-    told = written(store, config)["ledger"]["stages"]
+    told = written(store, config)["report.json"]["ledger"]["stages"]
     assert [(part, stage, done) for part, stage, _, _, done, _ in told] == [
         (part, stage, one.done.flops) for (part, stage), one in found.items()
     ]
@@ -112,10 +119,10 @@ def test_every_draw_of_every_component_scores_every_token(own: RunCopy) -> None:
 
 def test_a_run_whose_draws_were_dropped_has_the_same_bill(own: RunCopy) -> None:
     store, config = own
-    before = written(store, config)["ledger"]["stages"]
+    before = written(store, config)["report.json"]["ledger"]["stages"]
     run = dataclasses.replace(config.run, keep_draws=False)
     run_pipeline(dataclasses.replace(config, run=run), Progress(), goal=Goal.REPORT)
-    assert written(store, config)["ledger"]["stages"] == before
+    assert written(store, config)["report.json"]["ledger"]["stages"] == before
 
 
 def test_records_that_are_gone_are_said_and_nothing_is_made_up(own: RunCopy) -> None:
@@ -123,18 +130,19 @@ def test_records_that_are_gone_are_said_and_nothing_is_made_up(own: RunCopy) -> 
     for folder in ("chains", "control/chains", "sessions"):
         shutil.rmtree(Path(store.root) / folder)
     data = written(store, config)
-    assert data["ledger"]["stages"] == []
+    assert data["report.json"]["ledger"]["stages"] == []
     assert "Work is not known stage by stage" in missing_of(data)
     assert "Hours of workers are not known: no session" in missing_of(data)
     assert "\n" not in missing_of(data)
-    assert data["summary"]["clusters"] == len(data["rows"]["size"])
+    assert data["report.json"]["summary"]["clusters"] == data["map.json"]["clusters"]["count"]
 
 
 def test_a_model_that_is_gone_leaves_ids(own: RunCopy, tmp_path: Path) -> None:
     store, config = own
     model = dataclasses.replace(config.model, name_or_path=str(tmp_path / "nowhere"))
     data = written(store, dataclasses.replace(config, model=model))
-    assert all(re.fullmatch("\ue000#\\d+\ue001", shown) for shown in data["pieces"].values())
+    shown = data["vocabulary.json"]
+    assert shown == [f"\ue000#{token}\ue001" for token in range(len(shown))]
     assert "Work is not known stage by stage" in missing_of(data)
 
 
@@ -147,7 +155,8 @@ def test_another_clustering_has_a_page_of_its_own(own: RunCopy) -> None:
     run_pipeline(other, Progress(), goal=Goal.REPORT)
     assert store.read("report/index.html") == first
     data = data_of(store.read("report-k6/index.html"))
-    assert data["title"] == "copy / clusters-k6" and data["control"] is not None
+    assert data["map.json"]["title"] == "copy / clusters-k6"
+    assert data["report.json"]["control"] is not None
     found = verify_run(store, config)
     assert found.faults == () and found.kinds["page"].objects == 4
     path = Path(store.root) / "report-k6/index.html"
@@ -168,4 +177,4 @@ def test_the_command_takes_a_folder_of_clusters(
     assert job("cluster", f"run.uri={uri}", "name=k6", *arguments) == 0
     assert job("report", f"run.uri={uri}/clusters-k6", "run.num_workers=0") == 0
     assert "report-k6/index.html" in capsys.readouterr().out
-    assert data_of(store.read("report-k6/index.html"))["title"] == "copy / clusters-k6"
+    assert data_of(store.read("report-k6/index.html"))["map.json"]["title"] == "copy / clusters-k6"

@@ -40,8 +40,8 @@ from spectro.susceptibility.estimator import EstimatorConfig, EstimatorKind
 from spectro.tokens.config import MoreConfig, Source, SourceKind, TokensConfig
 from spectro.upsampling import learning as upsample_learning
 from spectro.upsampling.checks import learnt_from
-from spectro.views.page import page as report_page
 from spectro.views.page.config import ReportConfig
+from spectro.views.page.read_columns import read_columns
 from spectro.views.query.config import Window
 from spectro.views.query.lookups import of_token
 from spectro.views.query.query import Query
@@ -228,7 +228,7 @@ def views_have_the_intervals_of_predictions(
         assert "half_width_95" not in found.table.column_names
         assert "χ ± 1.96 deviation is the 95 % interval" in found.notes[1]
     columns = read_columns(store, view.components, view.interval)
-    plain = report_page.page_columns(columns)
+    plain = columns.to_json()
     assert plain["halfWidth"] == pytest.approx(width_H, rel=1e-3)  # rounded for the page
     assert "predictions" in plain["interval"] and plain["warnings"] == summary["warnings"]
     text = text_page.page_data(document_of_sequence(view, 3))

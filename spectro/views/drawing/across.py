@@ -70,11 +70,11 @@ def _column(axes: Axes, theme: Theme, run: TokenInRun, num_lines: float) -> Edge
     axes.set_ylim(0, num_lines)
     axes.text(0, num_lines - 0.6, shortened_before(run.name, 42), weight="bold", color=theme.ink)
     share = run.num_clustered / run.num_occurrences if run.num_occurrences else float("nan")
-    told = (
+    line = (
         f"{run.num_occurrences:,} of {run.num_tokens:,} tokens, {number(share, '.0%')} of them "
         f"clustered; {run.num_clusters} clusters"
     )
-    axes.text(0, num_lines - 1.6, told, size=SMALL, color=theme.soft)
+    axes.text(0, num_lines - 1.6, line, size=SMALL, color=theme.soft)
     top, heads = num_lines - 2.4, {}
     for cluster in run.clusters:
         lower = top - _card_lines(cluster)
@@ -91,11 +91,11 @@ def _card(axes: Axes, theme: Theme, cluster: TokenCluster, edge: tuple[float, fl
     frame = Rectangle((0, lower), 1, top - lower, facecolor="none", edgecolor=theme.strong_line)
     axes.add_patch(frame)
     frame.set_clip_on(False)
-    told = (
+    line = (
         f"#{cluster.cluster_id}  {cluster.count:,} of {cluster.size:,}  "
         f"({number(cluster.share, '.0%')} of it)  stability {number(cluster.stability)}"
     )
-    axes.text(0.02, top - 0.75, told, size=SMALL, color=theme.ink, weight="bold", va="center")
+    axes.text(0.02, top - 0.75, line, size=SMALL, color=theme.ink, weight="bold", va="center")
     tops = shortened("  ".join(printed(token) for token in cluster.top_tokens), 58)
     axes.text(0.02, top - 1.75, tops, size=SMALL - 0.5, color=theme.soft, family=MONO, va="center")
     for row, lit in enumerate(cluster.contexts):

@@ -30,7 +30,7 @@ class CalibrationData:
     splits: tuple[Split, ...]
     """What the budget pays."""
     budget: str
-    """As it is told."""
+    """Label."""
 
 
 @themed

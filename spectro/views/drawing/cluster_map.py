@@ -1,4 +1,4 @@
-"""The cluster map: tokens where they lie in χ-space, clusters as rings above them."""
+"""The cluster map: tokens by their positions in χ-space, clusters as rings above them."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def _tokens(axes: Axes, theme: Theme, data: ScatterData) -> None:
     for line in (axes.axhline, axes.axvline):
         line(0.0, color=theme.strong_line, linewidth=0.6, zorder=0.5)
     size = float(np.clip(9000 / len(data.x_n2), 0.8, 10.0))
-    counts = np.bincount(  # the rarest subset lies on top
+    counts = np.bincount(  # the rarest subset is on top
         data.subset_n, minlength=len(data.subset_names)
     )
     for subset in np.argsort(-counts, kind="stable").tolist():

@@ -1,6 +1,6 @@
 """Light and dark, and what all figures share: colours, fonts, sizes.
 
-The colours are those of the page (`common/base.css`), read from it so that they stand in one
+The colours are those of the page (`viewer/common/base.css`), read from it so that they are in one
 place: eight for subsets, far apart in every kind of colour vision (ADR 032), and blue below
 zero, orange above. A function that draws is wrapped by `themed`; nothing touches pyplot or
 matplotlib's global state beyond the call, and a user's matplotlibrc changes nothing.
@@ -101,7 +101,7 @@ def theme(name: str) -> Theme:
     """The theme of a name; ValueError for one that there is not."""
     if name not in THEMES:
         raise ValueError(f"theme must be one of {', '.join(THEMES)}, found {name!r}")
-    style = (files("spectro.views") / "common" / "base.css").read_text(encoding="utf-8")
+    style = (files("spectro.views") / "viewer" / "common" / "base.css").read_text(encoding="utf-8")
     block = style.split("}")[THEMES.index(name)]
     found = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", block))
     subsets = tuple(found[f"s{index}"] for index in range(NUM_SUBSET_COLOURS))

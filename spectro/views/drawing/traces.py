@@ -103,9 +103,9 @@ def _small(axes: Axes, diagnosis: Diagnosis, chosen: Theme) -> None:
         axes.plot(np.arange(len(trace)), seen, form, color=chosen.colour(index), markersize=3)
     axes.axhline(0.0, color=chosen.strong_line, linewidth=0.6, zorder=0)
     axes.set_title(traces.name, pad=11)
-    told = "independent draws" if traces.independent and verdict.is_good else str(verdict)
+    caption = "independent draws" if traces.independent and verdict.is_good else str(verdict)
     colour = chosen.mute if verdict.is_good else chosen.positive
-    axes.text(0, 1.03, told, transform=axes.transAxes, fontsize=SMALL, color=colour)
+    axes.text(0, 1.03, caption, transform=axes.transAxes, fontsize=SMALL, color=colour)
     axes.margins(y=0.12)
     axes.locator_params(nbins=3)
 

@@ -39,9 +39,9 @@ def sizes_data(view: RunView) -> SizesData:
     stored, folder = view.clusters, view.store.child(f"{CONTROL}/{view.folder}")
     control = None
     if folder.exists(PROVENANCE):
-        told = read_sealed(folder, PROVENANCE)
+        provenance = read_sealed(folder, PROVENANCE)
         columns = ("size", "conductance", "stability")
-        control = _spread(read_table(folder, CLUSTERS, told, columns), told)
+        control = _spread(read_table(folder, CLUSTERS, provenance, columns), provenance)
     return SizesData(real=_spread(stored.clusters, stored.provenance), control=control)
 
 
@@ -127,26 +127,26 @@ def control_data(view: RunView) -> ControlData:
             f"{view.uri} has no nβ = 0 control to show beside it: expected {CONTROL}/"
             f"{SUMMARY_NAME}; spectro pipeline with control=true measures one"
         )
-    told = [with_nan(read_sealed(store, SUMMARY_NAME)) for store in (control, view.store)]
-    if told[0]["components"] != told[1]["components"]:
+    summaries = [with_nan(read_sealed(store, SUMMARY_NAME)) for store in (control, view.store)]
+    if summaries[0]["components"] != summaries[1]["components"]:
         raise ValueError(
-            f"{control.uri} has {len(told[0]['components'])} components, the run "
-            f"{len(told[1]['components'])}: is it the control of another run?"
+            f"{control.uri} has {len(summaries[0]['components'])} components, the run "
+            f"{len(summaries[1]['components'])}: is it the control of another run?"
         )
     return ControlData(
-        components=tuple(told[1]["components"]),
-        reliability_2H=_both(told, "reliability"),
-        deviation_2H=_both(told, "standard_deviation"),
+        components=tuple(summaries[1]["components"]),
+        reliability_2H=_both(summaries, "reliability"),
+        deviation_2H=_both(summaries, "standard_deviation"),
     )
 
 
-def _spread(table: pa.Table, told: Mapping[str, Any]) -> Spread:
+def _spread(table: pa.Table, provenance: Mapping[str, Any]) -> Spread:
     return Spread(
         size_K=array(table["size"]),
         conductance_K=floats(table["conductance"]),
         stability_K=floats(table["stability"]),
-        num_tokens=int(told["statistics"]["num_tokens"]),
-        num_clustered=int(told["num_clustered_tokens"]),
+        num_tokens=int(provenance["statistics"]["num_tokens"]),
+        num_clustered=int(provenance["num_clustered_tokens"]),
     )
 
 
@@ -170,6 +170,6 @@ def _columns(view: RunView, names: Sequence[str], number: int) -> list[int]:
     return [int(column) for column in np.argsort(-score_C, kind="stable")[:number]]
 
 
-def _both(told: Sequence[Mapping[str, Any]], name: str) -> npt.NDArray[np.float64]:
-    unknown = [math.nan] * len(told[1]["components"])
-    return np.array([each.get(name) or unknown for each in told], np.float64)
+def _both(summaries: Sequence[Mapping[str, Any]], name: str) -> npt.NDArray[np.float64]:
+    unknown = [math.nan] * len(summaries[1]["components"])
+    return np.array([each.get(name) or unknown for each in summaries], np.float64)

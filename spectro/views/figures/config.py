@@ -38,6 +38,10 @@ class Kind(Enum):
     """R̂ and effective draws of every component."""
     RELIABILITY = "reliability"
     """Reliability of the columns against the number of draws."""
+    TEXT = "text"
+    """A sequence of the run, each token in the colours of its χ."""
+    ACROSS = "across"
+    """One token in several runs: its clusters in each."""
 
 
 class ThemeName(Enum):
@@ -58,14 +62,20 @@ class FigureConfig:
 
     kind: Kind = Kind.MAP
     """`map`, `card`, `clusters`, `matrix`, `axes`, `shift`, `scatter`, `spread`, `control`,
-    `moved`, `traces`, `rhat` or `reliability`."""
+    `moved`, `traces`, `rhat`, `reliability`, `text` or `across`."""
     theme: ThemeName = ThemeName.LIGHT
     """`light` or `dark`."""
     cluster_id: int = 0
     """Which cluster (card); 0 is the largest."""
+    sequence_id: int = 0
+    """Which sequence (text)."""
+    token: str = ""
+    """Text of the token (across); white space around it is ignored unless · ⏎ ⇥ stand for it."""
+    others: tuple[str, ...] = ()
+    """Runs beside this one (across)."""
     components: tuple[str, ...] = ()
     """Two names (scatter) or some (spread; none: those of highest reliability × deviation); names
-    or patterns (traces, rhat, reliability; none: all)."""
+    or patterns (traces, rhat, reliability, text; none: all)."""
     rows: MatrixRows = MatrixRows.SUBSETS
     """Sets of tokens (matrix, shift, spread): `subsets`, `clusters` or `patterns`."""
     scaling: Scaling = Scaling.STANDARDISED
@@ -86,7 +96,7 @@ class FigureConfig:
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no figure."""
-        may_be_zero = ("cluster_id", "num_contexts", "seed")
+        may_be_zero = ("cluster_id", "sequence_id", "num_contexts", "seed")
         at_least_one = ("max_rows", "num_axes", "num_tokens", "max_points")
         for low, names in enumerate((may_be_zero, at_least_one)):
             for name in names:

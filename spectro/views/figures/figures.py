@@ -1,6 +1,6 @@
 """Figures of a run, by kind: from its place in storage to SVG, PDF or PNG.
 
-What each kind shows stands in `report/figures/`; matplotlib is imported when something is drawn.
+The kinds are in `kinds.py`; matplotlib is imported when something is drawn.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from spectro.tokens.display.context_text import Vocabulary
@@ -100,23 +100,52 @@ def _moved(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary)
     return moved.figure(moved_picture(view, 2 * config.num_tokens, known), theme)
 
 
-def _traces(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
-    from spectro.views.drawing import traces
-    from spectro.views.page.diagnostics_page import worst_first
-
-    return traces.loss_traces(worst_first(_chains(view, config))[: config.max_rows], theme)
+def _of_chains(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
+    return chain_figure(config.kind, _chains(view, config), theme, config.max_rows)
 
 
-def _rhat(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
-    from spectro.views.drawing import convergence
+def chain_figure(
+    kind: Kind, diagnoses: Sequence[Diagnosis], theme: Theme, max_rows: int = 24
+) -> Figure:
+    """A figure of chains that are diagnosed already: `traces` (worst first), `rhat`, `reliability`.
 
-    return convergence.figure(_chains(view, config), theme)
+    Raises KeyError for another kind.
+    """
+    from spectro.views.drawing import convergence, traces
+
+    if kind is Kind.TRACES:
+        drawn = worst_first(diagnoses)[:max_rows]
+        return traces.loss_traces(drawn, theme, num_all=len(diagnoses))
+    draw = {Kind.RHAT: convergence.figure, Kind.RELIABILITY: traces.reliability_curves}[kind]
+    return draw(diagnoses, theme)
 
 
-def _reliability(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
-    from spectro.views.drawing import traces
+def worst_first(diagnoses: Sequence[Diagnosis]) -> list[Diagnosis]:
+    """From the worst verdict to the best; those of one verdict in their order."""
+    from spectro.analysis.chain_diagnosis import Verdict
 
-    return traces.reliability_curves(_chains(view, config), theme)
+    order = list(Verdict)
+    return sorted(diagnoses, key=lambda diagnosis: order.index(diagnosis.verdict))
+
+
+def _text(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
+    from spectro.views.text.figure import figure
+    from spectro.views.text.from_run import document_of_sequence  # imports torch
+
+    document = document_of_sequence(
+        view, config.sequence_id, components=config.components, known=known
+    )
+    return figure(document, theme)
+
+
+def _across(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
+    from spectro.views.across import across
+    from spectro.views.drawing import across as picture
+
+    if not config.token:
+        raise ValueError("kind=across needs token=<text of the token>")
+    places = (f"{view.uri}/{view.folder}", *config.others)
+    return picture.figure(across(places, config.token, seed=config.seed), theme)
 
 
 def _chains(view: RunView, config: FigureConfig) -> list[Diagnosis]:
@@ -136,8 +165,10 @@ DRAW: dict[Kind, Callable[[RunView, FigureConfig, Theme, Vocabulary], Figure]] =
     Kind.SPREAD: _spread,
     Kind.CONTROL: _control,
     Kind.MOVED: _moved,
-    Kind.TRACES: _traces,
-    Kind.RHAT: _rhat,
-    Kind.RELIABILITY: _reliability,
+    Kind.TRACES: _of_chains,
+    Kind.RHAT: _of_chains,
+    Kind.RELIABILITY: _of_chains,
+    Kind.TEXT: _text,
+    Kind.ACROSS: _across,
 }
 """Every kind."""

@@ -39,7 +39,7 @@ class AssignedTokens:
     sha256: str
     """Of the table."""
 
-    def told(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """For map.json."""
         inside = int((self.cluster_M >= 0).sum())
         return {"tokens": inside, "of": int(self.cluster_M.size), "config": self.config}
@@ -68,14 +68,14 @@ def read_assigned_tokens(view: RunView) -> AssignedTokens | None:
     if not found:
         return None
     plain = to_dict(AssignConfig())
-    name, told = min(found, key=lambda each: (each[1]["inputs"]["config"] != plain, each[0]))
+    name, marker = min(found, key=lambda each: (each[1]["inputs"]["config"] != plain, each[0]))
     name = name.replace(".json", ".parquet")
     data = folder.read(name)
-    ObjectInfo(**told["table"]).verify(data, f"{folder.uri}/{name}")
+    ObjectInfo(**marker["table"]).verify(data, f"{folder.uri}/{name}")
     table = pq.read_table(io.BytesIO(data), columns=["token_id", "cluster_id"])
     return AssignedTokens(
         token_id_M=array(table["token_id"]).astype(np.int64),
         cluster_M=array(table["cluster_id"]).astype(np.int32),
-        config=told["inputs"]["config"],
-        sha256=told["table"]["sha256"],
+        config=marker["inputs"]["config"],
+        sha256=marker["table"]["sha256"],
     )

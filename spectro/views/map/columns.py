@@ -29,7 +29,7 @@ def data_of(values: NDArray[Any]) -> bytes:
 
 def array_of(data: bytes, name: str) -> NDArray[Any]:
     """A column again, by what map.json calls its type; ValueError for one that no map has."""
-    codes = {told: code for code, told in _NAMES.items()}
+    codes = {name: code for code, name in _NAMES.items()}
     if name not in codes:
         raise ValueError(f"the map has columns of {', '.join(codes)}, found {name}")
     dtype = np.dtype(f"<{codes[name]}")

@@ -23,7 +23,7 @@ VOCABULARY = "vocabulary.json"
 REPORT = "report.json"
 """The sections beside the map: what was found, columns, control, records (ADR 081)."""
 CONTROL_FOLDER = "control"
-"""Where the map of the nβ = 0 control lies in the map of its run."""
+"""Folder of the map of the nβ = 0 control in the map of its run."""
 PROFILES_BYTES = SEQUENCES_BYTES = 1 << 18
 """About so large are files of which a page fetches one at a time."""
 SequenceBlocks = Iterable[NDArray[np.integer]]
@@ -180,7 +180,7 @@ class MapData:
     regions: Sequence[Region]
     """Groups of clusters."""
     control: dict[str, Any] | None
-    """Number, tokens, sizes, conductances of the control's clusters; `map`, where theirs lies."""
+    """Number, tokens, sizes, conductances of the control's clusters; `map`, their folder."""
     layout: dict[str, Any]
     """How positions were made."""
     rows_per_file: int

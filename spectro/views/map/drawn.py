@@ -48,9 +48,9 @@ def drawn_map(view: RunView, seed: int) -> DrawnMap:
     """
     require_whole(view)
     store = view.store.child(map_folder(view))
-    told = _told(store, view, seed)
-    if told is not None:
-        return _stored(store, told)
+    marker = _marker(store, view, seed)
+    if marker is not None:
+        return _stored(store, marker)
     placed = read_placed(view, MapConfig(seed=seed, control=False), ())
     return DrawnMap(
         tokens={name: placed.tokens.columns()[name] for name in _OF_TOKENS},
@@ -59,32 +59,32 @@ def drawn_map(view: RunView, seed: int) -> DrawnMap:
     )
 
 
-def _told(store: Store, view: RunView, seed: int) -> dict[str, Any] | None:
+def _marker(store: Store, view: RunView, seed: int) -> dict[str, Any] | None:
     """map.json, if it is of what the view shows."""
     try:
-        told = read_sealed(store, MARKER)
+        marker = read_sealed(store, MARKER)
     except (DamagedObjectError, FileNotFoundError):
         return None
-    made_of = told.get("made_of", {})
+    made_of = marker.get("made_of", {})
     clusters = view.store.child(view.folder)
     same = (
         view.has_clusters
-        and told.get(TOKENS) == view.info.probe_sha256
+        and marker.get(TOKENS) == view.info.probe_sha256
         and made_of.get("clusters_sha256") == ObjectInfo.of(clusters.read(PROVENANCE)).sha256
         and made_of.get("config", {}).get("seed") == seed
     )
-    return told if same else None
+    return marker if same else None
 
 
-def _stored(store: Store, told: Mapping[str, Any]) -> DrawnMap:
+def _stored(store: Store, marker: Mapping[str, Any]) -> DrawnMap:
     """The columns that pictures want, each file checked."""
 
     def read(name: str) -> bytes:
         data = store.read(name)
-        ObjectInfo(**told["objects"][name]).verify(data, f"{store.uri}/{name}")
+        ObjectInfo(**marker["objects"][name]).verify(data, f"{store.uri}/{name}")
         return data
 
-    tokens, clusters = told["tokens"], told["clusters"]
+    tokens, clusters = marker["tokens"], marker["clusters"]
     numbers = [number for number, _ in parts(tokens["count"], tokens["rows_per_file"])]
     of_tokens = {
         name: np.concatenate(

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from spectro.clustering.config import NeighbourSearch
 from spectro.clustering.knn.search import nearest_neighbours
 
-Floats, Ints = NDArray[np.floating], NDArray[np.integer]
+Floats = NDArray[np.floating]
+Ints = NDArray[np.integer]
 _POINTS_KEY = 0x706F696E
 _LEAST_FOR_UMAP = 32
 _NUM_EPOCHS = 200
@@ -44,7 +45,7 @@ def choose_points(member_M: Ints, num_tokens: int, max_points: int, seed: int) -
     drawn_inside = rng.permutation(inside)[:most_inside]
     num_drawn = min(max_points - len(drawn_inside), num_outside)
     rank = rng.choice(num_outside, num_drawn, replace=False) if num_drawn else np.empty(0, np.int64)
-    # Before the r-th token outside lie as many members as have at most r outsiders before them.
+    # Before the r-th token outside are as many members as have at most r outsiders before them.
     outside = rank + np.searchsorted(inside - np.arange(len(inside)), rank, side="right")
     return np.sort(np.concatenate([drawn_inside, outside]))
 
@@ -69,7 +70,7 @@ def layout(points_nD: Floats, settings: LayoutSettings) -> Floats:
 
 
 def has_umap(num_points: int) -> bool:
-    """Whether so many points are laid out by UMAP; fewer stand on their principal axes."""
+    """Whether so many points are laid out by UMAP; fewer are placed on their principal axes."""
     return num_points >= _LEAST_FOR_UMAP
 
 
@@ -124,7 +125,7 @@ def unit_square(xy_n2: Floats) -> Floats:
 def cluster_positions(xy_M2: Floats, cluster_M: Ints, num_clusters: int) -> Floats:
     """Median position [K, 2] of each cluster's tokens; NaN where none is drawn.
 
-    `cluster_M` is the index of a token's cluster, −1 outside; a token may stand there once for
+    `cluster_M` is the index of a token's cluster, −1 outside; a token may be there once for
     each of its clusters. A median, because a few tokens that UMAP left elsewhere must not pull
     the cluster's mark into empty space.
     """

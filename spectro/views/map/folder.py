@@ -20,10 +20,10 @@ from spectro.views.map.file_names import is_data_name, is_page_name
 from spectro.views.viewer.packages import page_files
 
 FOLDER = "map"
-Told = Mapping[str, Any]
+Marker = Mapping[str, Any]
 
 
-def read_told(store: Store) -> dict[str, Any] | None:
+def read_marker(store: Store) -> dict[str, Any] | None:
     """map.json of a folder; None where there is none, or one that cannot be trusted."""
     try:
         return read_sealed(store, MARKER)
@@ -31,34 +31,34 @@ def read_told(store: Store) -> dict[str, Any] | None:
         return None
 
 
-def read_words(store: Store, told: Told) -> list[str | None] | None:
+def read_words(store: Store, marker: Marker) -> list[str | None] | None:
     """The vocabulary of the map that is there; None where it is damaged or lost."""
     try:
         data = store.read(VOCABULARY)
-        ObjectInfo(**told["objects"][VOCABULARY]).verify(data, f"{store.uri}/{VOCABULARY}")
+        ObjectInfo(**marker["objects"][VOCABULARY]).verify(data, f"{store.uri}/{VOCABULARY}")
     except (DamagedObjectError, FileNotFoundError, KeyError):
         return None
     return list(json.loads(data))
 
 
-def has_data(store: Store, told: Told) -> bool:
+def has_data(store: Store, marker: Marker) -> bool:
     """Whether all data that map.json names are there, in their sizes."""
     there = store.list()
     return all(
         there.get(name) == info["size_bytes"]
-        for name, info in told.get("objects", {}).items()
+        for name, info in marker.get("objects", {}).items()
         if not is_page_name(name)
     )
 
 
-def put_page(store: Store, told: Told, page: Mapping[str, bytes], *, of_run: bool) -> Told:
+def put_page(store: Store, marker: Marker, page: Mapping[str, bytes], *, of_run: bool) -> Marker:
     """Bring the page's files up to date, then map.json; gives it as it is then.
 
     The data stay as they are. Nothing is written where nothing differs. Raises ValueError where
     the folder holds something else.
     """
     infos = {name: asdict(ObjectInfo.of(data)) for name, data in page.items()}
-    known, there = told["objects"], store.list()
+    known, there = marker["objects"], store.list()
     fresh = {
         name
         for name, info in infos.items()
@@ -66,13 +66,13 @@ def put_page(store: Store, told: Told, page: Mapping[str, bytes], *, of_run: boo
     }
     stale = [name for name in known if is_page_name(name) and name not in fresh]
     if len(fresh) == len(page) and not stale:
-        return told
+        return marker
     require_own(store, of_run=of_run)
     store.delete(MARKER)
     store.delete_many([*stale, *(page.keys() - fresh)])
     put_all(store, ((name, data) for name, data in page.items() if name not in fresh))
     kept = {name: info for name, info in known.items() if not is_page_name(name)}
-    put_derived(store, MARKER, {**told, "objects": infos | kept}, told[TOKENS])
+    put_derived(store, MARKER, {**marker, "objects": infos | kept}, marker[TOKENS])
     return read_sealed(store, MARKER)
 
 
@@ -93,11 +93,11 @@ def require_own(store: Store, *, of_run: bool) -> list[str]:
 
     Raises ValueError, in one line, if anything else is there.
     """
-    there, told = store.list(), read_told(store)
-    named = set() if told is None else {MARKER, *told.get("objects", {})}
+    there, marker = store.list(), read_marker(store)
+    named = set() if marker is None else {MARKER, *marker.get("objects", {})}
     page = dict(page_files()) if there.keys() - named else {}
     ours = {name for name, data in page.items() if name in there and store.read(name) == data}
-    is_begun = told is not None or len(ours) == len(page)  # the page is put first, removed last
+    is_begun = marker is not None or len(ours) == len(page)  # the page is put first, removed last
 
     def is_own(name: str) -> bool:
         if of_run and kind_of(f"{FOLDER}/{name}") in ("maps", "map_files"):

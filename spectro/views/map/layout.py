@@ -1,7 +1,7 @@
 """Positions of any number of tokens: UMAP of landmarks, the others between them (ADR 034).
 
 Landmarks are the centroids of all clusters and a sample of the tokens drawn; with very many
-clusters the centroids alone, or a sample of them. Everything else stands at the mean of its three
+clusters the centroids alone, or a sample of them. Everything else is at the mean of its three
 nearest landmarks, weighted by 1 / d², and a little beside it, so that tokens of equal χ do not hide
 each other.
 Shapes: N tokens of the run, n drawn, l of them landmarks, L landmarks in all, K clusters, c of them
@@ -20,15 +20,16 @@ from spectro.views.map.config import MapConfig
 from spectro.views.map.embedding import cluster_positions, has_umap, layout
 
 NUM_NEAREST = 3
-"""Landmarks between which a token stands."""
+"""Landmarks between which a token is placed."""
 LEAST_TOKENS = 5
-"""A cluster of which fewer tokens are drawn stands at its centroid's landmark."""
+"""A cluster of which fewer tokens are drawn is at its centroid's landmark."""
 MARGIN = 0.02
 """Left free around the landmarks, for tokens and outlines beside them."""
 _DRAW_KEY, _JITTER_KEY = 0x64726177, 0x6A697474  # keep these streams apart
 _CENTROID_KEY, _CENTROID_JITTER_KEY = 0x63656E74, 0x636A6974
 
-Floats, Ints = NDArray[np.floating], NDArray[np.integer]
+Floats = NDArray[np.floating]
+Ints = NDArray[np.integer]
 Float32 = NDArray[np.float32]
 Vectors = Callable[[Ints], Iterator[tuple[slice, Float32]]]
 """Preprocessed χ of ascending rows: which of them, and their vectors; a token shard at a time."""
@@ -36,13 +37,13 @@ Vectors = Callable[[Ints], Iterator[tuple[slice, Float32]]]
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """Where everything stands, in the unit square."""
+    """Positions in the unit square."""
 
     xy_n2: Float32
     """Tokens, in the order in which they were drawn."""
     centre_K2: Floats
     """Clusters."""
-    told: dict[str, Any]
+    layout: dict[str, Any]
     """How positions were made, for map.json."""
 
 
@@ -85,7 +86,7 @@ def place(row_n: Ints, vectors: Vectors, clustered: Clustered, config: MapConfig
     centre_K2 = _centres(clustered.centroid_KD, cluster_c, points_LD, xy_L2, config)
     if sampled:
         _to_their_tokens(centre_K2, xy_n2, row_n, clustered)
-    told = {
+    made = {
         "method": "UMAP of landmarks" if has_umap(len(points_LD)) else "principal axes",
         "landmarks": len(points_LD),
         "centroids": cluster_c.size,
@@ -94,7 +95,7 @@ def place(row_n: Ints, vectors: Vectors, clustered: Clustered, config: MapConfig
         "num_neighbours": config.num_neighbours,
         "seed": config.seed,
     }
-    return Places(xy_n2=xy_n2, centre_K2=centre_K2, told=told)
+    return Places(xy_n2=xy_n2, centre_K2=centre_K2, layout=made)
 
 
 def _landmark_clusters(num_clusters: int, config: MapConfig) -> NDArray[np.int64]:
@@ -153,7 +154,7 @@ def _among(
     num_nearest = min(NUM_NEAREST, len(points_LD))
     found = exact_neighbours(x_bD, no_rows, blocks, num_nearest, device=config.device)
     near_b3, far_b3 = found.index_Nk, found.distance_Nk.astype(np.float64)
-    # A token at a landmark stands there, however near the others are.
+    # A token at a landmark is placed there, however near the others are.
     weight_b3 = 1.0 / np.maximum(far_b3, 1e-6 * far_b3.max(axis=1, keepdims=True) + 1e-30) ** 2
     weight_b3 /= weight_b3.sum(axis=1, keepdims=True)
     mean_b2 = np.einsum("bk,bkd->bd", weight_b3, xy_L2[near_b3])

@@ -88,17 +88,17 @@ def read_placed(
                        row_n),
         clusters=ClusterColumns(**columns),
         regions=regions,
-        layout=places.told,
+        layout=places.layout,
         num_tokens=labels.num_rows,
         assigned=assigned,
     )  # fmt: skip
 
 
 def require_whole(view: RunView) -> None:
-    """Raise ValueError, in one line, for the clusters of a half: its χ lies in another space."""
+    """Raise ValueError, in one line, for the clusters of a half: its χ is in another space."""
     if view.is_half:
         raise ValueError(
-            f"{view.uri}/{view.folder} has the clusters of a half of the chains, which lie in the "
+            f"{view.uri}/{view.folder} has the clusters of a half of the chains, which are in the "
             f"space of that half alone: take {view.uri}/{view.folder.rpartition('/')[0]}"
         )
 

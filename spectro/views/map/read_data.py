@@ -21,8 +21,8 @@ from spectro.views.cluster_tables import matrix, subset_dtype
 from spectro.views.map.config import MapConfig
 from spectro.views.map.data_files import MapData, SequenceSource
 from spectro.views.map.placed import OnProgress, read_placed
-from spectro.views.page.ledger import Ledger
 from spectro.views.page.read_columns import read_columns
+from spectro.views.page.read_ledger import Ledger
 from spectro.views.page.report_data import report_data
 from spectro.views.page.run_facts import run_facts
 from spectro.views.run_view import RunView
@@ -76,7 +76,7 @@ def read_map_data(
         num_clustered_tokens=stored.provenance["num_clustered_tokens"],
         control_measured=view.store.exists(f"{CONTROL}/{SUMMARY_NAME}"),
         is_control=view.is_control,
-        assigned=None if placed.assigned is None else placed.assigned.told(),
+        assigned=None if placed.assigned is None else placed.assigned.to_json(),
         layout=placed.layout,
         rows_per_file=config.rows_per_file,
         report=report_data(view, known, ledger),

@@ -1,4 +1,4 @@
-"""Regions of the map: groups of clusters that lie together, outlined and named (ADR 034).
+"""Regions of the map: groups of clusters that are close together, outlined and named (ADR 034).
 
 Ward's hierarchical clustering of the clusters' positions (scikit-learn), merging only what is
 near, cut at about as many groups as a group has clusters. The outline is a contour of the density
@@ -46,7 +46,7 @@ class Region:
     outline: tuple[tuple[int, int], ...]
     """Corners of a polygon, in order; the last is joined to the first."""
     at: tuple[int, int]
-    """Where most of its tokens lie: inside the outline."""
+    """Where most of its tokens are: inside the outline."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types."""
@@ -107,7 +107,7 @@ def find_regions(
 
 
 def group(centre_K2: Floats, size_K: Ints, config: MapConfig) -> NDArray[np.int32]:
-    """Region of every cluster, regions by falling number of tokens; −1 for one that stands alone.
+    """Region of every cluster, regions by falling number of tokens; −1 for one that is alone.
 
     No regions where there are fewer than `LEAST_CLUSTERS` clusters.
     """
@@ -130,7 +130,7 @@ def group(centre_K2: Floats, size_K: Ints, config: MapConfig) -> NDArray[np.int3
 def _at_home(region_K: Ints, laid: Laid) -> Ints:
     """Region of every drawn member whose nearest cluster is of the same region; −1 for others.
 
-    What lies among other regions' clusters would only blur the lines between them.
+    What is among other regions' clusters would only blur the lines between them.
     """
     from scipy.spatial import KDTree
 

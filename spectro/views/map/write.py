@@ -1,6 +1,6 @@
 """The cluster map of a run as a folder of files: made, found again, copied (ADR 033, 034).
 
-It lies beside the clusters that it shows: `<run>/map`, `<run>/map-k30` for `<run>/clusters-k30`; in
+It is beside the clusters that it shows: `<run>/map`, `<run>/map-k30` for `<run>/clusters-k30`; in
 it, below `control/`, that of the nβ = 0 control.
 `map.json`, put last and sealed, names all other objects with their sizes and checksums, and says
 what they were made from; a map that was made from the same is left as it is, but for its page.
@@ -40,19 +40,18 @@ from spectro.views.map.data_files import (
 )
 from spectro.views.map.folder import (
     FOLDER,
-    Told,
+    Marker,
     clear,
     has_data,
     put_all,
     put_page,
-    read_told,
+    read_marker,
     read_words,
     require_own,
 )
 from spectro.views.map.placed import OnProgress, require_whole
 from spectro.views.map.read_data import read_map_data
-from spectro.views.page.ledger import Ledger
-from spectro.views.page.read_ledger import read_ledger
+from spectro.views.page.read_ledger import Ledger, read_ledger
 from spectro.views.run_view import DEFAULT_CLUSTERS, RunView
 from spectro.views.token_contexts import vocabulary_of
 from spectro.views.viewer.packages import page_files
@@ -66,7 +65,7 @@ class WrittenMap:
 
     store: Store
     """Its folder."""
-    told: Mapping[str, Any]
+    marker: Mapping[str, Any]
     """map.json."""
     was_there: bool
     """Whether its data had been made before."""
@@ -74,12 +73,12 @@ class WrittenMap:
     @property
     def size_bytes(self) -> int:
         """Of all its objects but map.json."""
-        return sum(info["size_bytes"] for info in self.told["objects"].values())
+        return sum(info["size_bytes"] for info in self.marker["objects"].values())
 
     @property
     def num_objects(self) -> int:
         """With map.json."""
-        return len(self.told["objects"]) + 1
+        return len(self.marker["objects"]) + 1
 
 
 def map_folder(view: RunView) -> str:
@@ -98,7 +97,7 @@ def write_map(
 ) -> WrittenMap:
     """Make the map of a run, unless it is there and made from the same.
 
-    Tokens are named by the tokenizer of the run's model; where it is not at hand, as the map
+    Tokens are named by the tokenizer of the run's model; where it is missing, as the map
     that is there names them, else by their ids, with a warning.
 
     Args:
@@ -115,12 +114,12 @@ def write_map(
     require_whole(view)
     store, of_run = _place(view, target), target is None
     control = _control_view(view, config)
-    made_of, page, there = _made_of(view, control, config), dict(page_files()), read_told(store)
+    made_of, page, there = _made_of(view, control, config), dict(page_files()), read_marker(store)
     known = vocabulary_of(view)
     shown = _shown(view, known, store, there)
     if not renew and there is not None and _is_same(view, store, there, made_of, shown):
-        told = put_page(store, there, page, of_run=of_run)
-        return WrittenMap(store=store, told=told, was_there=True)
+        marker = put_page(store, there, page, of_run=of_run)
+        return WrittenMap(store=store, marker=marker, was_there=True)
     require_own(store, of_run=of_run)
     _check_ready(view, config)
     ledger = None if run is None else read_ledger(view, run)
@@ -130,7 +129,7 @@ def write_map(
     infos = put_all(store, page.items(), objects(data), *others)
     content = {**manifest(data), "made_of": made_of, "objects": infos}
     put_derived(store, MARKER, content, view.info.probe_sha256)
-    return WrittenMap(store=store, told=read_sealed(store, MARKER), was_there=False)
+    return WrittenMap(store=store, marker=read_sealed(store, MARKER), was_there=False)
 
 
 def settings_there(view: RunView, target: Store | None = None) -> MapConfig | None:
@@ -138,10 +137,10 @@ def settings_there(view: RunView, target: Store | None = None) -> MapConfig | No
 
     None where there is none of the clusters and the tokens that there are now.
     """
-    told = read_told(_place(view, target))
-    if told is None or told.get(TOKENS) != view.info.probe_sha256:
+    marker = read_marker(_place(view, target))
+    if marker is None or marker.get(TOKENS) != view.info.probe_sha256:
         return None
-    made = told.get("made_of", {})
+    made = marker.get("made_of", {})
     if [made.get("clusters"), made.get("clusters_sha256")] != [view.folder, _digest_of(view)]:
         return None
     try:
@@ -156,14 +155,14 @@ def copy_map(source: Store, target: Store) -> WrittenMap:
     Raises FileNotFoundError where there is none, DamagedObjectError, ValueError where the target
     holds something else.
     """
-    told = read_sealed(source, MARKER)
+    marker = read_sealed(source, MARKER)
     clear(target, of_run=False)
-    for name, info in told["objects"].items():
+    for name, info in marker["objects"].items():
         data = source.read(name)
         ObjectInfo(**info).verify(data, f"{source.uri}/{name}")
         target.put(name, data)
     target.put(MARKER, source.read(MARKER))
-    return WrittenMap(store=target, told=told, was_there=False)
+    return WrittenMap(store=target, marker=marker, was_there=False)
 
 
 def _place(view: RunView, target: Store | None) -> Store:
@@ -220,7 +219,7 @@ def _check_ready(view: RunView, config: MapConfig) -> None:
 
 
 def _shown(
-    view: RunView, known: Vocabulary, store: Store, there: Told | None
+    view: RunView, known: Vocabulary, store: Store, there: Marker | None
 ) -> Sequence[str | None]:
     """Each token in the display alphabet; see `write_map`."""
     if known.pieces is not None:
@@ -263,15 +262,15 @@ def _digest(clusters: Store) -> str:
 def _is_same(
     view: RunView,
     store: Store,
-    told: Told,
+    marker: Marker,
     made_of: Mapping[str, Any],
     shown: Sequence[str | None],
 ) -> bool:
     """Whether a map's data are whole and made from the same."""
     words = asdict(ObjectInfo.of(json_bytes(list(shown))))
     return (
-        told.get(TOKENS) == view.info.probe_sha256
-        and told.get("made_of") == made_of
-        and told.get("objects", {}).get(VOCABULARY) == words
-        and has_data(store, told)
+        marker.get(TOKENS) == view.info.probe_sha256
+        and marker.get("made_of") == made_of
+        and marker.get("objects", {}).get(VOCABULARY) == words
+        and has_data(store, marker)
     )

@@ -9,7 +9,7 @@ import hashlib
 import html
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from string import Template
 from typing import Any
@@ -21,7 +21,9 @@ from spectro.analysis.chain_traces import ComponentTraces
 from spectro.views.config import THEMES
 from spectro.views.drawing.save import to_bytes
 from spectro.views.drawing.theme import Theme, theme
-from spectro.views.drawing.traces import LABELLED, loss_traces, reliability_curves
+from spectro.views.drawing.traces import LABELLED
+from spectro.views.figures.config import Kind
+from spectro.views.figures.kinds import chain_figure
 
 HELP = (
     "One line per component: what its chains did, how sure that is, and the setting to change. "
@@ -94,12 +96,12 @@ def cells(diagnosis: Diagnosis) -> tuple[str, ...]:
     return (
         traces.name,
         f"{diagnosis.verdict}{evidence}",
-        _told(diagnosis.rhat, ".2f"),
+        _format(diagnosis.rhat, ".2f"),
         str(traces.num_draws),
-        _told(traces.effective_sample_size, ".0f"),
-        _told(float(first), ".2f"),
+        _format(traces.effective_sample_size, ".0f"),
+        _format(float(first), ".2f"),
         _bias_cell(traces),
-        "≤ 0" if traces.known_reliability <= 0 else _told(traces.whole_reliability, ".2f"),
+        "≤ 0" if traces.known_reliability <= 0 else _format(traces.whole_reliability, ".2f"),
         diagnosis.change or "–",
     )
 
@@ -112,17 +114,11 @@ def _bias_cell(traces: ComponentTraces) -> str:
     return "exact" if traces.independent or traces.corrected else "unknown"
 
 
-def worst_first(diagnoses: Sequence[Diagnosis]) -> list[Diagnosis]:
-    """From the worst verdict to the best; those of one verdict in their order."""
-    order = list(Verdict)
-    return sorted(diagnoses, key=lambda diagnosis: order.index(diagnosis.verdict))
-
-
 def summary_of(diagnoses: Sequence[Diagnosis]) -> str:
     """How many components got each verdict, in one sentence."""
     counts = Counter(diagnosis.verdict for diagnosis in diagnoses)
-    told = [f"{counts[verdict]} × {verdict}" for verdict in Verdict if counts[verdict]]
-    return f"{len(diagnoses)} components: {'; '.join(told)}."
+    parts = [f"{counts[verdict]} × {verdict}" for verdict in Verdict if counts[verdict]]
+    return f"{len(diagnoses)} components: {'; '.join(parts)}."
 
 
 def page(title: str, diagnoses: Sequence[Diagnosis], panels: int) -> str:
@@ -133,9 +129,9 @@ def page(title: str, diagnoses: Sequence[Diagnosis], panels: int) -> str:
         diagnoses: all that the table has.
         panels: traces of so many are drawn, the worst first.
     """
-    drawn = worst_first(diagnoses)[:panels]
+    num_drawn = min(panels, len(diagnoses))
     style = _read("diagnostics.css")
-    few = f"Shown are {len(drawn)} of {len(diagnoses)} components, the worst verdicts first."
+    few = f"Shown are {num_drawn} of {len(diagnoses)} components, the worst verdicts first."
     return Template(_read("diagnostics.html")).substitute(
         title=html.escape(title),
         style=style,
@@ -143,10 +139,12 @@ def page(title: str, diagnoses: Sequence[Diagnosis], panels: int) -> str:
         lede=html.escape(summary_of(diagnoses)),
         help=html.escape(HELP),
         table=_table(diagnoses),
-        shown=few if len(drawn) < len(diagnoses) else "",
-        traces=_picture(drawn, loss_traces, "ΔL along the draws of every component"),
+        shown=few if num_drawn < len(diagnoses) else "",
+        traces=_picture(Kind.TRACES, diagnoses, panels, "ΔL along the draws of every component"),
         labelled=str(LABELLED),
-        curves=_picture(diagnoses, reliability_curves, "reliability against the number of draws"),
+        curves=_picture(
+            Kind.RELIABILITY, diagnoses, panels, "reliability against the number of draws"
+        ),
     )
 
 
@@ -168,13 +166,12 @@ def _table(diagnoses: Sequence[Diagnosis]) -> str:
     return "\n".join(rows)
 
 
-def _picture(
-    diagnoses: Sequence[Diagnosis],
-    draw: Callable[[Sequence[Diagnosis], Theme], Figure],
-    what: str,
-) -> str:
-    """A figure in both themes."""
-    light, dark = (_address(draw(diagnoses, theme(name)), theme(name)) for name in THEMES)
+def _picture(kind: Kind, diagnoses: Sequence[Diagnosis], panels: int, what: str) -> str:
+    """A kind of figure in both themes."""
+    light, dark = (
+        _address(chain_figure(kind, diagnoses, chosen, panels), chosen)
+        for chosen in map(theme, THEMES)
+    )
     return (
         f'<picture><source media="(prefers-color-scheme: dark)" srcset="{dark}">'
         f'<img src="{light}" alt="{html.escape(what)}"></picture>'
@@ -186,7 +183,7 @@ def _address(figure: Figure, chosen: Theme) -> str:
     return f"data:image/svg+xml;base64,{data}"
 
 
-def _told(value: float, form: str) -> str:
+def _format(value: float, form: str) -> str:
     return "–" if math.isnan(value) else format(value, form)
 
 

@@ -1,4 +1,7 @@
-"""What a run's records say of it, for its page: what they do not have is said, never made up."""
+"""The records of a run as plain JSON: versions, seeds, draws, work by stage, worker hours.
+
+What the records lack is said, never made up.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,17 @@ from spectro.formats.sessions import SESSIONS, Heartbeat, read_heartbeats
 from spectro.planning.bill import RecordedWork, recorded_work
 from spectro.planning.model_sizes import size_of_checkpoint
 from spectro.storage.store import Store
-from spectro.views.page.ledger import Ledger, StageCost
 from spectro.views.run_view import RunView
 
 MEASURING = ("pilot", "chains", "tiles", "assembly")
 """Stages of a measurement: sessions that did none of them measured nothing."""
+Ledger = Mapping[str, Any]
 NOT_THERE = (ValueError, FileNotFoundError, KeyError)
 """What reading records raises where they are gone, damaged, or of another version."""
 
 
 def read_ledger(view: RunView, config: PipelineConfig) -> Ledger:
-    """Versions, seeds, draws, work and hours of a measured run.
+    """`facts` (label, value), `stages` (see `_stages`) and `missing` (sentences) of a measured run.
 
     Args:
         view: of the run, its control aside.
@@ -38,11 +41,7 @@ def read_ledger(view: RunView, config: PipelineConfig) -> Ledger:
         facts += _hours(view.root)
     except NOT_THERE as error:
         missing.append(f"Hours of workers are not known: {_line(error)}.")
-    return Ledger(
-        facts=tuple(facts),
-        stages=() if work is None else _stages(work),
-        missing=tuple(missing),
-    )
+    return {"facts": facts, "stages": [] if work is None else _stages(work), "missing": missing}
 
 
 def _settings(view: RunView, config: PipelineConfig) -> list[tuple[str, str]]:
@@ -84,38 +83,48 @@ def _hours(root: Store) -> list[tuple[str, str]]:
 
     Raises ValueError where none left a sign.
     """
-    beats = [beat for beat in read_heartbeats(root, root.list(SESSIONS)) if _has_measured(beat)]
-    if not beats:
+    heartbeats = [
+        heartbeat
+        for heartbeat in read_heartbeats(root, root.list(SESSIONS))
+        if _has_measured(heartbeat)
+    ]
+    if not heartbeats:
         raise ValueError("no session of the measurement left a sign of life")
-    on_gpu = sum(beat.worker_seconds for beat in beats if beat.device.startswith("cuda"))
-    number = f"{len(beats)} session{'s' if len(beats) > 1 else ''}"
+    on_gpu = sum(
+        heartbeat.worker_seconds for heartbeat in heartbeats if heartbeat.device.startswith("cuda")
+    )
+    number = f"{len(heartbeats)} session{'s' if len(heartbeats) > 1 else ''}"
     return [
-        ("Worker hours", f"{_told(sum(beat.worker_seconds for beat in beats))}, {number}"),
-        ("GPU hours", _told(on_gpu) if on_gpu else "0, measured on CPUs"),
+        (
+            "Worker hours",
+            f"{_hours_of(sum(heartbeat.worker_seconds for heartbeat in heartbeats))}, {number}",
+        ),
+        ("GPU hours", _hours_of(on_gpu) if on_gpu else "0, measured on CPUs"),
     ]
 
 
-def _has_measured(beat: Heartbeat) -> bool:
+def _has_measured(heartbeat: Heartbeat) -> bool:
     return any(
-        count.done for name, count in beat.stages.items() if name.split(": ")[-1] in MEASURING
+        count.done for name, count in heartbeat.stages.items() if name.split(": ")[-1] in MEASURING
     )
 
 
-def _stages(work: RecordedWork) -> tuple[StageCost, ...]:
-    return tuple(
-        StageCost(
-            part=line.part,
-            stage=line.stage,
-            num_units=line.done.num_units,
-            planned_flops=line.planned.flops,
-            done_flops=line.done.flops,
-            seconds=line.seconds,
-        )
-        for line in work.stages
-    )
+def _stages(work: RecordedWork) -> list[list[str | int | float | None]]:
+    """Part, stage, units, planned and done flop, seconds of all devices; null if not recorded."""
+    return [
+        [
+            s.part,
+            s.stage,
+            s.done.num_units,
+            s.planned.flops,
+            s.done.flops,
+            None if s.seconds is None else float(f"{s.seconds:.4g}"),
+        ]
+        for s in work.stages
+    ]
 
 
-def _told(seconds: float) -> str:
+def _hours_of(seconds: float) -> str:
     hours = seconds / 3600
     return f"{hours:,.0f}" if hours >= 100 else f"{hours:.2g}"
 

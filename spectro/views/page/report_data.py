@@ -26,8 +26,8 @@ from spectro.formats.product import SUMMARY_NAME
 from spectro.tokens.display.context_text import Vocabulary
 from spectro.views.cluster_tables import array, floats, how_it_holds, members
 from spectro.views.page.known_kinds_sample import found_sample
-from spectro.views.page.ledger import Ledger
 from spectro.views.page.read_columns import number, read_columns
+from spectro.views.page.read_ledger import Ledger
 from spectro.views.run_view import RunView
 
 
@@ -51,7 +51,7 @@ def report_data(view: RunView, known: Vocabulary, ledger: Ledger | None = None) 
         else {"columns": _columns(control), "summary": _summary(control)},
         "found": found,
         "recognised": recognised,
-        "ledger": (ledger or Ledger()).to_json(),
+        "ledger": ledger or {"facts": [], "stages": [], "missing": []},
     }
 
 

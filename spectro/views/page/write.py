@@ -7,7 +7,7 @@ sequences of the run where they are few, else those of the largest clusters' exa
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -19,11 +19,11 @@ from spectro.formats.object_kinds import page_names
 from spectro.formats.parts import CONTROL
 from spectro.storage.store import ObjectInfo, Store
 from spectro.tokens.display.context_text import Vocabulary
-from spectro.tokens.display.vocabulary import display
 from spectro.views.map.config import MapConfig
 from spectro.views.map.data_files import (
     CONTROL_FOLDER,
     MARKER,
+    VOCABULARY,
     MapData,
     SequenceSource,
     json_bytes,
@@ -33,8 +33,7 @@ from spectro.views.map.data_files import (
 )
 from spectro.views.map.read_data import read_map_data
 from spectro.views.page.config import ReportConfig
-from spectro.views.page.ledger import Ledger
-from spectro.views.page.read_ledger import read_ledger
+from spectro.views.page.read_ledger import Ledger, read_ledger
 from spectro.views.page.report_data import control_view
 from spectro.views.page.units import ReportUnit
 from spectro.views.run_view import RunView
@@ -45,7 +44,7 @@ from spectro.work.stage import OnProgress, ShouldStop, WorkerContext
 logger = logging.getLogger(__name__)
 _EXAMPLES = ("examples", "central", "assigned_examples")
 LANDMARKS = 6000
-"""Points that UMAP lays out: a report is made at the end of every run, so it must be quick."""
+"""Points that UMAP lays out, a third of them for the control: every run ends with a report."""
 ALL_SEQUENCES_BYTES = 4 << 20
 """A run whose sequences need no more has all of them in its file, and cards of all clusters."""
 
@@ -67,60 +66,59 @@ def write_page(
     page, marker = page_names(config.run.clusters)
     view = RunView(root.child(config.run.clusters).uri)
     known = known_vocabulary(config.model, view.info.vocab_size)
-    data = render(view, known, config.report, read_ledger(view, config), on_progress).encode()
+    parts = read_data(view, config.report, known, read_ledger(view, config), on_progress)
+    data = render(*parts).encode()
+    logger.info("page of %d clusters: %.1f MB", len(parts[0].clusters), len(data) / 1e6)
     root.delete(marker)  # of another page, or none
     root.delete(page)
     root.put(page, data)
     put_derived(root, marker, {"page": asdict(ObjectInfo.of(data))}, probe_sha256)
 
 
-def render(
+def read_data(
     view: RunView,
-    known: Vocabulary,
     config: ReportConfig,
+    known: Vocabulary,
     ledger: Ledger | None = None,
     on_progress: Callable[[float, float], None] = lambda done, total: None,
-) -> str:
-    """The page as one HTML text; the same run gives the same bytes."""
+) -> list[MapData]:
+    """What the file holds of a run, then of its control, if that has clusters."""
     shown = [known.show(token) for token in range(view.info.vocab_size)]
-    if known.pieces is not None:
-        shown = [None if piece is None else display(piece) for piece in known.pieces]
     control = control_view(view)
-    data = _read(view, config, config.max_cards, known, shown, ledger)
+    data = _read(view, config, (LANDMARKS, config.max_cards), known, shown, ledger)
     on_progress(0.5, 1.0)
-    others = []
-    if control is not None:
-        title = None if config.title is None else f"{config.title} / {CONTROL}"
-        own = replace(config, title=title)
-        others.append(_read(control, own, config.max_control_cards, known, shown, None))
-        data = replace(data, control={**(data.control or {}), "map": CONTROL_FOLDER})
+    if control is None:
+        return [data]
+    title = None if config.title is None else f"{config.title} / {CONTROL}"
+    own = replace(config, title=title)
+    of_control = _read(control, own, (LANDMARKS // 3, config.max_control_cards), known, shown, None)
     on_progress(0.9, 1.0)
-    page = render_data(data, *others)
-    logger.info("page of %d clusters: %.1f MB", len(data.clusters), len(page) / 1e6)
-    return page
+    return [replace(data, control={**(data.control or {}), "map": CONTROL_FOLDER}), of_control]
 
 
-def render_data(data: MapData, *control: MapData) -> str:
-    """The page of a run's data, and of its control's."""
+def render(data: MapData, *control: MapData) -> str:
+    """The page of a run's data, and of its control's; the same data give the same bytes."""
     inlined = dict(objects(data)) | {MARKER: json_bytes(manifest(data))}
     for other in control:
         inlined |= dict(within(CONTROL_FOLDER, other))
-        inlined.pop(f"{CONTROL_FOLDER}/vocabulary.json")  # the run's own
+        del inlined[f"{CONTROL_FOLDER}/{VOCABULARY}"]  # the same as the run's
     return one_file(data.title, inlined)
 
 
 def _read(
     view: RunView,
     config: ReportConfig,
-    max_cards: int,
+    most: tuple[int, int],
     known: Vocabulary,
-    shown: list[str | None],
+    shown: Sequence[str],
     ledger: Ledger | None,
 ) -> MapData:
+    """`most`: landmarks of the layout, clusters with contexts."""
+    landmarks, max_cards = most
     settings = MapConfig(
         title=config.title,
         max_tokens=config.max_points,
-        landmarks=min(config.max_points, LANDMARKS),
+        landmarks=min(config.max_points, landmarks),
         num_neighbours=config.num_neighbours,
         num_examples=config.contexts_per_cluster,
         num_central=config.num_central,
@@ -146,16 +144,14 @@ def reduced(data: MapData, max_clusters: int, max_cards: int) -> MapData:
     if sequence_bytes <= ALL_SEQUENCES_BYTES:
         return data
     columns = data.clusters.columns()
-    for name in _EXAMPLES:
-        if name in columns:
-            columns[name] = columns[name].copy()
-            columns[name][max_cards:] = -1
-    columns["examples_loss"] = np.where(columns["examples"] < 0, np.nan, columns["examples_loss"])
-    columns["central_loss"] = np.where(columns["central"] < 0, np.nan, columns["central_loss"])
-    ids = [
-        columns[name] for name in ("examples", "central", "assigned_examples") if name in columns
-    ]
-    token_ids = np.concatenate([each.ravel() for each in ids])
+    shown = [name for name in _EXAMPLES if name in columns]
+    for name in shown:
+        columns[name] = columns[name].copy()
+        columns[name][max_cards:] = -1
+    for name in ("examples", "central"):
+        loss_Km = columns[f"{name}_loss"]
+        columns[f"{name}_loss"] = np.where(columns[name] < 0, np.float32(np.nan), loss_Km)
+    token_ids = np.concatenate([columns[name].ravel() for name in shown])
     held_S = np.unique(token_ids[token_ids >= 0] // source.context).astype(np.int64)
     return replace(
         data, clusters=replace(data.clusters, **columns), sequences=_held(source, held_S)

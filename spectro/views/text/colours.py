@@ -1,7 +1,7 @@
 """Colours of χ: two ways to tell above zero from below, light and dark.
 
 `green_red` is as Baker et al. 2025 print it, green positive and red negative, in a bluish green and
-a crimson that differ in lightness too, so that they are told apart in every kind of colour vision
+a crimson that differ in lightness too, to be distinguishable in every kind of colour vision
 (held to by a test, as the page's palette is, ADR 032). `orange_blue` is the house's own.
 """
 

@@ -44,11 +44,7 @@ def render(
         document.title,
         data,
         template="text/page_files/page.html",
-        styles=(
-            "viewer/common/base.css",
-            "text/page_files/document.css",
-            "text/page_files/page.css",
-        ),
+        styles=("viewer/common/base.css", "text/page_files/page.css"),
         folders=("viewer/common", "text/page_files"),
         rules=style_rules(),
     )
@@ -92,7 +88,7 @@ def page_data(document: Document) -> dict[str, Any]:
 
 
 def _steps(document: Document) -> npt.NDArray[np.float64]:
-    """In what steps χ of each column is told, [C] > 0: of its deviation, else of its largest χ."""
+    """Step in which χ of each column is written, [C] > 0: of its deviation, else its largest χ."""
     size_NC = np.abs(document.chi_NC.astype(np.float64))
     largest_C = np.max(size_NC, axis=0, where=np.isfinite(size_NC), initial=0.0)
     deviation_C = document.columns.deviation_C

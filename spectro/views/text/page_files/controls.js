@@ -36,7 +36,7 @@ export function drawChoices() {
 export function drawHelp() {
   const [above, below] = DATA.words[state.colours];
   byId("help").textContent =
-    `Under each token lies one band per component: ${above} where χ, on the scale chosen, is above zero (suppression: the component works against this token ` +
+    `Under each token is one band per component: ${above} where χ, on the scale chosen, is above zero (suppression: the component works against this token ` +
     `in its context), ${below} where it is below (expression: it supports it), the stronger the further; hover over a token, or go to it ` +
     "with the arrow keys, for its numbers.";
 }

@@ -1,4 +1,4 @@
-// What is told of the token under the pointer or the focus.
+// What is known of the token under the pointer or the focus.
 import { byId, element, fixed, hideTooltip, integer, tooltipAt } from "./dom.js";
 import { DATA, colourOf, limitOf, rawOf, shownBands, valueOf, valueOn } from "./state.js";
 import { token } from "./text.js";

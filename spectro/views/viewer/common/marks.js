@@ -4,7 +4,7 @@ import { element, integer, percent, sum, withTooltip } from "./dom.js";
 import { profile, strongest } from "./profile.js";
 
 export const NUM_COLOURS = 8;
-export const isSecondRound = (index) => index >= NUM_COLOURS;
+const isSecondRound = (index) => index >= NUM_COLOURS;
 
 // A subset's mark: a disc for the first eight, a diamond for the next.
 export function swatch(subset) {

@@ -10,7 +10,7 @@ function place(name) {
 }
 
 // [[block name, [column, ...]], ...]: embed, then layers, then unembed and the rest.
-export function blocks(components) {
+function blocks(components) {
   const byBlock = new Map();
   components.forEach((name, column) => {
     const { block, index } = place(name);
@@ -30,7 +30,7 @@ export function strongest(values, components) {
     .slice(0, 2).map((column) => `${components[column]} ${signed(values[column])}`).join(", ");
 }
 
-export const ofChi = (value) => (!isKnown(value) ? "not measured" : value < 0 ? "expression: supports y" : "suppression: works against y");
+const ofChi = (value) => (!isKnown(value) ? "not measured" : value < 0 ? "expression: supports y" : "suppression: works against y");
 
 // Bars around zero, or tiles where bars would be too thin. `least` is the extent shown at least;
 // colours are those of expression and suppression unless `isPlain`.

@@ -13,8 +13,8 @@ const stats = (world, id) => element("div", "stats", ...ON_CARD.map((key) => {
   return stat(show(world, id)[0], name, title);
 }));
 
-// One context: folded to what stands near y, the whole sequence when unfolded.
-export function contextLine({ map }, context, loss) {
+// One context: folded to the tokens around y, the whole sequence when unfolded.
+function contextLine({ map }, context, loss) {
   const [before, after] = map.window;
   const { ids, position, subset, sequence } = context, y = position + 1;
   const line = element("li", "context");

@@ -53,7 +53,7 @@ async function readArray(path, dtype, length = null) {
   return new Type(bytes);
 }
 
-export const numbered = (index) => String(index).padStart(4, "0");
+const numbered = (index) => String(index).padStart(4, "0");
 
 // What is read twice is kept, the oldest is let go.
 function keeping(read) {

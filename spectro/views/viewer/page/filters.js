@@ -33,7 +33,7 @@ function passes(pass, cluster) {
 export const isDrawn = (pass, cluster, subset) => pass.subsets[subset] && passes(pass, cluster);
 
 // Clusters of a selection: those named, or those whose centre the shape holds.
-export function selectedClusters({ clusters }, pass, selection) {
+function selectedClusters({ clusters }, pass, selection) {
   const flags = new Uint8Array(clusters.count);
   if (selection?.clusters) for (const id of selection.clusters) flags[id] = 1;
   if (selection?.shape) {
@@ -44,7 +44,7 @@ export function selectedClusters({ clusters }, pass, selection) {
 }
 
 // Even-odd rule, after a look at the box around the shape.
-export function inside(shape) {
+function inside(shape) {
   const xs = shape.map(([x]) => x), ys = shape.map(([, y]) => y);
   const [left, right, low, high] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
   return (x, y) => {

@@ -8,7 +8,7 @@ import { token, tokens } from "./text.js";
 
 const PAUSE_MS = 40, BEFORE = 12, AFTER = 5;
 
-export function clusterTip(world, id) {
+function clusterTip(world, id) {
   const { clusters, map } = world, subset = clusters.subset.values[id], counts = row(clusters.subset_counts, id);
   return [
     element("div", "tip-head", element("strong", "", `#${id}`), ` ${integer(clusters.size.values[id])} tokens`),
@@ -64,7 +64,7 @@ export class Hover {
     if (over.token >= 0) details(this.world, over.token).then((more) => { if (more && this.over === over) show(more); }, () => {});
   }
 
-  // A disc before a token's cluster: it lies on top.
+  // A disc before a token's cluster: it is on top.
   click({ x, y }) {
     const { cluster, token: index } = this.view.pick(x, y), own = index < 0 ? -1 : homeOf(this.world.tokens.cluster[index]);
     const open = cluster >= 0 ? cluster : own;

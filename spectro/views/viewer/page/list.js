@@ -31,7 +31,7 @@ const figure = (world, id) => (["subset", "tops"].includes(state.sort) ? FIELD.s
 const several = (count, one, many = `${one}s`) => `${integer(count)} ${count === 1 ? one : many}`;
 
 // What the search and the filters leave, in words; the numbers are those of the tokens drawn.
-export function summary({ map, tokens, clusters }) {
+function summary({ map, tokens, clusters }) {
   const { tally, found, clusters: listed } = model, total = map.tokens.total;
   const sample = tokens.count < total ? ` (of ${integer(total)} in the run)` : "";
   if (found) return `${several(tally.matched, "token")} of ${integer(tally.drawn)} drawn${sample} in ${integer(listed.length)} of ${several(clusters.count, "cluster")}`;

@@ -26,7 +26,7 @@ function missing({ control, control_measured: isMeasured, is_control: isControl 
   if (isControl) return ["this is a control, nβ = 0", HELP];
   if (control) return ["nβ = 0 not drawn", "The control has clusters, but this map was made without theirs (map.control), or before they were there"];
   if (isMeasured) return ["nβ = 0 not clustered", "The control was measured, but has no clusters of this name"];
-  return ["no nβ = 0 control", "No control was run: what noise alone would give cannot be told from these clusters"];
+  return ["no nβ = 0 control", "No control was run: what noise alone would give cannot be separated from these clusters"];
 }
 
 export function startMaps({ map }) {

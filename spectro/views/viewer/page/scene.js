@@ -7,7 +7,7 @@ import { state } from "./state.js";
 export const SCALE = 64;
 export const SIDE = 1024;
 const BLOCK_ROWS = 1 << 16;
-export const MOST_BLOCKS = 128; // a layer each; deck.gl tells 255 apart when it picks
+export const MOST_BLOCKS = 128; // a layer each; deck.gl distinguishes 255 when it picks
 const FLAT = { depthCompare: "always", depthWriteEnabled: false };
 const AREA_OF_DISCS = 0.12; // of the map's, at most
 const LARGEST_DISC = 42;
@@ -47,7 +47,7 @@ export class Scene {
   }
 
   // [left, low, right, high] of clusters, outlines and the first block of tokens, which is a random
-  // sample of all: what lies far from everything is left to the margin.
+  // sample of all: outliers may be in the margin.
   span() {
     const { tokens, clusters, regions } = this.world, used = Math.min(tokens.loaded, BLOCK_ROWS);
     if (this.spanned?.used === used) return this.spanned.box;

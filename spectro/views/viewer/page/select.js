@@ -81,7 +81,7 @@ function numbers({ clusters }, ids, tally) {
   const of = (name) => ids.map((id) => clusters[name].values[id]);
   const outside = [
     [tally.selectedLoose, "in no cluster", "Selected tokens, of those drawn, that are in no cluster"],
-    [tally.selectedElsewhere, "of other clusters", "Selected tokens, of those drawn, whose cluster's ring lies outside the shape"],
+    [tally.selectedElsewhere, "of other clusters", "Selected tokens, of those drawn, whose cluster's ring is outside the shape"],
     [tally.selectedAssigned, "assigned later", "Selected tokens, of those drawn, that were added after the clusters were found"],
   ].filter(([count]) => count);
   return element("div", "stats",
@@ -104,7 +104,7 @@ function meanChi(world, ids) {
   return figure;
 }
 
-// From a shape to the clusters that it holds: their tokens alone, wherever they lie.
+// From a shape to the clusters that it holds: their tokens alone, wherever they are.
 function narrower(ids) {
   if (!state.selection.shape || !ids.length || ids.length > MOST_CLUSTERS) return "";
   return button("action", "Select these clusters alone", () => change({ selection: { clusters: [...ids].sort((a, b) => a - b) } }));

@@ -4,7 +4,7 @@ import { byId, element, fixed, integer, percent, svg, table, words } from "./dom
 const MOST_RANKS = 240;
 const NAME = { width: 48, height: 13 };
 
-// Ranks that stand apart on a logarithmic axis, the first and the last among them.
+// Ranks evenly spaced on a logarithmic axis, the first and the last among them.
 function ranksShown(count) {
   const number = Math.min(count, MOST_RANKS);
   if (number === count) return Array.from({ length: count }, (_, i) => i + 1);
@@ -50,7 +50,7 @@ function comparison({ map, report }) {
 
 function missing({ is_control: isControl, control_measured: isMeasured }) {
   if (isControl) return "This is the nβ = 0 control itself: clusters that noise gives which never looked at the loss.";
-  return `The nβ = 0 control ${isMeasured ? "was measured, but has no clusters of this name" : "was not run"}: these clusters cannot be told from what noise alone would give.`;
+  return `The nβ = 0 control ${isMeasured ? "was measured, but has no clusters of this name" : "was not run"}: these clusters cannot be separated from what noise alone would give.`;
 }
 
 export function drawControl(world) {

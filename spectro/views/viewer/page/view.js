@@ -208,7 +208,7 @@ export class View {
   }
 }
 
-// Pixels at the left that lie under the open filters, where there is room beside them.
+// Pixels at the left under the open filters, where there is room beside them.
 function covers(width) {
   const { open, offsetWidth } = byId("controls");
   return open && width > 2.2 * offsetWidth ? offsetWidth : 0;
