@@ -20,7 +20,6 @@ NOT_YET = {
     ("measure", "pipeline"),
     ("pipeline", "api"),
     ("planning", "api"),
-    ("tokens", "views"),
     ("upsampling", "pipeline"),
     ("views", "api"),
     ("views", "pipeline"),

@@ -1,9 +1,9 @@
-"""Whether the chains of a component can be trusted, in a few words, and what to change.
+"""Convergence diagnostics: verdicts on a component's chains, with evidence and remedy.
 
-Every rule below that holds is reported; the verdict is the worst of them, in the order of
-`Verdict`. All thresholds are here, but for those of the bias (`sampling/pilot/sampler_bias.py`). A
-rule that tests (p, small for hundreds of components) also asks for a size that matters: with many
-draws nearly nothing is exactly level, with few an R̂ of 1.2 is chance.
+All rules that apply are reported; the verdict is the worst, in the order of `Verdict`. Thresholds
+are here, except those of sampler bias (`sampling/pilot/sampler_bias.py`). A rule with a p-value
+also requires an effect size: with many draws everything is significant, with few an R̂ of 1.2 is
+chance.
 
 Shapes: K lags.
 """
@@ -22,35 +22,35 @@ from spectro.analysis.chain_traces import ComponentTraces, FloatArray, Settings
 from spectro.sampling.pilot.damage import DAMAGED
 
 P_VALUE = 1e-4
-"""Of a rule that tests; a run of 410 components has a false alarm in 25 runs for each such rule."""
+"""p-value of a rule that tests: 410 components give a false alarm per rule in 25 runs."""
 RHAT = 1.1
 """R̂ of chains that disagree (Gelman & Rubin 1992; Brooks & Gelman 1998 have 1.1 to 1.2)."""
 UNSETTLED_RHAT = 1.5
-"""R̂ at which chains are not called level, even if so few draws could differ so by chance."""
+"""R̂ above which chains are not called level, even if not significant."""
 SHIFT = 1.0
-"""Least drift, in deviations of the draws (ours: half of it bends E[φ] by that much)."""
+"""Least drift, in standard deviations of the draws (ours: half of it biases E[φ] as much)."""
 SPIKE = 15.0
-"""Robust deviations from the median: beyond what the skewed ΔL of a few weights does (ours)."""
+"""Robust deviations from the median: beyond the skew of ΔL of few weights (ours)."""
 MIN_EFFECTIVE_SHARE = 0.2
-"""Effective draws over draws: below, four of five draws told nothing new (ours)."""
+"""Least ESS per draw (ours)."""
 MIN_WEIGHT_SHARE = 4 / 32
-"""The same of weighted draws: what a pilot must show at least (sampling/reweighted.py)."""
+"""Least ESS per weighted draw, as the pilot requires (sampling/reweighted.py)."""
 MIN_EFFECTIVE = 4.0
-"""Effective sample size of independent draws below which their mean is one or two draws'."""
+"""Least ESS of independent draws."""
 ROUNDING = 1e-6
-"""ΔL, nats, that float32 losses do not tell from 0."""
+"""ΔL, nats, within the rounding of float32 losses."""
 MIN_RELIABILITY = 0.5
-"""Reliability of the whole column: below, it is more noise than signal (by its definition)."""
+"""Reliability of the whole column below which noise exceeds signal."""
 MIN_MEAN = 3.0
-"""E[ΔL] in Monte-Carlo errors: below, the component was hardly moved, or ΔL is noise (ours)."""
+"""E[ΔL] in Monte-Carlo errors below which the component hardly moved, or ΔL is noise (ours)."""
 WANTED_RELIABILITY = 0.8
-"""What a change aims at."""
+"""Target of a remedy."""
 NUM_LAGS = 20
-"""Lags of the autocorrelation that are told."""
+"""Lags of the reported autocorrelation."""
 
 
 class Verdict(StrEnum):
-    """What a component's chains did; from the worst to the best."""
+    """Verdict on a component's chains, worst first."""
 
     NOT_FINITE = "is not a number"
     DESTROYED = "destroys the model"
@@ -71,30 +71,26 @@ class Verdict(StrEnum):
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing is to be changed."""
         return self in (Verdict.LEVELS, Verdict.INDEPENDENT)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One rule that holds."""
+    """One rule that applies."""
 
     verdict: Verdict
-    """Which."""
     evidence: str
-    """Numbers that it rests on."""
     change: str
-    """What to change, naming the setting."""
+    """Remedy, naming the setting."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """What is said of one component."""
+    """Diagnosis of one component."""
 
     traces: ComponentTraces
-    """What it rests on."""
     findings: tuple[Finding, ...]
-    """Every rule that holds, the worst first; empty where all is well."""
+    """Every rule that applies, worst first."""
     rhat: float
     """R̂ of ΔL over chains; NaN with one chain."""
     autocorrelation: FloatArray
@@ -102,19 +98,19 @@ class Diagnosis:
 
     @property
     def verdict(self) -> Verdict:
-        """In a few words."""
+        """The worst verdict."""
         if self.findings:
             return self.findings[0].verdict
         return Verdict.INDEPENDENT if self.traces.independent else Verdict.LEVELS
 
     @property
     def change(self) -> str:
-        """What to change; empty where nothing is."""
+        """Remedy of the worst finding, or empty."""
         return self.findings[0].change if self.findings else ""
 
 
 def diagnose(traces: ComponentTraces, settings: Settings) -> Diagnosis:
-    """Judge the chains of one component."""
+    """Diagnose the chains of one component."""
     finite = all(np.isfinite(trace).all() for trace in traces.delta_loss)
     stepped = finite and not traces.independent
     rules = [_not_finite] if not finite else _OF_DRAWS if traces.independent else _OF_CHAINS
@@ -131,7 +127,7 @@ def diagnose(traces: ComponentTraces, settings: Settings) -> Diagnosis:
 
 
 def _step(verb: str, settings: Settings, then: str) -> str:
-    """`lower sampler.step_size (0.001)` and what joins it to the rest; empty without a step."""
+    """Phrase such as `lower sampler.step_size (0.001)`; empty without a step."""
     if math.isnan(settings.step_size):
         return ""
     return f"{verb} sampler.step_size ({settings.step_size:g}){then}"
@@ -261,7 +257,7 @@ _SOURCES = {"weights": "importance weights", "metropolis": "Metropolis-adjusted 
 
 
 def _bias_unknown(traces: ComponentTraces, settings: Settings) -> Finding | None:
-    """Of steps that are not corrected, where a bias that matters would not be seen."""
+    """Uncorrected steps whose relevant bias could not be detected."""
     bias = traces.bias
     if traces.corrected or (bias is not None and (bias.matters or bias.resolved)):
         return None
@@ -335,7 +331,7 @@ def _little_signal(traces: ComponentTraces, settings: Settings) -> Finding | Non
 
 
 def _too_few(traces: ComponentTraces, settings: Settings) -> Finding | None:
-    """Of independent draws, which have no course."""
+    """Too few independent draws."""
     if traces.num_draws >= course.LEAST_DRAWS and traces.effective_sample_size >= MIN_EFFECTIVE:
         return None
     return Finding(
@@ -368,4 +364,4 @@ _OF_CHAINS: Sequence[_Rule] = (
     _damaged, _stuck, _spikes, _disagree, _drifts, _falls, _biased, _bias_unknown, _remembers,
     _too_short, _little_signal,
 )  # fmt: skip
-"""Rules for independent draws, which have no course, and for stepped chains, worst first."""
+"""Rules for independent draws and for stepped chains, worst first."""

@@ -9,8 +9,8 @@ Text: the bytes that a token adds inside a text (`token_texts.py`), read as UTF-
 only a part of a character has no text and is of no type but `induction`, which looks at ids alone.
 *Core*: text less the white space around it.
 
-Shapes: S sequences, T context, V vocabulary, P = 7 types. y of position t is ids[t + 1]; the
-token before it is ids[t].
+Shapes: S sequences, T context, V vocabulary, P = 7 types. y of position t is ids[t + 1]; the token
+before it is ids[t].
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ Bools = NDArray[np.bool_]
 Ids = NDArray[np.integer]
 
 MARKS_OF_DELIMITERS = frozenset("()[]{}<>\"'`“”‘’«»‹›,;:.!?…")
-"""Brackets, quotation marks, and marks between and after clauses."""
+"""Brackets, quotation marks and punctuation."""
 BRACKETS = frozenset("()[]{}<>")
 QUOTES = frozenset("\"'`“”‘’«»‹›")
 MARKS_OF_FORMATTING = frozenset("#*_=-–—~`|\\/<>&%@^$+•·")
-"""What lays out or marks up: headings, rules, lists, tables, tags, comments, TeX."""
+"""Marks of layout and markup: headings, rules, lists, tables, tags, comments, TeX."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Traits:
-    """What a token's own bytes say, for every token of the vocabulary; all bool [V]."""
+    """Properties of every token of the vocabulary from its own bytes; bool [V]."""
 
     all_letters: Bools
-    """Letters and nothing else, but for a space at the end."""
+    """Letters only, except for a space at the end."""
     spaced_letters: Bools
     """One space, then the same."""
     ends_in_letter: Bools
@@ -117,7 +117,7 @@ def induction(traits: Traits, ids_ST1: Ids) -> Bools:
 
 
 def spacing(traits: Traits, ids_ST1: Ids) -> Bools:
-    """White space and nothing else: spaces, tabs, line breaks."""
+    """White space only."""
     return traits.all_space[ids_ST1[:, 1:]]
 
 
@@ -127,8 +127,8 @@ def delimiter(traits: Traits, ids_ST1: Ids) -> Bools:
 
 
 def formatting(traits: Traits, ids_ST1: Ids) -> Bools:
-    """What lays out a document: a token with a line break in it, or one of nothing but marks of
-    markup (`##`, `---`, `|`, `</`, `\\`), with or without white space around.
+    r"""A token with a line break, or only marks of markup (`##`, `---`, `|`, `</`, `\`), with or
+    without white space around.
     """
     y = ids_ST1[:, 1:]
     result: Bools = traits.has_break[y] | traits.markup[y]
@@ -149,7 +149,7 @@ TYPES: dict[str, Callable[[Traits, Ids], Bools]] = {
     "formatting": formatting,
     "numeric": numeric,
 }
-"""By name, in the order of columns."""
+"""By name, in column order."""
 NAMES = tuple(TYPES)
 
 

@@ -1,4 +1,4 @@
-"""Neighbour lists and their recall: from vectors to what a graph is made of (ADR 024)."""
+"""Units of kNN lists: pairs of blocks, lists of a block, recall (ADR 024)."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from spectro.formats.derived_objects import put_derived
 
 OnProgress = Callable[[float, float], None]
 NUM_SAMPLED = 1000
-"""Rows whose recall is measured: a standard error of about 0.002 at 0.98."""
+"""Sampled rows for recall: a standard error of about 0.002 at 0.98."""
 
 
 def make_pair(
     unit: PairUnit, lists: ListsOnNode, config: ClusterConfig, device: str,
     on_progress: OnProgress,
 ) -> None:  # fmt: skip
-    """Neighbours of the rows of two blocks: exact in the other one, or approximate in the union."""
+    """Lists of the rows of two blocks: exact in the other block, or approximate in the union."""
     first, second = (
         (lists.layout.block(block).start, lists.vectors(block))
         for block in (unit.first, unit.second)
@@ -46,7 +46,7 @@ def make_lists(
     unit: NeighboursUnit, lists: ListsOnNode, config: ClusterConfig, device: str,
     on_progress: OnProgress,
 ) -> None:  # fmt: skip
-    """The nearest others of a block's rows: of one search where there is one block, else merged."""
+    """kNN lists of a block: one search for a single block, else merged from pairs."""
     if lists.layout.num_blocks > 1:
         found = merge_lists(_of_pairs(unit, lists, config, on_progress))
     else:
@@ -64,7 +64,7 @@ def measure_recall(
     device: str,
     on_progress: OnProgress,
 ) -> None:
-    """Lists of a sample of the rows against exact search."""
+    """Recall of a sample of rows against exact search."""
     layout = lists.layout
     sample = sample_rows(layout.num_rows, NUM_SAMPLED, seed=config.seed)
     vectors, index, distance = [], [], []
@@ -103,7 +103,7 @@ def _exact(
 def _of_pairs(
     unit: NeighboursUnit, lists: ListsOnNode, config: ClusterConfig, on_progress: OnProgress
 ) -> Iterator[Neighbours]:
-    """A block's lists from every pair that it is in."""
+    """A block's lists from every pair with it."""
     layout = lists.layout
     exact = is_exact(layout.num_rows, config.neighbour_search)
     pairs = [pair for pair in block_pairs(layout.num_blocks, exact=exact) if unit.block in pair]

@@ -5,9 +5,8 @@
     response_first, response_second float32 (B_i, nats; only where B was measured)
 
 Rows, metadata and encodings are those of the shard's part (formats/product.py), whose marker has
-size
-and checksum. There are none if the run has one chain, `run.keep_halves` was false, or an earlier
-version measured it.
+size and checksum. There are none if the run has one chain, `run.keep_halves` was false, or an
+earlier version measured it.
 
 Shapes: N tokens, H components.
 """
@@ -65,8 +64,7 @@ def halves_table(
     """Half estimates as an Arrow table with the metadata of the shard's rows (`part`).
 
     `responses` are B from the halves of the unrestricted chains. Raises ValueError if an estimate
-    is
-    not finite, or widths disagree.
+    is not finite, or widths disagree.
     """
     expected = (part.num_rows, part.schema.field("chi").type.list_size)
     for name, values in zip(COLUMNS, (chi_first_NH, chi_second_NH), strict=True):

@@ -28,12 +28,10 @@ def leftovers(store: Store, names: Collection[str]) -> set[str]:
     """Objects of one part of a run that may be deleted at any time.
 
     Features after the evaluation of the predictors; tiles of assembled shards; checkpoints of
-    finished
-    tiles, chain batches and clusters; pairs of blocks with finished kNN lists; kNN lists without
-    transform, assignments without clusters and map files without map.json; blocks of draws that a
-    finished chain's marker does not name; probes of the fence. A marker is read only where two
-    writers
-    put blocks of the same draws.
+    finished tiles, chain batches and clusters; pairs of blocks with finished kNN lists; kNN lists
+    without transform, assignments without clusters and map files without map.json; blocks of draws
+    that a finished chain's marker does not name; probes of the fence. A marker is read only where
+    two writers put blocks of the same draws.
 
     Args:
         store: of that part.

@@ -65,7 +65,7 @@ def test_no_file_dominates(tmp_path):
     for i in range(3):
         text = "".join(f"{i} line {n}\n" for n in range(9000 if i == 0 else 10))
         (tmp_path / f"{i}.txt").write_text(text)
-        files.append(embedded._File(name=str(i), path=str(tmp_path / f"{i}.txt")))
+        files.append(embedded._CorpusFile(name=str(i), path=str(tmp_path / f"{i}.txt")))
     found = list(embedded._in_rounds(files, CorpusPart(suffixes=(".txt",))))
     assert [text[0] for text in found[:3]] == ["0", "1", "2"]
     assert len(found) == embedded.MAX_PIECES_PER_FILE + 2
@@ -75,7 +75,7 @@ def test_binary_minified_and_vanished_files_give_nothing(tmp_path):
     contents = {"a": b"abc\0def", "b": b"x" * 5000, "c": b"caf\xe9", "d": b"", "e": b" \n\t\n"}
     for name, raw in contents.items():
         (tmp_path / name).write_bytes(raw)
-    files = [embedded._File(name=n, path=str(tmp_path / n)) for n in (*contents, "vanished")]
+    files = [embedded._CorpusFile(name=n, path=str(tmp_path / n)) for n in (*contents, "vanished")]
     assert list(embedded._in_rounds(files, CorpusPart())) == []
 
 

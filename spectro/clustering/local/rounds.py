@@ -39,10 +39,8 @@ def find_clusters(
     """Run rounds until fewer than `untried_fraction` of the tokens are untried.
 
     `state` resumes an earlier call and is changed in place; `on_round(state)` follows every round,
-    for
-    progress and checkpoints. The result depends on graph and config alone. ValueError if the state
-    is
-    of another number of tokens.
+    for progress and checkpoints. The result depends on graph and config alone. ValueError if the
+    state is of another number of tokens.
     """
     num_tokens = graph.num_nodes
     state = SelectionState.start(num_tokens) if state is None else state

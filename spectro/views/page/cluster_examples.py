@@ -4,29 +4,14 @@ Shapes: M members of all clusters together.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 
+from spectro.tokens.display.context_text import Context
 from spectro.views.page.config import ReportConfig
 from spectro.views.page.inputs import Examples, Ints, Probe
 
 _CONTEXTS_KEY = 0x636F6E74  # keeps this stream apart from other uses of the same seed
-
-
-@dataclass(frozen=True, kw_only=True)
-class Context:
-    """One token (x, y) as shown: ids before y, y, ids after y."""
-
-    token_id: int
-    subset: int
-    position: int
-    before: tuple[int, ...]
-    """The end of x."""
-    y: int
-    after: tuple[int, ...]
-    clipped: bool
-    """Whether x begins earlier than what is shown."""
 
 
 def examples(
