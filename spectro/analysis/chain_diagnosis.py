@@ -13,12 +13,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
-from spectro.analysis import chain_traces as course
+from spectro.analysis import chain_traces as stats
 from spectro.analysis.chain_traces import ComponentTraces, FloatArray, Settings
+from spectro.analysis.chain_verdict import Finding, Verdict
 from spectro.sampling.pilot.damage import DAMAGED
 
 P_VALUE = 1e-4
@@ -47,41 +47,6 @@ WANTED_RELIABILITY = 0.8
 """Target of a remedy."""
 NUM_LAGS = 20
 """Lags of the reported autocorrelation."""
-
-
-class Verdict(StrEnum):
-    """Verdict on a component's chains, worst first."""
-
-    NOT_FINITE = "is not a number"
-    DESTROYED = "destroys the model"
-    STUCK = "does not move"
-    SPIKES = "spikes"
-    DISAGREE = "chains disagree"
-    DRIFTS = "drifts"
-    FALLS = "falls below the trained loss"
-    BIASED = "misses the exact posterior"
-    COLLAPSED = "weights collapse"
-    DAMAGED = "loses half of what the model knows"
-    REMEMBERS = "draws repeat each other"
-    BIAS_UNKNOWN = "sampler bias unknown"
-    TOO_SHORT = "too few draws to say"
-    LITTLE_SIGNAL = "too little signal"
-    LEVELS = "rises and levels"
-    INDEPENDENT = "independent draws: nothing to converge"
-
-    @property
-    def is_good(self) -> bool:
-        return self in (Verdict.LEVELS, Verdict.INDEPENDENT)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One rule that applies."""
-
-    verdict: Verdict
-    evidence: str
-    change: str
-    """Remedy, naming the setting."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +84,8 @@ def diagnose(traces: ComponentTraces, settings: Settings) -> Diagnosis:
     return Diagnosis(
         traces=traces,
         findings=tuple(sorted(findings, key=lambda finding: order.index(finding.verdict))),
-        rhat=course.rhat(traces.delta_loss) if finite else math.nan,
-        autocorrelation=course.autocorrelation(traces.delta_loss, NUM_LAGS)
+        rhat=stats.rhat(traces.delta_loss) if finite else math.nan,
+        autocorrelation=stats.autocorrelation(traces.delta_loss, NUM_LAGS)
         if stepped
         else np.empty(0),
     )
@@ -151,7 +116,7 @@ def _stuck(traces: ComponentTraces, settings: Settings) -> Finding | None:
     still = [
         chain
         for chain, trace in zip(traces.chains, traces.delta_loss, strict=True)
-        if len(trace) >= (course.LEAST_DRAWS if traces.corrected else 2) and np.ptp(trace) == 0
+        if len(trace) >= (stats.LEAST_DRAWS if traces.corrected else 2) and np.ptp(trace) == 0
     ]
     if not still:
         return None
@@ -164,7 +129,7 @@ def _stuck(traces: ComponentTraces, settings: Settings) -> Finding | None:
 
 
 def _spikes(traces: ComponentTraces, settings: Settings) -> Finding | None:
-    found = course.spikes(traces.delta_loss, SPIKE)
+    found = stats.spikes(traces.delta_loss, SPIKE)
     if not found:
         return None
     chain, draw = found[0]
@@ -178,7 +143,7 @@ def _spikes(traces: ComponentTraces, settings: Settings) -> Finding | None:
 
 
 def _disagree(traces: ComponentTraces, settings: Settings) -> Finding | None:
-    rhat, p = course.rhat(traces.delta_loss), course.disagreement(traces.delta_loss)
+    rhat, p = stats.rhat(traces.delta_loss), stats.disagreement(traces.delta_loss)
     if not (rhat > RHAT and p < P_VALUE):
         return None
     return Finding(
@@ -191,12 +156,12 @@ def _disagree(traces: ComponentTraces, settings: Settings) -> Finding | None:
 
 
 def _drifts(traces: ComponentTraces, settings: Settings) -> Finding | None:
-    whole, start = course.trend(traces.delta_loss), course.late_rise(traces.delta_loss)
+    whole, start = stats.trend(traces.delta_loss), stats.late_rise(traces.delta_loss)
     found = [each for each in (whole, start) if each.p < P_VALUE and abs(each.size) >= SHIFT]
     if not found:
         return None
     tails = [trace[len(trace) // 2 :] for trace in traces.delta_loss]
-    rest = course.trend(tails)
+    rest = stats.trend(tails)
     settles = not (rest.p < P_VALUE**0.5 and abs(rest.size) >= SHIFT / 2)
     worst = max(found, key=lambda each: abs(each.size))
     sense = "rises" if worst.size > 0 else "falls"
@@ -213,7 +178,7 @@ def _drifts(traces: ComponentTraces, settings: Settings) -> Finding | None:
 
 
 def _falls(traces: ComponentTraces, settings: Settings) -> Finding | None:
-    errors = course.mean_in_errors(traces)
+    errors = stats.mean_in_errors(traces)
     if not errors < -MIN_MEAN or _within_rounding(traces):
         return None
     return Finding(
@@ -310,7 +275,7 @@ def _little_signal(traces: ComponentTraces, settings: Settings) -> Finding | Non
         )
     known, whole = traces.known_reliability, traces.whole_reliability
     if known <= 0 or whole < MIN_RELIABILITY:
-        factor = course.more_data(whole, WANTED_RELIABILITY) if known > 0 else math.inf
+        factor = stats.more_data(whole, WANTED_RELIABILITY) if known > 0 else math.inf
         agree = f"reliability of the column {whole:.2f}"
         wanted = math.ceil(settings.num_draws * factor) if factor < 20 else None
         enough = "" if wanted is None else f", to about {wanted} for {WANTED_RELIABILITY:g}"
@@ -320,7 +285,7 @@ def _little_signal(traces: ComponentTraces, settings: Settings) -> Finding | Non
             evidence=agree if known > 0 else f"halves of the chains do not agree (r {known:.2f})",
             change=f"raise chain.num_draws ({settings.num_draws}{enough}){other}",
         )
-    errors = course.mean_in_errors(traces)
+    errors = stats.mean_in_errors(traces)
     if abs(errors) >= MIN_MEAN or math.isnan(errors):
         return None
     return Finding(
@@ -332,7 +297,7 @@ def _little_signal(traces: ComponentTraces, settings: Settings) -> Finding | Non
 
 def _too_few(traces: ComponentTraces, settings: Settings) -> Finding | None:
     """Too few independent draws."""
-    if traces.num_draws >= course.LEAST_DRAWS and traces.effective_sample_size >= MIN_EFFECTIVE:
+    if traces.num_draws >= stats.LEAST_DRAWS and traces.effective_sample_size >= MIN_EFFECTIVE:
         return None
     return Finding(
         verdict=Verdict.TOO_SHORT,
@@ -342,16 +307,16 @@ def _too_few(traces: ComponentTraces, settings: Settings) -> Finding | None:
 
 
 def _too_short(traces: ComponentTraces, settings: Settings) -> Finding | None:
-    shortest, rhat = min(len(t) for t in traces.delta_loss), course.rhat(traces.delta_loss)
-    enough = shortest >= course.LEAST_DRAWS
-    settled = not rhat > UNSETTLED_RHAT or course.disagreement(traces.delta_loss) < P_VALUE
+    shortest, rhat = min(len(t) for t in traces.delta_loss), stats.rhat(traces.delta_loss)
+    enough = shortest >= stats.LEAST_DRAWS
+    settled = not rhat > UNSETTLED_RHAT or stats.disagreement(traces.delta_loss) < P_VALUE
     if enough and settled:
         return None
     return Finding(
         verdict=Verdict.TOO_SHORT,
         evidence=f"R̂ {rhat:.2f}" if enough else f"{shortest} draws of a chain",
         change=f"raise chain.num_draws ({settings.num_draws}"
-        + (")" if enough else f", to {course.LEAST_DRAWS} at least)")
+        + (")" if enough else f", to {stats.LEAST_DRAWS} at least)")
         + f" and chain.steps_between_draws ({traces.steps_between_draws})",
     )
 

@@ -1,4 +1,4 @@
-"""Pattern types of a token in context: what a reader sees of y and of what stands before it.
+"""Pattern types of a token in context: properties of y and of the tokens before it.
 
 The seven names are those by which Baker et al. 2025 (arXiv 2504.18274) sort the tokens at the ends
 of principal components. The definitions are ours where the print leaves room, and depend on

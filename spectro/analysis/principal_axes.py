@@ -2,8 +2,8 @@
 
 Baker et al. 2025 (arXiv 2504.18274) take them of the matrix tokens × components. From the columns'
 moments alone: C = covariance of x, C = V Λ Vᵀ; the share of an axis is λ / Σλ, a token's score x ·
-v. An axis has no sign of its own: the loading of largest magnitude is made positive, of equals (to
-six digits) the first. Shapes: N tokens of a block, H components, A axes.
+v. Signs are arbitrary: the loading of largest magnitude (the first within six digits) is made
+positive. Shapes: N tokens of a block, H components, A axes.
 """
 
 from __future__ import annotations

@@ -173,7 +173,7 @@ def response_matrix(
     for block in blocks():
         for part in parts(block):
             errors.add(part)
-    mean_RH, error_RH = errors.told()
+    mean_RH, error_RH = errors.means_and_errors()
     return ResponseMatrix(
         names=tuple(names),
         components=tuple(components),
@@ -258,7 +258,7 @@ class _Errors:
         degrees: NDArray[np.int64] = self.num_sequences_R - self.has_RG.sum(axis=1)
         return degrees
 
-    def told(self) -> tuple[Float64, Float64]:
+    def means_and_errors(self) -> tuple[Float64, Float64]:
         """Mean x of every set, and its standard error, [R, H] each."""
         mean_RH, error_RH = self.mean_RH.copy(), np.empty_like(self.mean_RH)
         alone_R = np.any(self.has_RG & (self.num_G < 2), axis=1)

@@ -83,12 +83,12 @@ def assign_tokens(
         with clustered:
             work = (stored, rows, first, num_new, config, on_progress)
             token_id_M, found = _assign(clustered, *work)
-        told = {
+        facts = {
             "from": rows.uri,
             "num_tokens": int(token_id_M.size),
             "num_assigned": int((found.cluster_M >= 0).sum()),
         }
-        put_assigned(folder, inputs, token_id_M, found, told)
+        put_assigned(folder, inputs, token_id_M, found, facts)
     table, _ = read_assigned(folder, inputs)
     return Assigned(
         name=f"{folder.uri}/{names(inputs)[0]}",

@@ -113,10 +113,10 @@ class ClusteredTokens:
         """Inputs of the local scales besides the clusters: approximate lists differ."""
         config, half = self._stored.provenance["config"], self.half
         search = NeighbourSearch(config.get("neighbour_search", NeighbourSearch.EXACT))
-        told: dict[str, Any] = {} if half is None else {"half": half}
+        inputs: dict[str, Any] = {} if half is None else {"half": half}
         if not is_exact(self._stored.num_tokens, search):
-            told["widths"] = "lists" if self.has_lists(k) else "search"
-        return told
+            inputs["widths"] = "lists" if self.has_lists(k) else "search"
+        return inputs
 
     @cached_property
     def _lists(self) -> list[str]:

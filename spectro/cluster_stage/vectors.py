@@ -93,16 +93,16 @@ class ListsOnNode:
     @cached_property
     def scratch(self) -> NodeCache:
         """The node cache, keyed by all inputs; the transform represents χ."""
-        told = {"format": SCRATCH_FORMAT, "uri": self.store.uri, "key": self.key}
-        return NodeCache(self._scratch_base, key_of({**told, "transform": self._told}))
+        inputs = {"format": SCRATCH_FORMAT, "uri": self.store.uri, "key": self.key}
+        return NodeCache(self._scratch_base, key_of({**inputs, "transform": self._content}))
 
     @cached_property
     def transform(self) -> Transform:
         """χ to vectors."""
-        return Transform.from_dict(with_nan(self._told["transform"]))
+        return Transform.from_dict(with_nan(self._content["transform"]))
 
     @cached_property
-    def _told(self) -> dict[str, Any]:
+    def _content(self) -> dict[str, Any]:
         return dict(read_sealed(self.store, f"{folder_of(self.key)}/{TRANSFORM}"))
 
     def vectors(self, block: int) -> npt.NDArray[np.float32]:
@@ -127,11 +127,11 @@ class ListsOnNode:
     @property
     def components(self) -> list[str]:
         """Names of the columns of χ."""
-        return list(self._told["components"])
+        return list(self._content["components"])
 
     @property
     def fingerprint(self) -> str:
-        return str(self._told["product_fingerprint"])
+        return str(self._content["product_fingerprint"])
 
     def graph(self) -> Graph:
         """The graph of all lists, memory-mapped."""

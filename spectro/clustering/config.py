@@ -78,7 +78,7 @@ class ClusterConfig:
     max_fraction: float = 0.99
     """Clusters with more than this share of what is left are rejected (the main body)."""
     min_rise: float = 1.1
-    """Conductance must rise by this factor within twice the cluster's volume, or the seed lies in
+    """Conductance must rise by this factor within twice the cluster's volume, or the seed is in
     the main body; 1 takes the least conductance of all, as published."""
     max_conductance: float = 0.8
     """Clusters that send more of their edge weight out than this are rejected; 1 accepts all."""

@@ -24,7 +24,7 @@ class Encoded(NamedTuple):
 
     ids: list[list[int]]
     """Per text, without special tokens."""
-    judged: UnknownTokens
+    unknown: UnknownTokens
     """Unknown characters; none where every text can be written."""
     tokenizer: str
     """Name, for messages."""
@@ -61,12 +61,12 @@ def encode_stream(
     stream, int32 [num_ids]; the report counts unknown characters. Raises ValueError for ids outside
     the vocabulary, and for too many unknown characters (`unknown.py`).
     """
-    judged = UnknownTokens()
+    unknown = UnknownTokens()
     parts: list[NDArray[np.int32]] = []
     num_ids = 0
     for batch in _batches(documents):
         encoded = encode(batch)
-        judged.add(encoded.judged, report, encoded.tokenizer)
+        unknown.add(encoded.unknown, report, encoded.tokenizer)
         for ids in encoded.ids:
             if ids and not (min(ids) >= 0 and max(ids) < vocab_size):
                 raise ValueError(

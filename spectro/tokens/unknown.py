@@ -43,7 +43,7 @@ class UnknownTokens:
             )
 
 
-def judged(
+def count_unknown(
     text: str, spans_N2: Sequence[tuple[int, int]], known_N: NDArray[np.bool_]
 ) -> UnknownTokens:
     """Counts of one document by its tokens' character spans [N, 2] and which are known."""

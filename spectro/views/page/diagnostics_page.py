@@ -16,8 +16,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from spectro.analysis.chain_diagnosis import Diagnosis, Verdict
+from spectro.analysis.chain_diagnosis import Diagnosis
 from spectro.analysis.chain_traces import ComponentTraces
+from spectro.analysis.chain_verdict import Verdict
 from spectro.views.drawing.save import to_bytes
 from spectro.views.drawing.theme import THEMES, Theme, theme
 from spectro.views.drawing.traces import LABELLED, loss_traces, reliability_curves

@@ -267,8 +267,8 @@ def _space(query: Query) -> tuple[Callable[[pa.Table], Float32], str]:
 def _transform(query: Query) -> Transform | None:
     if not query.view.has_clusters:
         return None
-    told = read_sealed(query.view.store.child(query.view.folder), PROVENANCE)
-    return Transform.from_dict(with_nan(told["transform"]))
+    provenance = read_sealed(query.view.store.child(query.view.folder), PROVENANCE)
+    return Transform.from_dict(with_nan(provenance["transform"]))
 
 
 def _standardised(query: Query, row: pa.Table) -> Float32 | None:

@@ -3,7 +3,7 @@
     tokens      token_id · sequence_id · position · subset · token · text · cluster_id · loss ·
                 full_response · chi FLOAT[H]
     chi         the same, with a column per component instead of `chi`
-    components  a row per column of χ: what the run's summary tells of it
+    components  a row per column of χ: its statistics in the run's summary
     clusters, members       clusters/*.parquet; `clusters` with `top_text`
     vocabulary  token · text · string (null where the bytes are no UTF-8) · bytes
     control_tokens, control_chi, control_components, control_clusters, control_members

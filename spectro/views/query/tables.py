@@ -79,8 +79,8 @@ def components_table(view: RunView, components: Sequence[str]) -> pa.Table:
     width_H = view.interval.half_width(error_H)
     columns["half_width_95"] = [float(w) if math.isfinite(w) else None for w in width_H]
     columns["num_chains"] = [view.num_chains] * len(components)
-    judged = known.get("sampler_bias", unknown)
-    columns |= {f"bias_{name}": [each and each[name] for each in judged] for name in _OF_BIAS}
+    biases = known.get("sampler_bias", unknown)
+    columns |= {f"bias_{name}": [each and each[name] for each in biases] for name in _OF_BIAS}
     return pa.table(
         {name: pa.array(values, COMPONENTS.field(name).type) for name, values in columns.items()}
     )
