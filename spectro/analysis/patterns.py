@@ -168,7 +168,7 @@ def pattern_types(traits: Traits, ids_ST1: Ids) -> Bools:
 
 
 def _text(piece: bytes | None) -> str:
-    """Text of a token; empty where it is no whole text."""
+    """Text of a token; empty where it is not a whole text."""
     try:
         return (piece or b"").decode("utf-8")
     except UnicodeDecodeError:

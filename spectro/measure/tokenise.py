@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING
 
 from spectro.config import PipelineConfig, to_dict
 from spectro.formats import fingerprint, run_dir, tokens
-from spectro.formats.copied_tokens import copy_tokens
 from spectro.formats.more_tokens import known_sources, subset_names, write_more
 from spectro.formats.product import part_name
-from spectro.formats.tokens import TokensInfo
+from spectro.formats.tokens import TokensInfo, copy_tokens
 from spectro.measure.encoder import Encoder
 from spectro.models.load import ModelConfig, load_tokenizer
 from spectro.sampling.config import ChainConfig

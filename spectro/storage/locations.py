@@ -97,7 +97,7 @@ def _refuse(text: str, setting: str, *, recorded: bool) -> None:
     if recorded and re.search("[\ud800-\udfff]", text):
         shown = text.encode(errors="backslashreplace").decode()
         raise ValueError(
-            f"{setting} {shown} has bytes that are no UTF-8, or that the shell's locale (LC_ALL) "
+            f"{setting} {shown} has bytes that are not UTF-8, or that the shell's locale (LC_ALL) "
             "does not have: rename the folder, or choose a locale of UTF-8"
         )
     if "\0" in text:

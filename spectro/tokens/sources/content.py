@@ -66,7 +66,7 @@ def opened(file: Path) -> Iterator[io.BufferedReader]:
     try:
         if not stat.S_ISREG(os.stat(file).st_mode):
             raise ValueError(
-                f"{where} is no regular file but a folder, pipe, socket or device: expected a file"
+                f"{where} is not a regular file (folder, pipe, socket or device): expected one"
             )
         raw: io.BufferedReader = io.BufferedReader(io.FileIO(file), _BUFFER_BYTES)
         with raw:

@@ -84,7 +84,7 @@ def open_indexed(path: str) -> IndexedDataset:
         )
     if num_bytes % width:
         raise ValueError(
-            f"{data_path}: {num_bytes} bytes are no whole number of ids of {width} bytes: is it "
+            f"{data_path}: {num_bytes} bytes are not a whole number of ids of {width} bytes: is it "
             "the file of another index, or cut short?"
         )
     _check_documents(dataset)

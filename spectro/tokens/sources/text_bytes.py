@@ -105,7 +105,7 @@ class FileText:
             is_wide = num_zero > 0.3 * len(raw)
             cause = "is it UTF-16 without a byte-order mark?" if is_wide else "is it binary?"
             raise ValueError(
-                f"{self._at(place)} is no text: {num_zero} of its {len(raw)} bytes are zero: "
+                f"{self._at(place)} is not text: {num_zero} of its {len(raw)} bytes are zero: "
                 f"{cause} Expected UTF-8"
             )
         return self._utf8(raw, place)
@@ -133,7 +133,7 @@ class FileText:
 
     def _wide(self, text: str, place: str) -> str:
         if "\0" in text:
-            raise ValueError(f"{self._at(place)} is no text: it has NUL characters: is it binary?")
+            raise ValueError(f"{self._at(place)} is not text: it has NUL characters: is it binary?")
         return self._without_mark(self._without_surrogates(text, place))
 
     def _utf8(self, raw: bytes, place: str) -> str:
@@ -172,7 +172,7 @@ class FileText:
         bad = self._num_replaced
         if bad > few and bad > MOST_REPLACED * self._num_chars:
             raise ValueError(
-                f"{self._at(place)} is no text in UTF-8: {bad} of {self._num_chars} characters had "
+                f"{self._at(place)} is not UTF-8 text: {bad} of {self._num_chars} characters had "
                 "to be replaced: is it binary, or in another encoding (iconv converts it)?"
             )
 

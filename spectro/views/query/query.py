@@ -5,7 +5,7 @@
     chi         the same, with a column per component instead of `chi`
     components  a row per column of χ: its statistics in the run's summary
     clusters, members       clusters/*.parquet; `clusters` with `top_text`
-    vocabulary  token · text · string (null where the bytes are no UTF-8) · bytes
+    vocabulary  token · text · string (null where the bytes are not UTF-8) · bytes
     control_tokens, control_chi, control_components, control_clusters, control_members
                 the same of the control, where there is one
     moved, moved_tokens     what the run has beyond its control, by component and for the tokens of
