@@ -121,7 +121,7 @@ def _document(job: TextJob) -> Document:
 def read_text(path: str, report: SourceReport) -> str:
     """The text of a file, as the run's sources are read; the report says what was replaced.
 
-    Raises ValueError, in one line, for a folder, a file that is empty, or one that is no text.
+    Raises ValueError, in one line, for a folder, a file that is empty, or one that is not text.
     """
     place = Path(local_path(path, "file", recorded=False))
     if place.is_dir():

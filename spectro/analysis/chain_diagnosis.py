@@ -1,9 +1,9 @@
-"""Whether the chains of a component can be trusted, in a few words, and what to change.
+"""Convergence diagnostics: verdicts on a component's chains, with evidence and remedy.
 
-Every rule below that holds is reported; the verdict is the worst of them, in the order of
-`Verdict`. All thresholds are here, but for those of the bias (`sampling/pilot/sampler_bias.py`). A
-rule that tests (p, small for hundreds of components) also asks for a size that matters: with many
-draws nearly nothing is exactly level, with few an R̂ of 1.2 is chance.
+All rules that apply are reported; the verdict is the worst, in the order of `Verdict`. Thresholds
+are here, except those of sampler bias (`sampling/pilot/sampler_bias.py`). A rule with a p-value
+also requires an effect size: with many draws everything is significant, with few an R̂ of 1.2 is
+chance.
 
 Shapes: K lags.
 """
@@ -13,87 +13,48 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 
-from spectro.analysis import chain_traces as course
+from spectro.analysis import chain_traces as stats
 from spectro.analysis.chain_traces import ComponentTraces, FloatArray, Settings
+from spectro.analysis.chain_verdict import Finding, Verdict
 from spectro.sampling.pilot.damage import DAMAGED
 from spectro.sampling.reweighted import MIN_EFFECTIVE_FRACTION
 
 P_VALUE = 1e-4
-"""Of a rule that tests; a run of 410 components has a false alarm in 25 runs for each such rule."""
+"""p-value of a rule that tests: 410 components give a false alarm per rule in 25 runs."""
 RHAT = 1.1
 """R̂ of chains that disagree (Gelman & Rubin 1992; Brooks & Gelman 1998 have 1.1 to 1.2)."""
 UNSETTLED_RHAT = 1.5
-"""R̂ at which chains are not called level, even if so few draws could differ so by chance."""
+"""R̂ above which chains are not called level, even if not significant."""
 SHIFT = 1.0
-"""Least drift, in deviations of the draws (ours: half of it bends E[φ] by that much)."""
+"""Least drift, in standard deviations of the draws (ours: half of it biases E[φ] as much)."""
 SPIKE = 15.0
-"""Robust deviations from the median: beyond what the skewed ΔL of a few weights does (ours)."""
+"""Robust deviations from the median: beyond the skew of ΔL of few weights (ours)."""
 MIN_EFFECTIVE_SHARE = 0.2
-"""Effective draws over draws: below, four of five draws told nothing new (ours)."""
+"""Least ESS per draw (ours)."""
 MIN_EFFECTIVE = 4.0
-"""Effective sample size of independent draws below which their mean is one or two draws'."""
+"""Least ESS of independent draws."""
 ROUNDING = 1e-6
-"""ΔL, nats, that float32 losses do not tell from 0."""
+"""ΔL, nats, within the rounding of float32 losses."""
 MIN_RELIABILITY = 0.5
-"""Reliability of the whole column: below, it is more noise than signal (by its definition)."""
+"""Reliability of the whole column below which noise exceeds signal."""
 MIN_MEAN = 3.0
-"""E[ΔL] in Monte-Carlo errors: below, the component was hardly moved, or ΔL is noise (ours)."""
+"""E[ΔL] in Monte-Carlo errors below which the component hardly moved, or ΔL is noise (ours)."""
 WANTED_RELIABILITY = 0.8
-"""What a change aims at."""
+"""Target of a remedy."""
 NUM_LAGS = 20
-"""Lags of the autocorrelation that are told."""
-
-
-class Verdict(StrEnum):
-    """What a component's chains did; from the worst to the best."""
-
-    NOT_FINITE = "is not a number"
-    DESTROYED = "destroys the model"
-    STUCK = "does not move"
-    SPIKES = "spikes"
-    DISAGREE = "chains disagree"
-    DRIFTS = "drifts"
-    FALLS = "falls below the trained loss"
-    BIASED = "misses the exact posterior"
-    COLLAPSED = "weights collapse"
-    DAMAGED = "loses half of what the model knows"
-    REMEMBERS = "draws repeat each other"
-    BIAS_UNKNOWN = "sampler bias unknown"
-    TOO_SHORT = "too few draws to say"
-    LITTLE_SIGNAL = "too little signal"
-    LEVELS = "rises and levels"
-    INDEPENDENT = "independent draws: nothing to converge"
-
-    @property
-    def is_good(self) -> bool:
-        """Whether nothing is to be changed."""
-        return self in (Verdict.LEVELS, Verdict.INDEPENDENT)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One rule that holds."""
-
-    verdict: Verdict
-    """Which."""
-    evidence: str
-    """Numbers that it rests on."""
-    change: str
-    """What to change, naming the setting."""
+"""Lags of the reported autocorrelation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
-    """What is said of one component."""
+    """Diagnosis of one component."""
 
     traces: ComponentTraces
-    """What it rests on."""
     findings: tuple[Finding, ...]
-    """Every rule that holds, the worst first; empty where all is well."""
+    """Every rule that applies, worst first."""
     rhat: float
     """R̂ of ΔL over chains; NaN with one chain."""
     autocorrelation: FloatArray
@@ -101,19 +62,19 @@ class Diagnosis:
 
     @property
     def verdict(self) -> Verdict:
-        """In a few words."""
+        """The worst verdict."""
         if self.findings:
             return self.findings[0].verdict
         return Verdict.INDEPENDENT if self.traces.independent else Verdict.LEVELS
 
     @property
     def change(self) -> str:
-        """What to change; empty where nothing is."""
+        """Remedy of the worst finding, or empty."""
         return self.findings[0].change if self.findings else ""
 
 
 def diagnose(traces: ComponentTraces, settings: Settings) -> Diagnosis:
-    """Judge the chains of one component."""
+    """Diagnose the chains of one component."""
     finite = all(np.isfinite(trace).all() for trace in traces.delta_loss)
     stepped = finite and not traces.independent
     rules = [_not_finite] if not finite else _OF_DRAWS if traces.independent else _OF_CHAINS
@@ -122,15 +83,15 @@ def diagnose(traces: ComponentTraces, settings: Settings) -> Diagnosis:
     return Diagnosis(
         traces=traces,
         findings=tuple(sorted(findings, key=lambda finding: order.index(finding.verdict))),
-        rhat=course.rhat(traces.delta_loss) if finite else math.nan,
-        autocorrelation=course.autocorrelation(traces.delta_loss, NUM_LAGS)
+        rhat=stats.rhat(traces.delta_loss) if finite else math.nan,
+        autocorrelation=stats.autocorrelation(traces.delta_loss, NUM_LAGS)
         if stepped
         else np.empty(0),
     )
 
 
 def _step(verb: str, settings: Settings, then: str) -> str:
-    """`lower sampler.step_size (0.001)` and what joins it to the rest; empty without a step."""
+    """Phrase such as `lower sampler.step_size (0.001)`; empty without a step."""
     if math.isnan(settings.step_size):
         return ""
     return f"{verb} sampler.step_size ({settings.step_size:g}){then}"
@@ -154,7 +115,7 @@ def _stuck(traces: ComponentTraces, settings: Settings) -> Finding | None:
     still = [
         chain
         for chain, trace in zip(traces.chains, traces.delta_loss, strict=True)
-        if len(trace) >= (course.LEAST_DRAWS if traces.corrected else 2) and np.ptp(trace) == 0
+        if len(trace) >= (stats.LEAST_DRAWS if traces.corrected else 2) and np.ptp(trace) == 0
     ]
     if not still:
         return None
@@ -167,7 +128,7 @@ def _stuck(traces: ComponentTraces, settings: Settings) -> Finding | None:
 
 
 def _spikes(traces: ComponentTraces, settings: Settings) -> Finding | None:
-    found = course.spikes(traces.delta_loss, SPIKE)
+    found = stats.spikes(traces.delta_loss, SPIKE)
     if not found:
         return None
     chain, draw = found[0]
@@ -181,7 +142,7 @@ def _spikes(traces: ComponentTraces, settings: Settings) -> Finding | None:
 
 
 def _disagree(traces: ComponentTraces, settings: Settings) -> Finding | None:
-    rhat, p = course.rhat(traces.delta_loss), course.disagreement(traces.delta_loss)
+    rhat, p = stats.rhat(traces.delta_loss), stats.disagreement(traces.delta_loss)
     if not (rhat > RHAT and p < P_VALUE):
         return None
     return Finding(
@@ -194,12 +155,12 @@ def _disagree(traces: ComponentTraces, settings: Settings) -> Finding | None:
 
 
 def _drifts(traces: ComponentTraces, settings: Settings) -> Finding | None:
-    whole, start = course.trend(traces.delta_loss), course.late_rise(traces.delta_loss)
+    whole, start = stats.trend(traces.delta_loss), stats.late_rise(traces.delta_loss)
     found = [each for each in (whole, start) if each.p < P_VALUE and abs(each.size) >= SHIFT]
     if not found:
         return None
     tails = [trace[len(trace) // 2 :] for trace in traces.delta_loss]
-    rest = course.trend(tails)
+    rest = stats.trend(tails)
     settles = not (rest.p < P_VALUE**0.5 and abs(rest.size) >= SHIFT / 2)
     worst = max(found, key=lambda each: abs(each.size))
     sense = "rises" if worst.size > 0 else "falls"
@@ -216,7 +177,7 @@ def _drifts(traces: ComponentTraces, settings: Settings) -> Finding | None:
 
 
 def _falls(traces: ComponentTraces, settings: Settings) -> Finding | None:
-    errors = course.mean_in_errors(traces)
+    errors = stats.mean_in_errors(traces)
     if not errors < -MIN_MEAN or _within_rounding(traces):
         return None
     return Finding(
@@ -260,7 +221,7 @@ _SOURCES = {"weights": "importance weights", "metropolis": "Metropolis-adjusted 
 
 
 def _bias_unknown(traces: ComponentTraces, settings: Settings) -> Finding | None:
-    """Of steps that are not corrected, where a bias that matters would not be seen."""
+    """Uncorrected steps whose relevant bias could not be detected."""
     bias = traces.bias
     if traces.corrected or (bias is not None and (bias.matters or bias.resolved)):
         return None
@@ -313,7 +274,7 @@ def _little_signal(traces: ComponentTraces, settings: Settings) -> Finding | Non
         )
     known, whole = traces.known_reliability, traces.whole_reliability
     if known <= 0 or whole < MIN_RELIABILITY:
-        factor = course.more_data(whole, WANTED_RELIABILITY) if known > 0 else math.inf
+        factor = stats.more_data(whole, WANTED_RELIABILITY) if known > 0 else math.inf
         agree = f"reliability of the column {whole:.2f}"
         wanted = math.ceil(settings.num_draws * factor) if factor < 20 else None
         enough = "" if wanted is None else f", to about {wanted} for {WANTED_RELIABILITY:g}"
@@ -323,7 +284,7 @@ def _little_signal(traces: ComponentTraces, settings: Settings) -> Finding | Non
             evidence=agree if known > 0 else f"halves of the chains do not agree (r {known:.2f})",
             change=f"raise chain.num_draws ({settings.num_draws}{enough}){other}",
         )
-    errors = course.mean_in_errors(traces)
+    errors = stats.mean_in_errors(traces)
     if abs(errors) >= MIN_MEAN or math.isnan(errors):
         return None
     return Finding(
@@ -334,8 +295,8 @@ def _little_signal(traces: ComponentTraces, settings: Settings) -> Finding | Non
 
 
 def _too_few(traces: ComponentTraces, settings: Settings) -> Finding | None:
-    """Of independent draws, which have no course."""
-    if traces.num_draws >= course.LEAST_DRAWS and traces.effective_sample_size >= MIN_EFFECTIVE:
+    """Too few independent draws."""
+    if traces.num_draws >= stats.LEAST_DRAWS and traces.effective_sample_size >= MIN_EFFECTIVE:
         return None
     return Finding(
         verdict=Verdict.TOO_SHORT,
@@ -345,16 +306,16 @@ def _too_few(traces: ComponentTraces, settings: Settings) -> Finding | None:
 
 
 def _too_short(traces: ComponentTraces, settings: Settings) -> Finding | None:
-    shortest, rhat = min(len(t) for t in traces.delta_loss), course.rhat(traces.delta_loss)
-    enough = shortest >= course.LEAST_DRAWS
-    settled = not rhat > UNSETTLED_RHAT or course.disagreement(traces.delta_loss) < P_VALUE
+    shortest, rhat = min(len(t) for t in traces.delta_loss), stats.rhat(traces.delta_loss)
+    enough = shortest >= stats.LEAST_DRAWS
+    settled = not rhat > UNSETTLED_RHAT or stats.disagreement(traces.delta_loss) < P_VALUE
     if enough and settled:
         return None
     return Finding(
         verdict=Verdict.TOO_SHORT,
         evidence=f"R̂ {rhat:.2f}" if enough else f"{shortest} draws of a chain",
         change=f"raise chain.num_draws ({settings.num_draws}"
-        + (")" if enough else f", to {course.LEAST_DRAWS} at least)")
+        + (")" if enough else f", to {stats.LEAST_DRAWS} at least)")
         + f" and chain.steps_between_draws ({traces.steps_between_draws})",
     )
 
@@ -367,4 +328,4 @@ _OF_CHAINS: Sequence[_Rule] = (
     _damaged, _stuck, _spikes, _disagree, _drifts, _falls, _biased, _bias_unknown, _remembers,
     _too_short, _little_signal,
 )  # fmt: skip
-"""Rules for independent draws, which have no course, and for stepped chains, worst first."""
+"""Rules for independent draws and for stepped chains, worst first."""

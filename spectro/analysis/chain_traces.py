@@ -1,6 +1,6 @@
-"""What can be said of a component's traces of ΔL, chain by chain.
+"""Statistics of a component's ΔL traces: autocorrelation, ESS, R̂, trend, spikes.
 
-Everything is pooled over the chains of a component, which are replicates of one another.
+Pooled over the chains of a component, which are replicates.
 Shapes: C chains, T draws of a chain, K lags.
 """
 
@@ -23,13 +23,13 @@ from spectro.susceptibility.reliability import gelman_rubin, spearman_brown
 
 FloatArray = npt.NDArray[np.float64]
 MAD_TO_SD = 1.4826
-"""A Gaussian's standard deviation over its median absolute deviation."""
+"""Standard deviation over median absolute deviation of a Gaussian."""
 HEAD, TAIL = 0.1, 0.5
-"""Shares of a chain that Geweke (1992) compares: its first tenth, its second half."""
+"""Shares of a chain in Geweke's test (1992): first tenth, second half."""
 LEAST_DRAWS = 8
-"""Draws of a chain below which nothing is said of its course."""
+"""Least draws of a chain for statements on its trend."""
 MOST_CORRELATION = 0.95
-"""Of two draws, as far as tests allow for it."""
+"""Largest lag-1 correlation that tests assume."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +37,9 @@ class Shift:
     """A difference along a chain, pooled over chains."""
 
     size: float
-    """In standard deviations of the draws around their course; upward is positive."""
+    """In standard deviations of the draws around the trend; upward is positive."""
     p: float
-    """Probability of one at least as large by chance; 1 where it cannot be said."""
+    """p-value; 1 if unknown."""
 
 
 NO_SHIFT = Shift(size=0.0, p=1.0)
@@ -47,7 +47,7 @@ NO_SHIFT = Shift(size=0.0, p=1.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What the run was told, as far as changes name it."""
+    """Settings of the run that remedies name."""
 
     num_draws: int
     """`chain.num_draws`."""
@@ -63,53 +63,51 @@ class Settings:
 
 @dataclass(frozen=True, kw_only=True)
 class ComponentTraces:
-    """All that is stored of a component's chains, and of its column; NaN where not known."""
+    """Stored chains of a component, and statistics of its column; NaN if unknown."""
 
     name: str
-    """Of the component; `full` has no column."""
+    """`full` has no column."""
     independent: bool
-    """Whether its draws are independent."""
     chains: tuple[int, ...]
-    """Numbers of the chains, [C]."""
+    """[C]."""
     delta_loss: tuple[FloatArray, ...]
     """ΔL per draw, nats, by chain, each [T]."""
     weight: tuple[FloatArray, ...]
     """Importance weights, each [T]; ones for stepped draws."""
     effective_sample_size: float
-    """Independent draws that all are worth (`sampling/pilot/sampler_bias.py`)."""
+    """Effective sample size (`sampling/pilot/sampler_bias.py`)."""
     steps_between_draws: int = 0
-    """Of stepped chains."""
+    """Thinning interval of stepped chains."""
     corrected: bool = False
-    """Whether Metropolis steps make them exact."""
+    """Whether steps are Metropolis-adjusted."""
     bias: SamplerBias | None = None
-    """Sampler bias of E[ΔL]; None where it is not known, and for independent draws."""
+    """Sampler bias of E[ΔL]; None if unknown, and for independent draws."""
     damage: float = math.nan
     """E[ΔL] as a share of ln V − L(w*): 1 is a uniform guess."""
     gamma_needed: float = math.nan
-    """γ at which draws lose less than half of it, where they lose more."""
+    """γ at which draws lose less than half, if they lose more."""
     reliability: float = math.nan
     """Split-half reliability of the column: of `half_share` of the draws."""
     centred_reliability: float = math.nan
-    """The same as clusters see the column."""
+    """Split-half reliability of the row-centred column."""
     num_sets: int = 1
-    """Into how many sets the chains fall, one for each token shard that has its own; 1 where all
-    tokens are measured along all of them."""
+    """Number of sets of chains: token shards with own draws, or 1."""
     split_reliability: tuple[float, ...] = ()
-    """`reliability` by split of the chains into halves; empty where no moments are stored."""
+    """`reliability` by split of the chains; empty if no moments are stored."""
 
     @property
     def num_draws(self) -> int:
-        """Of all chains."""
+        """Draws of all chains."""
         return sum(len(trace) for trace in self.delta_loss)
 
     @property
     def draws_of_token(self) -> float:
-        """Those that a token is measured along; the mean over token shards."""
+        """Draws per token, mean over token shards."""
         return self.num_draws / self.num_sets
 
     @property
     def correlation_time(self) -> float:
-        """Draws over `effective_sample_size`; 1 for independent draws."""
+        """Draws over ESS; 1 for independent draws."""
         return 1.0 if self.independent else self.num_draws / self.effective_sample_size
 
     @property
@@ -120,7 +118,7 @@ class ComponentTraces:
 
     @property
     def known_reliability(self) -> float:
-        """Of one half, as clusters see the column (row-centred) where that is known, else raw."""
+        """Reliability of one half: row-centred if known, else raw."""
         return self.centred_reliability if self.is_centred else self.reliability
 
     @property
@@ -130,13 +128,13 @@ class ComponentTraces:
 
     @property
     def whole_reliability(self) -> float:
-        """Of all draws, from `known_reliability`; NaN where the halves do not agree at all."""
+        """Reliability of all draws, from `known_reliability`; NaN if not positive."""
         return self.predicted(self.known_reliability, 1.0)
 
     def predicted(self, reliability: float, factor: float) -> float:
-        """Of `factor` times all draws, from that of one half (Spearman and Brown's).
+        """Spearman-Brown reliability of `factor` times all draws, from that of one half.
 
-        In [0, 1]; NaN for r ≤ 0: halves that do not agree at all foretell nothing.
+        In [0, 1]; NaN for r ≤ 0.
         """
         if not reliability > 0:
             return math.nan
@@ -149,7 +147,7 @@ def traces_of(
     exact: PosteriorMoments | None,
     column: Mapping[str, Any],
 ) -> ComponentTraces:
-    """What is known of one component; `column` is what is known of its column of χ."""
+    """Traces of one component; `column` are the statistics of its column of χ."""
     own = list(chains.values())
     finite = _finite(own)
     delta_loss = np.concatenate([chain.delta_loss for chain in own])
@@ -172,9 +170,9 @@ def traces_of(
 
 
 def autocorrelation(traces: Sequence[FloatArray], num_lags: int) -> FloatArray:
-    """ρ_0 … ρ_K, K = `num_lags` at most, of traces less their means, [K + 1]; NaN if none moves.
+    """Autocorrelation ρ_0 … ρ_K, K ≤ `num_lags`, [K + 1]; NaN if no chain moves.
 
-    Autocovariances are summed over chains before they are divided: one chain's are noise.
+    Autocovariances are summed over chains before division: one chain's are noise.
     """
     centred = [trace - trace.mean() for trace in traces]
     shortest = min(len(trace) for trace in centred)
@@ -184,7 +182,7 @@ def autocorrelation(traces: Sequence[FloatArray], num_lags: int) -> FloatArray:
 
 
 def correlation_time(traces: Sequence[FloatArray]) -> float:
-    """τ = 1 + 2 Σ ρ_k, to the first pair of lags whose sum is not positive (Geyer 1992); ≥ 1."""
+    """Autocorrelation time τ = 1 + 2 Σ ρ_k, truncated by Geyer's rule (1992); ≥ 1."""
     rho_K = autocorrelation(traces, min(len(trace) for trace in traces) - 1)
     if not np.isfinite(rho_K).all():
         return 1.0
@@ -194,10 +192,10 @@ def correlation_time(traces: Sequence[FloatArray]) -> float:
 
 
 def cautious_time(traces: Sequence[FloatArray]) -> float:
-    """τ as tests take it: not less than that of the first lag, less its bias, with one error more.
+    """Conservative τ for tests: at least that of ρ_1, bias-corrected, plus one error.
 
-    A chain's own mean takes about (1 + 4ρ)/T from its ρ_1 (Marriott & Pope 1954, Kendall 1954),
-    which with few draws hides most of the correlation. τ of ρ_k = ρ^k is (1 + ρ)/(1 − ρ).
+    Subtracting a chain's mean costs about (1 + 4ρ)/T of ρ_1 (Marriott & Pope 1954, Kendall 1954). τ
+    of ρ_k = ρ^k is (1 + ρ)/(1 − ρ).
     """
     num_draws = min(len(trace) for trace in traces)
     rho_K = autocorrelation(traces, 1)
@@ -210,15 +208,14 @@ def cautious_time(traces: Sequence[FloatArray]) -> float:
 
 
 def rhat(traces: Sequence[FloatArray]) -> float:
-    """R̂ (Gelman & Rubin 1992) of chains cut to the shortest; NaN if there is one, or none moves."""
+    """R̂ (Gelman & Rubin 1992) of chains cut to the shortest; NaN for one chain, or no motion."""
     return gelman_rubin(traces)
 
 
 def disagreement(traces: Sequence[FloatArray]) -> float:
-    """p of means as far apart as the chains' are, if all drew from one law; 1 if it cannot be said.
+    """p-value of equal chain means (analysis of variance with ESS T/τ); 1 if unknown.
 
-    The analysis of variance with T/τ draws for T: R̂ of few draws is far above 1 by chance alone,
-    and this says how far.
+    R̂ of few draws is far above 1 by chance.
     """
     num_chains, num_draws = len(traces), min(len(trace) for trace in traces)
     if num_chains < 2 or num_draws < LEAST_DRAWS:
@@ -235,10 +232,10 @@ def disagreement(traces: Sequence[FloatArray]) -> float:
 
 
 def trend(traces: Sequence[FloatArray]) -> Shift:
-    """Change from the first draw to the last along the straight line that fits all chains best.
+    """Change along the best common straight line, first draw to last.
 
-    The error is that of the residuals, with their own correlation time: the trend itself would
-    pass for correlation.
+    The error is that of the residuals with their autocorrelation time: the trend itself would pass
+    for correlation.
     """
     if min(len(trace) for trace in traces) < LEAST_DRAWS:
         return NO_SHIFT
@@ -251,7 +248,7 @@ def trend(traces: Sequence[FloatArray]) -> Shift:
 
 
 def late_rise(traces: Sequence[FloatArray]) -> Shift:
-    """Mean of the second half of the draws less that of their first tenth (Geweke 1992)."""
+    """Mean of the second half minus that of the first tenth (Geweke 1992)."""
     num_draws = min(len(trace) for trace in traces)
     if num_draws < LEAST_DRAWS:
         return NO_SHIFT
@@ -280,10 +277,7 @@ def spikes(traces: Sequence[FloatArray], threshold: float) -> list[tuple[int, in
 
 
 def mean_in_errors(traces: ComponentTraces) -> float:
-    """Weighted mean of all draws over its Monte-Carlo error; NaN where it has none.
-
-    The error is that of `effective_sample_size` independent draws.
-    """
+    """Weighted mean over its Monte-Carlo error (from the ESS); NaN without one."""
     x, w = np.concatenate(traces.delta_loss), np.concatenate(traces.weight)
     mean = float(w @ x / w.sum())
     variance = float(w @ (x - mean) ** 2 / w.sum())
@@ -292,7 +286,7 @@ def mean_in_errors(traces: ComponentTraces) -> float:
 
 
 def more_data(reliability: float, wanted: float) -> float:
-    """How many times as much data has the reliability that is wanted; inf without any signal."""
+    """Factor of data needed for a reliability; inf without any signal."""
     if not 0 < reliability < 1:
         return math.inf if reliability <= 0 else 0.0
     return wanted * (1 - reliability) / (reliability * (1 - wanted))
@@ -301,7 +295,7 @@ def more_data(reliability: float, wanted: float) -> float:
 def _shift(
     difference: float, inverse: float, residuals: list[FloatArray], *, freedom_lost: int
 ) -> Shift:
-    """A difference whose variance is `inverse` times the residuals' variance and their τ."""
+    """A difference with variance `inverse` · residual variance · τ."""
     num = sum(len(x) for x in residuals)
     tau = cautious_time(residuals)
     freedom = max(1.0, num / tau - freedom_lost)

@@ -1,7 +1,7 @@
-"""Components laid out by layer: heads by their number, then the MLP; embed first, unembed last.
+"""Layout of components by layer: heads by number, then the MLP; embed first, unembed last.
 
-The same order as the page's profiles (`common/profile.js`). Shapes: H components, L rows of
-the grid, W columns.
+As in the page's profiles (`common/profile.js`). Shapes: H components, L rows of the grid, W
+columns.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _IN_LAYER = re.compile(r"l(\d+)(?:h(\d+)|(mlp))")
 
 @dataclass(frozen=True, kw_only=True)
 class LayerBlock:
-    """A layer's components, or one component that is in no layer."""
+    """A layer's components, or one component outside all layers."""
 
     name: str
-    """`L3`, `embed`, `unembed`, or the component's own name."""
+    """`L3`, `embed`, `unembed`, or the component's name."""
     columns: tuple[int, ...]
     """Indices of its components: heads by number, then the MLP."""
 
@@ -58,26 +58,26 @@ def in_order(components: Sequence[str]) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """Where each component stands in a table of layers × heads."""
+    """Position of each component in a table of layers × heads."""
 
     rows: tuple[str, ...]
-    """Names of the blocks, from above."""
+    """Names of the blocks."""
     columns: tuple[str, ...]
-    """`0`, `1`, …, `mlp`; empty for blocks of one component, which stand in the first column."""
+    """`0`, `1`, …, `mlp`; blocks of one component use the first column."""
     row_H: NDArray[np.int64]
     """Row of each component."""
     column_H: NDArray[np.int64]
     """Column of each component."""
 
     def table(self, values_H: NDArray[np.floating]) -> NDArray[np.float64]:
-        """[L, W]; NaN where there is no component."""
+        """Values as a table [L, W]; NaN without a component."""
         cells = np.full((len(self.rows), max(1, len(self.columns))), np.nan)
         cells[self.row_H, self.column_H] = values_H
         return cells
 
 
 def grid(components: Sequence[str]) -> Grid:
-    """Heads stand in the column of their number, MLPs in one column after the last head."""
+    """Grid with heads in the column of their number and MLPs after the last head."""
     found = blocks(components)
     heads = {place(name)[1] for name in components if _IN_LAYER.fullmatch(name)}
     numbers = sorted(rank for rank in heads if rank != float("inf"))

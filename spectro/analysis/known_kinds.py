@@ -1,12 +1,11 @@
-"""Kinds of token that a reader knows, and how far a run's responses know them too.
+"""Known kinds of token (induction, word parts, digits, …) and how well responses separate them.
 
-For each kind of token (induction, word parts, digits, …) tokens are ranked by how many of their
-nearest neighbours, all of other sequences, are of that kind: nothing is fitted, and neighbours are
-known from χ alone. AUC is the chance that a token of the kind is ranked above one that is not: 0.5
-is guessing.
+For each kind, tokens are ranked by how many of their nearest neighbours in other sequences are of
+that kind: nothing is fitted. AUC is the probability that a token of the kind ranks above another:
+0.5 is chance.
 
-Shapes: S sequences, T context, N = S·T tokens, H components, D dimensions, M memberships,
-K clusters, P kinds, n tokens that are judged.
+Shapes: S sequences, T context, N = S·T tokens, H components, D dimensions, M memberships, K
+clusters, P kinds, n evaluated tokens.
 """
 
 from __future__ import annotations
@@ -32,13 +31,12 @@ Ints = NDArray[np.integer]
 
 NUM_NEIGHBOURS, MAX_JUDGED, JUDGED_AT_ONCE = 20, 2048, 256
 LEAST_TOKENS = 50
-"""Tokens of a kind, and not of it, below which nothing is said of it."""
+"""Least tokens of a kind, and not of it."""
 MOST_COMPONENTS, MOST_CLUSTERS = 4, 6
 OF_ONE_KIND = 0.5
-"""Share of a cluster's members from which on it is a cluster of that kind."""
+"""Least share of members for a cluster of that kind."""
 LEAST_MEMBERS = 10
-"""Members in the sample below which a cluster's share of a kind is not known: large runs are
-sampled."""
+"""Least sampled members of a cluster for its share."""
 
 
 def _line_layout(traits: Traits, ids_ST1: Ids) -> Bools:
@@ -62,54 +60,53 @@ KINDS: dict[str, tuple[str, Callable[[Traits, Ids], Bools]]] = {
     "brackets": ("( ) [ ] { } < >", _brackets),
     "quotation marks": ("\" ' ` and typographic ones", _quotes),
 }
-"""Name → (what it is, which tokens)."""
+"""Name → (description, selector of tokens)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Whole sequences of a run, with what was measured of them."""
+    """Sampled whole sequences of a run."""
 
     ids_ST1: Ids
     """Token ids."""
     loss_N: Floats
     """ℓ at w*, nats."""
     chi_NH: Floats
-    """Susceptibilities, in any units that are the same for a column."""
+    """Susceptibilities, in any units per column."""
     seen_ND: Floats
-    """The same as clusters see them: what distances are taken of."""
+    """Vectors of the clusters' transform."""
     components: tuple[str, ...]
-    """Names of the columns."""
     token_M: Ints
-    """Tokens of the sample that are members of clusters, by their place among the N."""
+    """Sampled members of clusters, as indices into the N tokens."""
     cluster_M: Ints
     """Their clusters."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class KnownKinds:
-    """How far one kind of token is known to the responses."""
+    """Separation of one kind of token by the responses."""
 
     name: str
     meaning: str
     num_tokens: int
     """In the sample."""
     auc: float
-    """Of nearest neighbours in other sequences; NaN where the kind is too rare."""
+    """AUC of nearest neighbours in other sequences; NaN if the kind is too rare."""
     auc_of_loss: float
-    """Of ℓ alone, whichever way round: what needs no susceptibilities."""
+    """AUC of ℓ alone, in either direction: the baseline without susceptibilities."""
     components: tuple[tuple[str, float], ...]
-    """Columns that know most by themselves, with their AUC, best first."""
+    """Best single columns with their AUC."""
     clusters: tuple[tuple[int, float], ...]
-    """Clusters of this kind, largest first, with the share of members that are of it; of those
-    with LEAST_MEMBERS in the sample."""
+    """Clusters of this kind with the share of its members, largest first; at least LEAST_MEMBERS in
+    the sample."""
     num_clusters: int
-    """All of them; `clusters` has the first."""
+    """Number of all such clusters."""
     held: float
-    """Share of the kind's tokens that are in these clusters; NaN where none could be judged."""
+    """Share of the kind's tokens in these clusters; NaN if none could be evaluated."""
 
 
 def find(sample: Sample, traits: Traits) -> tuple[KnownKinds, ...]:
-    """What is found of every kind; ValueError for ids that the vocabulary does not have."""
+    """Results for every kind; ValueError for ids outside the vocabulary."""
     if sample.ids_ST1.size and int(sample.ids_ST1.max()) >= traits.all_letters.size:
         raise ValueError(
             f"expected token ids below {traits.all_letters.size}, found "
@@ -160,11 +157,10 @@ def _found(name: str, meaning: str, is_kind_N: Bools, auc: float, sample: Sample
 
 
 def neighbour_auc(seen_ND: Floats, is_kind_NP: Bools, sequence_N: Ints) -> Floats:
-    """AUC of the share of a token's nearest neighbours that are of a kind, for every kind, [P].
+    """AUC of the share of a token's nearest neighbours of a kind, for every kind, [P].
 
-    Tokens of the same sequence are no neighbours here: text that repeats itself would vouch for
-    itself. At most MAX_JUDGED tokens are judged, among all. NaN where those lack either kind, or
-    there is one sequence.
+    Tokens of the same sequence are excluded. At most MAX_JUDGED tokens are evaluated. NaN without
+    both classes or with one sequence.
     """
     if np.unique(sequence_N).size < 2:
         return np.full(is_kind_NP.shape[1], np.nan)
@@ -186,14 +182,14 @@ def neighbour_auc(seen_ND: Floats, is_kind_NP: Bools, sequence_N: Ints) -> Float
 
 
 def _components(is_kind_N: Bools, sample: Sample) -> tuple[tuple[str, float], ...]:
-    """Columns by what each of them knows alone, whichever way round."""
+    """Single columns by their AUC, in either direction."""
     auc_H = [_either_way(is_kind_N, column_N) for column_N in sample.chi_NH.T]
     best = sorted(zip(sample.components, auc_H, strict=True), key=lambda pair: (-pair[1], pair[0]))
     return tuple(best[:MOST_COMPONENTS])
 
 
 def _clusters(is_kind_N: Bools, sample: Sample) -> tuple[tuple[tuple[int, float], ...], float]:
-    """Clusters most of whose sampled members are of a kind, and the share of its tokens they hold.
+    """Clusters with a majority of a kind, and the share of its tokens in them.
 
     Clusters of fewer than LEAST_MEMBERS sampled members are left out.
     """

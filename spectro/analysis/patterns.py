@@ -1,4 +1,4 @@
-"""Pattern types of a token in context: what a reader sees of y and of what stands before it.
+"""Pattern types of a token in context: properties of y and of the tokens before it.
 
 The seven names are those by which Baker et al. 2025 (arXiv 2504.18274) sort the tokens at the ends
 of principal components. The definitions are ours where the print leaves room, and depend on
@@ -9,8 +9,8 @@ Text: the bytes that a token adds inside a text (`token_texts.py`), read as UTF-
 only a part of a character has no text and is of no type but `induction`, which looks at ids alone.
 *Core*: text less the white space around it.
 
-Shapes: S sequences, T context, V vocabulary, P = 7 types. y of position t is ids[t + 1]; the
-token before it is ids[t].
+Shapes: S sequences, T context, V vocabulary, P = 7 types. y of position t is ids[t + 1]; the token
+before it is ids[t].
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ Bools = NDArray[np.bool_]
 Ids = NDArray[np.integer]
 
 MARKS_OF_DELIMITERS = frozenset("()[]{}<>\"'`“”‘’«»‹›,;:.!?…")
-"""Brackets, quotation marks, and marks between and after clauses."""
+"""Brackets, quotation marks and punctuation."""
 BRACKETS = frozenset("()[]{}<>")
 QUOTES = frozenset("\"'`“”‘’«»‹›")
 MARKS_OF_FORMATTING = frozenset("#*_=-–—~`|\\/<>&%@^$+•·")
-"""What lays out or marks up: headings, rules, lists, tables, tags, comments, TeX."""
+"""Marks of layout and markup: headings, rules, lists, tables, tags, comments, TeX."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Traits:
-    """What a token's own bytes say, for every token of the vocabulary; all bool [V]."""
+    """Properties of every token of the vocabulary from its own bytes; bool [V]."""
 
     all_letters: Bools
-    """Letters and nothing else, but for a space at the end."""
+    """Letters only, except for a space at the end."""
     spaced_letters: Bools
     """One space, then the same."""
     ends_in_letter: Bools
@@ -117,7 +117,7 @@ def induction(traits: Traits, ids_ST1: Ids) -> Bools:
 
 
 def spacing(traits: Traits, ids_ST1: Ids) -> Bools:
-    """White space and nothing else: spaces, tabs, line breaks."""
+    """White space only."""
     return traits.all_space[ids_ST1[:, 1:]]
 
 
@@ -127,8 +127,8 @@ def delimiter(traits: Traits, ids_ST1: Ids) -> Bools:
 
 
 def formatting(traits: Traits, ids_ST1: Ids) -> Bools:
-    """What lays out a document: a token with a line break in it, or one of nothing but marks of
-    markup (`##`, `---`, `|`, `</`, `\\`), with or without white space around.
+    r"""A token with a line break, or only marks of markup (`##`, `---`, `|`, `</`, `\`), with or
+    without white space around.
     """
     y = ids_ST1[:, 1:]
     result: Bools = traits.has_break[y] | traits.markup[y]
@@ -149,7 +149,7 @@ TYPES: dict[str, Callable[[Traits, Ids], Bools]] = {
     "formatting": formatting,
     "numeric": numeric,
 }
-"""By name, in the order of columns."""
+"""By name, in column order."""
 NAMES = tuple(TYPES)
 
 
@@ -168,7 +168,7 @@ def pattern_types(traits: Traits, ids_ST1: Ids) -> Bools:
 
 
 def _text(piece: bytes | None) -> str:
-    """Text of a token; empty where it is no whole text."""
+    """Text of a token; empty where it is not a whole text."""
     try:
         return (piece or b"").decode("utf-8")
     except UnicodeDecodeError:

@@ -1,9 +1,9 @@
 """Principal axes of the responses of all tokens, and the tokens at their ends.
 
-Baker et al. 2025 (arXiv 2504.18274) take them of the matrix tokens × components. From the
-columns' moments alone: C = covariance of x, C = V Λ Vᵀ; the share of an axis is λ / Σλ, a token's
-score x · v. An axis has no sign of its own: the loading of largest magnitude is made positive, of
-equals (to six digits) the first. Shapes: N tokens of a block, H components, A axes.
+Baker et al. 2025 (arXiv 2504.18274) take them of the matrix tokens × components. From the columns'
+moments alone: C = covariance of x, C = V Λ Vᵀ; the share of an axis is λ / Σλ, a token's score x ·
+v. Signs are arbitrary: the loading of largest magnitude (the first within six digits) is made
+positive. Shapes: N tokens of a block, H components, A axes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Principal:
 
 @dataclass(frozen=True, kw_only=True)
 class Ends:
-    """Tokens with the least and the largest scores of each axis, the strongest first."""
+    """Tokens with the lowest and highest scores of each axis, strongest first."""
 
     low_token_id_AK: NDArray[np.int64]
     """Least scores."""
@@ -59,29 +59,26 @@ class End:
     """One token at an end of an axis."""
 
     lit: TokenInContext
-    """The token in its context."""
     score: float
     """In deviations of the axis' scores."""
     types: tuple[str, ...]
-    """Its pattern types."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AxesData:
-    """Axes, and the tokens at their ends."""
+    """Axes and the tokens at their ends."""
 
     principal: Principal
-    """The axes."""
     high: tuple[tuple[End, ...], ...]
-    """Of each axis the largest scores, largest first."""
+    """Highest scores of each axis."""
     low: tuple[tuple[End, ...], ...]
-    """Of each axis the least scores, least first."""
+    """Lowest scores of each axis."""
 
 
 def principal(
     moments: Moments, scale: ResponseScale, components: tuple[str, ...], num_axes: int
 ) -> Principal:
-    """Axes from moments with covariances; fewer than asked for where there are fewer columns."""
+    """Axes from moments with covariances; at most one per column."""
     variance_H, vectors_HH = np.linalg.eigh(scale.covariance(moments))
     loading_AH = vectors_HH[:, ::-1].T[:num_axes]
     strongest = np.abs(loading_AH).round(6).argmax(axis=1)

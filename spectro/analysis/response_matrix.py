@@ -2,16 +2,15 @@
 
 A row is a set of tokens (a subset, a cluster, a pattern type; sets may overlap). Its entry is the
 mean of x over the set, where x is the deviation of χ from the mean of all tokens (`scaling.py`).
-For a subset q' of the sampling distribution q that is the data-shift susceptibility of the
-mixture (1 − h) q + h q' at h = 0: χ^C = −Cov(φ_C, L_q' − L_q), the mean of χ over q' less that
-over q (Baker et al. 2025, arXiv 2504.18274). Below zero: the component expresses what the set has
-more of.
+For a subset q' of the sampling distribution q that is the data-shift susceptibility of the mixture
+(1 − h) q + h q' at h = 0: χ^C = −Cov(φ_C, L_q' − L_q), the mean of χ over q' less that over q
+(Baker et al. 2025, arXiv 2504.18274). Below zero: the component expresses what the set has more of.
 
-The standard error is over text, not over draws. Sequences are what was drawn, within each subset
-by themselves (strata), and an entry is a difference of two means that share tokens: with f_s and
-g_s the residuals of sequence s, each summed and divided by the tokens of the set and of all,
-u_s = f_s − g_s, and var = Σ_h n_h/(n_h − 1) Σ_{s∈h} (u_s − ū_h)², the linearised variance of a
-ratio under stratified cluster sampling (Särndal, Swensson & Wretman 1992; no correction for finite
+The standard error is over text, not over draws. Sequences are what was drawn, within each subset by
+themselves (strata), and an entry is a difference of two means that share tokens: with f_s and g_s
+the residuals of sequence s, each summed and divided by the tokens of the set and of all, u_s = f_s
+− g_s, and var = Σ_h n_h/(n_h − 1) Σ_{s∈h} (u_s − ū_h)², the linearised variance of a ratio under
+stratified cluster sampling (Särndal, Swensson & Wretman 1992; no correction for finite
 populations). A stratum of one sequence has no variance: rows with tokens in it get NaN.
 
 The interval is Student's t, with the sequences that have tokens of the set, less the strata that
@@ -42,15 +41,15 @@ from spectro.susceptibility.interval import t_quantile
 
 Ints = NDArray[np.integer]
 TOKENS_AT_ONCE = 8192
-"""Tokens in float64 at once, at least one sequence."""
+"""Tokens in float64 at once (at least one sequence)."""
 MOST_BYTES = 2 * 2**30
-"""Of the sums that errors are made from."""
+"""Limit on the memory of the sums behind the errors."""
 NUM_SUMS = 3
-"""Arrays of R × strata × H: of f, f² and fg."""
+"""Arrays of R × strata × H: f, f² and fg."""
 ROUNDING_OF_SQUARES = 1e-12
-"""Share of its terms below which Σu² is rounding: sums of many float64 are good to that."""
+"""Relative rounding of Σu²."""
 ROUNDING_OF_MEAN = 1e-9
-"""The same of a mean, as a share of χ's own mean and deviation."""
+"""Relative rounding of a mean, against χ's mean and deviation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +61,7 @@ class TokenBlock:
     first_token_id: int
     """Id of the first token; the others follow."""
     stratum_S: Ints
-    """Subset of each sequence, 0 … G−1."""
+    """Subset of each sequence (stratum), 0 … G−1."""
     row_M: Ints
     """Row of each membership."""
     token_M: Ints
@@ -82,7 +81,7 @@ class TokenBlock:
 
 
 Blocks = Callable[[], Iterable[TokenBlock]]
-"""All blocks of a run, in order, as often as asked for."""
+"""Iterates over all blocks of a run in order; may be called repeatedly."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,30 +89,28 @@ class ResponseMatrix:
     """Mean responses; a row without tokens is NaN."""
 
     names: tuple[str, ...]
-    """Of the rows, in the display alphabet."""
+    """Rows, in the display alphabet."""
     components: tuple[str, ...]
-    """Of the columns."""
+    """Columns."""
     scale: ResponseScale
-    """Units, and the mean and deviation of all tokens."""
+    """Units, mean and deviation of all tokens."""
     num_tokens_R: NDArray[np.int64]
-    """Tokens of each set."""
     mean_RH: Float64
     """Mean x of each set: its shift from the mean of all tokens."""
     error_RH: Float64
-    """Standard error over sequences; NaN where it cannot be known."""
+    """Standard error over sequences; NaN if unknown."""
     num_sequences_R: NDArray[np.int64]
-    """Sequences that have tokens of each set."""
+    """Sequences with tokens of each set."""
     degrees_R: NDArray[np.int64]
-    """Degrees of freedom of the error: those sequences less their strata."""
+    """Degrees of freedom of the error: sequences minus strata."""
 
     @property
     def half_width_RH(self) -> Float64:
-        """Half width of the 95 % interval, Student's t; NaN where the error is."""
+        """Half width of the 95 % interval by Student's t; NaN without an error."""
         width_RH: Float64 = t_quantile(self.degrees_R)[:, None] * self.error_RH
         return width_RH
 
     def rows(self, keep: Sequence[int]) -> ResponseMatrix:
-        """Some rows, in this order."""
         index = np.asarray(keep, np.int64)
         return replace(
             self,
@@ -149,13 +146,13 @@ def response_matrix(
 
     Args:
         blocks: all tokens; read twice.
-        names: of the rows, R of them.
+        names: of the R rows.
         components: of the columns.
         scaling: units.
         num_strata: G.
 
-    Raises ValueError, in one line, for columns that are not the components, without tokens, and
-    for more rows than memory is meant for, before anything is read.
+    Raises ValueError, in one line, for wrong columns, no tokens, or too many rows for memory
+    (before reading).
     """
     require_fits(len(names), num_strata, len(components))
     totals, moments = _Totals(len(names), len(components)), None
@@ -177,7 +174,7 @@ def response_matrix(
     for block in blocks():
         for part in parts(block):
             errors.add(part)
-    mean_RH, error_RH = errors.told()
+    mean_RH, error_RH = errors.means_and_errors()
     return ResponseMatrix(
         names=tuple(names),
         components=tuple(components),
@@ -191,7 +188,7 @@ def response_matrix(
 
 
 def require_fits(num_rows: int, num_strata: int, num_columns: int) -> None:
-    """Raise ValueError, in one line, for a matrix whose sums take more than `MOST_BYTES`."""
+    """Raise ValueError, in one line, for sums of more than `MOST_BYTES`."""
     row_bytes = NUM_SUMS * num_strata * num_columns * 8
     if num_rows * row_bytes > MOST_BYTES:
         raise ValueError(
@@ -202,7 +199,7 @@ def require_fits(num_rows: int, num_strata: int, num_columns: int) -> None:
 
 
 class _Totals:
-    """Tokens and Σχ of every row. x is affine in χ, so that its mean follows."""
+    """Tokens and Σχ of every row; x is affine in χ."""
 
     def __init__(self, num_rows: int, num_columns: int) -> None:
         self.num_R = np.zeros(num_rows, np.int64)
@@ -222,7 +219,7 @@ class _Totals:
 
 
 class _Errors:
-    """Sums of f, f², fg by row and stratum, and of g, g² by stratum."""
+    """Sums of f, f², fg by row and stratum, of g, g² by stratum."""
 
     def __init__(
         self, scale: ResponseScale, mean_RH: Float64, num_R: Ints, num_tokens: int, num_strata: int
@@ -258,11 +255,11 @@ class _Errors:
 
     @property
     def degrees_R(self) -> NDArray[np.int64]:
-        """Sequences of each row less their strata."""
+        """Sequences of each row minus strata."""
         degrees: NDArray[np.int64] = self.num_sequences_R - self.has_RG.sum(axis=1)
         return degrees
 
-    def told(self) -> tuple[Float64, Float64]:
+    def means_and_errors(self) -> tuple[Float64, Float64]:
         """Mean x of every set, and its standard error, [R, H] each."""
         mean_RH, error_RH = self.mean_RH.copy(), np.empty_like(self.mean_RH)
         alone_R = np.any(self.has_RG & (self.num_G < 2), axis=1)
@@ -276,7 +273,7 @@ class _Errors:
         return mean_RH, error_RH
 
     def _error(self, u_GH: Float64, uu_GH: Float64) -> Float64:
-        """Standard error of one row, [H]; strata of one sequence add nothing."""
+        """Standard error of one row, [H]; strata of one sequence are left out."""
         num_G1 = self.num_G[:, None].astype(np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
             within_GH = (uu_GH - u_GH**2 / num_G1) * (num_G1 / (num_G1 - 1))
@@ -285,7 +282,7 @@ class _Errors:
         return error_H
 
     def _is_rounding(self, row: int, uu_GH: Float64) -> NDArray[np.bool_]:
-        """Where u and the mean are 0 but for rounding, as they are for the set of all tokens."""
+        """Where u and the mean are 0 up to rounding, as for the set of all tokens."""
         terms_GH = self.ff[row] + 2 * np.abs(self.fg[row]) + self.gg
         reach_H = (np.abs(self.scale.mean_H) + self.scale.deviation_H) / self.scale.unit_H
         if self.scale.kind is Scaling.CENTRED:  # the row's mean brings in every column's rounding
@@ -297,7 +294,7 @@ class _Errors:
 
 
 def _finite(part: TokenBlock) -> tuple[NDArray[np.bool_], Float64]:
-    """Which tokens are finite in every column, and χ with zeros for the others."""
+    """Tokens finite in every column, and χ with zeros for the others."""
     chi_NH = part.chi_NH.astype(np.float64)
     keep = np.all(np.isfinite(chi_NH), axis=1)
     return keep, chi_NH if keep.all() else np.where(keep[:, None], chi_NH, 0.0)
@@ -308,7 +305,7 @@ def _indicator(row_M: Ints, column_M: Ints, num_rows: int, num_columns: int) -> 
 
 
 def parts(block: TokenBlock) -> Iterator[TokenBlock]:
-    """The same sequences, a bounded number of tokens at a time."""
+    """The same sequences in parts of a bounded number of tokens."""
     step = max(1, TOKENS_AT_ONCE // max(1, block.context))
     order = np.argsort(block.token_M, kind="stable")
     row_M, token_M = block.row_M[order], block.token_M[order]

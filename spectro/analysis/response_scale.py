@@ -1,9 +1,9 @@
-"""Units in which responses are told: nats², standard deviations, or less the uniform mode.
+"""Units of responses: nats², standard deviations, or row-centred.
 
-Raw columns of χ cannot be compared between components (design §1); standardised they can. The mean
-of a standardised row is the uniform mode, most of the variance; `centred` takes it away, as the
-clustering does. A constant column (a component to which no token responds) is 0 in every unit but
-nats², and no part of that mean. Shapes: N tokens, H components.
+Raw columns of χ are not comparable between components; standardised ones are. The mean of a
+standardised row is the uniform mode, most of the variance; `centred` removes it, as clustering
+does. A constant column is 0 in every unit but nats², and not part of that mean. Shapes: N tokens,
+H components.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ Float64 = NDArray[np.float64]
 
 
 def varying(deviation_H: NDArray[np.floating], largest_H: NDArray[np.floating]) -> Float64:
-    """Standard deviations, with 0 for columns that vary by less than rounding of their values.
+    """Standard deviations, 0 for columns that vary by less than rounding.
 
-    The clustering's rule (`preprocess.ROUNDING`). NaN, a deviation that is not known, stays NaN.
+    As in clustering (`preprocess.ROUNDING`). NaN (unknown) stays NaN.
     """
     constant_H = deviation_H <= ROUNDING * np.abs(largest_H)
     return np.where(constant_H, 0.0, deviation_H)
@@ -56,7 +56,7 @@ class ResponseScale:
 
     @property
     def unit_H(self) -> Float64:
-        """What a column is divided by; infinite where it does not vary, so that it becomes 0."""
+        """Divisor of each column; infinite for constant ones, which become 0."""
         if self.kind is Scaling.RAW:
             return np.ones_like(self.mean_H)
         return np.where(self.deviation_H > 0, self.deviation_H, np.inf)
@@ -84,6 +84,6 @@ class ResponseScale:
 
     @property
     def _share_H(self) -> Float64:
-        """Of each column in a row's mean: equal among those that vary, 0 for the others."""
+        """Weight of each column in a row's mean: equal among those that vary."""
         varies_H = (self.deviation_H > 0).astype(np.float64)
         return varies_H / max(1.0, float(varies_H.sum()))

@@ -1,9 +1,8 @@
-"""The clusters of one token in several runs, side by side, and which of them are the same tokens.
+"""Clusters of one token in several runs, matched by shared members.
 
-As in the published figure of a token followed across models (Timaeus 2026): of each run the
-clusters whose common tokens it is one of. Where two runs measured the same sequences, clusters are
-matched by the Jaccard index of their members among the tokens that both have (ADR 027).
-Shapes: N tokens, C clusters, M members of a run.
+As in the published figure of a token across models (Timaeus 2026): per run, the clusters with the
+token among their most common ones. For runs of the same sequences, clusters are matched by the
+Jaccard index of their members (ADR 027). Shapes: N tokens, C clusters, M members of a run.
 """
 
 from __future__ import annotations
@@ -20,27 +19,24 @@ from spectro.tokens.display.context_text import TokenInContext
 from spectro.tokens.display.terminal_text import typed
 
 LEAST_LINK = 0.05
-"""Least Jaccard index of two clusters that are said to be linked at all."""
+"""Least Jaccard index of a link."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenCluster:
-    """One cluster that has the token among its most common ones."""
+    """A cluster with the token among its most common ones."""
 
     cluster_id: int
-    """Its id in its run."""
     size: int
-    """Its members."""
     count: int
     """Members whose y is the token."""
     share: float
-    """Of the token's occurrences in the run, the part that is in this cluster."""
+    """Share of the token's occurrences in the run."""
     conductance: float
-    """Its conductance."""
     stability: float
-    """NaN where it is not known."""
+    """NaN if unknown."""
     top_tokens: tuple[str, ...]
-    """Its most common y, in the display alphabet, commonest first."""
+    """Most common y, in the display alphabet."""
     contexts: tuple[TokenInContext, ...]
     """Random members with that y."""
 
@@ -54,11 +50,10 @@ class TokenInRun:
     num_tokens: int
     """Tokens that were clustered."""
     num_occurrences: int
-    """Those of them whose y is the token."""
     num_clustered: int
     """Occurrences in any cluster."""
     num_clusters: int
-    """Clusters that have the token among their most common ones, shown or not."""
+    """Clusters with the token among their most common ones."""
     clusters: tuple[TokenCluster, ...]
     """Most occurrences first."""
 
@@ -72,14 +67,14 @@ class Link:
     clusters: tuple[int, int]
     """Ids of the clusters."""
     jaccard: float
-    """Of their members among the tokens that both runs have."""
+    """Of their members among the tokens of both runs."""
     matched: bool
-    """Each is the other's best of all clusters, and the index at least 0.5."""
+    """Mutual best match, with an index of at least 0.5."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Across:
-    """The whole picture."""
+    """Columns and links of all runs."""
 
     token: str
     """As it was asked for."""
@@ -88,15 +83,15 @@ class Across:
     links: tuple[Link, ...]
     """Of all pairs of runs that share sequences."""
     notes: tuple[str, ...]
-    """A sentence for each pair that shares none."""
+    """A sentence for each pair without shared sequences."""
     subset_names: tuple[str, ...]
     """What `TokenInContext.subset` counts."""
 
 
 def ids_of(token: str, pieces: Sequence[bytes | None]) -> NDArray[np.int64]:
-    """Ids whose text is the token, whatever white space is around it.
+    """Ids whose text is the token, ignoring surrounding white space.
 
-    A token with one of the marks · ⏎ ⇥ (space, line break, tab) is meant exactly.
+    A token with a mark · ⏎ ⇥ (space, line break, tab) is taken literally.
     """
     text = typed(token)
     exact = text != token or not token.strip()
@@ -114,7 +109,7 @@ def ids_of(token: str, pieces: Sequence[bytes | None]) -> NDArray[np.int64]:
 def clusters_with(
     ids: NDArray[np.integer], top_tokens_C: Sequence[Sequence[int]]
 ) -> NDArray[np.int64]:
-    """Clusters with any of the ids among their most common tokens, by id."""
+    """Clusters with any of the ids among their most common tokens."""
     wanted = set(ids.tolist())
     found = [index for index, tops in enumerate(top_tokens_C) if wanted & set(tops)]
     return np.array(found, np.int64)
@@ -141,9 +136,9 @@ def links(
 
     Args:
         a, b: the clusterings, reduced to the tokens of both.
-        shown: ids of the clusters of either that are looked at.
-        runs: what the links say of where they belong.
-        threshold: least index of a matched pair; both must be each other's best of all clusters.
+        shown: ids of the shown clusters of each.
+        runs: indices of the runs.
+        threshold: least index of a mutual best match.
 
     Raises ValueError for clusterings of different numbers of tokens.
     """

@@ -1,4 +1,4 @@
-"""Tokens that were measured after the clusters were found, assigned to them (ADR 029)."""
+"""Assigns tokens measured after the clustering to its clusters (ADR 029)."""
 
 from __future__ import annotations
 
@@ -27,20 +27,19 @@ OnProgress = Callable[[float, float], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Assigned:
-    """What `assign_tokens` put, or found already there."""
+    """Result of `assign_tokens`."""
 
     name: str
     """URI of the table."""
     clusters: str
     """URI of the clusters."""
     num_clusters: int
-    """Clusters that tokens could be assigned to."""
     cluster_M: NDArray[np.int32]
     """Cluster of every token, −1 for none."""
     share_M: NDArray[np.float32]
-    """Share of the weight around it in the cluster that has most."""
+    """Largest share of the weight of any cluster."""
     was_there: bool
-    """Whether it had been done before."""
+    """Whether it existed already."""
 
 
 def assign_tokens(
@@ -51,17 +50,17 @@ def assign_tokens(
     *,
     scratch: str | None = None,
 ) -> Assigned:
-    """Assign the tokens of a run that its clusters do not know, or all tokens of another run.
+    """Assign a run's unclustered tokens, or all tokens of another run.
 
     Args:
         uri: run, part or folder of clusters (`find_clustering`).
-        source: run or part whose tokens are assigned; None: the tokens added to the same run.
-        config: how.
+        source: run or part with the tokens; None: the tokens added to the same run.
+        config: settings.
         on_progress: called with tokens done and tokens in all.
         scratch: folder for a copy of the clustered vectors; None: the system's.
 
-    Raises ValueError, in one line, where there are no clusters, nothing to assign, or the tokens
-    were measured along other draws; DamagedObjectError.
+    Raises ValueError, in one line, without clusters, without tokens to assign, or for tokens
+    measured along other draws; DamagedObjectError.
     """
     stored = read_clustering(find_clustering(uri))
     rows, sequences, first = _source(stored, source)
@@ -80,12 +79,12 @@ def assign_tokens(
         with clustered:
             work = (stored, rows, first, num_new, config, on_progress)
             token_id_M, found = _assign(clustered, *work)
-        told = {
+        facts = {
             "from": rows.uri,
             "num_tokens": int(token_id_M.size),
             "num_assigned": int((found.cluster_M >= 0).sum()),
         }
-        put_assigned(folder, inputs, token_id_M, found, told)
+        put_assigned(folder, inputs, token_id_M, found, facts)
     table, _ = read_assigned(folder, inputs)
     return Assigned(
         name=f"{folder.uri}/{names(inputs)[0]}",
@@ -98,7 +97,7 @@ def assign_tokens(
 
 
 def _source(stored: StoredClustering, source: str | None) -> tuple[Store, Store, int]:
-    """Where the rows to assign lie, where their sequences, and the first token id of them."""
+    """Store of the rows, store of their sequences, and the first token id."""
     place = stored.place
     if source is None:
         return place.part, place.root, stored.num_tokens
@@ -111,7 +110,7 @@ def _source(stored: StoredClustering, source: str | None) -> tuple[Store, Store,
 def _inputs(
     stored: StoredClustering, rows: Store, sequences: Store, first: int, config: AssignConfig
 ) -> dict[str, Any]:
-    """What determines the assignment; ValueError unless both were measured along the same draws."""
+    """Inputs of the assignment; ValueError unless both were measured along the same draws."""
     own, theirs = (read_head(each, 0).fingerprint for each in (stored.place.part, rows))
     known = stored.provenance.get("product_fingerprint", own)
     if theirs != known:
@@ -143,7 +142,7 @@ def _assign(
     config: AssignConfig,
     on_progress: OnProgress,
 ) -> tuple[NDArray[np.int64], Assignment]:
-    """Shard by shard: one shard of new rows in memory, the clustered vectors mapped from disk."""
+    """Shard by shard, with the clustered vectors memory-mapped."""
     k, num_old = _num_neighbours(stored, config), stored.num_tokens
     on_progress(0, num_new)
     x_ND, widths = clustered.vectors(), clustered.local_scales(k)

@@ -1,4 +1,4 @@
-"""The tokens that clusters were found among: their vectors and widths, for those who join them.
+"""Vectors and local scales of the clustered tokens, for assigning new ones.
 
 Shapes: N old tokens, M tokens of a shard, H components, D dimensions, k neighbours.
 """
@@ -40,15 +40,13 @@ class ClusteredRows:
     chi_MH: npt.NDArray[np.float32]
     """χ."""
     response_M: npt.NDArray[np.float32] | None
-    """B, where the transform takes it out."""
+    """B, if the transform removes it."""
 
 
 class ClusteredTokens:
-    """What assignment asks of the tokens of a clustering; a context, which removes its scratch.
+    """The tokens of a clustering; a context manager, which removes its scratch files.
 
-    Args:
-        stored: the clustering.
-        scratch: base folder of scratch files, None for the system's; N · D · 4 bytes.
+    `scratch` is the base folder (None: the system's) of N · D · 4 bytes.
     """
 
     def __init__(self, stored: StoredClustering, scratch: str | None = None) -> None:
@@ -66,13 +64,13 @@ class ClusteredTokens:
 
     @cached_property
     def transform(self) -> Transform:
-        """From χ to vectors."""
+        """χ to vectors."""
         return Transform.from_dict(with_nan(self._stored.provenance["transform"]))
 
     def rows(self, store: Store) -> Iterator[ClusteredRows]:
-        """Rows of the same half of the chains as the clusters', shard by shard.
+        """Rows of the clusters' half of the chains, shard by shard.
 
-        Raises ValueError, in one line, where there are none, or no halves.
+        Raises ValueError, in one line, without rows or halves.
         """
         shards = iterate_product(store, labels=("token_id",))
         for number, shard in zip(shards_there(store), shards, strict=True):
@@ -97,7 +95,7 @@ class ClusteredTokens:
         return array
 
     def local_scales(self, k: int) -> LocalScales:
-        """σ by token id: of the neighbour lists where they are there, else by a search of N².
+        """Local scales σ by token id, from the kNN lists if they exist, else by exact search.
 
         Raises ValueError unless N > k, DamagedObjectError.
         """
@@ -107,22 +105,22 @@ class ClusteredTokens:
         return local_scales(np.concatenate(last)[:, None])
 
     def has_lists(self, k: int) -> bool:
-        """Whether all neighbour lists are there, with k neighbours or more."""
+        """Whether all kNN lists exist, with k neighbours or more."""
         num = int(self._stored.provenance["config"]["num_neighbours"])
         return k <= num and bool(self._lists)
 
     def width_inputs(self, k: int) -> dict[str, Any]:
-        """What the widths depend on beside the clusters: approximate lists miss some neighbours."""
+        """Inputs of the local scales besides the clusters: approximate lists differ."""
         config, half = self._stored.provenance["config"], self.half
         search = NeighbourSearch(config.get("neighbour_search", NeighbourSearch.EXACT))
-        told: dict[str, Any] = {} if half is None else {"half": half}
+        inputs: dict[str, Any] = {} if half is None else {"half": half}
         if not is_exact(self._stored.num_tokens, search):
-            told["widths"] = "lists" if self.has_lists(k) else "search"
-        return told
+            inputs["widths"] = "lists" if self.has_lists(k) else "search"
+        return inputs
 
     @cached_property
     def _lists(self) -> list[str]:
-        """Names of the lists, block by block; empty unless all are there."""
+        """Names of the lists by block; empty unless all exist."""
         folder = self._stored.provenance.get("lists")
         if folder is None:
             return []

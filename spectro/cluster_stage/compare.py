@@ -1,4 +1,4 @@
-"""Clusterings of runs side by side, from storage alone."""
+"""Compares stored clusterings of runs."""
 
 from __future__ import annotations
 
@@ -22,14 +22,11 @@ from spectro.formats.clusters.clusterings import (
 
 @dataclass(frozen=True, kw_only=True)
 class ClusteringPair:
-    """Two clusterings and how they agree on the tokens that both were made of."""
+    """Two clusterings compared on their shared tokens."""
 
     a: StoredClustering
-    """The first."""
     b: StoredClustering
-    """The second."""
     comparison: Comparison
-    """What was found."""
 
 
 def compare_all(
@@ -39,16 +36,16 @@ def compare_all(
     seed: int = 0,
     same_token: bool = False,
 ) -> list[ClusteringPair]:
-    """Every pair of the clusterings at these places, in order.
+    """Compare every pair of clusterings, in order.
 
     Args:
-        places: URIs of runs, of parts of runs or of folders of clusters, at least two.
+        places: URIs of runs, parts of runs or folders of clusters, at least two.
         threshold: least Jaccard index of a matched pair.
-        seed: key of the shuffles behind the null.
+        seed: key of the shuffles.
         same_token: shuffle only among tokens of the same y.
 
-    Raises ValueError, in one line, for a place without clusters, and for a pair without common
-    tokens; DamagedObjectError.
+    Raises ValueError, in one line, for a URI without clusters and a pair without shared tokens;
+    DamagedObjectError.
     """
     stored = [read_clustering(place) for place in [find_clustering(uri) for uri in places]]
     return [_pair(a, b, threshold, seed, same_token) for a, b in combinations(stored, 2)]

@@ -1,4 +1,4 @@
-"""Clusters of a measurement: rounds of seeds on this machine's graph, then the tables."""
+"""The cluster unit: rounds of seeds on the node's graph, evidence, tables."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ from spectro.work.threads import own_threads
 
 STATE, ROUNDS = "state", "rounds"
 STATE_FORMAT = 3
-"""Goes up with every change of the rounds or of their state: older checkpoints are passed over."""
+"""Increased with every change of the rounds or their state: older checkpoints are ignored."""
 MIN_TOKENS_TO_SPREAD = 100_000
-"""Fewer tokens are clustered before another process has mapped their graph."""
+"""Fewer tokens are clustered faster than another process maps the graph."""
 
 
 def check_clusters(root: Store, parts: Iterable[str], config: PipelineConfig) -> None:
-    """Raise OtherRunError if clusters of some part of a run were found with other settings.
+    """Raise OtherRunError if some part's clusters were found with other settings.
 
-    Clusters of fewer tokens than the run has now are made again, with any settings.
+    Clusters of fewer tokens than the run has now are replaced, with any settings.
     """
     if not root.exists(tokens.MARKER):
         return
@@ -66,9 +66,9 @@ def check_clusters(root: Store, parts: Iterable[str], config: PipelineConfig) ->
 def find_and_write_clusters(
     unit: ClusterUnit, context: WorkerContext, on_progress: OnProgress, should_stop: ShouldStop
 ) -> None:
-    """Clusters of one part of a run, or of a half of its chains.
+    """Find and store clusters of one part of a run, or of a half of its chains.
 
-    Raises HandedBack when asked to stop, with a checkpoint of the rounds in storage.
+    Raises HandedBack on preemption, with a checkpoint in storage.
     """
     store, config = context.of(unit)
     bank = CheckpointBank(store.child(unit.folder), STATE, ROUNDS, _digest(unit, config.cluster))
@@ -121,7 +121,7 @@ def _write(
     state: SelectionState,
     config: ClusterConfig,
 ) -> None:
-    """Describe the clusters and put them; clusters that another writer put first must be these."""
+    """Describe and put the clusters; existing ones must have the same settings."""
     target, labels = store.child(unit.folder), _labels(store, unit)
     sums = _sums(lists, state, labels)
     found = assemble(state, graph, lists.transform, config, sums)
@@ -141,12 +141,12 @@ def _write(
                 TOKENS: unit.probe_sha256,
             },
         )
-    except FileExistsError:  # another writer was first: its clusters must be ours
+    except FileExistsError:  # another writer was first: its clusters must be the same
         _require_settings(target, config)
 
 
 def _sums(lists: ListsOnNode, state: SelectionState, labels: TokenLabels) -> ClusterSummary:
-    """What describes the clusters, taken shard by shard."""
+    """Per-cluster means and counts, shard by shard."""
     clusters = Clustering.of([c.tokens for c in by_size(state)], lists.layout.num_rows)
     sums = ClusterSums(clusters, len(labels.subset_names))
     for first, standardised_nH, x_nD in lists.rows():
@@ -158,9 +158,9 @@ def _sums(lists: ListsOnNode, state: SelectionState, labels: TokenLabels) -> Clu
 def _evidence(
     unit: ClusterUnit, store: Store, found: Clusters, labels: TokenLabels, config: ClusterConfig
 ) -> HalvesEvidence | None:
-    """What the halves say of the clusters; None where they were not clustered.
+    """Evidence from the halves; None if they were not clustered.
 
-    Raises OtherRunError if the halves' were found with other settings.
+    Raises OtherRunError if the halves were clustered with other settings.
     """
     if not unit.with_stability:
         return None
@@ -215,13 +215,13 @@ def _state(snapshot: Checkpoint) -> SelectionState:
 
 
 def _digest(unit: ClusterUnit, config: ClusterConfig) -> str:
-    """What the rounds depend on."""
+    """Digest of the inputs of the rounds."""
     text = json.dumps([STATE_FORMAT, unit.key, to_dict(config)], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _require_settings(folder: Store, config: ClusterConfig) -> None:
-    """Raise OtherRunError unless the clusters that are there were found with these settings."""
+    """Raise OtherRunError unless existing clusters have these settings."""
     found = read_sealed(folder, PROVENANCE)["config"]
     fingerprint.require_same(
         folder.uri,

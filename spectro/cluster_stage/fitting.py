@@ -1,4 +1,4 @@
-"""The transform of a set of vectors: fitted to all rows, and how far halves agree on the result."""
+"""The transform unit: fits the transform to all rows and measures its reliability."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def make_transform(
 
 
 class _Fitting:
-    """Moments that `fit` reads, shard by shard."""
+    """Accumulates the moments that `fit` reads."""
 
     own: Moments
     halves: Moments | None = None
@@ -92,14 +92,14 @@ class _Fitting:
 
     @property
     def shared(self) -> UniformMode | None:
-        """What all columns share, after the last shard."""
+        """The uniform mode, after the last shard."""
         if self._phi_H is None:
             return None
         scale_H = None if self._measured is None else self._measured.scale_H
         return UniformMode(mean_phi_H=self._phi_H, measured_scale_H=scale_H)
 
     def add(self, shard: int) -> None:
-        """The next shard."""
+        """Add the next shard."""
         of_shard = Moments.of(self._own_chi(shard), covariances=self._covariances)
         self.own = _joined(getattr(self, "own", None), of_shard)
         if needs_halves(self._config):
@@ -108,7 +108,7 @@ class _Fitting:
             self.halves = _joined(self.halves, of_both)
 
     def _own_chi(self, shard: int) -> npt.NDArray[np.floating]:
-        """χ of a shard, without E[φ]·B where that is known."""
+        """χ of a shard, without E[φ]·B if B is known."""
         if not self._has_response:
             return chi_of(self._store, self._half, shard)
         assert self._phi_H is not None
@@ -122,12 +122,12 @@ def _joined(before: Moments | None, of_shard: Moments) -> Moments:
 
 
 def _lacks_response(store: Store, half: Any) -> bool:
-    """Whether B is unknown: a product that was made without it has NaN everywhere."""
+    """Whether B is unknown (NaN everywhere)."""
     return bool(np.isnan(with_response(store, half, 0)[1]).all())
 
 
 def _mean_phi(summary: Mapping[str, Any], half: int | None) -> Floats:
-    """E[φ] of every column over all chains, or over one half of them, nats."""
+    """E[φ] of every column over all chains or one half, nats."""
     if half is None and "mean_phi" in summary:
         return np.array(summary["mean_phi"], np.float64)
     if half is None:
@@ -154,7 +154,7 @@ def _with_agreement(
     phi_H: Floats | None,
     on_progress: OnProgress,
 ) -> Transform:
-    """A second pass over the rows: the report says what went and what halves agree on."""
+    """A second pass over the rows completes the report."""
     of_halves: list[Transform] | None = None
     with suppress(NoHalvesError, FileNotFoundError):
         read_halves(store, 0)
@@ -174,7 +174,7 @@ def _with_agreement(
 def _of_halves(
     transform: Transform, summary: Mapping[str, Any], phi_H: Floats | None
 ) -> list[Transform]:
-    """The same transform for χ of either half of the chains, which has an E[φ] of its own."""
+    """The transform for each half of the chains, with the half's E[φ]."""
     if phi_H is None:
         return [transform for _ in HALVES]
     own = [_mean_phi(summary, half) for half in HALVES]

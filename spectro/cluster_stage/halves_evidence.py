@@ -1,4 +1,4 @@
-"""What the halves' clusters and neighbour lists say of the clusters of all draws (ADR 069)."""
+"""Evidence for clusters from clusterings and kNN lists of the halves of the chains (ADR 069)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from spectro.formats.clusters.knn_lists import LISTS_OF_BLOCK, read_lists
 from spectro.storage.store import Store
 
 NUM_TESTED = 45
-"""Nearest neighbours of a token that a cluster is tested with, at most: bounds memory."""
+"""Largest number of neighbours in the test: bounds memory."""
 
 
 def halves_evidence(
@@ -30,10 +30,10 @@ def halves_evidence(
     y_N: npt.NDArray[np.integer],
     seed: int,
 ) -> HalvesEvidence:
-    """Stability, shared neighbours and q of clusters of the whole, from what the halves wrote.
+    """Stability, shared neighbours and q-values of clusters of all draws.
 
-    Members are rows of the product, which are the token ids of a whole product. Reads the lists
-    of both halves a block at a time and holds 4 · k bytes per token and half of them.
+    Members are rows of the product. Reads the lists of both halves by block and holds 4 · k bytes
+    per token and half.
     """
     stored = [read_clusters(store.child(half_folder(unit.folder, h)).uri) for h in HALVES]
     halves = [members_of(half) for half in stored]
@@ -61,7 +61,7 @@ def halves_evidence(
 def _lists(
     store: Store, folders: Sequence[str], layout: Layout
 ) -> tuple[list[npt.NDArray[np.int32]], NeighbourAgreement]:
-    """Neighbours of both halves, [N, k'] each, and how far their whole lists agree."""
+    """Neighbours of both halves, [N, k'] each, and the agreement of their lists."""
     parts: list[list[npt.NDArray[Any]]] = [[], []]
     shares, chance = [], 0.0
     for block in range(layout.num_blocks):

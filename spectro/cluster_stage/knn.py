@@ -1,4 +1,4 @@
-"""Neighbour lists and their recall: from vectors to what a graph is made of (ADR 024)."""
+"""Units of kNN lists: pairs of blocks, lists of a block, recall (ADR 024)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from spectro.formats.derived_objects import put_derived
 from spectro.work.stage import OnProgress, ShouldStop, WorkerContext
 
 NUM_SAMPLED = 1000
-"""Rows whose recall is measured: a standard error of about 0.002 at 0.98."""
+"""Sampled rows for recall: a standard error of about 0.002 at 0.98."""
 
 
 def make_pair(
@@ -116,7 +116,7 @@ def _exact(
 def _of_pairs(
     unit: NeighboursUnit, lists: ListsOnNode, config: ClusterConfig, on_progress: OnProgress
 ) -> Iterator[Neighbours]:
-    """A block's lists from every pair that it is in."""
+    """A block's lists from every pair with it."""
     layout = lists.layout
     exact = is_exact(layout.num_rows, config.neighbour_search)
     pairs = [pair for pair in block_pairs(layout.num_blocks, exact=exact) if unit.block in pair]

@@ -1,10 +1,9 @@
-"""Files of one machine: made once, mapped by all of its processes, never the only copy of anything.
+"""Node-local memory-mapped cache: files made once per machine and shared by its processes.
 
-A folder is made under a lock by whoever needs it first and counts when its marker is there;
-the others wait. A process killed while making one leaves a folder without a marker, which the next
-begins anew. Whoever uses a `NodeCache` holds it until `close`: nobody removes what another holds.
-Locks are the system's (`flock`), so that they end with the process; their files lie beside the
-folder, never in it.
+A folder is made under a lock by its first user and complete once its marker exists; others wait. A
+process killed while making one leaves no marker, and the next starts again. A `NodeCache` is held
+until `close`; nobody removes a held one. Locks are `flock`s, which end with the process; their
+files are beside the folder.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ from typing import IO
 from spectro.storage.locations import local_path
 
 WHOLE = "whole"
-"""Marker of a folder that is made."""
+"""Marker of a complete folder."""
 LOCK = ".lock"
 OLD_SECONDS = 7 * 24 * 3600.0
-"""Scratch that nothing has been made in for so long belongs to a run that has ended."""
+"""Age of caches of ended runs that are removed."""
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG)
 
 
 class NodeCache:
-    """A folder of this machine; a context, which is held until its end.
+    """A held cache folder; a context manager.
 
     Args:
-        base: where; None: the system's folder for temporary files.
-        name: all that its content depends on; the same name is the same folder for all processes.
+        base: parent folder; None: the system's folder for temporary files.
+        name: a key of everything that the content depends on.
     """
 
     def __init__(self, base: str | None, name: str) -> None:
@@ -50,9 +49,9 @@ class NodeCache:
         self.close()
 
     def made(self, name: str, make: Callable[[Path], None]) -> Path:
-        """A subfolder, made by `make` if nobody has made it.
+        """A subfolder, made by `make` if missing.
 
-        Raises OSError, naming the folder, where it cannot be written.
+        Raises OSError, naming the folder, if it cannot be written.
         """
         target = self.folder / name
         try:
@@ -77,7 +76,7 @@ class NodeCache:
         return target
 
     def remove_old(self) -> None:
-        """Remove what other runs have left on this machine."""
+        """Remove old caches of other runs."""
         for other in self.folder.parent.glob(f"*{LOCK}"):
             with suppress(OSError):  # another process removes it at the same time
                 folder = other.with_suffix("")
@@ -86,22 +85,22 @@ class NodeCache:
                     _remove(folder)
 
     def remove(self) -> None:
-        """Let go of it, and remove all of it unless another process holds it.
+        """Release it, and remove it unless another process holds it.
 
-        Files that are mapped stay until they are not.
+        Mapped files stay until unmapped.
         """
         self.close()
         with suppress(OSError):
             _remove(self.folder)
 
     def close(self) -> None:
-        """Let go of it: what was made may go once nobody holds it."""
+        """Release it."""
         if self._hold is not None:
             self._hold.close()
             self._hold = None
 
     def _is_ours(self, filename: object) -> bool:
-        """Whether an error is of this folder; one without a name is of a file that is written."""
+        """Whether an error concerns this folder; one without a name is of a file being written."""
         return filename is None or str(filename).startswith(str(self.folder.parent))
 
     @contextmanager
@@ -127,11 +126,11 @@ def _locked(path: Path, kind: int) -> IO[str]:
         except BaseException:
             file.close()
             raise
-        file.close()  # removed by its last holder since we opened it
+        file.close()  # removed by its last holder meanwhile
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder and its locks; BlockingIOError if somebody holds it."""
+    """Remove a folder and its locks; BlockingIOError if it is held."""
     with _locked(_lock_of(folder), fcntl.LOCK_EX | fcntl.LOCK_NB):
         shutil.rmtree(folder, ignore_errors=True)
         for lock in folder.parent.glob(f"{folder.name}+*{LOCK}"):

@@ -1,4 +1,4 @@
-"""What the cluster stage works on, on this machine: vectors, lists and graph, mapped from scratch.
+"""Vectors, kNN lists and graph of the cluster stage, memory-mapped from the node cache.
 
 Shapes: N tokens, n rows of a block, D dimensions, k neighbours.
 """
@@ -33,13 +33,13 @@ from spectro.storage.checksummed_json import read_sealed, with_nan
 from spectro.storage.store import Store
 
 SCRATCH_FORMAT = 2
-"""Goes up with every change of what scratch files hold: those of other versions are passed over."""
+"""Increased with every change of the cached files: other versions are ignored."""
 
 
 def chi_of(store: Store, half: Half | None, shard: int) -> npt.NDArray[np.float32]:
-    """χ of one shard of the product, or of one half of its chains, [rows, H].
+    """χ of one shard, or of one half of its chains, [rows, H].
 
-    Raises NoHalvesError, in one line, where the halves were not kept.
+    Raises NoHalvesError, in one line, if the halves were not kept.
     """
     return read_chi(store, shard) if half is None else read_half(store, shard, half)
 
@@ -49,7 +49,7 @@ def with_response(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """χ [rows, H] as `chi_of`, and the response B [rows], nats, from the same chains.
 
-    Raises NoHalvesError, in one line, where that of the halves was not kept.
+    Raises NoHalvesError, in one line, if that of the halves was not kept.
     """
     if half is None:
         return read_chi_and_response(store, shard)
@@ -59,23 +59,23 @@ def with_response(
 def rows_of(
     store: Store, half: Half | None, shard: int, transform: Transform
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
-    """What a transform is applied to: χ of one shard, and B where it takes that out."""
+    """Input of a transform: χ of one shard, and B if the transform removes it."""
     if transform.needs_response:
         return with_response(store, half, shard)
     return chi_of(store, half, shard), None
 
 
 class ListsOnNode:
-    """One set of neighbour lists and what it is made from, as this machine's processes share it.
+    """One set of kNN lists with its vectors and graph, shared by this node's processes.
 
-    A context: what is mapped from scratch is not removed before its end.
+    A context manager: mapped files are not removed before its end.
 
     Args:
         store: part of the run.
         key: of the set.
         half: half of the chains, None for all.
         layout: rows of the product.
-        scratch: base folder of scratch files, None for the system's.
+        scratch: base folder of the node cache, None for the system's.
     """
 
     def __init__(
@@ -92,17 +92,17 @@ class ListsOnNode:
 
     @cached_property
     def scratch(self) -> NodeCache:
-        """Where its files are, named by all that they depend on: the transform stands for χ."""
-        told = {"format": SCRATCH_FORMAT, "uri": self.store.uri, "key": self.key}
-        return NodeCache(self._scratch_base, key_of({**told, "transform": self._told}))
+        """The node cache, keyed by all inputs; the transform represents χ."""
+        inputs = {"format": SCRATCH_FORMAT, "uri": self.store.uri, "key": self.key}
+        return NodeCache(self._scratch_base, key_of({**inputs, "transform": self._content}))
 
     @cached_property
     def transform(self) -> Transform:
-        """From χ to vectors."""
-        return Transform.from_dict(with_nan(self._told["transform"]))
+        """χ to vectors."""
+        return Transform.from_dict(with_nan(self._content["transform"]))
 
     @cached_property
-    def _told(self) -> dict[str, Any]:
+    def _content(self) -> dict[str, Any]:
         return dict(read_sealed(self.store, f"{folder_of(self.key)}/{TRANSFORM}"))
 
     def vectors(self, block: int) -> npt.NDArray[np.float32]:
@@ -127,12 +127,11 @@ class ListsOnNode:
     @property
     def components(self) -> list[str]:
         """Names of the columns of χ."""
-        return list(self._told["components"])
+        return list(self._content["components"])
 
     @property
     def fingerprint(self) -> str:
-        """Of the product."""
-        return str(self._told["product_fingerprint"])
+        return str(self._content["product_fingerprint"])
 
     def graph(self) -> Graph:
         """The graph of all lists, memory-mapped."""

@@ -71,8 +71,7 @@ def assign(
     """Assign every new token to the cluster of largest weight.
 
     It must exceed the weight outside all clusters, and `min_share` of the whole. Ties go to the
-    smaller
-    id. Overlapping clusters each count a shared neighbour in full.
+    smaller id. Overlapping clusters each count a shared neighbour in full.
 
     Args:
         around: kNN lists of the new tokens among the old.

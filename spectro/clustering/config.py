@@ -61,8 +61,7 @@ class ClusterConfig:
     num_neighbours: int = 45
     """k of the nearest-neighbour graph; published 45."""
     neighbour_search: NeighbourSearch = NeighbourSearch.AUTO
-    """`exact`, `approximate`, or `auto`: exact up to a million tokens. On a GPU take
-    `exact`."""
+    """`exact`, `approximate`, or `auto`: exact up to a million tokens. On a GPU take `exact`."""
     neighbour_rows: int = 2_000_000
     """Rows of a block: with more tokens than this, approximate search goes by pairs of blocks."""
     alpha: float = 0.001
@@ -72,18 +71,18 @@ class ClusterConfig:
     tolerance: float = 1e-7
     """Used by `degree` (published 1e-7) and `volume`; not by `reach`."""
     reach: int = 1000
-    """Nodes of mean degree over which one seed's mass may spread (only `reach`), at most
-    half of the graph; also the largest cluster that can be found."""
+    """Nodes of mean degree over which one seed's mass may spread (only `reach`), at most half of
+    the graph; also the largest cluster that can be found."""
     max_pushes: int | None = 10_000
-    """Stop a seed's push after this many nodes, None never: mass locked in a tight cluster
-    would go round it 1/alpha times. `localgraphclustering` stops at 100 000."""
+    """Stop a seed's push after this many nodes, None never: mass locked in a tight cluster would go
+    round it 1/alpha times. `localgraphclustering` stops at 100 000."""
     min_size: int = 20
     """Clusters with fewer tokens are rejected; published 20."""
     max_fraction: float = 0.99
     """Clusters with more than this share of what is left are rejected (the main body)."""
     min_rise: float = 1.1
-    """Conductance must rise by this factor within twice the cluster's volume, or the seed lies
-    in the main body; 1 takes the least conductance of all, as published."""
+    """Conductance must rise by this factor within twice the cluster's volume, or the seed is in
+    the main body; 1 takes the least conductance of all, as published."""
     max_conductance: float = 0.8
     """Clusters that send more of their edge weight out than this are rejected; 1 accepts all."""
     overlap: bool = True

@@ -106,8 +106,7 @@ def nearest_clusters(
     """Nearest other centroids and distances, [C, min(num_neighbours, C − 1)]; ties by id.
 
     Blocks of rows against all, never a C × C matrix. Candidates from |x|² − 2x·y + |y|² of the
-    centred
-    centroids, ordered by distances from differences.
+    centred centroids, ordered by distances from differences.
     """
     num_clusters = centroid_CD.shape[0]
     num_named = max(0, min(num_neighbours, num_clusters - 1))

@@ -137,8 +137,7 @@ def stability(
     [C].
 
     The halves come from disjoint halves of the chains: 1 means that both find exactly this cluster,
-    0
-    that one of them finds nothing of it. ValueError without a half.
+    0 that one of them finds nothing of it. ValueError without a half.
     """
     if not halves:
         raise ValueError("stability needs clusterings of halves of the chains, found none")

@@ -62,8 +62,7 @@ def p_values(
     """Permutation p-value of every cluster in lists from other draws, float64 [C].
 
     p = (1 + #{T(S*) ≥ T(S)}) / (1 + permutations), or ENOUGH / permutations after an early stop; 1
-    if no
-    other set has the same y. ValueError if lists and groups are of different tokens.
+    if no other set has the same y. ValueError if lists and groups are of different tokens.
     """
     if len(index_Nk) != groups.y_N.size:
         raise ValueError(
@@ -99,8 +98,7 @@ def q_of_matches(
     """Largest q-value of each cluster's best matches in the halves, [C].
 
     1 if a half has no match of Jaccard index LEAST_MATCH. With no structure beyond y, the chance
-    that
-    any cluster falls below q is at most q.
+    that any cluster falls below q is at most q.
     """
     result = np.zeros(len(whole), np.float64)
     for half, q_C in zip(halves, q_of_halves, strict=True):
@@ -166,8 +164,7 @@ def _draw(
     """Fill `drawn_M` with distinct random tokens of each position's y, and stamp them.
 
     Floyd's algorithm draws the distinct tokens of one y; swaps put them in random order, because
-    only
-    the first positions are counted.
+    only the first positions are counted.
     """
     first = 0
     while first < order_M.size:

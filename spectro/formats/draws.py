@@ -1,16 +1,16 @@
-"""The draw bank: what is kept of pilots and chains.
+"""The draw bank: stored pilots and chains.
 
 chains/<group>/pilot.json       exact moments of every component
 chains/<group>/<chain>/<component>-<first>-<first 16 hex of sha256>.safetensors
-                                stepped draws, a block an object: block of weights → [R, *shape]
-chains/<group>/<chain>.json     marker, written last: ΔL, weights and diagnostics of every
-                                component, size and checksum of every object
+                                stepped draws, one object per block: block of weights → [R, *shape]
+chains/<group>/<chain>.json     marker, put last: ΔL, weights and diagnostics of every component,
+                                size and checksum of every object
 chains/<group>/<chain>.dropped.json
-                                the marker of a chain whose draws were removed
+                                the marker of a chain after the removal of its draws
 
-Independent draws are not stored: their keys give them again. The name of a block carries its
-content, so that two writers of one chain, whose last bits may differ, never touch each other's
-blocks: the marker, put once, says whose count, and the other's are leftovers (ADR 050).
+Independent draws are not stored: their keys regenerate them. A block's name has its checksum, so
+that two writers of one chain, whose last bits may differ, never share blocks: the marker, put once,
+names the valid ones, and the others are leftovers (ADR 050).
 """
 
 from __future__ import annotations

@@ -5,9 +5,8 @@
     response_first, response_second float32 (B_i, nats; only where B was measured)
 
 Rows, metadata and encodings are those of the shard's part (formats/product.py), whose marker has
-size
-and checksum. There are none if the run has one chain, `run.keep_halves` was false, or an earlier
-version measured it.
+size and checksum. There are none if the run has one chain, `run.keep_halves` was false, or an
+earlier version measured it.
 
 Shapes: N tokens, H components.
 """

@@ -159,7 +159,7 @@ def _parquet(source: pa.NativeFile, store: Store, name: str) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(source)
     except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"{store.uri}/{name} is no Parquet file: {error}") from error
+        raise ValueError(f"{store.uri}/{name} is not a Parquet file: {error}") from error
 
 
 def _head(file: pq.ParquetFile, store: Store, name: str) -> Head:

@@ -1,11 +1,11 @@
-"""Token sequences of a run: Parquet shards per split, and markers written last.
+"""Token sequences of a run: Parquet shards per split, then markers.
 
 tokens/<split>-NNNNN.parquet   sequence_id int32, subset dictionary<string>,
                                ids fixed_size_list<int32>[T+1]
-tokens/tokens.json             sealed: context, vocabulary; of every split counts, checksum of the
-                               ids, size and checksum of its shards; of every source what was read
-tokens/more-NNN.json           sealed: an addition to the probe sequences (`more_tokens.py`); its
-                               shards and sequence ids go on where those before it end
+tokens/tokens.json             checksummed: context, vocabulary; per split counts, checksum of the
+                               ids, size and checksum of its shards; per source a report
+tokens/more-NNN.json           checksummed: an addition to the probe sequences (`more_tokens.py`);
+                               its shards and sequence ids continue those before it
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MARKER = f"{FOLDER}/tokens.json"
 
 @dataclass(frozen=True, kw_only=True)
 class SplitInfo:
-    """What a marker says of one split, or of one addition."""
+    """One split, or one addition, in a marker."""
 
     num_sequences: int
     """Sequences in all shards."""
@@ -56,7 +56,7 @@ class SplitInfo:
 
 @dataclass(frozen=True, kw_only=True)
 class TokensInfo:
-    """What the markers say of all tokens."""
+    """All tokens of a run."""
 
     context: int
     """T; sequences hold T + 1 ids."""
@@ -65,23 +65,23 @@ class TokensInfo:
     splits: dict[str, SplitInfo]
     """By name of the split; `probe` with all additions."""
     additions: tuple[dict[str, Any], ...] = ()
-    """What each addition was made from, by `tokens/more-NNN.json`, in order."""
+    """Inputs of each addition, from `tokens/more-NNN.json`, in order."""
     reports: dict[str, SourceReport] = field(default_factory=dict)
-    """What was read of each source of the run's own tokens, by subset; none in an older run."""
+    """Report of each source of the run's own tokens, by subset; empty in older runs."""
 
     @property
     def fingerprint(self) -> str:
-        """Digest of what the chains saw: it stays the same when probe sequences are added."""
+        """Digest of the chains' tokens: unchanged by added probe sequences."""
         seen = ("sampling", "evaluation")
         return _text_digest([[name, self.splits[name].sha256] for name in seen])
 
     @property
     def probe_sha256(self) -> str:
-        """Digest of all probe sequences: what is derived from their rows is stale without it."""
+        """Digest of all probe sequences: objects derived from others are stale."""
         return self.splits["probe"].sha256
 
     def reports_of(self, addition: int) -> dict[str, SourceReport]:
-        """What an addition read of each source, by subset; the first addition is 1."""
+        """Reports of an addition by subset; the first addition is 1."""
         return read_reports(self.additions[addition - 1])
 
     @property
@@ -100,7 +100,7 @@ def plain_reports(reports: Mapping[str, SourceReport]) -> dict[str, Any]:
 
 
 def read_reports(marker: Mapping[str, Any]) -> dict[str, SourceReport]:
-    """Reports of a marker by subset; none in one of an older run."""
+    """Reports of a marker by subset; empty in older runs."""
     plain = marker.get("read", {})
     return {name: SourceReport.from_plain(report) for name, report in plain.items()}
 
@@ -118,7 +118,7 @@ def more_name(addition: int) -> str:
 def write_tokens(
     store: Store, splits: TokenSplits, *, vocab_size: int, sequences_per_shard: int
 ) -> TokensInfo:
-    """Put all shards, then the marker; shards of a writer that died before it are replaced."""
+    """Put all shards, then the marker."""
     infos = {}
     for split in SPLITS:
         sequences: Sequences = getattr(splits, split)
@@ -142,7 +142,7 @@ def put_shards(
     first_shard: int = 0,
     first_sequence: int = 0,
 ) -> SplitInfo:
-    """Put sequences as shards from `first_shard` on; says what stands in storage afterwards."""
+    """Put sequences as shards from `first_shard` on; returns what is then stored."""
     starts = range(0, len(sequences), per_shard)
     shards = tuple(
         put_shard(
@@ -181,7 +181,7 @@ def read_info(store: Store) -> TokensInfo:
 
 
 def _additions(store: Store) -> tuple[dict[str, Any], ...]:
-    """All additions, asked for one by one: a listing may be long, or late."""
+    """All additions, probed one by one: a listing may be long, or late."""
     found: list[dict[str, Any]] = []
     while True:
         try:
@@ -191,10 +191,7 @@ def _additions(store: Store) -> tuple[dict[str, Any], ...]:
 
 
 def read_split(store: Store, split: str) -> Sequences:
-    """All sequences of a split, checked against the markers.
-
-    Raises DamagedObjectError if they are not those that were written.
-    """
+    """All sequences of a split, verified against the markers; raises DamagedObjectError."""
     info = read_info(store)
     parts = [
         read_shard(store, split, shard, info)[1] for shard in range(info.splits[split].num_shards)
@@ -209,9 +206,9 @@ def read_split(store: Store, split: str) -> Sequences:
 def read_shard(
     store: Store, split: str, shard: int, info: TokensInfo | None = None
 ) -> tuple[npt.NDArray[np.int32], Sequences]:
-    """Sequence ids and sequences of one shard, checked against the markers (read unless given).
+    """Sequence ids and sequences of one shard, verified against the markers.
 
-    Raises DamagedObjectError if they are not those that were written.
+    Raises DamagedObjectError.
     """
     name = shard_name(split, shard)
     data = store.read(name)
@@ -221,6 +218,33 @@ def read_shard(
             "additions; delete it and the marker that names it: the sources give the same again"
         )
     return parse_shard(data)
+
+
+def copy_tokens(source: Store, target: Store, probe_sha256: str) -> TokensInfo:
+    """Copy the token shards and markers of a run.
+
+    Raises ValueError if the source's digest is not `probe_sha256`, DamagedObjectError.
+    """
+    info = read_info(source)
+    require_tokens(source, info, probe_sha256)
+    for name, expected in info.objects.items():
+        data = source.read(name)
+        expected.verify(data, f"{source.uri}/{name}")
+        target.put_if_absent(name, data)
+    markers = [more_name(number) for number in range(1, len(info.additions) + 1)]
+    for name in (*markers, MARKER):
+        target.put_if_absent(name, source.read(name))
+    return read_info(target)
+
+
+def require_tokens(source: Store, info: TokensInfo, probe_sha256: str) -> None:
+    """Raise ValueError, in one line, unless a run has the expected probe tokens."""
+    if info.probe_sha256 != probe_sha256:
+        raise ValueError(
+            f"{source.uri} has other tokens than when the upsampled run was begun (digest "
+            f"{info.probe_sha256[:16]}, expected {probe_sha256[:16]}): were tokens added to it? "
+            "Give another upsample.uri to learn from all of them"
+        )
 
 
 def _part(sequences: Sequences, part: slice) -> Sequences:

@@ -11,7 +11,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import PreTrainedTokenizerBase
 
 from spectro.tokens.packing import Encoded
-from spectro.tokens.unknown import UnknownTokens, judged
+from spectro.tokens.unknown import UnknownTokens, count_unknown
 
 _BYTE_NAMES = frozenset(f"<0x{byte:02X}>" for byte in range(256))
 
@@ -27,7 +27,7 @@ class Encoder:
         self._writes_all = _writes_every_byte(tokenizer)
 
     def __call__(self, texts: list[str]) -> Encoded:
-        """Ids of each text; characters are judged where the tokenizer may not know some."""
+        """Ids of each text; characters are counted where the tokenizer may not know some."""
         found = self._tokenizer(
             texts, add_special_tokens=False, split_special_tokens=True, verbose=False
         )
@@ -38,7 +38,7 @@ class Encoder:
         for number, (text, own) in enumerate(zip(texts, ids, strict=True)):
             known = ~np.isin(np.asarray(own, dtype=np.int64), self._unknown_ids)
             if found.encodings is not None:
-                one = judged(text, found.encodings[number].offsets, known)
+                one = count_unknown(text, found.encodings[number].offsets, known)
             else:
                 one = _by_share(text, known.size, int(known.sum()))
             total.num_chars += one.num_chars

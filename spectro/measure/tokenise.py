@@ -9,9 +9,8 @@ from pathlib import Path
 
 from spectro.config import PipelineConfig, to_dict
 from spectro.formats import fingerprint, run_dir, tokens
-from spectro.formats.copied_tokens import copy_tokens
 from spectro.formats.more_tokens import known_sources, subset_names, write_more
-from spectro.formats.tokens import TokensInfo
+from spectro.formats.tokens import TokensInfo, copy_tokens
 from spectro.measure.encoder import Encoder
 from spectro.measure.resident_model import ResidentModel
 from spectro.measure.units import MoreTokensUnit, TokensUnit

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from spectro.pretrain.text import keyed_rng
+from spectro.tokens.keys import keyed_rng
 
 _BATCH_DOCUMENTS = 256
 
@@ -16,11 +16,6 @@ def tokenize(tokenizer: Tokenizer, documents: list[str], eot_id: int = 0) -> NDA
         for encoding in tokenizer.encode_batch_fast(documents[start : start + _BATCH_DOCUMENTS]):
             parts.append(np.asarray([*encoding.ids, eot_id], dtype=np.uint16))
     return np.concatenate(parts) if parts else np.zeros(0, dtype=np.uint16)
-
-
-def num_sequences(stream: NDArray[np.uint16], context: int) -> int:
-    """How many sequences of `context` + 1 ids, overlapping by one, a stream holds."""
-    return max(0, (len(stream) - 1) // context)
 
 
 def sequence_order(

@@ -1,4 +1,4 @@
-"""What a trained model is judged by: held-out loss per group, and induction."""
+"""Evaluation of a trained model: per-token losses, induction score."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from transformers import GPTNeoXForCausalLM
 
 
 @torch.no_grad()
-def token_losses(model: GPTNeoXForCausalLM, ids_ST1: Tensor, batch_size: int = 16) -> Tensor:
+def model_token_losses(model: GPTNeoXForCausalLM, ids_ST1: Tensor, batch_size: int = 16) -> Tensor:
     """Loss -log p(y|x) of every target, in nats; float32 [S, T]."""
     losses = []
     for batch in torch.split(ids_ST1, batch_size):
@@ -28,6 +28,6 @@ def induction_score(
     vocab_size = model.config.vocab_size
     half_SL = torch.randint(1, vocab_size, (num_sequences, length), generator=generator)
     start_S1 = torch.zeros(num_sequences, 1, dtype=torch.int64)
-    losses_ST = token_losses(model, torch.cat([start_S1, half_SL, half_SL], dim=1))
+    losses_ST = model_token_losses(model, torch.cat([start_S1, half_SL, half_SL], dim=1))
     first, second = losses_ST[:, 1:length], losses_ST[:, length + 1 :]
     return float(first.mean() - second.mean())

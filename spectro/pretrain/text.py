@@ -9,9 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from spectro.pretrain.config import TextGroup
+from spectro.tokens.keys import keyed_rng
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +21,6 @@ class GroupText:
     """Documents that are trained on."""
     heldout: list[str]
     """Documents that are never trained on."""
-
-
-def keyed_rng(seed: int, *names: str) -> np.random.Generator:
-    """Generator keyed by the run's seed and by what it is for, never by order of use."""
-    key = [int.from_bytes(hashlib.blake2b(n.encode(), digest_size=8).digest()) for n in names]
-    return np.random.default_rng([seed, *key])
 
 
 def matching_files(name: str, group: TextGroup) -> list[Path]:

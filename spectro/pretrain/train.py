@@ -13,10 +13,11 @@ from torch.nn.functional import cross_entropy
 from transformers import GPTNeoXForCausalLM
 
 from spectro.pretrain.config import LearningRateSchedule, PretrainConfig
-from spectro.pretrain.data import gather, num_sequences, sequence_order
-from spectro.pretrain.evaluate import induction_score, token_losses
+from spectro.pretrain.data import gather, sequence_order
+from spectro.pretrain.evaluate import induction_score, model_token_losses
 from spectro.pretrain.optim import learning_rate_factor
 from spectro.pretrain.state import TrainState
+from spectro.tokens.packing import num_samples
 
 logger = logging.getLogger(__name__)
 _LOG_EVERY_STEPS = 50
@@ -38,11 +39,11 @@ def heldout_losses(
     """Mean loss per group on its first held-out sequences, in nats; groups without one are out."""
     losses: dict[str, float] = {}
     for name, stream in corpus.heldout.items():
-        count = min(num_per_group, num_sequences(stream, context))
+        count = min(num_per_group, num_samples(len(stream), context))
         if count:
-            index_S = np.linspace(0, num_sequences(stream, context) - 1, count).astype(np.int32)
+            index_S = np.linspace(0, num_samples(len(stream), context) - 1, count).astype(np.int32)
             ids_ST1 = gather([stream], np.zeros(count, dtype=np.int16), index_S, context)
-            losses[name] = float(token_losses(model, torch.from_numpy(ids_ST1)).mean())
+            losses[name] = float(model_token_losses(model, torch.from_numpy(ids_ST1)).mean())
     return losses
 
 
@@ -128,7 +129,7 @@ def _batches(config: PretrainConfig, corpus: Corpus, tokens_seen: int) -> Iterat
     """The batches that follow `tokens_seen`, int64 [B, T+1], in the run's keyed order."""
     plan = config.schedule
     streams = list(corpus.train.values())
-    counts = {n: num_sequences(s, plan.context) for n, s in corpus.train.items()}
+    counts = {n: num_samples(len(s), plan.context) for n, s in corpus.train.items()}
     weights = {n: config.groups[n].weight for n in counts}
     group_S, index_S = sequence_order(config.seed, counts, weights, plan.num_tokens // plan.context)
     size = plan.batch_sequences

@@ -33,7 +33,7 @@ def unseal(data: bytes, name: str) -> dict[str, Any]:
         found = content.pop(DIGEST)
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedObjectError(
-            f"{name} is damaged: it is no JSON object with a checksum ({error!r}); delete it to "
+            f"{name} is damaged: it is not a JSON object with a checksum ({error!r}); delete it to "
             "have it made again"
         ) from error
     if found != _digest(content):

@@ -1,8 +1,8 @@
 """Normalises a path or URI as given by a user to one absolute location.
 
 A text that begins with `scheme://` is a URI; everything else is a local path, taken literally but
-for
-`~`, `.`, `..` and repeated or trailing slashes. Two spellings of one folder give the same location.
+for `~`, `.`, `..` and repeated or trailing slashes. Two spellings of one folder give the same
+location.
 """
 
 from __future__ import annotations
@@ -27,9 +27,8 @@ def resolve_location(text: str, setting: str = "run.uri", *, recorded: bool = Tr
     """Absolute local path, or URI; idempotent.
 
     Relative paths start at the current folder; `~` and `~name` are home folders at the beginning
-    only;
-    `..` after a link is the folder above the link's target. `file://` URIs are paths with percent
-    codes. Of other URIs only trailing slashes are removed.
+    only; `..` after a link is the folder above the link's target. `file://` URIs are paths with
+    percent codes. Of other URIs only trailing slashes are removed.
 
     Args:
         text: path or URI.
@@ -37,8 +36,8 @@ def resolve_location(text: str, setting: str = "run.uri", *, recorded: bool = Tr
         recorded: whether the location is written to files, and so must be UTF-8.
 
     Raises ValueError, in one line, for an empty text, bytes that are not UTF-8, credentials, a
-    scheme
-    without `//` or of no durable storage, chained URLs of fsspec, and an unknown user's home.
+    scheme without `//` or of no durable storage, chained URLs of fsspec, and an unknown user's
+    home.
     """
     found = _resolve(text, setting, recorded=recorded)
     scheme = _scheme(found)
@@ -83,8 +82,7 @@ def path_or_name(text: str, setting: str, names: tuple[str, ...] = ()) -> str:
     """Absolute path of a local file or folder, or a name unchanged.
 
     A path begins as one (`/`, `./`, `../`, `~`, `file://`) or exists; `names` are never paths.
-    Errors as
-    `resolve_location`.
+    Errors as `resolve_location`.
     """
     if text in names or not text:
         return text
@@ -99,7 +97,7 @@ def _refuse(text: str, setting: str, *, recorded: bool) -> None:
     if recorded and re.search("[\ud800-\udfff]", text):
         shown = text.encode(errors="backslashreplace").decode()
         raise ValueError(
-            f"{setting} {shown} has bytes that are no UTF-8, or that the shell's locale (LC_ALL) "
+            f"{setting} {shown} has bytes that are not UTF-8, or that the shell's locale (LC_ALL) "
             "does not have: rename the folder, or choose a locale of UTF-8"
         )
     if "\0" in text:

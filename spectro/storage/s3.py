@@ -1,8 +1,8 @@
 """S3 backend: conditional PUT, multipart uploads, retries (ADR 046).
 
 Every put is conditional (`If-None-Match: *`). A refusal may come from an earlier attempt of the
-same call whose answer was lost, so every writer puts a random nonce into the object's metadata
-and recognises it. The client's own retries are off: only this module knows what a refused second
+same call whose answer was lost, so every writer puts a random nonce into the object's metadata and
+recognises it. The client's own retries are off: only this module knows what a refused second
 attempt means. A process has at most `MAX_WRITES` write requests in flight.
 """
 

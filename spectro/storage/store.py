@@ -64,8 +64,7 @@ class Store:
         """Open a local path, `s3://bucket/prefix` or another URI; makes no request.
 
         Endpoint, region and credentials come from the environment (AWS_ENDPOINT_URL, AWS_PROFILE,
-        …).
-        Raises ValueError for a URI of no known kind.
+        …). Raises ValueError for a URI of no known kind.
         """
         self.uri = resolve_location(uri)
         self._backend: Backend

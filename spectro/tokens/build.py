@@ -1,12 +1,12 @@
-"""Sources -> sampling, evaluation and probe sequences, and more probe sequences later.
+"""Builds sampling, evaluation and probe sequences from sources, and further probe sequences later.
 
-Each subset's sequences have a fixed order (`order.py`), keyed by (seed, subset name): adding a
-subset does not change the others. The first ones of it are for sampling, the next ones for
-evaluation, all that follow are measured. Neighbouring sequences of a stream share one id, as in
-training; no two splits share a position.
+Each subset's sequences have a fixed order (`order.py`) keyed by (seed, subset name), so adding a
+subset does not change the others: first sampling, then evaluation, then probe sequences.
+Neighbouring sequences of a stream share one id, as in training; no two splits share a position.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,7 @@ from spectro.tokens.sources.embedded import read_embedded
 from spectro.tokens.sources.hub import is_local, read_hub
 from spectro.tokens.sources.jsonl import read_jsonl
 from spectro.tokens.sources.memmap import open_indexed
-from spectro.tokens.sources.memmap_spans import Spans, find_spans
+from spectro.tokens.sources.memmap_spans import find_spans
 from spectro.tokens.sources.parquet import read_parquet
 from spectro.tokens.sources.source_report import DOCUMENTS, SourceReport
 from spectro.tokens.sources.text_folder import read_text_folder
@@ -41,19 +41,17 @@ def build(
     Args:
         config: sources, context, and counts per subset.
         tokenizer_encode: texts -> ids, without special tokens.
-        eot_id: end-of-text, put after each document.
-        vocab_size: ids must lie below it.
+        eot_id: end-of-text, appended to each document.
+        vocab_size: upper bound of the ids.
         progress: called with (subsets done, subsets in all).
 
-    Raises:
-        ValueError: too little text in a subset, damaged files, ids outside the vocabulary.
-        FileNotFoundError: a file or folder that is not there.
+    Raises ValueError for too little text, damaged files or ids outside the vocabulary,
+    FileNotFoundError.
     """
     parts = dict.fromkeys(config.subsets, range(config.num_sequences))
     reports = {name: SourceReport() for name in parts}
-    read = _read(
-        config, config.subsets, parts, tokenizer_encode, eot_id, vocab_size, reports, progress
-    )
+    reader = _SubsetReader(config, tokenizer_encode, eot_id, vocab_size)
+    read = reader.read_all(config.subsets, parts, reports, progress)
     evaluation, probe = config.num_sampling_sequences, config.first_probe_sequence
     bounds = {
         "sampling": slice(0, evaluation),
@@ -79,78 +77,20 @@ def build_more(
     vocab_size: int,
     progress: OnProgress | None = None,
 ) -> tuple[Sequences, dict[str, SourceReport]]:
-    """Further probe sequences, and what was read of each source.
+    """Further probe sequences, and a report per source.
 
     Args:
-        config: of the run; its subsets and counts do not matter here.
+        config: of the run; its subsets and counts are not used.
         sources: by subset.
-        parts: subset → which sequences of its order.
+        parts: subset → range of its order.
         subset_names: all subsets of the run, those of `parts` among them.
-        tokenizer_encode: see `build`, as the rest, the errors included.
-        eot_id: end-of-text.
-        vocab_size: ids must lie below it.
-        progress: called with (subsets done, subsets in all).
+        tokenizer_encode, eot_id, vocab_size, progress: see `build`, also for errors.
     """
     reports = {name: SourceReport() for name in parts}
-    read = _read(config, sources, parts, tokenizer_encode, eot_id, vocab_size, reports, progress)
+    reader = _SubsetReader(config, tokenizer_encode, eot_id, vocab_size)
+    read = reader.read_all(sources, parts, reports, progress)
     words = [f"{name} {part.start} {part.stop}" for name, part in parts.items()]
     return _mixed(config.seed, " ".join(["more", *words]), read, subset_names), reports
-
-
-def _read(
-    config: TokensConfig,
-    sources: Mapping[str, Source],
-    parts: Mapping[str, range],
-    encode: Encode,
-    eot_id: int,
-    vocab_size: int,
-    reports: Mapping[str, SourceReport],
-    progress: OnProgress | None,
-) -> dict[str, NDArray[np.int32]]:
-    """Subset → the asked part of its order, int32 [num_sequences, T+1]."""
-    if not 0 <= eot_id < vocab_size:
-        raise ValueError(f"eot_id must be in [0, {vocab_size}), found {eot_id}")
-    found: dict[str, NDArray[np.int32]] = {}
-    for done, (name, part) in enumerate(parts.items()):
-        if progress is not None:
-            progress(done, len(parts))
-        try:
-            found[name] = _subset(
-                config, name, sources[name], part, encode, eot_id, vocab_size, reports[name]
-            )
-        except (ValueError, FileNotFoundError) as error:
-            raise _of_subset(name, error) from error
-    if progress is not None:
-        progress(len(parts), len(parts))
-    return found
-
-
-def _subset(
-    config: TokensConfig,
-    name: str,
-    source: Source,
-    part: range,
-    encode: Encode,
-    eot_id: int,
-    vocab_size: int,
-    report: SourceReport,
-) -> NDArray[np.int32]:
-    """Sequences `part` of a subset's order; int32 [len(part), T+1]."""
-    if source.kind is SourceKind.MEMMAP:
-        spans = _spans(config, source, eot_id, report)
-        return spans.read(_draw(config, name, part, len(spans), len(spans), report), vocab_size)
-    wanted = num_pools(part.stop, config.pool_sequences) * config.pool_sequences
-    stream = encode_stream(
-        _limited(documents(source, config.seed, report), config, report),
-        encode,
-        eot_id=eot_id,
-        vocab_size=vocab_size,
-        enough=lambda num_ids: num_samples(num_ids, config.context) >= wanted,
-        report=report,
-    )
-    available = min(num_samples(len(stream), config.context), wanted)  # no pool begun by chance
-    drawn = _draw(config, name, part, available, config.pool_sequences, report)
-    return sample(stream, drawn, config.context)
 
 
 def check_source(
@@ -164,13 +104,13 @@ def check_source(
 ) -> None:
     """Raise, as `build` would, for a source that cannot give sequences `part` of its order.
 
-    What can be known soon: of an index everything, of text the files and the documents that are
-    encoded first, of the hub nothing, since that takes the network.
+    Checks what is quick: all of an index, the files and first documents of text, nothing of the hub
+    (which needs the network).
     """
     report = SourceReport()
     try:
         if source.kind is SourceKind.MEMMAP:
-            _subset(config, name, source, part, encode, eot_id, vocab_size, report)
+            _SubsetReader(config, encode, eot_id, vocab_size).read(name, source, part, report)
         elif source.kind is not SourceKind.HUB or is_local(source):
             first = first_batch(_limited(documents(source, config.seed, report), config, report))
             if not report.counts[DOCUMENTS]:
@@ -183,14 +123,74 @@ def check_source(
         raise _of_subset(name, error) from error
 
 
-def _spans(config: TokensConfig, source: Source, eot_id: int, report: SourceReport) -> Spans:
-    return find_spans(
-        open_indexed(str(source.path)),
-        context=config.context,
-        items=source.items,
-        eot_id=eot_id,
-        report=report,
-    )
+@dataclass(frozen=True)
+class _SubsetReader:
+    """Reads sequences of subsets in their order."""
+
+    config: TokensConfig
+    encode: Encode
+    eot_id: int
+    vocab_size: int
+
+    def read_all(
+        self,
+        sources: Mapping[str, Source],
+        parts: Mapping[str, range],
+        reports: Mapping[str, SourceReport],
+        progress: OnProgress | None,
+    ) -> dict[str, NDArray[np.int32]]:
+        """Subset → the requested part of its order, int32 [num_sequences, T+1]."""
+        if not 0 <= self.eot_id < self.vocab_size:
+            raise ValueError(f"eot_id must be in [0, {self.vocab_size}), found {self.eot_id}")
+        found: dict[str, NDArray[np.int32]] = {}
+        for done, (name, part) in enumerate(parts.items()):
+            if progress is not None:
+                progress(done, len(parts))
+            try:
+                found[name] = self.read(name, sources[name], part, reports[name])
+            except (ValueError, FileNotFoundError) as error:
+                raise _of_subset(name, error) from error
+        if progress is not None:
+            progress(len(parts), len(parts))
+        return found
+
+    def read(
+        self, name: str, source: Source, part: range, report: SourceReport
+    ) -> NDArray[np.int32]:
+        """Sequences `part` of a subset's order; int32 [len(part), T+1]."""
+        config = self.config
+        if source.kind is SourceKind.MEMMAP:
+            spans = find_spans(
+                open_indexed(str(source.path)), context=config.context, items=source.items,
+                eot_id=self.eot_id, report=report,
+            )  # fmt: skip
+            drawn = self._draw(name, part, len(spans), len(spans), report)
+            return spans.read(drawn, self.vocab_size)
+        wanted = num_pools(part.stop, config.pool_sequences) * config.pool_sequences
+        stream = encode_stream(
+            _limited(documents(source, config.seed, report), config, report),
+            self.encode,
+            eot_id=self.eot_id,
+            vocab_size=self.vocab_size,
+            enough=lambda num_ids: num_samples(num_ids, config.context) >= wanted,
+            report=report,
+        )
+        available = min(num_samples(len(stream), config.context), wanted)  # only whole pools
+        drawn = self._draw(name, part, available, config.pool_sequences, report)
+        return sample(stream, drawn, config.context)
+
+    def _draw(
+        self, name: str, part: range, num_available: int, pool_sequences: int, report: SourceReport
+    ) -> NDArray[np.int64]:
+        """Positions of sequences `part` of a subset's order, int64 [len(part)]."""
+        if num_available < part.stop:
+            read = f" ({report.line})" if report.line else ""
+            raise ValueError(
+                f"needs {part.stop} sequences of {self.config.context + 1} ids, found "
+                f"{num_available}: give more text, a shorter context or smaller counts{read}"
+            )
+        order = keyed_order(self.config.seed, name, num_available, pool_sequences, part.stop)
+        return order[part.start :]
 
 
 def _of_subset(name: str, error: ValueError | FileNotFoundError) -> Exception:
@@ -199,9 +199,9 @@ def _of_subset(name: str, error: ValueError | FileNotFoundError) -> Exception:
 
 
 def documents(source: Source, seed: int, report: SourceReport) -> Iterator[str]:
-    """Documents of a text source, in an order that depends on the source and the seed alone.
+    """Documents of a text source, in an order that depends on source and seed alone.
 
-    The reader says in the report what it leaves out and replaces.
+    `report` counts what the reader skips and replaces.
     """
     match source.kind:
         case SourceKind.EMBEDDED:
@@ -219,7 +219,7 @@ def documents(source: Source, seed: int, report: SourceReport) -> Iterator[str]:
 
 
 def _limited(texts: Iterator[str], config: TokensConfig, report: SourceReport) -> Iterator[str]:
-    """Documents that are not empty, cut to length, up to their greatest number."""
+    """Non-empty documents, cut to length, up to the maximal number."""
     most_chars = config.max_document_chars
     for _, text in zip(range(config.max_documents), texts, strict=False):
         report.count(DOCUMENTS)
@@ -231,29 +231,10 @@ def _limited(texts: Iterator[str], config: TokensConfig, report: SourceReport) -
         report.note(f"reading ended at max_documents={config.max_documents}")
 
 
-def _draw(
-    config: TokensConfig,
-    name: str,
-    part: range,
-    num_available: int,
-    pool_sequences: int,
-    report: SourceReport | None = None,
-) -> NDArray[np.int64]:
-    """Positions of sequences `part` of a subset's order, int64 [len(part)]."""
-    if num_available < part.stop:
-        read = f" ({report.line})" if report is not None and report.line else ""
-        raise ValueError(
-            f"needs {part.stop} sequences of {config.context + 1} ids, found "
-            f"{num_available}: give more text, a shorter context or smaller counts{read}"
-        )
-    order = keyed_order(config.seed, name, num_available, pool_sequences, part.stop)
-    return order[part.start :]
-
-
 def _mixed(
     seed: int, key: str, read: Mapping[str, NDArray[np.int32]], subset_names: tuple[str, ...]
 ) -> Sequences:
-    """Subsets interleaved in a keyed order, so that every token shard holds all of them."""
+    """Subsets interleaved in a keyed order, so that every token shard has all of them."""
     subset_S = np.repeat(
         np.array([subset_names.index(name) for name in read], dtype=np.int16),
         [len(ids) for ids in read.values()],

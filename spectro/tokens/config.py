@@ -1,4 +1,4 @@
-"""Which text is measured: token sources by subset, context, and how many sequences."""
+"""Configuration of the token stage: sources by subset, context, numbers of sequences."""
 
 from dataclasses import dataclass, field, fields
 from enum import Enum
@@ -7,10 +7,10 @@ from spectro.settings import refuse_without_effect
 
 
 class SourceKind(Enum):
-    """Where the text of a subset comes from."""
+    """Kind of source of a subset."""
 
     EMBEDDED = "embedded"
-    """Text that the installed packages carry; never touches the network."""
+    """Text of the installed packages; never uses the network."""
     TEXT_FOLDER = "text_folder"
     """Every file of a folder is one document, plain or compressed."""
     JSONL = "jsonl"
@@ -24,14 +24,14 @@ class SourceKind(Enum):
 
 
 class Items(Enum):
-    """What an item of a `memmap` source's index is."""
+    """Items of a `memmap` source's index."""
 
     SEQUENCES = "sequences"
     """One training sequence of a pre-shuffled file, such as Pythia's of 2049 ids: a measured
-    sequence lies within one item, and an item that is too short gives none."""
+    sequence stays within one item, and an item that is too short gives none."""
     DOCUMENTS = "documents"
-    """A document, or a part of one: items are joined in the order of the index, as GPT-NeoX packs
-    them, and sequences are cut from that stream. Nothing is put between items."""
+    """A document, or a part of one: items are joined in index order, as GPT-NeoX packs them, and
+    sequences are cut from that stream, with nothing between items."""
 
 
 FIELDS_OF: dict[SourceKind, frozenset[str]] = {
@@ -42,7 +42,7 @@ FIELDS_OF: dict[SourceKind, frozenset[str]] = {
     SourceKind.HUB: frozenset({"name", "hub_config", "hub_split", "hub_revision", "field"}),
     SourceKind.MEMMAP: frozenset({"path", "items"}),
 }
-"""The fields of `Source` that a reader uses; the others are refused."""
+"""Fields of `Source` that a reader uses; others are refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +52,8 @@ class Source:
     kind: SourceKind
     """Which reader is used; decides which of the other fields are needed."""
     path: str | None = None
-    """`text_folder`: the folder. `jsonl`, `parquet`: a file, folder or glob.
-    `memmap`: the path of the pair with or without `.bin`."""
+    """`text_folder`: the folder. `jsonl`, `parquet`: a file, folder or glob. `memmap`: the path of
+    the pair with or without `.bin`."""
     pattern: str = "**/*"
     """`text_folder`: which files of the folder, as a glob; hidden names and caches are skipped
     unless it spells their first character (`.github/**/*`)."""
@@ -66,8 +66,8 @@ class Source:
     hub_revision: str | None = None
     """`hub`: branch, tag or commit; pin a commit to make a study repeatable."""
     field: str = "text"
-    """`jsonl`, `parquet`, `hub`: the field that holds the document, dots for nested ones;
-    a name that itself has dots comes first."""
+    """`jsonl`, `parquet`, `hub`: the field that holds the document, dots for nested ones; a name
+    that itself has dots comes first."""
     items: Items = Items.SEQUENCES
     """`memmap`: what an item of the index is, `sequences` (pre-shuffled batches) or `documents`."""
 
@@ -112,8 +112,8 @@ class TokensConfig:
     sequences_per_shard: int = 32
     """Probe sequences per token shard, the unit of work and of the product's files."""
     pool_sequences: int = 1024
-    """Sequences of a pool: documents are read until a pool is full, and its sequences are taken
-    in random order before the next one is begun. A memory map is one pool."""
+    """Sequences of a pool: documents are read until a pool is full, and its sequences are taken in
+    random order before the next one is begun. A memory map is one pool."""
     max_documents: int = 200_000
     """At most this many documents of a subset are read, whatever the pool holds."""
     max_document_chars: int = 200_000
@@ -142,18 +142,18 @@ class TokensConfig:
 
     @property
     def first_probe_sequence(self) -> int:
-        """Where, in a subset's order, the measured sequences begin; they are the last."""
+        """First probe sequence in a subset's order."""
         return self.num_sampling_sequences + self.num_evaluation_sequences
 
     @property
     def num_sequences(self) -> int:
-        """Sequences that each subset must provide, over all splits."""
+        """Sequences required of each subset, over all splits."""
         return self.first_probe_sequence + self.num_probe_sequences
 
 
 @dataclass(frozen=True, kw_only=True)
 class MoreConfig:
-    """Tokens that are added to a run and measured along its own draws."""
+    """Tokens added to a run and measured along its own draws."""
 
     num_probe_sequences: int
     """Sequences per subset whose tokens are measured, those that are there already included."""

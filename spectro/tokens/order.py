@@ -1,9 +1,8 @@
-"""The order in which a subset's sequences are taken: fixed by its source, whatever is asked for.
+"""Keyed order of a subset's sequences, independent of how many are taken (ADR 014).
 
-The packed stream is cut into pools of a fixed number of sequences, and each pool is put into a
-random order of its own, keyed by (seed, subset, pool). The pools' orders follow one another. So
-asking for more appends, and what was taken stays as it was: first come the sampling sequences,
-then the evaluation sequences, then the measured ones, which alone can be added to (ADR 014).
+The packed stream is cut into pools of a fixed number of sequences; each pool is permuted, keyed by
+(seed, subset, pool), one after another. Asking for more appends: sampling sequences come first,
+then evaluation, then probe sequences.
 """
 
 from __future__ import annotations
@@ -14,13 +13,13 @@ from numpy.typing import NDArray
 from spectro.tokens.keys import keyed_rng
 
 MOST_PERMUTED = 2**24
-"""Pools of more sequences (memory maps) are not permuted whole."""
+"""Larger pools (memory maps) are not permuted whole."""
 CHUNK = 2**12
-"""Random numbers taken first there, then twice as many, and so on, whatever the count."""
+"""Random numbers drawn first there, then twice as many each time."""
 
 
 def num_pools(stop: int, pool_sequences: int) -> int:
-    """Pools that the first `stop` sequences of the order come from."""
+    """Number of pools of the first `stop` sequences."""
     return -(-stop // pool_sequences)
 
 
@@ -29,12 +28,7 @@ def keyed_order(
 ) -> NDArray[np.int64]:
     """Positions in the stream of the first `stop` sequences of a subset's order; int64 [stop].
 
-    Args:
-        seed: of the tokens.
-        subset: its name.
-        num_available: sequences of the stream, `num_pools` whole pools or all that there are.
-        pool_sequences: sequences per pool.
-        stop: how many, at most `num_available`.
+    `num_available` is the length of the stream: `num_pools` whole pools, or all.
     """
     assert stop <= num_available, "more sequences than the stream has"
     parts, first = [np.zeros(0, np.int64)], 0
@@ -47,7 +41,7 @@ def keyed_order(
 
 
 def _shuffled(rng: np.random.Generator, size: int, count: int) -> NDArray[np.int64]:
-    """The first `count` of 0..size−1 in random order; those before do not depend on `count`."""
+    """The first `count` of 0..size−1 in random order, a prefix for any `count`."""
     if size <= MOST_PERMUTED:
         return rng.permutation(size)[:count].astype(np.int64)
     drawn, chunk = np.zeros(0, np.int64), CHUNK

@@ -1,7 +1,6 @@
-"""The same text in two subsets: sources that read the same data, sequences that are in two splits.
+"""Refuses sources that read the same data, and counts sequences in two splits.
 
-Of files it is known by device and inode, so that links, and folders around one another, are seen.
-Copies of a text are not: their sequences are counted where they are in more than one split.
+Files are compared by device and inode, through links. Copies of a text are only counted.
 """
 
 from __future__ import annotations
@@ -26,10 +25,7 @@ Key = tuple[object, ...]
 
 
 def require_distinct(sources: Mapping[str, Source]) -> None:
-    """Raise ValueError for two subsets that read the same data.
-
-    Two fields of the same data are two texts. What a source lacks, its reader says.
-    """
+    """Raise ValueError for two subsets that read the same data; two fields are two texts."""
     if len(sources) < 2:
         return
     readers: dict[Key, list[tuple[str, str | None]]] = defaultdict(list)
@@ -47,7 +43,7 @@ def require_distinct(sources: Mapping[str, Source]) -> None:
 
 
 def _data_of(source: Source) -> dict[Key, str]:
-    """What identifies the data that a source reads → what to call it."""
+    """Identity of the data of a source → its name in messages."""
     match source.kind:
         case SourceKind.EMBEDDED:
             return {("embedded", source.name): f"the embedded part {source.name!r}"}
@@ -78,12 +74,12 @@ def count_repeated(
     bounds: Mapping[str, slice],
     reports: Mapping[str, SourceReport],
 ) -> None:
-    """Count, in the report of each subset, its sequences that are equal to one of another split.
+    """Count, in each subset's report, sequences equal to one of another split.
 
     Args:
         read: subset → all of its sequences, int32 [num_sequences, T+1].
-        bounds: split → which of each subset's sequences it has.
-        reports: by subset; they are added to.
+        bounds: split → its range in each subset.
+        reports: by subset; updated.
     """
     splits_of: dict[int, set[str]] = defaultdict(set)
     rows = {name: [hash(row.tobytes()) for row in ids] for name, ids in read.items()}

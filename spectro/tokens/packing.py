@@ -16,18 +16,18 @@ from spectro.tokens.unknown import UnknownTokens
 
 _BATCH_DOCUMENTS = 16
 INNER_ENDS = "ids of end-of-text within documents"
-"""Of tokenizers that use one id for it and for something else, such as what is unknown."""
+"""For tokenizers that use one id for end-of-text and something else, such as unknown text."""
 
 
 class Encoded(NamedTuple):
     """Texts as ids."""
 
     ids: list[list[int]]
-    """Of each text, without special tokens."""
-    judged: UnknownTokens
-    """Characters of all of them; none where the tokenizer writes every text."""
+    """Per text, without special tokens."""
+    unknown: UnknownTokens
+    """Unknown characters; none where every text can be written."""
     tokenizer: str
-    """Whose tokenizer, for messages."""
+    """Name, for messages."""
 
 
 Encode = Callable[[list[str]], Encoded]
@@ -55,20 +55,18 @@ def encode_stream(
     enough: Callable[[int], bool],
     report: SourceReport,
 ) -> NDArray[np.int32]:
-    """Tokenise documents, end-of-text after each, until `enough(num_ids)` or none is left.
+    """Tokenise documents, end-of-text after each, until `enough(num_ids)` or the end.
 
-    Documents are read and encoded in small batches of fixed size, so that how many are read
-    depends on the documents alone. Returns the stream, int32 [num_ids]; the report says how many
-    characters the tokenizer does not know.
-    Raises ValueError for ids outside the vocabulary, and, after any batch, when the tokenizer does
-    not know more than a tenth of the characters (`unknown.py`).
+    Batches have a fixed size, so that the number read depends on the documents alone. Returns the
+    stream, int32 [num_ids]; the report counts unknown characters. Raises ValueError for ids outside
+    the vocabulary, and for too many unknown characters (`unknown.py`).
     """
-    judged = UnknownTokens()
+    unknown = UnknownTokens()
     parts: list[NDArray[np.int32]] = []
     num_ids = 0
     for batch in _batches(documents):
         encoded = encode(batch)
-        judged.add(encoded.judged, report, encoded.tokenizer)
+        unknown.add(encoded.unknown, report, encoded.tokenizer)
         for ids in encoded.ids:
             if ids and not (min(ids) >= 0 and max(ids) < vocab_size):
                 raise ValueError(
@@ -84,7 +82,7 @@ def encode_stream(
 
 
 def first_batch(documents: Iterable[str]) -> list[str]:
-    """The documents that are encoded first, for checks before a run; none where there is none."""
+    """The first batch of documents, for checks before a run."""
     return next(_batches(documents), [])
 
 

@@ -1,4 +1,4 @@
-"""Packed token sequences, the currency of everything downstream.
+"""Packed token sequences.
 
 Legend: S sequences, T context, T1 = T + 1 ids per sequence (the last is only a target).
 """
@@ -50,4 +50,4 @@ class TokenSplits:
     probe: Sequences
     """The sequences whose tokens are measured."""
     reports: Mapping[str, SourceReport] = field(default_factory=dict)
-    """What was read of each subset's source, by subset."""
+    """Report of each source, by subset."""

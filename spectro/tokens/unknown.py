@@ -1,9 +1,7 @@
-"""Characters that a tokenizer has no tokens for: counted, and refused where they are many.
+"""Counts characters that a tokenizer cannot encode; too many are refused.
 
-Tokenizers of whole bytes write every text. The others (words, pieces of words, characters without
-byte fallback) give one id for all that they do not know, or leave it out. Which token a character
-of the text belongs to is known from the tokens' spans; white space is not judged, since such
-tokenizers leave it out or merge it as they were trained to.
+Byte-level tokenizers encode every text. Others map unknown text to one id or drop it; the tokens'
+spans tell which characters. White space is ignored: such tokenizers drop or merge it.
 """
 
 from __future__ import annotations
@@ -17,21 +15,21 @@ from numpy.typing import NDArray
 from spectro.tokens.sources.source_report import SourceReport
 
 MOST_UNKNOWN = 0.1
-"""Share of characters, white space aside, above which a tokenizer is refused for a text."""
+"""Largest share of unknown characters, without white space."""
 UNKNOWN = "characters that the tokenizer does not know, or leaves out"
 
 
 @dataclass(kw_only=True)
 class UnknownTokens:
-    """Characters other than white space, and how many of them no known token stands for."""
+    """Number of characters other than white space, and of those without a known token."""
 
     num_chars: int = 0
     num_unknown: int = 0
 
     def add(self, other: UnknownTokens, report: SourceReport, tokenizer: str) -> None:
-        """Add those of further documents to the sum and to the report of their source.
+        """Add the counts of further documents, also to the report.
 
-        Raises ValueError, naming the tokenizer, when more than a tenth of all is unknown.
+        Raises ValueError, naming the tokenizer, if more than a tenth is unknown.
         """
         self.num_chars += other.num_chars
         self.num_unknown += other.num_unknown
@@ -45,10 +43,10 @@ class UnknownTokens:
             )
 
 
-def judged(
+def count_unknown(
     text: str, spans_N2: Sequence[tuple[int, int]], known_N: NDArray[np.bool_]
 ) -> UnknownTokens:
-    """Of one document, by the spans of its tokens in characters, [N, 2], and which are known."""
+    """Counts of one document by its tokens' character spans [N, 2] and which are known."""
     inked = ~np.fromiter((char.isspace() for char in text), dtype=bool, count=len(text))
     spans = np.asarray(spans_N2, dtype=np.int64).reshape(-1, 2)[known_N]
     change = np.zeros(len(text) + 1, dtype=np.int64)

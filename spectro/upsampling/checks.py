@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 from spectro.config import PipelineConfig
 from spectro.formats import run_dir, tokens
-from spectro.formats.copied_tokens import require_tokens
 from spectro.formats.derived_objects import TOKENS
 from spectro.formats.fingerprint import FORMAT_VERSION
 from spectro.formats.product import SUMMARY_NAME, measured_shards, moments_name
 from spectro.formats.run_dir import RunFile
-from spectro.formats.tokens import MARKER, TokensInfo
+from spectro.formats.tokens import MARKER, TokensInfo, require_tokens
 from spectro.measure.tokenise import added_sources, tokenizer_of
 from spectro.predict.config import PredictConfig
 from spectro.storage.checksummed_json import read_sealed

@@ -121,7 +121,7 @@ def test_other_names_of_the_nodes_give_the_same_sets():
 def test_a_removed_seed_is_refused(graph: Graph):
     workspace = Workspace(nothing_removed(graph))
     workspace.remove(graph.node_N[[3]])
-    with pytest.raises(ValueError, match="seed 3 is in a cluster already"):
+    with pytest.raises(ValueError, match="seed 3 was removed"):
         propose_cluster(graph, seed_parameters(graph, CONFIG), 3, workspace)
 
 

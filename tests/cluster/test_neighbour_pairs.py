@@ -75,7 +75,9 @@ def test_every_pair_is_measured_once_at_most(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(scan, "LEAST_ROWS", 64)
     met: list[tuple[int, int]] = []
     monkeypatch.setattr(
-        scan, "join", lambda one, other, **_: met.append((int(one.rows[0]), int(other.rows[0])))
+        scan,
+        "compare_blocks",
+        lambda one, other, **_: met.append((int(one.rows[0]), int(other.rows[0]))),
     )
     x = hard_vectors(640, 4)
     sides = [

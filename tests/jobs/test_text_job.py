@@ -55,8 +55,8 @@ def test_pages_and_figures(job: Job, run_uri: str, tmp_path: Path, capsys) -> No
 FILES = {
     "empty.txt": (b"", "is empty: a text needs at least two tokens"),
     "one.txt": (b"a", "one.txt has 1 tokens"),
-    "zero.bin": (b"some\0bytes", "is no text: 1 of its 10 bytes are zero"),
-    "other.bin": (bytes(range(128, 256)), "is no text in UTF-8: 128 of 128 characters"),
+    "zero.bin": (b"some\0bytes", "is not text: 1 of its 10 bytes are zero"),
+    "other.bin": (bytes(range(128, 256)), "is not UTF-8 text: 128 of 128 characters"),
     "cut.txt": (gzip.compress(b"a text", mtime=0)[:-3], "cut.txt: expected gzip, found"),
     "wide.txt": ("a text".encode("utf-16-le"), "is it UTF-16 without a byte-order mark"),
     "long.txt": (b"a long text " * 10, "has 120 tokens, max_tokens is 100"),

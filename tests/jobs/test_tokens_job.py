@@ -89,6 +89,6 @@ def test_a_source_that_is_no_text_is_refused_in_one_line(
     (tmp_path / "text").mkdir()
     (tmp_path / "text/a.txt").write_bytes("a text".encode("utf-16-le"))
     line = refused(job, capsys, "tokens", *arguments, f"tokens.subsets.text.path={tmp_path}/text")
-    assert f"subset 'text': {tmp_path}/text/a.txt is no text" in line
+    assert f"subset 'text': {tmp_path}/text/a.txt is not text" in line
     assert "is it UTF-16 without a byte-order mark?" in line
     assert not (tmp_path / "run").exists()

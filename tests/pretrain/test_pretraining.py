@@ -12,10 +12,11 @@ from transformers import AutoTokenizer, GPTNeoXForCausalLM
 
 from spectro.pretrain import run
 from spectro.pretrain.config import LearningRateSchedule, ModelShape, PretrainConfig, TextGroup
-from spectro.pretrain.data import gather, num_sequences, sequence_order
+from spectro.pretrain.data import gather, sequence_order
 from spectro.pretrain.optim import Muon, learning_rate_factor, orthogonalise
 from spectro.pretrain.run import pretrain
 from spectro.pretrain.text import is_heldout, read_group, read_pieces
+from spectro.tokens.packing import num_samples
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ def test_the_order_of_a_larger_budget_begins_with_that_of_a_smaller():
 
 def test_sequences_overlap_by_one():
     stream = np.arange(50, dtype=np.uint16)
-    assert num_sequences(stream, 7) == 7
+    assert num_samples(len(stream), 7) == 7
     rows = gather([stream], np.zeros(2, np.int16), np.array([0, 1], np.int32), 7)
     assert rows.tolist() == [list(range(8)), list(range(7, 15))]
 

@@ -10,7 +10,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from spectro.analysis.chain_diagnosis import Verdict, diagnose
+from spectro.analysis.chain_diagnosis import diagnose
 from spectro.analysis.chain_traces import (
     ComponentTraces,
     Settings,
@@ -21,6 +21,7 @@ from spectro.analysis.chain_traces import (
     mean_in_errors,
     more_data,
 )
+from spectro.analysis.chain_verdict import Verdict
 from spectro.sampling.pilot.importance_weights import effective_number_of_chain
 from spectro.sampling.pilot.sampler_bias import SamplerBias
 from spectro.susceptibility.reliability import spearman_brown, splits

@@ -10,7 +10,8 @@ import re
 import numpy as np
 import pytest
 
-from spectro.analysis.chain_diagnosis import Diagnosis, Verdict, diagnose
+from spectro.analysis.chain_diagnosis import Diagnosis, diagnose
+from spectro.analysis.chain_verdict import Verdict
 from spectro.views.drawing.save import to_bytes
 from spectro.views.drawing.theme import THEMES, theme
 from spectro.views.drawing.traces import loss_traces, reliability_curves

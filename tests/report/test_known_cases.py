@@ -11,8 +11,9 @@ import math
 import numpy as np
 import pytest
 
-from spectro.analysis.chain_diagnosis import Diagnosis, Verdict, diagnose
+from spectro.analysis.chain_diagnosis import Diagnosis, diagnose
 from spectro.analysis.chain_traces import Settings, traces_of
+from spectro.analysis.chain_verdict import Verdict
 from spectro.sampling.chain import GroupChains
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.pilot.pilot import run_pilot

@@ -28,7 +28,7 @@ def decoded(made: Any, ids: list[int]) -> str:
 
 
 def lossy(kind: str, entries: list[str], pieces: list[bytes]) -> str:
-    """What decoders make of bytes that are no UTF-8: byte fallback gives up whole runs of bytes,
+    """What decoders make of bytes that are not UTF-8: byte fallback gives up whole runs of bytes,
     byte-level decoders what is malformed; CLIP strips the whole text."""
     if kind not in FALLBACK:
         joined = b"".join(pieces).decode("utf-8", "replace")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spectro.analysis.chain_diagnosis import Verdict
+from spectro.analysis.chain_verdict import Verdict
 from spectro.config import PipelineConfig
 from spectro.formats.chain_records import read_record
 from spectro.formats.draws import DrawWriter

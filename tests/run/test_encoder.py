@@ -27,9 +27,9 @@ TEXT = "She said the cats: \u6f22\u5b57"
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_unknown_characters_are_judged_for_tokenizers_that_do_not_write_all(kind: str) -> None:
-    judged = Encoder(copy.deepcopy(tokenizer(kind)), kind)([TEXT]).judged
+    unknown = Encoder(copy.deepcopy(tokenizer(kind)), kind)([TEXT]).unknown
     expected = (0, 0) if kind in WRITES_ALL else (17, 2)
-    assert (judged.num_chars, judged.num_unknown) == expected
+    assert (unknown.num_chars, unknown.num_unknown) == expected
 
 
 def test_a_byte_level_vocabulary_with_bytes_missing_is_judged() -> None:
@@ -38,7 +38,7 @@ def test_a_byte_level_vocabulary_with_bytes_missing_is_judged() -> None:
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     encoded = Encoder(PreTrainedTokenizerFast(tokenizer_object=made, eos_token=END), "x")(["abca"])
     assert encoded.ids == [[1, 2, 1]]
-    assert (encoded.judged.num_chars, encoded.judged.num_unknown) == (4, 1)
+    assert (encoded.unknown.num_chars, encoded.unknown.num_unknown) == (4, 1)
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - {"unigram", "slow"}))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from spectro.analysis.chain_diagnosis import Verdict
+from spectro.analysis.chain_verdict import Verdict
 from spectro.config import PipelineConfig
 from spectro.formats.product import SUMMARY_NAME
 from spectro.pipeline.run import Goal, run_pipeline

@@ -67,7 +67,7 @@ def test_markers_say_what_was_read(tmp_path: Path) -> None:
     store = Store(str(tmp_path / "run"))
     read = SourceReport()
     read.count("hidden files skipped", 3)
-    read.note("é, and a name that is no UTF-8: \udcff")
+    read.note("é, and a name that is not UTF-8: \udcff")
     splits = TokenSplits(
         sampling=sequences(4), evaluation=sequences(2), probe=sequences(7), reports={"a": read}
     )

@@ -213,7 +213,7 @@ def test_missing_foreign_and_mixed_products_are_refused(written: Path, tmp_path:
         read_product(store)
     store.delete(part_name(2))
     store.put(part_name(2), b"PAR1 no")
-    with pytest.raises(ValueError, match="is no Parquet file"):
+    with pytest.raises(ValueError, match="is not a Parquet file"):
         read_product(store)
     store.delete(part_name(2))
     pq.write_table(pa.table({"x": [1]}), written / part_name(2))

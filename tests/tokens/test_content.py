@@ -83,7 +83,7 @@ def test_damage_is_refused(tmp_path, form):
     raw[len(raw) // 2] ^= 255
     raw[-9] ^= 255  # zstd without checksum may not notice the first
     (tmp_path / "a.txt").write_bytes(raw)
-    with pytest.raises(ValueError, match=r"a\.txt(: expected \w+, found| is no text)"):
+    with pytest.raises(ValueError, match=r"a\.txt(: expected \w+, found| is not text)"):
         read_document(tmp_path / "a.txt", SourceReport())
 
 
@@ -129,7 +129,7 @@ def test_formats_that_hold_no_text_are_named(tmp_path, name):
 def test_what_is_no_file_is_refused_and_does_not_hang(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path):
-        with pytest.raises(ValueError, match="is no regular file"):
+        with pytest.raises(ValueError, match="is not a regular file"):
             read_document(path, SourceReport())
     with pytest.raises(ValueError, match="absent cannot be read: No such file"):
         read_document(tmp_path / "absent", SourceReport())

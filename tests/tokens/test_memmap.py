@@ -255,7 +255,7 @@ def test_half_an_id_is_refused(prefix):
     path, *_ = prefix
     data = path.parent / "pile.bin"
     data.write_bytes(data.read_bytes() + b"\x00")
-    with pytest.raises(ValueError, match="no whole number of ids of 2 bytes"):
+    with pytest.raises(ValueError, match="not a whole number of ids of 2 bytes"):
         open_indexed(str(path))
 
 

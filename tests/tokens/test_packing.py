@@ -5,7 +5,7 @@ import pytest
 
 from spectro.tokens.packing import INNER_ENDS, Encoded, encode_stream, num_samples, sample
 from spectro.tokens.sources.source_report import SourceReport
-from spectro.tokens.unknown import UNKNOWN, UnknownTokens, judged
+from spectro.tokens.unknown import UNKNOWN, UnknownTokens, count_unknown
 from tests.tokens.byte_tokenizer import EOT, VOCAB, encode
 
 
@@ -131,5 +131,5 @@ def test_ids_of_end_of_text_within_documents_are_counted():
     ],
 )
 def test_characters_by_the_spans_of_tokens(text, spans, known, expected):
-    found = judged(text, spans, np.array(known, dtype=bool))
+    found = count_unknown(text, spans, np.array(known, dtype=bool))
     assert (found.num_chars, found.num_unknown) == expected

@@ -64,7 +64,7 @@ def test_jsonl_folders_and_globs_are_read_in_order(tmp_path, suffix):
         (b'{"text": NaN}\n', "expected text in 'text', found NaN"),
         (b"null\n", "expected a JSON object, found NoneType"),
         (b'{"text": "a"}\n{}\n', "line 2: expected the field 'text', found no field"),
-        (b'{"text": "a\x00b"}\n', "line 1 is no text: 1 of its 16 bytes are zero"),
+        (b'{"text": "a\x00b"}\n', "line 1 is not text: 1 of its 16 bytes are zero"),
         (b'{"text": "a", "n": ' + b"[" * 100_000 + b"\n", "line 1: expected a JSON object"),
         (b'{"text": "a", "n": ' + b"9" * 5000 + b"}\n", "line 1: expected a JSON object"),
         (gzip.compress(b'{"text": 3}\n', mtime=0), "line 1: expected text in 'text', found int"),
@@ -79,7 +79,7 @@ def test_bad_jsonl_names_the_line(tmp_path, raw, message):
 @pytest.mark.parametrize("name", ["a.jsonl.zst", "a.jsonl.gz"])
 def test_cut_or_damaged_compression_is_an_error(tmp_path, name):
     raw = compressed(name, LINES.encode() * 50)
-    for bad, message in ((raw[:-5], "damaged or cut short"), (b"plain" + raw, "is no text")):
+    for bad, message in ((raw[:-5], "damaged or cut short"), (b"plain" + raw, "is not text")):
         (tmp_path / name).write_bytes(bad)
         with pytest.raises(ValueError, match=message):
             list(read_jsonl(str(tmp_path / name), "text"))
@@ -149,7 +149,7 @@ def test_a_text_folder_takes_each_file_as_text_whatever_its_form(tmp_path):
     assert texts == ["a", "b", "c", "", "a \ufffd b"]
     assert report.line == "1 byte-order marks dropped, 1 files read as UTF-16"
     (tmp_path / "f.bin").write_bytes(b"\0\1")
-    with pytest.raises(ValueError, match=r"f\.bin is no text: 1 of its 2 bytes are zero"):
+    with pytest.raises(ValueError, match=r"f\.bin is not text: 1 of its 2 bytes are zero"):
         list(read_text_folder(str(tmp_path), "**/*"))
 
 
@@ -249,7 +249,7 @@ def test_strings_of_parquet_that_are_no_utf8_or_hold_nul(tmp_path):
         "byte-order marks dropped": 1,
     }
     with pytest.raises(
-        ValueError, match=r"a\.parquet, row 2 is no text: 1 of its 20 bytes are zero"
+        ValueError, match=r"a\.parquet, row 2 is not text: 1 of its 20 bytes are zero"
     ):
         list(read_parquet(str(tmp_path), "raw"))
 

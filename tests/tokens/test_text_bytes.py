@@ -1,4 +1,4 @@
-"""Bytes → text: what each encoding and each character that is no text gives, with counts."""
+"""Bytes → text: what each encoding and each character that is not text gives, with counts."""
 
 import io
 
@@ -50,16 +50,16 @@ def test_utf16_and_utf32_with_a_mark_are_read(width, order):
 @pytest.mark.parametrize(
     "raw, message",
     [
-        (TEXT.encode("utf-16-le"), "a.txt is no text: .* is it UTF-16 without a byte-order mark"),
+        (TEXT.encode("utf-16-le"), "a.txt is not text: .* is it UTF-16 without a byte-order mark"),
         (TEXT.encode("utf-32-be"), "is it UTF-16 without a byte-order mark"),
-        (b"some\0bytes", "a.txt is no text: 1 of its 10 bytes are zero: is it binary"),
-        (bytes(range(128, 256)), "a.txt is no text in UTF-8: 128 of 128 characters"),
-        ("Всё это кириллица".encode("cp1251"), "no text in UTF-8: 14 of 16 characters"),
-        ("漢字かな交じり文".encode("shift-jis"), "no text in UTF-8"),
-        ("caf\xe9".encode("latin-1"), "no text in UTF-8: 1 of 4 characters"),
+        (b"some\0bytes", "a.txt is not text: 1 of its 10 bytes are zero: is it binary"),
+        (bytes(range(128, 256)), "a.txt is not UTF-8 text: 128 of 128 characters"),
+        ("Всё это кириллица".encode("cp1251"), "not UTF-8 text: 14 of 16 characters"),
+        ("漢字かな交じり文".encode("shift-jis"), "not UTF-8 text"),
+        ("caf\xe9".encode("latin-1"), "not UTF-8 text: 1 of 4 characters"),
         ("\ufeffab".encode("utf-16-le")[:-1], "expected UTF-16, as the byte-order mark says"),
         ("\ufeffab".encode("utf-32-le")[:-2], "expected UTF-32, as the byte-order mark says"),
-        ("\ufeffa\0b".encode("utf-16-be"), "a.txt is no text: it has NUL characters"),
+        ("\ufeffa\0b".encode("utf-16-be"), "a.txt is not text: it has NUL characters"),
     ],
 )  # fmt: skip
 def test_what_is_no_text_is_refused(raw, message):
@@ -70,14 +70,14 @@ def test_what_is_no_text_is_refused(raw, message):
 @pytest.mark.parametrize(
     "raw, message",
     [
-        (b"a\nb\0c\n", "a.jsonl, line 2 is no text: 1 of its 4 bytes are zero"),
-        ("a\nb\n".encode("utf-16-le"), "a.jsonl, line 1 is no text"),
+        (b"a\nb\0c\n", "a.jsonl, line 2 is not text: 1 of its 4 bytes are zero"),
+        ("a\nb\n".encode("utf-16-le"), "a.jsonl, line 1 is not text"),
         (("\ufeff" + "a\n" * 3).encode("utf-16-le")[:-1], "line 3: expected UTF-16"),
         (
             b"plain ascii\n" + b"\xe9\xe8\xe7\xe6\n" * 9,
-            "a.jsonl, line 6 is no text in UTF-8: 20 of",
+            "a.jsonl, line 6 is not UTF-8 text: 20 of",
         ),
-        (b"\xe9\xe8\xe7\xe6\n", "a.jsonl is no text in UTF-8: 4 of 5"),
+        (b"\xe9\xe8\xe7\xe6\n", "a.jsonl is not UTF-8 text: 4 of 5"),
     ],
 )
 def test_lines_that_are_no_text_are_named(raw, message):
@@ -126,7 +126,7 @@ def test_strings_lose_lone_surrogates_nul_and_marks():
     assert dict(report.counts) == {
         SURROGATES: 2, "NUL characters replaced by U+FFFD": 1, MARKS: 1,
     }  # fmt: skip
-    with pytest.raises(ValueError, match="line 3 is no text in UTF-8: 53 of 146"):
+    with pytest.raises(ValueError, match="line 3 is not UTF-8 text: 53 of 146"):
         text.of_string("\0" * 50, "line 3")
 
 
@@ -143,5 +143,5 @@ def test_declared_utf8_and_values():
     for value, found in ((3, "int"), (float("nan"), "NaN"), (["a"], "list"), (True, "bool")):
         with pytest.raises(ValueError, match=f"row 2: expected text in 'text', found {found}"):
             text.of_value(value, "text", "row 2")
-    with pytest.raises(ValueError, match="row 2 is no text: 1 of its 3 bytes are zero"):
+    with pytest.raises(ValueError, match="row 2 is not text: 1 of its 3 bytes are zero"):
         text.of_value(b"a\0b", "text", "row 2")

@@ -66,9 +66,8 @@ def build_csr(
 ) -> Csr:
     """Count, allocate, fill; beyond lists and result 12 bytes per node.
 
-    An edge joins x and y if either lists the other, with the lesser listed distance d and
-    w = exp(−d² / (σ_x σ_y)), symmetric to the bit. ValueError if all tokens coincide, or a list
-    names a
+    An edge joins x and y if either lists the other, with the lesser listed distance d and w =
+    exp(−d² / (σ_x σ_y)), symmetric to the bit. ValueError if all tokens coincide, or a list names a
     token twice; `token_N` is the token of each node, for the message.
     """
     lists = _arrays(neighbours)

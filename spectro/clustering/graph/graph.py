@@ -1,8 +1,7 @@
 """The weighted kNN graph in CSR, in memory or mapped from files.
 
 A node is an index into the graph's arrays, a token a row of χ: they differ by `locality_order`.
-Only
-the code for seeds works with nodes.
+Only the code for seeds works with nodes.
 
 Shapes: N nodes, E stored entries (each edge twice, a self loop once).
 """
@@ -83,9 +82,8 @@ class Graph:
         """Build the graph into files of a folder and open it; one writer only.
 
         Memory beyond lists and page cache: 12 bytes per node; on disk temporarily the lists once
-        more. An
-        incomplete folder is rewritten. OSError if the disk is too small (space is reserved first),
-        ValueError as `self_tuning_graph`.
+        more. An incomplete folder is rewritten. OSError if the disk is too small (space is reserved
+        first), ValueError as `self_tuning_graph`.
         """
         folder.mkdir(parents=True, exist_ok=True)
         (folder / COMPLETE).unlink(missing_ok=True)
@@ -125,10 +123,9 @@ def self_tuning_graph(neighbours: Neighbours, *, num_threads: int = 1) -> Graph:
     """Self-tuning graph: w(x, y) = exp(−‖x−y‖² / (σ_x σ_y)), σ = distance to the k-th neighbour.
 
     Source: Zelnik-Manor & Perona 2004, as used by [G]. An edge exists if either end lists the
-    other.
-    Duplicates have weight 1; σ is at least SIGMA_FLOOR times its median, so that more than k
-    coinciding
-    tokens stay connected to what is near. ValueError if all tokens coincide, or for invalid lists.
+    other. Duplicates have weight 1; σ is at least SIGMA_FLOOR times its median, so that more than k
+    coinciding tokens stay connected to what is near. ValueError if all tokens coincide, or for
+    invalid lists.
     """
 
     def allocate(name: str, dtype: type[np.generic], *shape: int) -> NDArray[Any]:

@@ -4,8 +4,7 @@ suffices.
 Shapes: N tokens, D dimensions, k neighbours, K entries of a working list, R reverse entries.
 
 Working lists are ordered by (float32 squared distance, row); results are re-measured in the order
-of
-lists.py. The number of threads changes nothing: products only select candidates, with room for
+of lists.py. The number of threads changes nothing: products only select candidates, with room for
 rounding, a row is in one leaf of a tree, and a round reads the lists of the round before. A keyed
 sample of rows is searched exactly first; passes continue until its lists reach the recall, and
 after `max_passes` all pairs are compared.
@@ -139,9 +138,7 @@ class _Search:
         return self._measured(places_S, np.arange(self.x_ND.shape[0], dtype=np.int32))
 
     def measured(self, order_N: NDArray[np.int32]) -> Neighbours:
-        """The k best of every list by exact (distance, row); `order_N` is the row of each
-        vector.
-        """
+        """The k best of every list by exact (distance, row); `order_N` is each vector's row."""
         return self._measured(np.arange(order_N.size), order_N)
 
     def _measured(self, place_M: NDArray[np.int64], name_N: NDArray[np.int32]) -> Neighbours:
@@ -173,9 +170,7 @@ class _Search:
             list(pool.map(join, pairwise(bounds.tolist())))
 
     def _round(self, report: Callable[[int], None]) -> tuple[int, float]:
-        """One NN-descent round in place; returns distances computed and share of entries
-        changed.
-        """
+        """One NN-descent round in place; returns distances computed, share of changed entries."""
         lists = self._index_NK, self._square_NK, self._is_new_NK
         near = slice(0, self._settings.num_near)
         reverse, reverse_is_new = reverse_lists(

@@ -3,9 +3,8 @@
 Shapes: Q queries of a batch, M rows of a block, N tokens, D dimensions, k neighbours.
 
 The product gives |x − y|² = |x|² − 2 x·y + |y|² with rounding errors. With u = 2⁻²⁴ and any order
-of
-summation, its error for a y at most as far from x as the current k-th neighbour, at distance d, is
-below
+of summation, its error for a y at most as far from x as the current k-th neighbour, at distance d,
+is below
 
     (2D + 8) u (2|x| + d)²,        since |y| ≤ |x| + d
 
@@ -45,8 +44,7 @@ def exact_neighbours(
 
     `blocks` yields (row number of the first row, x float32 [M, D]) in any order, each row once;
     `query_rows` are the queries' row numbers, −1 for a query that is not a row. `progress(rows)`
-    counts
-    the rows done after every block. ValueError if the blocks have fewer than k others.
+    counts the rows done after every block. ValueError if the blocks have fewer than k others.
     """
     query = _compact(query_ND)
     rows = np.ascontiguousarray(query_rows, np.int64)

@@ -3,9 +3,8 @@
 Shapes: N tokens, D dimensions, k neighbours.
 
 The order is by (distance in float32, row number). The distance of two tokens comes from one
-compiled
-loop over differences in float64, the same number for any search and from either end, so that lists
-merge in any order.
+compiled loop over differences in float64, the same number for any search and from either end, so
+that lists merge in any order.
 """
 
 from collections.abc import Iterable

@@ -38,9 +38,8 @@ def pair_neighbours(
     """Lists of the rows of a, then of b, by global row number; of a alone if a is b.
 
     Exact: the nearest in the other block; else approximate ones in the union, keyed by `seed` and
-    the
-    blocks' first rows. Too few rows leave entries empty (row −1, distance infinite) for `merge` to
-    fill. Needs a copy of both blocks, or two. ValueError if a value is not finite.
+    the blocks' first rows. Too few rows leave entries empty (row −1, distance infinite) for `merge`
+    to fill. Needs a copy of both blocks, or two. ValueError if a value is not finite.
     """
     for _, x in (a, b):
         check_finite(x)

@@ -1,7 +1,7 @@
 """Approximate personalised PageRank by pushing mass from a seed.
 
-Source: Andersen, Chung & Lang 2006 (ACL), on a weighted graph. With the lazy walk
-W = (I + A D⁻¹) / 2 the exact vector solves
+Source: Andersen, Chung & Lang 2006 (ACL), on a weighted graph. With the lazy walk W = (I + A D⁻¹) /
+2 the exact vector solves
 
     pr = α e_seed + (1 − α) W pr                                  (α as published: lazy)
 

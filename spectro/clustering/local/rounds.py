@@ -39,10 +39,8 @@ def find_clusters(
     """Run rounds until fewer than `untried_fraction` of the tokens are untried.
 
     `state` resumes an earlier call and is changed in place; `on_round(state)` follows every round,
-    for
-    progress and checkpoints. The result depends on graph and config alone. ValueError if the state
-    is
-    of another number of tokens.
+    for progress and checkpoints. The result depends on graph and config alone. ValueError if the
+    state is of another number of tokens.
     """
     num_tokens = graph.num_nodes
     state = SelectionState.start(num_tokens) if state is None else state
@@ -51,16 +49,18 @@ def find_clusters(
             f"the graph has {num_tokens} tokens, the state of its rounds {state.num_tokens}: "
             "is the checkpoint of another run?"
         )
-    crew = make_executor(graph, seed_parameters(graph, config), state.removed)
+    executor = make_executor(graph, seed_parameters(graph, config), state.removed)
     seeds = _SeedOrder(state, config)
     proposals = ProposalPool(state, config) if config.overlap else None
     while num_tokens - state.num_tried > config.untried_fraction * num_tokens:
         num_tried = state.num_tried
-        taken = run_round(state, crew.propose_clusters(seeds.next_round()), config, proposals)
+        taken = run_round(state, executor.propose_clusters(seeds.next_round()), config, proposals)
         if state.num_tried == num_tried:
-            raise RuntimeError("a round has tried nothing: was the crew told what is removed?")
+            raise RuntimeError(
+                "a round has tried no seed: was the executor not given the removals?"
+            )
         if taken.size:
-            crew.remove(taken)
+            executor.remove(taken)
         if on_round is not None:
             on_round(state)
     if proposals is not None:

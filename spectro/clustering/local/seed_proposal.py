@@ -86,7 +86,7 @@ def propose_cluster(
     """
     node = int(graph.node_N[seed])
     if workspace.local.slot_of[node] == REMOVED:
-        raise ValueError(f"seed {seed} is in a cluster already: was the crew told of another run?")
+        raise ValueError(f"seed {seed} was removed: is the executor of another run?")
     csr = (graph.indptr, graph.indices, graph.weights, graph.degrees)
     limits = (rule.alpha, rule.epsilon, rule.max_pushes, rule.max_volume)
     bounds = (rule.min_size, rule.min_rise, rule.max_conductance)

@@ -23,11 +23,9 @@ def order(
     """Slots by p / degree, then those with only a residual by r / degree; ties by arrival.
 
     The second kind is the fringe just outside, which shows whether conductance rises beyond a
-    cluster
-    that holds all pushed mass. It is cut, before sorting, to the largest residuals that fill the
-    sweep:
-    a volume of 2 min(bound, volume of the first kind).
-    Returns (slots, largest volume of a proposal, largest volume swept).
+    cluster that holds all pushed mass. It is cut, before sorting, to the largest residuals that
+    fill the sweep: a volume of 2 min(bound, volume of the first kind). Returns (slots, largest
+    volume of a proposal, largest volume swept).
     """
     num_support, support_volume = 0, 0.0
     for slot in range(num_slots):
@@ -83,10 +81,9 @@ def sweep(
     """Conductance and volume of every prefix of `ordered` up to `max_volume`.
 
     cut(S + v) = cut(S) + degree(v) − w(v, v) − 2 w(v, S), with degrees of the whole graph, so edges
-    to
-    removed nodes count as cut. Conductance is cut / min(vol S, total − vol S), 1 if either is
-    empty.
-    Overwrites mass[:, 0]: 1 for slots inside, ½ for the entering one (its self loop), else 0.
+    to removed nodes count as cut. Conductance is cut / min(vol S, total − vol S), 1 if either is
+    empty. Overwrites mass[:, 0]: 1 for slots inside, ½ for the entering one (its self loop), else
+    0.
     """
     inside = local.mass
     inside[:num_slots, 0] = 0.0

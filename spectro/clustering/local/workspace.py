@@ -55,8 +55,7 @@ class Workspace:
     """Memory of one worker: 4 bytes per node, 44 per touched node, 8 per copied entry.
 
     Only pushed nodes' rows are copied, so `max_pushes` bounds it: 10 000 rows of 75 entries are 6
-    MB.
-    Capacities double on demand.
+    MB. Capacities double on demand.
     """
 
     def __init__(self, removed: NDArray[np.uint8]) -> None:

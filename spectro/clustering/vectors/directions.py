@@ -63,8 +63,8 @@ def direction_reliability(halves: Moments, raw_HV: Float64) -> Float64:
 
         r = uᵀ C_ab u / √(uᵀ C_aa u · uᵀ C_bb u),      reliability = 2 r / (1 + r)  for r > 0
 
-    (Spearman 1910, Brown 1910: the whole has twice the chains of a half); r itself where it is
-    not positive, 0 where a half does not vary along u.
+    (Spearman 1910, Brown 1910: the whole has twice the chains of a half); r itself where it is not
+    positive, 0 where a half does not vary along u.
     """
     num_columns = raw_HV.shape[0]
     covariance = halves.covariance_HH

@@ -70,8 +70,7 @@ class Moments:
         """Moments of all rows; ValueError on another shape.
 
         `covariances=False` takes N·H instead of N·H² steps: enough for standardisation. The same
-        bits for
-        any number of threads.
+        bits for any number of threads.
         """
         if chi_NH.ndim != 2:
             raise ValueError(f"clustering needs χ of shape [N ≥ 2, H], found {chi_NH.shape}")
@@ -85,10 +84,8 @@ class Moments:
 def merge(first: Moments, second: Moments) -> Moments:
     """Moments of the union (Chan, Golub & LeVeque 1983); ValueError on other columns.
 
-    With δ = mean₂ − mean₁ and n = n₁ + n₂: mean = mean₁ + (n₂/n) δ and
-    products = products₁ + products₂ + (n₁ n₂/n) δ δᵀ. The last bits depend on the order: merge in
-    the
-    order of the shards.
+    With δ = mean₂ − mean₁ and n = n₁ + n₂: mean = mean₁ + (n₂/n) δ and products = products₁ +
+    products₂ + (n₁ n₂/n) δ δᵀ. The last bits depend on the order: merge in the order of the shards.
     """
     if first.origin_H.size != second.origin_H.size:
         raise ValueError(

@@ -94,11 +94,9 @@ def fit(
     """Fit the transform in float64.
 
     `reliability_H` is the centred split-half reliability of each column, `halves` the moments of
-    the 2H
-    columns [χ of the first half of the chains | χ of the second]; both are read if the config uses
-    reliability, and the halves also for the report of a whitening. `shared` is the uniform mode of
-    the
-    columns (`two_chain`), None without; only `restricted` removes it.
+    the 2H columns [χ of the first half of the chains | χ of the second]; both are read if the
+    config uses reliability, and the halves also for the report of a whitening. `shared` is the
+    uniform mode of the columns (`two_chain`), None without; only `restricted` removes it.
 
     Raises ValueError for a constant column (its component was not measured), a value that is not
     finite, or an unknown reliability (one chain has no halves).

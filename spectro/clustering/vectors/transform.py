@@ -79,8 +79,7 @@ class Transform:
     """x = (((χ − B·shared − mean) / scale)[kept] · weight) @ projection, fitted once and reapplied.
 
     `projection` is row-centring I − 11ᵀ/K, the whitening, the removal of a weighted row mean, or
-    None.
-    `shared` is E[φ] if the response B is removed, else zero.
+    None. `shared` is E[φ] if the response B is removed, else zero.
     """
 
     kind: Preprocess
@@ -128,11 +127,9 @@ class Transform:
         """Vectors of tokens, [N, D].
 
         `response_N` is the tokens' B in nats, needed if `needs_response`; `out_ND` receives the
-        result (a
-        memory map, say). Float64 throughout, rounded once; holds `CHUNK_ROWS` rows per thread. A
-        row's bits
-        depend on that row and the transform alone. Raises ValueError for another width or a missing
-        B.
+        result (a memory map, say). Float64 throughout, rounded once; holds `CHUNK_ROWS` rows per
+        thread. A row's bits depend on that row and the transform alone. Raises ValueError for
+        another width or a missing B.
         """
         self._check(chi_NH, response_N)
         shape = (chi_NH.shape[0], self.num_dimensions)

@@ -35,10 +35,9 @@ class VectorAgreement:
     def reported(self, transform: Transform) -> Transform:
         """The transform with a completed report.
 
-        `dimension_reliability_D` is the correlation of the halves over tokens; `reliability` is
-        Σ_d cov_d / √(Σ_d var_d of one half · Σ_d var_d of the other). `row_share` is known if
-        vectors of all
-        chains were added (`standardise`).
+        `dimension_reliability_D` is the correlation of the halves over tokens; `reliability` is Σ_d
+        cov_d / √(Σ_d var_d of one half · Σ_d var_d of the other). `row_share` is known if vectors
+        of all chains were added (`standardise`).
         """
         report = transform.report
         if self._whole.count:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 
-from spectro.analysis.chain_diagnosis import Diagnosis, Verdict, diagnose
+from spectro.analysis.chain_diagnosis import Diagnosis, diagnose
 from spectro.analysis.chain_traces import Settings, traces_of
+from spectro.analysis.chain_verdict import Verdict
 from spectro.config import PipelineConfig
 from spectro.measure.sampled_groups import groups_of
 from spectro.models.components import Group

@@ -1,4 +1,4 @@
-"""A token lit in its context, as strings of the display alphabet: what tables and figures show."""
+"""Tokens in context as strings of the display alphabet, for tables and figures."""
 
 from __future__ import annotations
 
@@ -51,34 +51,33 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenInContext:
-    """One token (x, y), ready to be shown."""
+    """One token (x, y) as display strings."""
 
     before: tuple[str, ...]
     """The end of x."""
     y: str
-    """The token that is lit."""
+    """The highlighted token."""
     after: tuple[str, ...]
     """What follows."""
     clipped: bool
-    """Whether x begins earlier than what is shown."""
+    """Whether x begins before what is shown."""
     subset: int
     """Index of its subset."""
     token_id: int
-    """Its id."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """How token ids are shown, whether or not the tokenizer is at hand."""
+    """Token ids as text, with or without a tokenizer."""
 
     pieces: Sequence[bytes | None] | None
-    """Bytes that every token adds inside a text, by id; None without a tokenizer."""
+    """Bytes of every token inside a text, by id; None without a tokenizer."""
     texts: TokenTexts | None = None
-    """The tokenizer's own way with whole texts; None: not known, pieces are put side by side."""
+    """Decoding of whole texts; None: pieces are concatenated."""
 
     @classmethod
     def of(cls, tokenizer: Tokenizer, size: int) -> Vocabulary:
-        """Of a tokenizer and the ids that the model has; errors as `TokenTexts.pieces`."""
+        """From a tokenizer and the model's number of ids; errors as `TokenTexts.pieces`."""
         texts = TokenTexts(tokenizer, size)
         return cls(pieces=texts.pieces, texts=texts)
 
@@ -89,16 +88,16 @@ class Vocabulary:
         return display(self.pieces[token] if 0 <= token < len(self.pieces) else None)
 
     def in_text(self, ids: Sequence[int]) -> list[bytes | None] | None:
-        """Bytes that each token of a whole text adds to it; None without a tokenizer."""
+        """Bytes of each token of a whole text; None without a tokenizer."""
         if self.pieces is None or self.texts is not None:
             return None if self.texts is None else self.texts.in_text(ids)
         return [self.pieces[index] if index < len(self.pieces) else None for index in ids]
 
     def spelled(self, text: str) -> tuple[list[int], list[int]]:
-        """Ids of the tokens that are a text, and of those that are or contain it.
+        """Ids of tokens equal to a text, and of tokens that contain it.
 
-        As it is typed; where no token has that, with marks for white space (· ␣ ⏎ ⇥) as what they
-        mean, then as an entry of the tokenizer's own file (`▁the`, `##ing`).
+        Tried as typed; then with marks for white space (· ␣ ⏎ ⇥) replaced; then as an entry of the
+        tokenizer's file (`▁the`, `##ing`).
         """
         for wanted in dict.fromkeys((text.encode(), typed(text).encode())):
             holding = [i for i, piece in enumerate(self.pieces or ()) if piece and wanted in piece]
@@ -108,12 +107,12 @@ class Vocabulary:
         return own, own
 
     def entry(self, text: str) -> list[int]:
-        """Id of the token that the tokenizer's own file writes so; none where there is no such."""
+        """Id of an entry of the tokenizer's file; empty if there is none."""
         index = None if self.texts is None else self.texts.entry(text)
         return [] if index is None else [index]
 
     def written(self, text: str) -> str:
-        """How the tokenizer itself writes a text, in a few words; "" where that is not known."""
+        """How the tokenizer encodes a text, in a few words; "" if unknown."""
         ids = [] if self.texts is None else self.texts.written(text)
         shown = [plain(self.show(index)) for index in ids]
         if len(shown) < 2:

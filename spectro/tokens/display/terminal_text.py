@@ -1,9 +1,9 @@
-"""Tokens and strings on a terminal or in a table of text: one line, nothing hidden.
+"""Tokens and strings as one line of printable text.
 
-The display alphabet of `vocabulary.py` with printable marks for its private-use characters: a
-space is ␣, a line end ⏎, a tab ⇥, and what does not print stands in ⟨⟩ (⟨1B⟩ a byte that is no
-character, ⟨␛⟩ a control character, ⟨U+202E⟩ one that changes what stands around it). Figures,
-whose font has fewer letters, write more of them so (`figures/text.py`).
+The display alphabet of `vocabulary.py` with printable marks: space ␣, line end ⏎, tab ⇥, and
+unprintable characters in ⟨⟩ (⟨1B⟩ a byte that is not a character, ⟨␛⟩ a control character,
+⟨U+202E⟩ one that changes its surroundings). Figures, whose font has fewer letters, use more of them
+(`figures/text.py`).
 """
 
 from spectro.tokens.display.vocabulary import (
@@ -23,12 +23,12 @@ _TYPED = str.maketrans({"·": " ", "␣": " ", "⏎": "\n", "⇥": "\t"})
 
 
 def typed(text: str) -> str:
-    """What someone typed with marks for white space (· ␣ ⏎ ⇥), with the white space itself."""
+    """Typed text with marks for white space (· ␣ ⏎ ⇥) replaced by white space."""
     return text.translate(_TYPED)
 
 
 def plain(shown: str) -> str:
-    """Tokens of the display alphabet, or a name."""
+    """Display text with printable marks."""
     return shown.translate(_MARKS)
 
 

@@ -1,14 +1,13 @@
-"""The text of tokens as their own tokenizer decodes them, whatever its kind (ADR 062).
+"""Text of each token as its own tokenizer decodes it (ADR 062).
 
-In a byte-level vocabulary a token is its bytes, wherever it occurs. Other decoders write, move or
-drop white space by the token's neighbours (SentencePiece, WordPiece, `</w>`), and one token decoded
-alone loses it. The text that a token x adds *inside a text* is read between two copies of a frame
-token a, whose own first and last texts are known:
+In a byte-level vocabulary a token is its bytes. Other decoders write, move or drop white space by
+the token's neighbours (SentencePiece, WordPiece, `</w>`). The text of token x *inside a text* is
+read between two copies of a frame token a, whose first and last texts are known:
 
     decode([a, x, a]) = first(a) + inside(x) + last(a)
 
-so that the tokenizer's own code decides, for all of its vocabulary in one call. Only the ends of a
-text differ: its first token is read from decode([x, a]), its last from decode([a, x]).
+in one call for the whole vocabulary. Only the ends of a text differ: the first token is read from
+decode([x, a]), the last from decode([a, x]).
 """
 
 from __future__ import annotations
@@ -24,17 +23,17 @@ from typing import Any, Protocol
 from spectro.tokens.display.vocabulary import byte_pieces
 
 NUM_CANDIDATES = 4096
-"""Entries among which the frame token is sought, those with a Latin letter and short ones first."""
+"""Candidates for the frame token, Latin letters and short ones first."""
 REPLACEMENT = "\ufffd"
-"""What decoders write for bytes that are no UTF-8."""
+"""Decoders' mark for bytes that are not UTF-8."""
 _BYTE = re.compile("<0x([0-9A-Fa-f]{2})>")
-"""An entry that is one byte, of a vocabulary with byte fallback."""
+"""A one-byte entry of a vocabulary with byte fallback."""
 _LATIN = re.compile("[A-Za-z]")
 _LEVEL = "ByteLevel"
 
 
 class Tokenizer(Protocol):
-    """What is used of a Hugging Face tokenizer."""
+    """The used part of a Hugging Face tokenizer."""
 
     def get_vocab(self) -> dict[str, int]: ...
 
@@ -57,21 +56,16 @@ class Frame:
     token: int
     """Its id."""
     first: str
-    """Its text at the beginning of a text."""
+    """Its text at the beginning."""
     last: str
-    """Its text at the end of one."""
+    """Its text at the end."""
 
 
 class TokenTexts:
-    """Bytes of the tokens of one tokenizer, one by one and in a text."""
+    """Bytes of the tokens of one tokenizer, singly and in a text."""
 
     def __init__(self, tokenizer: Tokenizer, size: int) -> None:
-        """Read the entries.
-
-        Args:
-            tokenizer: fast or slow.
-            size: ids that the model has; the tokenizer may have fewer or more, with gaps.
-        """
+        """`size` is the model's number of ids; the tokenizer may have fewer, more, or gaps."""
         self._tokenizer, self._size = tokenizer, size
         ids = sorted({index for index in tokenizer.get_vocab().values() if 0 <= index < size})
         self._entries = dict(zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True))
@@ -83,10 +77,10 @@ class TokenTexts:
 
     @cached_property
     def pieces(self) -> list[bytes | None]:
-        """Bytes that each token adds inside a text, by id; None for an id without a token.
+        """Bytes of each token inside a text, by id; None for an id without a token.
 
-        Special tokens are their names. Raises ValueError, in one line, where the tokenizer's
-        decoding cannot be split into tokens.
+        Special tokens are their names. Raises ValueError, in one line, if the decoding cannot be
+        split into tokens.
         """
         if self._is_plain:
             entries = [self._entries.get(index) for index in range(self._size)]
@@ -100,10 +94,10 @@ class TokenTexts:
         return found
 
     def in_text(self, ids: Sequence[int]) -> list[bytes | None]:
-        """Bytes that each token of a whole text adds to it, in order; None for an id without token.
+        """Bytes of each token of a whole text, in order; None for an id without a token.
 
-        Together they are the tokenizer's decoding of all ids (special tokens kept, white space
-        not cleaned up), except where that has U+FFFD for bytes that are no UTF-8: these are kept.
+        Together the tokenizer's decoding of all ids (with special tokens, no clean-up of white
+        space), except that bytes which are not UTF-8 are kept.
         """
         if self._is_plain:
             return [self.pieces[index] if index < self._size else None for index in ids]
@@ -112,11 +106,11 @@ class TokenTexts:
         return [next(found) if index in self._entries else None for index in ids]
 
     def entry(self, text: str) -> int | None:
-        """Id of the token that the tokenizer's own file writes so: `▁the`, `##ing`, `Ġthe`."""
+        """Id of an entry of the tokenizer's file: `▁the`, `##ing`, `Ġthe`."""
         return next((index for index, entry in self._entries.items() if entry == text), None)
 
     def written(self, text: str) -> list[int]:
-        """Ids with which the tokenizer writes a text, without special tokens around it."""
+        """Ids of a text, without special tokens around it."""
         found = self._tokenizer(text, add_special_tokens=False, verbose=False)
         return [int(index) for index in found["input_ids"]]
 
@@ -135,8 +129,7 @@ class TokenTexts:
         return found if joined is None or joined == whole else self._grown(ids, whole)
 
     def _grown(self, ids: list[int], whole: str) -> list[bytes]:
-        """What each token adds to a text that grows token by token: for decoders that look beyond
-        the neighbours, one call per token."""
+        """Token by token, one call each, for decoders that look beyond the neighbours."""
         ends = [0]
         for stop in range(1, len(ids)):
             (part,) = self._decode([ids[:stop]])
@@ -153,7 +146,7 @@ class TokenTexts:
         }
 
     def _piece(self, index: int, text: str | None) -> bytes:
-        """Bytes of a token that was decoded as `text`, or not apart from its neighbours (None)."""
+        """Bytes of a token decoded as `text` (None: not separable from its neighbours)."""
         entry = self._entries[index]
         byte = _BYTE.fullmatch(entry)
         if byte and text != entry:
@@ -165,8 +158,9 @@ class TokenTexts:
 
     @cached_property
     def _frame(self) -> Frame:
-        """The frame token: one that adds the same inside a text and at its end, no white space if
-        there is one. Raises ValueError where there is none."""
+        """The frame token: adds the same text inside and at the end, preferably no white space.
+        Raises ValueError if there is none.
+        """
         added = set(self._tokenizer.get_added_vocab().values())
         ids = [index for index in self._entries if index not in added]
         ids.sort(key=lambda i: (not _LATIN.search(self._entries[i]), len(self._entries[i]), i))
@@ -196,9 +190,9 @@ class TokenTexts:
 
 
 def is_byte_level(tokenizer: object) -> bool:
-    """Whether the entries are bytes, each written as a printable character (GPT-2, GPT-NeoX).
+    """Whether entries are bytes written as printable characters (GPT-2, GPT-NeoX).
 
-    By the decoder; by what is done to text, where there is no decoder.
+    Decided by the decoder, or by the pre-tokenizer and normalizer without one.
     """
     if getattr(tokenizer, "backend_tokenizer", None) is None:
         return hasattr(tokenizer, "byte_decoder")  # the Python-only GPT-2 and its kin
@@ -210,7 +204,7 @@ def is_byte_level(tokenizer: object) -> bool:
 
 
 def _end_of_word(tokenizer: object) -> str:
-    """What ends the entries that end a word, as `</w>`; empty where nothing does."""
+    """Suffix of entries that end a word, such as `</w>`, or empty."""
     model = getattr(getattr(tokenizer, "backend_tokenizer", None), "model", None)
     return getattr(model, "end_of_word_suffix", None) or ""
 
@@ -220,7 +214,7 @@ def _part(tokenizer: object, name: str) -> Any:
 
 
 def _kinds(part: Any) -> list[str]:
-    """Types of a part of a fast tokenizer and of all within it; empty for None."""
+    """Types of a part of a fast tokenizer and of everything in it."""
     if part is None:
         return []
     found: list[str] = []
@@ -238,20 +232,19 @@ def _kinds(part: Any) -> list[str]:
 
 
 def _between(text: str, before: str, after: str) -> str | None:
-    """What is between two texts; None where they are not around it."""
+    """The text between two others; None if they do not enclose it."""
     end = len(text) - len(after)
     fits = text.startswith(before) and text.endswith(after) and end >= len(before)
     return text[len(before) : end] if fits else None
 
 
 def _num_shared(a: str, b: str) -> int:
-    """Characters with which both begin."""
+    """Length of the common prefix."""
     differ = (index for index, (x, y) in enumerate(zip(a, b, strict=False)) if x != y)
     return next(differ, min(len(a), len(b)))
 
 
 def _text(piece: bytes) -> str | None:
-    """The bytes as UTF-8; None where they are not."""
     try:
         return piece.decode()
     except UnicodeDecodeError:

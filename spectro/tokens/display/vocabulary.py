@@ -1,12 +1,9 @@
-"""From the bytes of tokens to text that shows every byte.
+"""Display alphabet: text that shows every byte of a token.
 
-A token may be part of a character. Tokens are therefore shown one by one, so that the lit token
-begins and ends where the model's does. What bytes a token has is `token_texts.py`'s to say; those
-of a byte-level BPE are read here.
-
-The display alphabet: characters that print as themselves stand for themselves; the rest is
-written with private-use characters that the page turns into styled marks. Private-use
-characters in the text are themselves escaped, so the alphabet is unambiguous.
+A token may be part of a character, so tokens are shown one by one. Printable characters stand for
+themselves; others are written with private-use characters, which the page turns into styled marks.
+Private-use characters in the text are escaped, so the alphabet is unambiguous. Bytes of tokens come
+from `token_texts.py`; those of a byte-level BPE are read here.
 """
 
 import unicodedata
@@ -20,10 +17,10 @@ _DOTTED_CIRCLE = "\u25cc"
 
 
 def byte_pieces(tokens: Sequence[str | None], added: Collection[str]) -> list[bytes | None]:
-    """Bytes of each vocabulary entry of a byte-level (GPT-2 style) tokenizer.
+    """Bytes of each entry of a byte-level (GPT-2 style) tokenizer.
 
-    `tokens[i]` is the entry of id i as the tokenizer stores it; `added` are the entries that
-    were added to the vocabulary as plain text (special tokens, GPT-NeoX's runs of spaces).
+    `tokens[i]` is the stored entry of id i; `added` are entries added as plain text (special
+    tokens, GPT-NeoX's runs of spaces).
     """
     byte_of = {char: byte for byte, char in bytes_to_unicode().items()}
     pieces: list[bytes | None] = []
@@ -38,7 +35,7 @@ def byte_pieces(tokens: Sequence[str | None], added: Collection[str]) -> list[by
 
 
 def bytes_to_unicode() -> dict[int, str]:
-    """The printable character that stands for each byte (Radford et al. 2019, GPT-2 encoder)."""
+    """Printable character of each byte (Radford et al. 2019, GPT-2 encoder)."""
     kept = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     moved = [byte for byte in range(256) if byte not in kept]
     return {byte: chr(byte) for byte in kept} | {
@@ -56,12 +53,12 @@ def display(piece: bytes | None) -> str:
 
 
 def display_name(text: str) -> str:
-    """A name, of a subset or a file, in the display alphabet; spaces stay, "" stays empty."""
+    """A name of a subset or file in the display alphabet; spaces stay, "" stays empty."""
     return display(_bytes_of(text)).replace(SPACE, " ") if text else ""
 
 
 def _bytes_of(text: str) -> bytes:
-    """Of any string: names of files may hold bytes that are no UTF-8, JSON half characters."""
+    """Bytes of any string: file names may hold non-UTF-8 bytes, JSON lone surrogates."""
     try:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
@@ -72,7 +69,7 @@ def _display_char(char: str) -> str:
     code = ord(char)
     if char in _WHITE:
         return _WHITE[char]
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that is no UTF-8, kept by surrogateescape
+    if 0xDC80 <= code <= 0xDCFF:  # a non-UTF-8 byte, kept by surrogateescape
         return f"{OPEN}{code - 0xDC00:02X}{CLOSE}"
     if code < 0x20 or code == 0x7F:
         return f"{OPEN}{chr(0x2421 if code == 0x7F else 0x2400 + code)}{CLOSE}"

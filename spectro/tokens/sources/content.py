@@ -1,8 +1,8 @@
-"""Bytes of a file, decompressed: by its content, whatever its name.
+"""Decompresses files by their content, whatever their name.
 
-gzip (all members), zstd (all frames, skippable ones too, windows up to 2 GiB as `zstd --long=31`
-writes them), bzip2 and xz (all streams, zeros between those of xz) are read as a stream. Bytes that
-are none of it are refused, wherever they are. Formats that hold no plain text are refused by name.
+gzip (all members), zstd (all frames, also skippable ones, windows up to 2 GiB), bzip2 and xz (all
+streams, with padding) are read as a stream; trailing bytes of another kind are refused. Formats
+that hold no plain text are refused by name.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HEAD_BYTES = 512
 COMPRESSED_ENDINGS = (".gz", ".zst", ".zstd", ".bz2", ".xz")
 MAX_ZSTD_WINDOW = 2**31
 _INPUT_BYTES = {"zstd": 8192, "bzip2": 512, "xz": 512}
-"""Read at a time: a byte can mean 32 KiB of text (bzip2 less, by blocks), which is in memory."""
+"""Compressed bytes read at once: one may expand to 32 KiB."""
 _BUFFER_BYTES = 1 << 18
 _XZ = lzma.FORMAT_XZ
 
@@ -59,14 +59,14 @@ _OTHER_FORMATS = {
 def opened(file: Path) -> Iterator[io.BufferedReader]:
     """Stream of a file's decompressed bytes; `peek(HEAD_BYTES)` gives its head.
 
-    Raises ValueError, naming the file, when it cannot be read, is no regular file, is damaged or
-    cut short, or is of a format that holds no plain text.
+    Raises ValueError, naming the file, if it cannot be read, is not a regular file, is damaged or
+    cut short, or holds no plain text.
     """
     where, kind = shown(file), None
     try:
         if not stat.S_ISREG(os.stat(file).st_mode):
             raise ValueError(
-                f"{where} is no regular file but a folder, pipe, socket or device: expected a file"
+                f"{where} is not a regular file (folder, pipe, socket or device): expected one"
             )
         raw: io.BufferedReader = io.BufferedReader(io.FileIO(file), _BUFFER_BYTES)
         with raw:
@@ -81,7 +81,7 @@ def opened(file: Path) -> Iterator[io.BufferedReader]:
 
 
 def shown(file: Path) -> str:
-    """A path in a message: what is no UTF-8 is escaped."""
+    """A path for messages: bytes that are not UTF-8 are escaped."""
     return str(file).encode("utf-8", "backslashreplace").decode()
 
 
@@ -105,18 +105,17 @@ def _decompressed(raw: io.BufferedReader, kind: str | None) -> io.BufferedReader
 
 
 def _new_frame(kind: str) -> Callable[[], Any]:
-    """What decompresses one frame or stream: `decompress`, `eof` and `unused_data`."""
+    """Decompressor of one frame or stream: `decompress`, `eof` and `unused_data`."""
     if kind == "zstd":
         return zstandard.ZstdDecompressor(max_window_size=MAX_ZSTD_WINDOW).decompressobj
     return bz2.BZ2Decompressor if kind == "bzip2" else partial(lzma.LZMADecompressor, _XZ)
 
 
 class _Frames(io.RawIOBase):
-    """All frames of a file, one after another; whatever follows the last one must be one too.
+    """All frames of a file in sequence.
 
-    zstandard's own `stream_reader` ends without an error in a frame that is cut, `bz2.open` and
-    `lzma.open` before anything that is no stream.
-    Raises EOFError when the last frame does not end, and the formats' own errors.
+    zstandard's `stream_reader` ends silently in a cut frame, `bz2.open` and `lzma.open` before
+    trailing bytes. Raises EOFError for an incomplete last frame, and the formats' own errors.
     """
 
     def __init__(self, raw: IO[bytes], kind: str) -> None:
@@ -134,7 +133,7 @@ class _Frames(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Fill the buffer, if there is as much."""
+        """Fill the buffer as far as possible."""
         filled = 0
         while filled < len(buffer) and (self._output or self._advance()):
             part = self._output[: len(buffer) - filled]

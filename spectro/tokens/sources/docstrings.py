@@ -26,8 +26,8 @@ def module_docstrings(source: str) -> list[str]:
 def prose_documents(text: str) -> list[str]:
     """Prose of a documentation file.
 
-    Of a package's METADATA only the description is kept; the dictionary of the topics of
-    `help()` becomes one document per topic.
+    Of a package's METADATA only the description is kept; the dictionary of the topics of `help()`
+    becomes one document per topic.
     """
     if text.startswith("Metadata-Version:"):
         return [text.partition("\n\n")[2]]

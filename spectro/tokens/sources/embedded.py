@@ -1,11 +1,11 @@
-"""The embedded corpus: text that any installation of the locked packages carries, in eight parts.
+"""The embedded corpus: text of the standard library and installed packages, in eight parts.
 
-Files are those of the standard library and of a fixed list of packages, found through
-`sysconfig` and the packages' own RECORDs; nothing is written and nothing is fetched. A part's
-files come in an order keyed by (seed, part, path), cut into pieces of at most `PIECE_CHARS`
-characters: first one piece of every file, then a second one of every file, so that no large file
-dominates. Of pieces with the same words (licences repeat) only the first is kept. A piece is one
-document. Reading stops when the caller has enough: only as many files are opened as are needed.
+Files are found through `sysconfig` and the packages' RECORDs; nothing is written or fetched. A
+part's files come in an order keyed by (seed, part, path), cut into pieces of at most `PIECE_CHARS`
+characters: the first piece of every file, then the second, and so on, so that no large file
+dominates. Pieces with the same words are kept once. A piece is one document. Files are opened only
+as
+needed.
 """
 
 import csv
@@ -47,13 +47,13 @@ class CorpusPart:
     """One subset of the embedded corpus."""
 
     suffixes: tuple[str, ...] = ()
-    """Endings of the files that belong to it."""
+    """File extensions."""
     is_licence: bool = False
-    """Whether it holds the licences instead: files by name, whatever their ending."""
+    """Whether it holds licences: files by name, whatever their extension."""
     packages: tuple[str, ...] = PACKAGES
-    """Distributions whose files are taken; those that are not installed are passed over."""
+    """Distributions; those not installed are skipped."""
     uses_stdlib: bool = False
-    """Whether the standard library's files are taken too."""
+    """Whether the standard library's files are included."""
     extract: Extract = _whole
     """Text of a file -> its texts."""
 
@@ -87,9 +87,9 @@ PARTS: dict[str, CorpusPart] = {
 @dataclass(frozen=True, kw_only=True)
 class _CorpusFile:
     name: str
-    """Path inside the standard library or the site folder: the same on every machine."""
+    """Path within the standard library or site folder, the same on every machine."""
     path: str
-    """Where it is here; a plain string, since tens of thousands are listed and few are opened."""
+    """Local path; a plain string, since tens of thousands are listed."""
 
 
 def read_embedded(part_name: str, seed: int) -> Iterator[str]:
@@ -132,7 +132,7 @@ def _in_rounds(files: list[_CorpusFile], part: CorpusPart) -> Iterator[str]:
 def _pieces(file: _CorpusFile, part: CorpusPart, seen: set[bytes]) -> list[str]:
     try:
         raw = Path(file.path).read_bytes()
-    except OSError:  # a RECORD may name files that were removed after the installation
+    except OSError:  # a RECORD may name removed files
         return []
     if b"\0" in raw or len(raw) > MAX_FILE_BYTES:
         return []
@@ -146,7 +146,7 @@ def _pieces(file: _CorpusFile, part: CorpusPart, seen: set[bytes]) -> list[str]:
 
 
 def _is_new(piece: str, seen: set[bytes]) -> bool:
-    """Whether no piece so far had the same words; it is then remembered."""
+    """Whether no earlier piece had the same words; remembers it."""
     digest = _key(0, *piece.split())
     is_new = digest not in seen
     seen.add(digest)
@@ -182,7 +182,7 @@ def _files(part: CorpusPart) -> Iterator[_CorpusFile]:
 
 @cache
 def _package_files(package: str) -> tuple[_CorpusFile, ...]:
-    """Files of a distribution by its RECORD (path, hash, size); none if it is not installed."""
+    """Files of a distribution by its RECORD; none if not installed."""
     try:
         distribution = metadata.distribution(package)
     except metadata.PackageNotFoundError:

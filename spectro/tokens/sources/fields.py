@@ -1,4 +1,4 @@
-"""Names of fields: dots lead into nested records, unless a name itself has dots."""
+"""Nested fields by dotted names; a name that itself has dots comes first."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 
 def split_field(field: str, names: Container[str]) -> tuple[str, str] | None:
-    """The longest beginning of a dotted field that is a name, and the rest; None if there is none.
+    """The longest prefix of a dotted field that is a name, and the rest; None if there is none.
 
-    A column that is literally called `a.b` comes before the field `b` of a record `a`.
+    A column called `a.b` comes before the field `b` of a record `a`.
     """
     parts = field.split(".")
     for length in range(len(parts), 0, -1):
@@ -20,9 +20,9 @@ def split_field(field: str, names: Container[str]) -> tuple[str, str] | None:
 
 
 def value_at(record: Any, field: str, where: str) -> Any:
-    """The value of a record's field; None where it, or a record on the way to it, is null.
+    """The value of a record's field; None if it, or a record on its path, is null.
 
-    Raises ValueError when the record does not have the field.
+    Raises ValueError if the record lacks the field.
     """
     value, rest = record, field
     while rest:

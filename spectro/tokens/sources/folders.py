@@ -1,18 +1,17 @@
-"""Which files of a folder or glob are read: one rule for text folders, JSON lines and Parquet.
+"""Files of a folder or glob: one rule for text folders, JSON lines and Parquet.
 
-- Subfolders are read where the pattern says so (`**`); a folder given without a pattern is read
-  with all of its subfolders.
-- Links to files and folders are followed; every real file and folder is read once, under its own
-  path rather than a link's. A link to a folder around the one that is read is not followed; one
-  that leads nowhere is named.
+- Subfolders are read if the pattern says so (`**`), all of them without a pattern.
+- Links are followed; every real file and folder is read once, under its own path. A link to an
+  enclosing folder is not followed; a dangling one is reported.
 - Hidden names (`.git`, `.cache`, `.DS_Store`; in JSON lines and Parquet also `_SUCCESS`,
-  `_temporary`) and the caches of `SKIPPED_NAMES` are skipped, unless they are the folder that was
-  given or the pattern spells their first character.
+  `_temporary`) and the caches of `SKIPPED_NAMES` are skipped, unless given explicitly or the
+  pattern
+  spells their first character.
 - Of a file and its compressed copies (`a.jsonl`, `a.jsonl.zst`) one is read, the plain one first.
 - Pipes, sockets and devices are never opened.
-- The order is that of the paths, name by name, by code points: no file system or locale matters.
+- The order is that of the paths, name by name, by code points.
 
-What is left out is counted. Endings match in capitals too; patterns do not.
+Skipped files are counted. Extensions match in capitals too; patterns do not.
 """
 
 from __future__ import annotations
@@ -36,9 +35,9 @@ SKIPPED_NAMES = frozenset(
 )  # fmt: skip
 HIDDEN, HIDDEN_IN_TABLES = (".",), (".", "_")
 VERSION_LOGS = frozenset(("_delta_log", ".hoodie"))
-"""Of tables whose folder may hold files that their present version no longer has."""
+"""Tables whose folder may hold files of old versions."""
 MOST_NAMED = 3
-"""Of what is skipped and named in a note."""
+"""Skipped names in notes."""
 
 Pattern = tuple[str, ...]
 Identity = tuple[int, int] | str
@@ -50,7 +49,7 @@ class _File:
     """Path below the root, name by name."""
     path: str
     linked: bool
-    """Whether a link leads to it."""
+    """Whether reached through a link."""
     identity: Identity
     """Equal for two paths of one file."""
 
@@ -61,13 +60,13 @@ class _Folder:
     path: str
     linked: bool
     patterns: frozenset[Pattern]
-    """What is left of the pattern to match below it, in each way that it can be met."""
+    """Rest of the pattern to match below it, in each possible way."""
 
 
 def files_at(path: str, endings: tuple[str, ...], report: SourceReport) -> list[Path]:
-    """Files of a path that is a file, a folder (files by their ending, any depth) or a glob.
+    """Files of a path: a file, a folder (by extension, any depth) or a glob.
 
-    Raises FileNotFoundError when there is none; ValueError for a folder that cannot be listed, a
+    Raises FileNotFoundError if there is none; ValueError for a folder that cannot be listed, a
     pipe, socket or device.
     """
     place = Path(path).expanduser()
@@ -92,7 +91,7 @@ def files_at(path: str, endings: tuple[str, ...], report: SourceReport) -> list[
 
 
 def files_in(root: Path, pattern: str, report: SourceReport) -> list[Path]:
-    """Files of a folder that a pattern matches; it may be none.
+    """Files of a folder that match a pattern, maybe none.
 
     Raises ValueError for a folder that cannot be listed.
     """
@@ -101,17 +100,17 @@ def files_in(root: Path, pattern: str, report: SourceReport) -> list[Path]:
 
 @dataclass
 class _Walk:
-    """A walk through a folder, its links last, so that what is read keeps its own path."""
+    """A walk through a folder, links last, so that files keep their own path."""
 
     report: SourceReport
     hidden: tuple[str, ...]
     """First characters of hidden names."""
     endings: tuple[str, ...]
-    """Endings of the files that are wanted; none: all."""
+    """Wanted extensions; empty: all."""
     found: list[_File] = field(default_factory=list)
 
     def files(self, root: Path, pattern: str) -> list[Path]:
-        """The files that are read, in order."""
+        """The files in order."""
         if not os.path.isdir(root):
             return []
         parts = tuple(part for part in pattern.split("/") if part not in ("", "."))
@@ -132,7 +131,7 @@ class _Walk:
         return [Path(file.path) for file in self._without_copies(self._once())]
 
     def _below(self, folder: _Folder) -> Iterator[_Folder]:
-        """Count or keep every entry of a folder; the folders among them are to be walked."""
+        """Count or keep every entry of a folder; yields subfolders to walk."""
         try:
             with os.scandir(folder.path) as entries:
                 listed = sorted(entries, key=lambda entry: entry.name)
@@ -163,7 +162,7 @@ class _Walk:
     def _status(
         self, entry: os.DirEntry[str], patterns: frozenset[Pattern]
     ) -> os.stat_result | None:
-        """Of what an entry is or links to; None, counted, for what is hidden or leads nowhere."""
+        """Status of an entry or its target; None, counted, if hidden or dangling."""
         if self._is_hidden(entry.name) and not patterns:
             is_folder = entry.is_dir()
             self.report.count(f"hidden or cache {'folders' if is_folder else 'files'} skipped")
@@ -183,7 +182,6 @@ class _Walk:
         return None
 
     def _skip(self, what: str, sentence: str) -> None:
-        """Count it, and name the first ones."""
         self.report.count(what)
         if self.report.counts[what] <= MOST_NAMED:
             self.report.note(sentence)
@@ -195,7 +193,7 @@ class _Walk:
         return () in _open(patterns) and name.lower().endswith(self.endings or ("",))
 
     def _matched(self, patterns: frozenset[Pattern], name: str) -> frozenset[Pattern]:
-        """What is left of the patterns after a name."""
+        """Rest of the patterns after a name."""
         hidden, left = self._is_hidden(name), set()
         for pattern in _open(patterns):
             head = pattern[0] if pattern else None
@@ -216,7 +214,7 @@ class _Walk:
         return sorted(kept.values(), key=lambda file: file.parts)
 
     def _without_copies(self, files: Iterable[_File]) -> Iterator[_File]:
-        """Of files that differ by the ending of their compression alone the first: the plain one.
+        """One of the files that differ only in the extension of their compression: the plain one.
 
         Sorted paths have `a.jsonl` before `a.jsonl.gz`.
         """
@@ -232,13 +230,13 @@ class _Walk:
 
 
 def identity_of(path: str, status: os.stat_result | None = None) -> Identity:
-    """Device and inode; the real path where the file system has no inodes."""
+    """Device and inode; the real path without inodes."""
     found = status or os.stat(path)
     return (found.st_dev, found.st_ino) if found.st_ino else os.path.realpath(path)
 
 
 def _open(patterns: frozenset[Pattern]) -> set[Pattern]:
-    """The patterns, also without their leading `**`, which match no folder too."""
+    """The patterns, also without leading `**`, which match no folder too."""
     found = set(patterns)
     for pattern in patterns:
         while pattern and pattern[0] == "**":

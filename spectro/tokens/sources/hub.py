@@ -14,8 +14,8 @@ from spectro.tokens.sources.text_bytes import FileText
 def read_hub(source: Source, report: SourceReport | None = None) -> Iterator[str]:
     """Documents of a dataset in its own order; nulls are skipped and counted.
 
-    Raises ValueError when the dataset, its configuration, split or field cannot be had; the
-    message says what was asked for and the first line of the reason.
+    Raises ValueError, with the first line of the reason, if the dataset, its configuration, split
+    or field is not available.
     """
     with optional_imports():
         import datasets
@@ -50,7 +50,7 @@ def read_hub(source: Source, report: SourceReport | None = None) -> Iterator[str
 
 
 def is_local(source: Source) -> bool:
-    """Whether the name is that of a folder here; `datasets` prefers it to one on the hub."""
+    """Whether the name is a local folder, which `datasets` prefers to the hub."""
     return Path(str(source.name)).is_dir()
 
 

@@ -25,10 +25,9 @@ _ARRAY = "is it a JSON array? JSON lines have one object a line, without bracket
 def read_jsonl(path: str, field: str, report: SourceReport | None = None) -> Iterator[str]:
     """Documents of a file, folder or glob, in the order of paths and lines.
 
-    Files are chosen as `folders.py` says and decompressed by their content; empty lines and nulls
-    are skipped and counted. Raises FileNotFoundError when there is no file; ValueError, naming file
-    and line, for a line that is no JSON object, lacks the field or has it twice, or whose field is
-    no text, and for a damaged or cut compressed file.
+    Empty lines and nulls are skipped and counted. Raises FileNotFoundError; ValueError, naming file
+    and line, for a line that is not a JSON object, lacks the field or has it twice, or whose field
+    is not text, and for a damaged file.
     """
     report = SourceReport() if report is None else report
     files = files_at(path, ENDINGS, report)
@@ -53,11 +52,11 @@ def _read_file(file: Path, field: str, report: SourceReport) -> Iterator[str]:
 
 
 class _TwiceError(ValueError):
-    """An object has the name of the field twice."""
+    """A duplicate field in one object."""
 
 
 def _decoder(field: str) -> json.JSONDecoder:
-    """A decoder that refuses objects which have the field, or a part of its path, twice."""
+    """A decoder that refuses objects with the field, or a part of its path, twice."""
     names = {field, *field.split(".")}
 
     def unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

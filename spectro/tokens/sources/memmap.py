@@ -1,8 +1,8 @@
 """Reader of GPT-NeoX / Megatron indexed datasets, `MMIDIDX` version 1: Pythia's training data.
 
 `<prefix>.idx`, little-endian: magic b"MMIDIDX\\0\\0" (9 bytes), version u64 = 1, dtype code u8,
-number of items u64, number of documents u64, item sizes i32 [items], item offsets in bytes
-i64 [items], first item of each document i64 [documents]. `<prefix>.bin` holds the ids alone.
+number of items u64, number of documents u64, item sizes i32 [items], item offsets in bytes i64
+[items], first item of each document i64 [documents]. `<prefix>.bin` holds the ids alone.
 """
 
 from collections.abc import Iterator
@@ -18,17 +18,17 @@ _DTYPES: dict[int, type[np.integer]] = {
     1: np.uint8, 2: np.int8, 3: np.int16, 4: np.int32, 5: np.int64, 8: np.uint16,
 }  # fmt: skip
 BLOCK_ITEMS = 2**16
-"""Items of the index that are read together: Pythia's has 1.4e8."""
+"""Items of the index read at once; Pythia's has 1.4e8."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class IndexedDataset:
-    """A pair of files, mapped, not read."""
+    """A memory-mapped pair of files."""
 
     index_path: Path
     """The `.idx` file, for messages."""
     ids: NDArray[np.integer]
-    """All ids of the `.bin` file, [num_ids], a memory map; also those that no item names."""
+    """All ids of the `.bin` file, [num_ids], also those outside all items."""
     sizes: NDArray[np.integer]
     """Ids per item, int32 [items], a memory map."""
     offsets: NDArray[np.integer]
@@ -42,7 +42,7 @@ class IndexedDataset:
         return len(self.sizes)
 
     def starts(self, items: NDArray[np.int64] | slice) -> NDArray[np.int64]:
-        """First id of some items, int64, in ids, not bytes."""
+        """First id of some items, int64, counted in ids."""
         return np.asarray(self.offsets[items], dtype=np.int64) // self.ids.dtype.itemsize
 
     def blocks(self) -> Iterator[slice]:
@@ -52,16 +52,15 @@ class IndexedDataset:
 
 
 def pair_at(path: str) -> tuple[Path, Path]:
-    """The `.idx` and the `.bin` of a source's path, which names either or their common part."""
+    """The `.idx` and `.bin` of a path that names either or their common prefix."""
     prefix = path.removesuffix(".bin").removesuffix(".idx")
     return Path(f"{prefix}.idx"), Path(f"{prefix}.bin")
 
 
 def open_indexed(path: str) -> IndexedDataset:
-    """Map `<path>.bin` and `<path>.idx`; every item lies within the `.bin` file.
+    """Map `<path>.bin` and `<path>.idx`; every item is within the `.bin` file.
 
-    Raises FileNotFoundError for a missing file, ValueError for a foreign, damaged or cut one, or
-    one with bytes that its header does not explain.
+    Raises FileNotFoundError; ValueError for a foreign, damaged or cut file, or unexplained bytes.
     """
     index_path, data_path = pair = pair_at(path)
     for file in pair:
@@ -85,7 +84,7 @@ def open_indexed(path: str) -> IndexedDataset:
         )
     if num_bytes % width:
         raise ValueError(
-            f"{data_path}: {num_bytes} bytes are no whole number of ids of {width} bytes: is it "
+            f"{data_path}: {num_bytes} bytes are not a whole number of ids of {width} bytes: is it "
             "the file of another index, or cut short?"
         )
     _check_documents(dataset)
@@ -107,7 +106,7 @@ def _require_file(file: Path, path: str) -> None:
 def _require_width(
     dataset: IndexedDataset, data_path: Path, num_bytes: int, needed: int, named: int
 ) -> None:
-    """Raise ValueError where the ids seem to be 2, 4 or 8 times as wide as the index says."""
+    """Raise ValueError if ids seem 2, 4 or 8 times as wide as the index says."""
     width = dataset.ids.dtype.itemsize
     for times in (2, 4, 8):
         if width * times <= 8 and num_bytes in (times * needed, times * named) and needed:
@@ -165,7 +164,7 @@ def _require_index_bytes(path: Path, num_items: int, num_docs: int) -> None:
 
 
 def _check_items(dataset: IndexedDataset) -> tuple[int, int]:
-    """Bytes that the `.bin` file must have, and bytes of all items together.
+    """Required bytes of the `.bin` file, and bytes of all items.
 
     Raises ValueError for impossible sizes or offsets.
     """
@@ -183,7 +182,7 @@ def _check_items(dataset: IndexedDataset) -> tuple[int, int]:
 
 
 def _check_documents(dataset: IndexedDataset) -> None:
-    """Raises ValueError unless documents begin at item 0 and follow one another."""
+    """Raise ValueError unless documents begin at item 0 and follow one another."""
     last, doc_idx = 0, dataset.doc_idx
     for first in range(0, len(doc_idx), BLOCK_ITEMS):
         block = np.asarray(doc_idx[first : first + BLOCK_ITEMS])

@@ -1,9 +1,8 @@
-"""Sequences of an indexed dataset, from the items that its index names and from nothing else.
+"""Spans (sequences of T + 1 ids) of an indexed dataset.
 
-`sequences`: an item is one training sequence of a pre-shuffled file (Pythia's has 2049 ids an
-item). An item of n ids gives (n − 1) // T spans of T + 1 ids that overlap by one; a span never
-leaves its item. `documents`: items are joined in the order of the index, as GPT-NeoX packs them
-(it puts nothing between them: `--append-eod` has put end-of-text into the items), and the spans
+`sequences`: an item is one training sequence of a pre-shuffled file (Pythia's has 2049 ids). An
+item of n ids gives (n − 1) // T spans that overlap by one id and never leave it. `documents`: items
+are joined in index order, as GPT-NeoX packs them (end-of-text is already in the items), and spans
 follow one another through that stream.
 
 Shapes: n spans, T context.
@@ -23,21 +22,19 @@ from spectro.tokens.sources.memmap import BLOCK_ITEMS, IndexedDataset
 from spectro.tokens.sources.source_report import SourceReport
 
 _LOOKED_AT = 1000
-"""Documents whose last id is looked at, for the report."""
+"""Documents whose last id is examined, for the report."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spans:
-    """The spans of a dataset, found by number; none is listed."""
+    """The spans of a dataset, computed by number."""
 
     dataset: IndexedDataset
-    """Where they are."""
     items: Items
-    """What an item is."""
     context: int
     """T."""
     cumulative: _Cumulative
-    """Of spans (`sequences`) or of ids (`documents`) over items."""
+    """Cumulative spans (`sequences`) or ids (`documents`) over items."""
 
     def __len__(self) -> int:
         total = self.cumulative.total
@@ -57,7 +54,7 @@ class Spans:
         return np.asarray(ids, dtype=np.int32)
 
     def _places(self, spans: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Places of the spans' ids in the `.bin` file, int64 [n, T + 1]."""
+        """Positions of the spans' ids in the `.bin` file, int64 [n, T + 1]."""
         within_T1 = np.arange(self.context + 1)
         if self.items is Items.SEQUENCES:
             item_n, number_n = self.cumulative.locate(spans)
@@ -71,10 +68,10 @@ class Spans:
 def find_spans(
     dataset: IndexedDataset, *, context: int, items: Items, eot_id: int, report: SourceReport
 ) -> Spans:
-    """The spans of a dataset; the report says how the index was understood and what is left over.
+    """The spans of a dataset; the report says how the index was read and what is left over.
 
-    Raises ValueError if items share ids (a position would be measured twice; training sequences
-    may share the one id that ends one and begins the next), or if there is no span.
+    Raises ValueError if items share ids (training sequences may share the one id that ends one and
+    begins the next), or if there is no span.
     """
     count = _spans_of(context) if items is Items.SEQUENCES else _as_they_are
     spans = Spans(
@@ -111,7 +108,7 @@ def _as_they_are(sizes: NDArray[np.int64]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Cumulative:
-    """Sums of a count over items, kept by blocks of items: an index may have 1e8 items."""
+    """Cumulative counts over items, kept by blocks: an index may have 1e8 items."""
 
     dataset: IndexedDataset
     count: Callable[[NDArray[np.int64]], NDArray[np.int64]]
@@ -123,17 +120,15 @@ class _Cumulative:
     def of(
         cls, dataset: IndexedDataset, count: Callable[[NDArray[np.int64]], NDArray[np.int64]]
     ) -> _Cumulative:
-        """Sums of a dataset."""
         sums = [int(count(dataset.sizes[b].astype(np.int64)).sum()) for b in dataset.blocks()]
         return cls(dataset=dataset, count=count, before=np.cumsum([0, *sums], dtype=np.int64))
 
     @property
     def total(self) -> int:
-        """Over all items."""
         return int(self.before[-1])
 
     def locate(self, places_n: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Item of each place in the joined counts, and the place within it; int64 [n] each."""
+        """Item of each position in the joined counts, and position within it; int64 [n] each."""
         item_n, rest_n = np.empty_like(places_n), np.empty_like(places_n)
         block_n = np.searchsorted(self.before, places_n, side="right") - 1
         by_block = np.argsort(block_n, kind="stable")
@@ -150,7 +145,7 @@ class _Cumulative:
 
 @dataclass(frozen=True, kw_only=True)
 class _Sizes:
-    """What the report says of the items' sizes."""
+    """Statistics of the items' sizes, for the report."""
 
     num_items: int
     num_documents: int
@@ -159,11 +154,10 @@ class _Sizes:
     num_short: int
     """Items of at most T ids."""
     num_left_over: int
-    """Ids that no span of their item reaches."""
+    """Ids outside all spans of their item."""
 
     @classmethod
     def of(cls, dataset: IndexedDataset, context: int) -> _Sizes:
-        """Sizes of a dataset's items."""
         count, short, left_over = _spans_of(context), 0, 0
         least, most = 2**31, 0
         for block in dataset.blocks():
@@ -182,7 +176,6 @@ class _Sizes:
         )
 
     def words(self, items: Items) -> str:
-        """One sentence."""
         lengths = f"{self.least}" if self.least == self.most else f"{self.least} to {self.most}"
         what = {
             Items.SEQUENCES: "each taken for one training sequence, which no span leaves "
@@ -195,9 +188,9 @@ class _Sizes:
 
 
 def _covered(dataset: IndexedDataset, *, shared: int) -> int:
-    """Ids of the `.bin` file that some item names.
+    """Ids of the `.bin` file within items.
 
-    Raises ValueError if an item shares more than `shared` ids with those before it.
+    Raises ValueError if an item shares more than `shared` ids with earlier ones.
     """
     order = _order_of_starts(dataset)
     covered, end = 0, 0
@@ -221,7 +214,7 @@ def _covered(dataset: IndexedDataset, *, shared: int) -> int:
 
 
 def _order_of_starts(dataset: IndexedDataset) -> NDArray[np.int64] | None:
-    """Items by their place in the `.bin` file, int64 [items]; None where they are in order."""
+    """Items by position in the `.bin` file, int64 [items]; None if they are in order."""
     last = 0
     for block in dataset.blocks():
         offsets = np.asarray(dataset.offsets[block])
@@ -232,7 +225,7 @@ def _order_of_starts(dataset: IndexedDataset) -> NDArray[np.int64] | None:
 
 
 def _end_of_text(dataset: IndexedDataset, eot_id: int) -> str:
-    """Whether documents end with end-of-text, by the first of them."""
+    """Sentence on how many of the first documents end with end-of-text."""
     bounds = dataset.doc_idx if len(dataset.doc_idx) > 1 else np.arange(dataset.num_items + 1)
     last_items = np.unique(np.asarray(bounds[1 : _LOOKED_AT + 1], dtype=np.int64)) - 1
     last_items = last_items[last_items >= 0]

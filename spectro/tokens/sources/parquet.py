@@ -22,10 +22,9 @@ _BINARY = (pa.binary(), pa.large_binary(), pa.binary_view())
 def read_parquet(path: str, field: str, report: SourceReport | None = None) -> Iterator[str]:
     """Documents of a file, folder or glob, in the order of paths and rows.
 
-    Text is any type of string, also dictionaries and within structs; binary values are read as
-    text in UTF-8. Nulls, those of a struct around the field too, are skipped and counted.
-    Raises FileNotFoundError when there is no file; ValueError for a file that is no Parquet, lacks
-    the field, or whose field is no text.
+    Text is any type of string, also in dictionaries and structs; binary values are UTF-8. Nulls are
+    skipped and counted. Raises FileNotFoundError; ValueError for a file that is not Parquet, lacks
+    the field, or whose field is not text.
     """
     report = SourceReport() if report is None else report
     files = files_at(path, ENDINGS, report)
@@ -63,7 +62,7 @@ def _values(parquet: pq.ParquetFile, field: str, path: list[str]) -> Iterator[by
 
 
 def _path_of(where: str, schema: pa.Schema, field: str) -> tuple[list[str], pa.DataType]:
-    """Names of the columns that lead to a field, and its type of text."""
+    """Column path of a field, and its type."""
     path: list[str] = []
     rest, within = field, pa.struct(list(schema))
     while rest:

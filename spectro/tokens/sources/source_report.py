@@ -1,7 +1,6 @@
-"""What was read of one source: counts and notes that a person should see.
+"""Report on one source: counts of what was read, skipped and replaced.
 
-A reader fills the report while it reads. It is kept in `tokens/tokens.json` and printed on the
-terminal, so that nothing is skipped or replaced without a word.
+Stored in `tokens/tokens.json` and printed on the terminal.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ DOCUMENTS = "documents read"
 
 @dataclass(kw_only=True)
 class SourceReport:
-    """What the reader of one source took, left out and replaced."""
+    """What the reader of one source read, skipped and replaced."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    """What → how many, such as `documents read`, `hidden files skipped`, `bytes replaced`."""
+    """Number by kind, such as `documents read`, `hidden files skipped`, `bytes replaced`."""
     notes: list[str] = field(default_factory=list)
-    """Sentences about the source as a whole, such as how its index was understood."""
+    """Sentences about the source, such as how its index was read."""
 
     def count(self, what: str, number: int = 1) -> None:
         """Add to a count."""
@@ -29,19 +28,19 @@ class SourceReport:
             self.counts[what] += number
 
     def note(self, sentence: str) -> None:
-        """Add a sentence, once; what is no UTF-8 in it (names of files) is escaped."""
+        """Add a sentence once; bytes that are not UTF-8 are escaped."""
         printable = sentence.encode("utf-8", "backslashreplace").decode()
         if printable not in self.notes:
             self.notes.append(printable)
 
     @property
     def has_more_than_documents(self) -> bool:
-        """Whether there is something to say beyond how many documents were read."""
+        """Whether there is more than the number of documents."""
         return bool(self.notes) or bool(set(self.counts) - {DOCUMENTS})
 
     @property
     def in_brackets(self) -> str:
-        """` (counts; notes)` to end a message; empty where only documents were counted."""
+        """` (counts; notes)` to end a message; empty if only documents were counted."""
         return f" ({self.line})" if self.has_more_than_documents else ""
 
     @property
@@ -52,10 +51,8 @@ class SourceReport:
         return "; ".join([counts, *self.notes] if counts else self.notes)
 
     def to_plain(self) -> dict[str, Any]:
-        """As plain values, for JSON."""
         return {"counts": dict(self.counts), "notes": list(self.notes)}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> SourceReport:
-        """From plain values."""
         return cls(counts=Counter(plain["counts"]), notes=list(plain["notes"]))

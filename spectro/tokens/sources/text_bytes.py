@@ -1,15 +1,15 @@
-"""Bytes → text and strings → clean text: one set of rules for all sources and `spectro text`.
+"""Decodes bytes and cleans strings: one set of rules for all sources and `spectro text`.
 
-- Text is UTF-8, or UTF-16 or UTF-32 that begins with a byte-order mark; this is counted.
+- Text is UTF-8, or UTF-16 or UTF-32 with a byte-order mark (counted).
 - Byte-order marks at the start of a document or line are dropped and counted; U+FEFF elsewhere is
   text.
-- Bytes that are not UTF-8 become U+FFFD and are counted. A file of which more than a tenth is
-  replaced is refused: it is in another encoding, or binary.
-- A zero byte in a file or in a binary column makes it binary: it is refused. In a string that its
-  format declares to be text (JSON, Parquet) U+0000 becomes U+FFFD and is counted.
-- Lone surrogates, which no encoding of text can hold, become U+FFFD and are counted.
-- U+FFFD that was in the text is not counted. Line ends and all other characters stay.
-- A null is no document; it is skipped and counted.
+- Bytes that are not UTF-8 become U+FFFD and are counted. A file with more than a tenth replaced is
+  refused: another encoding, or binary.
+- A zero byte in a file or binary column is refused as binary. In declared text (JSON, Parquet)
+  U+0000 becomes U+FFFD and is counted.
+- Lone surrogates become U+FFFD and are counted.
+- U+FFFD of the text itself is not counted. Line ends and all other characters stay.
+- A null is skipped and counted.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from typing import Any
 from spectro.tokens.sources.source_report import SourceReport
 
 MOST_REPLACED = 0.1
-"""Share of characters above which a file is taken for no text."""
+"""Share of replaced characters above which a file is not text."""
 FEW_REPLACED = 16
-"""As many are replaced before the share is judged: in the middle of a file, in declared text."""
+"""Replacements allowed before the share is checked, within a file or declared text."""
 MAX_LINE_CHARS = 2**28
 _HEAD_BYTES = 2**20
 _MARK, _REPLACEMENT = "\ufeff", "\ufffd"
@@ -36,7 +36,7 @@ _WIDE = {
 
 
 def decode_utf8(raw: bytes) -> tuple[str, int]:
-    """Text of UTF-8 bytes without byte-order mark, and how many characters were replaced."""
+    """Text of UTF-8 bytes without byte-order mark, and the number of replaced characters."""
     try:
         text, num_bad = raw.decode(), 0
     except UnicodeDecodeError:
@@ -46,13 +46,12 @@ def decode_utf8(raw: bytes) -> tuple[str, int]:
 
 
 class FileText:
-    """Text of one file or table, by the rules above; says what it replaces, refuses what is none.
+    """Text of one file or table; counts replacements.
 
-    All methods raise ValueError, naming file and place, for what is no text.
+    All methods raise ValueError, naming file and place, for what is not text.
     """
 
     def __init__(self, where: str, report: SourceReport) -> None:
-        """Of the file `where`, counting into `report`."""
         self._where = where
         self._report = report
         self._num_chars = self._num_replaced = 0
@@ -61,7 +60,7 @@ class FileText:
         """The text of the whole file as one document."""
         head = stream.read(_HEAD_BYTES)
         if b"\0" in head and _wide_encoding(head) is None:
-            self.of_bytes(head)  # refused before more of it is held in memory
+            self.of_bytes(head)  # refused before reading more
         text = self.of_bytes(head + stream.read())
         self._judge("", 0)
         return text
@@ -92,7 +91,7 @@ class FileText:
             yield number, text
 
     def of_bytes(self, raw: bytes, place: str = "") -> str:
-        """Text of bytes that nothing but their content says to be text."""
+        """Text of bytes of undeclared encoding."""
         encoding = _wide_encoding(raw)
         if encoding is not None:
             try:
@@ -106,22 +105,22 @@ class FileText:
             is_wide = num_zero > 0.3 * len(raw)
             cause = "is it UTF-16 without a byte-order mark?" if is_wide else "is it binary?"
             raise ValueError(
-                f"{self._at(place)} is no text: {num_zero} of its {len(raw)} bytes are zero: "
+                f"{self._at(place)} is not text: {num_zero} of its {len(raw)} bytes are zero: "
                 f"{cause} Expected UTF-8"
             )
         return self._utf8(raw, place)
 
     def of_utf8(self, raw: bytes, place: str = "") -> str:
-        """Text of bytes that their format declares to be UTF-8."""
+        """Text of bytes declared to be UTF-8."""
         return self._without_nul(self._utf8(raw, place), place)
 
     def of_string(self, text: str, place: str = "") -> str:
-        """Clean text of a string, which may hold a mark, lone surrogates and U+0000."""
+        """Clean text of a string (without mark, lone surrogates and U+0000)."""
         clean = self._without_nul(self._without_surrogates(text, place), place)
         return self._without_mark(clean)
 
     def of_value(self, value: Any, field: str, place: str = "") -> str | None:
-        """Clean text of a record's value; None, counted, for a null."""
+        """Clean text of a record's value; None, counted, for null."""
         if value is None:
             self._report.count("null documents skipped")
             return None
@@ -134,7 +133,7 @@ class FileText:
 
     def _wide(self, text: str, place: str) -> str:
         if "\0" in text:
-            raise ValueError(f"{self._at(place)} is no text: it has NUL characters: is it binary?")
+            raise ValueError(f"{self._at(place)} is not text: it has NUL characters: is it binary?")
         return self._without_mark(self._without_surrogates(text, place))
 
     def _utf8(self, raw: bytes, place: str) -> str:
@@ -173,7 +172,7 @@ class FileText:
         bad = self._num_replaced
         if bad > few and bad > MOST_REPLACED * self._num_chars:
             raise ValueError(
-                f"{self._at(place)} is no text in UTF-8: {bad} of {self._num_chars} characters had "
+                f"{self._at(place)} is not UTF-8 text: {bad} of {self._num_chars} characters had "
                 "to be replaced: is it binary, or in another encoding (iconv converts it)?"
             )
 

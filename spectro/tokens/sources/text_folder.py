@@ -10,10 +10,10 @@ from spectro.tokens.sources.text_bytes import FileText
 
 
 def read_text_folder(path: str, pattern: str, report: SourceReport | None = None) -> Iterator[str]:
-    """Documents of the files that a pattern matches (`folders.py`, `text_bytes.py`).
+    """Documents of the files that match a pattern (`folders.py`, `text_bytes.py`).
 
     Raises FileNotFoundError for a missing or empty folder; ValueError, naming the file, for one
-    that is no text.
+    that is not text.
     """
     report = SourceReport() if report is None else report
     root = Path(path).expanduser()
@@ -28,6 +28,6 @@ def read_text_folder(path: str, pattern: str, report: SourceReport | None = None
 
 
 def read_document(file: Path, report: SourceReport) -> str:
-    """The text of a file, decompressed by its content. Raises ValueError for what is no text."""
+    """The decompressed text of a file; raises ValueError if it is not text."""
     with opened(file) as stream:
         return FileText(shown(file), report).whole(stream)

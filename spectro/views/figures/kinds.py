@@ -122,7 +122,7 @@ def chain_figure(
 
 def worst_first(diagnoses: Sequence[Diagnosis]) -> list[Diagnosis]:
     """From the worst verdict to the best; those of one verdict in their order."""
-    from spectro.analysis.chain_diagnosis import Verdict
+    from spectro.analysis.chain_verdict import Verdict
 
     order = list(Verdict)
     return sorted(diagnoses, key=lambda diagnosis: order.index(diagnosis.verdict))

@@ -16,8 +16,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from spectro.analysis.chain_diagnosis import Diagnosis, Verdict
+from spectro.analysis.chain_diagnosis import Diagnosis
 from spectro.analysis.chain_traces import ComponentTraces
+from spectro.analysis.chain_verdict import Verdict
 from spectro.views.config import THEMES
 from spectro.views.drawing.save import to_bytes
 from spectro.views.drawing.theme import Theme, theme

@@ -1,4 +1,4 @@
-"""Tokens in their contexts, as tables have them: what stands before y, y, what stands after it.
+"""Tables of tokens with their contexts.
 
 Shapes: N tokens of a batch.
 """
@@ -17,21 +17,18 @@ from spectro.views.query.query import Query
 from spectro.views.query.sources import CLUSTER_ID
 
 BEFORE, Y, AFTER = CONTEXT_COLUMNS = ("before", "y", "after")
-"""Columns of a context: what stands before y, y itself, what stands after it."""
+"""Columns of a context: text before y, y, text after it."""
 LABEL_COLUMNS = ("subset", "sequence_id", "position", "loss", CLUSTER_ID)
-"""Columns of `tokens` that stand beside a context."""
+"""Columns of `tokens` beside a context."""
 FIRST_ROWS, BATCH_ROWS = 64, 65_536
-"""Rows of the first batch, and of any at most; each has four times as many as the one before, so
-that who looks at a few waits for a few."""
+"""Rows of the first batch, and the maximum; batches grow fourfold, so that the first rows come
+soon."""
 
 
 def labelled(query: Query, found: pa.Table, window: Window) -> pa.RecordBatchReader:
-    """Rows with what is known of their tokens and their contexts, made batch by batch when read.
+    """Rows with labels and contexts, made batch by batch when read.
 
-    Args:
-        query: of the run.
-        found: `token_id` and whatever else; columns of its own win over labels of that name.
-        window: how much of a context is shown.
+    `found` has `token_id` and further columns, which win over labels of the same name.
     """
     own, labels = found.schema.remove_metadata(), query.rows.schema
     made = [labels.field(name) for name in LABEL_COLUMNS if name not in own.names]
@@ -70,7 +67,7 @@ def _labels(query: Query, token_id_N: npt.NDArray[np.int64]) -> dict[str, pa.Chu
 def contexts(
     query: Query, token_id_N: npt.NDArray[np.int64], window: Window
 ) -> dict[str, list[str]]:
-    """What stands around these tokens, by `CONTEXT_COLUMNS`."""
+    """Contexts of these tokens, by `CONTEXT_COLUMNS`."""
     context = query.view.context
     sequence_n, row_N = np.unique(token_id_N // context, return_inverse=True)
     ids_nT1, _ = query.view.sequences(sequence_n)

@@ -1,9 +1,9 @@
-"""What people ask of single tokens and clusters, without SQL.
+"""Look-ups of single tokens and clusters, without SQL.
 
-    nearest        the tokens nearest to one, exactly, shard by shard
-    of_token       one token: its context, its cluster, χ by component with errors
-    of_cluster     one cluster's members in their contexts
-    find           tokens whose y is a text, or contains it
+nearest        the tokens nearest to one, exactly, shard by shard
+of_token       one token: context, cluster, χ by component with errors
+of_cluster     a cluster's members in their contexts
+find           tokens whose y is a text, or contains it
 
 Shapes: N tokens of a batch, K neighbours, H components, D dimensions of the clusters' space.
 """
@@ -37,33 +37,30 @@ Float32 = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """A table and what is to be said of it."""
+    """A table with title and notes."""
 
     title: str
-    """What was asked, in a few words."""
     rows: pa.RecordBatchReader
-    """All rows, made as they are read, which can be done once; with `CONTEXT_COLUMNS` where they
-    are tokens in their contexts."""
+    """All rows, made once as they are read; with `CONTEXT_COLUMNS` for tokens in context."""
     num_rows: int
-    """How many."""
     notes: tuple[str, ...] = ()
     """Sentences."""
     context: tuple[str, str, str] | None = None
-    """Of one token that was asked for: what stands before y, y, what stands after."""
+    """Context of a single token: before y, y, after it."""
 
     @cached_property
     def table(self) -> pa.Table:
-        """The rows that have not been read yet, all of them at first."""
+        """The rows not read yet."""
         return self.rows.read_all()
 
 
 def nearest(query: Query, token_id: int, k: int, window: Window) -> Answer:
     """The k tokens nearest to one, itself left out; ties by token id.
 
-    Euclidean distance where the clusters of this place were sought (their transform), or between
-    standardised χ where there are none. Every token is compared, a batch at a time.
+    Euclidean distance in the space of the clusters here (their transform), or of standardised χ
+    without clusters. Compares every token, batch by batch.
 
-    Raises ValueError for a token that is not there, or has not been measured.
+    Raises ValueError for a token that does not exist or is not measured.
     """
     if k < 1:
         raise ValueError(f"query.k must be at least 1, found {k}")
@@ -94,9 +91,9 @@ def of_token(query: Query, token_id: int, window: Window) -> Answer:
 
     `half_width_95` is the column's (root mean square over tokens), half the width of the 95 %
     interval of χ by Student's t over the chains; in its place predicted χ has `deviation`, the
-    standard deviation of the error of each number. `standardised` is χ less the
-    column's mean over its deviation, where clusters know them; `first_half` and `second_half` are
-    χ from disjoint halves of the chains, where they are stored.
+    standard deviation of the error of each number. `standardised` is χ less the column's mean over
+    its deviation, where clusters know them; `first_half` and `second_half` are χ from disjoint
+    halves of the chains, where they are stored.
 
     Raises ValueError for a token that is not there, or has not been measured.
     """
@@ -137,7 +134,7 @@ def of_token(query: Query, token_id: int, window: Window) -> Answer:
 def _error(
     query: Query, token_id: int, standard_error: list[float]
 ) -> tuple[dict[str, Float32], str]:
-    """The column that says how far the χ of a token may be off, and a sentence."""
+    """The column of errors of a token's χ, and a sentence."""
     interval = query.view.interval
     if query.view.is_predicted:
         shard, row = _place(query, token_id)
@@ -150,7 +147,7 @@ def _error(
 def of_cluster(query: Query, cluster_id: int, window: Window) -> Answer:
     """The members of a cluster, most central first.
 
-    Raises ValueError where there are no clusters, or none of this id.
+    Raises ValueError without clusters, or for an unknown id.
     """
     _require_clusters(query)
     facts = query.table("select * from clusters where cluster_id = ?", cluster_id).to_pylist()
@@ -172,14 +169,14 @@ def of_cluster(query: Query, cluster_id: int, window: Window) -> Answer:
         title=f"cluster {cluster_id}: {fact['size']} tokens",
         rows=labelled(query, found, window),
         num_rows=found.num_rows,
-        notes=(f"conductance {fact['conductance']:.3f}, {_how_it_holds(fact)}; {common}",),
+        notes=(f"conductance {fact['conductance']:.3f}, {_evidence_words(fact)}; {common}",),
     )
 
 
-def _how_it_holds(fact: Mapping[str, Any]) -> str:
-    """What other draws and other seeds say of a cluster, in words."""
+def _evidence_words(fact: Mapping[str, Any]) -> str:
+    """Sentence on a cluster's stability and repeatability."""
     names = {
-        "stability": "stability", "repeatability": "ceiling",
+        "stability": "stability", "repeatability": "repeatability",
         "shared_neighbours": "shared neighbours", "q_value": "q",
     }  # fmt: skip
     known = [
@@ -192,9 +189,9 @@ def _how_it_holds(fact: Mapping[str, Any]) -> str:
 
 
 def find(query: Query, text: str, window: Window) -> Answer:
-    """Tokens whose y is a text (`match` is), then those whose y contains it.
+    """Tokens whose y is a text (`match`), then those whose y contains it.
 
-    Raises ValueError for an empty text, or where the vocabulary is not known.
+    Raises ValueError for an empty text, or an unknown vocabulary.
     """
     if not text:
         raise ValueError('query.find is empty: give a part of a token, as in find=" the"')
@@ -218,7 +215,7 @@ def find(query: Query, text: str, window: Window) -> Answer:
 
 
 def _found(query: Query, text: str, num_holding: int, num_exact: int) -> str:
-    """How many entries of the vocabulary contain a text and are it; else how it is written."""
+    """Numbers of vocabulary entries that contain and equal a text; else how it is encoded."""
     if not num_holding:
         written = query.known.written(text)
         return f"No entry of the vocabulary contains it{written and f'; {written}'}."
@@ -227,7 +224,6 @@ def _found(query: Query, text: str, num_holding: int, num_exact: int) -> str:
 
 
 def _row_of(query: Query, token_id: int) -> pa.Table:
-    """χ and B of a token, in a table of one row."""
     if not 0 <= token_id < query.view.num_tokens:
         last = query.view.num_tokens - 1
         raise ValueError(f"{query.view.uri} has no token {token_id}: its ids are 0 to {last}")
@@ -241,12 +237,12 @@ def _row_of(query: Query, token_id: int) -> pa.Table:
 
 
 def _given(rows: pa.Table) -> tuple[Float32, Float32]:
-    """χ and B of some rows, as a transform reads them."""
+    """χ and B of some rows, as input of a transform."""
     return matrix(rows[CHI]), np.asarray(rows[RESPONSE], np.float32)
 
 
 def _space(query: Query) -> tuple[Callable[[pa.Table], Float32], str]:
-    """How rows become the vectors that are compared, and what these are."""
+    """Transform of rows to the compared vectors, and its name."""
     transform = _transform(query)
     if transform is not None:
         name = query.view.folder
@@ -272,8 +268,8 @@ def _space(query: Query) -> tuple[Callable[[pa.Table], Float32], str]:
 def _transform(query: Query) -> Transform | None:
     if not query.view.has_clusters:
         return None
-    told = read_sealed(query.view.store.child(query.view.folder), PROVENANCE)
-    return Transform.from_dict(with_nan(told["transform"]))
+    provenance = read_sealed(query.view.store.child(query.view.folder), PROVENANCE)
+    return Transform.from_dict(with_nan(provenance["transform"]))
 
 
 def _standardised(query: Query, row: pa.Table) -> Float32 | None:
@@ -282,7 +278,7 @@ def _standardised(query: Query, row: pa.Table) -> Float32 | None:
 
 
 def _half(query: Query, token_id: int, half: Any) -> Float32 | None:
-    """χ of a token from one half of the chains, [H]; None where halves are not stored."""
+    """χ of a token from one half of the chains, [H]; None without halves."""
     shard, row = _place(query, token_id)
     try:
         own_H: Float32 = read_half(query.view.store, shard, half)[row]
@@ -292,7 +288,7 @@ def _half(query: Query, token_id: int, half: Any) -> Float32 | None:
 
 
 def _place(query: Query, token_id: int) -> tuple[int, int]:
-    """The shard of a token and its row there."""
+    """Shard and row of a token."""
     shard = query.view.shard_of(token_id // query.view.context)
     first = sum(query.view.info.splits["probe"].shard_sizes[:shard])
     return shard, token_id - first * query.view.context

@@ -3,9 +3,9 @@
     tokens      token_id · sequence_id · position · subset · token · text · cluster_id · loss ·
                 full_response · chi FLOAT[H]
     chi         the same, with a column per component instead of `chi`
-    components  a row per column of χ: what the run's summary tells of it
+    components  a row per column of χ: its statistics in the run's summary
     clusters, members       clusters/*.parquet; `clusters` with `top_text`
-    vocabulary  token · text · string (null where the bytes are no UTF-8) · bytes
+    vocabulary  token · text · string (null where the bytes are not UTF-8) · bytes
     control_tokens, control_chi, control_components, control_clusters, control_members
                 the same of the control, where there is one
     moved, moved_tokens     what the run has beyond its control, by component and for the tokens of
@@ -59,13 +59,13 @@ from spectro.views.query.tables import (
 from spectro.views.run_view import RunView
 
 OUT_ROWS = 10_000
-"""Rows of a batch of an answer."""
+"""Rows per batch of an answer."""
 ASKS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
-"""Statements that only ask; DESCRIBE and SUMMARIZE are SELECTs."""
+"""Read-only statements; DESCRIBE and SUMMARIZE are SELECTs."""
 
 
 class Query:
-    """The tables of a run, of its control or of a folder of clusters; to be closed."""
+    """Tables of a run, its control or a folder of clusters; close it."""
 
     def __init__(
         self,
@@ -73,20 +73,20 @@ class Query:
         known_of: Callable[[], Vocabulary] = lambda: Vocabulary(pieces=None),
         limits: Limits | None = None,
     ) -> None:
-        """Open: listings and footers are read, nothing else.
+        """Read listings and footers only.
 
         Args:
-            view: the place.
-            known_of: gives the vocabulary; called when a query asks for text.
+            view: the run.
+            known_of: gives the vocabulary; called when a query needs text.
             limits: memory and threads.
 
-        Raises ValueError, in one line, where nothing has been measured.
+        Raises ValueError, in one line, if nothing has been measured.
         """
         self.view, self.meter, self._known_of = view, Meter(), known_of
         self._limits = limits or Limits()
         self._scratch = TemporaryDirectory(prefix="spectro-query-")
         self._database = _database(self._limits, self._scratch.name)
-        self._shown: dict[int, str] = {}  # tokens are shown again and again
+        self._shown: dict[int, str] = {}  # tokens repeat
         self._sources: dict[str, Lazy] = {}  # the database holds no reference to them
         self.rows = self._add_part(view, "")
         for control in _control_of(view):
@@ -108,18 +108,18 @@ class Query:
         self.close()
 
     def close(self) -> None:
-        """Give memory and scratch back."""
+        """Release memory and scratch."""
         self._database.close()
         self._scratch.cleanup()
 
     @cached_property
     def known(self) -> Vocabulary:
-        """How tokens are shown, and how the tokenizer writes a text."""
+        """The vocabulary."""
         return self._known_of()
 
     @property
     def pieces(self) -> Sequence[bytes | None] | None:
-        """Bytes of every token; None where the tokenizer is not there."""
+        """Bytes of every token; None without a tokenizer."""
         return self.known.pieces
 
     @property
@@ -137,8 +137,7 @@ class Query:
     def sql(self, text: str, *parameters: Any) -> pa.RecordBatchReader:
         """The answer to one SELECT (or DESCRIBE, SUMMARIZE, EXPLAIN), batch by batch.
 
-        Raises ValueError, in one line, for what cannot be answered or is no query, here or when
-        later batches are read.
+        Raises ValueError, in one line, for an invalid query, here or while batches are read.
         """
         try:
             statements = self._database.extract_statements(text)
@@ -153,21 +152,21 @@ class Query:
             reader = found.to_arrow_reader(OUT_ROWS)
         except duckdb.Error as error:
             raise self._error(error) from None
-        return pa.RecordBatchReader.from_batches(reader.schema, self._told(reader))
+        return pa.RecordBatchReader.from_batches(reader.schema, self._translated(reader))
 
     def table(self, text: str, *parameters: Any) -> pa.Table:
         """The whole answer to a query; errors as `sql`."""
         return self.sql(text, *parameters).read_all()
 
-    def _told(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
-        """The same batches; what goes wrong among them is told as at the start."""
+    def _translated(self, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+        """The same batches, with errors translated."""
         try:
             yield from reader
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise self._error(error) from None
 
     def _error(self, error: BaseException) -> ValueError:
-        """What the database says, on one line, with what may help."""
+        """The database's message on one line, with a hint."""
         lines = [line.strip() for line in str(error).splitlines()]
         kept = [line for line in lines if line and not re.fullmatch(r"LINE \d+:.*|\^+", line)]
         hint = ""
@@ -186,31 +185,31 @@ class Query:
     def _add_part(self, view: RunView, prefix: str) -> TokenRows:
         """Register the tables of a part of the run."""
         folder = view.store.child(view.folder)
-        told = read_sealed(folder, PROVENANCE) if view.has_clusters else {}
-        members = Made(MEMBER_COLUMNS, lambda: read_table(folder, MEMBERS, told))
+        provenance = read_sealed(folder, PROVENANCE) if view.has_clusters else {}
+        members = Made(MEMBER_COLUMNS, lambda: read_table(folder, MEMBERS, provenance))
         rows = TokenRows(
             view.store,
             meter=self.meter,
             texts=lambda: self._texts,
-            members=(lambda: members.table) if told else None,
+            members=(lambda: members.table) if provenance else None,
             threads=self._limits.threads > 1,
         )
         self._add(f"{prefix}tokens", rows)
         self._database.execute(_chi_view(prefix, rows.components))
         components = Made(COMPONENTS, lambda: components_table(view, rows.components))
         self._add(f"{prefix}components", components)
-        if told:
+        if provenance:
             self._add(f"{prefix}members", members)
             schema = clusters_schema(folder, self.meter)
             clusters = Made(
                 schema,
-                lambda: with_top_text(read_table(folder, CLUSTERS, told), self._texts),
+                lambda: with_top_text(read_table(folder, CLUSTERS, provenance), self._texts),
             )
             self._add(f"{prefix}clusters", clusters)
         return rows
 
     def text_of(self, token: int) -> str:
-        """How a token is shown; by its number where the vocabulary is not known."""
+        """Text of a token; its number without a vocabulary."""
         if token not in self._shown:
             pieces = self.pieces
             if pieces is None or token >= len(pieces):
@@ -221,7 +220,7 @@ class Query:
 
     @cached_property
     def _moved(self) -> MovedData:
-        """The run less its control."""
+        """The run minus its control."""
         return moved_data(self.view)
 
     @cached_property
@@ -233,7 +232,7 @@ class Query:
 
 
 def _control_of(view: RunView) -> Iterator[RunView]:
-    """The control of a run, where it is measured."""
+    """The control of a run, if measured."""
     store = Store(f"{view.uri}/{CONTROL}")
     if store.exists(run_dir.NAME) and store.exists(moments_name(0)):
         yield RunView(store.uri)
@@ -249,7 +248,7 @@ def _chi_view(prefix: str, components: Sequence[str]) -> str:
 
 
 def _database(limits: Limits, scratch: str) -> duckdb.DuckDBPyConnection:
-    """An empty database in memory that looks for nothing outside: no extension, no variable."""
+    """An empty in-memory database without extensions or environment variables."""
     return duckdb.connect(
         ":memory:",
         config={
@@ -264,6 +263,6 @@ def _database(limits: Limits, scratch: str) -> duckdb.DuckDBPyConnection:
 
 
 def _lock(database: duckdb.DuckDBPyConnection) -> None:
-    """From here on no file, no network, no other database and no other setting."""
+    """Disable files, network, other databases and settings."""
     database.execute("set enable_external_access = false")
     database.execute("set lock_configuration = true")

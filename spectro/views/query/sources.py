@@ -1,9 +1,9 @@
-"""Tables of a run that are read when a query asks for them, and as far as it does.
+"""Lazy tables of a run for DuckDB, read only as far as a query needs.
 
-DuckDB takes any `pyarrow.dataset.Dataset` and tells it which columns and which rows a query
-needs. `Lazy` is one whose batches come from a *source*: of the product only the Parquet columns
-that are wanted are read, by ranges (`storage/ranges.py`), row groups that no wanted row can be in
-are left out, and what is made (`text`, `cluster_id`) is made only where it is asked for.
+DuckDB takes any `pyarrow.dataset.Dataset` and passes the columns and the filter of a query. `Lazy`
+is one whose batches come from a *source*: only the needed Parquet columns are read, by ranges
+(`storage/ranges.py`), row groups that cannot match are skipped, and derived columns (`text`,
+`cluster_id`) are made only on demand.
 
 Shapes: N tokens of a batch, H components, M members of all clusters, V vocabulary.
 """
@@ -28,24 +28,23 @@ from spectro.storage.ranges import Meter, RangeReader
 from spectro.storage.store import MissingObjectError, Store
 
 TEXT, CLUSTER_ID = "text", "cluster_id"
-"""Columns that are made: how y is shown; its cluster, null outside, the smallest of several."""
+"""Derived columns: text of y; its cluster, null outside, the smallest of several."""
 BATCH_BYTES = 16 * 2**20
-"""Rows of a batch are as many as take this much, if they have all columns."""
+"""Memory of a batch with all columns."""
 MIN_BATCH_ROWS = 1024
 
 
 class QueryTable(Protocol):
-    """What a lazy table is made from."""
+    """Source of a lazy table."""
 
     schema: pa.Schema
-    """Of all its columns."""
 
     def batches(self, columns: Sequence[str], wanted: Any) -> Iterator[pa.RecordBatch]:
-        """Some columns of the rows for which the expression `wanted` holds; None: of all rows."""
+        """Some columns of the rows that satisfy `wanted`; None: of all rows."""
 
 
 class Lazy(pds.InMemoryDataset):  # type: ignore[misc]
-    """A source as DuckDB takes it."""
+    """A source as a dataset for DuckDB."""
 
     def __init__(self, source: QueryTable) -> None:
         super().__init__([], schema=source.schema)
@@ -62,7 +61,7 @@ class Lazy(pds.InMemoryDataset):  # type: ignore[misc]
 
 
 class Made:
-    """A table that a function makes when rows of it are wanted, and that is then kept."""
+    """A table made on first use, then kept."""
 
     def __init__(self, schema: pa.Schema, make: Callable[[], pa.Table]) -> None:
         self.schema, self._make = schema, make
@@ -79,7 +78,7 @@ class Made:
 
 
 class TokenRows:
-    """The measured tokens of a part of a run: labels, what is made of them, χ."""
+    """The measured tokens of a part of a run: labels, derived columns, χ."""
 
     def __init__(
         self,
@@ -90,14 +89,14 @@ class TokenRows:
         members: Callable[[], pa.Table] | None,
         threads: bool = False,
     ) -> None:
-        """Open; of the storage two listings and one footer are read.
+        """Reads two listings and one footer.
 
         Args:
             store: of the part of the run.
-            meter: told of what is read.
-            texts: display of every token of the vocabulary, [V]; None: not known.
-            members: token_id and cluster_id of all clusters' members, [M]; None: no clusters.
-            threads: whether columns are decoded by several threads.
+            meter: counts the reads.
+            texts: display of every token of the vocabulary, [V]; None if unknown.
+            members: token_id and cluster_id of all members, [M]; None without clusters.
+            threads: whether several threads decode columns.
 
         Raises ValueError if no shard has been measured, MissingObjectError if rows are lost.
         """
@@ -132,7 +131,7 @@ class TokenRows:
         numbers_only = wanted is not None and not mentioned & {TEXT, CLUSTER_ID, "subset", CHI}
         for shard in self.shards:
             for batch in self._scan(shard, ordered, wanted if numbers_only else None):
-                rows = self._with_made(batch, made)
+                rows = self._with_derived(batch, made)
                 if wanted is not None and not numbers_only:
                     rows = rows.filter(wanted)
                 yield rows.select(list(columns))
@@ -149,8 +148,8 @@ class TokenRows:
         )
         yield from scanner.to_batches()
 
-    def _with_made(self, batch: pa.RecordBatch, made: set[str]) -> pa.RecordBatch:
-        """The batch with plain subsets and the columns that are made."""
+    def _with_derived(self, batch: pa.RecordBatch, made: set[str]) -> pa.RecordBatch:
+        """The batch with plain subsets and derived columns."""
         columns = {name: batch.column(name) for name in batch.schema.names}
         if "subset" in columns:
             columns["subset"] = columns["subset"].cast(pa.string())
@@ -169,7 +168,7 @@ class TokenRows:
     def _cluster_of(self, token_id_N: npt.NDArray[np.int64]) -> pa.Array:
         if self._members is None:
             return pa.nulls(len(token_id_N), pa.int32())
-        token_id_M, cluster_M = self._owners
+        token_id_M, cluster_M = self._smallest_cluster
         place_N = np.searchsorted(token_id_M, token_id_N)
         inside_N = place_N < token_id_M.size
         inside_N[inside_N] = token_id_M[place_N[inside_N]] == token_id_N[inside_N]
@@ -178,7 +177,7 @@ class TokenRows:
         return pa.array(cluster_N, mask=~inside_N)
 
     @cached_property
-    def _owners(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    def _smallest_cluster(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
         """Clustered tokens, ascending, and the smallest cluster of each."""
         assert self._members is not None
         table = self._members()
@@ -199,7 +198,7 @@ class TokenRows:
 
 
 def _schema(stored: pa.Schema) -> pa.Schema:
-    """Columns of the table `tokens`: those that are stored, and those that are made."""
+    """Columns of `tokens`: stored and derived."""
     fields = {name: stored.field(name) for name in (*LABELS, CHI)}
     fields["subset"] = pa.field("subset", pa.string())
     fields[TEXT] = pa.field(TEXT, pa.string())
@@ -209,6 +208,6 @@ def _schema(stored: pa.Schema) -> pa.Schema:
 
 
 def _mentioned(wanted: Any, names: Sequence[str]) -> set[str]:
-    """Columns that an expression names; more than it needs do no harm."""
+    """Columns named by an expression; a superset does no harm."""
     words = set() if wanted is None else set(re.findall(r"\w+", str(wanted)))
     return words & set(names)

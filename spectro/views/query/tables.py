@@ -50,7 +50,7 @@ TOP_TEXT = "top_text"
 
 
 def vocabulary_table(pieces: Sequence[bytes | None] | None) -> pa.Table:
-    """A row per token of the vocabulary; none where it is not known."""
+    """A row per token of the vocabulary; empty if unknown."""
     pieces = pieces or []
     columns = {
         "token": range(len(pieces)),
@@ -64,7 +64,7 @@ def vocabulary_table(pieces: Sequence[bytes | None] | None) -> pa.Table:
 
 
 def components_table(view: RunView, components: Sequence[str]) -> pa.Table:
-    """A row per column of χ; what the run's summary does not tell is null."""
+    """A row per column of χ; null where the summary has no value."""
     known = view.summary if view.store.exists(SUMMARY_NAME) else {}
     unknown = [None] * len(components)
     places = [_place(name) for name in components]
@@ -79,8 +79,8 @@ def components_table(view: RunView, components: Sequence[str]) -> pa.Table:
     width_H = view.interval.half_width(error_H)
     columns["half_width_95"] = [float(w) if math.isfinite(w) else None for w in width_H]
     columns["num_chains"] = [view.num_chains] * len(components)
-    judged = known.get("sampler_bias", unknown)
-    columns |= {f"bias_{name}": [each and each[name] for each in judged] for name in _OF_BIAS}
+    biases = known.get("sampler_bias", unknown)
+    columns |= {f"bias_{name}": [each and each[name] for each in biases] for name in _OF_BIAS}
     return pa.table(
         {name: pa.array(values, COMPONENTS.field(name).type) for name, values in columns.items()}
     )
@@ -103,7 +103,7 @@ def with_top_text(clusters: pa.Table, text_V: pa.Array) -> pa.Table:
 
 
 def _place(component: str) -> tuple[int | None, int | None]:
-    """Layer and head, as far as it has them."""
+    """Layer and head, if any."""
     found = re.fullmatch(r"l(\d+)(?:h(\d+)|mlp)", component)
     if found is None:
         return None, None
