@@ -142,7 +142,7 @@ def rows_fingerprint(resident: ResidentModel, store: Store) -> str:
 def _records(
     store: Store, groups: Sequence[Group], chains: Sequence[int], *, or_dropped: bool = False
 ) -> Records:
-    """What is kept of some chains."""
+    """Records of some chains."""
     return {
         group.name: [
             draws.read_record(store, group.name, chain, or_dropped=or_dropped) for chain in chains

@@ -81,7 +81,7 @@ def _check_sources(store: Store, sources: Mapping[str, Source]) -> None:
             )
 
 
-def tell_of_dropped(present: Collection[str], num_shards: int, chain: ChainConfig) -> None:
+def report_dropped_draws(present: Collection[str], num_shards: int, chain: ChainConfig) -> None:
     """Say, if rows are missing, that chains whose draws were removed are run again for them."""
     lacking = [shard for shard in range(num_shards) if part_name(shard) not in present]
     needed = {f"{c}.dropped.json" for shard in lacking for c in chain.of_shard(shard)}

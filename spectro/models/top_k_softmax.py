@@ -1,4 +1,4 @@
-"""Loss of displaced models without the vocabulary: a short list, and the rest by its cumulants.
+"""The top-K softmax: loss of displaced models from K next tokens, the rest by its cumulants.
 
 For models whose vocabulary outweighs their layers (Pythia-14M: 85 % of a forward pass) the
 output product is most of scoring. A displacement leaves the unembedding U alone and moves the
@@ -28,15 +28,15 @@ from torch import Tensor
 
 from spectro.models.precision import Precision, multiply, operand
 
-LIST_CHUNK = 128
-"""Token positions whose whole logits exist at once while lists are made."""
+TOP_K_CHUNK = 128
+"""Token positions whose whole logits exist at once while the K likeliest are chosen."""
 LOSS_CHUNK = {"cpu": 2**18, "cuda": 2**27}
 """Listed logits that exist at once, by device type."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TopKFit:
-    """Which losses are taken from a short list, and what all lists share."""
+    """Components that use the top-K softmax, and what all batches share."""
 
     size: int
     """K."""
@@ -48,7 +48,7 @@ class TopKFit:
 
 @dataclass(frozen=True, kw_only=True)
 class TopK:
-    """The lists of a batch of tokens."""
+    """The top-K softmax of a batch of tokens."""
 
     rows_NKD: Tensor
     """Embeddings u_v of the listed, in product precision."""
@@ -68,10 +68,10 @@ class TopK:
     """C."""
 
 
-def make_shortlist(
+def make_top_k(
     hidden_ND: Tensor, unembed_VD: Tensor, targets_N: Tensor, size: int, covariance_DD: Tensor
 ) -> TopK:
-    """Lists of the clean model's K likeliest next tokens at every position.
+    """The clean model's K likeliest next tokens at every position.
 
     Args:
         hidden_ND: clean final-normed stream.
@@ -83,7 +83,7 @@ def make_shortlist(
     size = min(size, len(unembed_VD))
     listed, log_probs, rest, mean, losses = [], [], [], [], []
     for hidden, targets in zip(
-        torch.split(hidden_ND, LIST_CHUNK), torch.split(targets_N, LIST_CHUNK), strict=True
+        torch.split(hidden_ND, TOP_K_CHUNK), torch.split(targets_N, TOP_K_CHUNK), strict=True
     ):
         log_p = torch.log_softmax(hidden @ unembed_VD.T, dim=-1)
         losses.append(-log_p.gather(1, targets[:, None])[:, 0])
@@ -107,7 +107,7 @@ def make_shortlist(
 
 
 def rest_covariance(hidden_ND: Tensor, unembed_VD: Tensor, size: int) -> Tensor:
-    """C: covariance of u_v outside the lists, averaged over these tokens, [D, D].
+    """C: covariance of u_v outside the K, averaged over these tokens, [D, D].
 
     Args:
         hidden_ND: clean final-normed stream of tokens of the sampling distribution.
@@ -116,7 +116,7 @@ def rest_covariance(hidden_ND: Tensor, unembed_VD: Tensor, size: int) -> Tensor:
     """
     size = min(size, len(unembed_VD))
     weight_V = unembed_VD.new_zeros(len(unembed_VD))
-    for hidden in torch.split(hidden_ND, LIST_CHUNK):
+    for hidden in torch.split(hidden_ND, TOP_K_CHUNK):
         probs = torch.softmax(hidden @ unembed_VD.T, dim=-1)
         probs.scatter_(1, probs.topk(size, dim=-1).indices, 0.0)
         mass = probs.sum(dim=-1, keepdim=True)
@@ -126,7 +126,7 @@ def rest_covariance(hidden_ND: Tensor, unembed_VD: Tensor, size: int) -> Tensor:
     return (unembed_VD * weight_V[:, None]).T @ unembed_VD - torch.outer(mean_D, mean_D)
 
 
-def shortlist_losses(
+def top_k_losses(
     hidden_RND: Tensor, shortlist: TopK, precision: Precision = Precision.FLOAT32
 ) -> Tensor:
     """Loss of every token under every variant, nats, [R, N].

@@ -35,7 +35,7 @@ from spectro.formats import draws, tokens
 from spectro.formats.tokens import TokensInfo
 from spectro.measure.assembly import assemble_shard, summarise
 from spectro.measure.chains import run_chains
-from spectro.measure.sisters import known_pilot
+from spectro.measure.shared_draws import known_pilot
 from spectro.measure.tiles import run_tile
 from spectro.measure.tokenise import add_tokens, make_tokens
 from spectro.models.gpt_neox import GPTNeoX

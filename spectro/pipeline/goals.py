@@ -22,7 +22,7 @@ from spectro.formats.draws import incomplete
 from spectro.formats.more_tokens import tidy
 from spectro.formats.tokens import MARKER, TokensInfo
 from spectro.measure.sampled_groups import groups_of
-from spectro.measure.tokenise import tell_of_dropped
+from spectro.measure.tokenise import report_dropped_draws
 from spectro.storage.store import Store
 from spectro.upsampling.units import upsample_units
 from spectro.work.model_info import ModelInfo, model_of
@@ -99,7 +99,7 @@ def present_objects(store: Store, config: PipelineConfig, goal: Goal) -> set[str
         present -= {f"{prefix}{name}" for name in stale}
         present -= {f"{prefix}{name}" for name in incomplete(here, own)}
     tidy(store, present)
-    tell_of_dropped(present, info.splits["probe"].num_shards, config.chain)
+    report_dropped_draws(present, info.splits["probe"].num_shards, config.chain)
     return present
 
 

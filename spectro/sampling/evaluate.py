@@ -1,6 +1,6 @@
-"""ΔL of draws on the evaluation set, and how well the draws so far tell tokens apart.
+"""ΔL of draws on the evaluation set, and the reliability of the draws so far.
 
-Δℓ_i(t) of the evaluation tokens is at hand wherever ΔL(t) is taken; from it follows, at no
+Δℓ_i(t) of the evaluation tokens is computed with ΔL(t); from it follows, at no
 further cost, what a column's own part −E_C[φ (Δℓ_i − ΔL)] looks like on these tokens, so how
 reliable the column will be on others like them.
 

@@ -70,7 +70,7 @@ class TokenColumn:
     unit: str
     """Unit of the values."""
     description: str
-    """What it is."""
+    """In words."""
     values: Callable[[TokenEstimates], Floats]
     """The estimate, [N], or [N, H] if `by_component`."""
     by_component: bool = False

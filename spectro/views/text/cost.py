@@ -1,4 +1,4 @@
-"""What it takes to measure a text along a run's draws, told before it begins.
+"""Cost of measuring a text along a run's draws.
 
 Shapes: N tokens of the text, n windows, M = N − 1 measured tokens.
 """
@@ -16,14 +16,14 @@ from spectro.models.components import Group
 from spectro.planning.bill import courses_of, courses_of_run
 from spectro.planning.courses import measurement_of, total
 from spectro.planning.unit_counts import MeasurementSize, Work, tile_work
-from spectro.sampling.pilot.pilot import listed_components
+from spectro.sampling.pilot.pilot import top_k_components
 from spectro.views.text.measured_text import RunDraws
 from spectro.work.progress import clock
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What measuring a text takes."""
+    """Cost of measuring a text."""
 
     num_tokens: int
     """M."""
@@ -50,7 +50,7 @@ class Cost:
 
 
 def cost_of(bank: RunDraws, num_tokens: int, names: Sequence[str]) -> Cost:
-    """What a text of N tokens takes for these components; the model is loaded for it."""
+    """Cost of a text of N tokens for these components; loads the model."""
     length = min(bank.view.context, num_tokens - 1)
     num_windows = math.ceil((num_tokens - 1) / length)
     size = bank.resident.model.shape
@@ -73,7 +73,7 @@ def _group_cost(
 ) -> tuple[Work, int]:
     """Work of a group's tile, and its draws."""
     pilot = read_pilot(bank.store, group.name)
-    listed = listed_components(bank.config.scoring, pilot)
+    listed = top_k_components(bank.config.scoring, pilot)
     courses = [courses_of(bank.record(group.name, c), listed, pilot) for c in bank.chains]
     batches = math.ceil(num_windows / max(1, bank.resident.scoring(pilot).positions // length))
     m = dataclasses.replace(whole, context=length)

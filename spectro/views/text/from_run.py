@@ -107,7 +107,7 @@ def document_of_text(
             (`RunColumns.best`).
         max_tokens: of a longer text nothing is measured; None: whatever its length.
         centred: whether it is to be row-centred, which needs all components.
-        on_cost: told, in one line, what measuring costs, before it begins.
+        on_cost: called with the cost of measuring, in one line, before it begins.
         on_progress: called with (work done, work in all).
 
     Raises ValueError, in one line and before anything is measured, for a text of less than two

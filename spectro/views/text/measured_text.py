@@ -3,7 +3,7 @@
 Draws never look at the tokens that are measured (design §4), so that a text gets the χ that the run
 would have given it: the same draws, weights, estimator and cut into contexts, by the same functions
 (`measure/tiles.py`, `measure/assembly.py`). Last bits differ where sequences or components are
-computed in other company (design §2). A text has no end-of-text token put before or after it: it
+computed in other batches (design §2). A text has no end-of-text token put before or after it: it
 may be a part of a document.
 
 Shapes: N tokens of the text, n windows of L positions (tokens/windows.py), M = N − 1 measured
@@ -149,7 +149,7 @@ class RunDraws:
         )
 
     def record(self, group: str, chain: int) -> ChainRecord:
-        """What is kept of a chain of a group."""
+        """Record of a chain of a group."""
         return read_record(self.store, group, chain)
 
     def tokenised(
