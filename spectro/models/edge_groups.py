@@ -24,7 +24,7 @@ class CleanIds:
     """A batch, with its top-K softmax where losses may be taken from it."""
 
     ids_BT1: Tensor
-    listed: TopKBatch | None
+    softmax: TopKBatch | None
 
 
 class EmbedGroup:
@@ -43,13 +43,13 @@ class EmbedGroup:
     def prepare(self, ids_BT1: Tensor, top_k: TopKFit | None = None) -> CleanIds:
         """The batch itself: no layers precede the embedding."""
         resid, targets = self._model.embed(ids_BT1[:, :-1]), ids_BT1[:, 1:]
-        listed = top_k_batch(self._model, resid, 0, targets, self.names, top_k)
-        return CleanIds(ids_BT1=ids_BT1, listed=listed)
+        softmax = top_k_batch(self._model, resid, 0, targets, self.names, top_k)
+        return CleanIds(ids_BT1=ids_BT1, softmax=softmax)
 
     def clean_losses(self, clean: CleanIds) -> Tensor:
         """ℓ(w*), [B, T]."""
-        if clean.listed is not None:
-            return clean.listed.clean_losses
+        if clean.softmax is not None:
+            return clean.softmax.clean_losses
         return self._model.clean_losses(clean.ids_BT1)
 
     def losses(
@@ -65,7 +65,7 @@ class EmbedGroup:
         resid = torch.stack(streams)
         hidden = self._model.suffix(resid.flatten(0, 1), 0).view(resid.shape)
         targets_RbT = ids_RBT1[..., 1:]
-        return losses_by_component(self._model, {"embed": hidden}, targets_RbT, clean.listed)
+        return losses_by_component(self._model, {"embed": hidden}, targets_RbT, clean.softmax)
 
 
 @dataclass(frozen=True, kw_only=True)

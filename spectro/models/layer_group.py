@@ -45,7 +45,7 @@ class CleanLayer:
     """The stream that leaves the layer."""
     head_terms: dict[str, Tensor]
     """Head name → its clean term [B, T, D]."""
-    listed: TopKBatch | None = None
+    softmax: TopKBatch | None = None
     """Top-K softmax, where losses may be taken from it."""
 
 
@@ -92,13 +92,13 @@ class LayerGroup:
             middle_BTD=middle,
             out_BTD=out,
             head_terms={name: term[0] for name, term in terms.items()},
-            listed=top_k_batch(model, out, layer + 1, targets, self.names, top_k),
+            softmax=top_k_batch(model, out, layer + 1, targets, self.names, top_k),
         )
 
     def clean_losses(self, clean: CleanLayer) -> Tensor:
         """ℓ(w*) through the shared suffix, [B, T]."""
-        if clean.listed is not None:
-            return clean.listed.clean_losses
+        if clean.softmax is not None:
+            return clean.softmax.clean_losses
         hidden = self._model.suffix(clean.out_BTD, self._layer + 1)
         return self._model.losses(hidden, clean.targets_BT)
 
@@ -141,7 +141,7 @@ class LayerGroup:
             zip(streams, torch.split(hidden.view(joined.shape), counts), strict=True)
         )
         targets_GbT = _owned(clean.targets_BT, num_owners)
-        return losses_by_component(self._model, hidden_by_name, targets_GbT, clean.listed)
+        return losses_by_component(self._model, hidden_by_name, targets_GbT, clean.softmax)
 
     def _head_weights(self, component: Component) -> Weights:
         head, size = component.head, self._model.shape.head_size

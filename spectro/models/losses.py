@@ -31,14 +31,14 @@ COVARIANCE_POSITIONS = 4096
 class TopKBatch:
     """Top-K softmax of a batch, and the components whose losses are taken from it."""
 
-    shortlist: TopK
+    top_k: TopK
     components: frozenset[str]
     targets_BT: Tensor
 
     @property
     def clean_losses(self) -> Tensor:
         """ℓ(w*), [B, T]."""
-        return self.shortlist.loss_N.view(self.targets_BT.shape)
+        return self.top_k.loss_N.view(self.targets_BT.shape)
 
 
 def fit_top_k(model: GPTNeoX, config: ScoringConfig, evaluation_ids: Tensor) -> TopKFit | None:
@@ -84,14 +84,14 @@ def top_k_batch(
     )
     rows = operand(made.rows_NKD, model.precision)
     made = dataclasses.replace(made, rows_NKD=rows)
-    return TopKBatch(shortlist=made, components=top_k.components, targets_BT=targets_BT)
+    return TopKBatch(top_k=made, components=top_k.components, targets_BT=targets_BT)
 
 
 def losses_by_component(
     model: GPTNeoX,
     hidden: Mapping[str, Tensor],
     targets_GbT: Tensor,
-    listed: TopKBatch | None,
+    softmax: TopKBatch | None,
 ) -> dict[str, Tensor]:
     """Component → loss [R, b, T] in nats from its variants' streams [R, b, T, D].
 
@@ -101,9 +101,9 @@ def losses_by_component(
         model: its output matrix.
         hidden: component → streams.
         targets_GbT: what variants see: all the same sequences (G = 1), or each its own (G = R).
-        listed: top-K softmax, where all see the same.
+        softmax: top-K softmax, where all see the same.
     """
-    short = listed.components if listed is not None else frozenset()
+    short = softmax.components if softmax is not None else frozenset()
     exact = {name: stream for name, stream in hidden.items() if name not in short}
     found: dict[str, Tensor] = {}
     if exact:
@@ -113,8 +113,8 @@ def losses_by_component(
         counts = [len(stream) for stream in exact.values()]
         found = dict(zip(exact, torch.split(losses, counts), strict=True))
     for name in hidden.keys() - exact.keys():
-        assert listed is not None
+        assert softmax is not None
         streams = hidden[name].flatten(1, 2)
-        losses = top_k_losses(streams, listed.shortlist, model.precision)
+        losses = top_k_losses(streams, softmax.top_k, model.precision)
         found[name] = losses.view(hidden[name].shape[:-1])
     return {name: found[name] for name in hidden}

@@ -127,35 +127,35 @@ def rest_covariance(hidden_ND: Tensor, unembed_VD: Tensor, size: int) -> Tensor:
 
 
 def top_k_losses(
-    hidden_RND: Tensor, shortlist: TopK, precision: Precision = Precision.FLOAT32
+    hidden_RND: Tensor, top_k: TopK, precision: Precision = Precision.FLOAT32
 ) -> Tensor:
     """Loss of every token under every variant, nats, [R, N].
 
     Args:
         hidden_RND: final-normed streams of the variants.
-        shortlist: of the same tokens.
+        top_k: of the same tokens.
         precision: of the products with the listed rows.
     """
     num_variants, num_tokens, _ = hidden_RND.shape
-    size = shortlist.log_probs_NK.shape[1]
+    size = top_k.log_probs_NK.shape[1]
     limit = LOSS_CHUNK.get(hidden_RND.device.type, LOSS_CHUNK["cuda"])
     step = max(1, limit // (num_variants * size))
     parts = []
     for start in range(0, num_tokens, step):
         chunk = slice(start, start + step)
-        shift_nRD = (hidden_RND[:, chunk] - shortlist.hidden_ND[chunk]).transpose(0, 1)
-        rows_nDK = shortlist.rows_NKD[chunk].transpose(1, 2)
+        shift_nRD = (hidden_RND[:, chunk] - top_k.hidden_ND[chunk]).transpose(0, 1)
+        rows_nDK = top_k.rows_NKD[chunk].transpose(1, 2)
         listed_nRK = multiply(operand(shift_nRD, precision), rows_nDK, precision)
-        listed_nRK += shortlist.log_probs_NK[chunk, None]
+        listed_nRK += top_k.log_probs_NK[chunk, None]
         rest_nR = (
-            shortlist.rest_N[chunk, None]
-            + torch.bmm(shift_nRD, shortlist.mean_ND[chunk, :, None])[..., 0]
-            + 0.5 * ((shift_nRD @ shortlist.covariance_DD) * shift_nRD).sum(dim=-1)
+            top_k.rest_N[chunk, None]
+            + torch.bmm(shift_nRD, top_k.mean_ND[chunk, :, None])[..., 0]
+            + 0.5 * ((shift_nRD @ top_k.covariance_DD) * shift_nRD).sum(dim=-1)
         )
         largest_nR = torch.maximum(listed_nRK.amax(dim=-1), rest_nR)
         total_nR = listed_nRK.sub_(largest_nR[..., None]).exp_().sum(dim=-1)
         total_nR += (rest_nR - largest_nR).exp()
-        target_nR = torch.bmm(shift_nRD, shortlist.target_ND[chunk, :, None])[..., 0]
+        target_nR = torch.bmm(shift_nRD, top_k.target_ND[chunk, :, None])[..., 0]
         delta_nR = total_nR.log() + largest_nR - target_nR
-        parts.append((shortlist.loss_N[chunk, None] + delta_nR).T)
+        parts.append((top_k.loss_N[chunk, None] + delta_nR).T)
     return torch.cat(parts, dim=1)
