@@ -61,19 +61,6 @@ def clean_losses(part: GroupModel[Any], ids_nT1: Tensor, budget: RowBudget | Non
 
 
 @torch.no_grad()
-def delta_losses(
-    part: GroupModel[Any],
-    ids_bT1: Tensor,
-    sources: Mapping[int, ReadDraws],
-    wanted: Sequence[DrawSlice],
-    scoring: Scoring,
-) -> Iterator[tuple[DrawSlice, Tensor]]:
-    """Δℓ of every wanted draw on one batch of sequences, piece by piece; see `pack_losses`."""
-    for pack in pack_losses(part, ids_bT1, sources, wanted, scoring):
-        yield from pack
-
-
-@torch.no_grad()
 def pack_losses(
     part: GroupModel[Any],
     ids_bT1: Tensor,

@@ -188,7 +188,7 @@ class GroupChains:
                     share(done, total)
                 writer.block_done()
 
-            recorder.independent(draws, names, on_block)
+            recorder.record_independent(draws, names, on_block)
             found[chain] = dict.fromkeys(names, draws)
         return found
 

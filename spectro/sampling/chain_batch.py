@@ -208,7 +208,7 @@ class Stepping:
                 for name, schedule in schedules.items()
                 if schedule.takes(state.step, states[name][chain])
             }
-            for name in recorders[chain].drawn(drawn, state.step, sinks[chain]):
+            for name in recorders[chain].take_draws(drawn, state.step, sinks[chain]):
                 del schedules[name]
         state.states = _still_wanted(states, state.wanted)
         state.step += 1
@@ -234,7 +234,7 @@ class Stepping:
         for name, own in found.items():
             for chain, each in own.items():
                 if name in wanted[chain]:
-                    recorders[chain].stepped(name, each, drawing=step >= self.burnin[name])
+                    recorders[chain].record_step(name, each, drawing=step >= self.burnin[name])
         return moved
 
     def _seen(self, chains: Sequence[int], step: int) -> Tensor:

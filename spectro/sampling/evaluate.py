@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from spectro.models.architecture import GroupModel
 from spectro.models.cost.budget import CPU_ROWS, RowBudget, fit
-from spectro.models.delta import DrawSlice, delta_losses, sequence_batches
+from spectro.models.delta import DrawSlice, pack_losses, sequence_batches
 from spectro.models.scoring import Scoring
 from spectro.sampling.draws import DrawSource
 from spectro.sampling.observable import observable
@@ -79,7 +80,8 @@ def _all_losses(
     first = {p.component: p.draws.start for p in pieces}
     count = {p.component: p.draws.stop - p.draws.start for p in pieces}
     for batch in sequence_batches(ids, scoring):
-        for piece, delta in delta_losses(part, ids[batch], {0: source}, pieces, scoring):
+        packs = pack_losses(part, ids[batch], {0: source}, pieces, scoring)
+        for piece, delta in chain.from_iterable(packs):
             name, start = piece.component, piece.draws.start - first[piece.component]
             if name not in found:
                 found[name] = torch.empty(count[name], *shape, dtype=delta.dtype)

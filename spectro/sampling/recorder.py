@@ -88,7 +88,7 @@ class Recorder:
         self._chain, self._pilot = chain, pilot
         self._found: dict[str, ComponentRecord] = {}
 
-    def independent(
+    def record_independent(
         self,
         source: DrawSource,
         names: list[str],
@@ -111,14 +111,14 @@ class Recorder:
             if not names:
                 break
 
-    def stepped(self, name: str, moved: StepInfo, *, drawing: bool) -> None:
+    def record_step(self, name: str, moved: StepInfo, *, drawing: bool) -> None:
         """Keep what a step reported; `drawing` is True after burn-in."""
         found = self._found.setdefault(name, ComponentRecord(independent=False))
         found.step_loss.waiting.append(moved.loss)
         if drawing and moved.acceptance is not None:
             found.acceptance.waiting.append(moved.acceptance)
 
-    def drawn(
+    def take_draws(
         self, states: Mapping[str, ChainState], step: int, sink: Callable[[str, int, Blocks], None]
     ) -> list[str]:
         """Take states as draws; evaluate and hand over complete blocks.
@@ -179,7 +179,7 @@ class Recorder:
         )
 
     def _evaluated(self, source: DrawSource, wanted: Mapping[str, slice]) -> None:
-        """Book ΔL, weights and halves of the draws that follow those booked before."""
+        """Record ΔL, weights and halves of the next draws."""
         for name, evaluated in evaluate(
             self._part, source, wanted, self._evaluation_ids, self._scoring
         ).items():
