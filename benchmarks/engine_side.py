@@ -28,7 +28,7 @@ from spectro.models.cost.memory import scoring_bytes_per_row, stepping_bytes_per
 from spectro.models.delta import clean_losses
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
-from spectro.models.losses import shortlisting_of
+from spectro.models.losses import fit_top_k
 from spectro.models.scoring import Scoring
 from spectro.models.top_k_softmax import TopKFit
 from spectro.sampling import recorder
@@ -36,7 +36,7 @@ from spectro.sampling.chain import ChainResult, GroupChains
 from spectro.sampling.component_chain import ComponentChain
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness
-from spectro.sampling.pilot.pilot import listed_components, run_pilot
+from spectro.sampling.pilot.pilot import run_pilot, top_k_components
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.susceptibility.estimator import ChainSums, EstimatorKind
 from spectro.susceptibility.reliability import estimate_column
@@ -142,7 +142,7 @@ class _Run:
     def pilots(self) -> Pilots:
         """Of every group."""
         with self.clock.phase(PILOT):
-            lists = shortlisting_of(self.resident, self.engine.scoring, self.ids.evaluation)
+            lists = fit_top_k(self.resident, self.engine.scoring, self.ids.evaluation)
             moments = [
                 run_pilot(
                     part,
@@ -184,11 +184,11 @@ class _Run:
 
     def _passes(self, pilot: Mapping[str, PosteriorMoments], lists: TopKFit | None) -> Scoring:
         """How this group's losses are computed."""
-        names = listed_components(self.engine.scoring, pilot)
+        names = top_k_components(self.engine.scoring, pilot)
         used = lists is not None and names and self.engine.scoring != EXACT
         return Scoring(
             budget=self.scoring_rows,
-            shortlisting=dataclasses.replace(lists, components=names) if used else None,
+            top_k=dataclasses.replace(lists, components=names) if used else None,
         )
 
     def _chain(
@@ -242,7 +242,7 @@ def _facts(
     name: str, passes: Scoring, pilot: PosteriorMoments, own: list[ComponentChain]
 ) -> dict[str, Any]:
     return {
-        "from_lists": passes.shortlisting is not None and name in passes.shortlisting.components,
+        "from_lists": passes.top_k is not None and name in passes.top_k.components,
         "shortlist_error": pilot.shortlist_error,
         "effective_fraction": pilot.effective_fraction,
         "without_chain": own[0].independent,

@@ -162,7 +162,7 @@ def engines_of(work: Work, options: Any) -> dict[str, Engine]:
     if options.lists:
         # at the vocabulary of the self-test no list would be short
         scoring = ScoringConfig(shortlist_size=4) if options.toy else ScoringConfig()
-        if scoring.lists(work.model.config.vocab_size):
+        if scoring.uses_top_k(work.model.config.vocab_size):
             found[same_work.LISTED] = Engine(scoring=scoring, precision=precision)
     return found
 

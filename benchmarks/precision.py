@@ -53,7 +53,7 @@ from spectro.models.config import ModelConfig, Precision, ScoringConfig
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.load import load_model, load_tokenizer
-from spectro.models.losses import shortlisting_of
+from spectro.models.losses import fit_top_k
 from spectro.models.top_k_softmax import TopKFit
 from spectro.susceptibility.estimator import ChainSums, susceptibility
 from spectro.tokens.build import build
@@ -76,7 +76,7 @@ def load(device: str, evaluation_ids: Tensor) -> dict[str, Way]:
         precision = Precision.FLOAT32 if name == TRUTH else Precision(name)
         found[str(name)] = (GPTNeoX.from_pretrained_model(model, precision), None)
     resident = found[Precision.FLOAT32][0]
-    lists = shortlisting_of(resident, ScoringConfig(shortlist_size=LIST_SIZE), evaluation_ids)
+    lists = fit_top_k(resident, ScoringConfig(shortlist_size=LIST_SIZE), evaluation_ids)
     assert lists is not None
     found[LISTS] = (resident, dataclasses.replace(lists, components=frozenset(COMPONENTS)))
     return found

@@ -121,6 +121,7 @@ class Result:
                 column.name: (
                     (*token, "component") if column.by_component else token,
                     self.columns[column.name],
+                    {"units": column.unit, "long_name": column.description},
                 )
                 for column in TOKEN_COLUMNS
             }

@@ -146,7 +146,7 @@ def rows_fingerprint(resident: ResidentModel, store: Store) -> str:
 def _records(
     store: Store, groups: Sequence[Group], chains: Sequence[int], *, or_dropped: bool = False
 ) -> Records:
-    """What is kept of some chains."""
+    """Records of some chains."""
     return {
         group.name: [
             chain_records.read_record(store, group.name, chain, or_dropped=or_dropped)

@@ -14,7 +14,7 @@ from spectro.formats.chain_names import block_name, chains_among, record_name
 from spectro.formats.checkpoints import CheckpointBank, chain_folder, chain_stem, stem_of
 from spectro.measure.checkpoints import CheckpointWriter
 from spectro.measure.resident_model import ResidentModel
-from spectro.measure.sisters import known_chains
+from spectro.measure.shared_draws import known_chains
 from spectro.measure.units import ChainUnit
 from spectro.sampling.checkpoint import Checkpoint
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
@@ -24,7 +24,7 @@ from spectro.storage.store import Store
 from spectro.work.stage import OnProgress, ShouldStop
 
 Missing = dict[int, chain_records.ChainRecord | None]
-"""Chain that is to be made → what is known of it, where others have used its draws."""
+"""Chain to be made → its record, where tiles have used its draws before."""
 
 
 def run_chains(
@@ -34,17 +34,17 @@ def run_chains(
     should_stop: ShouldStop,
 ) -> None:
     """Make the chains of a unit that are not there; raises HandedBack when asked to stop."""
-    for company, missing in chain_batches(unit, resident).items():
-        _run_company(unit, resident, company, missing, on_progress, should_stop)
+    for batch, missing in chain_batches(unit, resident).items():
+        _run_batch(unit, resident, batch, missing, on_progress, should_stop)
 
 
 def chain_batches(unit: ChainUnit, resident: ResidentModel) -> dict[tuple[int, ...], Missing]:
-    """Chains that are to step together → those of them that are missing, of a unit's chains.
+    """Batches of a unit's chains that step together → those of them that are missing.
 
-    Chains that were never finished step together; in the unit's whole company where an attempt of
-    it ended between two markers, as its checkpoint or a finished chain tells. A chain that has lost
-    its draws, or whose draws were dropped, is made again in the company that its marker names:
-    others have read these draws, so it must be the same bits.
+    Unfinished chains step together; with all chains of the unit if an earlier attempt at the whole
+    batch wrote a checkpoint or finished a chain. A chain whose draws were lost or dropped is made
+    again in the batch that its record names: tiles have read these draws, so every bit must be the
+    same.
     """
     store, _ = resident.of(unit)
     group = unit.group.name
@@ -69,27 +69,27 @@ def chain_batches(unit: ChainUnit, resident: ResidentModel) -> dict[tuple[int, .
     return found
 
 
-def _run_company(
+def _run_batch(
     unit: ChainUnit,
     resident: ResidentModel,
-    company: tuple[int, ...],
+    batch: tuple[int, ...],
     missing: Missing,
     on_progress: OnProgress,
     should_stop: ShouldStop,
 ) -> None:
-    """Run chains together; what is missing is put."""
+    """Run a batch of chains; store those that are missing."""
     store, config = resident.of(unit)
     group = unit.group.name
     pilot = chain_records.read_pilot(store, group)
     writers = {c: draws.DrawWriter(store, group, c, before) for c, before in missing.items()}
-    known = known_chains(unit, group, company, resident)
-    if set(pilot) == set(known[company[0]]):
+    known = known_chains(unit, group, batch, resident)
+    if set(pilot) == set(known[batch[0]]):
         for chain, writer in writers.items():
-            writer.finish(known[chain], 0.0, company)
+            writer.finish(known[chain], 0.0, batch)
         return
-    bank = CheckpointBank(store, chain_folder(group), chain_stem(company), _digest(company, pilot))
+    bank = CheckpointBank(store, chain_folder(group), chain_stem(batch), _digest(batch, pilot))
     with BackgroundWriter() as background:
-        keeper = CheckpointWriter(
+        checkpoint_writer = CheckpointWriter(
             bank,
             background,
             config.run.checkpoint_seconds,
@@ -99,16 +99,16 @@ def _run_company(
         )
         sinks = {c: partial(background.submit, writer.put) for c, writer in writers.items()}
         results = resident.chains(unit.group, config, pilot).run(
-            company,
-            sinks={chain: sinks.get(chain, _there_already) for chain in company},
+            batch,
+            sinks={chain: sinks.get(chain, _there_already) for chain in batch},
             on_step=on_progress,
-            checkpoints=keeper.checkpoints(),
-            left_out=frozenset(known[company[0]]),
+            checkpoints=checkpoint_writer.checkpoints(),
+            left_out=frozenset(known[batch[0]]),
         )
     for chain, writer in writers.items():
         components = results[chain].components | known[chain]
         in_order = {c.name: components[c.name] for c in unit.group.components}
-        writer.finish(in_order, keeper.seconds / len(company), company)
+        writer.finish(in_order, checkpoint_writer.seconds / len(batch), batch)
     bank.remove()
 
 
@@ -116,9 +116,9 @@ def _there_already(component: str, first: int, draws: Blocks) -> None:
     """A sink for a chain whose draws are in storage."""
 
 
-def _digest(company: Sequence[int], pilot: Mapping[str, PosteriorMoments]) -> str:
-    """What the numbers of chains depend on, beside the run's fingerprint."""
-    plain = [list(company), {name: dataclasses.asdict(moments) for name, moments in pilot.items()}]
+def _digest(batch: Sequence[int], pilot: Mapping[str, PosteriorMoments]) -> str:
+    """Digest of the inputs of chains that the run's fingerprint does not cover."""
+    plain = [list(batch), {name: dataclasses.asdict(moments) for name, moments in pilot.items()}]
     return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""When a unit's checkpoint is due, and how it is written beside the computing."""
+"""Checkpoints of a unit: when one is due, written in the background."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from spectro.work.errors import HandedBack
 class CheckpointWriter:
     """Checkpoints of one attempt at a unit.
 
-    One is due some time after the last was written, and at once when the worker is asked to stop;
-    then the attempt ends with HandedBack as soon as it is in storage.
+    One is due `every_seconds` after the last was written, and at once when the worker is asked to
+    stop: the attempt then ends with HandedBack as soon as the checkpoint is stored.
     """
 
     bank: CheckpointBank
-    """Where they go."""
+    """Where they are stored."""
     background: BackgroundWriter
     """Writes them, after the draws that were handed over before."""
     every_seconds: float
-    """From when one is in storage to the next."""
+    """Time between two checkpoints."""
     should_stop: Callable[[], bool]
     """Whether the worker was asked to stop."""
     more: Callable[[], dict[str, Any]] = dict
-    """What else a checkpoint holds, asked when it is written; as JSON has it."""
+    """Further JSON values of a checkpoint, computed when it is written."""
     resumed: Checkpoint | None = None
-    """What the attempt goes on from."""
+    """The checkpoint that the attempt resumes from."""
     _start: float = field(default_factory=time.monotonic)
     _last: float = field(default_factory=time.monotonic)
     _writing: bool = False
 
     @property
     def seconds(self) -> float:
-        """Time that the unit took, that of attempts that were gone on with included."""
+        """Time that the unit took, earlier attempts that it resumes from included."""
         before = self.resumed.values["seconds"] if self.resumed is not None else 0.0
         return float(before) + time.monotonic() - self._start
 
     def checkpoints(self) -> Checkpoints:
-        """As the science asks for them."""
+        """The interface that chains and scoring use."""
         resume = self.resumed.part("work") if self.resumed is not None else None
         return Checkpoints(resume=resume, due=self._due, save=self._save)
 

@@ -8,7 +8,7 @@ from functools import partial
 
 from spectro.formats import chain_records
 from spectro.measure.resident_model import ResidentModel
-from spectro.measure.sisters import known_pilot
+from spectro.measure.shared_draws import known_pilot
 from spectro.measure.units import PilotUnit
 from spectro.sampling.pilot.pilot import independent_components
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments

@@ -1,4 +1,4 @@
-"""Tile units: draws of a group's chains, wherever they come from, against one token shard."""
+"""Tile units: one token shard scored along the draws of a group's chains."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run_tile(
     probe_ids = resident.probe_ids(unit.shard)
     bank = CheckpointBank(store, tile_folder(unit.shard), group, _digest(records, probe_ids))
     with BackgroundWriter() as background:
-        keeper = CheckpointWriter(
+        writer = CheckpointWriter(
             bank, background, config.run.checkpoint_seconds, should_stop, resumed=bank.newest()
         )
         sums = resident.score(
@@ -63,11 +63,11 @@ def run_tile(
             probe_ids,
             chain_records.read_pilot(store, group),
             on_progress=on_progress,
-            checkpoints=keeper.checkpoints(),
+            checkpoints=writer.checkpoints(),
         )
     found = {name: _sums_of(name, sums, rows) for name in chosen}
     own = found.pop(unit.part, {})
-    tiles.write_tile(store, unit.shard, group, own, keeper.seconds, found)
+    tiles.write_tile(store, unit.shard, group, own, writer.seconds, found)
     bank.remove()
 
 
@@ -173,7 +173,7 @@ def stored_chain(
 def _digest(
     records: Mapping[str, Mapping[int, chain_records.ChainRecord]], probe_ids: Tensor
 ) -> str:
-    """What the sums of a tile depend on, beside the run's fingerprint."""
+    """Digest of the inputs of a tile that the run's fingerprint does not cover."""
     found = hashlib.sha256(probe_ids.cpu().numpy().tobytes())
     for part, own in records.items():
         for chain, record in own.items():

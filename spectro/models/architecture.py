@@ -1,4 +1,4 @@
-"""What a group of components must offer to be sampled and scored.
+"""The protocol of a group of components that can be sampled and scored.
 
 Samplers, chains and scoring are written against this protocol alone; an architecture joins by
 giving each of its groups these four methods (`groups.py` finds the right one).
@@ -31,10 +31,10 @@ class GroupModel(Protocol[CleanT]):
         """w* of a component, by block; shared with the resident model, never written to."""
         ...
 
-    def prepare(self, ids_BT1: Tensor, shortlisting: TopKFit | None = None) -> CleanT:
+    def prepare(self, ids_BT1: Tensor, top_k: TopKFit | None = None) -> CleanT:
         """Everything of a batch [B, T+1] that does not depend on the displaced weights.
 
-        With `shortlisting` also the lists from which the losses of its components are taken.
+        With `top_k` also the top-K softmax from which the losses of its components are taken.
         """
         ...
 
@@ -51,7 +51,7 @@ class GroupModel(Protocol[CleanT]):
             clean: what `prepare` gave for the batch.
             weights: component → block → [R, *block shape]; every variant of a component is a
                 model in which that component alone is displaced.
-            paired: whether variants have sequences of their own, as chains that step together have
+            paired: whether variants have separate sequences, as chains that step together have
                 minibatches: of B = R·b sequences, variant r of every component sees those from
                 r·b to (r+1)·b − 1. Otherwise every variant sees all B.
 

@@ -1,4 +1,4 @@
-"""What a checkpoint folder says of its model, checked on both sides before anything is loaded.
+"""Validation of a checkpoint folder, config and weights, before anything is loaded.
 
 `transformers` leaves out, without an error, keys of config.json that it does not know and tensors
 that the config does not ask for. A key that changes the arithmetic (`rope_theta` beside GPT-NeoX's
@@ -71,7 +71,7 @@ _VALUES: dict[tuple[str, ...], Check] = {
     ("use_parallel_residual", "attention_bias", "tie_word_embeddings"): _FLAG,
     ("hidden_act",): (lambda v: isinstance(v, str), "a name"),
 }  # fmt: skip
-"""What a value of config.json must be, and its description, by keys."""
+"""Keys of config.json → test of a value, and its description."""
 _ROPE_NUMBERS = {
     "rope_theta", "partial_rotary_factor", *set().union(*_ROPE_FIELDS.values()) - {"truncate"},
 }  # fmt: skip

@@ -17,7 +17,7 @@ from enum import StrEnum
 
 
 class ComponentKind(StrEnum):
-    """What a component is made of; the values are the words used in logs and files."""
+    """Kind of a component; the values are used in logs and files."""
 
     HEAD = "head"
     MLP = "mlp"
@@ -33,7 +33,7 @@ class Component:
     name: str
     """Canonical name: `l<layer>h<head>`, `l<layer>mlp`, `embed`, `unembed` or `full`."""
     kind: ComponentKind
-    """What the component is made of."""
+    """Kind."""
     layer: int | None = None
     """Layer of a head or an MLP, else None."""
     head: int | None = None

@@ -69,14 +69,14 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringConfig:
-    """What of the arithmetic may be approximated, within a measured error."""
+    """The approximation of the softmax, within a measured error."""
 
     shortlist_size: int = 1024
-    """K, listed next tokens per position (see shortlist.py); 0: the whole vocabulary always. It
+    """K, likeliest next tokens per position (top_k_softmax.py); 0: the whole vocabulary always. It
     is used where the vocabulary is at least 16 times as large."""
     max_shortlist_error: float = 0.01
     """Largest error of Δℓ, as a share of its size over the pilot's draws and the evaluation
-    set, at which a component's losses are taken from short lists; the errors of draws mostly
+    set, at which a component's losses are taken from the top-K softmax; the errors of draws mostly
     cancel in χ, which is off by far less."""
 
     def __post_init__(self) -> None:
@@ -93,9 +93,9 @@ class ScoringConfig:
             reason = "where scoring.shortlist_size is 0: every loss is exact"
             refuse_without_effect(self, "scoring.", {"max_shortlist_error": reason})
 
-    def require_lists(self, vocab_size: int) -> None:
-        """Raise ValueError if settings of short lists are given for a vocabulary without them."""
-        if self.shortlist_size and not self.lists(vocab_size):
+    def require_top_k(self, vocab_size: int) -> None:
+        """Raise ValueError if settings of the top-K softmax are given where it is not used."""
+        if self.shortlist_size and not self.uses_top_k(vocab_size):
             reason = (
                 f"on this model: lists are used where the vocabulary ({vocab_size}) is at least 16 "
                 "times as large as scoring.shortlist_size"
@@ -103,6 +103,6 @@ class ScoringConfig:
             names = ("shortlist_size", "max_shortlist_error")
             refuse_without_effect(self, "scoring.", dict.fromkeys(names, reason))
 
-    def lists(self, vocab_size: int) -> bool:
-        """Whether lists are shorter than the vocabulary by enough to pay."""
+    def uses_top_k(self, vocab_size: int) -> bool:
+        """Whether K is smaller than the vocabulary by enough to pay."""
         return 0 < 16 * self.shortlist_size <= vocab_size

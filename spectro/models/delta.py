@@ -39,7 +39,7 @@ class DrawSlice:
 
 
 def sequence_batches(ids_nT1: Tensor, scoring: Scoring) -> Iterator[slice]:
-    """Slices of sequences that are prepared together; memory is asked for each anew."""
+    """Slices of sequences that are prepared together; the budget is read for each."""
     num_seq, length = ids_nT1.shape
     start = 0
     while start < num_seq:
@@ -58,19 +58,6 @@ def clean_losses(part: GroupModel[Any], ids_nT1: Tensor, budget: RowBudget | Non
             for batch in sequence_batches(ids_nT1, scoring)
         ]
     )
-
-
-@torch.no_grad()
-def delta_losses(
-    part: GroupModel[Any],
-    ids_bT1: Tensor,
-    sources: Mapping[int, ReadDraws],
-    wanted: Sequence[DrawSlice],
-    scoring: Scoring,
-) -> Iterator[tuple[DrawSlice, Tensor]]:
-    """Δℓ of every wanted draw on one batch of sequences, piece by piece; see `pack_losses`."""
-    for pack in pack_losses(part, ids_bT1, sources, wanted, scoring):
-        yield from pack
 
 
 @torch.no_grad()
@@ -95,7 +82,7 @@ def pack_losses(
     Yields:
         of each pass (piece, Δℓ [R, b, T] in nats), for pieces that together are the wanted ones.
     """
-    clean = part.prepare(ids_bT1, scoring.shortlisting)
+    clean = part.prepare(ids_bT1, scoring.top_k)
     if clean_bT is None:
         clean_bT = part.clean_losses(clean)
     draw_bytes = max(

@@ -15,16 +15,16 @@ from torch.nn import functional
 from spectro.models.architecture import Weights, num_paired
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.loss import token_losses
-from spectro.models.losses import ListedBatch, list_batch, losses_by_component
+from spectro.models.losses import TopKBatch, losses_by_component, top_k_batch
 from spectro.models.top_k_softmax import TopKFit
 
 
 @dataclass(frozen=True, kw_only=True)
 class CleanIds:
-    """A batch, with its short lists where losses may be taken from them."""
+    """A batch, with its top-K softmax where losses may be taken from it."""
 
     ids_BT1: Tensor
-    listed: ListedBatch | None
+    softmax: TopKBatch | None
 
 
 class EmbedGroup:
@@ -40,16 +40,16 @@ class EmbedGroup:
         assert component == "embed"
         return {"weight": self._model.params["gpt_neox.embed_in.weight"]}
 
-    def prepare(self, ids_BT1: Tensor, shortlisting: TopKFit | None = None) -> CleanIds:
-        """Nothing lies below the embedding: the batch itself."""
+    def prepare(self, ids_BT1: Tensor, top_k: TopKFit | None = None) -> CleanIds:
+        """The batch itself: no layers precede the embedding."""
         resid, targets = self._model.embed(ids_BT1[:, :-1]), ids_BT1[:, 1:]
-        listed = list_batch(self._model, resid, 0, targets, self.names, shortlisting)
-        return CleanIds(ids_BT1=ids_BT1, listed=listed)
+        softmax = top_k_batch(self._model, resid, 0, targets, self.names, top_k)
+        return CleanIds(ids_BT1=ids_BT1, softmax=softmax)
 
     def clean_losses(self, clean: CleanIds) -> Tensor:
         """ℓ(w*), [B, T]."""
-        if clean.listed is not None:
-            return clean.listed.clean_losses
+        if clean.softmax is not None:
+            return clean.softmax.clean_losses
         return self._model.clean_losses(clean.ids_BT1)
 
     def losses(
@@ -65,7 +65,7 @@ class EmbedGroup:
         resid = torch.stack(streams)
         hidden = self._model.suffix(resid.flatten(0, 1), 0).view(resid.shape)
         targets_RbT = ids_RBT1[..., 1:]
-        return losses_by_component(self._model, {"embed": hidden}, targets_RbT, clean.listed)
+        return losses_by_component(self._model, {"embed": hidden}, targets_RbT, clean.softmax)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,8 +89,8 @@ class UnembedGroup:
         assert component == "unembed"
         return {"weight": self._model.params[self._model.unembed_name]}
 
-    def prepare(self, ids_BT1: Tensor, shortlisting: TopKFit | None = None) -> CleanHidden:
-        """The final-normed stream; a displaced output product has no lists."""
+    def prepare(self, ids_BT1: Tensor, top_k: TopKFit | None = None) -> CleanHidden:
+        """The final-normed stream; no top-K softmax where the output product moves."""
         hidden = self._model.suffix(self._model.embed(ids_BT1[:, :-1]), 0)
         return CleanHidden(hidden_BTD=hidden, targets_BT=ids_BT1[:, 1:])
 
@@ -129,8 +129,8 @@ class FullGroup:
         assert component == "full"
         return dict(self._model.params)
 
-    def prepare(self, ids_BT1: Tensor, shortlisting: TopKFit | None = None) -> Tensor:
-        """The batch itself; where every weight moves there are no lists."""
+    def prepare(self, ids_BT1: Tensor, top_k: TopKFit | None = None) -> Tensor:
+        """The batch itself; no top-K softmax where every weight moves."""
         return ids_BT1
 
     def clean_losses(self, clean: Tensor) -> Tensor:
@@ -153,7 +153,7 @@ class FullGroup:
 
 
 def _per_variant(batch: Tensor, weights: Mapping[str, Weights], *, paired: bool) -> Tensor:
-    """What each variant sees of a batch [B, ...]: [R, B, ...], or its share [R, b, ...]."""
+    """Sequences of each variant, from a batch [B, ...]: [R, B, ...], or its share [R, b, ...]."""
     (blocks,) = weights.values()
     if paired:
         return batch.view(num_paired(weights, len(batch)), -1, *batch.shape[1:])

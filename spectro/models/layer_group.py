@@ -20,7 +20,7 @@ from torch import Tensor
 from spectro.models.architecture import Weights, num_paired
 from spectro.models.components import Component, ComponentKind, Group
 from spectro.models.gpt_neox import GPTNeoX
-from spectro.models.losses import ListedBatch, list_batch, losses_by_component
+from spectro.models.losses import TopKBatch, losses_by_component, top_k_batch
 from spectro.models.precision import batched_linear, linear
 from spectro.models.top_k_softmax import TopKFit
 
@@ -40,13 +40,13 @@ class CleanLayer:
     attention_in_BTD: Tensor
     mlp_in_BTD: Tensor
     middle_BTD: Tensor
-    """What the MLP's output is added to: the stream with all heads in it."""
+    """The stream with all heads added, before the MLP's output."""
     out_BTD: Tensor
     """The stream that leaves the layer."""
     head_terms: dict[str, Tensor]
     """Head name → its clean term [B, T, D]."""
-    listed: ListedBatch | None = None
-    """Short lists, where losses may be taken from them."""
+    softmax: TopKBatch | None = None
+    """Top-K softmax, where losses may be taken from it."""
 
 
 class LayerGroup:
@@ -73,7 +73,7 @@ class LayerGroup:
             }
         return self._head_weights(self._components[component])
 
-    def prepare(self, ids_BT1: Tensor, shortlisting: TopKFit | None = None) -> CleanLayer:
+    def prepare(self, ids_BT1: Tensor, top_k: TopKFit | None = None) -> CleanLayer:
         """Run the layers below, this layer, and every head of the group by itself."""
         model, layer = self._model, self._layer
         resid = model.prefix(ids_BT1[:, :-1], layer)
@@ -92,13 +92,13 @@ class LayerGroup:
             middle_BTD=middle,
             out_BTD=out,
             head_terms={name: term[0] for name, term in terms.items()},
-            listed=list_batch(model, out, layer + 1, targets, self.names, shortlisting),
+            softmax=top_k_batch(model, out, layer + 1, targets, self.names, top_k),
         )
 
     def clean_losses(self, clean: CleanLayer) -> Tensor:
         """ℓ(w*) through the shared suffix, [B, T]."""
-        if clean.listed is not None:
-            return clean.listed.clean_losses
+        if clean.softmax is not None:
+            return clean.softmax.clean_losses
         hidden = self._model.suffix(clean.out_BTD, self._layer + 1)
         return self._model.losses(hidden, clean.targets_BT)
 
@@ -141,7 +141,7 @@ class LayerGroup:
             zip(streams, torch.split(hidden.view(joined.shape), counts), strict=True)
         )
         targets_GbT = _owned(clean.targets_BT, num_owners)
-        return losses_by_component(self._model, hidden_by_name, targets_GbT, clean.listed)
+        return losses_by_component(self._model, hidden_by_name, targets_GbT, clean.softmax)
 
     def _head_weights(self, component: Component) -> Weights:
         head, size = component.head, self._model.shape.head_size

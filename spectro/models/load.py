@@ -1,7 +1,7 @@
 """Loading GPT-NeoX checkpoints: the embedded one, a local folder, or the hub.
 
-Checkpoints are safetensors only; pickled weights are never opened. What a loader would paper
-over (missing weights initialised at random, NaN, another architecture) is an error here.
+Checkpoints are safetensors only; pickled weights are never opened. Missing
+weights, NaN and other architectures are errors.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _named(config: ModelConfig) -> Iterator[None]:
 
 
 def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
-    """The tokenizer that lies beside the checkpoint.
+    """The tokenizer beside the checkpoint.
 
     Raises ValueError if there is none.
     """

@@ -13,7 +13,7 @@ With p_n = softmax(z_n) and upstream gradient g_n,
     ∂/∂h_n = g_n (p_n − e_{y_n}) U = g_n (Σ_{v≠y} exp(z_nv − z_ny) U_v − S_n U_y) / (1 + S_n)
     ∂/∂U = Σ_n g_n (p_n − e_{y_n}) h_nᵀ,        p_ny − 1 = expm1(−ℓ_n)
 The first needs no g_n beyond a factor per row, so it is taken in the forward pass while the
-exponentials are at hand; the second is made in the backward pass, for it sums over rows.
+exponentials are in memory; the second is made in the backward pass, for it sums over rows.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Losses of many variants from their final-normed streams: exact, or from short lists.
+"""Losses of many variants from their final-normed streams: exact, or by the top-K softmax.
 
 Shapes: R variants, B sequences, T positions, D hidden size.
 """
@@ -18,9 +18,9 @@ from spectro.models.precision import operand
 from spectro.models.top_k_softmax import (
     TopK,
     TopKFit,
-    make_shortlist,
+    make_top_k,
     rest_covariance,
-    shortlist_losses,
+    top_k_losses,
 )
 
 COVARIANCE_POSITIONS = 4096
@@ -28,31 +28,29 @@ COVARIANCE_POSITIONS = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListedBatch:
-    """Short lists of a batch, and the components whose losses are taken from them."""
+class TopKBatch:
+    """Top-K softmax of a batch, and the components whose losses are taken from it."""
 
-    shortlist: TopK
+    top_k: TopK
     components: frozenset[str]
     targets_BT: Tensor
 
     @property
     def clean_losses(self) -> Tensor:
         """ℓ(w*), [B, T]."""
-        return self.shortlist.loss_N.view(self.targets_BT.shape)
+        return self.top_k.loss_N.view(self.targets_BT.shape)
 
 
-def shortlisting_of(
-    model: GPTNeoX, config: ScoringConfig, evaluation_ids: Tensor
-) -> TopKFit | None:
-    """What lists of this model share, for no component yet; None where lists do not pay.
+def fit_top_k(model: GPTNeoX, config: ScoringConfig, evaluation_ids: Tensor) -> TopKFit | None:
+    """The part of the top-K softmax that all batches share; None where it does not pay.
 
     Args:
         model: at w*.
-        config: length of the lists.
+        config: K.
         evaluation_ids: int64 [E, T+1], sequences of the sampling distribution.
     """
     unembed_VD = model.params[model.unembed_name]
-    if not config.lists(len(unembed_VD)):
+    if not config.uses_top_k(len(unembed_VD)):
         return None
     num_seq = -(-COVARIANCE_POSITIONS // (evaluation_ids.shape[1] - 1))
     with torch.no_grad():
@@ -61,39 +59,39 @@ def shortlisting_of(
     return TopKFit(size=config.shortlist_size, covariance_DD=covariance, components=frozenset())
 
 
-def list_batch(
+def top_k_batch(
     model: GPTNeoX,
     resid_BTD: Tensor,
     layer: int,
     targets_BT: Tensor,
     names: Iterable[str],
-    shortlisting: TopKFit | None,
-) -> ListedBatch | None:
-    """Lists of a batch whose clean stream enters `layer`.
+    top_k: TopKFit | None,
+) -> TopKBatch | None:
+    """Top-K softmax of a batch whose clean stream enters `layer`.
 
-    None where none of these components takes its losses from lists.
+    None where none of these components takes its losses from it.
     """
-    if shortlisting is None or shortlisting.components.isdisjoint(names):
+    if top_k is None or top_k.components.isdisjoint(names):
         return None
     hidden = model.suffix(resid_BTD, layer)
-    # Lists are made once and read by every draw: in full precision.
-    made = make_shortlist(
+    # Made once and read by every draw: in full precision.
+    made = make_top_k(
         hidden.flatten(0, 1),
         model.params[model.unembed_name],
         targets_BT.flatten(),
-        shortlisting.size,
-        shortlisting.covariance_DD,
+        top_k.size,
+        top_k.covariance_DD,
     )
     rows = operand(made.rows_NKD, model.precision)
     made = dataclasses.replace(made, rows_NKD=rows)
-    return ListedBatch(shortlist=made, components=shortlisting.components, targets_BT=targets_BT)
+    return TopKBatch(top_k=made, components=top_k.components, targets_BT=targets_BT)
 
 
 def losses_by_component(
     model: GPTNeoX,
     hidden: Mapping[str, Tensor],
     targets_GbT: Tensor,
-    listed: ListedBatch | None,
+    softmax: TopKBatch | None,
 ) -> dict[str, Tensor]:
     """Component → loss [R, b, T] in nats from its variants' streams [R, b, T, D].
 
@@ -103,9 +101,9 @@ def losses_by_component(
         model: its output matrix.
         hidden: component → streams.
         targets_GbT: what variants see: all the same sequences (G = 1), or each its own (G = R).
-        listed: short lists, where all see the same.
+        softmax: top-K softmax, where all see the same.
     """
-    short = listed.components if listed is not None else frozenset()
+    short = softmax.components if softmax is not None else frozenset()
     exact = {name: stream for name, stream in hidden.items() if name not in short}
     found: dict[str, Tensor] = {}
     if exact:
@@ -115,8 +113,8 @@ def losses_by_component(
         counts = [len(stream) for stream in exact.values()]
         found = dict(zip(exact, torch.split(losses, counts), strict=True))
     for name in hidden.keys() - exact.keys():
-        assert listed is not None
+        assert softmax is not None
         streams = hidden[name].flatten(1, 2)
-        losses = shortlist_losses(streams, listed.shortlist, model.precision)
+        losses = top_k_losses(streams, softmax.top_k, model.precision)
         found[name] = losses.view(hidden[name].shape[:-1])
     return {name: found[name] for name in hidden}

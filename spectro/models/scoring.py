@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from spectro.models.cost.budget import RowBudget
 from spectro.models.top_k_softmax import TopKFit
 
-LIST_SHARE = 8
-"""A batch with short lists has at most one position for so many rows of a pass: lists are read
-once per pass, so several draws must share each."""
+TOP_K_SHARE = 8
+"""Rows of a pass per position of a batch with a top-K softmax: the K rows of a position are read
+once per pass, so several draws must share them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,11 +18,11 @@ class Scoring:
 
     budget: RowBudget
     """Rows at once."""
-    shortlisting: TopKFit | None = None
-    """Lists, for the components that may use them; None: the exact loss for all."""
+    top_k: TopKFit | None = None
+    """Top-K softmax, for the components that may use it; None: the exact loss for all."""
 
     @property
     def positions(self) -> int:
         """Token positions that are prepared together."""
-        share = 1 if self.shortlisting is None else LIST_SHARE
+        share = 1 if self.top_k is None else TOP_K_SHARE
         return max(1, self.budget.rows // share)

@@ -1,4 +1,4 @@
-"""Loss of displaced models without the vocabulary: a short list, and the rest by its cumulants.
+"""The top-K softmax: loss of displaced models from K next tokens, the rest by its cumulants.
 
 For models whose vocabulary outweighs their layers (Pythia-14M: 85 % of a forward pass) the
 output product is most of scoring. A displacement leaves the unembedding U alone and moves the
@@ -29,15 +29,15 @@ from torch import Tensor
 from spectro.models.config import Precision
 from spectro.models.precision import multiply, operand
 
-LIST_CHUNK = 128
-"""Token positions whose whole logits exist at once while lists are made."""
+TOP_K_CHUNK = 128
+"""Token positions whose whole logits exist at once while the K likeliest are chosen."""
 LOSS_CHUNK = {"cpu": 2**18, "cuda": 2**27}
 """Listed logits that exist at once, by device type."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TopKFit:
-    """Which losses are taken from a short list, and what all lists share."""
+    """Components that use the top-K softmax, and what all batches share."""
 
     size: int
     """K."""
@@ -49,7 +49,7 @@ class TopKFit:
 
 @dataclass(frozen=True, kw_only=True)
 class TopK:
-    """The lists of a batch of tokens."""
+    """The top-K softmax of a batch of tokens."""
 
     rows_NKD: Tensor
     """Embeddings u_v of the listed, in product precision."""
@@ -69,10 +69,10 @@ class TopK:
     """C."""
 
 
-def make_shortlist(
+def make_top_k(
     hidden_ND: Tensor, unembed_VD: Tensor, targets_N: Tensor, size: int, covariance_DD: Tensor
 ) -> TopK:
-    """Lists of the clean model's K likeliest next tokens at every position.
+    """The clean model's K likeliest next tokens at every position.
 
     Args:
         hidden_ND: clean final-normed stream.
@@ -84,7 +84,7 @@ def make_shortlist(
     size = min(size, len(unembed_VD))
     listed, log_probs, rest, mean, losses = [], [], [], [], []
     for hidden, targets in zip(
-        torch.split(hidden_ND, LIST_CHUNK), torch.split(targets_N, LIST_CHUNK), strict=True
+        torch.split(hidden_ND, TOP_K_CHUNK), torch.split(targets_N, TOP_K_CHUNK), strict=True
     ):
         log_p = torch.log_softmax(hidden @ unembed_VD.T, dim=-1)
         losses.append(-log_p.gather(1, targets[:, None])[:, 0])
@@ -108,7 +108,7 @@ def make_shortlist(
 
 
 def rest_covariance(hidden_ND: Tensor, unembed_VD: Tensor, size: int) -> Tensor:
-    """C: covariance of u_v outside the lists, averaged over these tokens, [D, D].
+    """C: covariance of u_v outside the K, averaged over these tokens, [D, D].
 
     Args:
         hidden_ND: clean final-normed stream of tokens of the sampling distribution.
@@ -117,7 +117,7 @@ def rest_covariance(hidden_ND: Tensor, unembed_VD: Tensor, size: int) -> Tensor:
     """
     size = min(size, len(unembed_VD))
     weight_V = unembed_VD.new_zeros(len(unembed_VD))
-    for hidden in torch.split(hidden_ND, LIST_CHUNK):
+    for hidden in torch.split(hidden_ND, TOP_K_CHUNK):
         probs = torch.softmax(hidden @ unembed_VD.T, dim=-1)
         probs.scatter_(1, probs.topk(size, dim=-1).indices, 0.0)
         mass = probs.sum(dim=-1, keepdim=True)
@@ -127,36 +127,36 @@ def rest_covariance(hidden_ND: Tensor, unembed_VD: Tensor, size: int) -> Tensor:
     return (unembed_VD * weight_V[:, None]).T @ unembed_VD - torch.outer(mean_D, mean_D)
 
 
-def shortlist_losses(
-    hidden_RND: Tensor, shortlist: TopK, precision: Precision = Precision.FLOAT32
+def top_k_losses(
+    hidden_RND: Tensor, top_k: TopK, precision: Precision = Precision.FLOAT32
 ) -> Tensor:
     """Loss of every token under every variant, nats, [R, N].
 
     Args:
         hidden_RND: final-normed streams of the variants.
-        shortlist: of the same tokens.
+        top_k: of the same tokens.
         precision: of the products with the listed rows.
     """
     num_variants, num_tokens, _ = hidden_RND.shape
-    size = shortlist.log_probs_NK.shape[1]
+    size = top_k.log_probs_NK.shape[1]
     limit = LOSS_CHUNK.get(hidden_RND.device.type, LOSS_CHUNK["cuda"])
     step = max(1, limit // (num_variants * size))
     parts = []
     for start in range(0, num_tokens, step):
         chunk = slice(start, start + step)
-        shift_nRD = (hidden_RND[:, chunk] - shortlist.hidden_ND[chunk]).transpose(0, 1)
-        rows_nDK = shortlist.rows_NKD[chunk].transpose(1, 2)
+        shift_nRD = (hidden_RND[:, chunk] - top_k.hidden_ND[chunk]).transpose(0, 1)
+        rows_nDK = top_k.rows_NKD[chunk].transpose(1, 2)
         listed_nRK = multiply(operand(shift_nRD, precision), rows_nDK, precision)
-        listed_nRK += shortlist.log_probs_NK[chunk, None]
+        listed_nRK += top_k.log_probs_NK[chunk, None]
         rest_nR = (
-            shortlist.rest_N[chunk, None]
-            + torch.bmm(shift_nRD, shortlist.mean_ND[chunk, :, None])[..., 0]
-            + 0.5 * ((shift_nRD @ shortlist.covariance_DD) * shift_nRD).sum(dim=-1)
+            top_k.rest_N[chunk, None]
+            + torch.bmm(shift_nRD, top_k.mean_ND[chunk, :, None])[..., 0]
+            + 0.5 * ((shift_nRD @ top_k.covariance_DD) * shift_nRD).sum(dim=-1)
         )
         largest_nR = torch.maximum(listed_nRK.amax(dim=-1), rest_nR)
         total_nR = listed_nRK.sub_(largest_nR[..., None]).exp_().sum(dim=-1)
         total_nR += (rest_nR - largest_nR).exp()
-        target_nR = torch.bmm(shift_nRD, shortlist.target_ND[chunk, :, None])[..., 0]
+        target_nR = torch.bmm(shift_nRD, top_k.target_ND[chunk, :, None])[..., 0]
         delta_nR = total_nR.log() + largest_nR - target_nR
-        parts.append((shortlist.loss_N[chunk, None] + delta_nR).T)
+        parts.append((top_k.loss_N[chunk, None] + delta_nR).T)
     return torch.cat(parts, dim=1)

@@ -46,7 +46,7 @@ def check_inputs(config: PipelineConfig, root: Store) -> None:
     size = ModelSize.of_config(read_config(config.model))
     select_components(config.components, size.num_layers, size.num_heads)
     size.require_context(config.tokens.context)
-    config.scoring.require_lists(size.vocab_size)
+    config.scoring.require_top_k(size.vocab_size)
     wanted = _wanted(config, root)
     if wanted:
         encode, eot_id = tokenizer_of(config.model, size.vocab_size)

@@ -24,7 +24,7 @@ from spectro.planning.courses import (
 from spectro.planning.plan import Plan, part_label
 from spectro.planning.unit_counts import ChainLengths, Courses, MeasurementSize, Work
 from spectro.sampling.component_chain import ComponentChain
-from spectro.sampling.pilot.pilot import listed_components
+from spectro.sampling.pilot.pilot import top_k_components
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.store import Store
@@ -189,7 +189,7 @@ def courses_of_run(
     found: dict[str, list[Courses]] = {}
     for group in groups_of(config, size):
         pilot = read_pilot(store, group.name)
-        listed = listed_components(config.scoring, pilot)
+        listed = top_k_components(config.scoring, pilot)
         found[group.name] = [
             courses_of(read_record(store, group.name, chain, or_dropped=True), listed, pilot)
             for chain in config.chain.of_shards(num_shards)

@@ -31,7 +31,7 @@ from spectro.planning.unit_counts import (
     uses_lists,
 )
 from spectro.sampling.mala import Mala
-from spectro.sampling.pilot.pilot import WITHOUT_LISTS, affordable_steps, num_pilot_draws
+from spectro.sampling.pilot.pilot import WITHOUT_TOP_K, affordable_steps, num_pilot_draws
 from spectro.sampling.pilot.tuning import (
     MIN_REFERENCE_STEPS,
     MIN_START_STEPS,
@@ -73,7 +73,9 @@ def measurement_of(config: PipelineConfig, size: ModelSize) -> MeasurementSize:
         ),
         num_columns=sum(c != FULL for c in components),
         keep_halves=config.run.keep_halves,
-        list_size=config.scoring.shortlist_size if config.scoring.lists(size.vocab_size) else 0,
+        list_size=config.scoring.shortlist_size
+        if config.scoring.uses_top_k(size.vocab_size)
+        else 0,
     )
 
 
@@ -96,8 +98,8 @@ def assumed_courses(
             independent=alone,
             num_draws=config.chain.num_draws,
             steps_between_draws=0 if alone else between,
-            listed=config.scoring.lists(size.vocab_size)
-            and component.group not in WITHOUT_LISTS
+            listed=config.scoring.uses_top_k(size.vocab_size)
+            and component.group not in WITHOUT_TOP_K
             and not _matches(component, assumptions.exact_components),
             corrected=corrected and not alone,
             num_burnin_steps=burnin if corrected and not alone else None,

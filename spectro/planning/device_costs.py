@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from spectro.models.components import FULL, Component, Group
 from spectro.models.cost import memory
 from spectro.models.cost.budget import CPU_ROWS, CPU_STEP_BYTES, SHARE_OF_MEMORY, draws_at_once
-from spectro.models.scoring import LIST_SHARE
+from spectro.models.scoring import TOP_K_SHARE
 from spectro.models.size import ModelSize
 from spectro.planning.config import PRODUCT_BYTES
 from spectro.planning.rates import Rates
@@ -78,7 +78,7 @@ class Device:
 
     def sequences(self, m: MeasurementSize, *, listed: bool) -> int:
         """Sequences that are prepared together (`Scoring.positions`)."""
-        positions = self.scoring_rows(m, listed=listed) // (LIST_SHARE if listed else 1)
+        positions = self.scoring_rows(m, listed=listed) // (TOP_K_SHARE if listed else 1)
         return max(1, positions // m.context)
 
     def num_batches(self, m: MeasurementSize, num_seq: int, listed: bool) -> int:

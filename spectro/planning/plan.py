@@ -28,7 +28,7 @@ from spectro.planning.device_costs import Device, clean_peak, host_peak, scoring
 from spectro.planning.unit_counts import MeasurementSize, Work, stored_bytes, tokens_work
 from spectro.sampling.config import TokenDraws
 from spectro.sampling.pilot.damage import DAMAGED, damage
-from spectro.sampling.pilot.pilot import WITHOUT_LISTS
+from spectro.sampling.pilot.pilot import WITHOUT_TOP_K
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Gaussian
 from spectro.storage.store import Store
@@ -203,7 +203,7 @@ def _device_peak(
     peaks = [
         scoring_peak(m, device, group, num_seq, listed=listed)
         for group in groups
-        for listed in ({False, m.list_size > 0} if group.name not in WITHOUT_LISTS else {False})
+        for listed in ({False, m.list_size > 0} if group.name not in WITHOUT_TOP_K else {False})
     ]
     if stage == "chains":
         together = config.chain.batches(config.run.chains_per_unit)[0]
@@ -285,8 +285,8 @@ def _notes(
             notes.append(_of_sisters(config, _stepped(config, assumed)))
     if config.chain.steps_between_draws is None and not isinstance(config.sampler, Gaussian):
         notes.append(f"assumed: {assumed.steps_between_draws} steps between draws of a chain")
-    if config.scoring.lists(vocab_size):
-        names = ", ".join([*WITHOUT_LISTS, *assumed.exact_components])
+    if config.scoring.uses_top_k(vocab_size):
+        names = ", ".join([*WITHOUT_TOP_K, *assumed.exact_components])
         notes.append(
             f"assumed until the pilot: losses from short lists of {config.scoring.shortlist_size}, "
             f"but for {names}"

@@ -20,7 +20,7 @@ from spectro.models.cost import flops as work
 from spectro.models.losses import COVARIANCE_POSITIONS
 from spectro.models.size import ModelSize
 from spectro.sampling.config import ChainConfig, DrawDtype
-from spectro.sampling.pilot.pilot import WITHOUT_LISTS
+from spectro.sampling.pilot.pilot import WITHOUT_TOP_K
 from spectro.sampling.recorder import BLOCK_BYTES
 from spectro.susceptibility.estimator import Baseline, EstimatorConfig
 from spectro.susceptibility.score import NO_PREFIX
@@ -76,7 +76,7 @@ class ChainLengths:
     num_burnin_steps: int | None = None
     """Steps before the first draw's; None: `chain.num_burnin_steps`."""
     shared: bool = field(default=False, compare=False)
-    """Whether another part of the run has made and scored the same draws (measure/sisters.py)."""
+    """Whether another part of the run has the same draws (measure/shared_draws.py)."""
     num_pilot_steps: int = field(default=0, compare=False)
     """Gradients over the evaluation set that the pilot took to tune its step and to know E[ΔL]."""
 
@@ -144,7 +144,7 @@ def pilot_work(m: MeasurementSize, group: Group, num_pilot_draws: int, courses: 
     """`run_pilot`: all components' draws in one evaluation, and once more from short lists; then
     the gradients of those that step. Draws at other γ, of a damaged model, are not counted. No
     draws (`num_pilot_draws` 0): those of another nβ's pilot serve."""
-    ways = [False] if group.name in WITHOUT_LISTS or not m.list_size else [False, True]
+    ways = [False] if group.name in WITHOUT_TOP_K or not m.list_size else [False, True]
     flops = 0
     for listed in ways if num_pilot_draws else []:
         course = ChainLengths(independent=True, num_draws=num_pilot_draws, listed=listed)

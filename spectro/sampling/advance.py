@@ -1,4 +1,4 @@
-"""One step of several chains of several components, each on a posterior of its own.
+"""One step of several chains of several components, each on a separate posterior.
 
 All chains and components share one forward and backward pass (`gradients.py`); the update rule
 then moves each by itself. The step of `mala` also accepts or rejects.
@@ -27,7 +27,7 @@ START = -1
 
 @dataclass(frozen=True, kw_only=True)
 class StepInfo:
-    """What a step did to one chain of one component."""
+    """Loss and acceptance of one step of one chain of one component."""
 
     loss: Tensor
     """L of the state, nats: of `mala` after accepting or rejecting, else before the step."""

@@ -39,7 +39,7 @@ from spectro.sampling.draws import (
     gaussian_draws,
 )
 from spectro.sampling.keys import Randomness
-from spectro.sampling.mala import Mala, steps_to_forget, tuned
+from spectro.sampling.mala import Mala, steps_to_decorrelate, tuned
 from spectro.sampling.pilot.pilot import independent_components
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.sampling.pilot.tuning import MIN_START_STEPS
@@ -189,7 +189,7 @@ class GroupChains:
                     share(done, total)
                 writer.block_done()
 
-            recorder.independent(draws, names, on_block)
+            recorder.record_independent(draws, names, on_block)
             found[chain] = dict.fromkeys(names, draws)
         return found
 
@@ -207,8 +207,8 @@ def _burnin(rule: Stepper | Mala, config: ChainConfig, moments: PosteriorMoments
         return config.num_burnin_steps
     known = moments is not None and not math.isnan(moments.acceptance)
     acceptance = moments.acceptance if moments is not None and known else 1.0
-    forget = steps_to_forget(rule.rho, acceptance, config.max_draw_correlation)
-    return max(config.num_burnin_steps, 2 * max(MIN_START_STEPS, forget))
+    apart = steps_to_decorrelate(rule.rho, acceptance, config.max_draw_correlation)
+    return max(config.num_burnin_steps, 2 * max(MIN_START_STEPS, apart))
 
 
 class _CheckpointTaker:

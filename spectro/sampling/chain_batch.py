@@ -76,7 +76,7 @@ class ChainBatchState:
         burnin: Mapping[str, int],
         like: Mapping[str, Mapping[str, Tensor]],
     ) -> ChainBatchState:
-        """What a snapshot was taken of; `like` are the components' weights, for their device."""
+        """Restore a snapshot; `like` are the components' weights, for their device."""
         states, schedules = snapshot.part("states"), snapshot.part("schedules")
         return cls(
             step=states.values["step"],
@@ -139,7 +139,7 @@ class Stepping:
     sampling_ids: Tensor
     """Minibatches are taken from these."""
     evaluation_ids: Tensor
-    """What `mala` sees, all of it at every step."""
+    """Sequences of every `mala` step."""
     randomness: Randomness
     budget: RowBudget | None
 
@@ -156,7 +156,7 @@ class Stepping:
         """Step until every component has its draws in every chain.
 
         A chain that has all its draws steps no more, and neither does a component that no chain
-        needs any more. What is left is every such component in every such chain, for paired
+        needs any more. Every remaining component steps in every remaining chain, for paired
         variants need equal numbers: a component that is done in one chain but not in another
         steps on in both while the first chain goes on. Its steps then are recorded nowhere.
         """
@@ -208,7 +208,7 @@ class Stepping:
                 for name, schedule in schedules.items()
                 if schedule.takes(state.step, states[name][chain])
             }
-            for name in recorders[chain].drawn(drawn, state.step, sinks[chain]):
+            for name in recorders[chain].take_draws(drawn, state.step, sinks[chain]):
                 del schedules[name]
         state.states = _still_wanted(states, state.wanted)
         state.step += 1
@@ -234,11 +234,11 @@ class Stepping:
         for name, own in found.items():
             for chain, each in own.items():
                 if name in wanted[chain]:
-                    recorders[chain].stepped(name, each, drawing=step >= self.burnin[name])
+                    recorders[chain].record_step(name, each, drawing=step >= self.burnin[name])
         return moved
 
     def _seen(self, chains: Sequence[int], step: int) -> Tensor:
-        """What each chain sees, int64 [C, B, T+1]: a minibatch, or the evaluation set."""
+        """Sequences of each chain, int64 [C, B, T+1]: a minibatch, or the evaluation set."""
         if all(isinstance(sampler, Mala) for sampler in self.samplers.values()):
             return self.evaluation_ids.expand(len(chains), *self.evaluation_ids.shape)
         return self._minibatches(chains, step)

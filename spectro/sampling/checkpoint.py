@@ -1,8 +1,8 @@
-"""Where a long computation stands, as plain data, so that another process can go on with it.
+"""Serialisable checkpoint of a long computation, from which another process can resume.
 
 Every piece with a state gives a snapshot of it and takes one back; snapshots of pieces join into
-one of the whole. Randomness is keyed, so it has no state. A computation that is gone on with from
-a snapshot gives the same bits as an undisturbed one on the same kind of device.
+one of the whole. Randomness is keyed, so it has no state. A computation resumed from a
+snapshot gives the same bits as an uninterrupted one on the same kind of device.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ def _nowhere(position: int, snapshot: Checkpoint) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoints:
-    """How a computation is gone on with, and how it is asked for what that takes."""
+    """How a computation resumes, and how it takes checkpoints."""
 
     resume: Checkpoint | None = None
-    """Where to go on; None: from the start."""
+    """Where to resume; None: from the start."""
     due: Callable[[], bool] = never
     """Asked wherever a snapshot can be taken: is one wanted now?"""
     save: Callable[[int, Checkpoint], None] = _nowhere

@@ -1,4 +1,4 @@
-"""What is collected of one component while its chain runs.
+"""ΔL, weights and traces of one component while its chain runs.
 
 Numbers of single steps stay on the device until they are asked for, so that no step waits for
 one; each is fetched once.
@@ -45,7 +45,7 @@ class Trace:
 
 
 @dataclass(kw_only=True)
-class Collected:
+class ComponentRecord:
     """One component of one chain."""
 
     independent: bool
@@ -90,8 +90,8 @@ class Collected:
         )
 
     @classmethod
-    def of(cls, snapshot: Checkpoint, like: Mapping[str, Tensor]) -> Collected:
-        """What a snapshot was taken of; `like` are the component's weights, for their device."""
+    def of(cls, snapshot: Checkpoint, like: Mapping[str, Tensor]) -> ComponentRecord:
+        """Restore a snapshot; `like` are the component's weights, for their device."""
         found, values = snapshot.tensors, snapshot.values
         pending = {b: found[f"pending/{b}"].to(like[b].device) for b in values["pending"]}
         count = len(next(iter(pending.values()))) if pending else 0

@@ -1,4 +1,4 @@
-"""How long chains run and what they see."""
+"""Configuration of the chains: number, draws, thinning interval, burn-in, minibatches."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class DrawDtype(StrEnum):
 
 
 class TokenDraws(StrEnum):
-    """Which tokens are measured along the same draws."""
+    """Which tokens share draws."""
 
     SHARED = "shared"
-    """All of them: no shard has noise of its own, all have the same."""
+    """All token shards: they have the same noise."""
     PER_SHARD = "per_shard"
     """Those of one token shard: noise averages over shards, where something is learnt from them."""
 
@@ -48,7 +48,7 @@ class ChainConfig:
     num_burnin_steps: int = 8
     """Steps before the first draw's step; ≥ 0, and ≥ 1 where `steps_between_draws` is measured:
     a chain's first steps lead away from w*, and their correlation says nothing. A `mala` chain
-    takes more where its tuned step needs them to forget its start twice."""
+    takes at least twice its autocorrelation time."""
     batch_size: int = 16
     """Sequences per minibatch; ≥ 1. Without effect for `mala` and `reweighted`, whose steps see the
     whole evaluation set, and for `gaussian`; but for an unpaired baseline."""

@@ -1,4 +1,4 @@
-"""Which measurement at nβ = 0 a run has beside it."""
+"""The control of a run: a measurement at nβ = 0 beside it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Control(StrEnum):
     SHARED = "shared"
     """The run's own draws with equal weights: no forward pass."""
     INDEPENDENT = "independent"
-    """Draws of its own, by keys of their own."""
+    """Separate draws, with separate keys."""
     NONE = "none"
     """There is none."""
     DEFAULT = "default"

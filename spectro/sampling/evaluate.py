@@ -1,6 +1,6 @@
-"""ΔL of draws on the evaluation set, and how well the draws so far tell tokens apart.
+"""ΔL of draws on the evaluation set, and the reliability of the draws so far.
 
-Δℓ_i(t) of the evaluation tokens is at hand wherever ΔL(t) is taken; from it follows, at no
+Δℓ_i(t) of the evaluation tokens is computed with ΔL(t); from it follows, at no
 further cost, what a column's own part −E_C[φ (Δℓ_i − ΔL)] looks like on these tokens, so how
 reliable the column will be on others like them.
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from spectro.models.architecture import GroupModel
 from spectro.models.cost.budget import CPU_ROWS, RowBudget, fit
-from spectro.models.delta import DrawSlice, delta_losses, sequence_batches
+from spectro.models.delta import DrawSlice, pack_losses, sequence_batches
 from spectro.models.scoring import Scoring
 from spectro.sampling.draws import DrawSource
 from spectro.sampling.observable import observable
@@ -79,7 +80,8 @@ def _all_losses(
     first = {p.component: p.draws.start for p in pieces}
     count = {p.component: p.draws.stop - p.draws.start for p in pieces}
     for batch in sequence_batches(ids, scoring):
-        for piece, delta in delta_losses(part, ids[batch], {0: source}, pieces, scoring):
+        packs = pack_losses(part, ids[batch], {0: source}, pieces, scoring)
+        for piece, delta in chain.from_iterable(packs):
             name, start = piece.component, piece.draws.start - first[piece.component]
             if name not in found:
                 found[name] = torch.empty(count[name], *shape, dtype=delta.dtype)

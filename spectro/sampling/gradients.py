@@ -1,4 +1,4 @@
-"""Gradients of minibatches: every component of every chain, each on a posterior of its own.
+"""Gradients of minibatches: every component of every chain, each on a separate posterior.
 
 Chains that step together are the paired variants of `GroupModel.losses`: the minibatches of all
 chains go through prefix and suffix as one batch, and only a component's own products are taken
@@ -34,7 +34,7 @@ def minibatch_gradients(
     """Mean loss of each chain's minibatch under each component's displacement, and its gradient.
 
     The gradient is in that component's weights of that chain alone. Where all of it together does
-    not fit the budget, sequences are taken in smaller lots, the same number of each chain, and
+    not fit the budget, sequences are taken in micro-batches, the same number of each chain, and
     their gradients added up; chains are taken apart only where one sequence of each is too much.
 
     Args:
@@ -44,18 +44,18 @@ def minibatch_gradients(
         budget: rows (positions × components × chains) at once; all of them if None.
     """
     if budget is None:
-        return _gradients_of_lot(part, displacements, ids_CBT1)
-    return fit(budget, lambda: _gradients_by_lots(part, displacements, ids_CBT1, budget.rows))
+        return _micro_batch_gradients(part, displacements, ids_CBT1)
+    return fit(budget, lambda: _accumulated_gradients(part, displacements, ids_CBT1, budget.rows))
 
 
-def _gradients_by_lots(
+def _accumulated_gradients(
     part: GroupModel[Any], displacements: Displacements, ids_CBT1: Tensor, rows: int
 ) -> Gradients:
     num_chains, _, length = ids_CBT1.shape
     sequences = rows // ((length - 1) * len(displacements))
     together = min(num_chains, max(1, sequences))
     found = [
-        _sum_of_lots(
+        _sum_of_micro_batches(
             part,
             {name: own[start : start + together] for name, own in displacements.items()},
             ids_CBT1[start : start + together],
@@ -73,29 +73,29 @@ def _gradients_by_lots(
     return losses, gradients
 
 
-def _sum_of_lots(
+def _sum_of_micro_batches(
     part: GroupModel[Any], displacements: Displacements, ids_CBT1: Tensor, size: int
 ) -> Gradients:
-    """Lots of so many sequences of each chain, added up."""
+    """Sum over micro-batches of `size` sequences of each chain."""
     num_seq = ids_CBT1.shape[1]
     losses: dict[str, Tensor] = {}
     gradients: dict[str, Blocks] = {}
     for start in range(0, num_seq, size):
-        lot = ids_CBT1[:, start : start + size]
-        share = lot.shape[1] / num_seq
-        lot_losses, lot_gradients = _gradients_of_lot(part, displacements, lot)
-        for name, loss in lot_losses.items():
+        micro_batch = ids_CBT1[:, start : start + size]
+        share = micro_batch.shape[1] / num_seq
+        micro_losses, micro_gradients = _micro_batch_gradients(part, displacements, micro_batch)
+        for name, loss in micro_losses.items():
             losses[name] = losses[name] + share * loss if start else share * loss
             gradients[name] = {
                 block: gradients[name][block].add_(gradient, alpha=share)
                 if start
                 else gradient * share
-                for block, gradient in lot_gradients[name].items()
+                for block, gradient in micro_gradients[name].items()
             }
     return losses, gradients
 
 
-def _gradients_of_lot(
+def _micro_batch_gradients(
     part: GroupModel[Any], displacements: Displacements, ids_CBT1: Tensor
 ) -> Gradients:
     with torch.no_grad():
@@ -118,7 +118,7 @@ def _gradients_of_lot(
 
 
 def _displaced(weight: Tensor, deltas: Sequence[Tensor]) -> Tensor:
-    """w* + δ of every chain, [C, *shape], written where it is to lie: no second copy is joined."""
+    """w* + δ of every chain, [C, *shape], written in place: no second copy is joined."""
     found = weight.new_empty(len(deltas), *weight.shape)
     for delta, out in zip(deltas, found, strict=True):
         torch.add(weight, delta, out=out)

@@ -165,7 +165,7 @@ class Mala:
         return ratio.where(~difference.isneginf(), math.inf)
 
 
-def steps_to_forget(rho: float, acceptance: float, correlation: float) -> int:
+def steps_to_decorrelate(rho: float, acceptance: float, correlation: float) -> int:
     """Steps after which two states of a chain correlate by no more than this; ≥ 1.
 
     A step keeps ρ of the displacement where it is accepted, all of it where it is not.

@@ -22,7 +22,7 @@ from spectro.models.scoring import Scoring
 from spectro.sampling.advance import StepInfo
 from spectro.sampling.checkpoint import Checkpoint, joined
 from spectro.sampling.component_chain import ComponentChain
-from spectro.sampling.component_trace import Collected
+from spectro.sampling.component_trace import ComponentRecord
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.draws import DrawSource, StackedDraws, rounded, stack
 from spectro.sampling.evaluate import Evaluated, evaluate
@@ -58,9 +58,9 @@ class Recorder:
         self._part, self._sampler, self._config = part, sampler, config
         self._evaluation_ids, self._scoring = evaluation_ids, scoring
         self._chain, self._pilot = chain, pilot
-        self._found: dict[str, Collected] = {}
+        self._found: dict[str, ComponentRecord] = {}
 
-    def independent(
+    def record_independent(
         self,
         source: DrawSource,
         names: list[str],
@@ -68,10 +68,10 @@ class Recorder:
     ) -> None:
         """Take ΔL of independent draws, block by block, until each component has enough.
 
-        Goes on where a snapshot was taken.
+        Resumes where a snapshot was taken.
         """
         for name in names:
-            self._found.setdefault(name, Collected(independent=True))
+            self._found.setdefault(name, ComponentRecord(independent=True))
         size, taken = self._config.draws_per_block, max(map(self._num_draws, names))
         names = [n for n in names if self._num_draws(n) == taken and not self._enough(n)]
         for start in range(taken, self._config.num_draws if names else 0, size):
@@ -83,14 +83,14 @@ class Recorder:
             if not names:
                 break
 
-    def stepped(self, name: str, moved: StepInfo, *, drawing: bool) -> None:
+    def record_step(self, name: str, moved: StepInfo, *, drawing: bool) -> None:
         """Keep what a step reported; `drawing` is True after burn-in."""
-        found = self._found.setdefault(name, Collected(independent=False))
+        found = self._found.setdefault(name, ComponentRecord(independent=False))
         found.step_loss.waiting.append(moved.loss)
         if drawing and moved.acceptance is not None:
             found.acceptance.waiting.append(moved.acceptance)
 
-    def drawn(
+    def take_draws(
         self, states: Mapping[str, ChainState], step: int, sink: Callable[[str, int, Blocks], None]
     ) -> list[str]:
         """Take states as draws; evaluate and hand over complete blocks.
@@ -120,13 +120,13 @@ class Recorder:
         return sum(len(found.delta_loss) for found in self._found.values())
 
     def snapshot(self) -> Checkpoint:
-        """What was collected so far."""
+        """Everything recorded so far."""
         return joined({name: found.snapshot() for name, found in self._found.items()})
 
     def restore(self, snapshot: Checkpoint) -> None:
-        """Go on from a snapshot."""
+        """Resume from a snapshot."""
         self._found = {
-            name: Collected.of(snapshot.part(name), self._part.weights(name))
+            name: ComponentRecord.of(snapshot.part(name), self._part.weights(name))
             for name in snapshot.values
         }
 
@@ -135,7 +135,7 @@ class Recorder:
         names = [name for name in self._part.names if name in self._found]
         return {name: self._component(self._found[name], name) for name in names}
 
-    def _component(self, found: Collected, name: str) -> ComponentChain:
+    def _component(self, found: ComponentRecord, name: str) -> ComponentChain:
         steps = found.draw_steps
         for trace in (found.step_loss, found.acceptance):
             trace.fetch()
@@ -151,7 +151,7 @@ class Recorder:
         )
 
     def _evaluated(self, source: DrawSource, wanted: Mapping[str, slice]) -> None:
-        """Book ΔL, weights and halves of the draws that follow those booked before."""
+        """Record ΔL, weights and halves of the next draws."""
         for name, evaluated in evaluate(
             self._part, source, wanted, self._evaluation_ids, self._scoring
         ).items():
@@ -171,12 +171,12 @@ class Recorder:
     def _num_draws(self, name: str) -> int:
         return len(self._found[name].delta_loss)
 
-    def _half(self, found: Collected, first: int, count: int) -> npt.NDArray[np.intp]:
-        """Half that each draw belongs to: alternating pairs, or blocks where draws remember."""
+    def _half(self, found: ComponentRecord, first: int, count: int) -> npt.NDArray[np.intp]:
+        """Half that each draw belongs to: alternating pairs, or blocks where draws correlate."""
         together = 2 if found.independent else self._config.draws_per_block
         return np.arange(first, first + count) // together % 2
 
-    def _is_last(self, found: Collected) -> bool:
+    def _is_last(self, found: ComponentRecord) -> bool:
         return len(found.delta_loss) + len(found.pending) == self._config.num_draws
 
     def _is_done(self, name: str) -> bool:

@@ -73,7 +73,7 @@ class Stepper(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class _Langevin:
-    """What the gradient-driven rules share."""
+    """Settings of the gradient-driven rules."""
 
     gamma: float = 300.0
     """γ, localisation strength per squared weight; > 0."""

@@ -1,4 +1,4 @@
-"""After which steps a component's draws are taken."""
+"""The sampling schedule of a component: burn-in, thinning interval and draws."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from spectro.sampling.config import ChainConfig
 from spectro.sampling.samplers import Blocks, ChainState
 
 MAX_STEPS_BETWEEN_DRAWS = 256
-"""Where a chain still remembers then, draws are taken all the same."""
+"""Largest thinning interval, even if draws still correlate."""
 
 
 class SamplingSchedule:
-    """After which steps a component's draws are taken; finds the distance where none is given."""
+    """Steps after which draws are taken; measures the thinning interval where none is given."""
 
     def __init__(self, config: ChainConfig, num_burnin_steps: int) -> None:
         self._config, self._burnin = config, num_burnin_steps
@@ -35,12 +35,12 @@ class SamplingSchedule:
             if self._between is None and since == 0:
                 self._first = state.displacement
             return since == 0
-        if self._between is None and self._forgotten(since, state):
+        if self._between is None and self._decorrelated(since, state):
             self._between, self._first = since, None
         return self._between is not None and since % self._between == 0
 
     def snapshot(self) -> Checkpoint:
-        """What was found, or what the distance is being measured against."""
+        """The thinning interval, or the draw against which it is being measured."""
         first = self._first or {}
         return Checkpoint(
             tensors={block: tensor.clone() for block, tensor in first.items()},
@@ -55,18 +55,18 @@ class SamplingSchedule:
         num_burnin_steps: int,
         like: Mapping[str, Tensor],
     ) -> SamplingSchedule:
-        """What a snapshot was taken of; `like` are the component's weights, for their device."""
+        """Restore a snapshot; `like` are the component's weights, for their device."""
         found = cls(config, num_burnin_steps)
         found._between = snapshot.values["between"]
         first = {block: tensor.to(like[block].device) for block, tensor in snapshot.tensors.items()}
         found._first = first or None
         return found
 
-    def _forgotten(self, since: int, state: ChainState) -> bool:
-        """Whether the chain does not remember its first draw any more.
+    def _decorrelated(self, since: int, state: ChainState) -> bool:
+        """Whether the chain's autocorrelation with its first draw is small enough.
 
-        The cosine of two displacements is the autocorrelation of the chain, averaged over its
-        many weights, so one pair of states tells it.
+        The cosine of two displacements is the autocorrelation averaged over all weights of the
+        component, so one pair of states suffices.
         """
         if since >= MAX_STEPS_BETWEEN_DRAWS:
             return True

@@ -68,9 +68,9 @@ class TokenColumn:
     name: str
     """Name in files, in `Result.columns` and in the xarray dataset."""
     unit: str
-    """Unit of the values."""
+    """Unit, also in the xarray dataset."""
     description: str
-    """What it is."""
+    """Long name in the xarray dataset."""
     values: Callable[[TokenEstimates], Floats]
     """The estimate, [N], or [N, H] if `by_component`."""
     by_component: bool = False

@@ -53,7 +53,7 @@ def half_width(standard_error: Any, num_chains: int | None) -> FloatArray:
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """What the 95 % interval of a run's χ is."""
+    """The 95 % interval of a run's χ."""
 
     quantile: float
     """Standard errors to either side; NaN where there is no interval."""

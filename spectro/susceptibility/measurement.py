@@ -26,7 +26,7 @@ from spectro.models.cost.rows import scoring_budget, stepping_budget
 from spectro.models.delta import ReadDraws, clean_losses
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model, loss_headroom
-from spectro.models.losses import shortlisting_of
+from spectro.models.losses import fit_top_k
 from spectro.models.scoring import Scoring
 from spectro.models.top_k_softmax import TopKFit
 from spectro.sampling.chain import GroupChains
@@ -34,7 +34,7 @@ from spectro.sampling.checkpoint import Checkpoints
 from spectro.sampling.component_chain import ComponentChain
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness, Randomness
-from spectro.sampling.pilot.pilot import listed_components, run_pilot
+from spectro.sampling.pilot.pilot import run_pilot, top_k_components
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.sampling.reweighted import Sampler
 from spectro.susceptibility.estimator import Baseline, ChainSums, EstimatorConfig
@@ -100,7 +100,7 @@ class MeasuredModel:
     @cached_property
     def top_k_fit(self) -> TopKFit | None:
         """What top-K softmaxes of this model share; None where they do not pay."""
-        return shortlisting_of(self.model, self._scoring_config, self.evaluation_ids)
+        return fit_top_k(self.model, self._scoring_config, self.evaluation_ids)
 
     @cached_property
     def scoring_budget(self) -> Callable[[bool], RowBudget]:
@@ -127,12 +127,12 @@ class MeasuredModel:
 
     def scoring(self, pilot: Pilot) -> Scoring:
         """How losses of a group are computed: its pilot has measured the top-K softmax's error."""
-        names, fit = listed_components(self._scoring_config, pilot), self.top_k_fit
+        names, fit = top_k_components(self._scoring_config, pilot), self.top_k_fit
         if fit is None or not names:
             return Scoring(budget=self.scoring_budget(False))
         return Scoring(
             budget=self.scoring_budget(True),
-            shortlisting=dataclasses.replace(fit, components=names),
+            top_k=dataclasses.replace(fit, components=names),
         )
 
     def losses(self, ids_nT1: Tensor) -> npt.NDArray[np.float32]:

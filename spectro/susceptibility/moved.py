@@ -1,4 +1,4 @@
-"""What one measurement has beyond another of the same tokens: χ(nβ) − χ(0), with its own error.
+"""Difference of two measurements of the same tokens, χ(nβ) − χ(0), with its error.
 
 Of both measurements there are estimates from two halves of the chains (' and ''); where the two
 share their draws, their halves do too. The difference of each half, d = χ − χ⁰, then contains the
@@ -96,7 +96,7 @@ class MovedSums:
 
 @dataclass(frozen=True, kw_only=True)
 class ControlDifference:
-    """What is known of the difference of two measurements, by component."""
+    """Statistics of the difference of two measurements, by component."""
 
     deviation_H: FloatArray
     """sd of M over tokens, noise and all."""
@@ -148,7 +148,7 @@ class Exceedances:
     """How many tokens' |M|, and how many |D|, lie in each step of the grid; the largest |M|."""
 
     found: ControlDifference
-    """What the first pass gave."""
+    """Statistics of the first pass."""
     num_top: int
     """Tokens kept per component."""
     count_2HS: npt.NDArray[np.int64]

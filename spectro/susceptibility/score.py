@@ -8,9 +8,9 @@ Sums accumulate in float64 on the model's device, over slices of draws, and leav
 of sequences.
 
 All draws of all chains have one order. A shard is scored in rounds, each of consecutive draws,
-and a round in batches of sequences: one round where reading draws anew for every batch costs
-less than the forward passes below the group (`rounds`). Where it stands is how many draws every
-sequence has been scored along.
+and a round in batches of sequences: one round where reading draws again for every batch costs
+less than the forward passes below the group (`rounds`). Its progress is the number of draws
+that every sequence has been scored along.
 
 Shapes: n sequences, T positions, N = n·T tokens in row-major order, C chains; W sets of weights,
 of all chains together where sums are meant.
@@ -38,12 +38,12 @@ from spectro.susceptibility.tile_sums import TileSums
 
 FloatArray = npt.NDArray[np.float64]
 NO_PREFIX = ("embed", "full")
-"""Groups below which there is nothing to compute: a batch is prepared anew at no cost."""
+"""Groups below which there is nothing to compute: preparing a batch again costs nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredChain:
-    """What scoring needs of one chain of a group."""
+    """One chain of a group, as scoring reads it."""
 
     draws: ReadDraws
     """Its draws."""
@@ -52,10 +52,10 @@ class ScoredChain:
     weight: Mapping[str, FloatArray]
     """Component → ω_t of every draw, [T], or [W, T]: several sets of weights of the same draws."""
     blocks: Mapping[str, Sequence[int]] = field(default_factory=dict)
-    """Component → first draw of every block that is read from storage; none where draws are at
-    hand or come from their keys."""
+    """Component → first draw of every block that is read from storage; none where draws are in
+    memory or come from their keys."""
     label: str = ""
-    """What messages call it; its number if empty."""
+    """Its name in messages; its number if empty."""
 
     def num_weights(self, name: str) -> int:
         """W of a component, 0 where the chain has none of its draws."""
@@ -79,7 +79,7 @@ def score_tile(
         probe_ids: int64 [n, T+1].
         scoring: how losses are computed.
         on_progress: called with (sequences × draws done, sequences × draws in all).
-        checkpoints: how scoring is broken off, after any pass, and gone on with.
+        checkpoints: where scoring resumes, and where its checkpoints go, after any pass.
 
     Raises:
         ValueError: a sum is not finite (the message names component and chain).
@@ -88,11 +88,11 @@ def score_tile(
     in_rounds = rounds(part, chains, probe_ids.shape, scoring)
     total = len(probe_ids) * sum(num_draws(wanted) for wanted in in_rounds)
 
-    def told(done: int) -> None:
+    def report(done: int) -> None:
         if on_progress is not None:
             on_progress(done, total)
 
-    tile = _Tile(part, chains, probe_ids, scoring, checkpoints or Checkpoints(), told)
+    tile = _Tile(part, chains, probe_ids, scoring, checkpoints or Checkpoints(), report)
     tile.keep_clean = len(in_rounds) > 1
     end = 0
     for wanted in in_rounds:
@@ -132,7 +132,7 @@ def rounds(
     ]
     num_seq, length = shape
     one_batch = num_seq <= max(1, scoring.positions // (length - 1))
-    if one_batch or part.names[0] not in NO_PREFIX or scoring.shortlisting is not None:
+    if one_batch or part.names[0] not in NO_PREFIX or scoring.top_k is not None:
         return [whole]
     return [
         [DrawSlice(piece.chain, piece.component, slice(start, stop))]
@@ -161,9 +161,9 @@ class _Tile:
         probe_ids: Tensor,
         scoring: Scoring,
         checkpoints: Checkpoints,
-        told: Callable[[int], None],
+        on_draws: Callable[[int], None],
     ) -> None:
-        self._told = told
+        self._on_draws = on_draws
         self._part, self._ids, self._scoring = part, probe_ids, scoring
         self._checkpoints = checkpoints
         self._sources = {chain: scored.draws for chain, scored in chains.items()}
@@ -218,7 +218,7 @@ class _Tile:
                         weights_2T[:, piece.draws].to(delta_RbT.dtype), delta_RbT, 1
                     )
             done += num_draws([piece for piece, _ in pack])
-            self._told(int(self._done_n.sum()) + len(self._ids[batch]) * (done - before))
+            self._on_draws(int(self._done_n.sum()) + len(self._ids[batch]) * (done - before))
             if self._checkpoints.due():
                 self._save(batch, sums, done)
         self._book(self.sums, batch, sums)
@@ -239,7 +239,7 @@ class _Tile:
         """ℓ(w*) of a batch, [b, T] nats: taken once, however many rounds there are."""
         key = (batch.start, batch.stop)
         if key not in self._clean:
-            clean = self._part.prepare(self._ids[batch], self._scoring.shortlisting)
+            clean = self._part.prepare(self._ids[batch], self._scoring.top_k)
             self._clean[key] = self._part.clean_losses(clean)
         return self._clean[key]
 

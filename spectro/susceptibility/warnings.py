@@ -18,10 +18,10 @@ ChainSummaries = Mapping[str, Mapping[str, Any]]
 
 
 def chain_warnings(chains: ChainSummaries, gamma: float) -> list[str]:
-    """What is wrong with the chains of a run; empty where nothing is.
+    """Warnings about the chains of a run.
 
     Args:
-        chains: what is known of each component's chains.
+        chains: statistics of each component's chains.
         gamma: γ of the run.
     """
     return [*damage_warnings(chains, gamma), *_bias_warnings(chains)]

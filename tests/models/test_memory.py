@@ -12,7 +12,7 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 from spectro.models.components import FULL_GROUP, Group, all_components, group_components
 from spectro.models.cost.budget import RowBudget
 from spectro.models.cost.memory import resident_bytes, scoring_bytes, stepping_bytes
-from spectro.models.delta import DrawSlice, delta_losses
+from spectro.models.delta import DrawSlice, pack_losses
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.scoring import Scoring
@@ -71,7 +71,7 @@ def test_scoring_stays_within_its_estimate(model: GPTNeoX, num_seq: int, num_var
             wanted = [DrawSlice(0, name, slice(0, num_variants))]
 
             def score(part=part, source=source, wanted=wanted) -> None:
-                for _ in delta_losses(part, ids, {0: source}, wanted, scoring):
+                for _ in pack_losses(part, ids, {0: source}, wanted, scoring):
                     pass
 
             real = peak_bytes(score)

@@ -10,12 +10,12 @@ from spectro.models.components import group_components, select_components
 from spectro.models.config import ScoringConfig
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
-from spectro.models.losses import shortlisting_of
+from spectro.models.losses import fit_top_k
 from spectro.models.top_k_softmax import (
     TopKFit,
-    make_shortlist,
+    make_top_k,
     rest_covariance,
-    shortlist_losses,
+    top_k_losses,
 )
 from tests.models.conftest import MakeModel
 
@@ -46,8 +46,8 @@ def exact(made: dict[str, Tensor], scale: float) -> Tensor:
 
 def listed(made: dict[str, Tensor], scale: float, size: int) -> Tensor:
     covariance = rest_covariance(made["hidden"], made["unembed"], size)
-    lists = make_shortlist(made["hidden"], made["unembed"], made["targets"], size, covariance)
-    return shortlist_losses(made["hidden"] + scale * made["shift"], lists)
+    lists = make_top_k(made["hidden"], made["unembed"], made["targets"], size, covariance)
+    return top_k_losses(made["hidden"] + scale * made["shift"], lists)
 
 
 def test_a_list_of_the_whole_vocabulary_is_exact(made: dict[str, Tensor]) -> None:
@@ -67,8 +67,8 @@ def test_the_rest_is_right_to_first_order_and_nearly_to_second(made: dict[str, T
     for scale in (2e-3, 1e-3):
         errors.append(float((listed(made, scale, 60) - exact(made, scale)).abs().mean()))
         zero = torch.zeros(HIDDEN, HIDDEN, dtype=torch.float64)
-        lists = make_shortlist(made["hidden"], made["unembed"], made["targets"], 60, zero)
-        found = shortlist_losses(made["hidden"] + scale * made["shift"], lists)
+        lists = make_top_k(made["hidden"], made["unembed"], made["targets"], 60, zero)
+        found = top_k_losses(made["hidden"] + scale * made["shift"], lists)
         without.append(float((found - exact(made, scale)).abs().mean()))
     assert 3.5 < errors[0] / errors[1] < 4.5
     assert 3.5 < without[0] / without[1] < 4.5
@@ -86,7 +86,7 @@ def test_longer_lists_are_better(made: dict[str, Tensor]) -> None:
 
 def test_chunks_do_not_matter(made: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
     whole = listed(made, 0.3, 50)
-    monkeypatch.setattr("spectro.models.top_k_softmax.LIST_CHUNK", 7)
+    monkeypatch.setattr("spectro.models.top_k_softmax.TOP_K_CHUNK", 7)
     monkeypatch.setattr("spectro.models.top_k_softmax.LOSS_CHUNK", {"cpu": 1000, "cuda": 1000})
     torch.testing.assert_close(listed(made, 0.3, 50), whole, rtol=1e-10, atol=1e-10)
 
@@ -95,7 +95,7 @@ def test_a_group_takes_losses_from_lists_only_where_it_may(make_model: MakeModel
     """l1h0 from lists, the rest of the layer exact; a group without listed components has none."""
     model = GPTNeoX.from_pretrained_model(make_model(vocab_size=400).double())
     ids = torch.randint(0, 400, (3, 11), generator=torch.Generator().manual_seed(0))
-    made = shortlisting_of(model, ScoringConfig(shortlist_size=25), ids)
+    made = fit_top_k(model, ScoringConfig(shortlist_size=25), ids)
     assert made is not None
     lists = TopKFit(
         size=25, covariance_DD=made.covariance_DD, components=frozenset({"l1h0", "embed"})
@@ -124,7 +124,7 @@ def test_a_group_takes_losses_from_lists_only_where_it_may(make_model: MakeModel
 def test_lists_are_made_only_where_they_pay(make_model: MakeModel) -> None:
     model = GPTNeoX.from_pretrained_model(make_model(vocab_size=399))
     ids = torch.zeros(1, 5, dtype=torch.int64)
-    assert shortlisting_of(model, ScoringConfig(shortlist_size=25), ids) is None
-    assert shortlisting_of(model, ScoringConfig(shortlist_size=0), ids) is None
+    assert fit_top_k(model, ScoringConfig(shortlist_size=25), ids) is None
+    assert fit_top_k(model, ScoringConfig(shortlist_size=0), ids) is None
     with pytest.raises(ValueError, match="shortlist_size must be at least 0"):
         ScoringConfig(shortlist_size=-1)

@@ -22,7 +22,7 @@ from spectro.analysis.chain_traces import (
     more_data,
 )
 from spectro.analysis.chain_verdict import Verdict
-from spectro.sampling.pilot.importance_weights import effective_number_of_chain
+from spectro.sampling.pilot.importance_weights import ess_of_trace
 from spectro.sampling.pilot.sampler_bias import SamplerBias
 from spectro.susceptibility.reliability import spearman_brown, splits
 from spectro.views.page.diagnostics_page import as_dict, cells
@@ -53,7 +53,7 @@ def traces(x: np.ndarray, **fields: object) -> ComponentTraces:
     known = {
         "name": "l0h0", "independent": False, "chains": tuple(range(len(x))),
         "delta_loss": tuple(x), "weight": tuple(np.ones_like(row) for row in x),
-        "effective_sample_size": sum(map(effective_number_of_chain, x))
+        "effective_sample_size": sum(map(ess_of_trace, x))
         if stepped
         else float(x.size),
         "steps_between_draws": 5, "reliability": 0.8, "bias": bias_of(0.0, 0.1),

@@ -33,7 +33,7 @@ def test_a_destroyed_model_is_named_everywhere(
     make_config: MakeConfig, caplog: pytest.LogCaptureFixture, monkeypatch
 ) -> None:
     """The tiny model has learnt nothing: it is given 0.5 nats to lose, which γ = 0.3 takes."""
-    monkeypatch.setattr("spectro.measure.resident_model.loss_headroom", lambda *_: 0.5)
+    monkeypatch.setattr("spectro.susceptibility.measurement.loss_headroom", lambda *_: 0.5)
     config = make_config(
         sampler=Gaussian(gamma=0.3), estimator=EstimatorConfig(kind=EstimatorKind.RESTRICTED)
     )

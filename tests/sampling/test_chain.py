@@ -22,7 +22,7 @@ from spectro.sampling.config import ChainConfig
 from spectro.sampling.gradients import minibatch_gradients
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.mala import Mala
-from spectro.sampling.pilot.importance_weights import effective_number_of_chain
+from spectro.sampling.pilot.importance_weights import ess_of_trace
 from spectro.sampling.pilot.pilot import independent_components, run_pilot
 from spectro.sampling.pilot.sampler_bias import mean_error
 from spectro.sampling.reweighted import Reweighted, Sampler
@@ -264,7 +264,7 @@ def test_effective_sample_size_of_an_autoregressive_trace() -> None:
     traces = np.zeros((16, 2000))
     for t in range(1, traces.shape[1]):
         traces[:, t] = r * traces[:, t - 1] + stream.normal(size=16)
-    found = np.mean([effective_number_of_chain(trace) for trace in traces])
+    found = np.mean([ess_of_trace(trace) for trace in traces])
     assert abs(found / (2000 * (1 - r) / (1 + r)) - 1) < 0.1
-    assert effective_number_of_chain(np.ones(7)) == 7
-    assert effective_number_of_chain(np.zeros(1)) == 1
+    assert ess_of_trace(np.ones(7)) == 7
+    assert ess_of_trace(np.zeros(1)) == 1

@@ -12,7 +12,7 @@ import torch
 from spectro.sampling.chain import GroupChains
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness
-from spectro.sampling.mala import Mala, steps_to_forget
+from spectro.sampling.mala import Mala, steps_to_decorrelate
 from spectro.sampling.pilot.pilot import run_pilot
 from spectro.sampling.pilot.sampler_bias import mean_error
 from spectro.sampling.reweighted import Reweighted
@@ -130,8 +130,8 @@ def test_damage_names_a_gamma_that_mends_it() -> None:
 
 def test_steps_to_forget() -> None:
     """ρ^k ≤ c first; where only half is accepted a step keeps (1 + ρ)/2 on average."""
-    assert steps_to_forget(0.5, 1.0, 0.1) == 4
-    assert steps_to_forget(0.5, 0.5, 0.1) == math.ceil(math.log(0.1) / math.log(0.75))
+    assert steps_to_decorrelate(0.5, 1.0, 0.1) == 4
+    assert steps_to_decorrelate(0.5, 0.5, 0.1) == math.ceil(math.log(0.1) / math.log(0.75))
 
 
 @pytest.mark.parametrize("rho", [0.0, 1.0, -0.1, float("nan")])

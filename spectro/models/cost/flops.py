@@ -116,7 +116,7 @@ def listed_losses_flops(
 
 
 def shortlisting_flops(size: ModelSize, num_seq: int, num_pos: int) -> int:
-    """`shortlisting_of`, once per worker: the covariance outside the lists of some sequences."""
+    """`fit_top_k`, once per worker: the covariance outside the lists of some sequences."""
     width = size.hidden_size
     covariance = product_flops(width + 1, size.vocab_size, width)
     return model_flops(size, num_seq, num_pos) + covariance

@@ -25,9 +25,9 @@ from collections.abc import Sequence
 
 from spectro.models.components import Component, ComponentKind
 from spectro.models.loss import BLOCK
-from spectro.models.scoring import LIST_SHARE
+from spectro.models.scoring import TOP_K_SHARE
 from spectro.models.size import ModelSize
-from spectro.models.top_k_softmax import LIST_CHUNK, LOSS_CHUNK
+from spectro.models.top_k_softmax import LOSS_CHUNK, TOP_K_CHUNK
 
 FLOAT_BYTES = 4
 COPIES_OF_DRAW = 3
@@ -54,11 +54,11 @@ def scoring_bytes_per_row(
     """Bytes per row without gradients, where every row has a position of its own.
 
     Clean states included: what a batch of one draw needs, which is the most that rows can need.
-    With short lists of K a batch has one position for `LIST_SHARE` rows.
+    With short lists of K a batch has one position for `TOP_K_SHARE` rows.
     """
     row, clean = _scoring_row(size, product_bytes), clean_bytes_per_position(size, product_bytes)
     lists = list_bytes_per_position(size, list_size, product_bytes) if list_size else 0
-    return row + clean + math.ceil(lists / LIST_SHARE)
+    return row + clean + math.ceil(lists / TOP_K_SHARE)
 
 
 def stepping_bytes_per_row(
@@ -106,7 +106,7 @@ def list_bytes_per_position(
 def list_bytes(size: ModelSize, device_type: str = "cpu") -> int:
     """Whole logits while lists are made, and listed ones while they are used."""
     used = LOSS_CHUNK.get(device_type, LOSS_CHUNK["cuda"])
-    return COPIES_OF_LOGITS * FLOAT_BYTES * (LIST_CHUNK * size.vocab_size + used)
+    return COPIES_OF_LOGITS * FLOAT_BYTES * (TOP_K_CHUNK * size.vocab_size + used)
 
 
 def variant_bytes(size: ModelSize, component: Component) -> int:

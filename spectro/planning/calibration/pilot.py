@@ -34,7 +34,7 @@ from spectro.planning.measure_rates import measure_rates
 from spectro.planning.rates import TERA, Rates
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.pilot.damage import DAMAGED, damage
-from spectro.sampling.pilot.importance_weights import effective_number, importance_weights
+from spectro.sampling.pilot.importance_weights import ess_of_weights, importance_weights
 from spectro.sampling.pilot.pilot import NUM_PILOT_DRAWS
 from spectro.sampling.pilot.posterior_moments import NUM_DAMAGE_DRAWS
 from spectro.sampling.reweighted import Reweighted
@@ -246,4 +246,4 @@ def _fraction(loss_P: Float64, nbeta: float) -> float:
     """(Σω)²/(P Σω²)."""
     if not np.isfinite(loss_P).all():
         return 0.0
-    return effective_number(importance_weights(loss_P, nbeta, float(loss_P.min()))) / len(loss_P)
+    return ess_of_weights(importance_weights(loss_P, nbeta, float(loss_P.min()))) / len(loss_P)

@@ -1,9 +1,9 @@
-"""Importance weights, and how many independent draws a trace is worth.
+"""Importance weights and effective sample size (ESS).
 
 The posterior is N(w*, 1/γ) times exp(−nβ ΔL), so independent Gaussian draws with weights
     ω_t ∝ exp(−nβ ΔL(t))
-give its expectations exactly as their number grows (design §2); (Σω)²/Σω² of n draws are worth
-as many draws of the posterior itself.
+give its expectations exactly as their number grows (design §2); the ESS of n draws is
+(Σω)²/Σω².
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ def importance_weights(delta_loss_T: FloatArray, nbeta: float, center: float) ->
     return np.exp(np.clip(-nbeta * (np.asarray(delta_loss_T) - center), -600.0, 600.0))
 
 
-def effective_number(weight_T: FloatArray) -> float:
+def ess_of_weights(weight_T: FloatArray) -> float:
     """Effective sample size (Σω)²/Σω² of independent draws; 0 for no draws."""
     squares = float((weight_T**2).sum())
     return float(weight_T.sum()) ** 2 / squares if squares > 0 else 0.0
 
 
-def effective_number_of_chain(trace_T: FloatArray) -> float:
+def ess_of_trace(trace_T: FloatArray) -> float:
     """Effective sample size T/τ of a correlated trace.
 
     τ = 1 + 2 Σ_k ρ_k up to the first k where ρ_{2k} + ρ_{2k+1} ≤ 0 (Geyer 1992, the initial
@@ -55,7 +55,7 @@ def deviation_error(trace_CT: FloatArray, effective: float) -> float:
 
     Args:
         trace_CT: traces of several chains, [C, T].
-        effective: n, draws that all are worth.
+        effective: n, their effective sample size.
     """
     centred = trace_CT - trace_CT.mean(axis=1, keepdims=True)
     variance = float((centred**2).mean())

@@ -4,8 +4,8 @@ Independent draws from N(w*, 1/γ) with weights exp(−nβ ΔL) give, of every c
 - the effective fraction of the draws: where it is large enough, `reweighted` needs no chain;
 - where at least half of the draws count, E[ΔL] of the posterior with its Monte-Carlo error.
 Elsewhere E[ΔL] comes from Metropolis-adjusted chains (`tuning.py`), where they mix; their step is
-tuned here too. What a chain of another update rule has beyond that E[ΔL] is its sampler bias
-(`sampler_bias.py`). The pilot's draws and chains have chain numbers of their own and are not used
+tuned here too. The difference of another update rule's chains from that E[ΔL] is their sampler bias
+(`sampler_bias.py`). The pilot's draws and chains have separate chain numbers and are not used
 again: a choice made with the very draws that are measured would bias them.
 
 Shapes: P draws, N evaluation tokens.
@@ -50,7 +50,7 @@ NUM_PILOT_DRAWS = 32
 """P where the pilot decides who needs a chain."""
 NUM_JUDGING_DRAWS = 128
 """P where it judges chains: the error of E[ΔL] is then a tenth of the posterior's deviation."""
-WITHOUT_LISTS = ("unembed", "full")
+WITHOUT_TOP_K = ("unembed", "full")
 """Groups that move the output product itself: their losses are always exact."""
 UNLIMITED = 10**9
 """Gradients of a pilot that may take as many as it needs."""
@@ -81,7 +81,7 @@ def run_pilot(
         randomness: where noise comes from.
         budget: how much is computed at once.
         stepping: the same where gradients are.
-        candidate: short lists, whose error is measured where they can be used.
+        candidate: top-K softmax, whose error is measured where it can be used.
         headroom: ln V − L(w*) on the evaluation set, nats.
         config: of the chains that will be judged: reference chains take no more gradients than
             they will; a posterior that so few do not give stays unknown. No limit if None.
@@ -124,17 +124,17 @@ def independent_components(
     )
 
 
-def listed_components(
+def top_k_components(
     config: ScoringConfig, pilot: Mapping[str, PosteriorMoments]
 ) -> frozenset[str]:
-    """Components whose losses are taken from short lists: NaN, not tried, is never small."""
+    """Components whose losses are taken from the top-K softmax: its error is measured and small."""
     limit = config.max_shortlist_error
     return frozenset(name for name, m in pilot.items() if m.shortlist_error <= limit)
 
 
 @dataclass(frozen=True)
 class _Pilot:
-    """What all parts of a pilot work on."""
+    """The pilot of one group."""
 
     part: GroupModel[Any]
     sampler: Sampler
@@ -148,7 +148,7 @@ class _Pilot:
         gamma: float,
         names: Sequence[str],
         num_draws: int,
-        lists: TopKFit | None = None,
+        top_k: TopKFit | None = None,
     ) -> dict[str, Evaluated]:
         """Losses along the first draws of N(w*, 1/γ), the same noise for every γ."""
         source = GaussianDraws(
@@ -159,11 +159,11 @@ class _Pilot:
             randomness=self.randomness,
         )
         wanted = dict.fromkeys(names, slice(0, num_draws))
-        scoring = Scoring(budget=self.budget, shortlisting=lists)
+        scoring = Scoring(budget=self.budget, top_k=top_k)
         return evaluate(self.part, source, wanted, self.evaluation_ids, scoring)
 
     def measured(self, candidate: TopKFit | None, headroom: float) -> dict[str, PosteriorMoments]:
-        """Moments of all components from draws of their own."""
+        """Moments of all components from new draws."""
         sampler = self.sampler
         num_draws = num_pilot_draws(sampler, listed=candidate is not None)
         drawn = self.evaluated(sampler.gamma, self.part.names, num_draws)
@@ -210,12 +210,12 @@ class _Pilot:
     def shortlist_errors(
         self, exact: Mapping[str, Evaluated], candidate: TopKFit | None
     ) -> dict[str, float]:
-        """Error of Δℓ from short lists by component; NaN where lists cannot be used."""
-        if candidate is None or self.part.names[0] in WITHOUT_LISTS:
+        """Error of Δℓ by the top-K softmax, by component; NaN where it cannot be used."""
+        if candidate is None or self.part.names[0] in WITHOUT_TOP_K:
             return dict.fromkeys(self.part.names, math.nan)
-        lists = dataclasses.replace(candidate, components=frozenset(self.part.names))
+        top_k = dataclasses.replace(candidate, components=frozenset(self.part.names))
         num_draws = len(next(iter(exact.values())).delta_loss)
-        found = self.evaluated(self.sampler.gamma, self.part.names, num_draws, lists)
+        found = self.evaluated(self.sampler.gamma, self.part.names, num_draws, top_k)
         return {n: _error(own.delta_RN, exact[n].delta_RN) for n, own in found.items()}
 
     def gammas_needed(self, names: Sequence[str], headroom: float) -> dict[str, float]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from spectro.sampling.pilot.importance_weights import effective_number, importance_weights
+from spectro.sampling.pilot.importance_weights import ess_of_weights, importance_weights
 
 FloatArray = npt.NDArray[np.float64]
 MIN_KNOWN_FRACTION = 0.5
@@ -25,7 +25,7 @@ NUM_DAMAGE_DRAWS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class PosteriorMoments:
-    """What the exact posterior of one component looks like; NaN where it is not known."""
+    """Moments of the exact posterior of one component; NaN where not known."""
 
     effective_fraction: float
     """(Σω)²/(P Σω²), in (0, 1]."""
@@ -53,7 +53,7 @@ class PosteriorMoments:
     gamma_needed: float = float("nan")
     """γ at which draws lose less than half of `headroom`, where they lose more at the run's γ."""
     shortlist_error: float = float("nan")
-    """Error of Δℓ from short lists, as a share of its size; NaN where lists were not tried."""
+    """Error of Δℓ by the top-K softmax, as a share of its size; NaN where not measured."""
     prior_delta_losses: list[float] = field(default_factory=list)
     """ΔL of every unweighted draw, nats, from which moments at any nβ follow; empty where one nβ
     is all that the sampler can have."""
@@ -63,7 +63,7 @@ def moments_of(delta_loss_P: FloatArray, nbeta: float) -> PosteriorMoments:
     """Self-normalised mean and deviation of ΔL, where enough draws count."""
     weight_P = importance_weights(delta_loss_P, nbeta, float(delta_loss_P.min()))
     share_P = weight_P / weight_P.sum()
-    fraction = effective_number(weight_P) / len(weight_P)
+    fraction = ess_of_weights(weight_P) / len(weight_P)
     known = fraction >= MIN_KNOWN_FRACTION and len(weight_P) > NUM_DAMAGE_DRAWS
     mean = float(share_P @ delta_loss_P)
     known = known and math.isfinite(mean)

@@ -19,8 +19,8 @@ import numpy as np
 from spectro.sampling.component_chain import ComponentChain
 from spectro.sampling.pilot.importance_weights import (
     deviation_error,
-    effective_number,
-    effective_number_of_chain,
+    ess_of_trace,
+    ess_of_weights,
 )
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 
@@ -45,7 +45,7 @@ class SamplerBias:
     posterior_deviation: float
     """Standard deviation of ΔL under the posterior, nats."""
     source: str
-    """What it is compared with: `weights` or `metropolis`."""
+    """Source of the reference: `weights` or `metropolis`."""
     spread: float = 1.0
     """Standard deviation of ΔL of the chains over that of the posterior."""
     spread_error: float = 0.0
@@ -144,7 +144,7 @@ def mean_error(chains: Sequence[ComponentChain]) -> float:
 
 
 def effective_sample_size(chains: Sequence[ComponentChain]) -> float:
-    """Independent draws that all chains of a component are worth, by their ΔL and weights."""
+    """Effective sample size (ESS) of all chains of a component, by their ΔL and weights."""
     if chains[0].independent:
-        return effective_number(np.concatenate([chain.weight for chain in chains]))
-    return sum(effective_number_of_chain(chain.delta_loss) for chain in chains)
+        return ess_of_weights(np.concatenate([chain.weight for chain in chains]))
+    return sum(ess_of_trace(chain.delta_loss) for chain in chains)

@@ -1,6 +1,6 @@
 """The step of Metropolis-adjusted chains, and the moments of a posterior along such chains.
 
-Both belong to the pilot and use chain numbers of their own, so that nothing that is decided here
+Both belong to the pilot and use separate chain numbers, so that nothing that is decided here
 rests on the draws that are measured.
 
 Shapes: E evaluation sequences, T positions.
@@ -23,8 +23,8 @@ from spectro.sampling.advance import States, advance, start
 from spectro.sampling.component_trace import numbers
 from spectro.sampling.gradients import minibatch_gradients
 from spectro.sampling.keys import Randomness
-from spectro.sampling.mala import Mala, steps_to_forget, tuned
-from spectro.sampling.pilot.importance_weights import deviation_error, effective_number_of_chain
+from spectro.sampling.mala import Mala, steps_to_decorrelate, tuned
+from spectro.sampling.pilot.importance_weights import deviation_error, ess_of_trace
 from spectro.sampling.samplers import zeros_like
 
 FloatArray = npt.NDArray[np.float64]
@@ -35,11 +35,11 @@ MAX_HALVINGS = 9
 MIN_START_STEPS = 8
 """Steps on the way from the Gaussian into the posterior, at least."""
 NUM_TRIAL_STEPS = 16
-"""Metropolis steps whose mean acceptance is taken, after the start is forgotten."""
+"""Metropolis steps whose mean acceptance is taken, after decorrelation from the start."""
 NUM_FIRST_STEPS, HOPELESS = 4, 0.1
 """A trial ends after its first steps where no component has this acceptance."""
 FORGOTTEN = 0.1
-"""Correlation with the start at which it counts as forgotten."""
+"""Correlation with the start at which it counts as decorrelated."""
 TUNING_CHAIN, REFERENCE_CHAINS = -2, (-3, -4)
 """Chain numbers of their noise; the pilot's is −1."""
 NUM_REFERENCE_STEPS, MIN_REFERENCE_STEPS = 256, 48
@@ -109,7 +109,7 @@ def tune(
     for _ in range(MAX_HALVINGS + 1):
         if not waiting or (max_steps is not None and num_steps >= max_steps):
             break
-        steps = steps_to_forget(rho, 1.0, FORGOTTEN)
+        steps = steps_to_decorrelate(rho, 1.0, FORGOTTEN)
         run = _Chains(
             part, dict.fromkeys(waiting, tuned(sampler, rho)), evaluation_ids, randomness, on_step
         )
@@ -154,7 +154,7 @@ def reference(
     if not samplers:
         return result, 0
     burnin = max(
-        steps_to_forget(s.rho, found[n].acceptance, FORGOTTEN) for n, s in samplers.items()
+        steps_to_decorrelate(s.rho, found[n].acceptance, FORGOTTEN) for n, s in samplers.items()
     )
     left = max_steps - max(each.num_steps for each in found.values())
     num_steps = min(NUM_REFERENCE_STEPS, left // len(REFERENCE_CHAINS) - 2 * burnin)
@@ -176,7 +176,7 @@ def _moments(trace_CS: FloatArray) -> Reference | None:
     """Of the traces of both chains; None where they do not agree or repeat themselves too much."""
     if not np.isfinite(trace_CS).all():
         return None
-    size = sum(effective_number_of_chain(trace) for trace in trace_CS)
+    size = sum(ess_of_trace(trace) for trace in trace_CS)
     within = float(trace_CS.var(axis=1, ddof=1).mean())
     between = float(trace_CS.mean(axis=1).var(ddof=1))
     if size < MIN_REFERENCE_ESS or within <= 0:

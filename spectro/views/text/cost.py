@@ -1,4 +1,4 @@
-"""What it takes to measure a text along a run's draws, told before it begins.
+"""Cost of measuring a text along a run's draws.
 
 Shapes: N tokens of the text, n windows, M = N − 1 measured tokens.
 """
@@ -16,14 +16,14 @@ from spectro.models.components import Group
 from spectro.planning.bill import courses_of, courses_of_run
 from spectro.planning.courses import measurement_of, total
 from spectro.planning.unit_counts import MeasurementSize, Work, tile_work
-from spectro.sampling.pilot.pilot import listed_components
+from spectro.sampling.pilot.pilot import top_k_components
 from spectro.views.text.measured_text import RunDraws
 from spectro.work.progress import clock
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What measuring a text takes."""
+    """Cost of measuring a text."""
 
     num_tokens: int
     """M."""
@@ -49,15 +49,15 @@ class Cost:
         )
 
 
-def cost_of(bank: RunDraws, num_tokens: int, names: Sequence[str]) -> Cost:
-    """What a text of N tokens takes for these components; the model is loaded for it."""
-    length = min(bank.view.context, num_tokens - 1)
+def cost_of(run_draws: RunDraws, num_tokens: int, names: Sequence[str]) -> Cost:
+    """Cost of a text of N tokens for these components; loads the model."""
+    length = min(run_draws.view.context, num_tokens - 1)
     num_windows = math.ceil((num_tokens - 1) / length)
-    size = bank.resident.model.shape
-    whole = measurement_of(bank.config, size)
-    groups = bank.groups(names)
-    found = [_group_cost(bank, group, whole, length, num_windows) for group in groups]
-    work, pace = total([own for own, _ in found]), _seconds_per_flop(bank, whole)
+    size = run_draws.resident.model.shape
+    whole = measurement_of(run_draws.config, size)
+    groups = run_draws.groups(names)
+    found = [_group_cost(run_draws, group, whole, length, num_windows) for group in groups]
+    work, pace = total([own for own, _ in found]), _seconds_per_flop(run_draws, whole)
     return Cost(
         num_tokens=num_tokens - 1,
         num_windows=num_windows,
@@ -69,30 +69,32 @@ def cost_of(bank: RunDraws, num_tokens: int, names: Sequence[str]) -> Cost:
 
 
 def _group_cost(
-    bank: RunDraws, group: Group, whole: MeasurementSize, length: int, num_windows: int
+    run_draws: RunDraws, group: Group, whole: MeasurementSize, length: int, num_windows: int
 ) -> tuple[Work, int]:
     """Work of a group's tile, and its draws."""
-    pilot = read_pilot(bank.store, group.name)
-    listed = listed_components(bank.config.scoring, pilot)
-    courses = [courses_of(bank.record(group.name, c), listed, pilot) for c in bank.chains]
-    batches = math.ceil(num_windows / max(1, bank.resident.scoring(pilot).positions // length))
+    pilot = read_pilot(run_draws.store, group.name)
+    listed = top_k_components(run_draws.config.scoring, pilot)
+    courses = [courses_of(run_draws.record(group.name, c), listed, pilot) for c in run_draws.chains]
+    batches = math.ceil(num_windows / max(1, run_draws.resident.scoring(pilot).positions // length))
     m = dataclasses.replace(whole, context=length)
     num_draws = sum(c[own.name].num_draws for c in courses for own in group.components)
     return tile_work(m, group, num_windows, courses, batches), num_draws
 
 
-def _seconds_per_flop(bank: RunDraws, m: MeasurementSize) -> float | None:
+def _seconds_per_flop(run_draws: RunDraws, m: MeasurementSize) -> float | None:
     """Of the run's own tiles; None where it noted no time."""
-    view = bank.view
+    view = run_draws.view
     seconds = sum(float(shard.get("seconds", 0.0)) for shard in view.moments())
-    sizes, chain = view.info.splits["probe"].shard_sizes, bank.config.chain
-    courses = courses_of_run(bank.store, bank.config, m.size, 1 + max(view.measured, default=0))
+    sizes, chain = view.info.splits["probe"].shard_sizes, run_draws.config.chain
+    courses = courses_of_run(
+        run_draws.store, run_draws.config, m.size, 1 + max(view.measured, default=0)
+    )
     flops = sum(
         tile_work(
             m, group, sizes[shard], [courses[group.name][c] for c in chain.of_shard(shard)], 1
         ).flops
         for shard in view.measured
-        for group in groups_of(bank.config, m.size)
+        for group in groups_of(run_draws.config, m.size)
     )
     return seconds / flops if seconds > 0 and flops else None
 

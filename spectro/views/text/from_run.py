@@ -40,7 +40,7 @@ def document_of_sequence(
     components: Sequence[str] = (),
     known: Vocabulary | None = None,
 ) -> Document:
-    """A sequence of the run with the χ that the run has of it; nothing is computed.
+    """A sequence of the run with its stored χ; nothing is computed.
 
     Args:
         view: a measured run.
@@ -96,18 +96,18 @@ def document_of_text(
     on_cost: OnCost = logger.info,
     on_progress: OnProgress | None = None,
 ) -> Document:
-    """A text that is not of the run, measured along its draws; the run is not changed.
+    """A text from outside the run, measured along its draws; the run is not changed.
 
     Args:
         view: a measured run whose draws are there.
-        config: the run's own, for its model, tokenizer, sampler and draws.
-        text: what is measured.
-        name: what it is called.
+        config: of the run: model, tokenizer, sampler and chains.
+        text: the text.
+        name: its title.
         components: names or patterns of those that are measured; none: the three best
             (`RunColumns.best`).
-        max_tokens: of a longer text nothing is measured; None: whatever its length.
+        max_tokens: longer texts are refused; None: no limit.
         centred: whether it is to be row-centred, which needs all components.
-        on_cost: told, in one line, what measuring costs, before it begins.
+        on_cost: called with the cost of measuring, in one line, before it begins.
         on_progress: called with (work done, work in all).
 
     Raises ValueError, in one line and before anything is measured, for a text of less than two
@@ -120,11 +120,11 @@ def document_of_text(
     if centred and not complete:
         raise ValueError(NEEDS_ALL)
     names = tuple(own.names[column] for column in measured)
-    bank = RunDraws(view, config)
-    bank.require_draws(names)
-    ids = bank.tokenised(text, name, max_tokens)
-    on_cost(cost_of(bank, len(ids), names).line)
-    found = bank.measure(ids, names, on_progress)
+    run_draws = RunDraws(view, config)
+    run_draws.require_draws(names)
+    ids = run_draws.tokenised(text, name, max_tokens)
+    on_cost(cost_of(run_draws, len(ids), names).line)
+    found = run_draws.measure(ids, names, on_progress)
     whole = found.chi_MC[:, np.argsort(measured)] if complete else None
     return Document(
         title=plain_string(name),

@@ -1,10 +1,10 @@
-"""Any text measured along a run's own draws: forward passes only, nothing is written.
+"""A text measured along a run's draws: forward passes only, nothing is written.
 
-Draws never look at the tokens that are measured (design §4), so that a text gets the χ that the run
-would have given it: the same draws, weights, estimator and cut into contexts, by the same functions
-(`measure/tiles.py`, `measure/assembly.py`). Last bits differ where sequences or components are
-computed in other company (design §2). A text has no end-of-text token put before or after it: it
-may be a part of a document.
+Draws do not depend on the tokens that are measured (design §4), so a text gets the χ that the run
+would have given it: the same draws, weights, estimator and contexts, by the same functions
+(`susceptibility/measurement.py`). Last bits differ where sequences or components are computed in
+other batches (design §2). No end-of-text token is put before or after a text: it may be a part of a
+document.
 
 Shapes: N tokens of the text, n windows of L positions (tokens/windows.py), M = N − 1 measured
 tokens, C components.
@@ -63,11 +63,11 @@ class MeasuredText:
 
 
 class RunDraws:
-    """The draws of a run, for measuring what is not of it.
+    """The draws of a run, along which other texts are measured.
 
     Args:
         view: the run, or its control.
-        config: the run's own (the control's own for a control), as `run.yaml` has it.
+        config: the configuration of the run (or of its control), as `run.yaml` has it.
     """
 
     def __init__(self, view: RunView, config: PipelineConfig) -> None:
@@ -103,8 +103,7 @@ class RunDraws:
 
     @property
     def chains(self) -> range:
-        """Those along which a text is measured: where token shards have their own, the first's, so
-        that texts can be compared."""
+        """Chains along which texts are measured: the first token shard's, so that texts compare."""
         return self.config.chain.of_shard(0)
 
     def groups(self, names: Sequence[str]) -> tuple[Group, ...]:
@@ -149,7 +148,7 @@ class RunDraws:
         )
 
     def record(self, group: str, chain: int) -> ChainRecord:
-        """What is kept of a chain of a group."""
+        """Record of a chain of a group."""
         return read_record(self.store, group, chain)
 
     def tokenised(

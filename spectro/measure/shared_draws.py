@@ -1,8 +1,8 @@
-"""What parts of a run at other nβ take from the run's own pilots and chains (ADR 067).
+"""Parts of a run at other nβ that share the run's draws: their pilots and chains (ADR 067).
 
-Independent draws of N(w*, 1/γ) are the same at every nβ; only their weights differ. So where a
-component is drawn independently both by a sister and by the run, or a sister before it, ΔL of those
-draws is the sister's too. Elsewhere a sister makes draws of its own, as a run of its own would.
+Independent draws of N(w*, 1/γ) are the same at every nβ; only their weights differ. Where two parts
+both draw a component independently, ΔL of those draws is computed once. Other components get
+separate chains in every part.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.work.units import Unit
 
 KnownChains = dict[int, dict[str, ComponentChain]]
-"""Chain → component → what is known of it without a pass."""
+"""Chain → component → its ΔL and weights, where no forward pass is needed."""
 
 
 def known_pilot(
     unit: Unit, group: str, resident: ResidentModel
 ) -> dict[str, PosteriorMoments] | None:
-    """The run's own pilot of a sister's group; None where its draws say nothing of other nβ."""
+    """The run's pilot of a group, for a part at another nβ; None where draws differ."""
     if unit.part not in resident.config.sisters:
         return None
     found = chain_records.read_pilot(resident.root, group)
@@ -38,7 +38,7 @@ def known_pilot(
 def known_chains(
     unit: Unit, group: str, chains: Sequence[int], resident: ResidentModel
 ) -> KnownChains:
-    """Chains of a sister's components whose draws another part has, weighted for its nβ."""
+    """Chains of components whose draws an earlier part has, weighted for this part's nβ."""
     found: KnownChains = {chain: {} for chain in chains}
     parts = ["", *resident.config.sisters]
     if unit.part not in parts[1:]:
@@ -59,7 +59,7 @@ def known_chains(
 
 
 def _weighted(own: ComponentChain, nbeta: float, center: float) -> ComponentChain:
-    """The same draws with the weights of another nβ; what halves of them say is not known."""
+    """The same draws with the weights of another nβ; their reliability is not known."""
     weight = np.ones(len(own.delta_loss))
     if nbeta > 0:
         weight = importance_weights(own.delta_loss, nbeta, center)
