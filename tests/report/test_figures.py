@@ -92,7 +92,7 @@ def map_data(num: int, num_clusters: int, subsets: int = 10) -> cluster_map.Clus
         names_K=((HOSTILE[0], HOSTILE[5], HOSTILE[1]),) * num_clusters,
         num_tokens=num,
         regions=(
-            cluster_map.Region(
+            cluster_map.RegionOutline(
                 name=(HOSTILE[1],), outline_P2=np.array([[0.1, 0.1], [0.9, 0.2], [0.5, 0.8]])
             ),
         )
