@@ -78,6 +78,18 @@ def options_of(arguments: Sequence[str] | None = None) -> Any:
         "--gamma", type=float, help="by default as published, 300; shipped: 30, see ADR 004"
     )
     found.add_argument("--nbeta", type=float, default=3.0)
+    _add_result_options(found)
+    options = common.parse(found, arguments)
+    options.gamma = options.gamma or _usual_gamma(options)
+    if options.toy:
+        options.context, options.batch, options.probe, options.evaluation = 16, 2, 4, 2
+        options.draws, options.timed_peer_draws, options.rounds = 4, 2, 1
+        options.replicates, options.peer_draws, options.our_draws = 2, 2, 4
+        options.result_probe, options.result_context = 8, 16
+    return options
+
+
+def _add_result_options(found: argparse.ArgumentParser) -> None:
     result = found.add_argument_group("same result (shape shipped)")
     result.add_argument("--sampler", choices=["reweighted", "exponential"], default="reweighted")
     result.add_argument("--step-size", type=float, default=1e-2, help="where it steps")
@@ -97,14 +109,6 @@ def options_of(arguments: Sequence[str] | None = None) -> Any:
         default=False,
         help="devinterp makes its own draws for the reliability too, not the engine for it",
     )
-    options = common.parse(found, arguments)
-    options.gamma = options.gamma or _usual_gamma(options)
-    if options.toy:
-        options.context, options.batch, options.probe, options.evaluation = 16, 2, 4, 2
-        options.draws, options.timed_peer_draws, options.rounds = 4, 2, 1
-        options.replicates, options.peer_draws, options.our_draws = 2, 2, 4
-        options.result_probe, options.result_context = 8, 16
-    return options
 
 
 def _usual_gamma(options: Any) -> float:

@@ -112,20 +112,29 @@ def measure(
         "peer_draws_timed": fewer.num_draws,
         "peer_micro_batch": peer.micro_batch,
         "peer_loss": peer.loss,
-        "ratios": {
-            name: {part: _ratios(name, part, times, counted) for part in PARTS} for name in engines
-        },
         "engines": {
             name: {"settings": repr(engines[name]), "components": found.components}
             for name, found in last.items()
         },
         "error_of_chi_from_lists": _errors(work, last),
         "pilot_seconds": pilot_seconds,
+        **_compared(list(engines), times, counted),
+    }
+
+
+def _compared(
+    engines: Sequence[str], times: Mapping[str, list[Amounts]], counted: Mapping[str, Amounts]
+) -> dict[str, Any]:
+    """Ratios of every part, with the times and flops that they are made of."""
+    return {
+        "ratios": {
+            name: {part: _ratios(name, part, times, counted) for part in PARTS} for name in engines
+        },
         "seconds": times,
         "flops": counted,
         "flops_per_second": {
             side: {part: _rate(counted[side][part], times[side], part) for part in (*PHASES, WHOLE)}
-            for side in sides
+            for side in times
         },
     }
 

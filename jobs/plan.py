@@ -29,13 +29,15 @@ from spectro.planning.cluster_costs import Machines
 from spectro.planning.cluster_plan import ClusterPlan, plan_clusters
 from spectro.planning.cluster_rates import load_cluster_rates
 from spectro.planning.cluster_work import ClusterWork, layout_of, num_clusterings
-from spectro.planning.courses import Assumptions, measurement_of
 from spectro.planning.device_costs import PRODUCT_BYTES, Device
 from spectro.planning.measure_rates import measure_rates
 from spectro.planning.model_sizes import size_of_checkpoint
-from spectro.planning.plan import Plan, damage_notes, make_plan
+from spectro.planning.plan import Plan, make_plan
 from spectro.planning.plan_addition import plan_addition, shard_sizes_after
+from spectro.planning.plan_notes import damage_notes
 from spectro.planning.rates import Rates, load_rates, to_yaml
+from spectro.planning.run_work import measurement_of
+from spectro.planning.schedules import Assumptions
 from spectro.predict.config import PredictConfig
 from spectro.storage.out_file import place_of, put_file
 from spectro.storage.places import local_path

@@ -1,8 +1,8 @@
 """Measuring this device's rates, in seconds, at the shape in question.
 
 A model of that shape with random weights is made, and real calls of a middle layer's group are
-timed: `losses` of draws of a head and the MLP for scoring, a whole step for stepping. Flops are
-the formulas' (models/cost/flops.py). No checkpoint is needed.
+timed: `losses` of draws of a head and the MLP for scoring, a whole step for stepping. No
+checkpoint is needed.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+from transformers import GPTNeoXForCausalLM
 
 from spectro.formats import run_dir
 from spectro.models.architecture import GroupModel
 from spectro.models.components import Group, all_components, group_components
-from spectro.models.cost import flops as work
 from spectro.models.cost.budget import CPU_ROWS, SHARE_OF_MEMORY, free_bytes
 from spectro.models.cost.memory import fitting_rows, stepping_bytes_per_row
+from spectro.models.cost.weightless import config_of
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.load import DTYPES
 from spectro.models.size import ModelSize
+from spectro.planning.call_flops import gradient_flops, losses_flops, prepare_flops
 from spectro.planning.rates import TERA, Rate, Rates, today
 from spectro.sampling.gradients import minibatch_gradients
 
@@ -89,21 +90,6 @@ def measure_rates(
     )
 
 
-def config_of(size: ModelSize) -> GPTNeoXConfig:
-    """Configuration of a model of a shape, as transformers makes one of it."""
-    return GPTNeoXConfig(
-        vocab_size=size.vocab_size,
-        hidden_size=size.hidden_size,
-        num_hidden_layers=size.num_layers,
-        num_attention_heads=size.num_heads,
-        intermediate_size=size.intermediate_size,
-        max_position_embeddings=size.max_context,
-        use_parallel_residual=size.parallel_residual,
-        attention_bias=size.attention_bias,
-        tie_word_embeddings=False,
-    )
-
-
 def random_model(size: ModelSize, device: torch.device, dtype: torch.dtype) -> GPTNeoX:
     """A model of a shape; time asks no more of its weights."""
     with torch.device(device):
@@ -132,7 +118,7 @@ def _scoring_rate(
         }
         for c in components
     }
-    flops = num_variants * sum(work.losses_flops(size, c, 1, context) for c in components)
+    flops = num_variants * sum(losses_flops(size, c, 1, context) for c in components)
     with torch.no_grad():
         clean = part.prepare(_ids(size, 1, context, device))
         return flops / _seconds(lambda: part.losses(clean, weights), device)
@@ -154,8 +140,8 @@ def _stepping_rate(
         for c in components
     }
     ids = _ids(size, 1, context, device)
-    flops = work.prepare_flops(size, group, 1, context)
-    flops += sum(work.gradient_flops(size, c, 1, context) for c in components)
+    flops = prepare_flops(size, group, 1, context)
+    flops += sum(gradient_flops(size, c, 1, context) for c in components)
     return flops / _seconds(lambda: minibatch_gradients(part, at_rest, ids[None]), device)
 
 

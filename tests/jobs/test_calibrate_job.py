@@ -79,9 +79,9 @@ def _num_draws(config: dict) -> int:
 
 
 def _planned_seconds(folder: Path, config) -> float:
-    from spectro.planning.courses import Assumptions
     from spectro.planning.device_costs import Device
     from spectro.planning.model_sizes import size_of_checkpoint
+    from spectro.planning.schedules import Assumptions
 
     device = Device(rates=load_rates(folder / "rates.yaml"), precision="float32", num_devices=1)
     size = size_of_checkpoint(config.model)

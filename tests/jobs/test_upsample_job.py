@@ -18,7 +18,7 @@ from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.load import ModelConfig, load_model
 from spectro.models.size import ModelSize
 from spectro.pipeline.run import Goal, run_pipeline
-from spectro.planning.courses import total
+from spectro.planning.unit_work import total
 from spectro.predict.config import PredictConfig
 from spectro.predict.features import feature_tensor
 from spectro.sampling.samplers import Gaussian

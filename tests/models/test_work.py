@@ -1,7 +1,8 @@
-"""The formulas of flops against the counted flops of real calls: equal, to the last one."""
+"""Flops of calls without values, of any depth and vocabulary, are those of the real calls."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -9,21 +10,25 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from spectro.models.components import FULL_GROUP, Group, all_components, group_components
+from spectro.models.components import FULL, FULL_GROUP, Group, all_components, group_components
 from spectro.models.cost.flop_counter import counting
-from spectro.models.cost.flops import (
-    clean_flops,
-    gradient_flops,
-    layer_flops,
-    losses_flops,
-    model_flops,
-    output_flops,
-    prepare_flops,
-)
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
+from spectro.models.losses import shortlisting_of
+from spectro.models.scoring import ScoringConfig
 from spectro.models.size import ModelSize
+from spectro.planning.call_flops import (
+    clean_flops,
+    gradient_flops,
+    lists_flops,
+    losses_flops,
+    model_flops,
+    prepare_flops,
+    shortlisting_flops,
+)
+from spectro.planning.model_sizes import published_sizes
 from spectro.sampling.gradients import minibatch_gradients
+from spectro.sampling.pilot.pilot import WITHOUT_LISTS
 
 SHAPES: dict[str, dict[str, Any]] = {
     "parallel": {},
@@ -106,8 +111,50 @@ def test_of_the_whole_model(model: GPTNeoX) -> None:
     size = ModelSize.of_model(model)
     ids = torch.randint(0, size.vocab_size, (2, 10))
     assert counted(model.clean_losses, ids) == model_flops(size, 2, 9)
-    layers = size.num_layers * layer_flops(size, 2, 9)
-    assert model_flops(size, 2, 9) == layers + output_flops(size, 2, 9)
+
+
+def test_lists_of_every_group_that_has_them(model: GPTNeoX) -> None:
+    size, shape = ModelSize.of_model(model), (2, 9)
+    num_listed = size.vocab_size // 16
+    ids = torch.randint(0, size.vocab_size, (2, 10))
+    config = ScoringConfig(shortlist_size=num_listed)
+    assert counted(shortlisting_of, model, config, ids) == shortlisting_flops(
+        size, *shape, num_listed
+    )
+    for group in every_group(size):
+        if group.name in WITHOUT_LISTS:
+            continue
+        part = group_model(model, group)
+        fit = shortlisting_of(model, config, ids)
+        assert fit is not None
+        fit = dataclasses.replace(fit, components=frozenset(part.names))
+        with torch.no_grad():
+            made = prepare_flops(size, group, *shape) + lists_flops(size, group, *shape, num_listed)
+            assert counted(part.prepare, ids, fit) == made
+            clean = part.prepare(ids, fit)
+            for c in group.components:
+                weights = {b: t.expand(3, *t.shape) for b, t in part.weights(c.name).items()}
+                real = counted(part.losses, clean, {c.name: weights})
+                assert real == 3 * losses_flops(size, c, *shape, num_listed), c.name
+
+
+def test_counts_of_a_published_shape() -> None:
+    """Pythia-1.4B at T = 1024, as the formulas of ADR 045 had them."""
+    size, shape = published_sizes()["pythia-1.4b"], (3, 1024)
+    groups = {group.name: group for group in every_group(size)}
+    l12 = groups["l12"]
+    head, mlp = l12.components[5], l12.components[-1]
+    assert model_flops(size, *shape) == 8_673_149_583_360
+    assert prepare_flops(size, l12, *shape) == 4_483_945_857_024
+    assert clean_flops(size, l12, *shape) == 4_318_052_745_216
+    assert lists_flops(size, l12, *shape, 1024) == 4_951_023_550_464
+    assert losses_flops(size, head, *shape) == 4_326_105_808_896
+    assert losses_flops(size, mlp, *shape) == 4_524_211_175_424
+    assert losses_flops(size, head, *shape, 1024) == 3_731_814_875_136
+    assert gradient_flops(size, head, *shape) == 9_081_439_911_936
+    assert gradient_flops(size, mlp, *shape) == 9_576_703_328_256
+    assert gradient_flops(size, FULL, *shape) == 26_961_657_200_640
+    assert shortlisting_flops(size, 4, 1024, 1024) == 11_986_386_026_496
 
 
 def test_a_config_without_its_numbers_is_refused() -> None:

@@ -16,12 +16,12 @@ from spectro.models.load import ModelConfig
 from spectro.models.size import ModelSize
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.planning.bill import make_bill
-from spectro.planning.courses import Assumptions
 from spectro.planning.device_costs import Device
 from spectro.planning.measure_rates import measure_rates, random_model
 from spectro.planning.model_sizes import published_sizes, size_of_checkpoint
 from spectro.planning.plan import Plan, make_plan
 from spectro.planning.rates import Rate, Rates, load_rates, to_yaml
+from spectro.planning.schedules import Assumptions
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Gaussian, Psgld

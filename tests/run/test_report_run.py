@@ -20,11 +20,11 @@ from spectro.inspect.verify import DAMAGED, verify_run
 from spectro.models.size import ModelSize
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.planning.bill import make_bill, recorded_work
-from spectro.planning.courses import Assumptions
 from spectro.planning.device_costs import Device
 from spectro.planning.model_sizes import size_of_checkpoint
 from spectro.planning.plan import make_plan
 from spectro.planning.rates import Rate, Rates
+from spectro.planning.schedules import Assumptions
 from spectro.storage.store import Store
 from spectro.views.page.write import write_page
 from spectro.work.progress import Progress

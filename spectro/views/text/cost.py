@@ -14,9 +14,9 @@ from spectro.formats.draws import read_pilot
 from spectro.measure.sampled_groups import groups_of
 from spectro.models.components import Group
 from spectro.models.size import ModelSize
-from spectro.planning.bill import courses_of, courses_of_run
-from spectro.planning.courses import measurement_of, total
-from spectro.planning.unit_counts import MeasurementSize, Work, tile_work
+from spectro.planning.run_work import measurement_of
+from spectro.planning.schedules import recorded_schedules, schedules_of_chain
+from spectro.planning.unit_work import MeasurementSize, Work, tile_work, total
 from spectro.sampling.pilot.pilot import listed_components
 from spectro.views.text.measured_text import RunDraws
 from spectro.work.progress import clock
@@ -75,7 +75,7 @@ def _group_cost(
     """Work of a group's tile, and its draws."""
     pilot = read_pilot(bank.store, group.name)
     listed = listed_components(bank.config.scoring, pilot)
-    courses = [courses_of(bank.record(group.name, c), listed, pilot) for c in bank.chains]
+    courses = [schedules_of_chain(bank.record(group.name, c), listed, pilot) for c in bank.chains]
     batches = math.ceil(num_windows / max(1, bank.resident.scoring(pilot).positions // length))
     m = dataclasses.replace(whole, context=length)
     num_draws = sum(c[own.name].num_draws for c in courses for own in group.components)
@@ -87,7 +87,7 @@ def _seconds_per_flop(bank: RunDraws, m: MeasurementSize) -> float | None:
     view = bank.view
     seconds = sum(float(shard.get("seconds", 0.0)) for shard in view.moments())
     sizes, chain = view.info.splits["probe"].shard_sizes, bank.config.chain
-    courses = courses_of_run(bank.store, bank.config, m.size, 1 + max(view.measured, default=0))
+    courses = recorded_schedules(bank.store, bank.config, m.size, 1 + max(view.measured, default=0))
     flops = sum(
         tile_work(
             m, group, sizes[shard], [courses[group.name][c] for c in chain.of_shard(shard)], 1
