@@ -28,7 +28,7 @@ from benchmarks.cluster_quality import score
 
 
 def measure(data: planted.Planted, options: Any) -> dict[str, Any]:
-    """Write the data, cluster it in a process of its own, score what it left."""
+    """Write the data, cluster it in a separate process, score what it left."""
     with tempfile.TemporaryDirectory(dir=options.scratch) as name:
         folder = Path(name)
         planted.write_chi(data, folder)

@@ -4,7 +4,7 @@
     python -m benchmarks.peer --shape shipped --out benchmarks/results
 
 Same work: the same components, draws, gradient steps, tokens and precision, with the exact loss
-and with short lists (same_work.py). Same result, for the shipped model: the cost of an equal
+and with top-K lists (same_work.py). Same result, for the shipped model: the cost of an equal
 reliability (same_result.py). Before any of it both must give the same χ at a toy size (parity.py).
 """
 
@@ -66,7 +66,7 @@ def options_of(arguments: Sequence[str] | None = None) -> Any:
         "--lists",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="measure a third side too, with short lists as a user gets them",
+        help="measure a third side too, with top-K lists as a user gets them",
     )
     found.add_argument(
         "--precision",
@@ -161,7 +161,7 @@ def measure_same_work(work: Work, options: Any) -> dict[str, Any]:
 
 
 def engines_of(work: Work, options: Any) -> dict[str, Engine]:
-    """Our sides: the exact loss, and short lists where a user would get them."""
+    """Our sides: the exact loss, and top-K lists where a user would get them."""
     precision = Precision(options.precision)
     found = {same_work.ENGINE: Engine(scoring=EXACT, precision=precision)}
     if options.lists:

@@ -195,8 +195,8 @@ def _through_ray(options: Any, counts: Sequence[int]) -> list[dict[str, float]]:
         run=RunConfig(uri="runs/none", num_workers=options.workers),
     )
     with ray_session(config.run):
-        crew = RayActors(config=config, gpus_per_worker=0.0, worker=NoWork)
-        pool = RayPool(crew=crew, wanted=lambda: options.workers)
+        workers = RayActors(config=config, gpus_per_worker=0.0, worker=NoWork)
+        pool = RayPool(crew=workers, wanted=lambda: options.workers)
         pool.describe(StopConditions(time.monotonic()))
         while pool.census().num_workers < options.workers:
             pool.tend(options.workers)

@@ -25,8 +25,7 @@ from spectro.config import PipelineConfig, with_absolute_paths
 from spectro.models.load import resolve_device
 from spectro.models.size import ModelSize
 from spectro.planning.bill import BillLine, make_bill
-from spectro.planning.cluster_costs import Machines
-from spectro.planning.cluster_plan import ClusterPlan, plan_clusters
+from spectro.planning.cluster_plan import ClusterPlan, Machines, plan_clusters
 from spectro.planning.cluster_rates import load_cluster_rates
 from spectro.planning.cluster_work import ClusterWork, layout_of, num_clusterings
 from spectro.planning.device_costs import PRODUCT_BYTES, Device

@@ -20,7 +20,7 @@ from spectro.formats.product import SUMMARY_NAME
 from spectro.measure.control import Control
 from spectro.pipeline.run import Finished, Goal
 from spectro.predict.config import PredictConfig
-from spectro.predict.judged import COLUMNS
+from spectro.predict.held_out import COLUMNS
 from spectro.sampling.reweighted import Reweighted
 from spectro.storage.checksummed_json import read_sealed, with_nan
 from spectro.storage.credentials import refuse_credentials

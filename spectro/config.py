@@ -16,6 +16,7 @@ from spectro.measure.control import Control, known_control
 from spectro.models.components import spelt
 from spectro.models.load import EMBEDDED, ModelConfig
 from spectro.models.scoring import ScoringConfig
+from spectro.predict.config import UpsampleConfig
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.mala import Mala
 from spectro.sampling.reweighted import Reweighted, nbeta_name
@@ -24,7 +25,6 @@ from spectro.storage.credentials import refuse_credentials
 from spectro.storage.places import local_path, path_or_name, place
 from spectro.susceptibility.estimator import Baseline, EstimatorConfig
 from spectro.tokens.config import MoreConfig, Source, TokensConfig
-from spectro.upsampling.config import UpsampleConfig
 from spectro.views.page.config import ReportConfig
 
 SamplerConfig = Reweighted | Mala | Exponential | Psgld | Sgld | Gaussian

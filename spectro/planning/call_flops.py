@@ -1,8 +1,8 @@
-"""Flops of every call of a `GroupModel`: the real call, run without values under a flop counter.
+"""Flops of every call of a `GroupModel`, counted by the real call on the meta device.
 
 Counted are matrix products and attention, two flops per multiply-add (models/cost/flop_counter.py);
-what is elementwise (norms, activations, rotary, softmax, noise, updates) is not. The calls run on
-the meta device: no weights are needed and nothing is computed.
+what is elementwise (norms, activations, rotary, softmax, noise, updates) is not. On the meta device
+no weights are needed and nothing is computed.
 
 Flops are linear in sequences and in variants, so one of each is counted. They are affine in the
 number of layers below and above a component and of vocabulary entries, so calls of models of one

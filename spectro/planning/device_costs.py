@@ -1,4 +1,4 @@
-"""What counted work costs on a device: hours, memory, time to finish.
+"""Time and peak memory of counted work on a device.
 
 Time is arithmetic at the device's rates plus bytes at its storage's, one after the other. A
 stage ends when its last unit does: units go to the first device that is free, the longest first.
@@ -48,7 +48,7 @@ class Device:
 
     @property
     def type(self) -> str:
-        """`cuda` if it has memory of its own, else `cpu`."""
+        """`cuda` if the rates name device memory, else `cpu`."""
         return "cpu" if self.rates.memory_bytes is None else "cuda"
 
     @property
@@ -131,7 +131,7 @@ def clean_peak(m: MeasurementSize, device: Device, num_seq: int) -> int:
 def stepping_peak(
     m: MeasurementSize, device: Device, group: Group, chains: Sequence[Schedules]
 ) -> int:
-    """Device bytes while some chains step: lots of one sequence at least, and waiting draws."""
+    """Device bytes while some chains step: a micro-batch, and draws that are not stored yet."""
     stepped = [c for c in group.components if not chains[0][c.name].independent]
     if not stepped:
         return 0
@@ -224,9 +224,9 @@ def _block_bytes(m: MeasurementSize, component: Component) -> int:
 def _micro_batch(
     m: MeasurementSize, device: Device, stepped: Sequence[Component], num_chains: int, resident: int
 ) -> int:
-    """Sequences of all minibatches in one lot, as `Resident.stepping_budget` allows."""
+    """Sequences of one micro-batch of all minibatches, as `stepping_budget` allows."""
     most = num_chains * m.chain.batch_size
-    row = memory.stepping_bytes_per_row(m.size, device.product_bytes, all_move=True)
+    row = memory.stepping_bytes_per_row(m.size, device.product_bytes)
     if device.rates.memory_bytes is None:
         rows = CPU_STEP_BYTES // row
     else:

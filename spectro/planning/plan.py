@@ -1,4 +1,4 @@
-"""What a run will do and cost, stage by stage, before anything is spent.
+"""The plan of a run: work, time and memory of every stage.
 
 Work of every unit (run_work.py) at a device's rates gives time; memory is the bound of the batches
 that the run would choose (device_costs.py).

@@ -1,4 +1,4 @@
-"""What it costs to measure more tokens of an existing run, along its own draws (ADR 049).
+"""The plan of measuring more tokens of an existing run along its draws (ADR 049).
 
 Nothing is assumed: the chains' records say how the draws came about. Where every token shard has
 separate chains, those of added shards are taken to be like the first shard's.

@@ -1,4 +1,4 @@
-"""Sampling schedules: how the draws of each component come about, assumed before or recorded after.
+"""Sampling schedules: burn-in, thinning and number of draws, assumed or recorded.
 
 A plan assumes what only the pilot can know: which components need chains, and how many steps lie
 between draws. With `chain.target_reliability` its number of draws is an upper bound. A bill reads

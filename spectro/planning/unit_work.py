@@ -1,4 +1,4 @@
-"""What each unit of a run does: flops, and bytes read and written. Counted, not estimated.
+"""Work of each unit of a run: flops, and bytes read and written.
 
 One function per kind of unit (`units.py`), each written against what `execute.py` does for it.
 Flops are those of the real calls (call_flops.py); batch sizes do not change them. Bytes are

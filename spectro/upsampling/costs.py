@@ -1,4 +1,4 @@
-"""What it costs to predict χ: flops and bytes of every unit of an upsampled run.
+"""Work of an upsampled run: flops and bytes of every unit.
 
 Features are counted from the very call that makes them, on tensors without values, by the
 convention of models/cost/flop_counter.py; networks by their matrix products: forward 2, backward 4

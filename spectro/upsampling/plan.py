@@ -1,4 +1,4 @@
-"""What an upsampled run costs: before it is made, and beside what it recorded (ADR 071)."""
+"""Plan and bill of an upsampled run (ADR 071)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models of a given size whose tensors have shapes and no values, to run real calls on."""
+"""Models without values: shapes alone, on which real calls are counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a number of tokens and draws costs, by the plan's own counts, and what a budget pays."""
+"""Cost of tokens and draws, by the plan's counts, and how many a budget pays."""
 
 from __future__ import annotations
 

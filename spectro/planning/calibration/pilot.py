@@ -1,4 +1,4 @@
-"""The pilot of a calibration: model and tokens, responses at one γ, one setting judged."""
+"""The pilot of a calibration: model, tokens, responses at each γ, and an estimate per setting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pilot of `spectro calibrate`, in this process: measured, fitted, and a split chosen."""
+"""`spectro calibrate` in this process: pilot, scaling law, choice of a split."""
 
 from __future__ import annotations
 
