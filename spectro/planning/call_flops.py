@@ -14,11 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from spectro.models.components import FULL, Component, Group
+from spectro.models.components import FULL_GROUP, Component, Group
 from spectro.models.cost.flop_counter import FusedAttention, counting
 from spectro.models.cost.weightless import weightless_model
 from spectro.models.gpt_neox import GPTNeoX
@@ -29,52 +31,57 @@ from spectro.models.size import ModelSize
 from spectro.models.top_k_softmax import TopKFit
 from spectro.sampling.gradients import minibatch_gradients
 
-Call = Callable[[GPTNeoX, Group, Tensor, int], Callable[[], object]]
-"""(model, group, ids [B, T+1], K) → the call whose flops count; what it needs is made before."""
-LEAST_VOCABULARY = 16
+Flops = npt.NDArray[np.int64]
+SMALL_VOCABULARY = 16
 """Entries of a small vocabulary, for each entry of a top-K list: with fewer there are no lists
 (`ScoringConfig.lists`)."""
 
 
+class CallFlops(NamedTuple):
+    """Flops of the calls of a group, with one variant of each component."""
+
+    prepare: int
+    """`prepare`, with the top-K lists if there are any."""
+    clean_losses: int
+    """`clean_losses`: none from lists, which hold ℓ(w*)."""
+    losses: int
+    """`losses` without gradient."""
+    gradient: int
+    """`losses` with gradient, and the backward pass into the components; 0 where K > 0, for steps
+    never use lists."""
+
+
+@cache
+def call_flops(
+    size: ModelSize, group: Group, num_seq: int, num_pos: int, list_size: int = 0
+) -> CallFlops:
+    """Flops of a group's calls on n sequences of T positions; by a top-K softmax where K > 0."""
+    found = _extrapolated(size, group, list_size, lambda s, g: _count(s, g, num_pos, list_size))
+    return CallFlops(*(num_seq * int(flops) for flops in found))
+
+
+def component_flops(
+    size: ModelSize, component: Component, num_seq: int, num_pos: int, list_size: int = 0
+) -> CallFlops:
+    """`call_flops` of a component without the others of its group."""
+    alone = Group(name=component.group, components=(component,))
+    return call_flops(size, alone, num_seq, num_pos, list_size)
+
+
 def model_flops(size: ModelSize, num_seq: int, num_pos: int) -> int:
     """Forward pass of the whole model, with its losses."""
-    return losses_flops(size, FULL, num_seq, num_pos)
+    return call_flops(size, FULL_GROUP, num_seq, num_pos).losses
 
 
-def prepare_flops(size: ModelSize, group: Group, num_seq: int, num_pos: int) -> int:
-    """`prepare`: the layers below, the layer itself, and each head of the group separately."""
-    return num_seq * _flops(size, group, num_pos, _prepare)
-
-
-def clean_flops(size: ModelSize, group: Group, num_seq: int, num_pos: int) -> int:
-    """`clean_losses`: from what `prepare` keeps, through the layers above, to the losses."""
-    return num_seq * _flops(size, group, num_pos, _clean_losses)
-
-
-def losses_flops(
-    size: ModelSize, component: Component, num_seq: int, num_pos: int, list_size: int = 0
-) -> int:
-    """`losses` of one variant without gradient; by a top-K softmax where `list_size` is K."""
-    return num_seq * _flops(size, _alone(component), num_pos, _losses, list_size)
-
-
-def gradient_flops(size: ModelSize, component: Component, num_seq: int, num_pos: int) -> int:
-    """`losses` of one variant with gradient, and the backward pass into the component alone."""
-    alone = _alone(component)
-    step = _flops(size, alone, num_pos, _step)
-    return num_seq * (step - _flops(size, alone, num_pos, _prepare))
-
-
-def lists_flops(size: ModelSize, group: Group, num_seq: int, num_pos: int, list_size: int) -> int:
-    """What `prepare` does more where it makes top-K lists; they hold ℓ(w*) too."""
-    listed = _flops(size, group, num_pos, _prepare, list_size)
-    return num_seq * (listed - _flops(size, group, num_pos, _prepare))
-
-
-def shortlisting_flops(size: ModelSize, num_seq: int, num_pos: int, list_size: int) -> int:
+def list_setup_flops(size: ModelSize, num_seq: int, num_pos: int, list_size: int) -> int:
     """`shortlisting_of`, once per worker: the covariance outside the lists of some sequences."""
-    group = Group(name=FULL.name, components=(FULL,))
-    return _flops(size, group, num_pos, _shortlisting, list_size, num_seq)
+
+    def count(small: ModelSize, _: Group) -> Flops:
+        ids = torch.zeros((num_seq, num_pos + 1), dtype=torch.int64, device="meta")
+        config = ScoringConfig(shortlist_size=list_size)
+        return np.array([_flops(lambda: shortlisting_of(_model(small), config, ids))])
+
+    return int(_extrapolated(size, FULL_GROUP, list_size, count)[0])
 
 
 def sums_flops(num_tokens: int) -> int:
@@ -82,101 +89,70 @@ def sums_flops(num_tokens: int) -> int:
     return 4 * num_tokens
 
 
-def _flops(
-    size: ModelSize, group: Group, num_pos: int, call: Call, list_size: int = 0, num_seq: int = 1
-) -> int:
-    """Flops of a call, extrapolated from small models."""
-    vocab_size = min(size.vocab_size, LEAST_VOCABULARY * max(1, list_size))
+def _extrapolated(
+    size: ModelSize, group: Group, list_size: int, count_small: Callable[[ModelSize, Group], Flops]
+) -> Flops:
+    """Counts of a model from those of models of one and two layers and few vocabulary entries."""
+    vocab_size = min(size.vocab_size, SMALL_VOCABULARY * max(1, list_size))
 
-    def count(num_layers: int, layer: int = 0, vocab_size: int = vocab_size) -> int:
+    def count(num_layers: int, layer: int = 0, vocab_size: int = vocab_size) -> Flops:
         small = replace(size, num_layers=num_layers, vocab_size=vocab_size)
-        return _count(small, _in_layer(group, layer), num_pos, call, list_size, num_seq)
+        return count_small(small, _in_layer(group, layer))
 
     found = smallest = count(1)
-    layer = group.components[0].layer
-    below = 0 if layer is None else layer
-    above = size.num_layers - 1 - below
+    below = group.components[0].layer or 0
     if below:
-        found += below * (count(2, layer=1) - smallest)
-    if above:
-        found += above * (count(2) - smallest)
+        found = found + below * (count(2, layer=1) - smallest)
+    if above := size.num_layers - 1 - below:
+        found = found + above * (count(2) - smallest)
     if rest := size.vocab_size - vocab_size:
-        found += rest * (count(1, vocab_size=vocab_size + 1) - smallest)
+        found = found + rest * (count(1, vocab_size=vocab_size + 1) - smallest)
     return found
 
 
 @cache
-def _count(
-    size: ModelSize, group: Group, num_pos: int, call: Call, list_size: int, num_seq: int
-) -> int:
-    """Flops of one call."""
-    with torch.device("meta"), FusedAttention():
-        ids = torch.zeros((num_seq, num_pos + 1), dtype=torch.int64)
-        with torch.no_grad():
-            counted = call(_weightless(size), group, ids, list_size)
-        with counting() as counter:
-            counted()
+def _count(size: ModelSize, group: Group, num_pos: int, list_size: int) -> Flops:
+    """Flops of every call on one sequence."""
+    model = _model(size)
+    part, width = group_model(model, group), size.hidden_size
+    fit = TopKFit(
+        size=list_size,
+        covariance_DD=torch.empty(width, width, device="meta"),
+        components=frozenset(part.names) if list_size else frozenset(),
+    )
+    ids = torch.zeros((1, num_pos + 1), dtype=torch.int64, device="meta")
+    weights = {
+        name: {block: tensor[None] for block, tensor in part.weights(name).items()}
+        for name in part.names
+    }
+    at_rest = {name: [part.weights(name)] for name in part.names}
+    with torch.no_grad(), torch.device("meta"), FusedAttention():
+        clean = part.prepare(ids, fit)
+        forward = [
+            _flops(lambda: part.prepare(ids, fit)),
+            _flops(lambda: part.clean_losses(clean)),
+            _flops(lambda: part.losses(clean, weights)),
+        ]
+    if list_size:
+        return np.array([*forward, 0])
+    step = _flops(lambda: minibatch_gradients(part, at_rest, ids[None]))
+    return np.array([*forward, step - forward[0]])
+
+
+def _flops(call: Callable[[], object]) -> int:
+    with torch.device("meta"), FusedAttention(), counting() as counter:
+        call()
     return int(counter.get_total_flops())
 
 
 @cache
-def _weightless(size: ModelSize) -> GPTNeoX:
-    return weightless_model(size)
-
-
-def _prepare(model: GPTNeoX, group: Group, ids: Tensor, list_size: int) -> Callable[[], object]:
-    part, fit = group_model(model, group), _fit(model, group, list_size)
-    return torch.no_grad()(lambda: part.prepare(ids, fit))
-
-
-def _clean_losses(
-    model: GPTNeoX, group: Group, ids: Tensor, list_size: int
-) -> Callable[[], object]:
-    part = group_model(model, group)
-    clean = part.prepare(ids)
-    return torch.no_grad()(lambda: part.clean_losses(clean))
-
-
-def _losses(model: GPTNeoX, group: Group, ids: Tensor, list_size: int) -> Callable[[], object]:
-    part = group_model(model, group)
-    clean = part.prepare(ids, _fit(model, group, list_size))
-    one_variant = {
-        name: {block: tensor[None] for block, tensor in part.weights(name).items()}
-        for name in part.names
-    }
-    return torch.no_grad()(lambda: part.losses(clean, one_variant))
-
-
-def _step(model: GPTNeoX, group: Group, ids: Tensor, list_size: int) -> Callable[[], object]:
-    part = group_model(model, group)
-    at_rest = {
-        name: [{block: torch.zeros_like(t) for block, t in part.weights(name).items()}]
-        for name in part.names
-    }
-    return lambda: minibatch_gradients(part, at_rest, ids[None])
-
-
-def _shortlisting(
-    model: GPTNeoX, group: Group, ids: Tensor, list_size: int
-) -> Callable[[], object]:
-    return lambda: shortlisting_of(model, ScoringConfig(shortlist_size=list_size), ids)
-
-
-def _fit(model: GPTNeoX, group: Group, list_size: int) -> TopKFit | None:
-    """Lists for all components of the group; None for K = 0."""
-    if not list_size:
-        return None
-    width = model.shape.hidden_size
-    names = frozenset(component.name for component in group.components)
-    return TopKFit(size=list_size, covariance_DD=torch.empty(width, width), components=names)
-
-
-def _alone(component: Component) -> Group:
-    return Group(name=component.group, components=(component,))
+def _model(size: ModelSize) -> GPTNeoX:
+    with torch.device("meta"):
+        return weightless_model(size)
 
 
 def _in_layer(group: Group, layer: int) -> Group:
-    """The group's like in a layer of a shallow model: its heads are the first ones."""
+    """The group's like in a layer of a small model: its heads are the first ones."""
     if group.components[0].layer is None:
         return group
     moved, name = [], f"l{layer}"

@@ -30,7 +30,7 @@ from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.load import DTYPES
 from spectro.models.size import ModelSize
-from spectro.planning.call_flops import gradient_flops, losses_flops, prepare_flops
+from spectro.planning.call_flops import call_flops, component_flops
 from spectro.planning.rates import TERA, Rate, Rates, today
 from spectro.sampling.gradients import minibatch_gradients
 
@@ -111,7 +111,7 @@ def _scoring_rate(part: GroupModel[Any], group: Group, model: GPTNeoX, context: 
         }
         for c in components
     }
-    flops = num_variants * sum(losses_flops(size, c, 1, context) for c in components)
+    flops = num_variants * sum(component_flops(size, c, 1, context).losses for c in components)
     with torch.no_grad():
         clean = part.prepare(_ids(size, context, device))
         return flops / _seconds(lambda: part.losses(clean, weights), device)
@@ -128,8 +128,8 @@ def _stepping_rate(part: GroupModel[Any], group: Group, model: GPTNeoX, context:
         for c in components
     }
     ids = _ids(size, context, device)
-    flops = prepare_flops(size, group, 1, context)
-    flops += sum(gradient_flops(size, c, 1, context) for c in components)
+    flops = call_flops(size, group, 1, context).prepare
+    flops += sum(component_flops(size, c, 1, context).gradient for c in components)
     return flops / _seconds(lambda: minibatch_gradients(part, at_rest, ids[None]), device)
 
 

@@ -18,7 +18,13 @@ from dataclasses import dataclass, fields
 from spectro.models.components import Group
 from spectro.models.losses import COVARIANCE_POSITIONS
 from spectro.models.size import ModelSize
-from spectro.planning import call_flops as flops_of
+from spectro.planning.call_flops import (
+    call_flops,
+    component_flops,
+    list_setup_flops,
+    model_flops,
+    sums_flops,
+)
 from spectro.planning.schedules import DrawSchedule, Schedules
 from spectro.sampling.config import ChainConfig, DrawDtype
 from spectro.sampling.pilot.pilot import WITHOUT_LISTS
@@ -102,12 +108,12 @@ def setup_work(m: MeasurementSize) -> Work:
     if not m.list_size:
         return Work()
     num_seq = min(m.num_evaluation, math.ceil(COVARIANCE_POSITIONS / m.context))
-    return Work(scoring_flops=flops_of.shortlisting_flops(m.size, num_seq, m.context, m.list_size))
+    return Work(scoring_flops=list_setup_flops(m.size, num_seq, m.context, m.list_size))
 
 
 def headroom_work(m: MeasurementSize) -> Work:
     """L(w*) on the evaluation set, which a worker takes before its first pilot."""
-    return Work(scoring_flops=flops_of.model_flops(m.size, m.num_evaluation, m.context))
+    return Work(scoring_flops=model_flops(m.size, m.num_evaluation, m.context))
 
 
 def pilot_work(
@@ -125,8 +131,8 @@ def pilot_work(
         flops += _draws(m, group, [drawn], m.num_evaluation)
     steps = {c: schedules[c.name].num_pilot_steps for c in group.components}
     shape = (m.num_evaluation, m.context)
-    stepping = max(steps.values()) * flops_of.prepare_flops(m.size, group, *shape)
-    stepping += sum(n * flops_of.gradient_flops(m.size, c, *shape) for c, n in steps.items())
+    stepping = max(steps.values()) * call_flops(m.size, group, *shape).prepare
+    stepping += sum(n * component_flops(m.size, c, *shape).gradient for c, n in steps.items())
     return Work(scoring_flops=flops, stepping_flops=stepping, num_units=1)
 
 
@@ -167,7 +173,7 @@ def tile_work(
     num_draws = sum(schedules[c.name].num_draws for schedules in every for c in group.components)
     flops = _clean_pass(m, group, num_seq, chains[0])
     flops += sum(_draws(m, group, own, num_seq) for own in (chains, *sharing))
-    flops += num_draws * flops_of.sums_flops(num_tokens)
+    flops += num_draws * sums_flops(num_tokens)
     read = _id_bytes(m, num_seq)
     in_rounds = group.name in NO_PREFIX and not uses_lists(group, chains[0])
     times = 1 if in_rounds else num_batches
@@ -189,11 +195,11 @@ def assembly_work(
     """
     num_tokens, num_chains = num_seq * m.context, m.chain.num_chains
     row_bytes = num_tokens * (ROW_BYTES + FLOAT_BYTES * m.num_columns)
-    flops = flops_of.model_flops(m.size, num_seq, m.context)
+    flops = model_flops(m.size, num_seq, m.context)
     if m.estimator.baseline is Baseline.UNPAIRED:
         batches = num_chains * m.estimator.num_baseline_batches
         sequences = batches * m.chain.batch_size + m.num_evaluation
-        flops += flops_of.model_flops(m.size, sequences, m.context)
+        flops += model_flops(m.size, sequences, m.context)
     return Work(
         scoring_flops=flops,
         read_bytes=_id_bytes(m, num_seq)
@@ -234,12 +240,10 @@ def uses_lists(group: Group, schedules: Schedules) -> bool:
 
 
 def _clean_pass(m: MeasurementSize, group: Group, num_seq: int, schedules: Schedules) -> int:
-    """What a batch costs before any draw; lists hold ℓ(w*) too."""
-    shape = (num_seq, m.context)
-    prepare = flops_of.prepare_flops(m.size, group, *shape)
-    if uses_lists(group, schedules):
-        return prepare + flops_of.lists_flops(m.size, group, *shape, m.list_size)
-    return prepare + flops_of.clean_flops(m.size, group, *shape)
+    """Flops of a batch before any draw."""
+    list_size = m.list_size if uses_lists(group, schedules) else 0
+    found = call_flops(m.size, group, num_seq, m.context, list_size)
+    return found.prepare + found.clean_losses
 
 
 def _stepping_flops(m: MeasurementSize, group: Group, chains: Sequence[Schedules]) -> int:
@@ -251,12 +255,12 @@ def _stepping_flops(m: MeasurementSize, group: Group, chains: Sequence[Schedules
     corrected = any(schedule.corrected for schedule in chains[0].values())
     shape = (m.num_evaluation if corrected else m.chain.batch_size, m.context)
     steps = [{c: own[c.name].num_steps(m.chain) for c in group.components} for own in chains]
-    prepare = flops_of.prepare_flops(m.size, group, *shape)
+    prepare = call_flops(m.size, group, *shape).prepare
     flops = sum(max(own.values()) for own in steps) * prepare
     for component in group.components:
         most = max(own[component] for own in steps)
         times = sum(min(most, max(own.values())) for own in steps)
-        flops += times * flops_of.gradient_flops(m.size, component, *shape)
+        flops += times * component_flops(m.size, component, *shape).gradient
     return flops
 
 
@@ -267,7 +271,7 @@ def _draws(m: MeasurementSize, group: Group, chains: Sequence[Schedules], num_se
         own = (schedules[component.name] for schedules in chains)
         num_draws = sum(c.num_draws for c in own if not c.shared)
         list_size = m.list_size if chains[0][component.name].listed else 0
-        flops += num_draws * flops_of.losses_flops(m.size, component, *shape, list_size)
+        flops += num_draws * component_flops(m.size, component, *shape, list_size).losses
     return flops
 
 

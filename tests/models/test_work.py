@@ -18,13 +18,10 @@ from spectro.models.losses import shortlisting_of
 from spectro.models.scoring import ScoringConfig
 from spectro.models.size import ModelSize
 from spectro.planning.call_flops import (
-    clean_flops,
-    gradient_flops,
-    lists_flops,
-    losses_flops,
+    call_flops,
+    component_flops,
+    list_setup_flops,
     model_flops,
-    prepare_flops,
-    shortlisting_flops,
 )
 from spectro.planning.model_sizes import published_sizes
 from spectro.sampling.gradients import minibatch_gradients
@@ -77,9 +74,9 @@ def test_every_call_of_every_group(model: GPTNeoX, num_seq: int, num_pos: int) -
     for group in every_group(size):
         part = group_model(model, group)
         with torch.no_grad():
-            assert counted(part.prepare, ids) == prepare_flops(size, group, *shape)
+            assert counted(part.prepare, ids) == call_flops(size, group, *shape).prepare
             clean = part.prepare(ids)
-            assert counted(part.clean_losses, clean) == clean_flops(size, group, *shape)
+            assert counted(part.clean_losses, clean) == call_flops(size, group, *shape).clean_losses
             for component in group.components:
                 for variants in (1, 3):
                     weights = {
@@ -87,7 +84,9 @@ def test_every_call_of_every_group(model: GPTNeoX, num_seq: int, num_pos: int) -
                         for block, tensor in part.weights(component.name).items()
                     }
                     real = counted(part.losses, clean, {component.name: weights})
-                    assert real == variants * losses_flops(size, component, *shape), component.name
+                    assert real == variants * component_flops(size, component, *shape).losses, (
+                        component.name
+                    )
 
 
 def test_a_step_of_every_component_alone_and_together(model: GPTNeoX) -> None:
@@ -99,12 +98,14 @@ def test_a_step_of_every_component_alone_and_together(model: GPTNeoX) -> None:
             name: [{block: torch.zeros_like(t) for block, t in part.weights(name).items()}]
             for name in part.names
         }
-        prepared = prepare_flops(size, group, *shape)
+        prepared = call_flops(size, group, *shape).prepare
         whole = counted(minibatch_gradients, part, at_rest, ids[None])
-        assert whole == prepared + sum(gradient_flops(size, c, *shape) for c in group.components)
+        assert whole == prepared + sum(
+            component_flops(size, c, *shape).gradient for c in group.components
+        )
         for c in group.components:
             alone = counted(minibatch_gradients, part, {c.name: at_rest[c.name]}, ids[None])
-            assert alone == prepared + gradient_flops(size, c, *shape), c.name
+            assert alone == prepared + component_flops(size, c, *shape).gradient, c.name
 
 
 def test_of_the_whole_model(model: GPTNeoX) -> None:
@@ -118,7 +119,7 @@ def test_lists_of_every_group_that_has_them(model: GPTNeoX) -> None:
     num_listed = size.vocab_size // 16
     ids = torch.randint(0, size.vocab_size, (2, 10))
     config = ScoringConfig(shortlist_size=num_listed)
-    assert counted(shortlisting_of, model, config, ids) == shortlisting_flops(
+    assert counted(shortlisting_of, model, config, ids) == list_setup_flops(
         size, *shape, num_listed
     )
     for group in every_group(size):
@@ -129,13 +130,13 @@ def test_lists_of_every_group_that_has_them(model: GPTNeoX) -> None:
         assert fit is not None
         fit = dataclasses.replace(fit, components=frozenset(part.names))
         with torch.no_grad():
-            made = prepare_flops(size, group, *shape) + lists_flops(size, group, *shape, num_listed)
+            made = call_flops(size, group, *shape, num_listed).prepare
             assert counted(part.prepare, ids, fit) == made
             clean = part.prepare(ids, fit)
             for c in group.components:
                 weights = {b: t.expand(3, *t.shape) for b, t in part.weights(c.name).items()}
                 real = counted(part.losses, clean, {c.name: weights})
-                assert real == 3 * losses_flops(size, c, *shape, num_listed), c.name
+                assert real == 3 * component_flops(size, c, *shape, num_listed).losses, c.name
 
 
 def test_counts_of_a_published_shape() -> None:
@@ -145,16 +146,16 @@ def test_counts_of_a_published_shape() -> None:
     l12 = groups["l12"]
     head, mlp = l12.components[5], l12.components[-1]
     assert model_flops(size, *shape) == 8_673_149_583_360
-    assert prepare_flops(size, l12, *shape) == 4_483_945_857_024
-    assert clean_flops(size, l12, *shape) == 4_318_052_745_216
-    assert lists_flops(size, l12, *shape, 1024) == 4_951_023_550_464
-    assert losses_flops(size, head, *shape) == 4_326_105_808_896
-    assert losses_flops(size, mlp, *shape) == 4_524_211_175_424
-    assert losses_flops(size, head, *shape, 1024) == 3_731_814_875_136
-    assert gradient_flops(size, head, *shape) == 9_081_439_911_936
-    assert gradient_flops(size, mlp, *shape) == 9_576_703_328_256
-    assert gradient_flops(size, FULL, *shape) == 26_961_657_200_640
-    assert shortlisting_flops(size, 4, 1024, 1024) == 11_986_386_026_496
+    assert call_flops(size, l12, *shape).prepare == 4_483_945_857_024
+    assert call_flops(size, l12, *shape).clean_losses == 4_318_052_745_216
+    assert call_flops(size, l12, *shape, 1024).prepare == 4_483_945_857_024 + 4_951_023_550_464
+    assert component_flops(size, head, *shape).losses == 4_326_105_808_896
+    assert component_flops(size, mlp, *shape).losses == 4_524_211_175_424
+    assert component_flops(size, head, *shape, 1024).losses == 3_731_814_875_136
+    assert component_flops(size, head, *shape).gradient == 9_081_439_911_936
+    assert component_flops(size, mlp, *shape).gradient == 9_576_703_328_256
+    assert component_flops(size, FULL, *shape).gradient == 26_961_657_200_640
+    assert list_setup_flops(size, 4, 1024, 1024) == 11_986_386_026_496
 
 
 def test_a_config_without_its_numbers_is_refused() -> None:
