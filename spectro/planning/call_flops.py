@@ -135,7 +135,8 @@ def _count(size: ModelSize, group: Group, num_pos: int, list_size: int) -> Flops
         ]
     if list_size:
         return np.array([*forward, 0])
-    step = _flops(lambda: minibatch_gradients(part, at_rest, ids[None]))
+    with torch.enable_grad():  # whatever the caller's mode is
+        step = _flops(lambda: minibatch_gradients(part, at_rest, ids[None]))
     return np.array([*forward, step - forward[0]])
 
 

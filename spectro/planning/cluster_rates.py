@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, TypeVar
 
 from spectro.planning.rates import read_yaml
+
+F = TypeVar("F", bound="Figure")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +29,9 @@ class Figure:
     """Result file and point, command, or why it is assumed."""
     measured: bool = False
     """Whether the source is a measurement of this very thing."""
-    columns: int | None = None
-    """Number of columns that it was taken at, where it depends on them; at least 1."""
 
     def __post_init__(self) -> None:
-        value, columns = self.value, self.columns
+        value = self.value
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not (is_number and 0 < value < math.inf):
             raise ValueError(f"value must be a number > 0, found {value!r} (1e-7 is text: 1.0e-7)")
@@ -41,8 +39,19 @@ class Figure:
             raise ValueError(f"measured must be true or false, found {self.measured!r}")
         if not self.source:
             raise ValueError("source is empty: say where the number comes from")
-        if columns is not None and not (isinstance(columns, int) and columns >= 1):
-            raise ValueError(f"columns must be at least 1, found {columns!r}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WidthFigure(Figure):
+    """A figure that was taken at one number of columns."""
+
+    columns: int
+    """At least 1."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (isinstance(self.columns, int) and self.columns >= 1):
+            raise ValueError(f"columns must be at least 1, found {self.columns!r}")
 
 
 WIDTHS = ("exact_pair", "approximate_row")
@@ -61,9 +70,9 @@ class ClusterRates:
     """Seconds per row and column: χ is read, and goes into moments or vectors."""
     covariance_cell: Figure
     """Seconds per row and column squared: covariances, which only `whiten` takes."""
-    exact_pair: tuple[Figure, ...]
+    exact_pair: tuple[WidthFigure, ...]
     """Seconds per pair of rows, each looked at once, at one number of columns or more, rising."""
-    approximate_row: tuple[Figure, ...]
+    approximate_row: tuple[WidthFigure, ...]
     """Seconds per row of a search, at one number of columns or more, rising."""
     serial_share: Figure
     """Of an approximate search's seconds, those that one core works while the others wait; < 1."""
@@ -125,20 +134,22 @@ class ClusterRates:
         return _at_width(self.approximate_row, num_columns)
 
 
-def _at_width(figures: tuple[Figure, ...], num_columns: int) -> float:
-    widths = [figure.columns or 0 for figure in figures]
-    if num_columns > widths[-1]:
-        return figures[-1].value * num_columns / widths[-1]
-    return float(np.interp(num_columns, widths, [figure.value for figure in figures]))
+def _at_width(figures: tuple[WidthFigure, ...], num_columns: int) -> float:
+    least, greatest = figures[0], figures[-1]
+    if num_columns <= least.columns:
+        return least.value
+    for low, high in pairwise(figures):
+        if num_columns <= high.columns:
+            share = (num_columns - low.columns) / (high.columns - low.columns)
+            return low.value + share * (high.value - low.value)
+    return greatest.value * num_columns / greatest.columns
 
 
-def _check_rising(name: str, figures: tuple[Figure, ...]) -> None:
+def _check_rising(name: str, figures: tuple[WidthFigure, ...]) -> None:
     if not figures:
         raise ValueError(f"{name} has no entry: give one number of columns at least")
-    if any(figure.columns is None for figure in figures):
-        raise ValueError(f"{name} needs 'columns' in every entry: it depends on their number")
     for low, high in pairwise(figures):
-        if not ((low.columns or 0) < (high.columns or 0) and low.value <= high.value):
+        if not (low.columns < high.columns and low.value <= high.value):
             raise ValueError(
                 f"{name} must rise with columns, found {low.value} at {low.columns} "
                 f"before {high.value} at {high.columns}"
@@ -161,9 +172,9 @@ def load_cluster_rates(path: Path) -> ClusterRates:
         for name in known - plain.keys():
             entry = found[name]
             own[name] = (
-                tuple(_figure(name, width) for width in entry)
+                tuple(_figure(WidthFigure, name, width) for width in entry)
                 if name in WIDTHS
-                else _figure(name, entry)
+                else _figure(Figure, name, entry)
             )
         return ClusterRates(**own)
     except (TypeError, AttributeError) as error:
@@ -172,8 +183,8 @@ def load_cluster_rates(path: Path) -> ClusterRates:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _figure(name: str, entry: Mapping[str, Any]) -> Figure:
+def _figure(kind: type[F], name: str, entry: Mapping[str, Any]) -> F:
     try:
-        return Figure(**entry)
+        return kind(**entry)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{name}: {error}") from error

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from jobs.plan import RATES
-from spectro.planning.cluster_rates import WIDTHS, Figure, load_cluster_rates
+from spectro.planning.cluster_rates import WIDTHS, WidthFigure, load_cluster_rates
 
 FILE = RATES / "clusters.yaml"
 SHIPPED = load_cluster_rates(FILE)
@@ -24,10 +24,9 @@ SHIPPED = load_cluster_rates(FILE)
     ],
 )
 def test_widths_between_and_beyond_those_of_the_file(
-    widths: tuple[Figure, ...], cost: Callable[[int], float]
+    widths: tuple[WidthFigure, ...], cost: Callable[[int], float]
 ) -> None:
     for figure in widths:
-        assert figure.columns is not None
         assert cost(figure.columns) == pytest.approx(figure.value)
     costs = [cost(n) for n in (1, 32, 48, 64, 300, 410, 820)]
     assert costs == sorted(costs)
