@@ -1,4 +1,4 @@
-"""One clustering, stage by stage, in a process of its own: `benchmarks.clusters` starts it.
+"""One clustering, stage by stage, in a separate process: `benchmarks.clusters` starts it.
 
     python -m benchmarks.cluster_point '{"folder": ..., "threads": 1}'
 

@@ -25,11 +25,10 @@ import numpy as np
 from benchmarks import common, planted
 from benchmarks.cluster_point import STAGES
 from benchmarks.cluster_quality import score
-from benchmarks.growth import slope
 
 
 def measure(data: planted.Planted, options: Any) -> dict[str, Any]:
-    """Write the data, cluster it in a process of its own, score what it left."""
+    """Write the data, cluster it in a separate process, score what it left."""
     with tempfile.TemporaryDirectory(dir=options.scratch) as name:
         folder = Path(name)
         planted.write_chi(data, folder)
@@ -76,7 +75,7 @@ def growth(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     columns["all seconds"] = [one["processor_seconds"] for one in found]
     columns["peak bytes"] = [one["peak_bytes"] for one in found]
     columns["edges visited"] = [one["counted"]["num_edges_visited"] for one in found]
-    return {name: slope(sizes, values) for name, values in columns.items()}
+    return {name: common.slope(sizes, values) for name, values in columns.items()}
 
 
 def show(one: dict[str, Any]) -> None:

@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from spectro.susceptibility.interval import t_quantile
+
 T = TypeVar("T")
 PACKAGES = ("torch", "transformers", "numpy", "devinterp")
 
@@ -74,6 +76,22 @@ def show(name: str, found: Mapping[str, Any] | None) -> str:
     if found is None:
         return f"{name:48} –"
     return f"{name:48} {found['median']:8.2f}   ({found['min']:.2f} – {found['max']:.2f})"
+
+
+def slope(sizes: Sequence[float], values: Sequence[float]) -> dict[str, float] | None:
+    """Least squares of log value on log size: slope, standard error, half of its 95 % interval."""
+    if len(set(sizes)) < 2 or min(values) <= 0:
+        return None
+    fitted = statistics.linear_regression(
+        [math.log(s) for s in sizes], [math.log(v) for v in values]
+    )
+    logs = [(math.log(s), math.log(v)) for s, v in zip(sizes, values, strict=True)]
+    residual = sum((v - fitted.slope * s - fitted.intercept) ** 2 for s, v in logs)
+    spread = sum((s - statistics.mean(x for x, _ in logs)) ** 2 for s, _ in logs)
+    free = len(logs) - 2
+    error = math.sqrt(residual / free / spread) if free else float("nan")
+    width = float(t_quantile(free)) * error
+    return {"slope": fitted.slope, "standard_error": error, "half_width_95": width}
 
 
 def environment(options: Any) -> dict[str, Any]:

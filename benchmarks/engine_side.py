@@ -23,8 +23,8 @@ from benchmarks.work import EVALUATING, PILOT, SCORING, STEPPING, Work
 from spectro.models.architecture import GroupModel
 from spectro.models.components import FULL_GROUP, group_components, select_components
 from spectro.models.config import Precision, ScoringConfig
-from spectro.models.cost.budget import CPU_ROWS, RowBudget
-from spectro.models.cost.memory import scoring_bytes_per_row, stepping_bytes_per_row
+from spectro.models.cost.budget import RowBudget
+from spectro.models.cost.rows import scoring_budget, stepping_budget
 from spectro.models.delta import clean_losses
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
@@ -61,7 +61,7 @@ class Pilots:
     """What a measurement starts with."""
 
     lists: TopKFit | None
-    """What short lists share, where they pay."""
+    """What top-K lists share, where they pay."""
     moments: Mapping[str, PosteriorMoments]
     """Of every component."""
 
@@ -125,9 +125,6 @@ class _Run:
         )
         if engine.kind is EstimatorKind.TWO_CHAIN:
             groups = (*groups, FULL_GROUP)
-        scoring = RowBudget.fitting(device, scoring_bytes_per_row(size))
-        if device.type == "cpu":
-            scoring.rows = min(scoring.rows, CPU_ROWS)
         return cls(
             engine=engine,
             work=work,
@@ -135,8 +132,8 @@ class _Run:
             resident=resident,
             parts=[group_model(resident, group) for group in groups],
             ids=Splits(**{name: found.to(device) for name, found in vars(work.splits).items()}),
-            scoring_rows=scoring,
-            stepping_rows=RowBudget.fitting(device, stepping_bytes_per_row(size, all_move=True)),
+            scoring_rows=scoring_budget(resident),
+            stepping_rows=stepping_budget(resident),
         )
 
     def pilots(self) -> Pilots:
@@ -220,7 +217,7 @@ class _Run:
 
 
 def _evaluating(clock: Meter) -> AbstractContextManager[Any]:
-    """ΔL is taken in the middle of a chain, so that it has to be told from stepping there."""
+    """ΔL is evaluated within a chain: its time is separated from the steps' there."""
     evaluate = recorder.evaluate
 
     def metered(*arguments: Any, **options: Any) -> Any:

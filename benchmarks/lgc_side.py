@@ -1,4 +1,4 @@
-"""The public peer, localgraphclustering 0.6.1, behind a pipe: it wants an environment of its own.
+"""The public peer, localgraphclustering 0.6.1, behind a pipe: it needs a separate environment.
 
     <peer's python> benchmarks/lgc_side.py graph.npz
 

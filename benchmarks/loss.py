@@ -49,7 +49,7 @@ class RowChunks(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden_ND: Tensor, unembed_VD: Tensor, targets_N: Tensor) -> Tensor:
-        """Losses; the gradient in the hidden states is taken while the logits are at hand."""
+        """Losses; the gradient in the hidden states is taken while the logits exist."""
         losses = torch.empty_like(hidden_ND[:, 0])
         early = ctx.needs_input_grad[0]
         grad_ND = torch.empty_like(hidden_ND) if early else None

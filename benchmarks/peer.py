@@ -4,7 +4,7 @@
     python -m benchmarks.peer --shape shipped --out benchmarks/results
 
 Same work: the same components, draws, gradient steps, tokens and precision, with the exact loss
-and with short lists (same_work.py). Same result, for the shipped model: the cost of an equal
+and with top-K lists (same_work.py). Same result, for the shipped model: the cost of an equal
 reliability (same_result.py). Before any of it both must give the same χ at a toy size (parity.py).
 """
 
@@ -65,7 +65,7 @@ def options_of(arguments: Sequence[str] | None = None) -> Any:
         "--lists",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="measure a third side too, with short lists as a user gets them",
+        help="measure a third side too, with top-K lists as a user gets them",
     )
     found.add_argument(
         "--precision",
@@ -77,6 +77,18 @@ def options_of(arguments: Sequence[str] | None = None) -> Any:
         "--gamma", type=float, help="by default as published, 300; shipped: 30, see ADR 004"
     )
     found.add_argument("--nbeta", type=float, default=3.0)
+    _add_result_options(found)
+    options = common.parse(found, arguments)
+    options.gamma = options.gamma or _usual_gamma(options)
+    if options.toy:
+        options.context, options.batch, options.probe, options.evaluation = 16, 2, 4, 2
+        options.draws, options.timed_peer_draws, options.rounds = 4, 2, 1
+        options.replicates, options.peer_draws, options.our_draws = 2, 2, 4
+        options.result_probe, options.result_context = 8, 16
+    return options
+
+
+def _add_result_options(found: argparse.ArgumentParser) -> None:
     result = found.add_argument_group("same result (shape shipped)")
     result.add_argument("--sampler", choices=["reweighted", "exponential"], default="reweighted")
     result.add_argument("--step-size", type=float, default=1e-2, help="where it steps")
@@ -96,14 +108,6 @@ def options_of(arguments: Sequence[str] | None = None) -> Any:
         default=False,
         help="devinterp makes its own draws for the reliability too, not the engine for it",
     )
-    options = common.parse(found, arguments)
-    options.gamma = options.gamma or _usual_gamma(options)
-    if options.toy:
-        options.context, options.batch, options.probe, options.evaluation = 16, 2, 4, 2
-        options.draws, options.timed_peer_draws, options.rounds = 4, 2, 1
-        options.replicates, options.peer_draws, options.our_draws = 2, 2, 4
-        options.result_probe, options.result_context = 8, 16
-    return options
 
 
 def _usual_gamma(options: Any) -> float:
@@ -156,7 +160,7 @@ def measure_same_work(work: Work, options: Any) -> dict[str, Any]:
 
 
 def engines_of(work: Work, options: Any) -> dict[str, Engine]:
-    """Our sides: the exact loss, and short lists where a user would get them."""
+    """Our sides: the exact loss, and top-K lists where a user would get them."""
     precision = Precision(options.precision)
     found = {same_work.ENGINE: Engine(scoring=EXACT, precision=precision)}
     if options.lists:

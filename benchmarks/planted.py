@@ -57,7 +57,7 @@ class Mixture:
     """A heavy-tailed body with a power-law spectrum, and clusters scattered in it.
 
     Body tokens are Gaussian with deviations h^−0.35 over √(χ²₅ / 5), rotated: hard for search by
-    inverted files, since nothing in it can be told apart. A cluster is 1.5 times one such token,
+    inverted files, since nothing in it can be distinguished. A cluster is 1.5 times one such token,
     plus Gaussian noise of `spread` times the same deviations. Columns differ in scale by 10⁴.
     """
 

@@ -8,7 +8,7 @@ same draws in every precision. A column of the table is 1 − r, with r the corr
     noise       between two disjoint halves of the draws, in float64: the Monte-Carlo error
     float32, tf32, bfloat16
                 between χ of all draws in that precision and in float64
-    lists       the same in float32 with losses from short lists of 128, a sixteenth of the
+    lists       the same in float32 with losses from top-K lists of 128, a sixteenth of the
                 vocabulary (ADR 007), for components that can have them
 
 for four quantities: `two_chain`, χ as published; `response`, its first term −E_C[φ(Δℓ_i − ΔL)],
@@ -68,7 +68,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def load(device: str, evaluation_ids: Tensor) -> dict[str, Way]:
-    """The shipped model in every precision, in float64, and with its short lists."""
+    """The shipped model in every precision, in float64, and with top-K lists."""
     found = {}
     for name in (TRUTH, *Precision):
         dtype = TRUTH if name == TRUTH else "float32"

@@ -1,4 +1,4 @@
-"""One clustering of one data set in a process of its own: labels, time, peak memory.
+"""One clustering of one data set in a separate process: labels, time, peak memory.
 
     <python> benchmarks/quality_side.py METHOD INPUT.npy|INPUT.npz LABELS.npy SECONDS
 

@@ -22,8 +22,7 @@ from benchmarks import common, meter, shapes
 from spectro.models.architecture import GroupModel, Weights
 from spectro.models.components import FULL_GROUP, Group, group_components, select_components
 from spectro.models.config import Precision
-from spectro.models.cost.budget import CPU_ROWS, RowBudget
-from spectro.models.cost.memory import scoring_bytes_per_row
+from spectro.models.cost.rows import scoring_budget
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.precision import multiply
@@ -57,10 +56,7 @@ def product_case(size: int, precision: Precision, device: str) -> Case:
 
 def rows_of(resident: GPTNeoX) -> int:
     """Of a scoring pass, as a run's worker sizes it."""
-    if resident.device.type == "cpu":
-        return CPU_ROWS
-    per_row = scoring_bytes_per_row(resident.shape)
-    return RowBudget.fitting(resident.device, per_row).rows
+    return scoring_budget(resident).rows
 
 
 def cases_of(resident: GPTNeoX, ids_BT1: Tensor, rows: int) -> list[Case]:

@@ -82,25 +82,16 @@ def measure(
     """Reliability and cost per draw of both sides.
 
     Args:
-        our_work: sizes; its sampler, draws and chains are the engine's.
-        peer: devinterp.
+        our_work, peer: sizes, with the engine's sampler, draws and chains; devinterp.
         engines: the engine's choices by name.
         replicates: independent measurements of each side, and rounds of timing.
         peer_draws: draws of each of the peer's measurements, one chain each.
         peer_steps: from one of these draws to the next; twice as many are its burn-in.
-        peer_itself: whether devinterp makes its draws for the reliability. If not, the engine
-            runs devinterp's sampler, which parity has shown to be the same computation, in less
-            time; costs are devinterp's own in any case.
+        peer_itself: whether devinterp makes its draws for the reliability; else the engine runs
+            devinterp's sampler (the same computation, see parity). Costs are always devinterp's.
         device: of the clock.
     """
-    theirs = dataclasses.replace(
-        our_work,
-        sampler=published_sampler(our_work.sampler.gamma, our_work.sampler.nbeta),
-        num_chains=1,
-        num_draws=peer_draws,
-        steps_between_draws=peer_steps,
-        num_burnin_steps=2 * peer_steps,
-    )
+    theirs = _peer_work(our_work, peer_draws, peer_steps)
     timed = dataclasses.replace(
         theirs, num_draws=TIMED_DRAWS, steps_between_draws=1, num_burnin_steps=0
     )
@@ -120,34 +111,10 @@ def measure(
         side: _side(found, theirs.all_draws if side == PEER else our_work.all_draws)
         for side, found in chi.items()
     }
-    costs = {
-        proportions: {
-            side: [
-                _peer_cost(s, timed, scored) if side == PEER else _our_cost(s, our_work, scored)
-                for s in seconds[side]
-            ]
-            for side in chi
-        }
-        for proportions, scored in (
-            ("published", Published().sequences_scored),
-            ("own", len(our_work.splits.probe)),
-        )
-    }
-    pilots = {side: [found.get(PILOT, 0.0) for found in s] for side, s in seconds.items()}
     return {
         "formula": "seconds = r / ((1 - r) q) * seconds per draw + pilot; q = r / (n (1 - r))",
         "common_reliability": COMMON_RELIABILITY,
-        "ratios": {
-            name: {
-                proportions: _ratios(name, reliability, cost, pilots, our_work.components)
-                for proportions, cost in costs.items()
-            }
-            for name in engines
-        },
-        "reliability": reliability,
-        "draws_for_it": {side: _draws(_of_mean(found)) for side, found in reliability.items()},
-        "seconds_per_draw": costs,
-        "pilot_seconds": pilots,
+        **_compared(our_work, timed, list(engines), reliability, seconds),
         "phases": seconds,
         "engines": {
             name: {"settings": repr(engine), "components": facts[name].components}
@@ -160,6 +127,55 @@ def measure(
             name: dict(zip(our_work.components, _agreement(chi[PEER], chi[name]), strict=True))
             for name in engines
         },
+    }
+
+
+def _peer_work(our_work: Work, num_draws: int, num_steps: int) -> Work:
+    """Draws of one chain of the published sampler, so many steps apart, after twice as many."""
+    return dataclasses.replace(
+        our_work,
+        sampler=published_sampler(our_work.sampler.gamma, our_work.sampler.nbeta),
+        num_chains=1,
+        num_draws=num_draws,
+        steps_between_draws=num_steps,
+        num_burnin_steps=2 * num_steps,
+    )
+
+
+def _compared(
+    our_work: Work,
+    timed: Work,
+    engines: Sequence[str],
+    reliability: Mapping[str, Mapping[str, Any]],
+    seconds: Mapping[str, Sequence[Mapping[str, float]]],
+) -> dict[str, Any]:
+    """Ratios of the sides' seconds for the common reliability, and what they are made of."""
+    costs = {
+        proportions: {
+            side: [
+                _peer_cost(s, timed, scored) if side == PEER else _our_cost(s, our_work, scored)
+                for s in seconds[side]
+            ]
+            for side in seconds
+        }
+        for proportions, scored in (
+            ("published", Published().sequences_scored),
+            ("own", len(our_work.splits.probe)),
+        )
+    }
+    pilots = {side: [found.get(PILOT, 0.0) for found in s] for side, s in seconds.items()}
+    return {
+        "ratios": {
+            name: {
+                proportions: _ratios(name, reliability, cost, pilots, our_work.components)
+                for proportions, cost in costs.items()
+            }
+            for name in engines
+        },
+        "reliability": reliability,
+        "draws_for_it": {side: _draws(_of_mean(found)) for side, found in reliability.items()},
+        "seconds_per_draw": costs,
+        "pilot_seconds": pilots,
     }
 
 

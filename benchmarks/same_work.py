@@ -3,8 +3,8 @@
 ratio of times = (flops of the peer / flops of the engine)         arithmetic saved
                × (flops per second of the engine / of the peer)    efficiency
 
-The engine is measured twice, with the exact loss and with short lists as a user gets them. Its
-pilot is no part of the work, for the peer has none: its time stands apart.
+The engine is measured twice, with the exact loss and with top-K lists as a user gets them. Its
+pilot is no part of the work, for the peer has none: its time is reported apart.
 """
 
 from __future__ import annotations
@@ -112,20 +112,29 @@ def measure(
         "peer_draws_timed": fewer.num_draws,
         "peer_micro_batch": peer.micro_batch,
         "peer_loss": peer.loss,
-        "ratios": {
-            name: {part: _ratios(name, part, times, counted) for part in PARTS} for name in engines
-        },
         "engines": {
             name: {"settings": repr(engines[name]), "components": found.components}
             for name, found in last.items()
         },
         "error_of_chi_from_lists": _errors(work, last),
         "pilot_seconds": pilot_seconds,
+        **_compared(list(engines), times, counted),
+    }
+
+
+def _compared(
+    engines: Sequence[str], times: Mapping[str, list[Amounts]], counted: Mapping[str, Amounts]
+) -> dict[str, Any]:
+    """Ratios of every part, with the times and flops that they are made of."""
+    return {
+        "ratios": {
+            name: {part: _ratios(name, part, times, counted) for part in PARTS} for name in engines
+        },
         "seconds": times,
         "flops": counted,
         "flops_per_second": {
             side: {part: _rate(counted[side][part], times[side], part) for part in (*PHASES, WHOLE)}
-            for side in sides
+            for side in times
         },
     }
 
@@ -216,7 +225,11 @@ def show(result: Mapping[str, Any]) -> str:
     if errors := result["error_of_chi_from_lists"]:
         found = [errors["columns"][name] for name in errors["columns"]]
         worst = {key: max(column[key] for column in found) for key in found[0]}
-        told = ", ".join(f"{key.replace('_', ' ')} {value:.1e}" for key, value in worst.items())
-        lines.append(f"lists for {', '.join(errors['components_from_lists'])}; worst χ: {told}")
+        worst_errors = ", ".join(
+            f"{key.replace('_', ' ')} {value:.1e}" for key, value in worst.items()
+        )
+        lines.append(
+            f"lists for {', '.join(errors['components_from_lists'])}; worst χ: {worst_errors}"
+        )
         lines.append(f"mind: {errors['mind']}")
     return "\n".join(lines)

@@ -2,7 +2,7 @@
 
 The same posterior (γ, nβ) is sampled by
     psgld        at the published step size and distance between draws (Gordon et al. 2026),
-    exponential  one Gaussian step of its own size, as often as its memory asks,
+    exponential  one Gaussian step of a given size, as often as its memory asks,
     mala         Metropolis-adjusted steps on the evaluation set, tuned by the pilot,
     reweighted   independent Gaussian draws with importance weights,
 and held against E[ΔL] from importance weights where they carry, else from reference chains. On the

@@ -204,8 +204,8 @@ def _through_ray(options: Any, counts: Sequence[int]) -> list[dict[str, float]]:
         setup = WorkerSetup(
             config=config, stages=STAGES, context=ResidentModel, describe=describe_model
         )
-        actors = RayActors(setup=setup, gpus_per_worker=0.0, worker=NoWork)
-        pool = RayPool(actors=actors, wanted=lambda: options.workers)
+        workers = RayActors(setup=setup, gpus_per_worker=0.0, worker=NoWork)
+        pool = RayPool(actors=workers, wanted=lambda: options.workers)
         pool.describe(StopConditions(time.monotonic()))
         while pool.worker_counts().num_workers < options.workers:
             pool.adjust(options.workers)

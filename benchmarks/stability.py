@@ -144,19 +144,19 @@ def line(
     whole, *halves = (found_in(deltas.vectors(cut, num_tokens), config) for cut in cuts)
     y_N = deltas.y_N[:num_tokens]
     members = members_of(whole[1])
-    told = evidence(members, halves, y_N)
+    found = evidence(members, halves, y_N)
     repeatability = np.array([c.repeatability for c in by_size(whole[1])], np.float32)
-    held = holds(repeatability, told)
+    held = holds(repeatability, found)
     held = np.zeros(len(members), bool) if held is None else held
     one_y = np.array([np.bincount(y_N[rows]).max() / rows.size for rows in members])
     seconds = time.perf_counter() - start
     return {
-        "draws": num_draws, "tokens": num_tokens, "shared": told.shared_of_all,
-        "chance": told.shared_by_chance, "clusters": len(members), "hold": int(held.sum()),
-        "stability": _median(told.stability_C), "stability_held": _median(told.stability_C[held]),
-        "shared_held": _median(told.shared_neighbours_C[held]),
+        "draws": num_draws, "tokens": num_tokens, "shared": found.shared_of_all,
+        "chance": found.shared_by_chance, "clusters": len(members), "hold": int(held.sum()),
+        "stability": _median(found.stability_C), "stability_held": _median(found.stability_C[held]),
+        "shared_held": _median(found.shared_neighbours_C[held]),
         "ceiling": _median(repeatability), "one_y_held": _median(one_y[held]),
-        "q_below": float((told.q_value_C <= 0.05).mean()) if members else float("nan"),
+        "q_below": float((found.q_value_C <= 0.05).mean()) if members else float("nan"),
         "edges": whole[1].num_edges, "seconds": seconds,
         **(other_seed(whole[1], whole[0], config) if again and members else {}),
     }  # fmt: skip

@@ -40,10 +40,10 @@ def steps_of(
     ids: shapes.Splits,
     batch: int,
     *,
-    companies: list[list[int]],
+    chain_batches: list[list[int]],
     options: Any,
 ) -> Callable[[], float]:
-    """Seconds that all companies of chains take, one company after the other."""
+    """Seconds that all batches of chains take, one after the other."""
     part, device = group_model(model, group), model.device
     config = ChainConfig(
         num_chains=options.chains,
@@ -55,7 +55,7 @@ def steps_of(
 
     def run() -> float:
         start = time.perf_counter()
-        for chains in companies:
+        for chains in chain_batches:
             GroupChains(
                 part=part,
                 sampler=Exponential(gamma=30.0, nbeta=10.0, step_size=3e-3),
@@ -97,8 +97,8 @@ def main() -> None:
         for group in groups_of(model):
             make = functools.partial(steps_of, model, group, ids, batch, options=options)
             sides = {
-                "apart": make(companies=[[c] for c in every]),
-                "together": make(companies=[every]),
+                "apart": make(chain_batches=[[c] for c in every]),
+                "together": make(chain_batches=[every]),
             }
             common.alternate(sides, 1)  # the first of everything is slow
             seconds = common.alternate(sides, options.rounds)

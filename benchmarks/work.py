@@ -1,9 +1,9 @@
-"""What both sides are asked for, and the phases in which their time is told.
+"""What both sides are asked for, and the phases of their time.
 
 stepping     gradient steps of the chains (for draws without gradient: nothing)
 evaluating   ΔL of the draws on the evaluation set
 scoring      losses of the measured tokens along the draws
-pilot        the engine's: what the exact posterior looks like, what short lists would cost
+pilot        the engine's: what the exact posterior looks like, what top-K lists would cost
 baseline     the peer's: L(w*); the engine takes it within the other phases
 other        the rest: data sets, copies of the model, writing, estimates
 """
@@ -43,7 +43,7 @@ class Work:
 
     @property
     def device(self) -> str:
-        """Where the model lies."""
+        """Device of the model."""
         return str(self.model.device.type)
 
     @property

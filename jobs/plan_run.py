@@ -15,18 +15,18 @@ from spectro.config import PipelineConfig
 from spectro.models.load import resolve_device
 from spectro.models.size import ModelSize
 from spectro.planning.bill import BillLine, make_bill
-from spectro.planning.cluster_costs import Machines
-from spectro.planning.cluster_plan import ClusterPlan, plan_clusters
+from spectro.planning.cluster_plan import ClusterPlan, Machines, plan_clusters
 from spectro.planning.cluster_rates import load_cluster_rates
 from spectro.planning.cluster_work import ClusterWork, layout_of, num_clusterings
 from spectro.planning.config import MEASURE, PlanConfig
-from spectro.planning.courses import measurement_of
 from spectro.planning.device_costs import Device
 from spectro.planning.measure_rates import measure_rates
 from spectro.planning.model_sizes import size_of_checkpoint
-from spectro.planning.plan import Plan, damage_notes, make_plan
+from spectro.planning.plan import Plan, make_plan
 from spectro.planning.plan_addition import plan_addition, shard_sizes_after
+from spectro.planning.plan_notes import damage_notes
 from spectro.planning.rates import Rates, load_rates, to_yaml
+from spectro.planning.run_work import measurement_of
 from spectro.storage.locations import local_path
 from spectro.storage.store import Store
 from spectro.upsampling.plan import plan_upsampled, upsample_bill, with_upsampling

@@ -10,7 +10,7 @@ from rich.table import Table
 from spectro.planning.bill import BillLine
 from spectro.planning.cluster_plan import ClusterPlan
 from spectro.planning.plan import Plan, StagePlan
-from spectro.planning.unit_counts import Work
+from spectro.planning.unit_work import Work
 
 STEPS = ("", "k", "M", "G", "T", "P", "E", "Z", "Y")
 
@@ -56,10 +56,13 @@ def bill_table(lines: Sequence[BillLine]) -> Table:
         table.add_column(name, justify="right", min_width=7)
     table.add_column("done", justify="right")
     for line in lines:
-        recorded = "–" if line.seconds is None else hours(line.seconds)
+        planned, recorded = (
+            "–" if seconds is None else hours(seconds)
+            for seconds in (line.planned_seconds, line.seconds)
+        )
         table.add_row(
             line.part, line.stage, si(line.planned.flops), si(line.done.flops),
-            hours(line.planned_seconds), recorded,
+            planned, recorded,
             size_of(line.planned.written_bytes), size_of(line.done.written_bytes),
         )  # fmt: skip
     return table

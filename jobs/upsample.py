@@ -153,7 +153,7 @@ def alone(sampler: SamplerConfig) -> SamplerConfig:
 
 def held_out_table(held_out: Mapping[str, Any]) -> Table:
     """Correlation with measured χ of held-out shards along held-out draws, by column."""
-    from spectro.predict.judged import COLUMNS  # as above
+    from spectro.predict.held_out import COLUMNS  # as above
 
     truths = [_truth(held_out, prefix) for prefix in ("", "specific_")]
     rows = [

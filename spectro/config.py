@@ -15,6 +15,7 @@ from spectro.formats.fingerprint import FORMAT_VERSION, digest
 from spectro.formats.parts import CONTROL, nbeta_folder
 from spectro.models.components import spelt
 from spectro.models.config import EMBEDDED, ModelConfig, ScoringConfig
+from spectro.predict.config import UpsampleConfig
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.control import Control, known_control
 from spectro.sampling.mala import Mala
@@ -24,7 +25,6 @@ from spectro.storage.credentials import refuse_credentials
 from spectro.storage.locations import local_path, path_or_name, resolve_location
 from spectro.susceptibility.estimator import Baseline, EstimatorConfig
 from spectro.tokens.config import MoreConfig, Source, TokensConfig
-from spectro.upsampling.config import UpsampleConfig
 from spectro.views.page.config import ReportConfig
 
 SamplerConfig = Reweighted | Mala | Exponential | Psgld | Sgld | Gaussian

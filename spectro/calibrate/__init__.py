@@ -1,1 +1,1 @@
-"""How to spend a budget: tokens or draws, γ, nβ and sampler, judged by what a pilot measured."""
+"""Calibration: how to spend a budget on tokens or draws, γ, nβ and sampler, from a pilot."""

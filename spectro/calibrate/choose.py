@@ -1,4 +1,4 @@
-"""Which of the splits that a budget allows finds most, by how much, and whether that is known."""
+"""The split of a budget into tokens and draws that finds most, with its margin and error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much more is found with more tokens and with more draws: a law fitted to a pilot's cells.
+"""A scaling law of held neighbours in tokens and draws, fitted to a pilot's cells.
 
 The value of n tokens with r draws each is the number of held neighbours per list place,
     v(n, r) = n · (shared − chance)/(1 − chance):

@@ -1,4 +1,4 @@
-"""What n tokens with r draws each are worth: neighbours that other draws find again, and purity.
+"""Neighbours that disjoint draws find again, and purity, at n tokens with r draws each.
 
 A pilot's draws are cut into disjoint sets of r; its tokens into nested sets of n. χ of each set is
 preprocessed as the run's clusters are (`cluster.preprocess`; χ is `restricted`: there is no shared

@@ -1,4 +1,4 @@
-"""Δℓ of a pilot's tokens along every draw, and χ of any of the draws at any nβ.
+"""Δℓ of a pilot's tokens along every draw, and χ from any of the draws at any nβ.
 
 A run keeps sums over draws; a pilot keeps every draw's Δℓ, so that disjoint sets of draws of any
 size, and every nβ by its weights ω = exp(−nβ ΔL), come from the same forward passes.

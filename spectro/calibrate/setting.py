@@ -1,4 +1,4 @@
-"""One γ and nβ: what the pilot found there, and which of several to take."""
+"""One setting of γ and nβ: what the pilot measured there, and the choice between settings."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ class _Logits:
                 grad_ND[rows] = (grad_ND[rows] - sum_n1 * target_nD) / (1 + sum_n1)
         loss_N = torch.log1p(sum_N)
         is_large_N = ~(sum_N < LARGEST_SUM)  # or not a number
-        if is_large_N.any():
+        if not is_large_N.is_meta and is_large_N.any():  # a call without values has none
             self._compute_again(is_large_N.nonzero()[:, 0], loss_N, grad_ND)
         return loss_N, grad_ND
 

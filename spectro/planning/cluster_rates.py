@@ -1,4 +1,4 @@
-"""Rates of the cluster stage: what a plan turns its counted work into time and memory with.
+"""Rates of the cluster stage: processor seconds and bytes per counted thing, with sources.
 
 Seconds are of the processor, of all threads together. Every figure of the file says where it comes
 from and whether that was a measurement; a plan names those that were not.

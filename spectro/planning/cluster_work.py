@@ -1,4 +1,4 @@
-"""What the cluster stage is asked to do, counted: units, rows, pairs, entries, rounds, bytes.
+"""Work of the cluster stage: units, rows, pairs, entries of the kNN graph, rounds, bytes.
 
 Counts are of one clustering; a run has up to six: all chains and both halves, and the same of its
 control. Bytes are of one machine.

@@ -1,4 +1,4 @@
-"""What counted work costs on a device: hours, memory, time to finish.
+"""Time and peak memory of counted work on a device.
 
 Time is arithmetic at the device's rates plus bytes at its storage's, one after the other. A
 stage ends when its last unit does: units go to the first device that is free, the longest first.
@@ -19,9 +19,9 @@ from spectro.models.scoring import TOP_K_SHARE
 from spectro.models.size import ModelSize
 from spectro.planning.config import PRODUCT_BYTES
 from spectro.planning.rates import Rates
-from spectro.planning.unit_counts import (
+from spectro.planning.schedules import Schedules
+from spectro.planning.unit_work import (
     FLOAT_BYTES,
-    Courses,
     MeasurementSize,
     Work,
     block_size,
@@ -48,7 +48,7 @@ class Device:
 
     @property
     def type(self) -> str:
-        """`cuda` if it has memory of its own, else `cpu`."""
+        """`cuda` if the rates name device memory, else `cpu`."""
         return "cpu" if self.rates.memory_bytes is None else "cuda"
 
     @property
@@ -129,9 +129,9 @@ def clean_peak(m: MeasurementSize, device: Device, num_seq: int) -> int:
 
 
 def stepping_peak(
-    m: MeasurementSize, device: Device, group: Group, chains: Sequence[Courses]
+    m: MeasurementSize, device: Device, group: Group, chains: Sequence[Schedules]
 ) -> int:
-    """Device bytes while some chains step: lots of one sequence at least, and waiting draws."""
+    """Device bytes while some chains step: a micro-batch, and draws that are not stored yet."""
     stepped = [c for c in group.components if not chains[0][c.name].independent]
     if not stepped:
         return 0
@@ -140,7 +140,7 @@ def stepping_peak(
     step = memory.stepping_bytes(
         m.size,
         stepped,
-        num_positions=_lot(m, device, stepped, len(chains), resident) * m.context,
+        num_positions=_micro_batch(m, device, stepped, len(chains), resident) * m.context,
         num_chains=len(chains),
         product_bytes=device.product_bytes,
         device_type=device.type,
@@ -152,7 +152,7 @@ def host_peak(
     m: MeasurementSize,
     stage: str,
     groups: Sequence[Group],
-    chains: Sequence[Courses],
+    chains: Sequence[Schedules],
     together: int = 1,
 ) -> int:
     """Host bytes of the largest unit of a stage: its arrays, and the model on its way.
@@ -161,7 +161,7 @@ def host_peak(
         m: the measurement.
         stage: which.
         groups: all groups.
-        chains: courses of all components, by chain.
+        chains: schedules of all components, by chain.
         together: chains that step together.
     """
     model = FLOAT_BYTES * m.size.num_weights
@@ -192,21 +192,21 @@ def host_peak(
     return model + columns
 
 
-def _held_bytes(m: MeasurementSize, groups: Sequence[Group], chains: Sequence[Courses]) -> int:
+def _held_bytes(m: MeasurementSize, groups: Sequence[Group], chains: Sequence[Schedules]) -> int:
     """Of each chain, the block in use and the next of each stepped component of a group."""
     return 2 * max(
         sum(
             _block_bytes(m, component)
-            for courses in chains
+            for schedules in chains
             for component in group.components
-            if not courses[component.name].independent
+            if not schedules[component.name].independent
         )
         for group in groups
     )
 
 
 def _checkpoint_bytes(
-    m: MeasurementSize, groups: Sequence[Group], chains: Sequence[Courses]
+    m: MeasurementSize, groups: Sequence[Group], chains: Sequence[Schedules]
 ) -> int:
     """Of the group where it is most: all states and first draws of the chains, and their object."""
     weights = [
@@ -221,12 +221,12 @@ def _block_bytes(m: MeasurementSize, component: Component) -> int:
     return kept_bytes(m) * num_weights * min(block_size(m, num_weights), m.chain.num_draws)
 
 
-def _lot(
+def _micro_batch(
     m: MeasurementSize, device: Device, stepped: Sequence[Component], num_chains: int, resident: int
 ) -> int:
-    """Sequences of all minibatches in one lot, as `Resident.stepping_budget` allows."""
+    """Sequences of one micro-batch of all minibatches, as `stepping_budget` allows."""
     most = num_chains * m.chain.batch_size
-    row = memory.stepping_bytes_per_row(m.size, device.product_bytes, all_move=True)
+    row = memory.stepping_bytes_per_row(m.size, device.product_bytes)
     if device.rates.memory_bytes is None:
         rows = CPU_STEP_BYTES // row
     else:

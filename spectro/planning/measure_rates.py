@@ -1,8 +1,8 @@
-"""Measuring this device's rates, in seconds, at the shape in question.
+"""Measured rates: flops per second and bandwidth of this device, at the shape in question.
 
 A model of that shape with random weights is made, and real calls of a middle layer's group are
-timed: `losses` of draws of a head and the MLP for scoring, a whole step for stepping. Flops are
-the formulas' (models/cost/flops.py). No checkpoint is needed.
+timed: `losses` of draws of a head and the MLP for scoring, a whole step for stepping. No
+checkpoint is needed.
 """
 
 from __future__ import annotations
@@ -19,23 +19,25 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+from transformers import GPTNeoXForCausalLM
 
 from spectro.formats import run_dir
 from spectro.models.architecture import GroupModel
 from spectro.models.components import Group, all_components, group_components
-from spectro.models.cost import flops as work
-from spectro.models.cost.budget import CPU_ROWS, SHARE_OF_MEMORY, free_bytes
-from spectro.models.cost.memory import fitting_rows, stepping_bytes_per_row
+from spectro.models.cost.rows import scoring_budget, stepping_budget
+from spectro.models.cost.weightless import config_of
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.load import DTYPES
 from spectro.models.size import ModelSize
+from spectro.planning.call_flops import call_flops, component_flops
 from spectro.planning.rates import TERA, Rate, Rates, today
 from spectro.sampling.gradients import minibatch_gradients
 
 STORAGE_BYTES = 2**27
 ROUNDS = 3
+MOST_CONTEXTS = 64
+"""Sequences × variants of a timed pass, at most."""
 
 
 def measure_rates(
@@ -65,8 +67,8 @@ def measure_rates(
     ]
     part = group_model(model, middle)
     with torch.random.fork_rng():
-        scoring = _scoring_rate(part, middle, size, context, device)
-        stepping = _stepping_rate(part, middle, size, context, device)
+        scoring = _scoring_rate(part, middle, model, context)
+        stepping = _stepping_rate(part, middle, model, context)
     read, written = _storage_rates(folder)
     return Rates(
         device=_device_name(device),
@@ -89,21 +91,6 @@ def measure_rates(
     )
 
 
-def config_of(size: ModelSize) -> GPTNeoXConfig:
-    """Configuration of a model of a shape, as transformers makes one of it."""
-    return GPTNeoXConfig(
-        vocab_size=size.vocab_size,
-        hidden_size=size.hidden_size,
-        num_hidden_layers=size.num_layers,
-        num_attention_heads=size.num_heads,
-        intermediate_size=size.intermediate_size,
-        max_position_embeddings=size.max_context,
-        use_parallel_residual=size.parallel_residual,
-        attention_bias=size.attention_bias,
-        tie_word_embeddings=False,
-    )
-
-
 def random_model(size: ModelSize, device: torch.device, dtype: torch.dtype) -> GPTNeoX:
     """A model of a shape; time asks no more of its weights."""
     with torch.device(device):
@@ -111,19 +98,11 @@ def random_model(size: ModelSize, device: torch.device, dtype: torch.dtype) -> G
     return GPTNeoX.from_pretrained_model(hf.to(dtype).eval().requires_grad_(False))
 
 
-def _scoring_rate(
-    part: GroupModel[Any], group: Group, size: ModelSize, context: int, device: torch.device
-) -> float:
+def _scoring_rate(part: GroupModel[Any], group: Group, model: GPTNeoX, context: int) -> float:
     """Flops per second of `losses` of as many draws as one pass takes."""
+    size, device = model.shape, model.device
     components = [group.components[0], group.components[-1]]
-    rows = fitting_rows(
-        size,
-        components,
-        int(SHARE_OF_MEMORY * free_bytes(device)),
-        num_positions=context,
-        device_type=device.type,
-    )
-    rows = min(rows, CPU_ROWS if device.type == "cpu" else 64 * context)
+    rows = min(scoring_budget(model).rows, MOST_CONTEXTS * context)
     num_variants = max(1, rows // context // len(components))
     weights = {
         c.name: {
@@ -132,30 +111,25 @@ def _scoring_rate(
         }
         for c in components
     }
-    flops = num_variants * sum(work.losses_flops(size, c, 1, context) for c in components)
+    flops = num_variants * sum(component_flops(size, c, 1, context).losses for c in components)
     with torch.no_grad():
-        clean = part.prepare(_ids(size, 1, context, device))
+        clean = part.prepare(_ids(size, context, device))
         return flops / _seconds(lambda: part.losses(clean, weights), device)
 
 
-def _stepping_rate(
-    part: GroupModel[Any], group: Group, size: ModelSize, context: int, device: torch.device
-) -> float:
+def _stepping_rate(part: GroupModel[Any], group: Group, model: GPTNeoX, context: int) -> float:
     """Flops per second of a step of the whole group, without the update."""
-    row = stepping_bytes_per_row(size, layers_above=size.layers_above(group.components[0]))
-    rows = min(
-        int(SHARE_OF_MEMORY * free_bytes(device)) // row,
-        CPU_ROWS if device.type == "cpu" else 64 * context,
-    )
+    size, device = model.shape, model.device
+    rows = min(scoring_budget(model).rows, stepping_budget(model).rows, MOST_CONTEXTS * context)
     num_components = max(1, min(len(group.components), rows // context))
     components = group.components[-num_components:]
     at_rest = {
         c.name: [{b: torch.zeros_like(t) for b, t in part.weights(c.name).items()}]
         for c in components
     }
-    ids = _ids(size, 1, context, device)
-    flops = work.prepare_flops(size, group, 1, context)
-    flops += sum(work.gradient_flops(size, c, 1, context) for c in components)
+    ids = _ids(size, context, device)
+    flops = call_flops(size, group, 1, context).prepare
+    flops += sum(component_flops(size, c, 1, context).gradient for c in components)
     return flops / _seconds(lambda: minibatch_gradients(part, at_rest, ids[None]), device)
 
 
@@ -176,8 +150,8 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _ids(size: ModelSize, num_seq: int, context: int, device: torch.device) -> Tensor:
-    return torch.randint(0, size.vocab_size, (num_seq, context + 1), device=device)
+def _ids(size: ModelSize, context: int, device: torch.device) -> Tensor:
+    return torch.randint(0, size.vocab_size, (1, context + 1), device=device)
 
 
 def _storage_rates(folder: str | None) -> tuple[float, float]:

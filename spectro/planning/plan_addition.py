@@ -1,12 +1,13 @@
-"""What it costs to measure more tokens of a run that is there: along its own draws (ADR 049).
+"""The plan of measuring more tokens of an existing run along its draws (ADR 049).
 
-Nothing is assumed: how the draws came about stands in the chains' markers. Where every token shard
-has chains of its own, added shards' are taken to come about as the first shard's.
+Nothing is assumed: the chains' records say how the draws came about. Where every token shard has
+separate chains, those of added shards are taken to be like the first shard's.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from spectro.config import PipelineConfig
@@ -18,17 +19,12 @@ from spectro.formats.tokens import TokensInfo
 from spectro.measure.sampled_groups import groups_of
 from spectro.measure.tokenise import added_parts
 from spectro.models.size import ModelSize
-from spectro.planning.bill import courses_of_run
-from spectro.planning.courses import (
-    CoursesByGroup,
-    UnitsByStage,
-    count_run,
-    measurement_of,
-    with_shared,
-)
 from spectro.planning.device_costs import Device
-from spectro.planning.plan import LEFT_OUT, Plan, StagePlan, part_label, stage_plans, tokens_stage
-from spectro.planning.unit_counts import MeasurementSize, Work, chain_work, setup_work, stored_bytes
+from spectro.planning.plan import Plan, draws_bytes, stages_of_parts, tokens_stage
+from spectro.planning.plan_notes import LEFT_OUT
+from spectro.planning.run_work import UnitsByStage, count_run, measurement_of
+from spectro.planning.schedules import SchedulesByGroup, recorded_schedules, with_shared
+from spectro.planning.unit_work import MeasurementSize, Work, chain_work, setup_work
 from spectro.sampling.config import ChainConfig, TokenDraws
 from spectro.storage.store import Store
 
@@ -45,38 +41,22 @@ def plan_addition(config: PipelineConfig, size: ModelSize, device: Device) -> Pl
     """
     root, m = Store(config.run.uri), measurement_of(config, size)
     info = _info(root)
-    added = shard_sizes(config, info)
-    stages: list[StagePlan] = []
-    if added:
-        alone = dataclasses.replace(m, num_sampling=0, num_evaluation=0, shard_sizes=added)
-        stages.append(tokens_stage(alone, device))
-    stored, again = 0, 0
-    parts = config.parts
-    shards = {
+    added, parts = shard_sizes(config, info), config.parts
+    of_parts = {
         part: dataclasses.replace(m, shard_sizes=(*_not_measured(root.child(part), info), *added))
         for part in parts
     }
-    courses = {
-        part: _courses(root.child(part), own, size, len(shards[part].shard_sizes))
+    schedules = {
+        part: _schedules(root.child(part), own, size, len(of_parts[part].shard_sizes))
         for part, own in parts.items()
     }
-    counted = count_run(config, shards, courses, partial(device.num_batches, m), num_setups=0)
-    for part, own in parts.items():
-        units = addition_units(
-            root.child(part),
-            own,
-            shards[part],
-            with_shared(config, courses)[part],
-            counted[part],
-            num_setups=0 if part else device.num_devices,
-        )
-        again += len(units["chains"])
-        stages += stage_plans(part_label(part), own, shards[part], courses[part], device, units)
-        stored += sum(
-            stored_bytes(m, group, chain)
-            for group in groups_of(own, size)
-            for chain in courses[part][group.name]
-        )
+    num_batches = partial(device.num_batches, m)
+    units = _units_to_do(config, of_parts, schedules, num_batches, device.num_devices)
+    stages = stages_of_parts(config, of_parts, schedules, device, units)
+    if added:
+        alone = dataclasses.replace(m, num_sampling=0, num_evaluation=0, shard_sizes=added)
+        stages.insert(0, tokens_stage(alone, device))
+    again = sum(len(of_part["chains"]) for of_part in units.values())
     return Plan(
         model=config.model.name_or_path,
         size=size,
@@ -84,7 +64,7 @@ def plan_addition(config: PipelineConfig, size: ModelSize, device: Device) -> Pl
         stages=tuple(stages),
         num_tokens=sum(added) * m.context,
         num_columns=m.num_columns,
-        stored_bytes=stored,
+        stored_bytes=draws_bytes(config, of_parts, schedules),
         notes=_notes(config.chain, device, info, sum(added), again),
     )
 
@@ -103,33 +83,45 @@ def shard_sizes_after(config: PipelineConfig) -> tuple[int, ...]:
     return (*info.splits["probe"].shard_sizes, *shard_sizes(config, info))
 
 
-def addition_units(
-    store: Store,
+def _units_to_do(
     config: PipelineConfig,
-    m: MeasurementSize,
-    courses: CoursesByGroup,
-    counted: UnitsByStage,
-    *,
-    num_setups: int = 1,
-) -> UnitsByStage:
-    """Work of every unit of one part, by stage: tiles, assembly, and chains that are not there.
+    m: Mapping[str, MeasurementSize],
+    schedules: Mapping[str, SchedulesByGroup],
+    num_batches: Callable[[int, bool], int],
+    num_setups: int,
+) -> dict[str, UnitsByStage]:
+    """Tiles and assembly of the new shards, and chains that are not there, by part and stage.
 
-    Those are the shards' own, or the shared ones whose draws were removed. Own chains of a shard
-    that was begun before are counted, done or not. `counted` are all units of the part, by stage
-    (`count_run`).
+    Chains are the shards' own, or the shared ones whose draws were removed. Own chains of a shard
+    that was begun before are counted, done or not.
     """
-    if not m.shard_sizes:
-        return {"chains": [], "tiles": [], "assembly": []}
-    is_new = config.chain.draws is TokenDraws.PER_SHARD
-    chains = counted["chains"] if is_new else _chains_again(store, config, m, courses)
-    setups = [setup_work(m)] * num_setups  # a worker's first unit makes what lists share
-    first = "chains" if chains else "tiles"
-    units = {"chains": chains, "tiles": counted["tiles"], "assembly": counted["assembly"]}
-    return units | {first: [*setups, *units[first]]} if any(s.flops for s in setups) else units
+    root = Store(config.run.uri)
+    found: dict[str, UnitsByStage] = {}
+    known = with_shared(config, schedules)
+    counted = count_run(config, m, schedules, num_batches, num_setups=0)
+    for part, own in config.parts.items():
+        of_part = counted[part]
+        if not m[part].shard_sizes:
+            found[part] = {"chains": [], "tiles": [], "assembly": []}
+            continue
+        is_new = own.chain.draws is TokenDraws.PER_SHARD
+        chains = (
+            of_part["chains"]
+            if is_new
+            else _chains_again(root.child(part), own, m[part], known[part])
+        )
+        units = {"chains": chains, "tiles": of_part["tiles"], "assembly": of_part["assembly"]}
+        # a worker's first unit makes what top-K lists share
+        setup = setup_work(m[part])
+        if setup.flops and not part:
+            first = "chains" if chains else "tiles"
+            units[first] = [setup] * num_setups + units[first]
+        found[part] = units
+    return found
 
 
 def _chains_again(
-    store: Store, config: PipelineConfig, m: MeasurementSize, courses: CoursesByGroup
+    store: Store, config: PipelineConfig, m: MeasurementSize, schedules: SchedulesByGroup
 ) -> list[Work]:
     """Chains whose draws were removed, each with those that it stepped with."""
     present, found = store.list("chains"), []
@@ -139,8 +131,8 @@ def _chains_again(
             for chain in range(config.chain.num_chains)
             if record_name(group.name, chain) not in present
         ]
-        for company in dict.fromkeys(gone):
-            own = [courses[group.name][chain] for chain in company]
+        for together in dict.fromkeys(gone):
+            own = [schedules[group.name][chain] for chain in together]
             found.append(chain_work(m, group, own))
     return found
 
@@ -151,13 +143,13 @@ def _not_measured(store: Store, info: TokensInfo) -> list[int]:
     return [size for shard, size in enumerate(sizes) if not measured.get(shard)]
 
 
-def _courses(
+def _schedules(
     store: Store, config: PipelineConfig, size: ModelSize, num_shards: int
-) -> CoursesByGroup:
+) -> SchedulesByGroup:
     """Of the chains along which so many shards, not measured yet, will be."""
     num_sets = len(config.chain.of_shards(num_shards)) // config.chain.num_chains
     try:
-        of_first = courses_of_run(store, config, size)
+        of_first = recorded_schedules(store, config, size)
         return {group: num_sets * own for group, own in of_first.items()}
     except FileNotFoundError as error:
         raise ValueError(
@@ -182,7 +174,7 @@ def _notes(
     elif again:
         how = f"draws were removed (run.keep_draws=false): {again} units of chains are run again"
     there = info.splits["probe"].num_sequences
-    whose = "draws of their own" if is_new else "the run's own draws"
+    whose = "separate draws" if is_new else "the run's own draws"
     return (
         f"rates: {device.rates.provenance}",
         f"{added} sequences are added to {there}, measured along {whose}",

@@ -1,4 +1,4 @@
-"""Rates of a device: what a plan turns counted work into time with.
+"""Rates of a device: flops and bytes per second, assumed or measured, from a file.
 
 A file says where its numbers come from: `measured: true` with date, versions and commit, or
 `measured: false` with the assumption. Rates are achieved ones, elementwise work included in the

@@ -1,4 +1,4 @@
-"""How well predictions agree with χ, against the ceiling that the measurement's noise sets.
+"""Correlation of predicted with measured χ, against the ceiling that measurement noise sets.
 
     reliability ρ of the measurement (of all its draws: Spearman–Brown from halves)
     r with the measured χ ≤ √ρ, so r / √ρ estimates r with the truth

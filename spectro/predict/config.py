@@ -1,8 +1,10 @@
-"""How the regression of χ on features of the clean pass is trained."""
+"""Settings of the regression of χ on features of the clean pass, and of an upsampled run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
 
 MIN_FOLDS = 2
 """Each fold of token shards is held out in turn: with one there is nothing left to train on."""
@@ -45,3 +47,30 @@ class PredictConfig:
             )
         if not 0 <= self.dropout < 1:
             raise ValueError(f"predict.dropout must be in [0, 1), found {self.dropout}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpsampleConfig:
+    """The measured run whose χ is learnt, as it was then, and how it is learnt."""
+
+    source: str
+    """URI of the measured run."""
+    fingerprint: str
+    """Of its inputs."""
+    probe_sha256: str
+    """Of the tokens that it had measured."""
+    num_shards: int
+    """Token shards that it had measured; they are the first of the upsampled run."""
+    predict: PredictConfig = field(default_factory=PredictConfig)
+    """Features, networks, and their training."""
+
+    @property
+    def num_folds(self) -> int:
+        """Folds of the measured shards: as many as are asked for, at most one a shard."""
+        return min(self.predict.num_folds, self.num_shards)
+
+    def inputs(self) -> dict[str, Any]:
+        """What of it determines predicted χ: the place of the measured run does not."""
+        plain = dataclasses.asdict(self)
+        del plain["source"]
+        return plain

@@ -1,4 +1,4 @@
-"""Measurement and prediction of the same token combined with the least error.
+"""Inverse-variance weighting of the measured and the predicted χ of a token.
 
 With p the prediction of networks that have seen neither the token's shard nor its draws, e the
 variance of its error, a the measurement and ν the variance of its noise (errors.py):
@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from spectro.predict.ensemble import Estimate, Floats
-from spectro.predict.judged import HeldOutScores
+from spectro.predict.held_out import HeldOutScores
 
 
 def denoise(predicted_2NH: Floats, measured_2NH: Floats, judged: HeldOutScores) -> Estimate:

@@ -1,4 +1,4 @@
-"""The networks together: χ of tokens that were never measured, and of shards that are held out.
+"""The ensemble of networks: predictions for unmeasured tokens and for held-out shards.
 
 Every fold of the token shards has two networks, one for each half of the chains; shard s is in
 fold s mod the number of folds, and no network of its fold has seen it.

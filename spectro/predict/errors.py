@@ -1,4 +1,4 @@
-"""Variance of predictions and of the measurement's noise, as functions of the predicted χ.
+"""Error curves: variance of predictions and of measurement noise as functions of predicted χ.
 
 Both grow with the size of a token's response, over orders of magnitude: one figure per column
 would be too wide for most tokens and too narrow for those that matter. Held-out tokens are put

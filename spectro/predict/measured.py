@@ -1,4 +1,4 @@
-"""Measured χ that networks learn from and are judged by, and what each network does not see.
+"""Training targets, held-out folds of token shards, and the draw sets that no network has seen.
 
 Tokens that share draws share their noise, and the noise of a draw is a function of the very
 features that χ is predicted from: a network learns it, and along the same draws it then seems to
@@ -29,7 +29,7 @@ class Measured:
     shard_N: IntArray
     """Token shard of every token."""
     own_draws: bool
-    """Whether every shard has draws of its own (`chain.draws: per_shard`)."""
+    """Whether every shard has separate draws (`chain.draws: per_shard`)."""
 
     def __post_init__(self) -> None:
         if self.halves_2NH.shape[:2] != (2, len(self.shard_N)):
@@ -56,7 +56,7 @@ class Measured:
         is_held_out_N = self.fold_N(num_folds) == fold
         if is_held_out_N.all() or not is_held_out_N.any():
             raise ValueError(
-                f"{num_folds} folds each hold out token shards of their own: at least {num_folds} "
+                f"{num_folds} folds each hold out different token shards: at least {num_folds} "
                 f"shards are needed, found {len(np.unique(self.shard_N))}; measure with smaller "
                 "token shards or more of them"
             )

@@ -1,4 +1,4 @@
-"""One network from features to χ: its training, and its tensors.
+"""One regression network from features to χ: architecture, training, tensors.
 
 Two hidden layers; AdamW with a one-cycle schedule; the error is the mean square of the scaled
 targets (scaling.py).

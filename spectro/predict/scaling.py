@@ -1,6 +1,6 @@
-"""Features and χ as networks see them.
+"""Scaling of features and of χ before they enter a network.
 
-Features have heavy tails and scales of their own: asinh((x − median) / spread), then mean 0 and
+Features have heavy tails and different scales: asinh((x − median) / spread), then mean 0 and
 variance 1 over the training tokens.
 
 Of χ the networks predict what all components share, and each component's own part:

@@ -13,7 +13,7 @@ C = 2, 85 % at C = 4 and 91 % at C = 8.
 
 Where something else was drawn than chains, the degrees of freedom are its own: sequences less
 subsets for a response (analysis/response_matrix.py). The error of predicted χ is known from many
-held-out tokens: 1.96 deviations to either side (predict/judged.py).
+held-out tokens: 1.96 deviations to either side (predict/held_out.py).
 """
 
 from __future__ import annotations

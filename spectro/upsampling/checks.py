@@ -1,4 +1,4 @@
-"""Measured runs that cannot be learnt from are refused before anything is written (ADR 071)."""
+"""Preconditions of upsampling: which measured runs cannot be learnt from (ADR 071)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from spectro.formats.product import SUMMARY_NAME, measured_shards, moments_name
 from spectro.formats.run_dir import RunFile
 from spectro.formats.tokens import MARKER, TokensInfo, require_tokens
 from spectro.measure.tokenise import added_sources, tokenizer_of
-from spectro.predict.config import PredictConfig
+from spectro.predict.config import PredictConfig, UpsampleConfig
 from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.store import Store
 from spectro.susceptibility.summary import CHAIN_STATISTICS
 from spectro.tokens.build import build_more
-from spectro.upsampling.config import UpsampleConfig
 from spectro.work.model_info import ModelInfo
 
 MIN_SHARDS = 2

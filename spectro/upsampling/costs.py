@@ -1,7 +1,7 @@
-"""What it costs to predict χ: flops and bytes of every unit of an upsampled run.
+"""Work of an upsampled run: flops and bytes of every unit.
 
 Features are counted from the very call that makes them, on tensors without values, by the
-convention of models/cost/flops.py; networks by their matrix products: forward 2, backward 4
+convention of models/cost/flop_counter.py; networks by their matrix products: forward 2, backward 4
 flops per weight and token, 2 for the first layer, whose inputs need no gradient.
 
 Shapes: n sequences, T positions, F features, H components.
@@ -14,15 +14,12 @@ from functools import cache
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from transformers import GPTNeoXForCausalLM
 
 from spectro.cluster_stage.units import HALVES
-from spectro.models.cost import flops as work
 from spectro.models.cost.flop_counter import counting
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.cost.weightless import weightless_model
 from spectro.models.size import ModelSize
-from spectro.planning.measure_rates import config_of
-from spectro.planning.unit_counts import FLOAT_BYTES, HALVES_ROW_BYTES, ID_BYTES, ROW_BYTES, Work
+from spectro.planning.unit_work import FLOAT_BYTES, HALVES_ROW_BYTES, ID_BYTES, ROW_BYTES, Work
 from spectro.predict.config import PredictConfig
 from spectro.predict.features import feature_tensor, num_features
 from spectro.predict.network import num_epochs
@@ -37,32 +34,18 @@ def features_flops(size: ModelSize, num_pos: int) -> float:
     """Flops of the features of one token, in batches as `features_of` takes them."""
     num_seq = sequences_at_once(num_pos)
     with FakeTensorMode(allow_non_fake_inputs=True):
-        model = _without_values(size)
+        model = weightless_model(size)
         ids = torch.zeros((num_seq, num_pos + 1), dtype=torch.int64)
         with counting() as counter:
             feature_tensor(model, ids)
     return float(counter.get_total_flops() / (num_seq * num_pos))
 
 
-def _without_values(size: ModelSize) -> GPTNeoX:
-    with torch.device("meta"):
-        hf = GPTNeoXForCausalLM(config_of(size))
-    output = hf.get_output_embeddings().weight
-    params = {name: torch.empty(tensor.shape) for name, tensor in hf.named_parameters()}
-    rotary_size = size.head_size // 4
-    return GPTNeoX(
-        size,
-        params,
-        lambda num_pos: (torch.empty(num_pos, rotary_size), torch.empty(num_pos, rotary_size)),
-        next(name for name, tensor in hf.named_parameters() if tensor is output),
-    )
-
-
 def network_flops(size: ModelSize, num_columns: int, predict: PredictConfig) -> tuple[int, int]:
     """Of one token: predicting it with one network, and learning from it once."""
     num_features, hidden = num_features_of(size), predict.hidden
-    first = work.product_flops(1, num_features, hidden)
-    rest = work.product_flops(1, hidden, hidden + num_columns + 1)
+    first = 2 * num_features * hidden
+    rest = 2 * hidden * (hidden + num_columns + 1)
     return first + rest, 2 * first + 3 * rest
 
 

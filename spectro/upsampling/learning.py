@@ -1,4 +1,4 @@
-"""Learning of an upsampled run: features of measured tokens, networks, their errors (ADR 071).
+"""Training of an upsampled run's networks: features, networks, held-out errors (ADR 071).
 
 Shapes: N measured tokens, F features, H components.
 """
@@ -27,17 +27,16 @@ from spectro.formats.predictors import (
     predictor_name,
 )
 from spectro.measure.resident_model import ResidentModel
+from spectro.predict.config import UpsampleConfig
 from spectro.predict.ensemble import Ensemble
 from spectro.predict.features import token_features
-from spectro.predict.judged import HeldOutScores
-from spectro.predict.judged import judge as judge_networks
+from spectro.predict.held_out import HeldOutScores, score_held_out
 from spectro.predict.measured import Measured
 from spectro.predict.network import Network, num_epochs, train_network
 from spectro.sampling.config import TokenDraws
 from spectro.storage.checksummed_arrays import put_arrays, read_arrays
 from spectro.storage.checksummed_json import read_sealed, seal, with_nan
 from spectro.storage.store import Store
-from spectro.upsampling.config import UpsampleConfig
 from spectro.upsampling.units import FeaturesUnit, HeldOutUnit, TrainingUnit
 from spectro.work.stage import OnProgress, ShouldStop
 
@@ -207,7 +206,7 @@ def judge(
     store = resident.root
     ensemble = read_ensemble(store, unit.num_folds, resident.model.device)
     with MeasuredTokens(store, resident.config) as there:
-        judged = judge_networks(
+        judged = score_held_out(
             ensemble, there.features, there.measured, there.judged_rows(), on_progress
         )
         seconds = {"features": there.seconds, "training": _recorded(store, unit, SECONDS)}
@@ -240,7 +239,7 @@ def read_judged(store: Store) -> HeldOutScores:
 
 
 def own_draws(config: PipelineConfig) -> bool:
-    """Whether every token shard of the measured run has draws of its own."""
+    """Whether every token shard of the measured run has separate draws."""
     return config.chain.draws is TokenDraws.PER_SHARD
 
 

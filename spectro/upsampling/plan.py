@@ -1,4 +1,4 @@
-"""What an upsampled run costs: before it is made, and beside what it recorded (ADR 071)."""
+"""Plan and bill of an upsampled run (ADR 071)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from spectro.models.components import select_components
 from spectro.models.cost import memory
 from spectro.models.size import ModelSize
 from spectro.planning.bill import BillLine, recorded_seconds
-from spectro.planning.courses import measurement_of, total
 from spectro.planning.device_costs import Device
-from spectro.planning.plan import LEFT_OUT, Plan, StagePlan
-from spectro.planning.unit_counts import FLOAT_BYTES
+from spectro.planning.plan import Plan, StagePlan, make_stage
+from spectro.planning.plan_notes import LEFT_OUT
+from spectro.planning.run_work import measurement_of
+from spectro.planning.unit_work import FLOAT_BYTES
 from spectro.predict.config import PredictConfig
 from spectro.predict.network import MAX_SCALED
 from spectro.storage.checksummed_json import read_sealed
@@ -143,19 +144,10 @@ def _record(store: Store) -> UpsampleRecord:
 def _stages(found: UpsampleWork, device: Device) -> list[StagePlan]:
     stages = []
     for stage, units in found.units().items():
-        seconds = [device.unit_seconds(found.size, unit) for unit in units]
-        is_learnt = stage == "training"
-        stages.append(
-            StagePlan(
-                part=PART,
-                stage=stage,
-                work=total(units),
-                device_seconds=sum(seconds),
-                finish_seconds=device.finish_seconds(seconds),
-                device_bytes=(learning_peak if is_learnt else features_peak)(found, device),
-                host_bytes=_training_bytes(found) if is_learnt else _shard_bytes(found),
-            )
-        )
+        is_training = stage == "training"
+        peak = (training_peak if is_training else features_peak)(found, device)
+        host = _training_bytes(found) if is_training else _shard_bytes(found)
+        stages.append(make_stage(PART, stage, units, found.size, device, peak, host))
     return stages
 
 
@@ -167,7 +159,7 @@ def features_peak(found: UpsampleWork, device: Device) -> int:
     return memory.resident_bytes(size, device.product_bytes) + FLOAT_BYTES * rows * held
 
 
-def learning_peak(found: UpsampleWork, device: Device) -> int:
+def training_peak(found: UpsampleWork, device: Device) -> int:
     """Device bytes of the model, whose device the networks take, and of all networks that judge.
 
     One that is trained takes as much as four: gradients and the optimizer's two moments.

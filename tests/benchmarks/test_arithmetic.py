@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import columns, common, growth, meter, same_result
+from benchmarks import columns, common, meter, same_result
 
 
 def test_phases_are_exclusive() -> None:
@@ -42,10 +42,10 @@ def test_flops_of_products_in_place_and_of_attention_are_counted() -> None:
 
 def test_slope_of_a_power_law() -> None:
     sizes = [1.0, 2.0, 4.0, 8.0]
-    found = growth.slope(sizes, [3 * size**1.5 for size in sizes])
+    found = common.slope(sizes, [3 * size**1.5 for size in sizes])
     assert found is not None
     assert found["slope"] == pytest.approx(1.5) and found["standard_error"] < 1e-6
-    assert growth.slope(sizes, [1.0, 0.0, 1.0, 1.0]) is None
+    assert common.slope(sizes, [1.0, 0.0, 1.0, 1.0]) is None
 
 
 def test_ratio_of_nothing_is_none() -> None:

@@ -79,14 +79,6 @@ def test_roofline(tmp_path: Path) -> None:
         assert_ratio(case["of_matrix_product"])
 
 
-def test_growth(tmp_path: Path) -> None:
-    result = run("growth", tmp_path, "--rounds", "1")
-    for axis in ("tokens", "draws"):
-        found = result["axes"][axis]
-        assert found["slopes"]["whole_call"] is not None
-        assert len(found["sizes"]) == len(found["whole_call"]) == len(found["bytes"])
-
-
 def test_together(tmp_path: Path) -> None:
     cases = run("together", tmp_path, "--rounds", "1")["cases"]
     assert {name.split(",")[0] for name in cases} == {"embed", "l1", "l2", "unembed", "full"}

@@ -19,7 +19,7 @@ from spectro.models.cost.flop_counter import counting
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.load import load_model
 from spectro.models.size import ModelSize
-from spectro.planning.courses import total
+from spectro.planning.unit_work import total
 from spectro.predict.config import PredictConfig
 from spectro.predict.features import feature_tensor
 from spectro.sampling.samplers import Gaussian

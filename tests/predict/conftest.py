@@ -10,7 +10,7 @@ import pytest
 
 from spectro.predict.config import PredictConfig
 from spectro.predict.ensemble import Ensemble
-from spectro.predict.judged import HeldOutScores, judge
+from spectro.predict.held_out import HeldOutScores, score_held_out
 from spectro.predict.measured import Measured
 from spectro.predict.network import train_network
 from tests.models.conftest import make_model  # noqa: F401 - a fixture
@@ -74,5 +74,5 @@ def learn(
     )
     rows = {s: slice(s * PER_SHARD, (s + 1) * PER_SHARD) for s in range(NUM_SHARDS)}
     held_out = [ensemble.held_out(features_NF[rows[s]], s) for s in rows]
-    judged = judge(ensemble, features_NF, measured, rows)
+    judged = score_held_out(ensemble, features_NF, measured, rows)
     return Learnt(ensemble, judged, np.concatenate(held_out, 1))

@@ -14,7 +14,7 @@ from spectro.predict.agreement import correlation
 from spectro.predict.config import PredictConfig
 from spectro.predict.denoise import denoise
 from spectro.predict.errors import ErrorCurves
-from spectro.predict.judged import HeldOutScores
+from spectro.predict.held_out import HeldOutScores
 from spectro.predict.measured import Measured
 from spectro.predict.network import Network, num_epochs, train_network
 from tests.predict.conftest import Learnt, Planted, learn

@@ -11,7 +11,7 @@ from spectro.predict.agreement import agreement, correlation, specific
 from spectro.predict.config import PredictConfig
 from spectro.predict.denoise import denoise
 from spectro.predict.ensemble import Ensemble
-from spectro.predict.judged import judge, require_unseen
+from spectro.predict.held_out import require_unseen, score_held_out
 from spectro.predict.measured import Measured
 from spectro.predict.network import train_network
 from tests.predict.conftest import NUM_COLUMNS, NUM_FEATURES, PER_SHARD, Planted, learn
@@ -65,7 +65,7 @@ def test_networks_are_not_judged_along_draws_that_they_learnt_from(
     mixed = networks[::-1] if own_draws else [networks[0], networks[1][::-1]]
     found = r"network \d of fold \d was trained along the draws that would judge it"
     with pytest.raises(ValueError, match=found):
-        judge(Ensemble(mixed), planted.features_NF, measured, {0: slice(0, PER_SHARD)})
+        score_held_out(Ensemble(mixed), planted.features_NF, measured, {0: slice(0, PER_SHARD)})
 
 
 def test_shards_and_draws_are_held_out(planted: Planted) -> None:

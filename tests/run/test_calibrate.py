@@ -13,7 +13,6 @@ from spectro.calibrate.responses import measure_responses
 from spectro.calibrate.setting import Setting, best_setting
 from spectro.config import SamplerConfig
 from spectro.measure.sampled_groups import groups_of
-from spectro.models.cost import flops as work
 from spectro.models.cost.flop_counter import counting
 from spectro.models.cost.rows import scoring_budget
 from spectro.models.groups import group_model
@@ -21,6 +20,7 @@ from spectro.models.scoring import Scoring
 from spectro.planning.calibration.config import MAX_DRAWS, CalibrateConfig
 from spectro.planning.calibration.cost import chains_of, pilot_flops, sampler_of, with_split
 from spectro.planning.calibration.pilot import Pilot
+from spectro.planning.call_flops import sums_flops
 from spectro.sampling.control import Control
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.reweighted import Reweighted
@@ -91,7 +91,7 @@ def test_flops_of_a_pilot_are_those_that_are_done(make_config: MakeConfig) -> No
             Scoring(budget=scoring_budget(pilot.model)),
         )  # fmt: skip
     num_components = sum(len(group.components) for group in groups)
-    sums = 8 * num_components * work.sums_flops(256)
+    sums = 8 * num_components * sums_flops(256)
     assert counter.get_total_flops() + sums == pilot_flops(config, pilot.size, 8)
 
 

@@ -28,8 +28,7 @@ from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.knn.search import nearest_neighbours
 from spectro.clustering.local.rounds import find_clusters
 from spectro.config import PipelineConfig
-from spectro.planning.cluster_costs import ClusterStage, Machines
-from spectro.planning.cluster_plan import ClusterPlan, plan_clusters
+from spectro.planning.cluster_plan import ClusterPlan, ClusterStage, Machines, plan_clusters
 from spectro.planning.cluster_rates import load_cluster_rates
 from spectro.planning.cluster_work import ClusterWork, num_clusterings
 from spectro.storage.store import Store

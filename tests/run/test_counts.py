@@ -18,14 +18,15 @@ from spectro.models.components import FULL_GROUP
 from spectro.models.config import ScoringConfig
 from spectro.models.cost.flop_counter import counting
 from spectro.pipeline.run import Goal, run_pipeline
-from spectro.planning import unit_counts as counts
-from spectro.planning.bill import courses_of_run
+from spectro.planning import unit_work as counts
 from spectro.planning.config import Assumptions
-from spectro.planning.courses import assumed_courses, count_part, count_run, measurement_of, total
 from spectro.planning.device_costs import Device
 from spectro.planning.model_sizes import size_of_checkpoint
 from spectro.planning.plan_addition import plan_addition
 from spectro.planning.rates import load_rates
+from spectro.planning.run_work import count_part, count_run, measurement_of
+from spectro.planning.schedules import assumed_schedules, recorded_schedules
+from spectro.planning.unit_work import total
 from spectro.sampling import recorder
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.reweighted import Reweighted
@@ -163,7 +164,7 @@ def test_a_run_does_what_is_counted(case: str, make_config: MakeConfig, monkeypa
     size = size_of_checkpoint(config.model)
     root, m = Store(config.run.uri), measurement_of(config, size)
     courses = {
-        p: courses_of_run(root.child(p), own, size, len(m.shard_sizes))
+        p: recorded_schedules(root.child(p), own, size, len(m.shard_sizes))
         for p, own in config.parts.items()
     }
     planned = count_run(
@@ -214,7 +215,7 @@ def test_an_addition_does_what_is_counted(
 def test_courses_of_a_run_tell_chains_from_independent_draws(make_config: MakeConfig) -> None:
     config = make_config(**CASES["reweighted"])
     run_pipeline(config, Progress(), goal=Goal.SAMPLE)
-    courses = courses_of_run(Store(config.run.uri), config, size_of_checkpoint(config.model))
+    courses = recorded_schedules(Store(config.run.uri), config, size_of_checkpoint(config.model))
     assert not courses[FULL_GROUP.name][0]["full"].independent
     assert {c.num_draws for group in courses.values() for own in group for c in own.values()} == {4}
 
@@ -250,7 +251,7 @@ def test_draws_are_written_and_read_as_counted(make_config: MakeConfig, monkeypa
     traffic = Traffic(monkeypatch)
     run_pipeline(config, Progress(), goal=Goal.SAMPLE)
     size = size_of_checkpoint(config.model)
-    courses = courses_of_run(Store(config.run.uri), config, size)
+    courses = recorded_schedules(Store(config.run.uri), config, size)
     planned = count_part(
         config, measurement_of(config, size), courses, num_batches=lambda n, listed: -(-n // 2)
     )
@@ -305,7 +306,7 @@ def test_what_is_assumed_is_what_happens_where_the_assumption_holds(
     run_pipeline(config, Progress(), goal=Goal.SAMPLE)
     size = size_of_checkpoint(config.model)
     for part, own in config.parts.items():
-        real = courses_of_run(Store(config.run.uri).child(part), own, size)
+        real = recorded_schedules(Store(config.run.uri).child(part), own, size)
         chains = [n for group in real.values() for n, c in group[0].items() if not c.independent]
-        assumed = assumed_courses(own, size, Assumptions(chain_components=chains))
+        assumed = assumed_schedules(own, size, Assumptions(chain_components=chains))
         assert assumed == real

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from spectro.formats.draws import read_record
+from spectro.formats.chain_records import read_record
 from spectro.formats.halves import iterate_halves
 from spectro.formats.product import read_moments, read_product
 from spectro.storage.checksummed_json import read_sealed

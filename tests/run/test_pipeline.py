@@ -17,9 +17,6 @@ from spectro.config import PipelineConfig, RunConfig
 from spectro.formats import tokens
 from spectro.formats.chain_records import read_record
 from spectro.formats.fingerprint import OtherRunError
-from spectro.formats.halves import iterate_halves
-from spectro.formats.product import read_moments, read_product
-from spectro.formats.leftovers import leftovers
 from spectro.formats.product import read_product
 from spectro.models.load import load_model
 from spectro.pipeline.run import Finished, Goal, run_pipeline

@@ -14,7 +14,7 @@ from spectro.config import PipelineConfig
 from spectro.formats.product import SUMMARY_NAME
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.planning.model_sizes import size_of_checkpoint
-from spectro.planning.plan import damage_notes
+from spectro.planning.plan_notes import damage_notes
 from spectro.sampling.pilot.damage import damage
 from spectro.sampling.pilot.sampler_bias import SamplerBias
 from spectro.sampling.samplers import Gaussian

@@ -1,1 +1,1 @@
-"""What calls of a model cost: flops, memory, rows at once."""
+"""Cost of model calls: flop counter, peak memory, batch sizes."""

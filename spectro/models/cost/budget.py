@@ -1,4 +1,4 @@
-"""How much is computed at once: as much as memory allows, half of it when that was too much."""
+"""Batch sizes: rows of a pass that fit in memory, halved when memory runs out."""
 
 from __future__ import annotations
 

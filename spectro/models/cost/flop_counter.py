@@ -1,8 +1,8 @@
-"""Counting the flops of real calls, by the convention of `work.py`.
+"""A flop counter for real calls.
 
 torch's counter knows matrix products and the fused attention of CUDA. It does not know, and
-silently counts as nothing, products in place and the fused attention of a CPU: this file gives
-their formulas. Causal attention counts as the full T × T, as torch's own formulas have it.
+silently counts as nothing, products in place and the fused attention of a CPU: their formulas
+are here. Causal attention counts as the full T × T, as torch's own formulas have it.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 Sizes = Sequence[int]
 
 
 def counting() -> FlopCounterMode:
-    """Context in which flops are counted; ask it `get_total_flops()`."""
+    """Context that counts flops; its `get_total_flops()` gives the sum."""
     aten = torch.ops.aten
     return FlopCounterMode(
         display=False,
@@ -28,6 +29,18 @@ def counting() -> FlopCounterMode:
             aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
         },
     )
+
+
+class FusedAttention(TorchFunctionMode):
+    """Attention on the meta device by the fused operation, as it is done on CPUs and on CUDA."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is torch.nn.functional.scaled_dot_product_attention:
+            fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+            return fused(*args, **(kwargs or {}))[0]
+        return func(*args, **(kwargs or {}))
 
 
 def _product_in_place(into: Sizes, a: Sizes, b: Sizes, **_: Any) -> int:

@@ -10,7 +10,7 @@ hidden, F inner size, H heads, s bytes of a number (4, or 8 in float64):
     row, stepping    scoring + 3F + 4D for the component's own, and for every layer above what its
                      backward pass reads: streams 2D, queries, keys, values, their copies and the
                      mixture 6D, and F; where all weights move also the products' inputs
-    position         the clean states: s·(H + 6)D, a term per head; with short lists K·D more
+    position         the clean states: s·(H + 6)D, a term per head; with top-K lists K·D more
     variant          its weights: draws, displaced copy, joined copies
     loss             the block of logits that exists at once, twice
 
@@ -51,34 +51,20 @@ def resident_bytes(size: ModelSize, product_bytes: int = FLOAT_BYTES) -> int:
 def scoring_bytes_per_row(
     size: ModelSize, product_bytes: int = FLOAT_BYTES, list_size: int = 0
 ) -> int:
-    """Bytes per row without gradients, where every row has a position of its own.
+    """Bytes per row without gradients, where every row has a separate position.
 
     Clean states included: what a batch of one draw needs, which is the most that rows can need.
-    With short lists of K a batch has one position for `TOP_K_SHARE` rows.
+    With a top-K softmax a batch has one position for `TOP_K_SHARE` rows.
     """
     row, clean = _scoring_row(size, product_bytes), clean_bytes_per_position(size, product_bytes)
     lists = list_bytes_per_position(size, list_size, product_bytes) if list_size else 0
     return row + clean + math.ceil(lists / TOP_K_SHARE)
 
 
-def stepping_bytes_per_row(
-    size: ModelSize,
-    product_bytes: int = FLOAT_BYTES,
-    layers_above: int | None = None,
-    *,
-    all_move: bool = False,
-) -> int:
-    """Bytes per row with gradients, clean states included.
-
-    Args:
-        size: the model.
-        product_bytes: of the products' type.
-        layers_above: layers that the backward pass goes through; None: all.
-        all_move: whether all weights move (`full`).
-    """
-    above = size.num_layers if layers_above is None else layers_above
+def stepping_bytes_per_row(size: ModelSize, product_bytes: int = FLOAT_BYTES) -> int:
+    """Bytes per row with gradients where all weights move (`full`), clean states included."""
     own = _stream_bytes(product_bytes) * (3 * size.intermediate_size + 4 * size.hidden_size)
-    saved = above * _saved_by_layer(size, product_bytes, all_move=all_move)
+    saved = size.num_layers * _saved_by_layer(size, product_bytes, all_move=True)
     return scoring_bytes_per_row(size, product_bytes) + own + saved
 
 
@@ -96,7 +82,7 @@ def loss_bytes(size: ModelSize, num_rows: int, device_type: str = "cpu") -> int:
 def list_bytes_per_position(
     size: ModelSize, list_size: int, product_bytes: int = FLOAT_BYTES
 ) -> int:
-    """Short lists: the embeddings of K tokens, and what belongs to one position beside."""
+    """Top-K lists: the embeddings of K tokens, and what belongs to one position beside."""
     listed = min(list_size, size.vocab_size)
     copy = product_bytes if product_bytes < FLOAT_BYTES else 0
     rows = listed * size.hidden_size * (_stream_bytes(product_bytes) + copy)
@@ -153,7 +139,7 @@ def stepping_bytes(
     Args:
         size: the model.
         components: those of a group that step together.
-        num_positions: of the minibatches of all chains, or of a lot of them.
+        num_positions: of the minibatches of all chains, or of a micro-batch of them.
         num_chains: chains that step together.
         product_bytes: of the products' type.
         device_type: where it runs.
@@ -168,28 +154,6 @@ def stepping_bytes(
     moving = COPIES_OF_STEP * num_chains * sum(weights) + TEMPORARIES_OF_STEP * max(weights)
     loss = loss_bytes(size, num_positions * len(components), device_type)
     return num_positions * row + FLOAT_BYTES * moving + loss
-
-
-def fitting_rows(
-    size: ModelSize,
-    components: Sequence[Component],
-    free_bytes: int,
-    *,
-    num_positions: int,
-    product_bytes: int = FLOAT_BYTES,
-    device_type: str = "cpu",
-) -> int:
-    """Rows of one scoring pass of a batch that memory allows: at least one variant's.
-
-    The weights of a variant are shared by its rows, so a row's part of them depends on how many
-    positions the batch has.
-    """
-    clean = num_positions * clean_bytes_per_position(size, product_bytes)
-    rows_of_block, _ = BLOCK.get(device_type, BLOCK["cuda"])
-    fixed = clean + loss_bytes(size, rows_of_block, device_type)
-    weights = max(variant_bytes(size, c) for c in components)
-    one_variant = weights + num_positions * _scoring_row(size, product_bytes)
-    return num_positions * max(1, (free_bytes - fixed) // one_variant)
 
 
 def _one_at_a_time(component: Component) -> bool:

@@ -1,4 +1,4 @@
-"""Rows at once for a model where it is: by memory on an accelerator, by constants on a CPU.
+"""Batch sizes of a resident model: by free memory on an accelerator, constants on a CPU.
 
 On a CPU the memory that happens to be free must not decide: rows decide the order of sums, so the
 last bits of a result, and those are the same on every CPU of a kind.
@@ -13,7 +13,7 @@ from spectro.models.gpt_neox import GPTNeoX
 
 
 def scoring_budget(model: GPTNeoX, list_size: int = 0) -> RowBudget:
-    """Rows of a scoring pass, with short lists of so many tokens."""
+    """Rows of a scoring pass, by a top-K softmax where `list_size` is K."""
     if model.device.type == "cpu":
         return RowBudget(rows=CPU_ROWS)
     row = scoring_bytes_per_row(model.shape, _product_bytes(model), list_size)
@@ -22,7 +22,7 @@ def scoring_budget(model: GPTNeoX, list_size: int = 0) -> RowBudget:
 
 def stepping_budget(model: GPTNeoX) -> RowBudget:
     """Rows of a step, with what its backward pass keeps."""
-    row = stepping_bytes_per_row(model.shape, all_move=True)
+    row = stepping_bytes_per_row(model.shape)
     if model.device.type == "cpu":
         return RowBudget(rows=max(1, CPU_STEP_BYTES // row))
     return RowBudget.fitting(model.device, row)

@@ -1,4 +1,4 @@
-"""Short chains in every cell of ε × nβ × γ, and what their traces say of each."""
+"""Short chains in every cell of ε × nβ × γ, with a verdict from their traces."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def sweep(pilot: Pilot, on_step: Callable[[str], None]) -> list[ChainCell]:
     sampler, settings = pilot.config.sampler, pilot.settings
     if not isinstance(sampler, Exponential | Psgld | Sgld):
         raise ValueError(
-            "calibrate.step_sizes needs a sampler with a step of its own, sampler=psgld, sgld or "
+            "calibrate.step_sizes needs a sampler with a step, sampler=psgld, sgld or "
             f"exponential, found {type(sampler).__name__.lower()}, whose draws have no such bias"
         )
     found, impossible = [], ""
@@ -123,7 +123,7 @@ def _group(
     chain = config.chain
     exact = pilot.measured.pilot(group, config)
     results = pilot.measured.chains(group, config, exact).run(range(chain.num_chains))
-    told = Settings(
+    recorded = Settings(
         num_draws=chain.num_draws,
         num_burnin_steps=chain.num_burnin_steps,
         gamma=config.sampler.gamma,
@@ -134,7 +134,7 @@ def _group(
     for name in exact:
         own: dict[int, ComponentChain] = {c: r.components[name] for c, r in results.items()}
         traces = traces_of(name, own, exact.get(name), {})
-        diagnoses.append(diagnose(traces, told))
+        diagnoses.append(diagnose(traces, recorded))
         num_steps = sum(found.step_loss.size for found in own.values())
         per_gradient.append(traces.effective_sample_size / max(1, num_steps))
     return diagnoses, per_gradient

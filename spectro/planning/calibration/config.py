@@ -1,4 +1,4 @@
-"""What `spectro calibrate` is asked for."""
+"""Settings of `spectro calibrate`: the budget, the candidates, the size of the pilot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a number of tokens and draws costs, by the plan's own counts, and what a budget pays."""
+"""Cost of tokens and draws, by the plan's counts, and how many a budget pays."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from spectro.measure.sampled_groups import groups_of
 from spectro.models.size import ModelSize
 from spectro.planning.calibration.config import MAX_DRAWS, CalibrateConfig
 from spectro.planning.config import Assumptions
-from spectro.planning.courses import measurement_of
 from spectro.planning.device_costs import Device
 from spectro.planning.plan import make_plan
-from spectro.planning.unit_counts import ChainLengths, chain_work, tile_work
+from spectro.planning.run_work import measurement_of
+from spectro.planning.schedules import DrawSchedule
+from spectro.planning.unit_work import chain_work, tile_work
 from spectro.sampling.control import Control
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Gaussian
@@ -127,10 +128,10 @@ def with_split(
 def pilot_flops(config: PipelineConfig, size: ModelSize, num_draws: int) -> int:
     """Forward passes of a pilot at one γ: all draws on its probe and evaluation sequences."""
     m = measurement_of(config, size)
-    course = ChainLengths(independent=True, num_draws=num_draws)
+    schedule = DrawSchedule(independent=True, num_draws=num_draws)
     found = 0
     for group in groups_of(config, size):
-        drawn = [{c.name: course for c in group.components}]
+        drawn = [{c.name: schedule for c in group.components}]
         found += tile_work(m, group, sum(m.shard_sizes), drawn, 1).scoring_flops
         found += chain_work(m, group, drawn).scoring_flops
     return found

@@ -1,4 +1,4 @@
-"""The pilot of a calibration: model and tokens, responses at one γ, one setting judged."""
+"""The pilot of a calibration: model, tokens, responses at each γ, and an estimate per setting."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ class Pilot:
             seconds=seconds,
         )
 
-    def setting(self, found: AtGamma, nbeta: float, market: CostModel) -> Setting:
+    def setting(self, found: AtGamma, nbeta: float, costs: CostModel) -> Setting:
         """Judge one nβ by the weights of a γ's draws."""
         sampler = sampler_of(self.config, found.gamma, nbeta)
         least = sampler.min_effective_fraction if isinstance(sampler, Reweighted) else 0.0
@@ -179,8 +179,8 @@ class Pilot:
         setting = dataclasses.replace(setting, effective_fraction=min(fraction_H), chained=chained)
         if chained:
             least_split = (self.config.tokens.sequences_per_shard, self.settings.min_draws)
-            with_chains = market.seconds(sampler, chained, *least_split)
-            cost = with_chains - market.seconds(sampler, (), *least_split)
+            with_chains = costs.seconds(sampler, chained, *least_split)
+            cost = with_chains - costs.seconds(sampler, (), *least_split)
             return dataclasses.replace(setting, chain_seconds=cost)
         sizes = [self.num_tokens // part for part in NESTED]
         draws, k = self.settings.set_sizes, PILOT_NEIGHBOURS
@@ -188,7 +188,7 @@ class Pilot:
         cells = measure(found.responses, nbeta, self.labels, sizes, draws, k, preprocess)
         law = fit(cells)
         setting = dataclasses.replace(setting, cells=tuple(cells), law=law)
-        splits = self.splits(setting, market)
+        splits = self.splits(setting, costs)
         if law is None or not splits:
             return setting
         return dataclasses.replace(setting, choice=choose(splits, law))
@@ -207,10 +207,10 @@ class Pilot:
                 "calibrate.max_tokens, so that the rest is spent on draws"
             ) from error
 
-    def splits(self, setting: Setting, market: CostModel) -> list[Split]:
+    def splits(self, setting: Setting, costs: CostModel) -> list[Split]:
         """What the budget pays at a setting."""
         sampler = sampler_of(self.config, setting.gamma, setting.nbeta)
-        return market.splits(sampler, setting.chained, self.settings)
+        return costs.splits(sampler, setting.chained, self.settings)
 
     def device(self, rates: Rates | None, measured: Sequence[AtGamma]) -> Device:
         """Of the budget: rates that are given, or those of this machine, for forward passes the

@@ -1,4 +1,4 @@
-"""The pilot of `spectro calibrate`, in this process: measured, fitted, and a split chosen."""
+"""`spectro calibrate` in this process: pilot, scaling law, choice of a split."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ def calibrate(
             f"{worst.damaged} lose {worst.damage:.0%} of what it has learnt; try larger ones"
         )
     on_step("rates")
-    market = CostModel(config=config, size=pilot.size, device=pilot.device(rates, whole))
+    costs = CostModel(config=config, size=pilot.size, device=pilot.device(rates, whole))
     judged = [
-        pilot.setting(found, nbeta, market)
+        pilot.setting(found, nbeta, costs)
         for found in findings
         for nbeta in sorted(set(settings.nbetas))
     ]
@@ -90,9 +90,9 @@ def calibrate(
         chosen=chosen,
         is_decided=is_decided,
         config=proposed,
-        device=market.device,
+        device=costs.device,
         budget_seconds=settings.budget_seconds,
-        splits=tuple(pilot.splits(chosen, market)),
+        splits=tuple(pilot.splits(chosen, costs)),
         num_tokens=pilot.num_tokens,
         pilot_seconds=time.perf_counter() - start,
     )

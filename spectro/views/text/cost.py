@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from spectro.formats.chain_records import read_pilot
 from spectro.measure.sampled_groups import groups_of
 from spectro.models.components import Group
-from spectro.planning.bill import courses_of, courses_of_run
-from spectro.planning.courses import measurement_of, total
-from spectro.planning.unit_counts import MeasurementSize, Work, tile_work
+from spectro.planning.run_work import measurement_of
+from spectro.planning.schedules import recorded_schedules, schedules_of_chain
+from spectro.planning.unit_work import MeasurementSize, Work, tile_work, total
 from spectro.sampling.pilot.pilot import top_k_components
 from spectro.views.text.measured_text import RunDraws
 from spectro.work.progress import clock
@@ -74,11 +74,13 @@ def _group_cost(
     """Work of a group's tile, and its draws."""
     pilot = read_pilot(run_draws.store, group.name)
     listed = top_k_components(run_draws.config.scoring, pilot)
-    courses = [courses_of(run_draws.record(group.name, c), listed, pilot) for c in run_draws.chains]
+    schedules = [
+        schedules_of_chain(run_draws.record(group.name, c), listed, pilot) for c in run_draws.chains
+    ]
     batches = math.ceil(num_windows / max(1, run_draws.resident.scoring(pilot).positions // length))
     m = dataclasses.replace(whole, context=length)
-    num_draws = sum(c[own.name].num_draws for c in courses for own in group.components)
-    return tile_work(m, group, num_windows, courses, batches), num_draws
+    num_draws = sum(c[own.name].num_draws for c in schedules for own in group.components)
+    return tile_work(m, group, num_windows, schedules, batches), num_draws
 
 
 def _seconds_per_flop(run_draws: RunDraws, m: MeasurementSize) -> float | None:
@@ -86,12 +88,12 @@ def _seconds_per_flop(run_draws: RunDraws, m: MeasurementSize) -> float | None:
     view = run_draws.view
     seconds = sum(float(shard.get("seconds", 0.0)) for shard in view.moments())
     sizes, chain = view.info.splits["probe"].shard_sizes, run_draws.config.chain
-    courses = courses_of_run(
+    schedules = recorded_schedules(
         run_draws.store, run_draws.config, m.size, 1 + max(view.measured, default=0)
     )
     flops = sum(
         tile_work(
-            m, group, sizes[shard], [courses[group.name][c] for c in chain.of_shard(shard)], 1
+            m, group, sizes[shard], [schedules[group.name][c] for c in chain.of_shard(shard)], 1
         ).flops
         for shard in view.measured
         for group in groups_of(run_draws.config, m.size)

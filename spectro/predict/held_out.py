@@ -1,8 +1,8 @@
-"""How far predictions are right: held-out shards along held-out draws (ADR 071).
+"""Held-out evaluation of predicted χ: other token shards, other draws (ADR 071).
 
 Written p_h for the prediction of a shard by the network that has learnt half h of other shards, a_h
 for its measured χ from half h. p_h is judged by a_{1−h}, for where shards share their draws p_h and
-a_h have noise in common. Where every shard has draws of its own, the mean of both predictions is
+a_h have noise in common. Where every shard has separate draws, the mean of both predictions is
 judged by that of both halves. Draws that judge a network must be none that it was trained along.
 
 Coverage is that of intervals from the other half of the shards: curves are fitted on one half and
@@ -36,7 +36,7 @@ class HeldOutScores:
     """Per column, from tokens of held-out shards."""
 
     own_draws: bool
-    """Whether every shard has draws of its own."""
+    """Whether every shard has separate draws."""
     num_tokens: int
     """Tokens that were judged."""
     r: Floats
@@ -123,7 +123,7 @@ class HeldOutScores:
         return cls(**values)
 
 
-def judge(
+def score_held_out(
     ensemble: Ensemble,
     features_NF: Features,
     measured: Measured,

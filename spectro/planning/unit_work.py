@@ -1,10 +1,10 @@
-"""What each unit of a run does: flops, and bytes read and written. Counted, not estimated.
+"""Work of each unit of a run: flops, and bytes read and written.
 
 One function per kind of unit (`units.py`), each written against what `execute.py` does for it.
-Flops are those of `models/cost/flops.py`; batch sizes do not change them. Bytes are payload: draws,
-token ids, tiles, rows of the product and half estimates at their uncompressed size, without
-headers, markers and JSON. A unit that is repeated (a lost worker, memory that ran out) is not in
-the count.
+Flops are those of the real calls (call_flops.py); batch sizes do not change them. Bytes are
+payload: draws, token ids, tiles, rows of the product and half estimates at their uncompressed size,
+without headers, markers and JSON. A unit that is repeated (a lost worker, memory that ran out) is
+not in the count.
 
 Shapes: n sequences of a shard, T positions, C chains.
 """
@@ -12,13 +12,20 @@ Shapes: n sequences of a shard, T positions, C chains.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 
 from spectro.models.components import Group
-from spectro.models.cost import flops as work
 from spectro.models.losses import COVARIANCE_POSITIONS
 from spectro.models.size import ModelSize
+from spectro.planning.call_flops import (
+    call_flops,
+    component_flops,
+    list_setup_flops,
+    model_flops,
+    sums_flops,
+)
+from spectro.planning.schedules import DrawSchedule, Schedules
 from spectro.sampling.config import ChainConfig, DrawDtype
 from spectro.sampling.pilot.pilot import WITHOUT_TOP_K
 from spectro.sampling.recorder import BLOCK_BYTES
@@ -59,40 +66,9 @@ class Work:
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChainLengths:
-    """How one component's draws come about in one chain."""
-
-    independent: bool
-    """Whether they are independent draws: no step, nothing stored."""
-    num_draws: int
-    """Draws."""
-    steps_between_draws: int = 0
-    """Steps from draw to draw, ≥ 1 unless independent."""
-    listed: bool = False
-    """Whether its losses are taken from short lists."""
-    corrected: bool = False
-    """Whether its steps are Metropolis steps, which see the evaluation set."""
-    num_burnin_steps: int | None = None
-    """Steps before the first draw's; None: `chain.num_burnin_steps`."""
-    shared: bool = field(default=False, compare=False)
-    """Whether another part of the run has the same draws (measure/shared_draws.py)."""
-    num_pilot_steps: int = field(default=0, compare=False)
-    """Gradients over the evaluation set that the pilot took to tune its step and to know E[ΔL]."""
-
-    def draw_step(self, chain: ChainConfig, draw: int) -> int:
-        """Step after which a draw is taken, from 0."""
-        known = self.num_burnin_steps
-        burnin = chain.num_burnin_steps if known is None else known
-        return burnin + draw * self.steps_between_draws
-
-    def num_steps(self, chain: ChainConfig) -> int:
-        """Steps of the chain, which ends with its last draw."""
-        return 0 if self.independent else self.draw_step(chain, self.num_draws - 1) + 1
-
-
-Courses = Mapping[str, ChainLengths]
-"""Component → its course, of one chain."""
+def total(units: Iterable[Work]) -> Work:
+    """Work of some units together."""
+    return sum(units, Work())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +94,7 @@ class MeasurementSize:
     keep_halves: bool = True
     """Whether half estimates are stored beside the rows, where there are two chains."""
     list_size: int = 0
-    """K of short lists; 0 where the vocabulary is too small for them to pay."""
+    """K of top-K lists; 0 where the vocabulary is too small for them to pay."""
 
 
 def tokens_work(m: MeasurementSize) -> Work:
@@ -128,46 +104,48 @@ def tokens_work(m: MeasurementSize) -> Work:
 
 
 def setup_work(m: MeasurementSize) -> Work:
-    """What a worker makes of short lists before its first unit."""
+    """What a worker makes of top-K lists before its first unit."""
     if not m.list_size:
         return Work()
     num_seq = min(m.num_evaluation, math.ceil(COVARIANCE_POSITIONS / m.context))
-    return Work(scoring_flops=work.shortlisting_flops(m.size, num_seq, m.context))
+    return Work(scoring_flops=list_setup_flops(m.size, num_seq, m.context, m.list_size))
 
 
 def headroom_work(m: MeasurementSize) -> Work:
     """L(w*) on the evaluation set, which a worker takes before its first pilot."""
-    return Work(scoring_flops=work.model_flops(m.size, m.num_evaluation, m.context))
+    return Work(scoring_flops=model_flops(m.size, m.num_evaluation, m.context))
 
 
-def pilot_work(m: MeasurementSize, group: Group, num_pilot_draws: int, courses: Courses) -> Work:
-    """`run_pilot`: all components' draws in one evaluation, and once more from short lists; then
+def pilot_work(
+    m: MeasurementSize, group: Group, num_pilot_draws: int, schedules: Schedules
+) -> Work:
+    """`run_pilot`: all components' draws in one evaluation, and once more from top-K lists; then
     the gradients of those that step. Draws at other γ, of a damaged model, are not counted. No
     draws (`num_pilot_draws` 0): those of another nβ's pilot serve."""
     ways = [False] if group.name in WITHOUT_TOP_K or not m.list_size else [False, True]
     flops = 0
     for listed in ways if num_pilot_draws else []:
-        course = ChainLengths(independent=True, num_draws=num_pilot_draws, listed=listed)
-        drawn = {c.name: course for c in group.components}
+        schedule = DrawSchedule(independent=True, num_draws=num_pilot_draws, listed=listed)
+        drawn = {c.name: schedule for c in group.components}
         flops += _clean_pass(m, group, m.num_evaluation, drawn)
         flops += _draws(m, group, [drawn], m.num_evaluation)
-    steps = {c: courses[c.name].num_pilot_steps for c in group.components}
+    steps = {c: schedules[c.name].num_pilot_steps for c in group.components}
     shape = (m.num_evaluation, m.context)
-    stepping = max(steps.values()) * work.prepare_flops(m.size, group, *shape)
-    stepping += sum(n * work.gradient_flops(m.size, c, *shape) for c, n in steps.items())
+    stepping = max(steps.values()) * call_flops(m.size, group, *shape).prepare
+    stepping += sum(n * component_flops(m.size, c, *shape).gradient for c, n in steps.items())
     return Work(scoring_flops=flops, stepping_flops=stepping, num_units=1)
 
 
-def chain_work(m: MeasurementSize, group: Group, chains: Sequence[Courses]) -> Work:
-    """`GroupChains.run`: steps of the stepped components, ΔL of everyone's draws."""
+def chain_work(m: MeasurementSize, group: Group, chains: Sequence[Schedules]) -> Work:
+    """`run_group_chains`: steps of the stepped components, ΔL of everyone's draws."""
     scoring = 0
-    for courses in chains:
-        evaluations = _evaluations_alone(m, courses) + _evaluations_stepped(m, group, courses)
-        scoring += evaluations * _clean_pass(m, group, m.num_evaluation, courses)
+    for schedules in chains:
+        evaluations = _evaluations_alone(m, schedules) + _evaluations_stepped(m, group, schedules)
+        scoring += evaluations * _clean_pass(m, group, m.num_evaluation, schedules)
     return Work(
         scoring_flops=scoring + _draws(m, group, chains, m.num_evaluation),
         stepping_flops=_stepping_flops(m, group, chains),
-        written_bytes=sum(stored_bytes(m, group, courses) for courses in chains),
+        written_bytes=sum(stored_bytes(m, group, schedules) for schedules in chains),
         num_units=1,
     )
 
@@ -176,30 +154,30 @@ def tile_work(
     m: MeasurementSize,
     group: Group,
     num_seq: int,
-    chains: Sequence[Courses],
+    chains: Sequence[Schedules],
     num_batches: int,
-    sisters: Sequence[Sequence[Courses]] = (),
+    sharing: Sequence[Sequence[Schedules]] = (),
 ) -> Work:
     """`score_tile`: all draws of all chains on one shard.
 
     Args:
         m, group: what is measured, of whom.
         num_seq: n.
-        chains: courses by chain.
+        chains: schedules by chain.
         num_batches: batches that the shard is computed in; stored draws are read for each anew,
             but for the groups that are scored in rounds (susceptibility/score.py).
-        sisters: courses by chain of every part whose sums lie in the same tile.
+        sharing: schedules by chain of every part whose sums lie in the same tile.
     """
     num_tokens = num_seq * m.context
-    every = [courses for own in (chains, *sisters) for courses in own]
-    num_draws = sum(courses[c.name].num_draws for courses in every for c in group.components)
+    every = [schedules for own in (chains, *sharing) for schedules in own]
+    num_draws = sum(schedules[c.name].num_draws for schedules in every for c in group.components)
     flops = _clean_pass(m, group, num_seq, chains[0])
-    flops += sum(_draws(m, group, own, num_seq) for own in (chains, *sisters))
-    flops += num_draws * work.sums_flops(num_tokens)
+    flops += sum(_draws(m, group, own, num_seq) for own in (chains, *sharing))
+    flops += num_draws * sums_flops(num_tokens)
     read = _id_bytes(m, num_seq)
     in_rounds = group.name in NO_PREFIX and not uses_lists(group, chains[0])
     times = 1 if in_rounds else num_batches
-    read += sum(_reread_bytes(m, group, courses, times) for courses in every)
+    read += sum(_reread_bytes(m, group, schedules, times) for schedules in every)
     return Work(
         scoring_flops=flops,
         read_bytes=read,
@@ -217,11 +195,11 @@ def assembly_work(
     """
     num_tokens, num_chains = num_seq * m.context, m.chain.num_chains
     row_bytes = num_tokens * (ROW_BYTES + FLOAT_BYTES * m.num_columns)
-    flops = work.model_flops(m.size, num_seq, m.context)
+    flops = model_flops(m.size, num_seq, m.context)
     if m.estimator.baseline is Baseline.UNPAIRED:
         batches = num_chains * m.estimator.num_baseline_batches
         sequences = batches * m.chain.batch_size + m.num_evaluation
-        flops += work.model_flops(m.size, sequences, m.context)
+        flops += model_flops(m.size, sequences, m.context)
     return Work(
         scoring_flops=flops,
         read_bytes=_id_bytes(m, num_seq)
@@ -239,9 +217,9 @@ def halves_bytes(m: MeasurementSize, num_tokens: int) -> int:
     return num_tokens * (HALVES_ROW_BYTES + 2 * FLOAT_BYTES * num_floats)
 
 
-def stored_bytes(m: MeasurementSize, group: Group, courses: Courses) -> int:
+def stored_bytes(m: MeasurementSize, group: Group, schedules: Schedules) -> int:
     """Draws that a chain leaves in storage."""
-    return sum(_draw_bytes(m, courses[c.name], m.size.weights_of(c)) for c in group.components)
+    return sum(_draw_bytes(m, schedules[c.name], m.size.weights_of(c)) for c in group.components)
 
 
 def kept_bytes(m: MeasurementSize) -> int:
@@ -256,69 +234,68 @@ def block_size(m: MeasurementSize, num_weights: int) -> int:
     return max(fitting, default=1)
 
 
-def uses_lists(group: Group, courses: Courses) -> bool:
-    """Whether batches of a group get short lists."""
-    return any(courses[c.name].listed for c in group.components)
+def uses_lists(group: Group, schedules: Schedules) -> bool:
+    """Whether batches of a group get top-K lists."""
+    return any(schedules[c.name].listed for c in group.components)
 
 
-def _clean_pass(m: MeasurementSize, group: Group, num_seq: int, courses: Courses) -> int:
-    """What a batch costs before any draw; lists hold ℓ(w*) too."""
-    shape = (num_seq, m.context)
-    last = work.lists_flops if uses_lists(group, courses) else work.clean_flops
-    return work.prepare_flops(m.size, group, *shape) + last(m.size, group, *shape)
+def _clean_pass(m: MeasurementSize, group: Group, num_seq: int, schedules: Schedules) -> int:
+    """Flops of a batch before any draw."""
+    list_size = m.list_size if uses_lists(group, schedules) else 0
+    found = call_flops(m.size, group, num_seq, m.context, list_size)
+    return found.prepare + found.clean_losses
 
 
-def _stepping_flops(m: MeasurementSize, group: Group, chains: Sequence[Courses]) -> int:
+def _stepping_flops(m: MeasurementSize, group: Group, chains: Sequence[Schedules]) -> int:
     """All steps of some chains together.
 
     A chain steps until its last component is done, a component until it is done in the last
     chain; each component of each chain as long as both.
     """
-    corrected = any(course.corrected for course in chains[0].values())
+    corrected = any(schedule.corrected for schedule in chains[0].values())
     shape = (m.num_evaluation if corrected else m.chain.batch_size, m.context)
     steps = [{c: own[c.name].num_steps(m.chain) for c in group.components} for own in chains]
-    prepare = work.prepare_flops(m.size, group, *shape)
+    prepare = call_flops(m.size, group, *shape).prepare
     flops = sum(max(own.values()) for own in steps) * prepare
     for component in group.components:
         most = max(own[component] for own in steps)
         times = sum(min(most, max(own.values())) for own in steps)
-        flops += times * work.gradient_flops(m.size, component, *shape)
+        flops += times * component_flops(m.size, component, *shape).gradient
     return flops
 
 
-def _draws(m: MeasurementSize, group: Group, chains: Sequence[Courses], num_seq: int) -> int:
+def _draws(m: MeasurementSize, group: Group, chains: Sequence[Schedules], num_seq: int) -> int:
     """Losses of all draws of some chains, but for those that another part scores."""
     flops, shape = 0, (num_seq, m.context)
     for component in group.components:
-        own = (courses[component.name] for courses in chains)
+        own = (schedules[component.name] for schedules in chains)
         num_draws = sum(c.num_draws for c in own if not c.shared)
-        if chains[0][component.name].listed:
-            each = work.listed_losses_flops(m.size, component, *shape, m.list_size)
-        else:
-            each = work.losses_flops(m.size, component, *shape)
-        flops += num_draws * each
+        list_size = m.list_size if chains[0][component.name].listed else 0
+        flops += num_draws * component_flops(m.size, component, *shape, list_size).losses
     return flops
 
 
-def _evaluations_alone(m: MeasurementSize, courses: Courses) -> int:
+def _evaluations_alone(m: MeasurementSize, schedules: Schedules) -> int:
     """Independent draws are evaluated block by block, all components together."""
-    draws = [c.num_draws for c in courses.values() if c.independent and not c.shared]
+    draws = [c.num_draws for c in schedules.values() if c.independent and not c.shared]
     return math.ceil(max(draws, default=0) / m.chain.draws_per_block)
 
 
-def _evaluations_stepped(m: MeasurementSize, group: Group, courses: Courses) -> int:
+def _evaluations_stepped(m: MeasurementSize, group: Group, schedules: Schedules) -> int:
     """Stepped draws are evaluated after the steps with which a component's block is complete."""
     steps: set[int] = set()
     for component in group.components:
-        course = courses[component.name]
-        if not course.independent:
+        schedule = schedules[component.name]
+        if not schedule.independent:
             block = block_size(m, m.size.weights_of(component))
-            ends = {min(d, course.num_draws) for d in range(block, course.num_draws + block, block)}
-            steps |= {course.draw_step(m.chain, end - 1) for end in ends}
+            ends = {
+                min(d, schedule.num_draws) for d in range(block, schedule.num_draws + block, block)
+            }
+            steps |= {schedule.draw_step(m.chain, end - 1) for end in ends}
     return len(steps)
 
 
-def _reread_bytes(m: MeasurementSize, group: Group, courses: Courses, num_batches: int) -> int:
+def _reread_bytes(m: MeasurementSize, group: Group, schedules: Schedules, num_batches: int) -> int:
     """Stored draws that a tile reads of one chain (`StoredDraws`).
 
     Of a component's blocks the last is held until its first is wanted again: one block is read
@@ -326,20 +303,20 @@ def _reread_bytes(m: MeasurementSize, group: Group, courses: Courses, num_batche
     """
     read = 0
     for component in group.components:
-        course, num_weights = courses[component.name], m.size.weights_of(component)
-        block = min(block_size(m, num_weights), course.num_draws)
-        stored, first = _draw_bytes(m, course, num_weights), kept_bytes(m) * block * num_weights
-        if course.independent or course.num_draws <= block:
+        schedule, num_weights = schedules[component.name], m.size.weights_of(component)
+        block = min(block_size(m, num_weights), schedule.num_draws)
+        stored, first = _draw_bytes(m, schedule, num_weights), kept_bytes(m) * block * num_weights
+        if schedule.independent or schedule.num_draws <= block:
             read += stored
-        elif course.num_draws <= 2 * block:
+        elif schedule.num_draws <= 2 * block:
             read += stored + (num_batches - 1) * first
         else:
             read += num_batches * stored
     return read
 
 
-def _draw_bytes(m: MeasurementSize, course: ChainLengths, num_weights: int) -> int:
-    return 0 if course.independent else kept_bytes(m) * course.num_draws * num_weights
+def _draw_bytes(m: MeasurementSize, schedule: DrawSchedule, num_weights: int) -> int:
+    return 0 if schedule.independent else kept_bytes(m) * schedule.num_draws * num_weights
 
 
 def _id_bytes(m: MeasurementSize, num_seq: int) -> int:
