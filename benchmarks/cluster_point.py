@@ -3,7 +3,7 @@
     python -m benchmarks.cluster_point '{"folder": ..., "threads": 1}'
 
 The folder holds chi.npy; it is made a product on storage (not measured), and then the units of a
-run's cluster stage are done in this process, as `python -m jobs.cluster` does them with
+run's cluster stage are done in this process, as `spectro cluster` does them with
 run.num_workers=0. Prints one line of JSON.
 """
 

@@ -1,6 +1,6 @@
 """A product without a model: given χ as a run on storage, and its cluster stage alone.
 
-What `python -m jobs.cluster` does for a measured run is done here for any matrix: the same units,
+What `spectro cluster` does for a measured run is done here for any matrix: the same units,
 one after the other, in this process.
 """
 

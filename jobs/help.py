@@ -28,7 +28,7 @@ MAX_WIDTH = 110
 def help_text(command: Command[Any]) -> str:
     """Usage, description, settings."""
     module = inspect.getmodule(command.run)
-    description = inspect.cleandoc((module and module.__doc__) or "")
+    description = ((module and module.__doc__) or "").strip()
     lines = [f"usage: spectro {command.name} {command.usage}", "", description, ""]
     lines += ["Settings, as key=value:", "", *_table(list(_settings(command)))]
     if command.root:

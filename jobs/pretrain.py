@@ -1,6 +1,8 @@
 """Trains the embedded model.
 
-spectro pretrain work_dir=<folder> [key=value ...]
+Examples:
+
+  spectro pretrain work_dir=<folder> [key=value ...]
 """
 
 from __future__ import annotations

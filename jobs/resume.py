@@ -1,7 +1,9 @@
 """Goes on with a run from its own run.yaml; what is not given of its execution is as there.
 
-spectro resume runs/demo
-spectro resume s3://bucket/run run.num_workers=8
+Examples:
+
+  spectro resume runs/demo
+  spectro resume s3://bucket/run run.num_workers=8
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """Tokens, chains, tiles and susceptibilities: the run without clusters and page.
 
-spectro sample run.uri=runs/demo
-spectro sample run.uri=runs/demo tokens=more more.num_probe_sequences=32    measure more tokens
+Examples:
+
+  spectro sample run.uri=runs/demo
+  spectro sample run.uri=runs/demo tokens=more more.num_probe_sequences=32    measure more tokens
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """Token sequences of a run, and nothing else.
 
-spectro tokens tokens=jsonl tokens.subsets.text.path=texts.jsonl run.uri=runs/texts
+Examples:
+
+  spectro tokens tokens=jsonl tokens.subsets.text.path=texts.jsonl run.uri=runs/texts
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def test_the_first_that_fails_stops_the_sweep(
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 2
     assert words in lines[0] and "seed=1" in lines[0]
-    assert "1 of 1 members failed, before any had done its work: the sweep was stopped" in lines[1]
+    assert "1 of 1 runs failed, before any had done its work: the sweep was stopped" in lines[1]
     found = names(tmp_path / "sweep") if (tmp_path / "sweep").exists() else []
     assert len(found) == status % 2
 
@@ -115,7 +115,7 @@ def test_later_failures_are_kept_and_named(
     lines = err.strip().splitlines()
     assert len(lines) == 2
     assert "/no/such/folder" in lines[0]
-    assert "1 of 3 members failed, the others are done" in lines[1]
+    assert "1 of 3 runs failed, the others are done" in lines[1]
     assert out.count("1 units in") == 2
 
 
