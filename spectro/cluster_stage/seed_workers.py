@@ -64,15 +64,12 @@ class ThreadSeedWorker:
         self._thread = ThreadPoolExecutor(1)
 
     def start(self, seeds: Sequence[int]) -> Future[list[Candidate]]:
-        """See `SeedWorker`."""
         return self._thread.submit(self._crew.try_seeds, seeds)
 
     def remove(self, tokens: Tokens) -> None:
-        """See `SeedWorker`."""
         self._crew.remove(tokens)
 
     def close(self) -> None:
-        """See `SeedWorker`."""
         self._thread.shutdown()
 
 
@@ -127,7 +124,6 @@ class ProcessSeedWorker:
         return self._thread.submit(ray.get, self._actor.try_seeds.remote(news, list(seeds)))
 
     def remove(self, tokens: Tokens) -> None:
-        """See `SeedWorker`."""
         self._news.append(tokens)
 
     def close(self) -> None:
@@ -154,7 +150,6 @@ class DistributedSeedExecutor:
     _failed_starts: int = 0
 
     def try_seeds(self, seeds: Sequence[int]) -> list[Candidate]:
-        """See `Crew`. Raises what a process raised; one that is lost costs its chunk only."""
         self._look()
         num_hands = len(self.hands) + len(self._processes)
         size = max(1, len(seeds) // (CHUNKS_PER_HAND * num_hands))
@@ -179,7 +174,6 @@ class DistributedSeedExecutor:
         return [candidate for start in sorted(found) for candidate in found[start]]
 
     def remove(self, tokens: Tokens) -> None:
-        """See `Crew`."""
         self.removed.append(tokens)
         for hand in (*self.hands, *self._processes, *self._coming):
             hand.remove(tokens)

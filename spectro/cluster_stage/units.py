@@ -90,7 +90,6 @@ class TransformUnit(ListsUnit):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """See `Unit`."""
         return (f"{folder_of(self.key)}/{TRANSFORM}",)
 
 
@@ -105,7 +104,6 @@ class PairUnit(ListsUnit):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """See `Unit`."""
         return (pair_name(self.key, self.first, self.second),)
 
     def superseded_by(self, name: str) -> tuple[str, ...]:
@@ -122,7 +120,6 @@ class NeighboursUnit(ListsUnit):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """See `Unit`."""
         return (lists_name(self.key, self.block),)
 
 
@@ -132,7 +129,6 @@ class RecallUnit(ListsUnit):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """See `Unit`."""
         return (f"{folder_of(self.key)}/{RECALL}",)
 
 
@@ -158,7 +154,6 @@ class ClusterUnit(Unit):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """See `Unit`; `cluster.json` is written last."""
         return tuple(f"{self.folder}/{name}" for name in (PROVENANCE, CLUSTERS, MEMBERS))
 
 

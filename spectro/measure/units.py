@@ -35,7 +35,6 @@ class MoreTokensUnit(Unit):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """See `Unit`."""
         return (more_name(self.addition),)
 
 
@@ -49,7 +48,6 @@ class PilotUnit(Unit):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """See `Unit`."""
         return (pilot_name(self.group.name),)
 
 
@@ -66,7 +64,6 @@ class ChainUnit(Unit):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """See `Unit`."""
         return tuple(record_name(self.group.name, chain) for chain in self.chains)
 
     def superseded_by(self, name: str) -> tuple[str, ...]:
@@ -89,7 +86,6 @@ class AssemblyUnit(Unit):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """See `Unit`; the moments, written last, say what the rows are."""
         return (part_name(self.shard), moments_name(self.shard))
 
     @property
@@ -113,7 +109,6 @@ class TileUnit(Unit):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """See `Unit`."""
         return (tile_name(self.shard, self.group.name),)
 
     @property
