@@ -17,10 +17,8 @@ NOT_YET = {
     ("config", "measure"),
     ("config", "upsampling"),
     ("config", "views"),
-    ("planning", "api"),
     ("storage", "formats"),
     ("tokens", "views"),
-    ("views", "api"),
 }
 """Imports against the order that are still to go."""
 NOT_FOR_SCIENCE = {"ray", "hydra", "omegaconf", "time", "fsspec", "rich"}

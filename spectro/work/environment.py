@@ -1,6 +1,6 @@
-"""What the environment changes of a run: said where it acts, set aside where it would break a run.
+"""Environment variables that act on a run: logged, ignored or refused.
 
-Numbers depend on none of it. Threads of workers are the configuration's, whatever
+Numbers depend on none of them. Threads of workers are the configuration's, whatever
 OMP_NUM_THREADS, MKL_NUM_THREADS or OPENBLAS_NUM_THREADS say (`spectro/work/threads.py`).
 """
 
