@@ -133,7 +133,7 @@ def units_of(count: int) -> list[Unit]:
         part="",
         groups=groups,
         model=MODEL,
-        companies=partial(ChainConfig(num_chains=NUM_CHAINS).batches, 1),
+        chain_batches=partial(ChainConfig(num_chains=NUM_CHAINS).batches, 1),
         num_shards=max(1, (count - chains) // (NUM_GROUPS + 1)),
         tokens=TokensUnit(),
     )

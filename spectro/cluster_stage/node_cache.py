@@ -80,8 +80,8 @@ class NodeCache:
         for other in self.folder.parent.glob(f"*{LOCK}"):
             with suppress(OSError):  # another process removes it at the same time
                 folder = other.with_suffix("")
-                times = [path.stat().st_mtime for path in (other, folder) if path.exists()]
-                if times and folder != self.folder and time.time() - max(times) > OLD_SECONDS:
+                touched = [path.stat().st_mtime for path in (other, folder) if path.exists()]
+                if folder != self.folder and touched and time.time() - max(touched) > OLD_SECONDS:
                     _remove(folder)
 
     def remove(self) -> None:

@@ -88,7 +88,6 @@ class TransformUnit(ListsUnit):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """See `Unit`."""
         return (f"{folder_of(self.key)}/{TRANSFORM}",)
 
 
@@ -103,7 +102,6 @@ class PairUnit(ListsUnit):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """See `Unit`."""
         return (pair_name(self.key, self.first, self.second),)
 
     def superseded_by(self, name: str) -> tuple[str, ...]:
@@ -120,7 +118,6 @@ class NeighboursUnit(ListsUnit):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """See `Unit`."""
         return (lists_name(self.key, self.block),)
 
 
@@ -130,7 +127,6 @@ class RecallUnit(ListsUnit):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """See `Unit`."""
         return (f"{folder_of(self.key)}/{RECALL}",)
 
 
@@ -156,7 +152,6 @@ class ClusterUnit(Unit):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """See `Unit`; `cluster.json` is written last."""
         return tuple(f"{self.folder}/{name}" for name in (PROVENANCE, CLUSTERS, MEMBERS))
 
 

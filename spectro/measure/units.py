@@ -36,7 +36,6 @@ class MoreTokensUnit(Unit):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """See `Unit`."""
         return (more_name(self.addition),)
 
 
@@ -50,7 +49,6 @@ class PilotUnit(Unit):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """See `Unit`."""
         return (pilot_name(self.group.name),)
 
 
@@ -67,7 +65,6 @@ class ChainUnit(Unit):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """See `Unit`."""
         return tuple(record_name(self.group.name, chain) for chain in self.chains)
 
     def superseded_by(self, name: str) -> tuple[str, ...]:
@@ -90,7 +87,6 @@ class AssemblyUnit(Unit):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """See `Unit`; the moments, written last, say what the rows are."""
         return (part_name(self.shard), moments_name(self.shard))
 
     @property
@@ -114,7 +110,6 @@ class TileUnit(Unit):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """See `Unit`."""
         return (tile_name(self.shard, self.group.name),)
 
     @property
@@ -160,7 +155,7 @@ def measured_units(plan: RunPlan) -> list[Unit]:
             sisters=own_sisters,
             groups=groups_of(config, plan.model),
             model=plan.model,
-            companies=partial(config.chain.batches, config.run.chains_per_unit),
+            chain_batches=partial(config.chain.batches, config.run.chains_per_unit),
             num_shards=plan.tokens.splits["probe"].num_shards,
             tokens=TokensUnit(),
             probe_sha256=plan.tokens.probe_sha256,
@@ -174,7 +169,7 @@ def measurement_units(
     part: str,
     groups: Sequence[Group],
     model: ModelInfo,
-    companies: Callable[[int], Sequence[Sequence[int]]],
+    chain_batches: Callable[[int], Sequence[Sequence[int]]],
     num_shards: int,
     tokens: TokensUnit,
     sisters: Sequence[str] = (),
@@ -188,35 +183,24 @@ def measurement_units(
         part: subfolder of the run.
         groups: all groups that are sampled, `full` included for the two-chain estimator.
         model: for the costs.
-        companies: token shard → the batches of chains that it is measured along; one unit steps
+        chain_batches: token shard → the batches of chains that it is measured along; one unit steps
             one batch.
         num_shards: probe shards.
         tokens: what the chains need.
         sisters: parts that weight the same draws otherwise: one tile has the sums of all.
         probe_sha256: of the tokens.
     """
-    pilots = {
-        group.name: PilotUnit(part=part, group=group, cost=model.cost(group), needs=(tokens,))
-        for group in groups
-    }
     chains: dict[tuple[str, tuple[int, ...]], ChainUnit] = {}
-
-    def chains_of(group: Group, shard: int) -> tuple[ChainUnit, ...]:
-        """One unit for each batch, however many shards share its chains."""
-        found = []
-        for batch in map(tuple, companies(shard)):
-            unit = chains.setdefault(
-                (group.name, batch),
-                ChainUnit(
-                    part=part,
-                    group=group,
-                    chains=batch,
-                    cost=len(batch) * model.cost(group),
-                    needs=(pilots[group.name],),
-                ),
+    """One unit for each batch, however many shards share its chains."""
+    for group in groups:
+        cost = model.cost(group)
+        pilot = PilotUnit(part=part, group=group, cost=cost, needs=(tokens,))
+        for batch in {
+            tuple(batch) for shard in range(num_shards) for batch in chain_batches(shard)
+        }:
+            chains[group.name, batch] = ChainUnit(
+                part=part, group=group, chains=batch, cost=len(batch) * cost, needs=(pilot,)
             )
-            found += _with_sisters(unit, sisters)
-        return tuple(found)
 
     shards = []
     for shard in range(num_shards):
@@ -227,7 +211,11 @@ def measurement_units(
                 group=group,
                 shard=shard,
                 cost=model.cost(group),
-                needs=chains_of(group, shard),
+                needs=tuple(
+                    unit
+                    for batch in chain_batches(shard)
+                    for unit in _with_sisters(chains[group.name, tuple(batch)], sisters)
+                ),
             )
             for group in groups
         )

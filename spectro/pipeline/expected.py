@@ -58,7 +58,8 @@ def expected_units(
 
     def visit(unit: Unit) -> None:
         if unit.id not in found:
-            for need in _needs(unit, present):
+            is_found = not unit.is_intermediate and all(name in present for name in unit.outputs)
+            for need in _needs(unit, without_intermediate=is_found):
                 visit(need)
             found[unit.id] = unit
 
@@ -71,20 +72,10 @@ def expected_units(
     )
 
 
-def _needs(unit: Unit, present: Collection[str]) -> Iterator[Unit]:
-    """What a unit needs; where its result is there, without what only led to it (kNN lists)."""
-    is_found = not unit.is_intermediate and all(name in present for name in unit.outputs)
+def _needs(unit: Unit, *, without_intermediate: bool) -> Iterator[Unit]:
+    """What a unit needs, or what its intermediate needs (kNN lists) are made from in the end."""
     for need in unit.needs:
-        if is_found and need.is_intermediate:
-            yield from _needs_below(need)
-        else:
-            yield need
-
-
-def _needs_below(unit: Unit) -> Iterator[Unit]:
-    """What intermediate units are made from in the end."""
-    for need in unit.needs:
-        if need.is_intermediate:
-            yield from _needs_below(need)
+        if without_intermediate and need.is_intermediate:
+            yield from _needs(need, without_intermediate=True)
         else:
             yield need

@@ -33,7 +33,7 @@ def open_run(store: Store, config: PipelineConfig, model: ModelInfo) -> None:
         "model_weights": model.weights_sha256,
         "device_type": model.device.split(":")[0],  # noise differs between CPU and CUDA (ADR 003)
     }
-    own = dataclasses.replace(config, more=None)  # an addition is told by its own marker
+    own = dataclasses.replace(config, more=None)  # an addition has its own marker
     for part, each in own.parts.items():
         run_dir.start(store.child(part), to_dict(each), each.inputs() | weights, model.facts)
 

@@ -28,7 +28,6 @@ class FeaturesUnit(Unit):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """See `Unit`."""
         return (features_name(self.shard),)
 
     def superseded_by(self, name: str) -> tuple[str, ...]:
@@ -51,7 +50,6 @@ class TrainingUnit(Unit):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """See `Unit`."""
         return (predictor_name(self.fold, self.half),)
 
 
@@ -65,7 +63,6 @@ class HeldOutUnit(Unit):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """See `Unit`."""
         return (HELD_OUT,)
 
 

@@ -4,7 +4,7 @@
 proxy; caches have a folder that can be written; what a terminal cannot show is written as an escape
 (`\\u2423`), so that no character ends a command.
 
-Numbers depend on none of it. Threads of workers are the configuration's, whatever
+Numbers depend on none of them. Threads of workers are the configuration's, whatever
 OMP_NUM_THREADS, MKL_NUM_THREADS or OPENBLAS_NUM_THREADS say (`spectro/work/threads.py`).
 """
 

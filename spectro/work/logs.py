@@ -103,4 +103,4 @@ def configure_worker_logging(run: str, worker: str, level: int = logging.INFO) -
 
 
 class _WorkerHandler(logging.StreamHandler):  # type: ignore[type-arg]
-    """Told from other handlers when logging is configured again."""
+    """Its own class, to be found when logging is configured again."""

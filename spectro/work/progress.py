@@ -144,5 +144,4 @@ class _Times(ProgressColumn):
         self._progress = progress
 
     def render(self, task: Task) -> Text:
-        """See `ProgressColumn`."""
         return Text(times(self._progress.stages[task.description], time.monotonic()))

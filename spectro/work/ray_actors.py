@@ -131,7 +131,6 @@ class RayActors:
         ray.kill(member.actor)
 
     def worker_counts(self) -> WorkerCounts:
-        """See `Pool`."""
         now = self.clock()
         here = [member.ready_since for member in self.members if member.ready_since is not None]
         return WorkerCounts(

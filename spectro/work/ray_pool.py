@@ -53,7 +53,6 @@ class RayPool:
         raise StoppedError(reason)
 
     def adjust(self, units_left: int) -> None:
-        """See `Pool`."""
         now = self.actors.clock()
         if now - self._adjusted < ADJUST_SECONDS:
             return
@@ -85,7 +84,6 @@ class RayPool:
         return [self._collect(tasks[task]) for task in done]
 
     def running(self) -> list[RunningUnit]:
-        """See `Pool`; asks anew without waiting for the answers."""
         busy = [(member, member.unit) for member in self.actors.members if member.unit is not None]
         self._poll_progress([member for member, _ in busy])
         return [
@@ -99,12 +97,10 @@ class RayPool:
         ]
 
     def request_stop(self) -> None:
-        """See `Pool`."""
         for member in self.actors.members:
             self.actors.request_stop(member)
 
     def worker_counts(self) -> WorkerCounts:
-        """See `Pool`."""
         return self.actors.worker_counts()
 
     def close(self) -> None:

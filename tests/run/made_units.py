@@ -57,7 +57,7 @@ def goal(num_chains: int = 2, num_shards: int = 3, together: int = 1) -> Summary
         part="",
         groups=GROUPS,
         model=MODEL,
-        companies=partial(ChainConfig(num_chains=num_chains).batches, together),
+        chain_batches=partial(ChainConfig(num_chains=num_chains).batches, together),
         num_shards=num_shards,
         tokens=TokensUnit(),
     )
