@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from jobs import cli
 from tests.docs.commands import PAGES, Command, commands, python_blocks
@@ -74,11 +75,14 @@ def test_command_composes(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    calibrated = tmp_path / "runs/calibration/experiment/calibrated.yaml"
+    calibrated.parent.mkdir(parents=True)
+    calibrated.write_text("# @package _global_\nseed: 1\n")
     words = list(command.words)
     if "-m" in words:
         words = [re.sub(r"^((?!run)[\w.]+=[^,\"]*),.*", r"\1", w) for w in words if w != "-m"]
     assert call(*words, "--cfg", "job") == 0
-    assert "run:" in capsys.readouterr().out
+    assert yaml.safe_load(capsys.readouterr().out)
 
 
 @pytest.mark.parametrize("command", NAMED, ids=name)
