@@ -81,8 +81,7 @@ class NodeCache:
         for other in self.folder.parent.glob(f"*{LOCK}"):
             with suppress(OSError):  # another process removes it at the same time
                 folder = other.with_suffix("")
-                times = [path.stat().st_mtime for path in (other, folder) if path.exists()]
-                touched = max(times, default=time.time())
+                touched = max(path.stat().st_mtime for path in (other, folder) if path.exists())
                 if folder != self.folder and time.time() - touched > OLD_SECONDS:
                     _remove(folder)
 

@@ -6,6 +6,7 @@ its settings. What is composed alone, and why, is in `commands.ONLY_COMPOSED`.
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import shutil
 from pathlib import Path
@@ -13,7 +14,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jobs import cli
 from tests.docs.commands import PAGES, Command, commands, python_blocks
 from tests.docs.conftest import call
 
@@ -87,7 +87,7 @@ def test_command_composes(
 
 @pytest.mark.parametrize("command", NAMED, ids=name)
 def test_named_command_is_there(command: Command) -> None:
-    assert command.words[0] in cli.JOBS
+    assert importlib.util.find_spec(f"jobs.{command.words[0]}")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
