@@ -18,9 +18,9 @@ from tests.docs.commands import PAGES, Command, commands, python_blocks
 from tests.docs.conftest import call
 
 ALL = [command for page in PAGES for command in commands(page)]
-NAMED = [command for command in ALL if len(command.words) == 1]
-COMPOSED = [c for c in ALL if c not in NAMED and c.why_only_composed]
-RUN = [c for c in ALL if c not in NAMED and not c.why_only_composed]
+NAMED = list({c.words: c for c in ALL if len(c.words) == 1}.values())
+COMPOSED = list({c.words: c for c in ALL if len(c.words) > 1 and c.why_only_composed}.values())
+RUN = [c for c in ALL if len(c.words) > 1 and not c.why_only_composed]
 MEASURES = ("pipeline", "sample", "tokens", "plan")
 NEW = {"runs/first"}
 """Runs that a page begins; all others are copies of the tiny run."""
