@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-from spectro.extras import EXTRA_OF, optional_imports
+from spectro.extras import missing_extra
 
 COMMANDS = {
     "pipeline": "everything: tokens, chains, susceptibilities, clusters, page",
@@ -49,12 +49,11 @@ def main() -> int:
         return 2
     sys.argv = [f"spectro {name}", *arguments[1:]]
     try:
-        with optional_imports():
-            return int(importlib.import_module(f"{__package__}.{name}").main())
+        return int(importlib.import_module(f"{__package__}.{name}").main())
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in EXTRA_OF:
+        if (message := missing_extra(error)) is None:
             raise
-        sys.stderr.write(f"{name}: {error}\n")
+        sys.stderr.write(f"{name}: {message}\n")
         return 2
 
 

@@ -22,20 +22,23 @@ EXTRA_OF = {
 """Import name of every optional library, and the extra to install for it."""
 
 
+def missing_extra(error: BaseException) -> str | None:
+    """What to install, in one line, if the error is the import of an optional library."""
+    library = (getattr(error, "name", None) or "").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or library not in EXTRA_OF:
+        return None
+    return (
+        f"{library} is not installed, expected it for this: "
+        f"pip install 'spectro[{EXTRA_OF[library]}]' (or 'spectro[all]')"
+    )
+
+
 @contextmanager
 def optional_imports() -> Iterator[None]:
-    """Make imports of optional libraries in the block say what to install.
-
-    Raises ModuleNotFoundError for a missing library, naming the extra that installs it.
-    """
+    """Raise ModuleNotFoundError with what to install for imports of optional libraries inside."""
     try:
         yield
     except ModuleNotFoundError as error:
-        library = (error.name or "").partition(".")[0]
-        if library not in EXTRA_OF:
+        if (message := missing_extra(error)) is None:
             raise
-        raise ModuleNotFoundError(
-            f"{library} is not installed, expected it for this: "
-            f"pip install 'spectro[{EXTRA_OF[library]}]' (or 'spectro[all]')",
-            name=error.name,
-        ) from None
+        raise ModuleNotFoundError(message, name=error.name) from None
