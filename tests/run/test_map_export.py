@@ -98,8 +98,8 @@ def test_a_page_of_another_version_is_replaced_and_nothing_laid_out(store: Store
     view = CountingView(store.uri)
     own = write_map(view, QUICK).store
     whole, told = contents(own), read_sealed(own, MARKER)
-    older = {"about.js": b"older", "gone.js": b"no longer there"}
-    own.delete_many([MARKER, "about.js", "view.js"])
+    older = {"card.js": b"older", "gone.js": b"no longer there"}
+    own.delete_many([MARKER, "card.js", "view.js"])
     for name, data in older.items():
         own.put(name, data)
     infos = {name: dataclasses.asdict(ObjectInfo.of(data)) for name, data in older.items()}
