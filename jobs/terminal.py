@@ -66,12 +66,12 @@ def run_and_tell(config: PipelineConfig, goal: Goal, *, renew_page: bool = False
 def _retries_told(console: Console) -> Iterator[None]:
     """What storage refuses for a while is told here too: nothing else may move meanwhile."""
 
-    class Told(logging.Handler):
+    class RetryMessages(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             line = f"storage: {redact(record.getMessage())}"
             console.print(line, highlight=False, markup=False)
 
-    handler, retries = Told(logging.WARNING), logging.getLogger(retry.__name__)
+    handler, retries = RetryMessages(logging.WARNING), logging.getLogger(retry.__name__)
     retries.addHandler(handler)
     try:
         yield
