@@ -193,7 +193,7 @@ def test_lists_give_what_a_search_gives(tmp_path: Path, k: int | None) -> None:
         num = k or CONFIG.num_neighbours
         assert clustered.has_lists(num) == (num <= CONFIG.num_neighbours)
         searched = local_scales_of(clustered.vectors(), num)
-        np.testing.assert_array_equal(clustered.widths(num).sigma_N, searched.sigma_N)
+        np.testing.assert_array_equal(clustered.local_scales(num).sigma_N, searched.sigma_N)
     with_lists = assign_tokens(store.uri, None, config, scratch=str(tmp_path / "scratch"))
     before = store.read(with_lists.name.removeprefix(f"{store.uri}/"))
     forget_assigned(store)

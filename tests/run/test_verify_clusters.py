@@ -334,4 +334,4 @@ def test_widths_are_those_of_the_folder_own_vectors(store: Store, folder: str) -
     with ClusteredTokens(stored) as tokens:
         assert tokens.has_lists(k)
         searched = local_scales_of(tokens.vectors(), k)
-        np.testing.assert_array_equal(tokens.widths(k).sigma_N, searched.sigma_N)
+        np.testing.assert_array_equal(tokens.local_scales(k).sigma_N, searched.sigma_N)
