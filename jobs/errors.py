@@ -15,6 +15,7 @@ from typing import Any
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from spectro.extras import missing_extra
 from spectro.storage.retry import StorageUnavailableError
 from spectro.work.errors import StoppedError, UnitError, one_line
 
@@ -32,6 +33,8 @@ def report(name: str, error: Exception, *, show_trace: bool) -> int:
     cause = _omegaconf_cause(error)
     if cause is not None:
         line, status = omegaconf_line(cause), WRONG_INPUT
+    elif (missing := missing_extra(error)) is not None:
+        line, status = missing, WRONG_INPUT
     elif isinstance(error, UnitError | StorageUnavailableError):
         line, status = one_line(error), FAILED
     elif isinstance(error, StoppedError):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from .settings import Setting, settings_of, shown
+from .settings import DeclaredSetting, settings_of, shown
 
 if TYPE_CHECKING:
     from .command import Command
@@ -37,17 +37,17 @@ def help_text(command: Command[Any]) -> str:
     return "\n".join(lines)
 
 
-def _settings(command: Command[Any]) -> Iterator[Setting]:
+def _settings(command: Command[Any]) -> Iterator[DeclaredSetting]:
     """The settings with their defaults: the dataclasses', and over them those of conf/."""
     composed = dict(_flat(_defaults(command.root))) if command.root else {}
     names = {long: short for short, long in command.short.items()}
     for setting in settings_of(command.config):
         default = shown(composed[setting.key]) if setting.key in composed else setting.default
         key = names.get(setting.key, setting.key)
-        yield Setting(key=key, type=setting.type, default=default, doc=setting.doc)
+        yield DeclaredSetting(key=key, type=setting.type, default=default, doc=setting.doc)
 
 
-def _table(settings: list[Setting]) -> list[str]:
+def _table(settings: list[DeclaredSetting]) -> list[str]:
     """Name, type, default and doc, in columns; the doc below where the first three are wide."""
     width = min(MAX_WIDTH, shutil.get_terminal_size((MAX_WIDTH, 24)).columns)
     heads = [f"  {s.key:<28} {_cut(s.type):<18} {_cut(s.default):<14} " for s in settings]

@@ -37,7 +37,7 @@ class Leaf(Enum):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Setting:
+class DeclaredSetting:
     """One setting, as `--help` shows it."""
 
     key: str
@@ -50,7 +50,7 @@ class Setting:
     """First sentence of the field's docstring."""
 
 
-def settings_of(original: type, prefix: str = "") -> Iterator[Setting]:
+def settings_of(original: type, prefix: str = "") -> Iterator[DeclaredSetting]:
     """All settings of a dataclass, those of nested ones under dotted names.
 
     Of a choice of dataclasses (samplers) each member's, once per name.
@@ -60,7 +60,7 @@ def settings_of(original: type, prefix: str = "") -> Iterator[Setting]:
         key, annotation = f"{prefix}{field.name}", hints[field.name]
         members = [m for m in _members(annotation) if dataclasses.is_dataclass(m)]
         if not members:
-            yield Setting(
+            yield DeclaredSetting(
                 key=key,
                 type=_words(annotation) + (" or null" if field.metadata.get("nullable") else ""),
                 default=_default(field),

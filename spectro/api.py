@@ -116,7 +116,7 @@ def _measured_model(
 
 @dataclass(frozen=True, kw_only=True)
 class _Settings:
-    """See `measurement.Settings`."""
+    """See `measurement.MeasurementSettings`."""
 
     sampler: Sampler
     chain: ChainConfig

@@ -45,7 +45,7 @@ Pilot = Mapping[str, PosteriorMoments]
 """Component → moments of its posterior, for one group."""
 
 
-class Settings(Protocol):
+class MeasurementSettings(Protocol):
     """How draws are made, how many chains there are, how sums become susceptibilities, and the seed
     of all randomness; `PipelineConfig` is one."""
 
@@ -143,7 +143,7 @@ class MeasuredModel:
     def pilot(
         self,
         group: Group,
-        settings: Settings,
+        settings: MeasurementSettings,
         *,
         known: Pilot | None = None,
         on_step: Callable[[], None] | None = None,
@@ -168,7 +168,11 @@ class MeasuredModel:
         )
 
     def chains(
-        self, group: Group, settings: Settings, pilot: Pilot, randomness: Randomness | None = None
+        self,
+        group: Group,
+        settings: MeasurementSettings,
+        pilot: Pilot,
+        randomness: Randomness | None = None,
     ) -> GroupChains:
         """Chains of a group, to be run."""
         return GroupChains(
@@ -204,7 +208,9 @@ class MeasuredModel:
         )
 
     @torch.no_grad()
-    def phi_offset(self, settings: Settings, randomness: Randomness | None = None) -> float:
+    def phi_offset(
+        self, settings: MeasurementSettings, randomness: Randomness | None = None
+    ) -> float:
         """o in φ_t = ΔL(t) + o, nats: 0 for the paired baseline.
 
         For the unpaired one o = L(w*) − L̃*: L(w*) the mean over the evaluation set, L̃* that over

@@ -35,7 +35,7 @@ NUM_TOP_TOKENS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Run:
+class _RunOfToken:
     """One run, read."""
 
     view: RunView
@@ -82,7 +82,7 @@ def across(
     )
 
 
-def _read(uri: str, token: str, max_clusters: int, num_contexts: int, seed: int) -> _Run:
+def _read(uri: str, token: str, max_clusters: int, num_contexts: int, seed: int) -> _RunOfToken:
     view = RunView(uri)
     stored = read_clustering(find_clustering(uri))
     known = vocabulary_of(view)
@@ -106,7 +106,7 @@ def _read(uri: str, token: str, max_clusters: int, num_contexts: int, seed: int)
         num_clusters=len(having),
         clusters=tuple(clusters),
     )
-    return _Run(view=view, stored=stored, summary=summary, written=known.written(token))
+    return _RunOfToken(view=view, stored=stored, summary=summary, written=known.written(token))
 
 
 def _cluster(
@@ -135,7 +135,7 @@ def _cluster(
     )
 
 
-def _links(runs: list[_Run]) -> tuple[list[Link], list[str]]:
+def _links(runs: list[_RunOfToken]) -> tuple[list[Link], list[str]]:
     """Links of all pairs, and a sentence for each pair that has no tokens in common."""
     found: list[Link] = []
     notes: list[str] = []
