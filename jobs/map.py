@@ -19,6 +19,7 @@ clusters that spectro assign gave them.
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -36,9 +37,11 @@ from .progress import progress
 from .reading import StoredRun
 
 if TYPE_CHECKING:  # loads scipy and numba
+    from spectro.config import PipelineConfig
     from spectro.views.map.write import WrittenMap
     from spectro.views.run_view import RunView
 
+logger = logging.getLogger(__name__)
 LARGEST_PORT = 65_535
 
 
@@ -67,13 +70,11 @@ def _map(job: MapJob) -> None:
     from spectro.views.map.write import write_map  # not for --help
     from spectro.views.run_view import RunView
 
-    from .stored import stored_config
-
     view, target = RunView(job.run.uri), None if job.export is None else Store(job.export)
     with progress("map") as update:
         made = write_map(
             view, _settings(job, view, target), target, renew=job.renew,
-            run=stored_config(view.root.uri),
+            run=_config_of(view),
             on_progress=lambda done, total: update(0.9 * done, max(1.0, total)),
         )  # fmt: skip
     say(*lines(made, job))
@@ -86,6 +87,17 @@ COMMAND = Command(
     usage="<run> [map.key=value ...] [export=<folder>] [serve=<port>]",
 )  # fmt: skip
 main = COMMAND.main
+
+
+def _config_of(view: RunView) -> PipelineConfig | None:
+    """Configuration of the run, for its records; None if this version cannot read it."""
+    from .stored import stored_config  # as above
+
+    try:
+        return stored_config(view.root.uri)
+    except ValueError as error:
+        logger.warning("the map has no records of the run: %s", error)
+        return None
 
 
 def _settings(job: MapJob, view: RunView, target: Store | None) -> MapConfig:

@@ -63,7 +63,7 @@ CHAINS = Stage(
             damaged="delete it; its unit goes on from an earlier one, or from its start",
         ),
     ),
-    incomplete="spectro.formats.draws:incomplete",
+    incomplete="spectro.formats.chain_records:incomplete",
     leftovers="spectro.measure.leftovers:leftovers_of_chains",
 )
 TILES = Stage(

@@ -7,9 +7,6 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-from transformers import GPTNeoXForCausalLM
-
 from spectro.formats.run_dir import RunFile
 from spectro.models.components import Group
 from spectro.models.size import ModelSize
@@ -88,6 +85,7 @@ def model_of(file: RunFile, uri: str) -> ModelInfo:
 
 
 def _digest(model: GPTNeoXForCausalLM) -> str:
+    import torch  # loaded with the model; commands that only read do without
 
     digest = hashlib.sha256()
     for field in ARITHMETIC:

@@ -1,12 +1,11 @@
-"""Threads of a unit's arithmetic."""
+"""Threads of a unit's arithmetic.
+
+torch and numba are imported where they are set: a command that only reads a run does without.
+"""
 
 from __future__ import annotations
 
 import os
-
-import numba
-import torch
-from threadpoolctl import threadpool_limits
 
 from spectro.config import RunConfig
 
@@ -29,11 +28,17 @@ def num_cores_here() -> int:
 def keep_to_threads(num_threads: int) -> None:
     """Of a worker's tensors and BLAS, whatever OMP_NUM_THREADS and its kin say: another number may
     change the last bits of a sum."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
     torch.set_num_threads(num_threads)
     threadpool_limits(num_threads, user_api="blas")
 
 
 def use_threads(num_threads: int) -> None:
     """Of the calling thread's further arithmetic, compiled or by tensors."""
+    import numba
+    import torch
+
     torch.set_num_threads(num_threads)
     numba.set_num_threads(min(num_threads, numba.config.NUMBA_NUM_THREADS))

@@ -330,5 +330,5 @@ def test_a_crew_that_is_told_of_no_removal_does_not_go_round_for_ever():
     crew = Scripted([(0, 30, 0.4)])
     state = find_clusters(graph, ClusterConfig(round_size=1, untried_fraction=0.9), crew)
     crew.propose_clusters = lambda seeds: []
-    with pytest.raises(RuntimeError, match="tried nothing"):
+    with pytest.raises(RuntimeError, match="tried no seed"):
         find_clusters(graph, ClusterConfig(round_size=1), crew, state)

@@ -143,7 +143,7 @@ def test_a_gamma_that_destroys_the_model_is_said(
 
 
 WRONG = [
-    (["calibrate.step_sizes=[1e-3]"], "needs a sampler with a step of its own"),
+    (["calibrate.step_sizes=[1e-3]"], "needs a sampler with a step"),
     (["sampler=psgld", "calibrate.step_sizes=[1]"], "the Euler step diverges"),
     (["calibrate.num_draws=2"], "calibrate.num_draws must be at least 8 and a multiple of 4"),
     (["calibrate.nbetas=[1e6]"], "every nbeta of calibrate.nbetas needs chains (at gamma 3000"),

@@ -185,5 +185,5 @@ def test_nothing_there(job: Job, capsys: pytest.CaptureFixture[str], name: str) 
 def test_help(job: Job, capsys: pytest.CaptureFixture[str], name: str) -> None:
     assert job(name, "--help") == 0
     text = capsys.readouterr().out
-    assert text.startswith(f"spectro {name}")
+    assert text.startswith(f"usage: spectro {name} ")
     assert "runs/demo" in text or "runs.root" in text

@@ -122,7 +122,7 @@ def test_of_the_whole_model(model: GPTNeoX) -> None:
 
 
 def test_lists_of_every_group_that_has_them(model: GPTNeoX) -> None:
-    size, shape = ModelSize.of_model(model), (2, 9)
+    size, shape = model.shape, (2, 9)
     num_listed = size.vocab_size // 16
     ids = torch.randint(0, size.vocab_size, (2, 10))
     config = ScoringConfig(shortlist_size=num_listed)

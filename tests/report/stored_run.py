@@ -62,9 +62,11 @@ def write_measurement(store, what, columns):
             sequence_id_n=probe.sequence_id_S[part],
             subset_n=probe.subset_S[part],
             subset_names=probe.subset_names,
-            loss_N=what.loss_N[tokens],
-            full_response_N=what.loss_N[tokens],
-            chi_NH=what.chi_NH[tokens],
+            values={
+                "loss": what.loss_N[tokens],
+                "full_response": what.loss_N[tokens],
+                "chi": what.chi_NH[tokens],
+            },
         )
         product.put_part(store, shard, product.shard_table(rows, names, "abc", {}), {})
     summary = {

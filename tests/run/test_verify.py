@@ -329,6 +329,6 @@ def test_a_run_of_an_earlier_version(run_copy: MakeCopy) -> None:
     path.write_text(text[: text.index("facts:")] + text[text.index("versions:") :])
     lines = [line for line in path.read_text().splitlines() if not line.startswith("sha256:")]
     path.write_text("\n".join(lines))
-    with pytest.raises(ValueError, match="says nothing of the model's shape"):
+    with pytest.raises(ValueError, match="does not describe the model"):
         verify_run(store, config)
     assert json.dumps(lines)

@@ -61,9 +61,11 @@ def made(clustered: Store, tmp_path: Path) -> Store:
 @pytest.mark.parametrize("kind", Kind)
 def test_every_kind_of_a_whole_run(whole: RunView, tmp_path: Path, kind: Kind) -> None:
     before = whole.store.list()
+    known = vocabulary_of(whole)
+    token = known.show(int(whole.labels(["token"])["token"][0].as_py()))
     for name in THEMES:
         figure(whole, kind, out=str(tmp_path / f"{name}.svg"), theme=name, num_axes=1, num_tokens=1,
-               token="a")  # fmt: skip
+               token=token)  # fmt: skip
     assert (tmp_path / "light.svg").read_bytes() != (tmp_path / "dark.svg").read_bytes()
     assert whole.store.list() == before  # nothing is written into a run that is looked at
 

@@ -107,7 +107,7 @@ def test_keys_of_uris_stay_as_they_are(text: str, seen: str) -> None:
         ("s3a://bucket/run", "a s3a:// URI"),
         ("file://host/share", "names the machine 'host'"),
         ("~nosuchuser/x", "no home folder is known for '~nosuchuser'"),
-        ("a\udcff", "no UTF-8"),
+        ("a\udcff", "not UTF-8"),
         ("a\0b", "NUL"),
         ("s3://me:hunter2@bucket/run", "takes credentials from the environment"),
     ],
