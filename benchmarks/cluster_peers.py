@@ -32,7 +32,7 @@ from benchmarks import common
 from benchmarks.planted_graph import BODY, f1, planted_graph, read_graph, write_graph
 from benchmarks.seed_sides import ALPHA, PEER_PUSHES, Answer, Ours, Peer, same_rule
 from spectro.clustering.config import ClusterConfig
-from spectro.clustering.graph.graph import Graph, from_matrix
+from spectro.clustering.graph.weighted_graph import Graph, from_matrix
 from spectro.clustering.local.pagerank import push
 from spectro.clustering.local.seed_proposal import seed_parameters
 from spectro.clustering.local.workspace import LocalCsr, Workspace

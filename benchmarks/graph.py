@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 
 from benchmarks import common
 from spectro.clustering.config import ClusterConfig, Preprocess
-from spectro.clustering.graph.graph import Graph
 from spectro.clustering.graph.graph_statistics import graph_statistics
+from spectro.clustering.graph.weighted_graph import Graph
 from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.vectors.moments import Moments
 from spectro.clustering.vectors.preprocess import fit

@@ -9,7 +9,7 @@ hidden states (chains of heads, MLPs, the embedding); with that in the output ma
 unembedding). `error` is the largest difference from float64, in nats. Candidates that are not
 installed, or need CUDA, leave an empty row that says why.
 
-The first row of "shifted" is what spectro/models/loss.py does.
+The first row of "shifted" is what spectro/models/token_loss.py does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from benchmarks import common
-from spectro.models import loss as loss_module
+from spectro.models import token_loss as loss_module
 from spectro.models.config import Precision
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]

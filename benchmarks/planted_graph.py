@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sparse
 from numpy.typing import NDArray
 
-from spectro.clustering.graph.graph import Graph, from_matrix
+from spectro.clustering.graph.weighted_graph import Graph, from_matrix
 
 Int32 = NDArray[np.int32]
 

@@ -53,8 +53,8 @@ from spectro.models.config import ModelConfig, Precision, ScoringConfig
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.load import load_model, load_tokenizer
-from spectro.models.losses import fit_top_k
 from spectro.models.top_k_softmax import TopKFit
+from spectro.models.variant_losses import fit_top_k
 from spectro.susceptibility.estimator import ChainSums, susceptibility
 from spectro.tokens.build import build
 from spectro.tokens.config import TokensConfig, embedded_subsets

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from benchmarks.common import parse, parser, write
 from benchmarks.planted_graph import f1, read_graph
 from spectro.clustering.config import ClusterConfig, ToleranceKind
-from spectro.clustering.graph.graph import Graph
+from spectro.clustering.graph.weighted_graph import Graph
 from spectro.clustering.local.seed_proposal import Proposal, propose_cluster, seed_parameters
 from spectro.clustering.local.workspace import Workspace
 

@@ -32,11 +32,12 @@ from spectro.models.groups import group_model
 from spectro.sampling.chain import GroupChains
 from spectro.sampling.component_chain import ComponentChain
 from spectro.sampling.config import ChainConfig
+from spectro.sampling.effective_sample_size import effective_sample_size
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.mala import Mala
 from spectro.sampling.pilot import pilot as pilots
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
-from spectro.sampling.pilot.sampler_bias import effective_sample_size, sampler_bias
+from spectro.sampling.pilot.sampler_bias import sampler_bias
 from spectro.sampling.reweighted import (
     MIN_EFFECTIVE_FRACTION,
     Reweighted,

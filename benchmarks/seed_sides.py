@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from spectro.clustering.config import ClusterConfig
-from spectro.clustering.graph.graph import Graph
+from spectro.clustering.graph.weighted_graph import Graph
 from spectro.clustering.local.seed_proposal import (
     Proposal,
     SeedParameters,

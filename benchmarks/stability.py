@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from spectro.clustering.clusters import by_size
 from spectro.clustering.config import ClusterConfig
-from spectro.clustering.graph.graph import self_tuning_graph
+from spectro.clustering.graph.weighted_graph import self_tuning_graph
 from spectro.clustering.holds import HalvesEvidence, holds
 from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.knn.search import nearest_neighbours

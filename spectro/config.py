@@ -12,7 +12,7 @@ from typing import Any
 
 from spectro.clustering.config import ClusterConfig
 from spectro.formats.fingerprint import FORMAT_VERSION, digest
-from spectro.formats.parts import CONTROL, nbeta_folder
+from spectro.formats.run_parts import CONTROL, nbeta_folder
 from spectro.models.components import spelt
 from spectro.models.config import EMBEDDED, ModelConfig, ScoringConfig
 from spectro.predict.config import UpsampleConfig

@@ -16,9 +16,10 @@ import numpy.typing as npt
 import scipy.stats
 
 from spectro.sampling.component_chain import ComponentChain
+from spectro.sampling.effective_sample_size import effective_sample_size
 from spectro.sampling.pilot.damage import damage
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
-from spectro.sampling.pilot.sampler_bias import SamplerBias, effective_sample_size, sampler_bias
+from spectro.sampling.pilot.sampler_bias import SamplerBias, sampler_bias
 from spectro.susceptibility.reliability import gelman_rubin, spearman_brown
 
 FloatArray = npt.NDArray[np.float64]

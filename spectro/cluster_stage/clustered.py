@@ -20,7 +20,7 @@ from spectro.cluster_stage.units import HALVES, half_folder
 from spectro.cluster_stage.vectors import rows_of
 from spectro.clustering.assign import local_scales_of
 from spectro.clustering.config import NeighbourSearch
-from spectro.clustering.graph.edges import LocalScales, local_scales
+from spectro.clustering.graph.knn_graph import LocalScales, local_scales
 from spectro.clustering.knn.search_plan import is_exact
 from spectro.clustering.vectors.mapped_array import mapped_array
 from spectro.clustering.vectors.preprocess import Transform

@@ -21,19 +21,19 @@ from spectro.clustering.cluster_sums import ClusterSummary, ClusterSums
 from spectro.clustering.clusters import Clusters, assemble, by_size
 from spectro.clustering.config import ClusterConfig
 from spectro.clustering.describe import TokenLabels, describe_sums
-from spectro.clustering.graph.graph import Graph
+from spectro.clustering.graph.weighted_graph import Graph
 from spectro.clustering.holds import HalvesEvidence
 from spectro.clustering.local.round_state import SelectionState
 from spectro.clustering.local.rounds import find_clusters
 from spectro.clustering.matching import Clustering
 from spectro.config import PipelineConfig, RunConfig, to_dict
 from spectro.formats import fingerprint, tokens
-from spectro.formats.checkpoints import CheckpointBank
+from spectro.formats.checkpoint_bank import CheckpointBank
 from spectro.formats.clusters.clusters import PROVENANCE, write_clusters
 from spectro.formats.clusters.knn_lists import RECALL, folder_of
 from spectro.formats.derived_objects import TOKENS
 from spectro.formats.product import read_labels
-from spectro.measure.checkpoints import CheckpointWriter
+from spectro.measure.checkpoint_writer import CheckpointWriter
 from spectro.sampling.checkpoint import Checkpoint
 from spectro.storage.background import BackgroundWriter
 from spectro.storage.checksummed_json import read_sealed

@@ -24,7 +24,7 @@ from ray.exceptions import RayError, RayTaskError
 from spectro.cluster_stage.units import ClusterUnit
 from spectro.cluster_stage.vectors import ListsOnNode
 from spectro.clustering.config import ClusterConfig
-from spectro.clustering.graph.graph import Graph
+from spectro.clustering.graph.weighted_graph import Graph
 from spectro.clustering.local.seed_executor import serial_executor
 from spectro.clustering.local.seed_proposal import Proposal, SeedParameters, seed_parameters
 from spectro.storage.store import Store

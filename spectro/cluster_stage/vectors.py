@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from spectro.cluster_stage.node_cache import NodeCache
 from spectro.cluster_stage.units import Half, Layout
-from spectro.clustering.graph.graph import Graph
+from spectro.clustering.graph.weighted_graph import Graph
 from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.vectors.mapped_array import mapped_array
 from spectro.clustering.vectors.preprocess import Transform

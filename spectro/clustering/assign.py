@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sparse
 from numpy.typing import NDArray
 
-from spectro.clustering.graph.edges import LocalScales, local_scales
+from spectro.clustering.graph.knn_graph import LocalScales, local_scales
 from spectro.clustering.knn.exact import exact_neighbours, row_blocks
 from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.matching import Clustering

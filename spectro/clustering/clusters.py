@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from spectro.clustering.cluster_sums import ClusterSummary, ClusterSums
 from spectro.clustering.config import ClusterConfig
-from spectro.clustering.graph.graph import Graph, self_tuning_graph
 from spectro.clustering.graph.graph_statistics import graph_statistics
+from spectro.clustering.graph.weighted_graph import Graph, self_tuning_graph
 from spectro.clustering.knn.search import nearest_neighbours
 from spectro.clustering.local.round_state import SelectionState
 from spectro.clustering.local.rounds import find_clusters

@@ -14,8 +14,8 @@ from typing import Any
 from spectro.config import PipelineConfig
 from spectro.formats import run_dir
 from spectro.formats.clusters.clusters import PROVENANCE
-from spectro.formats.parts import is_part
 from spectro.formats.product import SUMMARY_NAME
+from spectro.formats.run_parts import is_part
 from spectro.formats.sessions import read_heartbeats
 from spectro.inspect.status import Status, status_of
 from spectro.storage.backend import Entry

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from spectro.config import PipelineConfig
 from spectro.formats import run_dir
-from spectro.formats.parts import split_part
+from spectro.formats.run_parts import split_part
 from spectro.formats.tokens import MARKER
 from spectro.inspect.verify_part import PartVerifier
 from spectro.pipeline.expected import Expected, expected_units

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from spectro.formats import run_dir
-from spectro.formats.parts import split_part
+from spectro.formats.run_parts import split_part
 from spectro.formats.tokens import MARKER
 from spectro.storage.checksummed_json import unseal
 from spectro.storage.store import DamagedObjectError, ObjectInfo, Store

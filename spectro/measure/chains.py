@@ -11,8 +11,8 @@ from typing import Any
 
 from spectro.formats import chain_records, draws
 from spectro.formats.chain_names import block_name, chains_among, record_name
-from spectro.formats.checkpoints import CheckpointBank, chain_folder, chain_stem, stem_of
-from spectro.measure.checkpoints import CheckpointWriter
+from spectro.formats.checkpoint_bank import CheckpointBank, chain_folder, chain_stem, stem_of
+from spectro.measure.checkpoint_writer import CheckpointWriter
 from spectro.measure.resident_model import ResidentModel
 from spectro.measure.shared_draws import known_chains
 from spectro.measure.units import ChainUnit

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from spectro.formats.chain_names import ChainObjects, chains_among, slot_of
 from spectro.formats.chain_records import block_names, read_record
-from spectro.formats.checkpoints import stem_of
+from spectro.formats.checkpoint_bank import stem_of
 from spectro.formats.product import moments_name, part_name
 from spectro.formats.tiles import tile_name
 from spectro.storage.store import Store

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from spectro.config import PipelineConfig
 from spectro.formats import chain_records, draws, tiles
-from spectro.formats.checkpoints import CheckpointBank, tile_folder
+from spectro.formats.checkpoint_bank import CheckpointBank, tile_folder
 from spectro.formats.product import has_rows
-from spectro.measure.checkpoints import CheckpointWriter
+from spectro.measure.checkpoint_writer import CheckpointWriter
 from spectro.measure.resident_model import ResidentModel
 from spectro.measure.units import TileUnit
 from spectro.models.architecture import GroupModel

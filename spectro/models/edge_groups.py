@@ -14,9 +14,9 @@ from torch.nn import functional
 
 from spectro.models.architecture import Weights, num_paired
 from spectro.models.gpt_neox import GPTNeoX
-from spectro.models.loss import token_losses
-from spectro.models.losses import TopKBatch, losses_by_component, top_k_batch
+from spectro.models.token_loss import token_losses
 from spectro.models.top_k_softmax import TopKFit
+from spectro.models.variant_losses import TopKBatch, losses_by_component, top_k_batch
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from torch.nn import functional
 from transformers import GPTNeoXForCausalLM
 from transformers.activations import ACT2FN
 
-from spectro.models.checkpoint import check_rope
+from spectro.models.checkpoint_folder import check_rope
 from spectro.models.config import Precision, check_precision
 from spectro.models.consistency import (
     logits_of,
@@ -28,9 +28,9 @@ from spectro.models.consistency import (
     require_same,
     require_type,
 )
-from spectro.models.loss import token_losses
 from spectro.models.precision import causal_attention, linear, operand, unrounded
 from spectro.models.size import ModelSize
+from spectro.models.token_loss import token_losses
 
 Rotary = tuple[Tensor, Tensor]
 """Cosines and sines of the rotary embedding, each [T, rotary dimensions]."""

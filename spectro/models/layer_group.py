@@ -20,9 +20,9 @@ from torch import Tensor
 from spectro.models.architecture import Weights, num_paired
 from spectro.models.components import Component, ComponentKind, Group
 from spectro.models.gpt_neox import GPTNeoX
-from spectro.models.losses import TopKBatch, losses_by_component, top_k_batch
 from spectro.models.precision import batched_linear, linear
 from spectro.models.top_k_softmax import TopKFit
+from spectro.models.variant_losses import TopKBatch, losses_by_component, top_k_batch
 
 MLP_BLOCKS = {
     "up_weight": "mlp.dense_h_to_4h.weight",

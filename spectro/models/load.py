@@ -17,7 +17,7 @@ import torch
 from transformers import AutoTokenizer, GPTNeoXForCausalLM, PreTrainedTokenizerBase
 from transformers.utils import cached_file
 
-from spectro.models.checkpoint import (
+from spectro.models.checkpoint_folder import (
     check_config,
     check_count,
     check_files,

@@ -1,4 +1,4 @@
-"""Matrix products in less than float32: what is rounded, and what never is.
+"""Matrix products in reduced precision: which operands are rounded.
 
 A product A·B is taken of operands rounded to the product's precision, and its sum and its result
 are float32:

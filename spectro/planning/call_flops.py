@@ -26,9 +26,9 @@ from spectro.models.cost.flop_counter import FusedAttention, counting
 from spectro.models.cost.weightless import weightless_model
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
-from spectro.models.losses import fit_top_k
 from spectro.models.size import ModelSize
 from spectro.models.top_k_softmax import TopKFit
+from spectro.models.variant_losses import fit_top_k
 from spectro.sampling.gradients import minibatch_gradients
 
 Flops = npt.NDArray[np.int64]

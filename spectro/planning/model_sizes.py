@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from spectro.models.checkpoint import check_config
+from spectro.models.checkpoint_folder import check_config
 from spectro.models.config import EMBEDDED, ModelConfig
 from spectro.models.load import refuse_revision
 from spectro.models.size import ModelSize

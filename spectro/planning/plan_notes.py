@@ -8,7 +8,7 @@ from spectro.config import PipelineConfig
 from spectro.formats import run_dir
 from spectro.formats.chain_names import pilot_name
 from spectro.formats.chain_records import read_pilot
-from spectro.formats.parts import CONTROL
+from spectro.formats.run_parts import CONTROL
 from spectro.measure.sampled_groups import groups_of
 from spectro.models.components import FULL
 from spectro.models.size import ModelSize

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
 from spectro.models.components import Group
-from spectro.models.losses import COVARIANCE_POSITIONS
 from spectro.models.size import ModelSize
+from spectro.models.variant_losses import COVARIANCE_POSITIONS
 from spectro.planning.call_flops import (
     call_flops,
     component_flops,

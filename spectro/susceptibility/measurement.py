@@ -26,9 +26,9 @@ from spectro.models.cost.rows import scoring_budget, stepping_budget
 from spectro.models.delta import ReadDraws, clean_losses
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model, loss_headroom
-from spectro.models.losses import fit_top_k
 from spectro.models.scoring import Scoring
 from spectro.models.top_k_softmax import TopKFit
+from spectro.models.variant_losses import fit_top_k
 from spectro.sampling.chain import GroupChains
 from spectro.sampling.checkpoint import Checkpoints
 from spectro.sampling.component_chain import ComponentChain

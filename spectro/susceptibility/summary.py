@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from spectro.sampling.component_chain import ComponentChain
+from spectro.sampling.effective_sample_size import effective_sample_size
 from spectro.sampling.pilot.damage import damage
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
-from spectro.sampling.pilot.sampler_bias import effective_sample_size, sampler_bias
+from spectro.sampling.pilot.sampler_bias import sampler_bias
 from spectro.susceptibility.interval import half_width
 from spectro.susceptibility.reliability import (
     ColumnMoments,

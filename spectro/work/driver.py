@@ -19,6 +19,7 @@ from spectro.work.errors import StoppedError, UnitError
 from spectro.work.heartbeats import HeartbeatWriter
 from spectro.work.outcome import Outcome, Pool, UnitResult
 from spectro.work.progress import Progress
+from spectro.work.retry_budgets import RetryBudgets
 from spectro.work.stop_conditions import StopConditions
 from spectro.work.unit_queue import UnitQueue
 from spectro.work.units import Unit, label
@@ -27,16 +28,6 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
 NAMED = 5
 """Units named in a message; the rest are counted."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budgets:
-    """Retry budgets: how often a unit may fail before it is set aside."""
-
-    errors: int = 3
-    """Times that it may raise an error; ≥ 1."""
-    crashes: int = 5
-    """Times that its worker may die on a machine that is alive; ≥ 1."""
 
 
 @dataclass(kw_only=True)
@@ -51,7 +42,7 @@ class Driver:
     """Stores heartbeats and failures."""
     stop: StopConditions
     """When to stop."""
-    budgets: Budgets = field(default_factory=Budgets)
+    budgets: RetryBudgets = field(default_factory=RetryBudgets)
     """Retry budgets."""
     one_machine: bool = False
     """Whether all workers share the cores of one machine."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from spectro.config import PipelineConfig
 from spectro.storage.store import Store
-from spectro.work.driver import Budgets, Driver
+from spectro.work.driver import Driver
 from spectro.work.errors import StoppedError, one_line
 from spectro.work.heartbeats import HeartbeatWriter
 from spectro.work.inline_pool import InlinePool
@@ -17,6 +17,7 @@ from spectro.work.progress import Progress
 from spectro.work.ray_actors import RayActors
 from spectro.work.ray_pool import RayPool
 from spectro.work.ray_session import gpus_per_worker, num_workers, ray_session
+from spectro.work.retry_budgets import RetryBudgets
 from spectro.work.stop_conditions import StopConditions
 from spectro.work.worker import WorkerSetup
 
@@ -63,7 +64,7 @@ def open_driver(
     """The driver of this invocation; its last heartbeat records how it ends."""
     device = model.device.split(":")[0]
     heartbeats = HeartbeatWriter(store, device=device, beat_seconds=config.run.beat_seconds)
-    budgets = Budgets(errors=config.run.max_errors, crashes=config.run.max_crashes)
+    budgets = RetryBudgets(errors=config.run.max_errors, crashes=config.run.max_crashes)
     ended = "done"
     try:
         yield Driver(

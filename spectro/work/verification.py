@@ -1,4 +1,4 @@
-"""Errors by which verification knows content that cannot be read."""
+"""Errors raised by unreadable content."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.sparse as sparse
 
-from spectro.clustering.graph.graph import Graph, from_matrix
+from spectro.clustering.graph.weighted_graph import Graph, from_matrix
 
 
 def mixture(

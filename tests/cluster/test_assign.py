@@ -12,7 +12,7 @@ from spectro.clustering.assign import (
 )
 from spectro.clustering.clusters import cluster
 from spectro.clustering.config import AssignConfig, ClusterConfig
-from spectro.clustering.graph.edges import SIGMA_FLOOR, local_scales
+from spectro.clustering.graph.knn_graph import SIGMA_FLOOR, local_scales
 from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.matching import Clustering, best_matches
 

@@ -8,8 +8,8 @@ import pytest
 import scipy.sparse as sparse
 from planted import dense, random_graph
 
-from spectro.clustering.graph.edges import MIN_WEIGHT, SIGMA_FLOOR
-from spectro.clustering.graph.graph import COMPLETE, Graph, self_tuning_graph
+from spectro.clustering.graph.knn_graph import MIN_WEIGHT, SIGMA_FLOOR
+from spectro.clustering.graph.weighted_graph import COMPLETE, Graph, self_tuning_graph
 from spectro.clustering.knn.neighbours import Neighbours
 
 ARRAYS = ("indptr", "indices", "weights", "degrees")

@@ -7,7 +7,7 @@ from planted import mixture, random_graph
 
 from spectro.clustering.clusters import build_graph
 from spectro.clustering.config import ClusterConfig
-from spectro.clustering.graph.graph import ARRAYS, Graph, from_matrix
+from spectro.clustering.graph.weighted_graph import ARRAYS, Graph, from_matrix
 from spectro.clustering.local.pagerank import push
 from spectro.clustering.local.seed_proposal import SeedParameters, propose_cluster, seed_parameters
 from spectro.clustering.local.sweep import choose_prefix

@@ -8,8 +8,8 @@ import scipy.sparse as sparse
 from planted import dense, random_graph
 from scipy.sparse.csgraph import connected_components
 
-from spectro.clustering.graph.graph import Graph, from_matrix, self_tuning_graph
 from spectro.clustering.graph.graph_statistics import graph_statistics
+from spectro.clustering.graph.weighted_graph import Graph, from_matrix, self_tuning_graph
 from spectro.clustering.knn.neighbours import Neighbours
 
 PATH = from_matrix(sparse.diags([1.0, 1.0], [1, -1], shape=(500, 500)).tocsr())

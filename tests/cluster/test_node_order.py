@@ -7,8 +7,8 @@ from test_graph import CASES
 
 from spectro.clustering.clusters import build_graph
 from spectro.clustering.config import ClusterConfig
-from spectro.clustering.graph.graph import Graph, self_tuning_graph
 from spectro.clustering.graph.node_order import PIECE, inverse, locality_order
+from spectro.clustering.graph.weighted_graph import Graph, self_tuning_graph
 from spectro.clustering.vectors.preprocess import fit_transform
 
 

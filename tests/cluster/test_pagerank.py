@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sparse
 from planted import dense, random_graph
 
-from spectro.clustering.graph.graph import Graph, from_matrix
+from spectro.clustering.graph.weighted_graph import Graph, from_matrix
 from spectro.clustering.local.pagerank import push
 from spectro.clustering.local.seed_proposal import UNLIMITED_PUSHES
 from spectro.clustering.local.workspace import LocalCsr, Workspace, reset

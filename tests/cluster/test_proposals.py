@@ -6,7 +6,7 @@ from planted import mixture, random_graph
 
 from spectro.clustering.clusters import build_graph, by_size
 from spectro.clustering.config import ClusterConfig
-from spectro.clustering.graph.graph import Graph
+from spectro.clustering.graph.weighted_graph import Graph
 from spectro.clustering.local.proposal_pool import (
     ProposalPool,
     distinct,

@@ -10,7 +10,7 @@ from sklearn.metrics import adjusted_rand_score
 
 from spectro.clustering.clusters import Clusters, build_graph, cluster
 from spectro.clustering.config import ClusterConfig, Preprocess, ToleranceKind
-from spectro.clustering.graph.graph import Graph, from_matrix
+from spectro.clustering.graph.weighted_graph import Graph, from_matrix
 from spectro.clustering.local.round_state import SelectionState
 from spectro.clustering.local.rounds import find_clusters, round_size
 from spectro.clustering.local.seed_executor import ThreadSeedExecutor, thread_executor

@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sparse
 from planted import random_graph
 
-from spectro.clustering.graph.graph import Graph, from_matrix
+from spectro.clustering.graph.weighted_graph import Graph, from_matrix
 from spectro.clustering.local.sweep import choose_prefix, sweep
 from spectro.clustering.local.workspace import LocalCsr, Workspace, copy_row, touch
 

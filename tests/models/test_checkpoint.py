@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import GPTNeoXForCausalLM
 
-from spectro.models.checkpoint import INDEX, WEIGHTS
+from spectro.models.checkpoint_folder import INDEX, WEIGHTS
 from spectro.models.config import ModelConfig
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.load import load_model, resolve_device

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from spectro.models import loss as loss_module
-from spectro.models.loss import token_losses
+from spectro.models import token_loss as loss_module
+from spectro.models.token_loss import token_losses
 
 
 @pytest.mark.parametrize("rows", [1, 15, 64, 200])

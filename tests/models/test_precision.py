@@ -14,7 +14,6 @@ from spectro.models.components import FULL_GROUP, all_components, group_componen
 from spectro.models.config import ModelConfig, Precision
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
-from spectro.models.loss import token_losses
 from spectro.models.precision import (
     batched_linear,
     causal_attention,
@@ -24,6 +23,7 @@ from spectro.models.precision import (
     operand,
     round_to_tf32,
 )
+from spectro.models.token_loss import token_losses
 
 CUDA = pytest.param(
     "cuda",

@@ -10,13 +10,13 @@ from spectro.models.components import group_components, select_components
 from spectro.models.config import ScoringConfig
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
-from spectro.models.losses import fit_top_k
 from spectro.models.top_k_softmax import (
     TopKFit,
     make_top_k,
     rest_covariance,
     top_k_losses,
 )
+from spectro.models.variant_losses import fit_top_k
 from tests.models.conftest import MakeModel
 
 NUM, HIDDEN, VOCAB, VARIANTS = 40, 12, 600, 3

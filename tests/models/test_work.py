@@ -15,8 +15,8 @@ from spectro.models.config import ScoringConfig
 from spectro.models.cost.flop_counter import counting
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
-from spectro.models.losses import fit_top_k
 from spectro.models.size import ModelSize
+from spectro.models.variant_losses import fit_top_k
 from spectro.planning.call_flops import (
     call_flops,
     component_flops,

@@ -22,7 +22,7 @@ from spectro.analysis.chain_traces import (
     more_data,
 )
 from spectro.analysis.chain_verdict import Verdict
-from spectro.sampling.pilot.importance_weights import ess_of_trace
+from spectro.sampling.effective_sample_size import ess_of_trace
 from spectro.sampling.pilot.sampler_bias import SamplerBias
 from spectro.susceptibility.reliability import spearman_brown, splits
 from spectro.views.page.diagnostics_page import as_dict, cells

@@ -22,7 +22,7 @@ from spectro.cluster_stage.units import (
     TransformUnit,
 )
 from spectro.clustering.config import ClusterConfig, NeighbourSearch, Preprocess, ToleranceKind
-from spectro.clustering.graph.graph import ARRAYS, Graph, self_tuning_graph
+from spectro.clustering.graph.weighted_graph import ARRAYS, Graph, self_tuning_graph
 from spectro.clustering.knn.lists import merge
 from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.knn.search import nearest_neighbours

@@ -13,11 +13,12 @@ import pytest
 from spectro.formats.sessions import RunningUnit, read_failures, read_heartbeats
 from spectro.pipeline.stages import STAGES
 from spectro.storage.store import Store
-from spectro.work.driver import Budgets, Driver
+from spectro.work.driver import Driver
 from spectro.work.errors import StoppedError, UnitError
 from spectro.work.heartbeats import HeartbeatWriter
 from spectro.work.outcome import Outcome, UnitResult, WorkerCounts
 from spectro.work.progress import Progress
+from spectro.work.retry_budgets import RetryBudgets
 from spectro.work.stop_conditions import StopConditions
 from spectro.work.units import Unit
 from tests.run.made_units import GROUPS, all_units, goal
@@ -133,12 +134,12 @@ CHAIN = "chains/l0/1.json"
 
 def test_a_crash_costs_its_unit_until_patience_ends(drive: Drive) -> None:
     pool = FakePool(fates={CHAIN: [UnitResult.CRASHED] * 2})
-    drive(pool, budgets=Budgets(crashes=3)).run(all_units())
+    drive(pool, budgets=RetryBudgets(crashes=3)).run(all_units())
     assert [u.id for u in pool.started].count(CHAIN) == 3
     pool = FakePool(size=1, fates={CHAIN: [UnitResult.CRASHED] * 3})
     message = r"set aside.*: chains/l0/1\.json \(the first: its worker died 3 times.*\d+ units wait"
     with pytest.raises(UnitError, match=message):
-        drive(pool, budgets=Budgets(crashes=3)).run(all_units())
+        drive(pool, budgets=RetryBudgets(crashes=3)).run(all_units())
     assert "tiles/00000/full.safetensors" in pool.finished
     assert "tiles/00000/l0.safetensors" not in pool.finished
 
@@ -150,13 +151,13 @@ def test_preemptions_and_units_handed_back_cost_no_patience(drive: Drive) -> Non
         + [UnitResult.FAILED] * 2
     )
     pool = FakePool(fates={CHAIN: fates})
-    assert drive(pool, budgets=Budgets(errors=3, crashes=3)).run(all_units()) == []
+    assert drive(pool, budgets=RetryBudgets(errors=3, crashes=3)).run(all_units()) == []
     assert [u.id for u in pool.started].count(CHAIN) == 45
 
 
 def test_errors_do_not_hide_behind_retries(drive: Drive, tmp_path: Path) -> None:
     pool = FakePool(size=1, fates={CHAIN: [UnitResult.FAILED] * 3})
-    driver = drive(pool, budgets=Budgets(errors=3))
+    driver = drive(pool, budgets=RetryBudgets(errors=3))
     with pytest.raises(UnitError, match=r"set aside after repeated failure: chains/l0/1.*it broke"):
         driver.run(all_units())
     driver.heartbeats.close(pool, "failed")
@@ -197,7 +198,7 @@ def test_a_stage_that_never_succeeded_fails_fast(drive: Drive) -> None:
     first = next(unit.id for unit in all_units() if unit.stage == "chains")
     pool = FakePool(size=1, fates={first: [UnitResult.FAILED] * 2})
     with pytest.raises(UnitError, match=rf"^unit {first}: it broke"):
-        drive(pool, budgets=Budgets(errors=2)).run(all_units())
+        drive(pool, budgets=RetryBudgets(errors=2)).run(all_units())
     assert len(pool.started) == 1 + 3 + 2  # tokens, pilots, the chain twice
 
 

@@ -15,8 +15,8 @@ from spectro.formats.derived_objects import TOKENS
 from spectro.formats.fingerprint import OtherRunError
 from spectro.formats.halves import iterate_halves
 from spectro.formats.more_tokens import begun_name
-from spectro.formats.parts import CONTROL
 from spectro.formats.product import part_name, read_product
+from spectro.formats.run_parts import CONTROL
 from spectro.pipeline.run import Finished, Goal, run_pipeline
 from spectro.storage.checksummed_json import read_sealed, seal
 from spectro.storage.store import DamagedObjectError, Store

@@ -25,7 +25,7 @@ from spectro.sampling.samplers import Gaussian, Psgld
 from spectro.storage.store import Store
 from spectro.susceptibility import score
 from spectro.susceptibility.estimator import EstimatorConfig, EstimatorKind
-from spectro.views.moved import moved_data
+from spectro.views.change_from_control import moved_data
 from spectro.views.query.query import Query
 from spectro.views.run_view import RunView
 from spectro.work.progress import Progress

@@ -19,10 +19,10 @@ from spectro.models.groups import group_model
 from spectro.models.scoring import Scoring
 from spectro.sampling.chain import ChainResult, GroupChains
 from spectro.sampling.config import ChainConfig
+from spectro.sampling.effective_sample_size import ess_of_trace
 from spectro.sampling.gradients import minibatch_gradients
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.mala import Mala
-from spectro.sampling.pilot.importance_weights import ess_of_trace
 from spectro.sampling.pilot.pilot import independent_components, run_pilot
 from spectro.sampling.pilot.sampler_bias import mean_error
 from spectro.sampling.reweighted import Reweighted, Sampler

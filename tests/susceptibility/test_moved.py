@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from spectro.susceptibility.moved import (
+from spectro.susceptibility.change_from_control import (
     FDR,
     ControlDifference,
     Exceedances,

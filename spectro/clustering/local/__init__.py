@@ -1,1 +1,1 @@
-"""LocalArrays clustering: seeds, personalised PageRank, sweep cuts, rounds, proposals."""
+"""Local clustering: seeds, personalised PageRank, sweep cuts, rounds, proposals."""

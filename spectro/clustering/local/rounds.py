@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spectro.clustering.config import ClusterConfig
-from spectro.clustering.graph.graph import Graph
+from spectro.clustering.graph.weighted_graph import Graph
 from spectro.clustering.local.proposal_pool import ProposalPool
 from spectro.clustering.local.round_state import SelectionState
 from spectro.clustering.local.seed_executor import SeedExecutorFactory, serial_executor

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from spectro.clustering.graph.graph import Graph
+from spectro.clustering.graph.weighted_graph import Graph
 from spectro.clustering.local.seed_proposal import Proposal, SeedParameters, propose_cluster
 from spectro.clustering.local.workspace import Workspace
 

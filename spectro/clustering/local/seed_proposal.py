@@ -9,7 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from spectro.clustering.config import ClusterConfig, ToleranceKind
-from spectro.clustering.graph.graph import Graph
+from spectro.clustering.graph.weighted_graph import Graph
 from spectro.clustering.local.pagerank import push
 from spectro.clustering.local.sweep import choose_prefix, order, sweep
 from spectro.clustering.local.workspace import REMOVED, LocalArrays, LocalCsr, Workspace, reset

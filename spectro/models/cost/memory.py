@@ -24,9 +24,9 @@ import math
 from collections.abc import Sequence
 
 from spectro.models.components import Component, ComponentKind
-from spectro.models.loss import BLOCK
 from spectro.models.scoring import TOP_K_SHARE
 from spectro.models.size import ModelSize
+from spectro.models.token_loss import BLOCK
 from spectro.models.top_k_softmax import LOSS_CHUNK, TOP_K_CHUNK
 
 FLOAT_BYTES = 4

@@ -32,9 +32,10 @@ from spectro.planning.calibration.cost import CostModel, pilot_flops, sampler_of
 from spectro.planning.device_costs import Device
 from spectro.planning.measure_rates import measure_rates
 from spectro.planning.rates import TERA, Rates
+from spectro.sampling.effective_sample_size import ess_of_weights
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.pilot.damage import DAMAGED, damage
-from spectro.sampling.pilot.importance_weights import ess_of_weights, importance_weights
+from spectro.sampling.pilot.importance_weights import importance_weights
 from spectro.sampling.pilot.pilot import NUM_PILOT_DRAWS
 from spectro.sampling.pilot.posterior_moments import NUM_DAMAGE_DRAWS
 from spectro.sampling.reweighted import Reweighted

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from spectro.sampling.pilot.importance_weights import ess_of_weights, importance_weights
+from spectro.sampling.effective_sample_size import ess_of_weights
+from spectro.sampling.pilot.importance_weights import importance_weights
 
 FloatArray = npt.NDArray[np.float64]
 MIN_KNOWN_FRACTION = 0.5

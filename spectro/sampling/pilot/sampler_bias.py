@@ -17,11 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from spectro.sampling.component_chain import ComponentChain
-from spectro.sampling.pilot.importance_weights import (
-    deviation_error,
-    ess_of_trace,
-    ess_of_weights,
-)
+from spectro.sampling.effective_sample_size import effective_sample_size
+from spectro.sampling.pilot.importance_weights import deviation_error
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 
 SURE_Z = 3.0
@@ -141,10 +138,3 @@ def mean_error(chains: Sequence[ComponentChain]) -> float:
         return math.sqrt(within)
     between = float(np.var([trace.mean() for trace in traces], ddof=1)) / len(traces)
     return math.sqrt(max(within, between))
-
-
-def effective_sample_size(chains: Sequence[ComponentChain]) -> float:
-    """Effective sample size (ESS) of all chains of a component, by their ΔL and weights."""
-    if chains[0].independent:
-        return ess_of_weights(np.concatenate([chain.weight for chain in chains]))
-    return sum(ess_of_trace(chain.delta_loss) for chain in chains)

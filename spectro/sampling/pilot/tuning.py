@@ -21,10 +21,11 @@ from spectro.models.architecture import GroupModel
 from spectro.models.cost.budget import RowBudget
 from spectro.sampling.advance import States, advance, start
 from spectro.sampling.component_trace import numbers
+from spectro.sampling.effective_sample_size import ess_of_trace
 from spectro.sampling.gradients import minibatch_gradients
 from spectro.sampling.keys import Randomness
 from spectro.sampling.mala import Mala, steps_to_decorrelate, tuned
-from spectro.sampling.pilot.importance_weights import deviation_error, ess_of_trace
+from spectro.sampling.pilot.importance_weights import deviation_error
 from spectro.sampling.samplers import zeros_like
 
 FloatArray = npt.NDArray[np.float64]

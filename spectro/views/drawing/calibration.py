@@ -1,4 +1,4 @@
-"""Tokens against draws: what a pilot measured, and what each split of the budget is foretold."""
+"""Tokens against draws: what a pilot measured, and the prediction for each split of the budget."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ from spectro.analysis.response_scale import ResponseScale
 from spectro.analysis.scaling import Scaling
 from spectro.clustering.vectors.moments import Moments, merge
 from spectro.formats.clusters.clusters import CLUSTERS, PROVENANCE, read_table
-from spectro.formats.parts import CONTROL
 from spectro.formats.product import SUMMARY_NAME
+from spectro.formats.run_parts import CONTROL
 from spectro.storage.checksummed_json import read_sealed, with_nan
 from spectro.views.cluster_tables import array, floats
 from spectro.views.columns import run_columns

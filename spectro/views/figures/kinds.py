@@ -1,4 +1,4 @@
-"""What a figure of each kind is drawn of, and by what; matplotlib is imported when it is drawn."""
+"""The table of figure kinds: how each is read from a run and drawn, matplotlib imported then."""
 
 from __future__ import annotations
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from spectro.tokens.display.context_text import Vocabulary
+from spectro.views.change_from_control import moved_data, significant_tokens
 from spectro.views.drawing.moved import MovedPicture, MovedToken
-from spectro.views.moved import moved_data, significant_tokens
 from spectro.views.run_view import RunView
 from spectro.views.token_contexts import lit_tokens
 

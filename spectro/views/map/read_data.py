@@ -12,9 +12,9 @@ import numpy as np
 
 from spectro.formats import tokens
 from spectro.formats.clusters.clusters import CLUSTERS, PROVENANCE, read_table
-from spectro.formats.parts import CONTROL
 from spectro.formats.product import SUMMARY_NAME
 from spectro.formats.run_dir import NAME
+from spectro.formats.run_parts import CONTROL
 from spectro.storage.checksummed_json import read_sealed
 from spectro.tokens.display.context_text import Vocabulary
 from spectro.views.cluster_tables import matrix, subset_dtype

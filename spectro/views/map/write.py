@@ -19,8 +19,8 @@ import torch
 from spectro.config import PipelineConfig
 from spectro.formats.clusters.clusters import PROVENANCE
 from spectro.formats.derived_objects import TOKENS, put_derived
-from spectro.formats.parts import CONTROL
 from spectro.formats.product import SUMMARY_NAME, moments_name
+from spectro.formats.run_parts import CONTROL
 from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.store import ObjectInfo, Store
 from spectro.tokens.display.context_text import Vocabulary

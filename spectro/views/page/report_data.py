@@ -21,8 +21,8 @@ from spectro.analysis.patterns import Traits
 from spectro.clustering.matching import Clustering, best_matches
 from spectro.clustering.vectors.vector_reliability import report_lines
 from spectro.formats.clusters.clusters import PROVENANCE, StoredClusters
-from spectro.formats.parts import CONTROL
 from spectro.formats.product import SUMMARY_NAME
+from spectro.formats.run_parts import CONTROL
 from spectro.tokens.display.context_text import Vocabulary
 from spectro.views.cluster_tables import array, floats, how_it_holds, members
 from spectro.views.page.known_kinds_sample import found_sample

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from spectro.config import PipelineConfig
 from spectro.formats.derived_objects import put_derived
 from spectro.formats.object_kinds import page_names
-from spectro.formats.parts import CONTROL
+from spectro.formats.run_parts import CONTROL
 from spectro.storage.store import ObjectInfo, Store
 from spectro.tokens.display.context_text import Vocabulary
 from spectro.views.map.config import MapConfig

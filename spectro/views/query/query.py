@@ -9,7 +9,7 @@
     control_tokens, control_chi, control_components, control_clusters, control_members
                 the same of the control, where there is one
     moved, moved_tokens     what the run has beyond its control, by component and for the tokens of
-                the largest differences (views/moved.py)
+                the largest differences (views/change_from_control.py)
 
 `text` is how a token is shown (`tokens/display/terminal_text.py`): ␣ is a space. Tables are read
 when a query asks for them and as far as it does (`query_sources.py`), from local folders and S3
@@ -30,14 +30,14 @@ import pyarrow as pa
 
 from spectro.formats import run_dir
 from spectro.formats.clusters.clusters import CLUSTERS, MEMBERS, PROVENANCE, read_table
-from spectro.formats.parts import CONTROL
 from spectro.formats.product import moments_name
+from spectro.formats.run_parts import CONTROL
 from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.ranges import Meter
 from spectro.storage.store import Store
 from spectro.tokens.display.context_text import Vocabulary
 from spectro.tokens.display.terminal_text import plain_token
-from spectro.views.moved import (
+from spectro.views.change_from_control import (
     MOVED,
     MOVED_TOKENS,
     MovedData,

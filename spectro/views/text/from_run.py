@@ -1,4 +1,4 @@
-"""A text of a run, or one that is measured along its draws, as `spectro/report/text` draws it.
+"""Reads a text of a run, or measures one along its draws, for `views/text/document.py`.
 
     view = RunView("runs/demo")
     render(document_of_sequence(view, 12, components=["l1h3", "l2mlp"]))

@@ -17,7 +17,13 @@ import scipy.sparse as sparse
 from numba import njit
 from numpy.typing import NDArray
 
-from spectro.clustering.graph.edges import Allocate, build_csr, check_lists, in_parts, part_bounds
+from spectro.clustering.graph.knn_graph import (
+    Allocate,
+    build_csr,
+    check_lists,
+    in_parts,
+    part_bounds,
+)
 from spectro.clustering.graph.node_order import inverse, locality_order, rename
 from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.vectors.mapped_array import mapped_array

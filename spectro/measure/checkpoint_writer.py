@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from spectro.formats.checkpoints import CheckpointBank
+from spectro.formats.checkpoint_bank import CheckpointBank
 from spectro.sampling.checkpoint import Checkpoint, Checkpoints
 from spectro.storage.background import BackgroundWriter
 from spectro.work.errors import HandedBack

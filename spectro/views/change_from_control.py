@@ -1,7 +1,7 @@
-"""What a run has beyond its nβ = 0 control: by component, with errors, and which tokens.
+"""χ of a run less χ of its nβ = 0 control: by component with errors, and the significant tokens.
 
 Two passes over the half estimates of both, shard by shard. Where the control is the run's own draws
-by other weights, the noise that they share cancels (susceptibility/moved.py, ADR 067).
+by other weights, the shared noise cancels (susceptibility/change_from_control.py, ADR 067).
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from spectro.formats.halves import Halves, NoHalvesError, iterate_halves
-from spectro.formats.parts import CONTROL
 from spectro.formats.product import SUMMARY_NAME
+from spectro.formats.run_parts import CONTROL
 from spectro.storage.store import Store
-from spectro.susceptibility.moved import (
+from spectro.susceptibility.change_from_control import (
     ControlDifference,
     Exceedances,
     HalvesOfTwo,
@@ -38,7 +38,7 @@ MOVED = pa.schema(
     }
     | {"num_significant": pa.int64()}
 )  # fmt: skip
-"""As in `susceptibility/moved.py`; `deviation` is that of the difference, noise and all,
+"""As in `susceptibility/change_from_control.py`; `deviation` is of the difference, with noise,
 `base_deviation` that of χ at nβ = 0."""
 MOVED_TOKENS = pa.schema(
     {"component": pa.string(), "token_id": pa.int64(), "difference": pa.float64()}
