@@ -71,7 +71,7 @@ def _record(data: bytes, name: str) -> ChainRecord:
             together=tuple(marker["together"]),
         )
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{name} is no marker of a chain: {error!r}") from error
+        raise ValueError(f"{name} is not a marker of a chain: {error!r}") from error
 
 
 def blocks_of(plain: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[int, ObjectInfo]]:

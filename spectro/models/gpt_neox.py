@@ -53,7 +53,7 @@ class GPTNeoX:
         self.rotary = rotary
         self.unembed_name = unembed_name
         self.precision = precision
-        self.activation: Callable[[Tensor], Tensor] = ACT2FN[shape.activation]
+        self.activation: Callable[[Tensor], Tensor] = ACT2FN[shape.activation].forward
         self._operands: dict[str, Tensor] = {}
 
     @classmethod

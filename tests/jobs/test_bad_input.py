@@ -37,7 +37,13 @@ WRONG_CONFIG: list[tuple[list[str], str]] = [
         "is 129, but the sampling set has 128 sequences",
     ),
     (["components=embed"], "components must be a list, as in components=[embed]; found 'embed'"),
-    (["run.uri=memory://x"], "run.uri 'memory://x' is a memory:// URI, which is no storage"),
+    (
+        ["run.uri=memory://x"],
+        "run.uri 'memory://x' is a memory:// URI, which is not durable storage",
+    ),
+        ["run.uri=memory://x"],
+        "run.uri 'memory://x' is a memory:// URI, which is not durable storage",
+    ),
     (
         ["run.uri=null", "run.root=http://host/x"],
         "run.root 'http://host/x' is a http:// URI",
@@ -83,7 +89,7 @@ WRONG_CONFIG: list[tuple[list[str], str]] = [
     (["model.dtype=float8"], "model.dtype must be one of"),
     (["model.device=tpu"], "model.device must be auto, cpu or cuda"),
     (["seed=-1"], "seed must be in"),
-    (["run.uri=nosuchprotocol://x"], "which is no storage"),
+    (["run.uri=nosuchprotocol://x"], "which is not durable storage"),
 ]
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +17,7 @@ from spectro.formats import run_dir, tokens
 from spectro.formats.clusters.clusters import write_clusters
 from spectro.formats.derived_objects import TOKENS
 from spectro.formats.more_tokens import write_more
+from spectro.formats.object_kinds import page_names
 from spectro.formats.product import ShardRows, put_part, read_product, shard_table
 from spectro.storage.store import Store
 from spectro.tokens.sequences import Sequences, TokenSplits
@@ -126,3 +131,12 @@ def put_clusters(
         components=COMPONENTS, extra=told,
     )  # fmt: skip
     return found
+
+
+def page_objects(store: Store, clusters: str = "clusters") -> dict[str, bytes]:
+    """The objects that a run's page holds, unpacked."""
+    page = store.read(page_names(clusters)[0]).decode()
+    found = re.search(r'id="objects">(.*?)</script>', page)
+    assert found is not None
+    inlined = json.loads(found[1])
+    return {name: gzip.decompress(base64.b64decode(data)) for name, data in inlined.items()}

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +16,6 @@ from jobs.cluster_table import cluster_table
 from spectro.analysis.patterns import NAMES
 from spectro.config import PipelineConfig
 from spectro.formats import tokens
-from spectro.formats.object_kinds import page_names
 from spectro.models.config import ModelConfig
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.storage.store import Store
@@ -37,6 +34,7 @@ from spectro.views.token_contexts import lit_tokens, vocabulary_of
 from spectro.work.progress import Progress
 from tests.report.made_tokenizers import CORPUS, tokenizer
 from tests.report.read_map import read_map
+from tests.run.made_runs import page_objects
 
 MakeConfig = Callable[..., PipelineConfig]
 LLAMA = tokenizer("llama")
@@ -91,17 +89,11 @@ def shown(text: str) -> str:
     return "".join(display(char.encode()) for char in text)
 
 
-def data_of(store: Store) -> dict[str, Any]:
-    page = store.read(page_names("clusters")[0]).decode()
-    found = re.search(r'id="data">(.*?)</script>', page)
-    assert found is not None
-    return dict(json.loads(found[1]))
-
-
 def test_every_view_shows_the_text_that_was_measured(run: PipelineConfig, tmp_path: Path) -> None:
     view, store = RunView(run.run.uri), Store(run.run.uri)
     ids = tokens.read_split(store, "probe").ids_ST1
-    _require_page(data_of(store), ids)
+    words = json.loads(page_objects(store)["vocabulary.json"])
+    assert "".join(words[i] or "" for i in ids[0]) == shown(own(ids[0]))
     known = vocabulary_of(view)
     last = np.arange(1, 7) * view.context - 1
     for lit, row in zip(lit_tokens(view, last, known), ids, strict=True):
@@ -118,16 +110,6 @@ def test_every_view_shows_the_text_that_was_measured(run: PipelineConfig, tmp_pa
     assert "".join(found.vocabulary[i] or "" for i in ids[0]) == shown(own(ids[0]))
     table = cluster_table(run, store).columns[-1]
     assert "␣" in "".join(str(cell) for cell in table.cells)
-
-
-def _require_page(data: dict[str, Any], ids: np.ndarray) -> None:
-    contexts = [line for card in data["cards"] for line in (*card["random"], *card["central"])]
-    assert contexts
-    for *_, token_id, _, _, before, y, after in contexts:
-        said = "".join(data["pieces"][str(index)] for index in (*before, y, *after))
-        assert said == shown(own(np.array([*before, y, *after])))
-        row = ids[token_id // 16]
-        assert [*before, y, *after] == row[: len(before) + 1 + len(after)].tolist()
 
 
 def _require_lookups(view: RunView) -> None:

@@ -68,4 +68,4 @@ def test_it_listens_on_this_machine_alone_and_serves_the_runs_numbers(tmp_path: 
         'ray_spectro_work_share run="runs/x" stage="tiles" 0.5',
         'ray_spectro_workers run="runs/x" 3.0',
     } <= set(metrics)
-    assert any("undone" in line and 'result="crashed"' in line for line in metrics)
+    assert any("undone" in line and 'fate="crashed"' in line for line in metrics)

@@ -1,6 +1,6 @@
 // The switches and the key.
 import { byId, element, fixed } from "./dom.js";
-import { DATA, NONE, change, limitOf, state } from "./state.js";
+import { DATA, NONE, change, limitOf, shownBands, state } from "./state.js";
 import { short } from "./tip.js";
 
 function option(value, label, chosen) {
