@@ -41,9 +41,6 @@ WRONG_CONFIG: list[tuple[list[str], str]] = [
         ["run.uri=memory://x"],
         "run.uri 'memory://x' is a memory:// URI, which is not durable storage",
     ),
-        ["run.uri=memory://x"],
-        "run.uri 'memory://x' is a memory:// URI, which is not durable storage",
-    ),
     (
         ["run.uri=null", "run.root=http://host/x"],
         "run.root 'http://host/x' is a http:// URI",
