@@ -25,10 +25,17 @@ raise SystemExit(f"imported: {{', '.join(found)}}" if found else 0)
 """
 
 
+def called(code: str) -> subprocess.CompletedProcess[str]:
+    """The code in a process of the repository's root, where `jobs` is found."""
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[2]
+    )
+
+
 def require_light(commands: list[list[str]], heavy: tuple[str, ...] = HEAVY) -> None:
     """The commands, one after another in one process, import nothing heavy."""
     code = CALL.format(commands=commands, heavy=heavy)
-    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    made = called(code)
     assert made.returncode == 0, made.stderr
 
 
@@ -46,5 +53,5 @@ def test_commands_that_read(job: Job, arguments: list[str], tmp_path: Path) -> N
         (*HEAVY, "duckdb"),
     )
     query = CALL.replace("(0, 1)", "(2,)").format(commands=[["query", run]], heavy=HEAVY)
-    made = subprocess.run([sys.executable, "-c", query], capture_output=True, text=True)
+    made = called(query)
     assert made.returncode == 0 and "no susceptibilities" in made.stderr, made.stderr
