@@ -23,8 +23,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks import common, planted
-from benchmarks.cluster_point import STAGES
 from benchmarks.cluster_quality import score
+
+CLUSTER_STAGES = ("transform", "neighbours", "recall", "graph", "seeds", "products")
 
 
 def measure(data: planted.Planted, options: Any) -> dict[str, Any]:
@@ -70,7 +71,7 @@ def growth(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     sizes = [one["tokens"] for one in found]
     columns: dict[str, list[float]] = {
         f"{stage} seconds": [one["stages"][stage]["processor_seconds"] for one in found]
-        for stage in STAGES
+        for stage in CLUSTER_STAGES
     }
     columns["all seconds"] = [one["processor_seconds"] for one in found]
     columns["peak bytes"] = [one["peak_bytes"] for one in found]
@@ -80,7 +81,9 @@ def growth(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def show(one: dict[str, Any]) -> None:
     """One point as two lines."""
-    times = "  ".join(f"{name} {one['stages'][name]['processor_seconds']:.1f}" for name in STAGES)
+    times = "  ".join(
+        f"{name} {one['stages'][name]['processor_seconds']:.1f}" for name in CLUSTER_STAGES
+    )
     print(
         f"{one['tokens']} x {one['columns']}: {one['processor_seconds']:.1f} s of the processor "
         f"({one['seconds']:.1f} by the clock): {times}\n"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.cluster_point import STAGES
+from benchmarks.clusters import CLUSTER_STAGES
 from benchmarks.planted_graph import planted_graph, write_graph
 from tests.benchmarks.toy import run_toy
 
@@ -23,7 +23,7 @@ def run(name: str, out: Path, *arguments: str) -> dict:
 def test_clusters(tmp_path: Path) -> None:
     result = run("clusters", tmp_path)
     for point in result["points"]:
-        assert set(point["stages"]) == set(STAGES)
+        assert set(point["stages"]) == set(CLUSTER_STAGES)
         assert all(stage["peak_bytes"] > 0 for stage in point["stages"].values())
         assert point["recall"]["mean"] == 1.0  # exact search at this size
         assert point["counted"]["num_edges_visited"] > 0
