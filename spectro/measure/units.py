@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
@@ -190,18 +190,8 @@ def measurement_units(
         sisters: parts that weight the same draws otherwise: one tile has the sums of all.
         probe_sha256: of the tokens.
     """
-    chains: dict[tuple[str, tuple[int, ...]], ChainUnit] = {}
-    """One unit for each batch, however many shards share its chains."""
-    for group in groups:
-        cost = model.cost(group)
-        pilot = PilotUnit(part=part, group=group, cost=cost, needs=(tokens,))
-        for batch in {
-            tuple(batch) for shard in range(num_shards) for batch in chain_batches(shard)
-        }:
-            chains[group.name, batch] = ChainUnit(
-                part=part, group=group, chains=batch, cost=len(batch) * cost, needs=(pilot,)
-            )
-
+    batches = {tuple(b) for shard in range(num_shards) for b in chain_batches(shard)}
+    chains = _chain_units(part, groups, model, batches, tokens)
     shards = []
     for shard in range(num_shards):
         tiles = tuple(
@@ -233,6 +223,25 @@ def measurement_units(
         )
         for each in (part, *sisters)
     ]
+
+
+def _chain_units(
+    part: str,
+    groups: Sequence[Group],
+    model: ModelInfo,
+    batches: Collection[tuple[int, ...]],
+    tokens: TokensUnit,
+) -> dict[tuple[str, tuple[int, ...]], ChainUnit]:
+    """One unit for each group and batch of chains, however many token shards share its chains."""
+    found = {}
+    for group in groups:
+        cost = model.cost(group)
+        pilot = PilotUnit(part=part, group=group, cost=cost, needs=(tokens,))
+        for batch in batches:
+            found[group.name, batch] = ChainUnit(
+                part=part, group=group, chains=batch, cost=len(batch) * cost, needs=(pilot,)
+            )
+    return found
 
 
 def _with_sisters(own: ChainUnit, sisters: Sequence[str]) -> list[ChainUnit]:
