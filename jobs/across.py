@@ -164,3 +164,7 @@ def _as_dict(found: Across) -> dict[str, Any]:
                     context[side] = on_one_line("".join(context[side]))
                 context["y"] = on_one_line(context["y"])
     return result
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -72,3 +72,7 @@ def _lines(found: Assigned) -> list[str]:
         f"{found.num_clusters:,} clusters of {found.clusters}{share}",
         f"{found.name}{existed}",
     ]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

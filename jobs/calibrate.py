@@ -114,3 +114,7 @@ def _put(found: Calibration, folder: str) -> None:
     put_file(f"{folder}/calibration.json", json_text(as_dict(found)).encode())
     light = theme("light")
     put_file(f"{folder}/calibration.svg", to_bytes(figure(picture(found), light), ".svg", light))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

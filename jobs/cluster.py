@@ -57,3 +57,7 @@ COMMAND = Command(
     positional=("run.uri",),
 )  # fmt: skip
 main = COMMAND.main
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -239,3 +239,7 @@ def _rows(pairs: list[ClusteringPair]) -> pa.Table:
 
 def _quantile(side: ComparedClustering, q: float) -> str:
     return f"{np.quantile(side.best.jaccard_C, q):.2f}" if side.num_clusters else NOT_KNOWN
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -134,3 +134,7 @@ def _json(diagnoses: Sequence[Diagnosis]) -> str:
     from spectro.views.page.diagnostics_page import as_dict  # matplotlib
 
     return json_text([as_dict(each) for each in diagnoses])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -80,3 +80,7 @@ COMMAND = Command(
     usage="<run> kind=<kind> [out=<file>.svg|.pdf|.png] [theme=light|dark] [key=value ...]",
 )  # fmt: skip
 main = COMMAND.main
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

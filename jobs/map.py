@@ -157,3 +157,7 @@ def _serve(store: Store, port: int) -> None:
                 Event().wait()
             except KeyboardInterrupt:
                 say("stopped")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

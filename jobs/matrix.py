@@ -164,3 +164,7 @@ def _cell(mean: float, width: float, form: str) -> str:
 def _or_null(values_RH: Any) -> pa.Array:
     flat = values_RH.reshape(-1)
     return pa.array(flat, mask=~np.isfinite(flat))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

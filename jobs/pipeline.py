@@ -25,3 +25,7 @@ def _pipeline(config: PipelineConfig) -> object:
 
 COMMAND = Command(name="pipeline", config=PipelineConfig, run=_pipeline, root="pipeline")
 main = COMMAND.main
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -48,3 +48,7 @@ def _plan(job: PlanJob) -> None:
 
 COMMAND = Command(name="plan", config=PlanJob, run=_plan, root="plan_job")
 main = COMMAND.main
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -28,3 +28,7 @@ def _pretrain(config: PretrainConfig) -> None:
 
 COMMAND = Command(name="pretrain", config=PretrainConfig, run=_pretrain, root="pretrain")
 main = COMMAND.main
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -258,3 +258,7 @@ def _cell(value: Any) -> str:
         shown = ", ".join(_cell(each) for each in value[:MAX_ELEMENTS])
         return f"[{shown}{f', … {len(value)}' if len(value) > MAX_ELEMENTS else ''}]"
     return plain_string(str(value))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -203,3 +203,7 @@ def _require_label(place: str, value: str | None) -> None:
             f"{place} must be 1 to {MAX_NAME} small letters, digits and hyphens, the first a "
             f"letter; found {value!r}"
         )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -57,3 +57,7 @@ def _stored(run: RunConfig) -> PipelineConfig:
     return dataclasses.replace(
         stored, run=own, cluster=stored_cluster_config(own) or stored.cluster
     )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

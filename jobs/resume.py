@@ -36,3 +36,7 @@ COMMAND = Command(
     usage="<run> [run.key=value ...]", positional=("run.uri",),
 )  # fmt: skip
 main = COMMAND.main
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -118,3 +118,7 @@ def columns(rows: tuple[CatalogueRow, ...]) -> tuple[list[str], list[list[str]]]
 
 def _time(seconds: float | None) -> str:
     return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

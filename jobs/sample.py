@@ -23,3 +23,7 @@ def _sample(config: PipelineConfig) -> object:
 
 COMMAND = Command(name="sample", config=PipelineConfig, run=_sample, root="pipeline")
 main = COMMAND.main
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -116,3 +116,7 @@ def _left(seconds: float | None) -> str:
 def _cost(status: Status) -> str:
     gpus = f", {status.gpu_hours:.2f} of them on GPUs" if status.gpu_hours else ""
     return f"{status.worker_hours:.2f} worker-hours so far{gpus}"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -144,3 +144,7 @@ def _drawn(job: TextJob, document: Document) -> bytes:
     chosen = theme(job.theme or THEMES[0])
     made = figure(document, chosen, scale=job.scale, colours=job.colours)
     return to_bytes(made, suffix_of(job.out), chosen)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

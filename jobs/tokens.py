@@ -22,3 +22,7 @@ def _tokens(config: PipelineConfig) -> object:
 
 COMMAND = Command(name="tokens", config=PipelineConfig, run=_tokens, root="pipeline")
 main = COMMAND.main
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -193,3 +193,7 @@ def _texts(values: Sequence[float], truths: Sequence[float]) -> list[str]:
 def _median(values: Sequence[float]) -> float:
     finite = [value for value in values if np.isfinite(value)]
     return float(np.median(finite)) if finite else float("nan")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -83,3 +83,7 @@ def verdict(found: Verification) -> str:
     names = ", ".join(found.undone[:MAX_NAMES]) + (", ..." if len(found.undone) > MAX_NAMES else "")
     done = found.units - len(found.undone)
     return f"{done} of {found.units} units done; {whole} (to do: {names})"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

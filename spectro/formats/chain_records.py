@@ -52,7 +52,7 @@ def read_pilot(store: Store, group: str) -> dict[str, PosteriorMoments]:
 def read_record(store: Store, group: str, chain: int, *, or_dropped: bool = False) -> ChainRecord:
     """The marker of a finished chain; on request also of one whose draws were removed.
 
-    What was told when draws were removed goes first: rows rest on those draws, and whoever puts a
+    The marker of removed draws goes first: rows rest on those draws, and whoever puts a
     marker after that has made the same, or was late.
     """
     name = record_name(group, chain)
@@ -123,7 +123,7 @@ def incomplete(store: Store, present: Collection[str]) -> set[str]:
 def drop_draws(store: Store, names: Collection[str] | None = None) -> int:
     """Remove all stored draws of finished chains; their markers no longer say that they are there.
 
-    What a marker tells beside is kept under another name. May be broken off and done again at
+    Its other fields are kept under another name. May be broken off and done again at
     any time, and goes on with what a killed one began; where nothing is to do, one listing.
 
     Only for a run whose tiles are all done: others read these draws.
