@@ -52,6 +52,9 @@ class RunConfig:
     gpus_per_worker: float | None = None
     """GPUs that Ray reserves per worker; None: 1 if the cluster has any and the model may use
     them."""
+    cpu_worker_cores: int | None = None
+    """CPUs that Ray reserves for a worker that holds no GPU, where others hold one: it does the
+    tokens, clusters and the page; None: those of the largest machine without a GPU."""
     chains_per_unit: int = 1
     """Chains of a group that one worker steps together; the last unit has those that are left.
     More of them fill a large device; fewer leave more units for many workers. Memory grows with
@@ -63,10 +66,27 @@ class RunConfig:
     max_crashes: int = 5
     """Times that a unit's worker may die on a machine that lives on before the unit is set aside.
     Machines that are taken away (preemption) count against nothing."""
+    max_losses: int = 4
+    """Times that a unit may lose its machine without notice and without having come further before
+    it is set aside: a unit that needs more memory or disk than a pod has takes the pod with it."""
     drain_seconds: float = 75.0
     """How long workers may take to hand their units back when the run is stopped."""
     deadline_hours: float | None = None
-    """The run hands everything back and stops so long after its start; None: never."""
+    """The run hands everything back and stops after so many hours, with `job` over all attempts of
+    that job; None: never."""
+    job: str | None = None
+    """Name of a submission, whose attempts count together towards `deadline_hours`; None: every
+    invocation counts alone. `spectro render` gives one."""
+    price_per_gpu_hour: float | None = None
+    """What a GPU costs an hour, in any currency; None: `spectro status` shows hours alone."""
+    max_gpu_hours: float | None = None
+    """The run hands everything back and stops when its workers have held GPUs for so long, over all
+    its invocations; None: never."""
+    max_cost: float | None = None
+    """The same in money, by `price_per_gpu_hour`; None: never."""
+    webhook: str | None = None
+    """http(s) URL that gets a JSON object by POST when the run is done, stops or fails, or has had
+    no worker for an hour; None: none."""
     idle_minutes: float | None = 60.0
     """The run stops when no unit has made progress for so long; None: never. So a unit that hangs
     does not keep machines overnight."""
@@ -100,15 +120,22 @@ class RunConfig:
             resolve_location(self.uri)
         if self.num_workers is not None and self.num_workers < 0:
             raise ValueError(f"run.num_workers must be at least 0, found {self.num_workers}")
-        for name in ("threads_per_worker", "chains_per_unit", "max_errors", "max_crashes"):
+        for name in (
+            "threads_per_worker", "chains_per_unit", "max_errors", "max_crashes", "max_losses",
+        ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"run.{name} must be at least 1, found {getattr(self, name)}")
         for name in (
             "checkpoint_seconds", "drain_seconds", "deadline_hours", "idle_minutes", "beat_seconds",
+            "max_gpu_hours", "max_cost", "price_per_gpu_hour", "cpu_worker_cores",
         ):  # fmt: skip
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"run.{name} must be above 0, found {value}")
+        if self.max_cost is not None and self.price_per_gpu_hour is None:
+            raise ValueError("run.max_cost needs run.price_per_gpu_hour: what a GPU costs an hour")
+        if self.webhook is not None and not re.match(r"https?://[^/]", self.webhook):
+            raise ValueError(f"run.webhook must be a URL of http or https, found {self.webhook!r}")
         if not re.fullmatch(r"clusters(-[a-z0-9]+)*", self.clusters):
             raise ValueError(
                 f"run.clusters must be 'clusters' or 'clusters-' and a name of small letters and "

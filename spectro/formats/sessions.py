@@ -87,6 +87,20 @@ class Heartbeat:
     """Failures of units."""
     set_aside: dict[str, str] = field(default_factory=dict)
     """Units given up after repeated failures, with the last message."""
+    job: str | None = None
+    """The submission that this invocation is an attempt of (`run.job`)."""
+    num_starting: int = 0
+    """Workers that are being started or wait for a machine."""
+    num_gpus: float = 0.0
+    """GPUs that workers hold now."""
+    gpu_seconds_held: float = 0.0
+    """GPU time of all workers, from the start of their processes to their end: what is paid for."""
+    gpu_seconds_worked: float = 0.0
+    """Of it, in units, done or not."""
+    price_per_gpu_hour: float | None = None
+    """As `run.price_per_gpu_hour` says."""
+    waiting: str = ""
+    """What holds the run up now, in words, such as `no worker for 12:00`; empty: nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
