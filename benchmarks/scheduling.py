@@ -25,7 +25,7 @@ from spectro.measure.resident_model import ResidentModel
 from spectro.measure.units import TokensUnit, measurement_units
 from spectro.models.components import Component, ComponentKind, Group
 from spectro.models.config import ModelConfig
-from spectro.pipeline.preflight import describe_model
+from spectro.pipeline.preflight import describe_model, load_described
 from spectro.pipeline.stages import STAGES
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.reweighted import Reweighted
@@ -42,6 +42,7 @@ from spectro.work.ray_session import ray_session
 from spectro.work.stop_conditions import StopConditions
 from spectro.work.units import Unit
 from spectro.work.worker import WorkerSetup
+from spectro.work.worker_kinds import Demand, WorkerKind
 
 MODEL = ModelInfo(
     num_layers=24,
@@ -58,7 +59,7 @@ NUM_GROUPS, NUM_CHAINS = 24, 4
 class NoWork:
     """A worker that ends every unit at once."""
 
-    def __init__(self, setup: WorkerSetup) -> None:
+    def __init__(self, setup: WorkerSetup, *, holds_model: bool, reserved_cores: float) -> None:
         del setup
 
     def name(self) -> str:
@@ -91,12 +92,16 @@ class Immediate:
     def __init__(self, size: int) -> None:
         self._size, self._outcomes = size, list[Outcome]()
 
-    def adjust(self, units_left: int) -> None:
+    def kind_of(self, unit: Unit) -> WorkerKind:
+        """See `Pool`."""
+        return WorkerKind.CPU
+
+    def adjust(self, demand: Demand) -> None:
         """See `Pool`."""
 
-    def idle(self) -> int:
+    def idle(self) -> dict[WorkerKind, int]:
         """See `Pool`."""
-        return self._size - len(self._outcomes)
+        return {WorkerKind.CPU: self._size - len(self._outcomes)}
 
     def submit(self, unit: Unit) -> None:
         """See `Pool`."""
@@ -147,7 +152,8 @@ def measured(pool: Pool, count: int) -> dict[str, float]:
         start = time.perf_counter()
         units = units_of(count)
         listed = time.perf_counter()
-        heartbeats = HeartbeatWriter(Store(folder), device="cpu", beat_seconds=1.0)
+        run = RunConfig(uri=folder, beat_seconds=1.0)
+        heartbeats = HeartbeatWriter(Store(folder), run, device="cpu")
         Driver(pool=pool, progress=Progress(), heartbeats=heartbeats, stop=StopConditions(0.0)).run(
             units
         )
@@ -202,13 +208,17 @@ def _through_ray(options: Any, counts: Sequence[int]) -> list[dict[str, float]]:
     )
     with ray_session(config.run):
         setup = WorkerSetup(
-            config=config, stages=STAGES, context=ResidentModel, describe=describe_model
+            config=config,
+            stages=STAGES,
+            context=ResidentModel,
+            describe=describe_model,
+            load=load_described,
         )
-        workers = RayActors(setup=setup, gpus_per_worker=0.0, worker=NoWork)
-        pool = RayPool(actors=workers, wanted=lambda: options.workers)
+        workers = RayActors(setup=setup, worker=NoWork)
+        pool = RayPool(actors={WorkerKind.CPU: workers}, capacity=lambda kind: int(options.workers))
         pool.describe(StopConditions(time.monotonic()))
         while pool.worker_counts().num_workers < options.workers:
-            pool.adjust(options.workers)
+            pool.adjust(Demand(left=options.workers))
             time.sleep(0.2)
         found = [measured(pool, count) for count in counts]
         pool.close()

@@ -1,7 +1,9 @@
 """One line and an exit status for every error of a command.
 
-0: done. 1: work failed. 2: wrong input, found before anything is started or written. 75: stopped in
-order (SIGTERM, deadline), the same command resumes. 130: interrupted.
+0: done. 1: work failed. 2: wrong input, found before anything is started or written. 3: a limit of
+the run was reached (deadline, GPU-hours, cost). 75: stopped in order (SIGTERM, idleness) or storage
+did not answer, the same command resumes. 130: interrupted. In a Ray job 2, 3, and units that were
+set aside or refused are final: the job is stopped, so that it is not retried.
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from spectro.extras import missing_extra
 from spectro.storage.retry import StorageUnavailableError
-from spectro.work.errors import StoppedError, UnitError, one_line
+from spectro.work import ray_job
+from spectro.work.errors import LimitReachedError, StoppedError, UnitError, one_line
 
-FAILED, WRONG_INPUT, STOPPED, INTERRUPTED = 1, 2, 75, 130
+FAILED, WRONG_INPUT, LIMIT_REACHED, STOPPED, INTERRUPTED = 1, 2, 3, 75, 130
 
 
 class ConfigError(ValueError):
@@ -27,7 +30,10 @@ class ConfigError(ValueError):
 
 
 def report(name: str, error: Exception, *, show_trace: bool) -> int:
-    """Print the error in one line, after a traceback on request; returns the exit status."""
+    """Print the error in one line, after a traceback on request; returns the exit status.
+
+    The Ray job of this process, if it is one, is stopped where another attempt would end the same.
+    """
     if show_trace:
         traceback.print_exception(error)
     cause = _omegaconf_cause(error)
@@ -35,9 +41,11 @@ def report(name: str, error: Exception, *, show_trace: bool) -> int:
         line, status = omegaconf_line(cause), WRONG_INPUT
     elif (missing := missing_extra(error)) is not None:
         line, status = missing, WRONG_INPUT
-    elif isinstance(error, UnitError | StorageUnavailableError):
+    elif isinstance(error, UnitError):
         line, status = one_line(error), FAILED
-    elif isinstance(error, StoppedError):
+    elif isinstance(error, LimitReachedError):
+        line, status = one_line(error), LIMIT_REACHED
+    elif isinstance(error, StoppedError | StorageUnavailableError):
         line, status = one_line(error), STOPPED
     elif isinstance(error, ValueError | OSError) or _is_hydra(error):
         line, status = _hydra_line(error), WRONG_INPUT
@@ -45,6 +53,9 @@ def report(name: str, error: Exception, *, show_trace: bool) -> int:
         line = f"unexpected {one_line(error)} (run.debug=true shows the traceback)"
         status = FAILED
     sys.stderr.write(f"{name}: {line}\n")
+    if isinstance(error, UnitError) or status in (WRONG_INPUT, LIMIT_REACHED):
+        sys.stderr.flush()
+        ray_job.stop_own_job(line)
     return status
 
 

@@ -16,6 +16,7 @@ PAGE = r"report(?:-[a-z0-9]+)*"
 """Folders of pages, named as their clusters."""
 PATTERNS = {
     "run": r"run\.yaml",
+    "binding": r"binding\.json",
     "tokens": r"tokens/(tokens|more-\d+)\.json|tokens/(probe|sampling|evaluation)-\d+\.parquet",
     "pilots": r"chains/[^/]+/pilot\.json",
     "chains": r"chains/[^/]+/\d+(\.dropped)?\.json",

@@ -1,11 +1,15 @@
 """A run's folder: `run.yaml`, and the check that a folder belongs to a configuration.
 
-run.yaml   config (resolved, replayable), inputs (what determines the numbers), their fingerprint,
-           facts (the model's shape), versions, git commit, checksum
+run.yaml       config (resolved, replayable), inputs (what determines the numbers), their
+               fingerprint, facts (the model's shape), versions, git commit, checksum
+binding.json   inputs that are known only when a worker has loaded the model: digest of its weights,
+               device type; put when the first is to measure, so that tokens can be made anywhere.
+               Earlier versions wrote them into run.yaml
 """
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -18,21 +22,21 @@ import yaml
 
 from spectro.formats import fingerprint
 from spectro.formats.product import refuse_earlier_layout
-from spectro.storage.checksummed_json import DIGEST
+from spectro.storage.checksummed_json import DIGEST, read_sealed, seal
 from spectro.storage.store import FENCE, DamagedObjectError, Store
 
-NAME = "run.yaml"
+NAME, BINDING = "run.yaml", "binding.json"
 BESIDE = ("logs/", "sessions/", "failures/", FENCE)
 """May exist before `run.yaml`: traces of an invocation that was refused, killed or is
 concurrent."""
 OF_THE_MODEL = ("model_weights", "device_type")
-"""Inputs that are known only once the model is loaded."""
+"""Inputs of the binding: noise differs between CPU and CUDA (ADR 003)."""
 PACKAGES = ("spectro", "torch", "transformers", "numpy", "ray", "pyarrow", "numba")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunFile:
-    """Content of `run.yaml`."""
+    """Content of `run.yaml` and of the binding."""
 
     config: dict[str, Any]
     """The resolved configuration."""
@@ -41,7 +45,8 @@ class RunFile:
     fingerprint: str
     """Digest of the inputs."""
     facts: dict[str, Any]
-    """Shape of the model, from which the run's units follow; empty in older runs."""
+    """Shape of the model, from which the run's units follow; `device` and `weights_sha256` where
+    the run is bound; empty in older runs."""
     sealed: bool
     """Whether it has a checksum; older ones do not."""
     versions: dict[str, str] = field(default_factory=dict)
@@ -81,7 +86,41 @@ def read(store: Store) -> RunFile | None:
             f"{store.uri}/{NAME} is damaged: its checksum is not that of its content: was it "
             "edited by hand?"
         )
-    return found
+    return _bound(store, found)
+
+
+def bind(store: Store, model_weights: str, device: str) -> None:
+    """Record which weights a run measures and on which type of device, or check what is recorded.
+
+    Args:
+        store: of a run or of a part of one.
+        model_weights: digest of the model.
+        device: such as `cuda:0`.
+
+    Raises OtherRunError if the run was measured with others.
+    """
+    own = dict(zip(OF_THE_MODEL, (model_weights, device.split(":")[0]), strict=True))
+    inputs = require(store).inputs
+    if not set(OF_THE_MODEL) <= set(inputs):
+        if store.put_if_absent(BINDING, seal({**own, "device": device})):
+            return
+        inputs = require(store).inputs  # another driver was first: its model must be the same
+    fingerprint.require_same(store.uri, {name: inputs[name] for name in OF_THE_MODEL}, own)
+
+
+def _bound(store: Store, found: RunFile) -> RunFile:
+    """With the binding, where there is one."""
+    if set(OF_THE_MODEL) <= set(found.inputs) or not store.exists(BINDING):
+        return found
+    binding = read_sealed(store, BINDING)
+    inputs = found.inputs | {name: binding[name] for name in OF_THE_MODEL}
+    facts = {"device": binding["device"], "weights_sha256": binding["model_weights"]}
+    return dataclasses.replace(
+        found,
+        inputs=inputs,
+        fingerprint=fingerprint.digest(inputs),
+        facts=found.facts | facts,
+    )
 
 
 def require(store: Store) -> RunFile:

@@ -15,7 +15,8 @@ from spectro.measure.encoder import Encoder
 from spectro.measure.resident_model import ResidentModel
 from spectro.measure.units import MoreTokensUnit, TokensUnit
 from spectro.models.config import ModelConfig
-from spectro.models.load import load_tokenizer
+from spectro.models.load import load_tokenizer, read_config
+from spectro.models.size import ModelSize
 from spectro.storage.store import Store
 from spectro.tokens.build import build, build_more
 from spectro.tokens.config import Source, SourceKind
@@ -133,7 +134,7 @@ def make_tokens(
         copy_tokens(Store(upsample.source), resident.root, upsample.probe_sha256)
         return
     config = resident.config.tokens
-    vocab_size = int(resident.hf_model.config.vocab_size)
+    vocab_size = ModelSize.of_config(read_config(resident.config.model)).vocab_size
     encode, eot_id = tokenizer_of(resident.config.model, vocab_size)
     splits = build(config, encode, eot_id, vocab_size, progress=on_progress)
     tokens.write_tokens(
@@ -152,7 +153,7 @@ def add_tokens(
     parts, sources = added_parts(config, info), added_sources(config, info)
     if config.more is None or not parts:
         return
-    vocab_size = int(resident.hf_model.config.vocab_size)
+    vocab_size = ModelSize.of_config(read_config(resident.config.model)).vocab_size
     encode, eot_id = tokenizer_of(resident.config.model, vocab_size)
     names = subset_names(info, tuple(config.tokens.subsets), tuple(parts))
     sequences, reports = build_more(

@@ -23,6 +23,7 @@ class TokensUnit(Unit):
     """Read, tokenise and sample all sequences."""
 
     stage: ClassVar[str] = "tokens"
+    needs_model: ClassVar[bool] = False
     names = (MARKER,)
 
 
@@ -31,6 +32,7 @@ class MoreTokensUnit(Unit):
     """Add probe sequences to the run's."""
 
     stage: ClassVar[str] = "tokens"
+    needs_model: ClassVar[bool] = False
     addition: int
     """Its number, from 1."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from spectro.config import PipelineConfig, to_dict
 from spectro.formats import run_dir, tokens
@@ -29,33 +30,40 @@ def open_run(store: Store, config: PipelineConfig, model: ModelInfo) -> None:
     """
     if not store.is_local and not store.exists(run_dir.NAME):
         store.check_fence()
-    weights = {
-        "model_weights": model.weights_sha256,
-        "device_type": model.device.split(":")[0],  # noise differs between CPU and CUDA (ADR 003)
-    }
     own = dataclasses.replace(config, more=None)  # an addition has its own marker
     for part, each in own.parts.items():
-        run_dir.start(store.child(part), to_dict(each), each.inputs() | weights, model.facts)
+        run_dir.start(store.child(part), to_dict(each), each.inputs(), model.facts)
+
+
+def bind_run(store: Store, config: PipelineConfig, model: ModelInfo) -> None:
+    """Record, or check, which weights a run measures and on what; raises OtherRunError."""
+    for part in config.parts:
+        run_dir.bind(store.child(part), model.weights_sha256, model.device)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownModel:
+    """What a run knows of its model before any worker has started."""
+
+    shape: ModelInfo | None
+    """Its shape, where no input is left to be checked; None: a worker reads its config."""
+    is_needed: bool
+    """Whether a unit is left that needs the weights. Tokens need the tokenizer alone, clusters and
+    the page nothing: they can be made where no GPU is, of a model that is not there any more."""
 
 
 def known_model(
     store: Store, config: PipelineConfig, goal: Goal, stages: StageRegistry = STAGES
-) -> ModelInfo | None:
-    """The model's description where a run has noted it and has nothing left to measure.
-
-    Clusters and the page need the model's shape alone: they can be made where no GPU is, and of a
-    model that is not there any more.
-    """
+) -> KnownModel:
+    """What is known from `run.yaml` and the tokens."""
     file = run_dir.read(store)
-    if Goal.SAMPLE.includes(goal) or file is None or config.more is not None:
-        return None
-    present = set(store.list())
-    if MARKER not in present:
-        return None
+    present = set() if file is None else set(store.list())
+    if file is None or config.more is not None or MARKER not in present:
+        return KnownModel(shape=None, is_needed=goal is not Goal.TOKENS)
     model = model_of(file, store.uri)
     units = goal_units(config, model, tokens.read_info(store), goal, stages)
     to_do = stages.required([*units, *lost_units(units, present)], present)
-    return None if any(unit.needs_model for unit in to_do) else model
+    return KnownModel(shape=model, is_needed=any(unit.needs_model for unit in to_do))
 
 
 def present_objects(

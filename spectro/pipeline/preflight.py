@@ -8,6 +8,7 @@ two, and no weights.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -32,8 +33,15 @@ from spectro.work.stage import Goal
 
 
 def describe_model(resident: ResidentModel) -> ModelInfo:
-    """Check a run's inputs, load its model and describe it; errors as `check_inputs`."""
+    """Check a run's inputs and describe its model by its config; errors as `check_inputs`."""
     check_inputs(resident.config, resident.root)
+    size = ModelSize.of_config(read_config(resident.config.model))
+    return ModelInfo(**dataclasses.asdict(size))
+
+
+def load_described(resident: ResidentModel) -> ModelInfo:
+    """Load a run's model onto its device and describe it. Raises ValueError, in one line."""
+    resolve_device(resident.config.model.device)
     return ModelInfo.of(resident.hf_model)
 
 
@@ -42,7 +50,6 @@ def check_inputs(config: PipelineConfig, root: Store) -> None:
 
     Raises ValueError or FileNotFoundError, in one line.
     """
-    resolve_device(config.model.device)
     size = ModelSize.of_config(read_config(config.model))
     select_components(config.components, size.num_layers, size.num_heads)
     size.require_context(config.tokens.context)

@@ -15,13 +15,14 @@ from spectro.formats.product import SUMMARY_NAME
 from spectro.measure.resident_model import ResidentModel
 from spectro.measure.tokenise import read_lines, token_units
 from spectro.pipeline.goals import (
+    bind_run,
     goal_units,
     known_model,
     lost_units,
     open_run,
     present_objects,
 )
-from spectro.pipeline.preflight import check_goal, check_place, describe_model
+from spectro.pipeline.preflight import check_goal, check_place, describe_model, load_described
 from spectro.pipeline.stages import STAGES
 from spectro.storage.store import Store
 from spectro.susceptibility.summary import summary_lines
@@ -82,21 +83,29 @@ def run_pipeline(
     run_dir.check(store, config.inputs())
     check_clusters(store, config.parts, config)
     token_units(store, config)  # refuses an addition that cannot be, before anything is started
-    stop = stop_conditions(config)
+    stop = stop_conditions(config, store)
     known = known_model(store, config, goal, stages)
     setup = WorkerSetup(
-        config=config, stages=stages, context=ResidentModel, describe=describe_model, model=known
+        config=config,
+        stages=stages,
+        context=ResidentModel,
+        describe=describe_model,
+        load=load_described,
+        model=known.shape,
     )
+    binding = _Binding(config=config, store=store, stages=stages)
     with (
-        open_pool(setup, stop) as pool,
+        open_pool(setup, stop, is_measuring=known.is_needed, on_ready=binding.require) as pool,
         on_sigterm(stop.requested),  # Ray sets a handler of its own
     ):
-        model = known or pool.describe(stop)
+        model = known.shape
+        if model is None or (known.is_needed and not pool.has_gpu_workers):
+            model = pool.describe(stop)
         check_goal(config, store, goal, model)
         run = _Run(config=config, store=store, model=model, stages=stages)
-        if run.reads_source():
-            check_upsampled(config, model)
+        binding.check_source(model)
         open_run(store, config, model)
+        binding.open(model)
         with open_driver(config, store, model, pool, progress, stop) as driver:
             num_units = run.do(driver, goal)
     now = time.monotonic()
@@ -106,6 +115,42 @@ def run_pipeline(
         seconds=now - start,
         stage_seconds={name: s.elapsed_seconds(now) for name, s in progress.stages.items()},
     )
+
+
+@dataclass(kw_only=True)
+class _Binding:
+    """Which weights and which type of device a run is bound to, from its first measuring worker on.
+
+    Tokens, clusters and the page bind it to nothing: they can be made on other machines (ADR 094).
+    """
+
+    config: PipelineConfig
+    store: Store
+    stages: StageRegistry
+    is_open: bool = False
+    """Whether the run's `run.yaml` is there."""
+
+    def open(self, model: ModelInfo) -> None:
+        """The run's `run.yaml` is there now, and a worker has described its model."""
+        self.is_open = True
+        self.require(model)
+
+    def require(self, model: ModelInfo) -> None:
+        """Bind the run, or check what it is bound to; nothing for a model that is not loaded.
+
+        Raises ValueError, OtherRunError among them, for another model or type of device.
+        """
+        if self.is_open and model.weights_sha256:
+            self.check_source(model)
+            bind_run(self.store, self.config, model)
+
+    def check_source(self, model: ModelInfo) -> None:
+        """Refuse a loaded model that the source of an upsampled run was not measured with."""
+        if self.config.upsample is None or not model.weights_sha256:
+            return
+        run = _Run(config=self.config, store=self.store, model=model, stages=self.stages)
+        if run.reads_source():
+            check_upsampled(self.config, model)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,11 @@ RUN = Stage(
     name="run",
     objects=(
         ObjectKind(name="run", is_read=False, needs_tokens=False, damaged="restore it from a copy"),
+        ObjectKind(
+            name="binding",
+            needs_tokens=False,
+            damaged="delete it; the run records its model and device again",
+        ),
         ObjectKind(name="sessions", needs_tokens=False),
         ObjectKind(name="failures", needs_tokens=False),
         ObjectKind(name="logs", is_read=False, needs_tokens=False),

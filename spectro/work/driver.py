@@ -1,10 +1,10 @@
 """The driver: submits units in order, retries those that failed, and stops the run.
 
 It holds no arrays and no state that storage does not have: after its death the same command
-lists what is there and resumes. Crashes and errors have separate retry budgets, preemptions none; a
-unit beyond its budget is set aside and named at the end. Until a stage has succeeded once its first
-final failure ends the run, and until one unit has made progress the others wait: a common bug costs
-one unit, not one on every worker.
+lists what is there and resumes. Errors, crashes and machines lost without notice have separate
+retry budgets, preemptions none; a unit beyond its budget is set aside and named at the end. Until a
+stage has succeeded once its first final failure ends the run, and until one unit has made progress
+the others of its kind wait: a common bug costs one unit on one worker, not one on each.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from spectro.work.errors import StoppedError, UnitError
+from spectro.work.errors import UnitError
 from spectro.work.heartbeats import HeartbeatWriter
 from spectro.work.outcome import Outcome, Pool, UnitResult
 from spectro.work.progress import Progress
@@ -23,6 +23,7 @@ from spectro.work.retry_budgets import RetryBudgets
 from spectro.work.stop_conditions import StopConditions
 from spectro.work.unit_queue import UnitQueue
 from spectro.work.units import Unit, label
+from spectro.work.worker_kinds import WorkerKind
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
@@ -59,7 +60,7 @@ class Driver:
         """
         if not units:
             return []
-        queue = UnitQueue(units, one_machine=self.one_machine)
+        queue = UnitQueue(units, kind_of=self.pool.kind_of, one_machine=self.one_machine)
         for unit in units:
             self.progress.add(label(unit), unit.cost)
         self.heartbeats.add_queue(queue)
@@ -77,15 +78,20 @@ class _DriverLoop:
         self._driver, self._queue = driver, queue
         self._failures: Counter[tuple[str, str]] = Counter()
         self._missing: list[str] = []
-        self._has_progress = False
+        self._proven: set[WorkerKind] = set()
+        self._furthest: dict[str, float] = {}
         self._succeeded: set[str] = set()
 
     def step(self) -> None:
         """Submit what can be submitted, record what came back."""
         driver, queue = self._driver, self._queue
-        if (reason := driver.stop.reason(driver.clock())) is not None:
-            self._stop(reason)
-        driver.pool.adjust(queue.num_left)
+        counts = driver.pool.worker_counts()
+        driver.stop.held(counts.gpu_seconds_held)
+        if counts.none_has_a_machine:
+            driver.stop.moved(driver.clock())
+        if (error := driver.stop.error(driver.clock())) is not None:
+            self._stop_with(error)
+        driver.pool.adjust(queue.demand(self._proven))
         for unit in queue.take(self._room()):
             logger.debug("unit %s starts", unit.id, extra={"unit": unit.id})
             driver.pool.submit(unit)
@@ -107,12 +113,14 @@ class _DriverLoop:
             )
         return self._missing
 
-    def _room(self) -> int:
-        """Units that may start now; one, until one has shown that it works."""
-        idle = self._driver.pool.idle()
-        if self._has_progress:
-            return idle
-        return min(idle, 1 - len(self._queue.running))
+    def _room(self) -> dict[WorkerKind, int]:
+        """Units of each kind that may start now; one, until one has shown that it works."""
+        pool = self._driver.pool
+        running = Counter(pool.kind_of(unit) for unit in self._queue.running.values())
+        return {
+            kind: idle if kind in self._proven else min(idle, 1 - running[kind])
+            for kind, idle in pool.idle().items()
+        }
 
     def _record(self, outcomes: list[Outcome]) -> None:
         fatal: list[UnitError] = []
@@ -123,8 +131,9 @@ class _DriverLoop:
                 logger.debug(
                     "unit %s done in %.1f s", outcome.unit_id, outcome.seconds, extra=context
                 )
-                self._has_progress = True
-                self._succeeded.add(label(self._queue.running[outcome.unit_id]))
+                unit = self._queue.running[outcome.unit_id]
+                self._proven.add(self._driver.pool.kind_of(unit))
+                self._succeeded.add(label(unit))
                 self._queue.done(outcome.unit_id, outcome.seconds)
             else:
                 self._driver.heartbeats.record_failure(outcome)
@@ -143,9 +152,14 @@ class _DriverLoop:
         if outcome.result is UnitResult.REFUSED:
             self._queue.give_up(unit_id, outcome.error)
             return UnitError(outcome.error)
-        limit = {UnitResult.FAILED: budgets.errors, UnitResult.CRASHED: budgets.crashes}.get(
-            outcome.result
-        )
+        limit = {
+            UnitResult.FAILED: budgets.errors,
+            UnitResult.CRASHED: budgets.crashes,
+            UnitResult.LOST: budgets.losses,
+        }.get(outcome.result)
+        if outcome.share > self._furthest.get(unit_id, 0.0):  # it gets on, if slowly
+            self._furthest[unit_id] = outcome.share
+            self._failures[unit_id, UnitResult.LOST] = 0
         self._failures[unit_id, outcome.result] += 1
         if limit is None or self._failures[unit_id, outcome.result] < limit:
             self._queue.requeue(unit_id)
@@ -153,6 +167,11 @@ class _DriverLoop:
         why = outcome.error
         if outcome.result is UnitResult.CRASHED:
             why = f"its worker died {limit} times ({why}); was it killed for want of memory?"
+        if outcome.result is UnitResult.LOST:
+            why = (
+                f"its machine was lost {limit} times without progress ({why}): does the unit need "
+                "more memory or disk than a machine has? `spectro plan` says how much"
+            )
         stage = label(self._queue.running[unit_id])
         self._queue.give_up(unit_id, why)
         if stage not in self._succeeded:
@@ -165,8 +184,9 @@ class _DriverLoop:
         driver = self._driver
         running = driver.pool.running()
         shares = {unit.unit: unit.share for unit in running}
-        if any(share > 0 for share in shares.values()):
-            self._has_progress = True
+        for unit_id, unit in self._queue.running.items():
+            if shares.get(unit_id, 0.0) > 0:
+                self._proven.add(driver.pool.kind_of(unit))
         driver.stop.shares(shares, driver.clock())
         done = {name: tally.done_cost for name, tally in self._queue.stages.items()}
         for unit_id, unit in self._queue.running.items():
@@ -175,9 +195,6 @@ class _DriverLoop:
             if amount:
                 driver.progress.update(name, amount)
         driver.heartbeats.put_if_due(driver.pool, running)
-
-    def _stop(self, reason: str) -> None:
-        self._stop_with(StoppedError(reason))
 
     def _stop_with(self, error: Exception) -> None:
         """Have running units handed back, then raise."""

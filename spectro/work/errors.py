@@ -11,6 +11,10 @@ class StoppedError(RuntimeError):
     """The run was stopped from outside, in order; the same command resumes it."""
 
 
+class LimitReachedError(StoppedError):
+    """The run reached a limit of its configuration: its deadline, its GPU-hours or its cost."""
+
+
 class HandedBack(Exception):
     """The worker was asked to stop; its checkpoint is kept, the unit is resumed elsewhere."""
 

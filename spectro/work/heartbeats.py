@@ -15,6 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from spectro.config import RunConfig
 from spectro.formats.sessions import (
     Failure,
     Heartbeat,
@@ -39,15 +40,15 @@ class HeartbeatWriter:
 
     Args:
         store: of the run.
+        run: how it is executed.
         device: device type of the workers.
-        beat_seconds: from heartbeat to heartbeat.
         metrics: None: Ray's.
     """
 
     def __init__(
-        self, store: Store, *, device: str, beat_seconds: float, metrics: Metrics | None = None
+        self, store: Store, run: RunConfig, *, device: str, metrics: Metrics | None = None
     ) -> None:
-        self._store, self._device, self._beat_seconds = store, device, beat_seconds
+        self._store, self._run, self._device = store, run, device
         self._metrics = metrics or Metrics(store.uri)
         self._log = SessionLog(store)
         self._queues: list[UnitQueue] = []
@@ -99,7 +100,7 @@ class HeartbeatWriter:
 
     def put_if_due(self, pool: Pool, running: Sequence[RunningUnit]) -> None:
         """Put a heartbeat if the last one is old and written."""
-        due = time.monotonic() - self._last >= self._beat_seconds
+        due = time.monotonic() - self._last >= self._run.beat_seconds
         if due and (self._writing is None or self._writing.done()):
             self.put(pool, running=running)
 
@@ -141,10 +142,20 @@ class HeartbeatWriter:
             worker_seconds=counts.worker_seconds,
             stages=stages,
             running=tuple(running),
-            lost=self._counts[UnitResult.CRASHED] + self._counts[UnitResult.PREEMPTED],
+            lost=sum(
+                self._counts[result]
+                for result in (UnitResult.CRASHED, UnitResult.PREEMPTED, UnitResult.LOST)
+            ),
             handed_back=self._counts[UnitResult.HANDED_BACK],
             errors=self._counts[UnitResult.FAILED] + self._counts[UnitResult.REFUSED],
             set_aside={u: why for queue in self._queues for u, why in queue.set_aside.items()},
+            job=self._run.job,
+            price_per_gpu_hour=self._run.price_per_gpu_hour,
+            num_starting=counts.num_starting,
+            num_gpus=counts.num_gpus,
+            gpu_seconds_held=counts.gpu_seconds_held,
+            gpu_seconds_worked=counts.gpu_seconds_worked,
+            waiting=counts.waiting,
         )
 
     def _safely(self, call: object, *arguments: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 from spectro.formats.sessions import RunningUnit
 from spectro.work.model_info import ModelInfo
@@ -11,6 +12,7 @@ from spectro.work.outcome import Outcome, WorkerCounts
 from spectro.work.stop_conditions import StopConditions
 from spectro.work.units import Unit
 from spectro.work.worker import Worker, WorkerSetup
+from spectro.work.worker_kinds import Demand, WorkerKind
 
 
 class InlinePool:
@@ -18,24 +20,44 @@ class InlinePool:
 
     Args:
         setup: of its worker.
+        holds_model: whether it loads the model when it is described.
+        on_ready: checks what it describes; raises ValueError.
         stop_requested: set when the run is to stop; the current unit is then handed back.
     """
 
-    def __init__(self, setup: WorkerSetup, stop_requested: threading.Event | None = None) -> None:
-        self._worker = Worker(setup, stop_requested)
+    def __init__(
+        self,
+        setup: WorkerSetup,
+        holds_model: bool,
+        on_ready: Callable[[ModelInfo], None],
+        stop_requested: threading.Event | None = None,
+    ) -> None:
+        self._worker = Worker(setup, holds_model=holds_model, stop_requested=stop_requested)
+        self._on_ready = on_ready
         self._started = time.monotonic()
         self._outcomes: list[Outcome] = []
 
     def describe(self, stop: StopConditions) -> ModelInfo:
         """See `Worker.describe`."""
-        return self._worker.describe()
+        model = self._worker.describe()
+        self._on_ready(model)
+        return model
 
-    def adjust(self, units_left: int) -> None:
+    @property
+    def has_gpu_workers(self) -> bool:
+        """One worker does all."""
+        return False
+
+    def kind_of(self, unit: Unit) -> WorkerKind:
+        """One worker does all."""
+        return WorkerKind.CPU
+
+    def adjust(self, demand: Demand) -> None:
         """See `Pool`; the one worker stays."""
 
-    def idle(self) -> int:
+    def idle(self) -> dict[WorkerKind, int]:
         """One, unless an outcome waits to be fetched."""
-        return 0 if self._outcomes else 1
+        return {WorkerKind.CPU: 0 if self._outcomes else 1}
 
     def submit(self, unit: Unit) -> None:
         """Do the unit now."""

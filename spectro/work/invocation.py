@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from spectro.config import PipelineConfig
+from spectro.config import PipelineConfig, RunConfig
+from spectro.formats.sessions import SESSIONS, Heartbeat, read_heartbeats
 from spectro.storage.store import Store
 from spectro.work.driver import Driver
 from spectro.work.errors import StoppedError, one_line
@@ -16,40 +17,91 @@ from spectro.work.model_info import ModelInfo
 from spectro.work.progress import Progress
 from spectro.work.ray_actors import RayActors
 from spectro.work.ray_pool import RayPool
-from spectro.work.ray_session import gpus_per_worker, num_workers, ray_session
+from spectro.work.ray_session import WorkerSizes, ray_session, worker_sizes
 from spectro.work.retry_budgets import RetryBudgets
-from spectro.work.stop_conditions import StopConditions
+from spectro.work.stop_conditions import Limits, StopConditions
 from spectro.work.worker import WorkerSetup
+from spectro.work.worker_kinds import WorkerKind
+
+OnReady = Callable[[ModelInfo], None]
 
 
-def stop_conditions(config: PipelineConfig) -> StopConditions:
+def stop_conditions(config: PipelineConfig, store: Store) -> StopConditions:
     """When an invocation that begins now is to stop."""
     run = config.run
     return StopConditions(
         time.monotonic(),
-        deadline_seconds=None if run.deadline_hours is None else 3600 * run.deadline_hours,
+        limits=limits_of(run, read_heartbeats(store, store.list(SESSIONS))),
         idle_seconds=None if run.idle_minutes is None else 60 * run.idle_minutes,
         drain_seconds=run.drain_seconds,
     )
 
 
+def limits_of(run: RunConfig, beats: list[Heartbeat]) -> Limits:
+    """A run's limits, and what its earlier invocations have used: GPU time all of them, time those
+    of the same job."""
+    same_job = [beat for beat in beats if run.job is not None and beat.job == run.job]
+    limits = {"run.max_gpu_hours": run.max_gpu_hours}
+    if run.max_cost is not None and run.price_per_gpu_hour is not None:
+        limits["run.max_cost"] = run.max_cost / run.price_per_gpu_hour
+    given = {name: hours for name, hours in limits.items() if hours is not None}
+    name = min(given, key=lambda name: given[name], default="")
+    return Limits(
+        deadline_seconds=None if run.deadline_hours is None else 3600 * run.deadline_hours,
+        seconds_before=sum(beat.time - beat.started for beat in same_job),
+        gpu_seconds=3600 * given[name] if given else None,
+        gpu_seconds_before=sum(beat.gpu_seconds_held for beat in beats),
+        gpu_limit=name,
+    )
+
+
 @contextmanager
-def open_pool(setup: WorkerSetup, stop: StopConditions) -> Iterator[InlinePool | RayPool]:
-    """The worker pool: this process, or Ray actors; no GPU where the model is known already."""
+def open_pool(
+    setup: WorkerSetup, stop: StopConditions, *, is_measuring: bool, on_ready: OnReady
+) -> Iterator[InlinePool | RayPool]:
+    """The worker pool: this process, or Ray actors; two kinds of them where GPUs are reserved.
+
+    Args:
+        setup: of its workers.
+        stop: heeded by a worker in this process.
+        is_measuring: whether a unit is left that needs the model.
+        on_ready: checks what a worker describes; raises ValueError.
+    """
     config = setup.config
     if config.run.num_workers == 0:
-        yield InlinePool(setup, stop.requested)
+        yield InlinePool(setup, is_measuring, on_ready, stop.requested)
         return
     with ray_session(config.run):
-        gpus = gpus_per_worker(config.run, config.model.device) if setup.model is None else 0.0
-        pool = RayPool(
-            actors=RayActors(setup=setup, gpus_per_worker=gpus),
-            wanted=lambda: num_workers(config.run, gpus),
-        )
+        sizes = worker_sizes(config.run, config.model.device)
+
+        def actors(kind: WorkerKind, cpus: float, gpus: float, holds_model: bool) -> RayActors:
+            return RayActors(
+                setup=setup,
+                kind=kind,
+                cpus=cpus,
+                gpus=gpus,
+                holds_model=holds_model,
+                on_ready=on_ready,
+            )
+
+        pool = RayPool(actors=_kinds(sizes, actors, is_measuring), capacity=sizes.capacity)
         try:
             yield pool
         finally:
             pool.close()
+
+
+def _kinds(
+    sizes: WorkerSizes,
+    actors: Callable[[WorkerKind, float, float, bool], RayActors],
+    is_measuring: bool,
+) -> dict[WorkerKind, RayActors]:
+    if not sizes.gpus:
+        return {WorkerKind.CPU: actors(WorkerKind.CPU, sizes.threads, 0.0, is_measuring)}
+    return {
+        WorkerKind.CPU: actors(WorkerKind.CPU, sizes.cpu_worker_cores, 0.0, False),
+        WorkerKind.GPU: actors(WorkerKind.GPU, sizes.threads, sizes.gpus, True),
+    }
 
 
 @contextmanager
@@ -62,9 +114,10 @@ def open_driver(
     stop: StopConditions,
 ) -> Iterator[Driver]:
     """The driver of this invocation; its last heartbeat records how it ends."""
-    device = model.device.split(":")[0]
-    heartbeats = HeartbeatWriter(store, device=device, beat_seconds=config.run.beat_seconds)
-    budgets = RetryBudgets(errors=config.run.max_errors, crashes=config.run.max_crashes)
+    device = (model.device or config.model.device).split(":")[0]
+    heartbeats = HeartbeatWriter(store, config.run, device=device)
+    run = config.run
+    budgets = RetryBudgets(errors=run.max_errors, crashes=run.max_crashes, losses=run.max_losses)
     ended = "done"
     try:
         yield Driver(

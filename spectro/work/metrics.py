@@ -1,8 +1,9 @@
 """A run's numbers as Ray metrics, which Ray serves to Prometheus on every node.
 
 Names: spectro_units (gauge: stage, state), spectro_work_share (gauge: stage), spectro_workers,
-spectro_worker_seconds (gauges), spectro_units_undone (counter, by fate: how a unit ended). All have
-the run's URI as tag `run`. Without Ray nothing is recorded.
+spectro_workers_starting, spectro_worker_seconds, spectro_gpus, spectro_gpu_seconds_held,
+spectro_gpu_seconds_worked, spectro_waiting_seconds (gauges), spectro_units_undone (counter, by
+fate: how a unit ended). All have the run's URI as tag `run`. Without Ray nothing is recorded.
 """
 
 from __future__ import annotations
@@ -26,8 +27,16 @@ class Metrics:
 
     def state(self, counts: WorkerCounts, stages: Mapping[str, StageCount]) -> None:
         """Workers, and how far every stage is."""
-        self._set("spectro_workers", "workers with the model resident", counts.num_workers)
-        self._set("spectro_worker_seconds", "time of all workers", counts.worker_seconds)
+        for name, what, value in (
+            ("workers", "workers that are ready", counts.num_workers),
+            ("workers_starting", "workers that start or wait for a machine", counts.num_starting),
+            ("worker_seconds", "time of all workers", counts.worker_seconds),
+            ("gpus", "GPUs that workers hold", counts.num_gpus),
+            ("gpu_seconds_held", "GPU time of all workers", counts.gpu_seconds_held),
+            ("gpu_seconds_worked", "GPU time in units", counts.gpu_seconds_worked),
+            ("waiting_seconds", "time without a worker for ready units", counts.waiting_seconds),
+        ):
+            self._set(f"spectro_{name}", what, value)
         for name, count in stages.items():
             share = count.done_cost / count.cost if count.cost else 1.0
             self._set("spectro_work_share", "share of a stage's work done", share, stage=name)

@@ -24,10 +24,7 @@ ARITHMETIC = (
 )
 """Fields of a checkpoint's config that change its losses without changing a weight."""
 
-FACTS = (
-    "num_layers", "num_heads", "hidden_size", "vocab_size", "max_context", "device",
-    "weights_sha256",
-)  # fmt: skip
+FACTS = ("num_layers", "num_heads", "hidden_size", "vocab_size", "max_context")
 """Fields that `run.yaml` records."""
 
 
@@ -35,10 +32,11 @@ FACTS = (
 class ModelInfo(ModelSize):
     """The model that a run measures: its size, device and digest."""
 
-    device: str
-    """Where the workers hold it."""
-    weights_sha256: str
-    """Digest of the model's arithmetic (its config) and of all weights by name and value."""
+    device: str = ""
+    """Where the workers hold it; empty until a worker has loaded it."""
+    weights_sha256: str = ""
+    """Digest of the model's arithmetic (its config) and of all weights by name and value; empty
+    until a worker has loaded it."""
 
     @classmethod
     def of(cls, model: GPTNeoXForCausalLM) -> ModelInfo:
@@ -71,7 +69,7 @@ class ModelInfo(ModelSize):
 
 
 def model_of(file: RunFile, uri: str) -> ModelInfo:
-    """The model that a run has recorded, of which only `FACTS` are known.
+    """The model that a run has recorded: `FACTS`, and once it is bound its device and digest.
 
     Raises ValueError where the run has recorded none.
     """

@@ -14,6 +14,11 @@ def is_alive(node: str | None) -> bool:
     return any(found["NodeID"] == node and found["Alive"] for found in ray.nodes())
 
 
+def resources_of_nodes() -> list[dict[str, float]]:
+    """Resources (`CPU`, `GPU`) of every machine that is alive."""
+    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+
+
 def leaving_nodes() -> set[str]:
     """Ids of machines that Ray is draining: evicted, or sent SIGTERM.
 

@@ -7,8 +7,9 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import ray
 from ray._private import ray_constants
@@ -16,7 +17,9 @@ from ray._private import ray_constants
 from spectro.config import RunConfig
 from spectro.storage.credentials import redact
 from spectro.work.environment import RAY_ADDRESS, without_clusters
+from spectro.work.ray_nodes import resources_of_nodes
 from spectro.work.threads import num_cores_here
+from spectro.work.worker_kinds import WorkerKind
 
 logger = logging.getLogger(__name__)
 CONNECT_SECONDS = 10.0
@@ -53,23 +56,63 @@ def _set_defaults() -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
 
 
-def num_workers(config: RunConfig, gpus_per_worker: float) -> int:
-    """Workers that the connected cluster has room for, or as many as the config says."""
-    if config.num_workers is not None:
-        return config.num_workers
-    resources = ray.cluster_resources()
-    if gpus_per_worker > 0:
-        return max(1, int(resources.get("GPU", 0) // gpus_per_worker))
-    return max(1, int(resources.get("CPU", 1) // config.threads_per_worker))
+@dataclass(frozen=True, kw_only=True)
+class WorkerSizes:
+    """What Ray reserves for a worker of each kind, and how many there may be."""
+
+    run: RunConfig
+    """As configured."""
+    gpus: float
+    """GPUs of a worker that holds any; 0: none does, and one kind of worker does everything."""
+
+    @property
+    def threads(self) -> float:
+        """CPUs of a worker that holds a GPU, or that does everything."""
+        return float(self.run.threads_per_worker)
+
+    @property
+    def cpu_worker_cores(self) -> float:
+        """CPUs of a worker that holds no GPU where others do: a whole machine's, but on this one,
+        where it shares the cores with all others whatever is reserved."""
+        if self.run.ray_address is None:
+            return 1.0
+        if self.run.cpu_worker_cores is not None:
+            return float(self.run.cpu_worker_cores)
+        return float(max(1, max(map(self._spare_cores, _without_gpus()), default=1)))
+
+    def capacity(self, kind: WorkerKind) -> int:
+        """Workers of a kind that the connected cluster has room for, or as many as configured."""
+        if self.gpus and kind is WorkerKind.CPU and self.run.ray_address is None:
+            return 1
+        if self.run.num_workers is not None:
+            return self.run.num_workers
+        nodes = resources_of_nodes()
+        if self.gpus and kind is WorkerKind.CPU:
+            cores = self.cpu_worker_cores
+            return max(1, sum(int(self._spare_cores(node) // cores) for node in _without_gpus()))
+        if kind is WorkerKind.GPU:
+            return max(1, int(sum(node.get("GPU", 0) for node in nodes) // self.gpus))
+        return max(1, int(sum(node.get("CPU", 0) for node in nodes) // self.threads))
+
+    def _spare_cores(self, resources: Mapping[str, float]) -> int:
+        """Cores of a machine beside those of its GPUs' workers."""
+        for_gpus = self.threads * resources.get("GPU", 0) / self.gpus if self.gpus else 0
+        return int(resources.get("CPU", 0) - for_gpus)
 
 
-def gpus_per_worker(config: RunConfig, device: str) -> float:
-    """GPUs to reserve per worker."""
-    if config.gpus_per_worker is not None:
-        return config.gpus_per_worker
-    if device == "cpu":
-        return 0.0
-    return 1.0 if ray.cluster_resources().get("GPU", 0) >= 1 else 0.0
+def _without_gpus() -> list[dict[str, float]]:
+    """Machines for workers without GPUs: those that have none, or all if all have some."""
+    nodes = resources_of_nodes()
+    return [node for node in nodes if not node.get("GPU") and node.get("CPU")] or nodes
+
+
+def worker_sizes(config: RunConfig, device: str) -> WorkerSizes:
+    """Sizes of a run's workers; GPUs where the cluster has any and the model may use them."""
+    gpus = config.gpus_per_worker
+    if gpus is None:
+        has_any = device != "cpu" and ray.cluster_resources().get("GPU", 0) >= 1
+        gpus = 1.0 if has_any else 0.0
+    return WorkerSizes(run=config, gpus=gpus)
 
 
 def _joined(address: str) -> Iterator[None]:

@@ -22,7 +22,6 @@ from spectro.work.stage import (
     WorkerContext,
     resolve,
 )
-from spectro.work.threads import own_threads, use_threads
 from spectro.work.units import Unit, required
 
 logger = logging.getLogger(__name__)
@@ -80,8 +79,6 @@ class StageRegistry:
         if not unit.is_kept and all(context.root.exists(name) for name in unit.outputs):
             logger.info("another worker has done it")  # the listing was stale, or it was faster
             return
-        if unit.takes_all_cores:
-            use_threads(own_threads(context.config.run))
         for stage in self.stages:
             if type(unit) in stage.run:
                 resolve(stage.run[type(unit)])(unit, context, on_progress, should_stop)

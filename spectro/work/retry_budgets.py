@@ -13,3 +13,5 @@ class RetryBudgets:
     """Times that it may raise an error; ≥ 1."""
     crashes: int = 5
     """Times that its worker may die on a machine that is alive; ≥ 1."""
+    losses: int = 4
+    """Times that its machine may go without notice and without progress; ≥ 1."""

@@ -10,13 +10,13 @@ import os
 from spectro.config import RunConfig
 
 
-def own_threads(run: RunConfig) -> int:
+def own_threads(run: RunConfig, reserved_cores: float | None = None) -> int:
     """Threads of a unit that others wait for: a machine of our own has nobody else to serve.
 
     On a Ray cluster that was joined a worker keeps to the CPUs that are reserved for it.
     """
     if run.ray_address is not None:
-        return run.threads_per_worker
+        return max(run.threads_per_worker, int(reserved_cores or 0))
     return num_cores_here()
 
 

@@ -7,11 +7,12 @@ thousands.
 from __future__ import annotations
 
 import heapq
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from spectro.work.units import Unit, label
+from spectro.work.worker_kinds import Demand, WorkerKind
 
 
 @dataclass(kw_only=True)
@@ -35,15 +36,22 @@ class UnitQueue:
 
     Args:
         units: in that order.
+        kind_of: which workers do a unit.
         one_machine: all workers share one machine's cores: of the units that take all of them
             one is done at a time, for two would share its memory and gain nothing.
     """
 
-    def __init__(self, units: Sequence[Unit], *, one_machine: bool = False) -> None:
-        self._one_machine = one_machine
+    def __init__(
+        self,
+        units: Sequence[Unit],
+        *,
+        kind_of: Callable[[Unit], WorkerKind] = lambda unit: WorkerKind.CPU,
+        one_machine: bool = False,
+    ) -> None:
+        self._one_machine, self._kind_of = one_machine, kind_of
         self._units = {unit.id: unit for unit in units}
         self._rank = {unit.id: rank for rank, unit in enumerate(units)}
-        self._ready: list[tuple[int, str]] = []
+        self._ready: dict[WorkerKind, list[tuple[int, str]]] = {kind: [] for kind in WorkerKind}
         self._ready_large: list[tuple[int, str]] = []
         """Those of which one is done at a time."""
         self._waits: dict[str, int] = {}
@@ -72,19 +80,30 @@ class UnitQueue:
     @property
     def is_finished(self) -> bool:
         """Whether nothing runs and nothing is ready."""
-        return not self.running and not self._ready and not self._ready_large
+        return not self.running and not self._ready_large and not any(self._ready.values())
 
     def num_blocked(self) -> int:
         """Units that wait for units that were given up."""
         return self.num_left if self.is_finished else 0
 
-    def take(self, count: int) -> list[Unit]:
-        """The next units whose needs are done; they count as running."""
+    def demand(self, proven: Collection[WorkerKind] = ()) -> Demand:
+        """Units that workers could do; see `Demand`."""
+        now = Counter(self._kind_of(unit) for unit in self.running.values())
+        for kind, heap in self._ready.items():
+            now[kind] += len(heap)
+        for _, unit_id in self._ready_large:
+            now[self._kind_of(self._units[unit_id])] += 1
+        return Demand(now=now, left=self.num_left, proven=frozenset(proven))
+
+    def take(self, counts: Mapping[WorkerKind, int]) -> list[Unit]:
+        """The next units of each kind whose needs are done; they count as running."""
         taken: list[Unit] = []
-        while len(taken) < count and (heap := self._next()):
-            _, unit_id = heapq.heappop(heap)
-            self.running[unit_id] = self._units[unit_id]
-            taken.append(self._units[unit_id])
+        for kind, count in counts.items():
+            while count > 0 and (heap := self._next(kind)):
+                _, unit_id = heapq.heappop(heap)
+                self.running[unit_id] = self._units[unit_id]
+                taken.append(self._units[unit_id])
+                count -= 1
         return taken
 
     def done(self, unit_id: str, seconds: float) -> None:
@@ -110,15 +129,18 @@ class UnitQueue:
         del self.running[unit_id]
         self.set_aside[unit_id] = why
 
-    def _next(self) -> list[tuple[int, str]]:
+    def _next(self, kind: WorkerKind) -> list[tuple[int, str]]:
         """The heap that holds the next unit that may start; an empty one if none may."""
-        may_start = [self._ready]
+        may_start = [self._ready[kind]]
         if not any(self._is_large(unit) for unit in self.running.values()):
-            may_start.append(self._ready_large)
+            large = self._ready_large
+            if large and self._kind_of(self._units[large[0][1]]) is kind:
+                may_start.append(large)
         return min((heap for heap in may_start if heap), default=[])
 
     def _put(self, unit_id: str) -> None:
-        heap = self._ready_large if self._is_large(self._units[unit_id]) else self._ready
+        unit = self._units[unit_id]
+        heap = self._ready_large if self._is_large(unit) else self._ready[self._kind_of(unit)]
         heapq.heappush(heap, (self._rank[unit_id], unit_id))
 
     def _is_large(self, unit: Unit) -> bool:

@@ -23,7 +23,7 @@ from spectro.work.model_info import ModelInfo
 from spectro.work.outcome import Outcome, UnitResult
 from spectro.work.registry import StageRegistry
 from spectro.work.stage import WorkerContext
-from spectro.work.threads import keep_to_threads
+from spectro.work.threads import keep_to_threads, own_threads, use_threads
 from spectro.work.units import Unit
 
 logger = logging.getLogger(__name__)
@@ -40,11 +40,14 @@ class WorkerSetup:
     context: Callable[[PipelineConfig], WorkerContext]
     """Makes what the worker keeps between units."""
     describe: Callable[[Any], ModelInfo]
-    """Checks the run's inputs, loads the model of a context and describes it.
+    """Checks the run's inputs and describes its model, whose weights are not loaded.
 
     Raises ValueError or FileNotFoundError, in one line, for what the run cannot use."""
+    load: Callable[[Any], ModelInfo]
+    """Loads the model of a context and describes it, with its device and its digest; raises as
+    `describe`."""
     model: ModelInfo | None = None
-    """The model's description where it is known and no unit needs it: it is not loaded."""
+    """The model's description where it is known: workers that do not hold it look at nothing."""
 
 
 class Worker:
@@ -52,17 +55,26 @@ class Worker:
 
     Args:
         setup: what it works on.
+        holds_model: whether it loads the model when it is described.
+        reserved_cores: that Ray reserves for it; None: no Ray.
         stop_requested: set when the worker is to hand its unit back.
     """
 
-    def __init__(self, setup: WorkerSetup, stop_requested: threading.Event | None = None) -> None:
+    def __init__(
+        self,
+        setup: WorkerSetup,
+        *,
+        holds_model: bool = True,
+        reserved_cores: float | None = None,
+        stop_requested: threading.Event | None = None,
+    ) -> None:
         transformers.logging.disable_progress_bar()
         transformers.logging.set_verbosity_error()
-        self._setup = setup
-        self._threads = setup.config.run.threads_per_worker
+        self._setup, self._holds_model = setup, holds_model
+        self._reserved_cores = reserved_cores
         self._context = setup.context(setup.config)
         self._stop_requested = stop_requested or threading.Event()
-        self._model = setup.model
+        self._model = None if holds_model else setup.model
         self._position = ("", 0.0)
         self._name = f"{socket.gethostname()}:{os.getpid()}"
 
@@ -75,9 +87,11 @@ class Worker:
         return str(ray.get_runtime_context().get_node_id())
 
     def describe(self) -> ModelInfo:
-        """The model's description; loads it unless that was given. Errors as `WorkerSetup`."""
+        """The model's description; loads it if the worker is to hold it. Errors: `WorkerSetup`."""
         if self._model is None:
             self._model = self._setup.describe(self._context)
+            if self._holds_model:
+                self._model = self._setup.load(self._context)
         return self._model
 
     def try_describe(self) -> ModelInfo | str:
@@ -99,7 +113,10 @@ class Worker:
     def run(self, unit: Unit) -> Outcome:
         """Do a unit; errors are returned, for a traceback means nothing to the driver."""
         # OpenMP keeps its number of threads per calling thread, and Ray may call from any.
-        keep_to_threads(self._threads)
+        run = self._setup.config.run
+        keep_to_threads(run.threads_per_worker)
+        if unit.takes_all_cores:
+            use_threads(own_threads(run, self._reserved_cores))
         start = time.monotonic()
         self._position = (unit.id, 0.0)
 
@@ -129,8 +146,8 @@ class Worker:
 class ProcessWorker(Worker):
     """A worker in a process of its own, which Ray collects the log of."""
 
-    def __init__(self, setup: WorkerSetup) -> None:
-        super().__init__(setup)
+    def __init__(self, setup: WorkerSetup, *, holds_model: bool, reserved_cores: float) -> None:
+        super().__init__(setup, holds_model=holds_model, reserved_cores=reserved_cores)
         logs.configure_worker_logging(setup.config.run.uri, self.name())
 
 

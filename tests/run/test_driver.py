@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from spectro.formats.sessions import RunningUnit, read_failures, read_heartbeats
+from spectro.config import RunConfig
+from spectro.formats.sessions import Heartbeat, RunningUnit, read_failures, read_heartbeats
 from spectro.pipeline.stages import STAGES
 from spectro.storage.store import Store
 from spectro.work.driver import Driver
-from spectro.work.errors import StoppedError, UnitError
+from spectro.work.errors import LimitReachedError, StoppedError, UnitError
 from spectro.work.heartbeats import HeartbeatWriter
+from spectro.work.invocation import limits_of
 from spectro.work.outcome import Outcome, UnitResult, WorkerCounts
 from spectro.work.progress import Progress
 from spectro.work.retry_budgets import RetryBudgets
-from spectro.work.stop_conditions import StopConditions
+from spectro.work.stop_conditions import Limits, StopConditions
 from spectro.work.units import Unit
+from spectro.work.worker_kinds import Demand, WorkerKind
 from tests.run.made_units import GROUPS, all_units, goal
 
 Drive = Callable[..., Driver]
@@ -42,13 +45,25 @@ class FakePool:
     left: bool = False
     most: int = 0
     """Units at work at once, at most."""
-    tended: list[int] = field(default_factory=list)
+    demands: list[Demand] = field(default_factory=list)
+    has_gpus: bool = False
+    """Whether there are two kinds of workers, so many of each."""
+    shares: dict[str, list[float]] = field(default_factory=dict)
+    """Unit id → share at which its worker is lost, time after time."""
+    counts: WorkerCounts = field(
+        default_factory=lambda: WorkerCounts(num_workers=2, num_starting=0, worker_seconds=0)
+    )
 
-    def adjust(self, units_left: int) -> None:
-        self.tended.append(units_left)
+    def kind_of(self, unit: Unit) -> WorkerKind:
+        return WorkerKind.GPU if self.has_gpus and unit.needs_model else WorkerKind.CPU
 
-    def idle(self) -> int:
-        return self.size - len(self.in_work)
+    def adjust(self, demand: Demand) -> None:
+        self.demands.append(demand)
+
+    def idle(self) -> dict[WorkerKind, int]:
+        kinds = list(WorkerKind) if self.has_gpus else [WorkerKind.CPU]
+        busy = [self.kind_of(unit) for unit in self.in_work]
+        return {kind: self.size - busy.count(kind) for kind in kinds}
 
     def submit(self, unit: Unit) -> None:
         assert all(need.id in self.finished for need in unit.needs), unit.id
@@ -65,7 +80,10 @@ class FakePool:
         unit = self.in_work.pop(0)
         if self.fates.get(unit.id):
             result = self.fates[unit.id].pop(0)
-            return [Outcome(unit_id=unit.id, result=result, error="it broke", trace="...")]
+            share = self.shares[unit.id].pop(0) if self.shares.get(unit.id) else 0.0
+            return [
+                Outcome(unit_id=unit.id, result=result, error="it broke", trace="...", share=share)
+            ]
         self.finished.append(unit.id)
         return [Outcome(unit_id=unit.id, seconds=1.0)]
 
@@ -79,7 +97,7 @@ class FakePool:
         self.left = True
 
     def worker_counts(self) -> WorkerCounts:
-        return WorkerCounts(num_workers=self.size, num_starting=0, worker_seconds=0)
+        return self.counts
 
 
 class Ticks:
@@ -101,7 +119,9 @@ def drive(tmp_path: Path) -> Callable[..., Driver]:
         return Driver(
             pool=pool,
             progress=more.pop("progress", Progress()),
-            heartbeats=HeartbeatWriter(Store(str(tmp_path)), device="cpu", beat_seconds=1e9),
+            heartbeats=HeartbeatWriter(
+                Store(str(tmp_path)), RunConfig(uri=str(tmp_path), beat_seconds=1e9), device="cpu"
+            ),
             stop=stop or StopConditions(0.0),
             clock=Ticks(),
             **more,
@@ -117,7 +137,7 @@ def test_everything_is_done_once_after_what_it_needs(drive: Drive) -> None:
         assert driver.run(all_units()) == []
         ids = [unit.id for unit in pool.started]
         assert len(ids) == len(set(ids)) == 1 + 3 + 3 * 2 + 3 * 3 + 3 + 1
-        assert pool.tended[0] == len(ids) and pool.tended[-1] == 1
+        assert pool.demands[0].left == len(ids) and pool.demands[-1].left == 1
 
 
 def test_chains_come_before_tiles_and_the_tiles_of_a_group_together(drive: Drive) -> None:
@@ -216,6 +236,71 @@ def test_one_unit_goes_before_the_crowd(drive: Drive) -> None:
     assert pool.started[0].id == rest[0].id and pool.most > 1
 
 
+def test_the_first_unit_of_a_kind_goes_before_the_others_of_that_kind(drive: Drive) -> None:
+    pool = FakePool(size=9, share=0.0, has_gpus=True)
+    drive(pool).run(all_units())
+    tokens, pilot, *_ = pool.started
+    assert (tokens.stage, pilot.stage) == ("tokens", "pilot")
+    before = [d for d in pool.demands if WorkerKind.GPU not in d.proven]
+    assert {d.now.get(WorkerKind.GPU, 0) for d in before} == {0, len(GROUPS)}
+    assert WorkerKind.CPU in before[-1].proven  # tokens prove nothing of a GPU worker
+
+
+LOST = [UnitResult.LOST] * 4
+
+
+def test_a_unit_that_takes_its_machine_with_it_is_set_aside(drive: Drive) -> None:
+    pool = FakePool(fates={CHAIN: list(LOST)})
+    with pytest.raises(UnitError, match=r"chains/l0/1.*machine was lost 4 times.*memory or disk"):
+        drive(pool, budgets=RetryBudgets(losses=4)).run(all_units())
+    assert [u.id for u in pool.started].count(CHAIN) == 4
+    # one that gets further each time is on machines that are taken away: it goes on
+    pool = FakePool(fates={CHAIN: LOST * 5}, shares={CHAIN: [n / 20 for n in range(20)]})
+    assert drive(pool, budgets=RetryBudgets(losses=4)).run(all_units()) == []
+
+
+def test_the_budget_of_gpu_time_ends_the_run_in_order(drive: Drive) -> None:
+    counts = WorkerCounts(
+        num_workers=4, num_starting=0, worker_seconds=0.0, num_gpus=4, gpu_seconds_held=7000.0
+    )
+    limits = Limits(gpu_seconds=3600 * 2.5, gpu_seconds_before=2000.0, gpu_limit="run.max_cost")
+    pool = FakePool(size=4, stuck=True, counts=counts)
+    driver = drive(pool, stop=StopConditions(0.0, limits=limits, drain_seconds=5))
+    message = r"run\.max_cost reached: .* 2\.50 hours of 2\.50"
+    with pytest.raises(LimitReachedError, match=message):
+        driver.run(all_units())
+    assert pool.left and not pool.started
+
+
+def test_waiting_for_a_machine_is_not_idleness(drive: Drive) -> None:
+    waits = WorkerCounts(num_workers=0, num_starting=1, worker_seconds=0.0, none_has_a_machine=True)
+    pool = FakePool(size=0, counts=waits)
+    stop = StopConditions(0.0, limits=Limits(deadline_seconds=500), idle_seconds=20)
+    with pytest.raises(LimitReachedError, match="deadline_hours"):
+        drive(pool, stop=stop).run(all_units())
+    starts = WorkerCounts(num_workers=0, num_starting=1, worker_seconds=0.0)
+    stop = StopConditions(0.0, limits=Limits(deadline_seconds=500), idle_seconds=20)
+    with pytest.raises(StoppedError, match="nothing has moved"):
+        drive(FakePool(size=0, counts=starts), stop=stop).run(all_units())
+
+
+def test_attempts_of_a_job_share_its_deadline() -> None:
+    beat = Heartbeat(
+        session="a", number=0, started=0.0, time=5000.0, host="", process=0, ended=None,
+        device="cuda", num_workers=0, worker_seconds=0.0, stages={}, job="j",
+        gpu_seconds_held=1800.0,
+    )  # fmt: skip
+    other = replace(beat, job="k", started=4000.0)
+    run = RunConfig(uri="r", job="j", deadline_hours=1.5, price_per_gpu_hour=2.0, max_cost=3.0)
+    limits = limits_of(run, [beat, other])
+    assert limits == Limits(
+        deadline_seconds=5400.0, seconds_before=5000.0, gpu_seconds=5400.0,
+        gpu_seconds_before=3600.0, gpu_limit="run.max_cost",
+    )  # fmt: skip
+    assert isinstance(StopConditions(0.0, limits=limits).error(400.0), LimitReachedError)
+    assert limits_of(replace(run, job=None), [beat]).seconds_before == 0.0
+
+
 def test_missing_objects_are_told_not_tried_again(drive: Drive) -> None:
     part = "susceptibilities/part-00001.parquet"
     pool = FakePool(fates={part: [UnitResult.MISSING]})
@@ -228,7 +313,7 @@ def test_missing_objects_are_told_not_tried_again(drive: Drive) -> None:
 def test_a_stop_hands_everything_back(drive: Drive, reason: str) -> None:
     stop = StopConditions(
         0.0,
-        deadline_seconds=20 if reason == "deadline" else None,
+        limits=Limits(deadline_seconds=20 if reason == "deadline" else None),
         idle_seconds=20 if reason == "idle" else None,
     )
     pool = FakePool(size=4, stuck=reason != "told")
@@ -245,8 +330,8 @@ def test_what_moves_is_not_idle() -> None:
     stop = StopConditions(0.0, idle_seconds=10)
     for now in range(5, 50, 5):
         stop.shares({"a": now / 50}, now)
-        assert stop.reason(now + 4) is None
-    assert "nothing has moved for 0:10" in str(stop.reason(55))
+        assert stop.error(now + 4) is None
+    assert "nothing has moved for 0:10" in str(stop.error(55))
 
 
 def test_progress_ends_at_its_total_in_every_stage(drive: Drive) -> None:

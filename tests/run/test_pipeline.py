@@ -265,11 +265,13 @@ def test_other_weights_under_the_same_name_are_refused(
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).write_bytes((Path(make_config().model.name_or_path) / name).read_bytes())
     config = make_config(model=dataclasses.replace(make_config().model, name_or_path=str(folder)))
-    run(config, Goal.TOKENS)
+    run(config, Goal.SAMPLE)
     model.gpt_neox.embed_in.weight.data[0, 0] += 1
     model.save_pretrained(folder)
+    store = Store(config.run.uri)
+    store.delete("susceptibilities/part-00000.parquet")
     with pytest.raises(OtherRunError, match="model_weights"):
-        run(config, Goal.TOKENS)
+        run(config, Goal.SAMPLE)
 
 
 def test_a_chain_that_diverges_stops_the_run_and_reaches_no_product(
