@@ -29,9 +29,12 @@ HEALTH = {
 
 
 class SimulatedCluster:
-    """A head without room for work, and machines with room for one worker each."""
+    """A head without room for work, and machines with room for one worker each.
 
-    def __init__(self, num_machines: int) -> None:
+    Their GPUs are names alone: Ray reserves them, nobody computes on them.
+    """
+
+    def __init__(self, num_machines: int = 0) -> None:
         self._folder = tempfile.mkdtemp(prefix="chaos-", dir="/tmp")  # socket paths must be short
         os.environ.update(HEALTH | {"RAY_TMPDIR": self._folder})
         (Path(self._folder) / "ray").mkdir()
@@ -58,17 +61,18 @@ class SimulatedCluster:
         """Where drivers join."""
         return str(self._cluster.address)
 
-    def add(self, **environment: str) -> None:
+    def add(self, *, cpus: int = 1, gpus: int = 0, **environment: str) -> Any:
         """A machine joins, with these variables in the environment of its workers."""
-        self.machines.append(
-            self._cluster.add_node(
-                wait=False,
-                num_cpus=1,
-                object_store_memory=80_000_000,
-                node_ip_address="127.0.0.1",
-                env_vars=environment or None,
-            )
+        machine = self._cluster.add_node(
+            wait=False,
+            num_cpus=cpus,
+            num_gpus=gpus,
+            object_store_memory=80_000_000,
+            node_ip_address="127.0.0.1",
+            env_vars=environment or None,
         )
+        self.machines.append(machine)
+        return machine
 
     def workers(self, machine: Any) -> list[int]:
         """Process ids of a machine's workers that keep the model."""

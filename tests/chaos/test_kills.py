@@ -28,6 +28,7 @@ SETTINGS = (
     "run.beat_seconds=3",
     "run.max_crashes=100",
     "run.max_errors=20",
+    "run.max_losses=100",
     "run.drain_seconds=30",
 )
 SEED = 5
