@@ -216,7 +216,7 @@ def _through_ray(options: Any, counts: Sequence[int]) -> list[dict[str, float]]:
         )
         workers = RayActors(setup=setup, worker=NoWork)
         pool = RayPool(actors={WorkerKind.CPU: workers}, capacity=lambda kind: int(options.workers))
-        pool.describe(StopConditions(time.monotonic()))
+        pool.describe(StopConditions(time.monotonic()), lambda: None)
         while pool.worker_counts().num_workers < options.workers:
             pool.adjust(Demand(left=options.workers))
             time.sleep(0.2)

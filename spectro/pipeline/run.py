@@ -29,7 +29,7 @@ from spectro.susceptibility.summary import summary_lines
 from spectro.upsampling.checks import check_upsampled
 from spectro.work.driver import Driver
 from spectro.work.errors import UnitError
-from spectro.work.invocation import open_driver, open_pool, stop_conditions
+from spectro.work.invocation import make_driver, open_heartbeats, open_pool, stop_conditions
 from spectro.work.model_info import ModelInfo
 from spectro.work.progress import Progress
 from spectro.work.registry import StageRegistry
@@ -97,17 +97,18 @@ def run_pipeline(
     with (
         open_pool(setup, stop, is_measuring=known.is_needed, on_ready=binding.require) as pool,
         on_sigterm(stop.requested),  # Ray sets a handler of its own
+        open_heartbeats(config, store, pool) as heartbeats,
     ):
         model = known.shape
         if model is None or (known.is_needed and not pool.has_gpu_workers):
-            model = pool.describe(stop)
+            model = pool.describe(stop, lambda: heartbeats.put_while_waiting(pool))
         check_goal(config, store, goal, model)
         run = _Run(config=config, store=store, model=model, stages=stages)
         binding.check_source(model)
         open_run(store, config, model)
         binding.open(model)
-        with open_driver(config, store, model, pool, progress, stop) as driver:
-            num_units = run.do(driver, goal)
+        heartbeats.device = (model.device or config.model.device).split(":")[0]
+        num_units = run.do(make_driver(config.run, pool, heartbeats, progress, stop), goal)
     now = time.monotonic()
     return Finished(
         uri=store.uri,

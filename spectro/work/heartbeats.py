@@ -48,7 +48,9 @@ class HeartbeatWriter:
     def __init__(
         self, store: Store, run: RunConfig, *, device: str, metrics: Metrics | None = None
     ) -> None:
-        self._store, self._run, self._device = store, run, device
+        self._store, self._run = store, run
+        self.device = device
+        """Device type of the workers, `auto` until one is known."""
         self._metrics = metrics or Metrics(store.uri)
         self._log = SessionLog(store)
         self._queues: list[UnitQueue] = []
@@ -98,6 +100,11 @@ class HeartbeatWriter:
         )
         self._writer.submit(self._safely, put_failure, self._store, failure)
 
+    def put_while_waiting(self, pool: Pool) -> None:
+        """Put a heartbeat before there is a driver, once waiting has taken as long as one."""
+        if time.time() - self._started >= self._run.beat_seconds:
+            self.put_if_due(pool, ())
+
     def put_if_due(self, pool: Pool, running: Sequence[RunningUnit]) -> None:
         """Put a heartbeat if the last one is old and written."""
         due = time.monotonic() - self._last >= self._run.beat_seconds
@@ -137,7 +144,7 @@ class HeartbeatWriter:
             host=socket.gethostname(),
             process=os.getpid(),
             ended=ended,
-            device=self._device,
+            device=self.device,
             num_workers=counts.num_workers,
             worker_seconds=counts.worker_seconds,
             stages=stages,

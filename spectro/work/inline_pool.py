@@ -37,7 +37,7 @@ class InlinePool:
         self._started = time.monotonic()
         self._outcomes: list[Outcome] = []
 
-    def describe(self, stop: StopConditions) -> ModelInfo:
+    def describe(self, stop: StopConditions, on_wait: Callable[[], None]) -> ModelInfo:
         """See `Worker.describe`."""
         model = self._worker.describe()
         self._on_ready(model)

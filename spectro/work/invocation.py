@@ -104,30 +104,33 @@ def _kinds(
     }
 
 
-@contextmanager
-def open_driver(
-    config: PipelineConfig,
-    store: Store,
-    model: ModelInfo,
+def make_driver(
+    run: RunConfig,
     pool: InlinePool | RayPool,
+    heartbeats: HeartbeatWriter,
     progress: Progress,
     stop: StopConditions,
-) -> Iterator[Driver]:
-    """The driver of this invocation; its last heartbeat records how it ends."""
-    device = (model.device or config.model.device).split(":")[0]
-    heartbeats = HeartbeatWriter(store, config.run, device=device)
-    run = config.run
-    budgets = RetryBudgets(errors=run.max_errors, crashes=run.max_crashes, losses=run.max_losses)
+) -> Driver:
+    """The driver of this invocation."""
+    return Driver(
+        pool=pool,
+        progress=progress,
+        heartbeats=heartbeats,
+        stop=stop,
+        budgets=RetryBudgets(errors=run.max_errors, crashes=run.max_crashes, losses=run.max_losses),
+        one_machine=run.ray_address is None,
+    )
+
+
+@contextmanager
+def open_heartbeats(
+    config: PipelineConfig, store: Store, pool: InlinePool | RayPool
+) -> Iterator[HeartbeatWriter]:
+    """The heartbeats of this invocation; the last one records how it ends."""
+    heartbeats = HeartbeatWriter(store, config.run, device=config.model.device.split(":")[0])
     ended = "done"
     try:
-        yield Driver(
-            pool=pool,
-            progress=progress,
-            heartbeats=heartbeats,
-            stop=stop,
-            budgets=budgets,
-            one_machine=config.run.ray_address is None,
-        )
+        yield heartbeats
     except StoppedError as stopped:
         ended = f"stopped: {stopped}"
         raise

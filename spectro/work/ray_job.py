@@ -10,8 +10,6 @@ import time
 
 JOB_CONFIG = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Variable by which Ray says to an entrypoint which job it is."""
-DASHBOARD = "http://127.0.0.1:8265"
-"""Entrypoints run on the head."""
 END_SECONDS = 60.0
 logger = logging.getLogger(__name__)
 
@@ -34,13 +32,11 @@ def stop_own_job(why: str) -> None:
     submission = own_submission()
     if submission is None:
         return
-    address = os.environ.get("RAY_API_SERVER_ADDRESS", DASHBOARD)
-    os.environ["RAY_API_SERVER_ADDRESS"] = address  # a pod's RAY_ADDRESS would overrule it
     from ray.job_submission import JobSubmissionClient  # heavy: only where a job ends
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
-        JobSubmissionClient(address).stop_job(submission)
+        JobSubmissionClient().stop_job(submission)  # at RAY_ADDRESS, which Ray has set
     except (ConnectionError, RuntimeError, ValueError) as error:
         logger.warning("the Ray job %s could not be stopped (%s): %s", submission, why, error)
         return

@@ -45,18 +45,22 @@ class RayPool:
     _adjusted: float = float("-inf")
     _lacking_since: dict[WorkerKind, float] = field(default_factory=dict)
 
-    def describe(self, stop: StopConditions) -> ModelInfo:
+    def describe(self, stop: StopConditions, on_wait: Callable[[], None]) -> ModelInfo:
         """What the first worker describes; waits until there is one, or there is reason to stop.
 
-        Raises ValueError in its words if it cannot use the run's inputs, UnitError if none can be
-        started, StoppedError if asked to stop, past a limit, or one hangs while it starts.
+        `on_wait` is called about once a second while there is none. Raises ValueError in its words
+        if it cannot use the run's inputs, UnitError if none can be started, StoppedError if asked
+        to stop, past a limit, or one hangs while it starts.
         """
         first = self.actors[WorkerKind.CPU]
         while (error := stop.error(self.clock())) is None:
             first.adjust(1)
             ray.wait([first.members[0].description], timeout=1.0)
             if (model := first.book_ready()) is not None:
+                self._lacking_since.clear()
                 return model
+            self._lacking_since.setdefault(WorkerKind.CPU, self.clock())
+            on_wait()
             if all(member.placed_since is None for member in first.members):
                 stop.moved(self.clock())  # it waits for a machine
         raise error

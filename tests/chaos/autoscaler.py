@@ -43,6 +43,8 @@ class Autoscaler:
     """The first that fits is started: those without GPUs come first."""
     idle_seconds: float = 2.0
     """A machine that has been idle for so long is taken away."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Variables of the workers of new machines."""
     is_closed: bool = False
     """A queue that admits nothing: no machine comes."""
     record: list[tuple[float, str, int]] = field(default_factory=list)
@@ -109,6 +111,9 @@ class Autoscaler:
                 self._remove(found)
         if self.is_closed:
             return
+        for found in list(self._up):  # machines that died by themselves
+            if found[1].node_id not in idle and time.monotonic() - found[2] > 30.0:
+                self._remove(found)
         free = [
             {name: node.available_resources.get(name, 0.0) for name in ("CPU", "GPU")}
             for node in state.node_states
@@ -124,7 +129,7 @@ class Autoscaler:
     def _start(self, request: dict[str, float], free: list[dict[str, float]]) -> None:
         for kind in self.kinds:
             if kind.fits(request) and self.count(kind.name) < kind.most:
-                machine = self.cluster.add(cpus=kind.cpus, gpus=kind.gpus)
+                machine = self.cluster.add(cpus=kind.cpus, gpus=kind.gpus, **self.environment)
                 self._up.append((kind, machine, time.monotonic()))
                 self._note(kind)
                 free.append({"CPU": kind.cpus, "GPU": kind.gpus})
@@ -134,9 +139,7 @@ class Autoscaler:
     def _remove(self, found: tuple[MachineKind, Any, float], *, kill: bool = False) -> None:
         kind, machine, since = found
         self._up.remove(found)
-        self._seconds[kind.name] = (
-            self._seconds.get(kind.name, 0.0) + time.monotonic() - since
-        )
+        self._seconds[kind.name] = self._seconds.get(kind.name, 0.0) + time.monotonic() - since
         self.cluster.kill_machine(machine)
         self._note(kind)
 

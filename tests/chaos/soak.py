@@ -42,6 +42,7 @@ SETTINGS = (
     "run.checkpoint_seconds=2",
     "run.beat_seconds=3",
     "run.max_crashes=100",
+    "run.max_losses=100",
     "run.max_errors=20",
     "run.drain_seconds=30",
 )

@@ -57,7 +57,8 @@ def test_if_nobody_can_load_the_model_the_run_ends(actors: RayActors) -> None:
 def test_who_waits_for_a_first_worker_heeds_the_deadline(actors: RayActors) -> None:
     pool = RayPool(actors={WorkerKind.CPU: actors}, capacity=lambda kind: 1)
     with pytest.raises(StoppedError, match="deadline_hours"):
-        pool.describe(StopConditions(actors.clock() - 10.0, limits=Limits(deadline_seconds=5.0)))
+        late = StopConditions(actors.clock() - 10.0, limits=Limits(deadline_seconds=5.0))
+        pool.describe(late, lambda: None)
 
 
 class Clock:
