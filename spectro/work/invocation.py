@@ -19,7 +19,7 @@ from spectro.work.ray_actors import RayActors
 from spectro.work.ray_pool import RayPool
 from spectro.work.ray_session import WorkerSizes, ray_session, worker_sizes
 from spectro.work.retry_budgets import RetryBudgets
-from spectro.work.stop_conditions import Limits, StopConditions
+from spectro.work.stop_conditions import RunLimits, StopConditions
 from spectro.work.worker import WorkerSetup
 from spectro.work.worker_kinds import WorkerKind
 
@@ -37,7 +37,7 @@ def stop_conditions(config: PipelineConfig, store: Store) -> StopConditions:
     )
 
 
-def limits_of(run: RunConfig, beats: list[Heartbeat]) -> Limits:
+def limits_of(run: RunConfig, beats: list[Heartbeat]) -> RunLimits:
     """A run's limits, and what its earlier invocations have used: GPU time all of them, time those
     of the same job."""
     same_job = [beat for beat in beats if run.job is not None and beat.job == run.job]
@@ -46,7 +46,7 @@ def limits_of(run: RunConfig, beats: list[Heartbeat]) -> Limits:
         limits["run.max_cost"] = run.max_cost / run.price_per_gpu_hour
     given = {name: hours for name, hours in limits.items() if hours is not None}
     name = min(given, key=lambda name: given[name], default="")
-    return Limits(
+    return RunLimits(
         deadline_seconds=None if run.deadline_hours is None else 3600 * run.deadline_hours,
         seconds_before=sum(beat.time - beat.started for beat in same_job),
         gpu_seconds=3600 * given[name] if given else None,

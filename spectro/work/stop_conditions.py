@@ -14,8 +14,8 @@ from spectro.work.progress import clock as shown
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
-    """Limits of a run, and what earlier invocations have used of them. None: no limit."""
+class RunLimits:
+    """RunLimits of a run, and what earlier invocations have used of them. None: no limit."""
 
     deadline_seconds: float | None = None
     """Time of all attempts of a job."""
@@ -43,14 +43,14 @@ class StopConditions:
         self,
         now: float,
         *,
-        limits: Limits | None = None,
+        limits: RunLimits | None = None,
         idle_seconds: float | None = None,
         drain_seconds: float = 90.0,
     ) -> None:
         self.drain_seconds = drain_seconds
         self.requested = threading.Event()
         """Set when the run is asked to stop."""
-        self._limits, self._idle_seconds = limits or Limits(), idle_seconds
+        self._limits, self._idle_seconds = limits or RunLimits(), idle_seconds
         self._started = self._last_moved = now
         self._gpu_seconds = 0.0
         self._shares: dict[str, float] = {}

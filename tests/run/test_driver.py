@@ -21,7 +21,7 @@ from spectro.work.invocation import limits_of
 from spectro.work.outcome import Outcome, UnitResult, WorkerCounts
 from spectro.work.progress import Progress
 from spectro.work.retry_budgets import RetryBudgets
-from spectro.work.stop_conditions import Limits, StopConditions
+from spectro.work.stop_conditions import RunLimits, StopConditions
 from spectro.work.units import Unit
 from spectro.work.worker_kinds import Demand, WorkerKind
 from tests.run.made_units import GROUPS, all_units, goal
@@ -263,7 +263,7 @@ def test_the_budget_of_gpu_time_ends_the_run_in_order(drive: Drive) -> None:
     counts = WorkerCounts(
         num_workers=4, num_starting=0, worker_seconds=0.0, num_gpus=4, gpu_seconds_held=7000.0
     )
-    limits = Limits(gpu_seconds=3600 * 2.5, gpu_seconds_before=2000.0, gpu_limit="run.max_cost")
+    limits = RunLimits(gpu_seconds=3600 * 2.5, gpu_seconds_before=2000.0, gpu_limit="run.max_cost")
     pool = FakePool(size=4, stuck=True, counts=counts)
     driver = drive(pool, stop=StopConditions(0.0, limits=limits, drain_seconds=5))
     message = r"run\.max_cost reached: .* 2\.50 hours of 2\.50"
@@ -275,11 +275,11 @@ def test_the_budget_of_gpu_time_ends_the_run_in_order(drive: Drive) -> None:
 def test_waiting_for_a_machine_is_not_idleness(drive: Drive) -> None:
     waits = WorkerCounts(num_workers=0, num_starting=1, worker_seconds=0.0, none_has_a_machine=True)
     pool = FakePool(size=0, counts=waits)
-    stop = StopConditions(0.0, limits=Limits(deadline_seconds=500), idle_seconds=20)
+    stop = StopConditions(0.0, limits=RunLimits(deadline_seconds=500), idle_seconds=20)
     with pytest.raises(LimitReachedError, match="deadline_hours"):
         drive(pool, stop=stop).run(all_units())
     starts = WorkerCounts(num_workers=0, num_starting=1, worker_seconds=0.0)
-    stop = StopConditions(0.0, limits=Limits(deadline_seconds=500), idle_seconds=20)
+    stop = StopConditions(0.0, limits=RunLimits(deadline_seconds=500), idle_seconds=20)
     with pytest.raises(StoppedError, match="nothing has moved"):
         drive(FakePool(size=0, counts=starts), stop=stop).run(all_units())
 
@@ -293,7 +293,7 @@ def test_attempts_of_a_job_share_its_deadline() -> None:
     other = replace(beat, job="k", started=4000.0)
     run = RunConfig(uri="r", job="j", deadline_hours=1.5, price_per_gpu_hour=2.0, max_cost=3.0)
     limits = limits_of(run, [beat, other])
-    assert limits == Limits(
+    assert limits == RunLimits(
         deadline_seconds=5400.0, seconds_before=5000.0, gpu_seconds=5400.0,
         gpu_seconds_before=3600.0, gpu_limit="run.max_cost",
     )  # fmt: skip
@@ -313,7 +313,7 @@ def test_missing_objects_are_told_not_tried_again(drive: Drive) -> None:
 def test_a_stop_hands_everything_back(drive: Drive, reason: str) -> None:
     stop = StopConditions(
         0.0,
-        limits=Limits(deadline_seconds=20 if reason == "deadline" else None),
+        limits=RunLimits(deadline_seconds=20 if reason == "deadline" else None),
         idle_seconds=20 if reason == "idle" else None,
     )
     pool = FakePool(size=4, stuck=reason != "told")

@@ -12,7 +12,7 @@ from spectro.work.errors import StoppedError, UnitError
 from spectro.work.outcome import MAX_FAILED_STARTS
 from spectro.work.ray_actors import RayActor, RayActors
 from spectro.work.ray_pool import RayPool
-from spectro.work.stop_conditions import Limits, StopConditions
+from spectro.work.stop_conditions import RunLimits, StopConditions
 from spectro.work.worker_kinds import Demand, WorkerKind
 
 
@@ -57,7 +57,7 @@ def test_if_nobody_can_load_the_model_the_run_ends(actors: RayActors) -> None:
 def test_who_waits_for_a_first_worker_heeds_the_deadline(actors: RayActors) -> None:
     pool = RayPool(actors={WorkerKind.CPU: actors}, capacity=lambda kind: 1)
     with pytest.raises(StoppedError, match="deadline_hours"):
-        late = StopConditions(actors.clock() - 10.0, limits=Limits(deadline_seconds=5.0))
+        late = StopConditions(actors.clock() - 10.0, limits=RunLimits(deadline_seconds=5.0))
         pool.describe(late, lambda: None)
 
 
