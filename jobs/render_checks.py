@@ -35,6 +35,15 @@ def refuse_what_does_not_fit(
         raise ValueError(f"{'; '.join(found)} (render.rates=null renders without the plan)")
 
 
+def clusters_line(estimate: JobEstimate) -> str:
+    """Time and memory of clusters alone."""
+    return (
+        f"clusters: {estimate.cluster_hours:,.1f} h on one machine of {estimate.cluster_cores} "
+        f"cores, memory {estimate.cpu_worker_bytes / GB:,.0f} GB, scratch "
+        f"{estimate.scratch_bytes / GB:,.0f} GB"
+    )
+
+
 def _time(estimate: JobEstimate, job: str, hours: float) -> Iterator[str]:
     needed = {
         "pipeline": estimate.finish_hours + estimate.cluster_hours,

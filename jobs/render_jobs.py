@@ -27,7 +27,7 @@ from .pods import (
     size_pods,
 )
 from .render import BY_OVERLAY, MAX_NAME, PLAIN_JOBS, RenderConfig, RenderJob
-from .render_checks import refuse_what_does_not_fit
+from .render_checks import clusters_line, refuse_what_does_not_fit
 
 MARGIN_HOURS = 1.0
 """Between the driver's deadline and the cluster's: its start, and handing back."""
@@ -167,6 +167,8 @@ def _compared(job: RenderJob, manifest: Manifest, hours: float) -> list[str]:
         raise ValueError(f"{error} (render.rates=null renders without the plan)") from error
     refuse_what_does_not_fit(estimate, job, manifest, render.job, hours)
     enlarge_scratch(manifest, SCRATCH_MARGIN * estimate.scratch_bytes)
+    if render.job == "cluster":
+        return [clusters_line(estimate)]
     return estimate.lines(job.run.price_per_gpu_hour)
 
 
