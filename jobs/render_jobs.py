@@ -63,7 +63,7 @@ def rendered(
     _refuse_overrides(passed)
     name = _stem(job.render, experiment)
     if job.render.job in PLAIN_JOBS:
-        manifest, notes = _plain(job, passed, name), []
+        manifest, notes = _plain(job, passed, name), list[str]()
     else:
         manifest, notes = _on_ray(job, passed, name)
     _fill(manifest, job.render)
