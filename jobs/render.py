@@ -24,7 +24,7 @@ from .command import Command
 from .manifests import Manifest, containers
 
 MAX_NAME = 40
-"""KubeRay allows 47 characters; Kubernetes adds five to a `generateName`."""
+"""KubeRay allows 47 characters; seven make the name unique."""
 PLAIN_JOBS = ("stage", "tokens")
 """Without Ray and GPU."""
 JOBS = (*PLAIN_JOBS, "sample", "pipeline", "cluster")

@@ -61,7 +61,7 @@ def rendered(
         passed.append(f"run.uri={job.run.uri}")
     refuse_secrets(passed)
     _refuse_overrides(passed)
-    name = _stem(job.render, experiment)
+    name = _job_name(job.render, experiment)
     if job.render.job in PLAIN_JOBS:
         manifest, notes = _plain(job, passed, name), list[str]()
     else:
@@ -80,7 +80,7 @@ def _plain(job: RenderJob, passed: list[str], name: str) -> Manifest:
     else:
         _require_shared(resolve_location(job.run.uri), manifest)
         container["command"] = ["spectro", "tokens", *passed, "run.num_workers=0"]
-    manifest["metadata"] = _metadata(manifest["metadata"], job.render, f"{name}-{job.render.job}")
+    manifest["metadata"] = _metadata(manifest["metadata"], job.render, name)
     return manifest
 
 
@@ -119,7 +119,7 @@ def _on_ray(job: RenderJob, passed: list[str], name: str) -> tuple[Manifest, lis
     uses_gpus = group_named(manifest, GPU_GROUP) is not None
     own = {
         "run.ray_address": "auto",
-        "run.job": f"{name}-{secrets.token_hex(4)}",
+        "run.job": name,
         **settings,
         "run.scratch": scratch_folder(manifest),
         "run.deadline_hours": f"{hours:g}",
@@ -186,16 +186,19 @@ def _name(override: str) -> str:
     return override.lstrip("+~").partition("=")[0]
 
 
-def _stem(render: RenderConfig, experiment: str | None) -> str:
-    stem = render.name or "spectro-" + (experiment or "run")
-    return re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[: MAX_NAME - 1]
+def _job_name(render: RenderConfig, experiment: str | None) -> str:
+    """A name that no other job has; it is also the run's `run.job`, whose attempts count together."""
+    kind = "" if render.job == "pipeline" else f"-{render.job}"
+    stem = render.name or f"spectro-{experiment or 'run'}"
+    plain = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[: MAX_NAME - len(kind)]
+    return f"{plain}{kind}-{secrets.token_hex(3)}"
 
 
-def _metadata(old: Manifest, render: RenderConfig, stem: str) -> Manifest:
-    metadata: Manifest = {"generateName": f"{stem}-"}
+def _metadata(old: Manifest, render: RenderConfig, name: str) -> Manifest:
+    metadata: Manifest = {"name": name}
     if render.namespace is not None:
         metadata["namespace"] = render.namespace
-    metadata |= {name: value for name, value in old.items() if name != "name"}
+    metadata |= {key: value for key, value in old.items() if key != "name"}
     if render.queue is not None and render.job not in PLAIN_JOBS:
         metadata["labels"]["kueue.x-k8s.io/queue-name"] = render.queue
         if render.priority is not None:
