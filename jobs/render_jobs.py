@@ -187,7 +187,7 @@ def _name(override: str) -> str:
 
 
 def _job_name(render: RenderConfig, experiment: str | None) -> str:
-    """A name that no other job has; it is also the run's `run.job`, whose attempts count together."""
+    """A name that no other job has; as `run.job`, that whose attempts count together."""
     kind = "" if render.job == "pipeline" else f"-{render.job}"
     stem = render.name or f"spectro-{experiment or 'run'}"
     plain = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[: MAX_NAME - len(kind)]

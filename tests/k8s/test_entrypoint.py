@@ -223,8 +223,8 @@ def test_a_machine_that_was_given_the_workers_notice_ends_when_it_is_idle(head: 
 
 def mount_runs_at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The local overlay's volume at another place: nobody may write to /runs here."""
-    place = "/spec/rayClusterSpec/workerGroupSpecs/0/template/spec/containers/0/volumeMounts/0"
+    place = "/spec/rayClusterSpec/workerGroupSpecs/0/template/spec/containers/0/volumeMounts/1"
     step = {"op": "replace", "path": f"{place}/mountPath", "value": str(folder)}
     monkeypatch.setattr(
-        "jobs.render.built", lambda overlay, components=(): patched(built(overlay), [step])
+        "jobs.render_jobs.built", lambda overlay, components=(): patched(built(overlay), [step])
     )
