@@ -121,7 +121,8 @@ def test_a_tokens_job_is_retried_where_the_same_command_may_end_otherwise() -> N
     codes = {errors.FAILED, errors.WRONG_INPUT, 3}  # 3: a limit of the run
     assert set(final["onExitCodes"]["values"]) == codes
     assert errors.STOPPED not in codes
-    assert lost == {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
+    disrupted = {"type": "DisruptionTarget", "status": "True"}
+    assert lost == {"action": "Ignore", "onPodConditions": [disrupted]}
 
 
 def test_the_network_policy_lets_in_pods_of_spectro_the_operator_and_metrics() -> None:
