@@ -186,34 +186,6 @@ def test_the_entrypoint_measures_and_its_submission_succeeds(
     assert product.components == ("l3h1", "l3h0")
 
 
-def test_tokens_then_the_run_then_its_clusters_by_the_rendered_commands(
-    head: Head,
-    job: Callable[..., int],
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-) -> None:
-    """docs/operations.md in order: a plain Job without Ray, then two RayJobs."""
-    given = ["render.job=tokens", *TINY, "run.uri=s3://bucket/run"]
-    assert job("render", *given) == 0
-    pod = yaml.safe_load(capsys.readouterr().out)["spec"]["template"]["spec"]
-    uri = f"run.uri={tmp_path}/run"  # for the bucket, which no plain Job can do without
-    words = [uri if w.startswith("run.uri=") else w for w in pod["containers"][0]["command"]]
-    done = head.run(*words)
-    assert done.returncode == 0, done.stderr
-    store = Store(str(tmp_path / "run"))
-    tokens = {name: store.read(name) for name in store.list("tokens")}
-    assert tokens and not store.list("chains")
-    mount_runs_at(tmp_path, monkeypatch)
-    done = head.submit(entrypoint(job, capsys, uri))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert {name: store.read(name) for name in tokens} == tokens
-    small = ["cluster.num_neighbours=4", "render.job=cluster"]
-    done = head.submit(entrypoint(job, capsys, uri, *small, scratch=tmp_path / "scratch"))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert store.list("clusters")
-
-
 def test_a_job_that_fails_fails_its_submission(
     head: Head,
     job: Callable[..., int],
@@ -241,6 +213,34 @@ def test_leave_ends_the_driver_so_that_its_job_fails_and_is_retried(head: Head) 
     assert left.returncode == 0, left.stderr
     until(lambda: head.ask("leaving")["status"] not in ("PENDING", "RUNNING"))
     assert head.ask("leaving")["status"] == "FAILED"
+
+
+def test_tokens_then_the_run_then_its_clusters_by_the_rendered_commands(
+    head: Head,
+    job: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """docs/operations.md in order: a plain Job without Ray, then two RayJobs."""
+    given = ["render.job=tokens", *TINY, "run.uri=s3://bucket/run"]
+    assert job("render", *given) == 0
+    pod = yaml.safe_load(capsys.readouterr().out)["spec"]["template"]["spec"]
+    uri = f"run.uri={tmp_path}/run"  # for the bucket, which no plain Job can do without
+    words = [uri if w.startswith("run.uri=") else w for w in pod["containers"][0]["command"]]
+    done = head.run(*words)
+    assert done.returncode == 0, done.stderr
+    store = Store(str(tmp_path / "run"))
+    tokens = {name: store.read(name) for name in store.list("tokens")}
+    assert tokens and not store.list("chains")
+    mount_runs_at(tmp_path, monkeypatch)
+    done = head.submit(entrypoint(job, capsys, uri))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {name: store.read(name) for name in tokens} == tokens
+    small = ["cluster.num_neighbours=4", "render.job=cluster"]
+    done = head.submit(entrypoint(job, capsys, uri, *small, scratch=tmp_path / "scratch"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert store.list("clusters")
 
 
 def test_leave_says_when_no_dashboard_answers(head: Head) -> None:
