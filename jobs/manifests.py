@@ -1,4 +1,4 @@
-"""Kubernetes manifests from `k8s/`: an overlay's patches applied, a job's values filled in.
+"""Kubernetes manifests from `k8s/`: a RayJob with its overlay's patches applied, and plain Jobs.
 
 Overlays and components consist of RFC 6902 patches alone, so that applying them here gives what
 `kubectl kustomize` gives, without kubectl (ADR 047; a test compares the two).
@@ -16,7 +16,6 @@ from urllib.parse import parse_qsl, urlsplit
 import yaml
 
 K8S = Path(__file__).parent.parent / "k8s"
-GPU = "nvidia.com/gpu"
 Manifest = dict[str, Any]
 
 SECRET_NAME = re.compile(
@@ -37,13 +36,18 @@ def overlays() -> list[str]:
     return sorted(path.parent.name for path in K8S.glob("overlays/*/kustomization.yaml"))
 
 
+def require_manifests() -> None:
+    """Raise ValueError if the manifests are not beside the code."""
+    if not overlays():
+        raise ValueError(f"no manifests in {K8S}: render from a checkout, not from an installation")
+
+
 def built(overlay: str, components: Sequence[str] = ()) -> Manifest:
     """The RayJob of an overlay, with further components.
 
     Raises ValueError if there is no such overlay, or no manifests at all.
     """
-    if not overlays():
-        raise ValueError(f"no manifests in {K8S}: render from a checkout, not from an installation")
+    require_manifests()
     if overlay not in overlays():
         raise ValueError(
             f"render.overlay must be one of {', '.join(overlays())}, found {overlay!r}"
@@ -96,20 +100,25 @@ def _apply(document: Any, names: Sequence[str], operation: Mapping[str, Any]) ->
         document[last] = value
 
 
-def containers(job: Manifest) -> list[Manifest]:
-    """The containers of the submitter, the head and the workers, in this order."""
+def plain_job(name: str) -> Manifest:
+    """A Job without Ray: `stage` or `tokens`."""
+    require_manifests()
+    manifest: Manifest = yaml.safe_load((K8S / name / "job.yaml").read_text(encoding="utf-8"))
+    return manifest
+
+
+def pod_templates(job: Manifest) -> list[Manifest]:
+    """Those of the submitter, the head and the groups of workers; of a plain Job, its one."""
+    if job["kind"] == "Job":
+        return [job["spec"]["template"]]
     cluster = job["spec"]["rayClusterSpec"]
-    templates = [
-        job["spec"]["submitterPodTemplate"],
-        cluster["headGroupSpec"]["template"],
-        *(group["template"] for group in cluster["workerGroupSpecs"]),
-    ]
-    return [template["spec"]["containers"][0] for template in templates]
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    return [job["spec"]["submitterPodTemplate"], *(group["template"] for group in groups)]
 
 
-def gpus_per_pod(job: Manifest) -> float:
-    """GPUs of one worker's pod."""
-    return float(containers(job)[-1]["resources"]["limits"].get(GPU, 0))
+def containers(job: Manifest) -> list[Manifest]:
+    """The containers of `pod_templates`, in their order."""
+    return [template["spec"]["containers"][0] for template in pod_templates(job)]
 
 
 def refuse_secrets(value: Any) -> None:

@@ -17,6 +17,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from jobs.manifests import pod_templates
+
 ROOT = Path(__file__).parent.parent.parent
 KUBERNETES = "1.32"
 Manifest = dict[str, Any]
@@ -71,7 +73,7 @@ def validate(manifest: Manifest) -> None:
         kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
         return
     jsonschema.Draft7Validator(schema).validate(manifest)
-    metadata = {"name": "generated", **manifest["metadata"]}
+    metadata = manifest["metadata"]
     _validate_core({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
     if manifest["kind"] == "RayJob":
         for template in pod_templates(manifest):
@@ -80,20 +82,13 @@ def validate(manifest: Manifest) -> None:
         rules(manifest)
 
 
-def pod_templates(job: Manifest) -> list[Manifest]:
-    """Those of submitter, head and workers."""
-    cluster = job["spec"]["rayClusterSpec"]
-    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
-    return [job["spec"]["submitterPodTemplate"], *(group["template"] for group in groups)]
-
-
 def rules(job: Manifest) -> None:
     """What KubeRay 1.7 and Kueue 0.19 check beyond their schemas."""
     spec, cluster = job["spec"], job["spec"]["rayClusterSpec"]
     assert spec["backoffLimit"] >= 0
     assert spec["activeDeadlineSeconds"] > 0
     assert "jobId" not in spec, "a retry would meet the submission id of the attempt before"
-    assert len(job["metadata"].get("generateName", "")) + 5 <= 47
+    assert len(job["metadata"]["name"]) <= 47
     for template in pod_templates(job):
         assert template["spec"]["restartPolicy"] == "Never"  # autoscaler v2
     for group in cluster["workerGroupSpecs"]:

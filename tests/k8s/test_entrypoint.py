@@ -129,13 +129,23 @@ def head() -> Iterator[Head]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def entrypoint(job: Callable[..., int], capsys: pytest.CaptureFixture[str], *more: str) -> str:
-    """That of the manifest which `spectro render` writes for the tiny run."""
-    options = ["render.overlay=local-cpu", "render.workers=1", "render.job=sample"]
-    status = job("render", *options, *TINY, *more)
+def entrypoint(
+    job: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    *more: str,
+    scratch: Path = Path("/scratch"),
+) -> str:
+    """That of the manifest which `spectro render` writes for the tiny run.
+
+    `scratch` stands for the pods' volume.
+    """
+    options = ["render.overlay=local-cpu", "render.workers=1"]
+    kind = [] if "render.job=cluster" in more else ["render.job=sample"]
+    status = job("render", *options, *kind, *TINY, *more)
     shown = capsys.readouterr()
     assert status == 0, shown.err
-    return str(yaml.safe_load(shown.out)["spec"]["entrypoint"])
+    line = str(yaml.safe_load(shown.out)["spec"]["entrypoint"])
+    return line.replace("run.scratch=/scratch", f"run.scratch={scratch}")
 
 
 def until(what: Callable[[], bool]) -> None:
@@ -212,6 +222,34 @@ def test_leave_ends_the_driver_so_that_its_job_fails_and_is_retried(head: Head) 
     assert head.ask("leaving")["status"] == "FAILED"
 
 
+def test_tokens_then_the_run_then_its_clusters_by_the_rendered_commands(
+    head: Head,
+    job: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """docs/operations.md in order: a plain Job without Ray, then two RayJobs."""
+    given = ["render.job=tokens", *TINY, "run.uri=s3://bucket/run"]
+    assert job("render", *given) == 0
+    pod = yaml.safe_load(capsys.readouterr().out)["spec"]["template"]["spec"]
+    uri = f"run.uri={tmp_path}/run"  # for the bucket, which no plain Job can do without
+    words = [uri if w.startswith("run.uri=") else w for w in pod["containers"][0]["command"]]
+    done = head.run(*words)
+    assert done.returncode == 0, done.stderr
+    store = Store(str(tmp_path / "run"))
+    tokens = {name: store.read(name) for name in store.list("tokens")}
+    assert tokens and not store.list("chains")
+    mount_runs_at(tmp_path, monkeypatch)
+    done = head.submit(entrypoint(job, capsys, uri))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {name: store.read(name) for name in tokens} == tokens
+    small = ["cluster.num_neighbours=4", "render.job=cluster"]
+    done = head.submit(entrypoint(job, capsys, uri, *small, scratch=tmp_path / "scratch"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert store.list("clusters")
+
+
 def test_leave_says_when_no_dashboard_answers(head: Head) -> None:
     left = head.run("spectro", "leave", "http://127.0.0.1:9")
     assert left.returncode == 2
@@ -230,8 +268,8 @@ def test_a_machine_that_was_given_the_workers_notice_ends_when_it_is_idle(head: 
 
 def mount_runs_at(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The local overlay's volume at another place: nobody may write to /runs here."""
-    place = "/spec/rayClusterSpec/workerGroupSpecs/0/template/spec/containers/0/volumeMounts/0"
+    place = "/spec/rayClusterSpec/workerGroupSpecs/0/template/spec/containers/0/volumeMounts/1"
     step = {"op": "replace", "path": f"{place}/mountPath", "value": str(folder)}
     monkeypatch.setattr(
-        "jobs.render.built", lambda overlay, components=(): patched(built(overlay), [step])
+        "jobs.render_jobs.built", lambda overlay, components=(): patched(built(overlay), [step])
     )

@@ -13,9 +13,19 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from schemas import ROOT, Manifest, crd_folder, pod_templates, validate
+from schemas import ROOT, Manifest, crd_folder, validate
 
-from jobs.manifests import K8S, built, containers, overlays, patched, refuse_secrets
+from jobs import errors
+from jobs.manifests import (
+    K8S,
+    built,
+    containers,
+    overlays,
+    patched,
+    plain_job,
+    pod_templates,
+    refuse_secrets,
+)
 
 COMPONENTS: dict[str, list[str]] = {"alone": [], "queued": ["queue"]}
 INVALID = (
@@ -77,6 +87,7 @@ def test_what_is_set_up_once_is_valid() -> None:
     assert kinds == {
         "ClusterQueue",
         "LocalQueue",
+        "NetworkPolicy",
         "PersistentVolumeClaim",
         "PodDisruptionBudget",
         "ResourceFlavor",
@@ -97,23 +108,35 @@ def test_the_job_that_fetches_weights_fetches_those_of_the_experiment() -> None:
     ]
 
 
-def test_every_overlay_has_a_head_that_stays_and_workers_that_may_go() -> None:
-    for overlay in sorted(set(overlays()) - {"local-cpu"}):
-        submitter, head, worker = (t["spec"] for t in pod_templates(built(overlay)))
-        terms = _terms(head)
-        assert _terms(submitter) == terms
-        assert len(terms) == 1
-        spot = {term["matchExpressions"][0]["key"] for term in _terms(worker)}
-        assert {rule["key"] for rule in terms[0]["matchExpressions"]} == spot
-        assert {rule["operator"] for rule in terms[0]["matchExpressions"]} == {"NotIn"}
-        assert worker["nodeSelector"]["nvidia.com/gpu.product"].startswith(
-            f"NVIDIA-{overlay.upper()}"
-        )
+@pytest.mark.parametrize("name", ["stage", "tokens"])
+def test_plain_jobs_are_valid_and_the_same_with_and_without_kubectl(name: str) -> None:
+    job = plain_job(name)
+    validate(job)
+    assert kustomized(K8S / name) == [job]
 
 
-def _terms(pod: Manifest) -> list[Manifest]:
-    required = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
-    return list(required["nodeSelectorTerms"])
+def test_a_tokens_job_is_retried_where_the_same_command_may_end_otherwise() -> None:
+    final, lost = plain_job("tokens")["spec"]["podFailurePolicy"]["rules"]
+    assert final["action"] == "FailJob"
+    codes = {errors.FAILED, errors.WRONG_INPUT, 3}  # 3: a limit of the run
+    assert set(final["onExitCodes"]["values"]) == codes
+    assert errors.STOPPED not in codes
+    disrupted = {"type": "DisruptionTarget", "status": "True"}
+    assert lost == {"action": "Ignore", "onPodConditions": [disrupted]}
+
+
+def test_the_network_policy_lets_in_pods_of_spectro_the_operator_and_metrics() -> None:
+    [policy] = yaml.safe_load_all((K8S / "setup/network.yaml").read_text())
+    own, operator, metrics = policy["spec"]["ingress"]
+    selected = policy["spec"]["podSelector"]["matchLabels"]
+    for template in pod_templates(built("h200")):
+        assert selected.items() <= template["metadata"]["labels"].items()
+    assert own == {"from": [{"podSelector": policy["spec"]["podSelector"]}]}
+    head, worker = containers(built("h200"))[1:3]
+    ports = {port["name"]: port["containerPort"] for port in head["ports"]}
+    assert [port["port"] for port in operator["ports"]] == [ports["dashboard"]]
+    assert [port["port"] for port in metrics["ports"]] == [ports["metrics"]]
+    assert worker["ports"] == [{"name": "metrics", "containerPort": ports["metrics"]}]
 
 
 @pytest.mark.parametrize("overlay", overlays())
@@ -129,6 +152,7 @@ def test_pods_are_confined_and_have_time_to_leave(overlay: str) -> None:
     for pod in in_cluster:
         container = pod["containers"][0]
         environment = {entry["name"]: entry["value"] for entry in container["env"]}
+        assert ("RAY_LOG_TO_STDERR" in environment) == (container["name"] == "ray-worker")
         drain = float(environment["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"])
         assert drain < pod["terminationGracePeriodSeconds"]
         assert {"name": "metrics", "containerPort": 8080} in container["ports"]
