@@ -146,9 +146,7 @@ def _deadline(job: RenderJob, manifest: Manifest) -> float:
 
 def _compared(job: RenderJob, manifest: Manifest, hours: float) -> list[str]:
     """Lines of the plan, after it was compared with the job; none without rates."""
-    from spectro.planning.job_estimate import estimate_job  # torch: not for --help
-
-    from spectro.planning.rates import file_of_rates
+    from spectro.planning.rates import file_of_rates  # not for --help
 
     render, rates = job.render, job.render.rates
     if rates == BY_OVERLAY:
@@ -157,13 +155,15 @@ def _compared(job: RenderJob, manifest: Manifest, hours: float) -> list[str]:
             return [f"no rates of {render.overlay}: not compared with a plan (render.rates)"]
     if rates is None:
         return []
+    from spectro.planning.job_estimate import estimate_job  # torch: not where it is not needed
+
     cpu_group = group_named(manifest, CPU_GROUP)
     assert cpu_group is not None
     cores = int(limit(cpu_group, CPU))
     planned = dataclasses.replace(job, run=dataclasses.replace(job.run, cpu_worker_cores=cores))
     try:
         estimate = estimate_job(planned, rates, render.workers)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise ValueError(f"{error} (render.rates=null renders without the plan)") from error
     refuse_what_does_not_fit(estimate, job, manifest, render.job, hours)
     enlarge_scratch(manifest, SCRATCH_MARGIN * estimate.scratch_bytes)
