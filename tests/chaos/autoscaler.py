@@ -16,6 +16,8 @@ from typing import Any
 from tests.chaos.cluster import SimulatedCluster
 
 LOOK_SECONDS = 0.5
+DEAD = 2
+"""`NodeStatus.DEAD` of Ray's autoscaler messages."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +105,8 @@ class Autoscaler:
         from ray.autoscaler.v2.sdk import get_cluster_resource_state
 
         state = get_cluster_resource_state(self._client)
-        idle = {n.node_id.hex(): n.idle_duration_ms / 1000 for n in state.node_states}
+        alive = [node for node in state.node_states if node.status != DEAD]
+        idle = {node.node_id.hex(): node.idle_duration_ms / 1000 for node in alive}
         for found in list(self._up):
             _, machine, since = found
             is_old = time.monotonic() - since > self.idle_seconds
@@ -116,7 +119,7 @@ class Autoscaler:
                 self._remove(found)
         free = [
             {name: node.available_resources.get(name, 0.0) for name in ("CPU", "GPU")}
-            for node in state.node_states
+            for node in alive
         ]
         known = set(idle)
         free += [{"CPU": k.cpus, "GPU": k.gpus} for k, m, _ in self._up if m.node_id not in known]
