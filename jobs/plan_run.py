@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -25,16 +24,14 @@ from spectro.planning.model_sizes import size_of_checkpoint
 from spectro.planning.plan import Plan, make_plan
 from spectro.planning.plan_addition import plan_addition, shard_sizes_after
 from spectro.planning.plan_notes import damage_notes
-from spectro.planning.rates import Rates, load_rates, to_yaml
+from spectro.planning.rates import Rates, file_of_rates, load_rates, product_type, to_yaml
 from spectro.planning.run_work import measurement_of
-from spectro.storage.locations import local_path
 from spectro.storage.store import Store
 from spectro.upsampling.plan import plan_upsampled, upsample_bill, with_upsampling
 from spectro.work.threads import num_cores_here
 
 from .plan_tables import bill_table, clusters_table, plan_table
 
-RATES = Path(__file__).parent.parent / "benchmarks" / "rates"
 MIN_WIDTH = 128
 
 
@@ -79,7 +76,7 @@ class PlanReport:
 def make_report(config: PipelineConfig, settings: PlanConfig) -> PlanReport:
     """Plan a run; measures the device's rates if `settings.rates` says so."""
     size = size_of_checkpoint(config.model)
-    precision = settings.precision or _precision(config)
+    precision = product_type(config.model)
     rates = _rates(settings, config, precision)
     device = Device(rates=rates, precision=precision, num_devices=settings.num_devices)
     plan = _planned(settings, config, size, device)
@@ -106,23 +103,12 @@ def _planned(settings: PlanConfig, config: PipelineConfig, size: ModelSize, devi
     return with_upsampling(plan, config, device, settings.predict, settings.upsample_tokens)
 
 
-def _precision(config: PipelineConfig) -> str:
-    is_float64 = config.model.dtype == "float64"
-    return config.model.dtype if is_float64 else config.model.precision.value
-
-
 def _rates(settings: PlanConfig, config: PipelineConfig, precision: str) -> Rates:
     if settings.rates == MEASURE:
         size = size_of_checkpoint(config.model)
         device = resolve_device(config.model.device)
         return measure_rates(size, config.tokens.context, precision, device)
     return load_rates(file_of_rates(settings.rates))
-
-
-def file_of_rates(name: str) -> Path:
-    """A file of rates: one that is shipped, or a path."""
-    shipped = RATES / f"{name}.yaml"
-    return shipped if shipped.is_file() else Path(local_path(name, "plan.rates"))
 
 
 def _clusters(settings: PlanConfig, config: PipelineConfig, size: ModelSize) -> ClusterPlan:

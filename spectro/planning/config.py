@@ -8,6 +8,8 @@ from spectro.predict.config import PredictConfig
 
 MEASURE = "measure"
 """Rates are measured here, not read from a file."""
+CLUSTER_RATES = "clusters"
+"""Rates of the cluster stage, in `benchmarks/rates/`."""
 PRODUCT_BYTES = {"float64": 8, "float32": 4, "tf32": 4, "bfloat16": 2}
 """Bytes of an operand of a matrix product."""
 
@@ -61,7 +63,7 @@ class PlanConfig(Assumptions):
     """Machines that share the clustering; ≥ 1."""
     cores: int | None = None
     """Cores of each; None: as many as this machine has."""
-    cluster_rates: str = "clusters"
+    cluster_rates: str = CLUSTER_RATES
     """File of the cluster stage's rates: a path, or a name in `benchmarks/rates/`."""
 
     def __post_init__(self) -> None:
