@@ -19,6 +19,7 @@ from spectro.planning.cluster_rates import load_cluster_rates
 from spectro.planning.cluster_work import ClusterWork, layout_of, num_clusterings
 from spectro.planning.config import MEASURE, PlanConfig
 from spectro.planning.device_costs import Device
+from spectro.planning.job_estimate import estimate
 from spectro.planning.measure_rates import measure_rates
 from spectro.planning.model_sizes import size_of_checkpoint
 from spectro.planning.plan import Plan, make_plan
@@ -47,6 +48,8 @@ class PlanReport:
     """Of the clustering."""
     rates: Rates
     """Of the device."""
+    price_per_gpu_hour: float | None
+    """As `run.price_per_gpu_hour` says."""
     warnings: list[str]
     """About the run that exists."""
 
@@ -58,6 +61,8 @@ class PlanReport:
         if self.bill:
             console.print(bill_table(self.bill))
         console.print(clusters_table(self.clusters))
+        for line in estimate(self.plan, self.clusters).lines(self.price_per_gpu_hour):
+            console.print(line, highlight=False)
         for note in (*self.warnings, *self.plan.notes, *self.clusters.notes):
             loud = note.startswith("rates") and "NOT MEASURED" in note
             console.print(f"- {note}", style="bold red" if loud else None, highlight=False)
@@ -88,6 +93,7 @@ def make_report(config: PipelineConfig, settings: PlanConfig) -> PlanReport:
         bill=bill_of(plan, config) if settings.bill else (),
         clusters=_clusters(settings, config, size),
         rates=rates,
+        price_per_gpu_hour=config.run.price_per_gpu_hour,
         warnings=damage_notes(store, config, size) if begun else [],
     )
 

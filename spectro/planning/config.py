@@ -43,8 +43,6 @@ class PlanConfig(Assumptions):
     `benchmarks/rates/`."""
     num_devices: int = 1
     """Devices that share the work; ≥ 1."""
-    precision: str | None = None
-    """Type of the products, such as `bfloat16`; None: that of `model.dtype`."""
     out: str | None = None
     """File for the plan as JSON."""
     rates_out: str | None = None
@@ -79,6 +77,3 @@ class PlanConfig(Assumptions):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"plan.{name} must be at least 1, found {value}")
-        if self.precision is not None and self.precision not in PRODUCT_BYTES:
-            known = ", ".join(PRODUCT_BYTES)
-            raise ValueError(f"plan.precision must be one of {known}, found {self.precision!r}")
