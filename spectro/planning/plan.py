@@ -15,7 +15,13 @@ from spectro.measure.sampled_groups import groups_of
 from spectro.models.components import Group
 from spectro.models.size import ModelSize
 from spectro.planning.config import Assumptions
-from spectro.planning.device_costs import Device, clean_peak, host_peak, scoring_peak, stepping_peak
+from spectro.planning.device_costs import Device, host_peak
+from spectro.planning.device_peaks import (
+    clean_peak,
+    scoring_peak,
+    stepping_peak,
+    widest_groups,
+)
 from spectro.planning.plan_notes import plan_notes
 from spectro.planning.run_work import UnitsByStage, count_run, measurement_of
 from spectro.planning.schedules import SchedulesByGroup, assumed_schedules
@@ -203,14 +209,19 @@ def _device_peak(
 ) -> int:
     if stage == "assembly":
         return clean_peak(m, device, max(m.shard_sizes))
-    num_seq = max(m.shard_sizes) if stage == "tiles" else m.num_evaluation
+    widest = widest_groups(groups)
+    in_tiles = stage == "tiles"
+    num_seq = max(m.shard_sizes) if in_tiles else m.num_evaluation
+    num_sums = len(config.chain.of_shard(0)) * (1 + len(config.sisters)) if in_tiles else 0
     peaks = [
-        scoring_peak(m, device, group, num_seq, listed=listed)
-        for group in groups
+        scoring_peak(m, device, group, num_seq, listed=listed, num_sums=num_sums)
+        for group in widest
         for listed in ({False, m.list_size > 0} if group.name not in WITHOUT_TOP_K else {False})
     ]
     if stage == "chains":
         together = config.chain.batches(config.run.chains_per_unit)[0]
-        own = {g.name: [schedules[g.name][chain] for chain in together] for g in groups}
-        peaks += [stepping_peak(m, device, group, own[group.name]) for group in groups]
+        own = {g.name: [schedules[g.name][chain] for chain in together] for g in widest}
+        peaks += [
+            stepping_peak(m, device, group, own[group.name], config.sampler) for group in widest
+        ]
     return max(peaks)
