@@ -11,6 +11,8 @@ from rich.console import Console
 
 from spectro.cluster_stage.units import rows_of_shards
 from spectro.config import PipelineConfig
+from spectro.formats.gpu_time import GpuTime, gpu_time
+from spectro.formats.sessions import SESSIONS, read_heartbeats
 from spectro.models.load import resolve_device
 from spectro.models.size import ModelSize
 from spectro.planning.bill import BillLine, make_bill
@@ -31,7 +33,7 @@ from spectro.storage.store import Store
 from spectro.upsampling.plan import plan_upsampled, upsample_bill, with_upsampling
 from spectro.work.threads import num_cores_here
 
-from .plan_tables import bill_table, clusters_table, plan_table
+from .plan_tables import bill_table, clusters_table, gpu_time_line, plan_table
 
 MIN_WIDTH = 128
 
@@ -44,6 +46,8 @@ class PlanReport:
     """Of the measurement."""
     bill: tuple[BillLine, ...]
     """Planned and done, stage by stage; empty unless asked for."""
+    gpu_time: GpuTime | None
+    """Of all invocations; None unless a bill is asked for."""
     clusters: ClusterPlan
     """Of the clustering."""
     rates: Rates
@@ -60,6 +64,9 @@ class PlanReport:
         console.print(plan_table(self.plan))
         if self.bill:
             console.print(bill_table(self.bill))
+        if self.gpu_time is not None and self.gpu_time.held_seconds:
+            line = gpu_time_line(self.plan.device_seconds, self.gpu_time)
+            console.print(line, highlight=False)
         console.print(clusters_table(self.clusters))
         for line in estimate(self.plan, self.clusters).lines(self.price_per_gpu_hour):
             console.print(line, highlight=False)
@@ -75,7 +82,11 @@ class PlanReport:
     @property
     def json(self) -> str:
         """All of it."""
-        return json.dumps(_as_dict(self.plan, self.bill, self.clusters), indent=1)
+        plain = _as_dict(self.plan, self.bill, self.clusters)
+        if self.gpu_time is not None:
+            waited = {"waited_seconds": self.gpu_time.waited_seconds}
+            plain["gpu_time"] = dataclasses.asdict(self.gpu_time) | waited
+        return json.dumps(plain, indent=1)
 
 
 def make_report(config: PipelineConfig, settings: PlanConfig) -> PlanReport:
@@ -91,6 +102,7 @@ def make_report(config: PipelineConfig, settings: PlanConfig) -> PlanReport:
     return PlanReport(
         plan=plan,
         bill=bill_of(plan, config) if settings.bill else (),
+        gpu_time=gpu_time(read_heartbeats(store, store.list(SESSIONS))) if settings.bill else None,
         clusters=_clusters(settings, config, size),
         rates=rates,
         price_per_gpu_hour=config.run.price_per_gpu_hour,

@@ -25,6 +25,9 @@ from spectro.sampling.mala import Mala
 from spectro.sampling.reweighted import Sampler
 from spectro.sampling.samplers import Gaussian
 
+CUDA_BYTES = 10**9
+"""CUDA's context, workspaces of its libraries, gaps between tensors: assumed."""
+
 
 def widest_groups(groups: Sequence[Group]) -> list[Group]:
     """Of layers with the same kinds of components the lowest, with most layers above; the rest."""
@@ -60,7 +63,7 @@ def scoring_peak(
     lists = m.list_size if listed else 0
     of_kind = {component.kind: component for component in group.components}
     return (
-        memory.resident_bytes(m.size, device.product_bytes)
+        _resident(m, device)
         + sums
         + max(scoring_bytes(call, component, together, lists) for component in of_kind.values())
     )
@@ -70,7 +73,7 @@ def clean_peak(m: MeasurementSize, device: Device, num_seq: int) -> int:
     """Device bytes while ℓ(w*) of some sequences is taken."""
     call = _call(m, device, device.scoring_rows(m, listed=False))
     together = min(num_seq, device.sequences(m, listed=False))
-    return memory.resident_bytes(m.size, device.product_bytes) + clean_bytes(call, together)
+    return _resident(m, device) + clean_bytes(call, together)
 
 
 def stepping_peak(
@@ -79,12 +82,21 @@ def stepping_peak(
     group: Group,
     chains: Sequence[Schedules],
     sampler: Sampler,
+    *,
+    rows: int | None = None,
 ) -> int:
-    """Device bytes while some chains step, and while ΔL of their draws is taken."""
+    """Device bytes while some chains step, and while ΔL of their draws is taken.
+
+    Args:
+        m, device, group: what steps, where.
+        chains: those that step together.
+        sampler: its update rule.
+        rows: of a micro-batch; None: as many as the run would take.
+    """
     stepped = [c for c in group.components if not chains[0][c.name].independent]
     if not stepped or isinstance(sampler, Gaussian):
         return 0
-    call = _call(m, device, device.step_rows(m.size))
+    call = _call(m, device, rows or device.step_rows(m.size))
     num_seq = m.num_evaluation if isinstance(sampler, Mala) else m.chain.batch_size
     step = step_bytes(call, tuple(stepped), sampler, num_seq, len(chains))
     pending = sum(block_bytes(m, component) for component in stepped)
@@ -93,8 +105,14 @@ def stepping_peak(
     listed = m.list_size > 0 and any(chains[0][c.name].listed for c in stepped)
     evaluation = scoring_peak(m, device, own, m.num_evaluation, listed=listed)
     waiting = len(chains) * pending
-    resident = memory.resident_bytes(m.size, device.product_bytes)
+    resident = _resident(m, device)
     return waiting + max(resident + step, 2 * len(chains) * states + pending + evaluation)
+
+
+def _resident(m: MeasurementSize, device: Device) -> int:
+    """The model, and what a device holds before anything is computed."""
+    context = CUDA_BYTES if device.type == "cuda" else 0
+    return context + memory.resident_bytes(m.size, device.product_bytes)
 
 
 def _call(m: MeasurementSize, device: Device, rows: int) -> CallShape:

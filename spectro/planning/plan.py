@@ -6,6 +6,7 @@ that the run would choose (device_costs.py).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +23,7 @@ from spectro.planning.device_peaks import (
     stepping_peak,
     widest_groups,
 )
-from spectro.planning.plan_notes import plan_notes
+from spectro.planning.plan_notes import plan_notes, stored_draws_notes
 from spectro.planning.run_work import UnitsByStage, count_run, measurement_of
 from spectro.planning.schedules import SchedulesByGroup, assumed_schedules
 from spectro.planning.unit_work import MeasurementSize, Work, stored_bytes, tokens_work, total
@@ -111,10 +112,11 @@ def make_plan(
         *stages_of_parts(config, of_parts, schedules, device, units),
     )
     tiles, chains = (
-        sum(s.work.flops for s in stages if (s.part, s.stage) == ("posterior", stage))
+        total([s.work for s in stages if (s.part, s.stage) == ("posterior", stage)])
         for stage in ("tiles", "chains")
     )
     peak_bytes = max(stage.device_bytes for stage in stages)
+    is_above = peak_bytes > (device.rates.memory_bytes or math.inf)
     return Plan(
         model=config.model.name_or_path,
         size=size,
@@ -123,7 +125,31 @@ def make_plan(
         num_tokens=sum(m.shard_sizes) * m.context,
         num_columns=m.num_columns,
         stored_bytes=draws_bytes(config, of_parts, schedules),
-        notes=plan_notes(config, m, device.rates, assumed, peak_bytes, chains / max(1, tiles)),
+        notes=(
+            *plan_notes(
+                config,
+                m,
+                device.rates,
+                assumed,
+                peak_bytes,
+                least_step_bytes(config, m, device, schedules[""]) if is_above else 0,
+                chains.flops / max(1, tiles.flops),
+            ),
+            *stored_draws_notes(config, m, device, chains, tiles),
+        ),
+    )
+
+
+def least_step_bytes(
+    config: PipelineConfig, m: MeasurementSize, device: Device, schedules: SchedulesByGroup
+) -> int:
+    """Device bytes of a step whose micro-batches cannot be halved any more: what moves decides."""
+    together = config.chain.batches(config.run.chains_per_unit)[0]
+    return max(
+        stepping_peak(
+            m, device, group, [schedules[group.name][c] for c in together], config.sampler, rows=1
+        )
+        for group in widest_groups(groups_of(config, m.size))
     )
 
 

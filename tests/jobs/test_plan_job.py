@@ -61,7 +61,7 @@ def test_clusters_of_any_size_are_planned(job: Job, capsys, tmp_path: Path) -> N
     assert job("plan", *arguments) == 0
     out = capsys.readouterr().out
     assert "clusters: 46 M tokens, 64 columns, k 45, 6 times" in out
-    assert "8 × 32 cores" in out
+    assert "8 × a machine of 32 cores, no GPU" in out
     for stage in ("transform", "pairs of blocks", "merging", "recall", "graph", "seeds", "tables"):
         assert stage in out
     assert "rates of clusters: " in out
