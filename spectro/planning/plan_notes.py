@@ -119,8 +119,8 @@ def stored_draws_notes(
     again = device.unit_seconds(m.size, Work(stepping_flops=times * chains.stepping_flops))
     return [
         f"draws that step: {_amount(chains.written_bytes)} written and "
-        f"{_amount(tiles.read_bytes)} read back take {stored / 3600:,.1f} device-hours; to regenerate "
-        f"them by their keys for {times} token shards would take {again / 3600:,.1f}"
+        f"{_amount(tiles.read_bytes)} read back take {stored / 3600:,.1f} device-hours; to "
+        f"regenerate them by their keys for {times} token shards would take {again / 3600:,.1f}"
     ]
 
 

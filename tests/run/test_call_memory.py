@@ -110,8 +110,16 @@ def real_scoring(
     return peak_bytes(score)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize(("num_seq", "num_variants"), [(4, 1), (2, 6), (1, 24)])
+@pytest.mark.parametrize(
+    ("shape", "num_seq", "num_variants"),
+    [
+        ("parallel", 4, 1),
+        ("sequential", 2, 6),
+        ("vocabulary", 1, 24),
+        ("many_heads", 2, 6),
+        ("deep_and_wide", 4, 1),
+    ],
+)
 def test_scoring_takes_what_is_counted(shape: str, num_seq: int, num_variants: int) -> None:
     model = made(shape)
     rows = num_seq * NUM_POS * num_variants
@@ -159,8 +167,16 @@ def real_step(
     return peak_bytes(step)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize(("num_chains", "num_seq"), [(1, 1), (1, 6), (3, 2)])
+@pytest.mark.parametrize(
+    ("shape", "num_chains", "num_seq"),
+    [
+        ("parallel", 1, 6),
+        ("sequential", 3, 2),
+        ("vocabulary", 1, 1),
+        ("many_heads", 1, 6),
+        ("deep_and_wide", 3, 2),
+    ],
+)
 def test_a_step_takes_what_is_counted(shape: str, num_chains: int, num_seq: int) -> None:
     model = made(shape)
     for group in some_groups(model.shape):
