@@ -12,11 +12,11 @@ components than make the peak: two of the first two.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -98,26 +98,29 @@ def clean_bytes(call: CallShape, num_seq: int) -> int:
 def step_bytes(
     call: CallShape,
     components: tuple[Component, ...],
-    sampler: Stepper | Mala,
+    sampler: Hashable,
     num_seq: int,
     num_chains: int = 1,
 ) -> int:
-    """Peak of one step of some components of a group, each in so many chains, their states
-    included: gradients of n sequences of each chain, in micro-batches of `call.rows`, and the
-    update, whose old and new states are there together."""
+    """Peak of one step of some components of a group, each in so many chains, states included.
+
+    Gradients of n sequences of each chain in micro-batches of `call.rows`, then the update by
+    `sampler` (a `Stepper` or `Mala`), whose old and new states are there together.
+    """
     rows_of_one = call.context * len(components)
     sequences = call.rows // rows_of_one
     micro_batch = max(1, sequences // min(num_chains, max(1, sequences)))
     num_counted = min(num_seq, NUM_REPEATS * micro_batch)
+    rule = cast(Stepper | Mala, sampler)
     with _model_of(call) as model:
         part = _part(model, components)
         ids = _ids(num_chains * num_counted, call.context).view(num_chains, num_counted, -1)
-        rules = dict.fromkeys(part.names, sampler)
+        rules = dict.fromkeys(part.names, rule)
 
         def step() -> None:
             states = {
                 name: {
-                    chain: start(sampler, part.weights(name), name, chain, _NONE)
+                    chain: start(rule, part.weights(name), name, chain, _NONE)
                     for chain in range(num_chains)
                 }
                 for name in part.names
@@ -149,13 +152,12 @@ def _peak(call: Callable[[], object]) -> int:
 @contextmanager
 def _model_of(call: CallShape) -> Iterator[GPTNeoX]:
     """The model without values, whose products are rounded as the run's, on a device's blocks."""
-    for table in (BLOCK, LOSS_CHUNK):
-        table[META] = table.get(call.device_type, table["cuda"])  # type: ignore[index]
+    BLOCK[META] = BLOCK.get(call.device_type, BLOCK["cuda"])
+    LOSS_CHUNK[META] = LOSS_CHUNK.get(call.device_type, LOSS_CHUNK["cuda"])
     try:
         yield _weightless(call.size, call.precision)
     finally:
-        for table in (BLOCK, LOSS_CHUNK):
-            del table[META]  # type: ignore[arg-type]
+        del BLOCK[META], LOSS_CHUNK[META]
 
 
 @cache

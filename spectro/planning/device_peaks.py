@@ -7,7 +7,8 @@ their real calls (call_memory.py), at the batch that the run would choose.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from typing import cast
 
 from spectro.models.components import ComponentKind, Group
 from spectro.models.cost import memory
@@ -98,7 +99,8 @@ def stepping_peak(
         return 0
     call = _call(m, device, rows or device.step_rows(m.size))
     num_seq = m.num_evaluation if isinstance(sampler, Mala) else m.chain.batch_size
-    step = step_bytes(call, tuple(stepped), sampler, num_seq, len(chains))
+    rule = cast(Hashable, sampler)  # a frozen dataclass
+    step = step_bytes(call, tuple(stepped), rule, num_seq, len(chains))
     pending = sum(block_bytes(m, component) for component in stepped)
     states = sum(state_bytes(call, component, sampler) for component in stepped)
     own = Group(name=group.name, components=tuple(stepped))

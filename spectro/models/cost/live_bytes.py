@@ -19,11 +19,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 RESIZES = ("resize_", "set_")
 
 
-class LiveBytes(TorchDispatchMode):
+class LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Context that counts; `peak` is the most that was alive at once."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.held = 0
         """Alive now."""
         self.peak = 0
@@ -99,7 +99,7 @@ def _tensors(values: Sequence[Any]) -> list[Tensor]:
     return found
 
 
-def _layout(value: Any) -> Hashable:
+def _layout(value: Any) -> Any:
     """What the layout of a result depends on, of an argument."""
     if isinstance(value, Tensor):
         return tuple(value.shape), value.stride(), value.dtype
