@@ -53,11 +53,10 @@ class CalibrateJob(PipelineConfig):
 
 def _calibrate(job: CalibrateJob) -> None:
     from spectro.planning.calibration.run import calibrate  # torch: not for --help
-    from spectro.planning.rates import load_rates
+    from spectro.planning.rates import file_of_rates, load_rates
 
     from .calibrate_chains import calibrate_chains
     from .calibrate_tables import settings_table, splits_table, verdict
-    from .plan_run import file_of_rates
 
     settings, folder = job.calibrate, resolve_location(job.out, "out")
     assert settings.budget_seconds > 0  # raises before anything is measured

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from spectro.cluster_stage.units import rows_of_shards
 from spectro.config import PipelineConfig
+from spectro.formats.gpu_time import GpuTime, gpu_time
+from spectro.formats.sessions import SESSIONS, read_heartbeats
 from spectro.models.load import resolve_device
 from spectro.models.size import ModelSize
 from spectro.planning.bill import BillLine, make_bill
@@ -20,21 +21,20 @@ from spectro.planning.cluster_rates import load_cluster_rates
 from spectro.planning.cluster_work import ClusterWork, layout_of, num_clusterings
 from spectro.planning.config import MEASURE, PlanConfig
 from spectro.planning.device_costs import Device
+from spectro.planning.job_estimate import estimate
 from spectro.planning.measure_rates import measure_rates
 from spectro.planning.model_sizes import size_of_checkpoint
 from spectro.planning.plan import Plan, make_plan
 from spectro.planning.plan_addition import plan_addition, shard_sizes_after
 from spectro.planning.plan_notes import damage_notes
-from spectro.planning.rates import Rates, load_rates, to_yaml
+from spectro.planning.rates import Rates, file_of_rates, load_rates, product_type, to_yaml
 from spectro.planning.run_work import measurement_of
-from spectro.storage.locations import local_path
 from spectro.storage.store import Store
 from spectro.upsampling.plan import plan_upsampled, upsample_bill, with_upsampling
 from spectro.work.threads import num_cores_here
 
-from .plan_tables import bill_table, clusters_table, plan_table
+from .plan_tables import bill_table, clusters_table, gpu_time_line, plan_table
 
-RATES = Path(__file__).parent.parent / "benchmarks" / "rates"
 MIN_WIDTH = 128
 
 
@@ -46,10 +46,14 @@ class PlanReport:
     """Of the measurement."""
     bill: tuple[BillLine, ...]
     """Planned and done, stage by stage; empty unless asked for."""
+    gpu_time: GpuTime | None
+    """Of all invocations; None unless a bill is asked for."""
     clusters: ClusterPlan
     """Of the clustering."""
     rates: Rates
     """Of the device."""
+    price_per_gpu_hour: float | None
+    """As `run.price_per_gpu_hour` says."""
     warnings: list[str]
     """About the run that exists."""
 
@@ -60,7 +64,12 @@ class PlanReport:
         console.print(plan_table(self.plan))
         if self.bill:
             console.print(bill_table(self.bill))
+        if self.gpu_time is not None and self.gpu_time.held_seconds:
+            line = gpu_time_line(self.plan.device_seconds, self.gpu_time)
+            console.print(line, highlight=False)
         console.print(clusters_table(self.clusters))
+        for line in estimate(self.plan, self.clusters).lines(self.price_per_gpu_hour):
+            console.print(line, highlight=False)
         for note in (*self.warnings, *self.plan.notes, *self.clusters.notes):
             loud = note.startswith("rates") and "NOT MEASURED" in note
             console.print(f"- {note}", style="bold red" if loud else None, highlight=False)
@@ -73,13 +82,17 @@ class PlanReport:
     @property
     def json(self) -> str:
         """All of it."""
-        return json.dumps(_as_dict(self.plan, self.bill, self.clusters), indent=1)
+        plain = _as_dict(self.plan, self.bill, self.clusters)
+        if self.gpu_time is not None:
+            waited = {"waited_seconds": self.gpu_time.waited_seconds}
+            plain["gpu_time"] = dataclasses.asdict(self.gpu_time) | waited
+        return json.dumps(plain, indent=1)
 
 
 def make_report(config: PipelineConfig, settings: PlanConfig) -> PlanReport:
     """Plan a run; measures the device's rates if `settings.rates` says so."""
     size = size_of_checkpoint(config.model)
-    precision = settings.precision or _precision(config)
+    precision = product_type(config.model)
     rates = _rates(settings, config, precision)
     device = Device(rates=rates, precision=precision, num_devices=settings.num_devices)
     plan = _planned(settings, config, size, device)
@@ -89,8 +102,10 @@ def make_report(config: PipelineConfig, settings: PlanConfig) -> PlanReport:
     return PlanReport(
         plan=plan,
         bill=bill_of(plan, config) if settings.bill else (),
+        gpu_time=gpu_time(read_heartbeats(store, store.list(SESSIONS))) if settings.bill else None,
         clusters=_clusters(settings, config, size),
         rates=rates,
+        price_per_gpu_hour=config.run.price_per_gpu_hour,
         warnings=damage_notes(store, config, size) if begun else [],
     )
 
@@ -106,23 +121,12 @@ def _planned(settings: PlanConfig, config: PipelineConfig, size: ModelSize, devi
     return with_upsampling(plan, config, device, settings.predict, settings.upsample_tokens)
 
 
-def _precision(config: PipelineConfig) -> str:
-    is_float64 = config.model.dtype == "float64"
-    return config.model.dtype if is_float64 else config.model.precision.value
-
-
 def _rates(settings: PlanConfig, config: PipelineConfig, precision: str) -> Rates:
     if settings.rates == MEASURE:
         size = size_of_checkpoint(config.model)
         device = resolve_device(config.model.device)
         return measure_rates(size, config.tokens.context, precision, device)
     return load_rates(file_of_rates(settings.rates))
-
-
-def file_of_rates(name: str) -> Path:
-    """A file of rates: one that is shipped, or a path."""
-    shipped = RATES / f"{name}.yaml"
-    return shipped if shipped.is_file() else Path(local_path(name, "plan.rates"))
 
 
 def _clusters(settings: PlanConfig, config: PipelineConfig, size: ModelSize) -> ClusterPlan:

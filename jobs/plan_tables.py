@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
+from spectro.formats.gpu_time import GpuTime
 from spectro.planning.bill import BillLine
 from spectro.planning.cluster_plan import ClusterPlan
 from spectro.planning.plan import Plan, StagePlan
@@ -68,15 +69,25 @@ def bill_table(lines: Sequence[BillLine]) -> Table:
     return table
 
 
+def gpu_time_line(planned_seconds: float, spent: GpuTime) -> str:
+    """GPU time over all invocations, beside the plan's."""
+    share = spent.worked_seconds / spent.held_seconds
+    cost = "" if spent.cost is None else f"; cost {spent.cost:,.2f}"
+    return (
+        f"GPU-hours: planned {hours(planned_seconds)}, held {hours(spent.held_seconds)}, worked "
+        f"{hours(spent.worked_seconds)} ({share:.0%}), waited {hours(spent.waited_seconds)}{cost}"
+    )
+
+
 def clusters_table(plan: ClusterPlan) -> Table:
     """Stages of all clusterings, and all of them together."""
     machines, number = plan.machines, plan.num_clusterings
-    times = "once" if number == 1 else f"{number} times (halves of the chains, control)"
+    times = "once" if number == 1 else f"{number} times (halves of the chains, parts)"
     warning = "" if machines.rates.measured else "  ·  RATES ASSUMED, NOT MEASURED"
     title = (
         f"clusters: {si(plan.num_tokens)} tokens, {plan.num_columns} columns, "
-        f"k {plan.num_neighbours}, {times}  ·  {machines.num_nodes} × {machines.num_cores} cores"
-        f"{warning}"
+        f"k {plan.num_neighbours}, {times}  ·  {machines.num_nodes} × a machine of "
+        f"{machines.num_cores} cores, no GPU{warning}"
     )
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     table.add_column("stage", no_wrap=True)

@@ -8,6 +8,8 @@ from spectro.predict.config import PredictConfig
 
 MEASURE = "measure"
 """Rates are measured here, not read from a file."""
+CLUSTER_RATES = "clusters"
+"""Rates of the cluster stage, in `benchmarks/rates/`."""
 PRODUCT_BYTES = {"float64": 8, "float32": 4, "tf32": 4, "bfloat16": 2}
 """Bytes of an operand of a matrix product."""
 
@@ -41,8 +43,6 @@ class PlanConfig(Assumptions):
     `benchmarks/rates/`."""
     num_devices: int = 1
     """Devices that share the work; ≥ 1."""
-    precision: str | None = None
-    """Type of the products, such as `bfloat16`; None: that of `model.dtype`."""
     out: str | None = None
     """File for the plan as JSON."""
     rates_out: str | None = None
@@ -61,7 +61,7 @@ class PlanConfig(Assumptions):
     """Machines that share the clustering; ≥ 1."""
     cores: int | None = None
     """Cores of each; None: as many as this machine has."""
-    cluster_rates: str = "clusters"
+    cluster_rates: str = CLUSTER_RATES
     """File of the cluster stage's rates: a path, or a name in `benchmarks/rates/`."""
 
     def __post_init__(self) -> None:
@@ -77,6 +77,3 @@ class PlanConfig(Assumptions):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"plan.{name} must be at least 1, found {value}")
-        if self.precision is not None and self.precision not in PRODUCT_BYTES:
-            known = ", ".join(PRODUCT_BYTES)
-            raise ValueError(f"plan.precision must be one of {known}, found {self.precision!r}")

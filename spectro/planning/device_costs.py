@@ -2,7 +2,7 @@
 
 Time is arithmetic at the device's rates plus bytes at its storage's, one after the other. A
 stage ends when its last unit does: units go to the first device that is free, the longest first.
-Memory is the upper bound of models/cost/memory.py at the batch that the run would choose.
+Device memory is in device_peaks.py, at the batch that the run would choose.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spectro.models.components import FULL, Component, Group
+from spectro.models.components import Component, Group
 from spectro.models.cost import memory
-from spectro.models.cost.budget import CPU_ROWS, CPU_STEP_BYTES, SHARE_OF_MEMORY, draws_at_once
+from spectro.models.cost.budget import CPU_ROWS, CPU_STEP_BYTES, SHARE_OF_MEMORY
 from spectro.models.scoring import TOP_K_SHARE
 from spectro.models.size import ModelSize
 from spectro.planning.config import PRODUCT_BYTES
@@ -81,6 +81,14 @@ class Device:
         positions = self.scoring_rows(m, listed=listed) // (TOP_K_SHARE if listed else 1)
         return max(1, positions // m.context)
 
+    def step_rows(self, size: ModelSize) -> int:
+        """Rows of one step's gradients, as `Resident.stepping_budget` takes them."""
+        row = memory.stepping_bytes_per_row(size, self.product_bytes)
+        if self.rates.memory_bytes is None:
+            return max(1, CPU_STEP_BYTES // row)
+        free = self.rates.memory_bytes - memory.resident_bytes(size, self.product_bytes)
+        return max(1, int(SHARE_OF_MEMORY * free) // row)
+
     def num_batches(self, m: MeasurementSize, num_seq: int, listed: bool) -> int:
         """Batches of sequences that a tile is computed in."""
         return math.ceil(num_seq / self.sequences(m, listed=listed))
@@ -92,60 +100,6 @@ def last_end(unit_seconds: Sequence[float], num_workers: int) -> float:
     for seconds in sorted(unit_seconds, reverse=True):
         heapq.heapreplace(ends, ends[0] + seconds)
     return max(ends)
-
-
-def scoring_peak(
-    m: MeasurementSize, device: Device, group: Group, num_seq: int, *, listed: bool
-) -> int:
-    """Device bytes while some sequences are scored, the model included."""
-    rows = device.scoring_rows(m, listed=listed)
-    positions = min(num_seq, device.sequences(m, listed=listed)) * m.context
-    resident = memory.resident_bytes(m.size, device.product_bytes)
-    return resident + max(
-        memory.scoring_bytes(
-            m.size,
-            [component],
-            num_positions=positions,
-            num_variants=draws_at_once(rows, positions, FLOAT_BYTES * m.size.weights_of(component)),
-            list_size=m.list_size if listed else 0,
-            product_bytes=device.product_bytes,
-            device_type=device.type,
-        )
-        for component in group.components
-    )
-
-
-def clean_peak(m: MeasurementSize, device: Device, num_seq: int) -> int:
-    """Device bytes while ℓ(w*) of some sequences is taken."""
-    positions = min(num_seq, device.sequences(m, listed=False)) * m.context
-    return memory.resident_bytes(m.size, device.product_bytes) + memory.scoring_bytes(
-        m.size,
-        [FULL],
-        num_positions=positions,
-        num_variants=0,
-        product_bytes=device.product_bytes,
-        device_type=device.type,
-    )
-
-
-def stepping_peak(
-    m: MeasurementSize, device: Device, group: Group, chains: Sequence[Schedules]
-) -> int:
-    """Device bytes while some chains step: a micro-batch, and draws that are not stored yet."""
-    stepped = [c for c in group.components if not chains[0][c.name].independent]
-    if not stepped:
-        return 0
-    resident = memory.resident_bytes(m.size, device.product_bytes)
-    waiting = len(chains) * sum(_block_bytes(m, c) for c in stepped)
-    step = memory.stepping_bytes(
-        m.size,
-        stepped,
-        num_positions=_micro_batch(m, device, stepped, len(chains), resident) * m.context,
-        num_chains=len(chains),
-        product_bytes=device.product_bytes,
-        device_type=device.type,
-    )
-    return resident + 2 * waiting + step
 
 
 def host_peak(
@@ -169,7 +123,7 @@ def host_peak(
     num_tokens = max(m.shard_sizes) * m.context
     sums = 2 * len(chains) * num_tokens
     blocks = [
-        _block_bytes(m, c)
+        block_bytes(m, c)
         for group in groups
         for c in group.components
         if not chains[0][c.name].independent
@@ -196,7 +150,7 @@ def _held_bytes(m: MeasurementSize, groups: Sequence[Group], chains: Sequence[Sc
     """Of each chain, the block in use and the next of each stepped component of a group."""
     return 2 * max(
         sum(
-            _block_bytes(m, component)
+            block_bytes(m, component)
             for schedules in chains
             for component in group.components
             if not schedules[component.name].independent
@@ -216,19 +170,6 @@ def _checkpoint_bytes(
     return 2 * COPIES_OF_CHECKPOINT * FLOAT_BYTES * len(chains) * max(weights)
 
 
-def _block_bytes(m: MeasurementSize, component: Component) -> int:
+def block_bytes(m: MeasurementSize, component: Component) -> int:
     num_weights = m.size.weights_of(component)
     return kept_bytes(m) * num_weights * min(block_size(m, num_weights), m.chain.num_draws)
-
-
-def _micro_batch(
-    m: MeasurementSize, device: Device, stepped: Sequence[Component], num_chains: int, resident: int
-) -> int:
-    """Sequences of one micro-batch of all minibatches, as `stepping_budget` allows."""
-    most = num_chains * m.chain.batch_size
-    row = memory.stepping_bytes_per_row(m.size, device.product_bytes)
-    if device.rates.memory_bytes is None:
-        rows = CPU_STEP_BYTES // row
-    else:
-        rows = int(SHARE_OF_MEMORY * (device.rates.memory_bytes - resident)) // row
-    return min(most, max(1, rows // (m.context * len(stepped))))

@@ -6,6 +6,7 @@ that the run would choose (device_costs.py).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,8 +16,14 @@ from spectro.measure.sampled_groups import groups_of
 from spectro.models.components import Group
 from spectro.models.size import ModelSize
 from spectro.planning.config import Assumptions
-from spectro.planning.device_costs import Device, clean_peak, host_peak, scoring_peak, stepping_peak
-from spectro.planning.plan_notes import plan_notes
+from spectro.planning.device_costs import Device, host_peak
+from spectro.planning.device_peaks import (
+    clean_peak,
+    scoring_peak,
+    stepping_peak,
+    widest_groups,
+)
+from spectro.planning.plan_notes import plan_notes, stored_draws_notes
 from spectro.planning.run_work import UnitsByStage, count_run, measurement_of
 from spectro.planning.schedules import SchedulesByGroup, assumed_schedules
 from spectro.planning.unit_work import MeasurementSize, Work, stored_bytes, tokens_work, total
@@ -105,10 +112,11 @@ def make_plan(
         *stages_of_parts(config, of_parts, schedules, device, units),
     )
     tiles, chains = (
-        sum(s.work.flops for s in stages if (s.part, s.stage) == ("posterior", stage))
+        total([s.work for s in stages if (s.part, s.stage) == ("posterior", stage)])
         for stage in ("tiles", "chains")
     )
     peak_bytes = max(stage.device_bytes for stage in stages)
+    is_above = peak_bytes > (device.rates.memory_bytes or math.inf)
     return Plan(
         model=config.model.name_or_path,
         size=size,
@@ -117,7 +125,31 @@ def make_plan(
         num_tokens=sum(m.shard_sizes) * m.context,
         num_columns=m.num_columns,
         stored_bytes=draws_bytes(config, of_parts, schedules),
-        notes=plan_notes(config, m, device.rates, assumed, peak_bytes, chains / max(1, tiles)),
+        notes=(
+            *plan_notes(
+                config,
+                m,
+                device.rates,
+                assumed,
+                peak_bytes,
+                least_step_bytes(config, m, device, schedules[""]) if is_above else 0,
+                chains.flops / max(1, tiles.flops),
+            ),
+            *stored_draws_notes(config, m, device, chains, tiles),
+        ),
+    )
+
+
+def least_step_bytes(
+    config: PipelineConfig, m: MeasurementSize, device: Device, schedules: SchedulesByGroup
+) -> int:
+    """Device bytes of a step whose micro-batches cannot be halved any more: what moves decides."""
+    together = config.chain.batches(config.run.chains_per_unit)[0]
+    return max(
+        stepping_peak(
+            m, device, group, [schedules[group.name][c] for c in together], config.sampler, rows=1
+        )
+        for group in widest_groups(groups_of(config, m.size))
     )
 
 
@@ -203,14 +235,19 @@ def _device_peak(
 ) -> int:
     if stage == "assembly":
         return clean_peak(m, device, max(m.shard_sizes))
-    num_seq = max(m.shard_sizes) if stage == "tiles" else m.num_evaluation
+    widest = widest_groups(groups)
+    in_tiles = stage == "tiles"
+    num_seq = max(m.shard_sizes) if in_tiles else m.num_evaluation
+    num_sums = len(config.chain.of_shard(0)) * (1 + len(config.sisters)) if in_tiles else 0
     peaks = [
-        scoring_peak(m, device, group, num_seq, listed=listed)
-        for group in groups
+        scoring_peak(m, device, group, num_seq, listed=listed, num_sums=num_sums)
+        for group in widest
         for listed in ({False, m.list_size > 0} if group.name not in WITHOUT_TOP_K else {False})
     ]
     if stage == "chains":
         together = config.chain.batches(config.run.chains_per_unit)[0]
-        own = {g.name: [schedules[g.name][chain] for chain in together] for g in groups}
-        peaks += [stepping_peak(m, device, group, own[group.name]) for group in groups]
+        own = {g.name: [schedules[g.name][chain] for chain in together] for g in widest}
+        peaks += [
+            stepping_peak(m, device, group, own[group.name], config.sampler) for group in widest
+        ]
     return max(peaks)

@@ -13,8 +13,9 @@ from spectro.measure.sampled_groups import groups_of
 from spectro.models.components import FULL
 from spectro.models.size import ModelSize
 from spectro.planning.config import Assumptions
+from spectro.planning.device_costs import Device
 from spectro.planning.rates import Rates
-from spectro.planning.unit_work import MeasurementSize
+from spectro.planning.unit_work import MeasurementSize, Work
 from spectro.sampling.config import TokenDraws
 from spectro.sampling.pilot.damage import DAMAGED, damage
 from spectro.sampling.pilot.pilot import WITHOUT_TOP_K
@@ -54,6 +55,7 @@ def plan_notes(
     rates: Rates,
     assumed: Assumptions,
     peak_bytes: int,
+    least_step_bytes: int,
     chains_over_tiles: float,
 ) -> tuple[str, ...]:
     """What a plan of a whole run assumes and leaves out.
@@ -62,7 +64,8 @@ def plan_notes(
         config, m: the run.
         rates: of the device.
         assumed: until the pilot.
-        peak_bytes: bound of the device memory of any stage.
+        peak_bytes: most device memory of any stage.
+        least_step_bytes: of a step with the smallest micro-batches, where that memory is not there.
         chains_over_tiles: work of the posterior's chains over that of its tiles.
     """
     notes = [f"rates: {rates.provenance}"]
@@ -82,13 +85,47 @@ def plan_notes(
     if config.chain.target_reliability is not None:
         notes.append("chain.target_reliability ends draws early: these are upper bounds")
     memory = rates.memory_bytes or rates.host_memory_bytes
-    if memory is not None and peak_bytes > memory:
+    if memory is not None and least_step_bytes > memory:
         notes.append(
-            f"the bound of the peak, {peak_bytes / 1e9:.0f} GB, is above the {memory / 1e9:.0f} GB "
-            "there are: batches may have to be halved"
+            f"a step of {min(config.run.chains_per_unit, config.chain.num_chains)} chains needs "
+            f"{least_step_bytes / 1e9:.0f} GB however small its micro-batches, and there are "
+            f"{memory / 1e9:.0f} GB: lower run.chains_per_unit, or take larger cards"
+        )
+    elif memory is not None and peak_bytes > memory:
+        notes.append(
+            f"the peak, {peak_bytes / 1e9:.0f} GB, is above the {memory / 1e9:.0f} GB there are: "
+            "batches will be halved"
         )
     own_draws = _own_draws_notes(config, stepped, len(m.shard_sizes), chains_over_tiles)
     return (*notes, LEFT_OUT, *own_draws)
+
+
+def stored_draws_notes(
+    config: PipelineConfig, m: MeasurementSize, device: Device, chains: Work, tiles: Work
+) -> list[str]:
+    """What it costs to store the draws that step, beside stepping again wherever they are wanted.
+
+    Args:
+        config, m, device: the run, and what it is done on.
+        chains, tiles: work of the posterior's units.
+    """
+    if not chains.written_bytes:
+        return []
+    own = config.chain.draws is TokenDraws.PER_SHARD
+    times = 1 if own else len(m.shard_sizes)  # each token shard wants all draws, or has its own
+    stored = device.unit_seconds(
+        m.size, Work(read_bytes=tiles.read_bytes, written_bytes=chains.written_bytes)
+    )
+    again = device.unit_seconds(m.size, Work(stepping_flops=times * chains.stepping_flops))
+    return [
+        f"draws that step: {_amount(chains.written_bytes)} written and "
+        f"{_amount(tiles.read_bytes)} read back take {stored / 3600:,.1f} device-hours; to "
+        f"regenerate them by their keys for {times} token shards would take {again / 3600:,.1f}"
+    ]
+
+
+def _amount(num_bytes: int) -> str:
+    return f"{num_bytes / 1e12:.2g} TB" if num_bytes >= 1e11 else f"{num_bytes / 1e9:.2g} GB"
 
 
 def _stepped(config: PipelineConfig, assumed: Assumptions) -> str:

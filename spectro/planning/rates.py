@@ -16,6 +16,10 @@ from typing import Any
 
 import yaml
 
+from spectro.models.config import ModelConfig
+from spectro.storage.locations import local_path
+
+RATES_FOLDER = Path(__file__).parents[2] / "benchmarks" / "rates"
 TERA = 1e12
 
 
@@ -105,6 +109,17 @@ class Rates:
         if not self.measured:
             return f"ASSUMED, NOT MEASURED ({self.device}): {self.assumption}"
         return f"measured on {self.device}, {self.date}"
+
+
+def file_of_rates(name: str) -> Path:
+    """A file of rates: one that is shipped, or a path."""
+    shipped = RATES_FOLDER / f"{name}.yaml"
+    return shipped if shipped.is_file() else Path(local_path(name, "plan.rates"))
+
+
+def product_type(model: ModelConfig) -> str:
+    """Type of the products of a run's model, as rates name it."""
+    return model.dtype if model.dtype == "float64" else str(model.precision)
 
 
 def load_rates(path: Path) -> Rates:

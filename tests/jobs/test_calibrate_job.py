@@ -128,7 +128,7 @@ def test_short_chains_give_every_step_a_verdict(
     assert written["chain"]["num_draws"] == 8
     assert written["tokens"]["num_probe_sequences"] >= 2
     given = ("--config-dir", "found", "experiment=calibrated", "plan.rates=rates.yaml")
-    assert job("plan", *given, "plan.precision=float32") == 0
+    assert job("plan", *given) == 0
 
 
 def test_a_gamma_that_destroys_the_model_is_said(

@@ -17,7 +17,6 @@ def test_without_weights_a_published_model_is_planned(job: Job, capsys, tmp_path
         "plan",
         "experiment=pythia_1_4b",
         "plan.rates=h200-assumed",
-        "plan.precision=bfloat16",
         "plan.num_devices=16",
         "plan.out=plan.json",
     )
@@ -38,7 +37,7 @@ def test_only_the_config_of_a_checkpoint_is_read(
 ) -> None:
     (tmp_path / "shape").mkdir()
     (tmp_path / "shape" / "config.json").write_bytes((tiny_model_dir / "config.json").read_bytes())
-    arguments = (*SMALL, "model.name_or_path=shape", "plan.precision=float32")
+    arguments = (*SMALL, "model.name_or_path=shape")
     assert job("plan", *arguments) == 0
     assert "2 layers, d 16" in capsys.readouterr().out
 
@@ -55,14 +54,14 @@ def test_this_device_is_measured(job: Job, capsys, tmp_path: Path, tiny_model_di
 
 def test_clusters_of_any_size_are_planned(job: Job, capsys, tmp_path: Path) -> None:
     arguments = (
-        "experiment=pythia_1_4b", "plan.rates=h200-assumed", "plan.precision=bfloat16",
+        "experiment=pythia_1_4b", "plan.rates=h200-assumed",
         "plan.cluster_tokens=46000000", "plan.cluster_columns=64", "plan.nodes=8", "plan.cores=32",
         "plan.out=plan.json",
     )  # fmt: skip
     assert job("plan", *arguments) == 0
     out = capsys.readouterr().out
     assert "clusters: 46 M tokens, 64 columns, k 45, 6 times" in out
-    assert "8 × 32 cores" in out
+    assert "8 × a machine of 32 cores, no GPU" in out
     for stage in ("transform", "pairs of blocks", "merging", "recall", "graph", "seeds", "tables"):
         assert stage in out
     assert "rates of clusters: " in out
@@ -70,7 +69,7 @@ def test_clusters_of_any_size_are_planned(job: Job, capsys, tmp_path: Path) -> N
     pairs = next(s for s in clusters["stages"] if "pairs" in s["stage"])
     assert (clusters["num_tokens"], pairs["num_units"]) == (46_000_000, 6 * 23 * 22 // 2)
     assert 0 < clusters["finish_seconds"] < clusters["core_seconds"]
-    assert job("plan", *arguments[:3], "plan.cores=1", "control=false", "plan.out=plan.json") == 0
+    assert job("plan", *arguments[:2], "plan.cores=1", "control=false", "plan.out=plan.json") == 0
     clusters = json.loads((tmp_path / "plan.json").read_text())["clusters"]
     own = (clusters["num_tokens"], clusters["num_columns"], clusters["num_clusterings"])
     assert own == (4_259_840, 410, 3)
@@ -86,7 +85,6 @@ def test_clusters_of_any_size_are_planned(job: Job, capsys, tmp_path: Path) -> N
         ("plan.cluster_rates=h200-assumed", "expected the figures of ClusterRates"),
         ("plan.rates=nowhere.yaml", "nowhere.yaml does not exist"),
         ("plan.num_devices=0", "plan.num_devices must be at least 1"),
-        ("plan.precision=int8", "plan.precision must be one of"),
         ("plan.steps_between_draws=0", "plan.steps_between_draws must be at least 1"),
         ("model.name_or_path=someone/else", "neither a folder"),
         ("plan.bill=true", "run.yaml"),

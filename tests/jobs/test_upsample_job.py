@@ -63,8 +63,7 @@ def test_a_run_is_predicted_looked_at_and_billed(
     assert job("verify", "up") == 0
     assert job("status", "up") == 0
     assert "measured, 17 of" in capsys.readouterr().out.replace("\n", " ")
-    plan = ("plan", "run.uri=up", "plan.bill=true", "plan.rates=h200-assumed",
-            "plan.precision=float32", "plan.out=plan.json")  # fmt: skip
+    plan = ("plan", "run.uri=up", "plan.bill=true", "plan.rates=h200-assumed", "plan.out=plan.json")
     assert job(*plan) == 0
     bill = json.loads((tmp_path / "plan.json").read_text())["bill"]
     assert [line["stage"] for line in bill] == ["features", "training", "prediction"]
@@ -158,7 +157,7 @@ def test_46_million_tokens_are_planned(
     job: Job, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     arguments = ("experiment=pythia_1_4b_fast", "plan.rates=h200-assumed", "control=false",
-                 "plan.precision=bfloat16", "plan.out=plan.json")  # fmt: skip
+                 "plan.out=plan.json")  # fmt: skip
     assert job("plan", *arguments, "plan.upsample_tokens=46000000") == 0
     assert "46,000,000 tokens, 4,259,840 of them measured" in capsys.readouterr().out
     stages = json.loads((tmp_path / "plan.json").read_text())["stages"]

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from benchmarks.product import clusters_of, do_units, product_config, write_product
-from jobs.plan_run import RATES
 from spectro.cluster_stage.units import (
     ClusterUnit,
     Layout,
@@ -31,10 +30,11 @@ from spectro.config import PipelineConfig
 from spectro.planning.cluster_plan import ClusterPlan, ClusterStage, Machines, plan_clusters
 from spectro.planning.cluster_rates import load_cluster_rates
 from spectro.planning.cluster_work import ClusterWork, num_clusterings
+from spectro.planning.rates import RATES_FOLDER
 from spectro.storage.store import Store
 from spectro.work.units import Unit
 
-SHIPPED = load_cluster_rates(RATES / "clusters.yaml")
+SHIPPED = load_cluster_rates(RATES_FOLDER / "clusters.yaml")
 EXACT, APPROXIMATE = NeighbourSearch.EXACT, NeighbourSearch.APPROXIMATE
 HEADER_BYTES = 1024
 """More than the head of a file of lists."""

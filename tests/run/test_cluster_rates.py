@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from jobs.plan_run import RATES
 from spectro.planning.cluster_rates import WIDTHS, WidthFigure, load_cluster_rates
+from spectro.planning.rates import RATES_FOLDER
 
-FILE = RATES / "clusters.yaml"
+FILE = RATES_FOLDER / "clusters.yaml"
 SHIPPED = load_cluster_rates(FILE)
 
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 from peak import peak_bytes
 
-from jobs.plan_run import RATES
 from spectro.config import PipelineConfig
 from spectro.models.config import ModelConfig
 from spectro.models.size import ModelSize
@@ -21,7 +20,7 @@ from spectro.planning.device_costs import Device
 from spectro.planning.measure_rates import measure_rates, random_model
 from spectro.planning.model_sizes import published_sizes, size_of_checkpoint
 from spectro.planning.plan import Plan, make_plan
-from spectro.planning.rates import Rate, Rates, load_rates, to_yaml
+from spectro.planning.rates import RATES_FOLDER, Rate, Rates, load_rates, to_yaml
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Gaussian, Psgld
@@ -134,7 +133,7 @@ def test_the_nearest_width_counts_and_only_the_precision_asked_for() -> None:
         RATES_1.at(160, "bfloat16")
 
 
-DEVICES = sorted(set(RATES.glob("*.yaml")) - {RATES / "clusters.yaml"})
+DEVICES = sorted(set(RATES_FOLDER.glob("*.yaml")) - {RATES_FOLDER / "clusters.yaml"})
 
 
 @pytest.mark.parametrize("file", DEVICES, ids=lambda path: path.stem)
