@@ -40,6 +40,12 @@ def client() -> Any:
         return _clients[key]
 
 
+def bucket_and_key(path: str) -> dict[str, str]:
+    """Arguments of a request for the object at `bucket/key`."""
+    bucket, _, key = path.partition("/")
+    return {"Bucket": bucket, "Key": key}
+
+
 def _environment() -> str:
     """Digest of the variables that the client depends on: no secret is kept as a key."""
     names = sorted(
