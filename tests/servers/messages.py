@@ -60,6 +60,22 @@ def with_closed_connection(message: bytes) -> bytes:
     return b"\r\n".join([*lines, b"Connection: close"]) + empty + body
 
 
+def with_next_range(request: Request) -> Request:
+    """The same request for the range after its own."""
+
+    def after(found: re.Match[bytes]) -> bytes:
+        start, last = int(found[1]), int(found[2])
+        return b"range: bytes=%d-%d" % (last + 1, 2 * last + 1 - start)
+
+    return Request(re.sub(rb"(?im)^range: bytes=(\d+)-(\d+)", after, request.head), request.body)
+
+
+def of_other_version(message: bytes) -> bytes:
+    """An answer with another ETag, and a body of zeros."""
+    head, empty, body = message.partition(b"\r\n\r\n")
+    return re.sub(rb"(?im)^etag:.*\r$", b'ETag: "other"\r', head) + empty + bytes(len(body))
+
+
 def answer(status: int, code: str, *, with_body: bool) -> bytes:
     """An error as S3 says it."""
     text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>made</Message></Error>"
