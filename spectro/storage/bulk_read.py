@@ -27,7 +27,7 @@ def read_hashed(read_range: ReadRange, size_bytes: int) -> tuple[memoryview, str
         read_range: retries by itself; its errors end the read. All ranges must be of one version.
         size_bytes: of the object.
     """
-    buffer = memoryview(np.empty(size_bytes, np.uint8)).cast("B")
+    buffer = np.empty(size_bytes, np.uint8).data
     digest = hashlib.sha256()
 
     def fill(start: int) -> memoryview:

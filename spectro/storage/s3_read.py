@@ -64,7 +64,10 @@ class S3Read:
         wanted = f"bytes {first}-{self._stop - 1}"
         answer = client().get_object(**bucket_and_key(self._path), Range=wanted.replace(" ", "="))
         found, _, size = answer.get("ContentRange", "").partition("/")
+        if size.isdecimal():
+            self._pin.require(answer.get("ETag", ""), int(size))
+            if int(size) < self._stop:
+                raise OtherVersionError(f"it has {size} bytes, expected at least {self._stop}")
         if found != wanted or answer["ContentLength"] != self._stop - first:
             raise TransientError(f"{found or 'the whole object'} instead of {wanted}")
-        self._pin.require(answer.get("ETag", ""), int(size))
         return answer["Body"]

@@ -134,7 +134,9 @@ class Store:
         MissingObjectError, DamagedObjectError for one that is shorter or replaced meanwhile.
         """
         pin = VersionPin(size_bytes)
-        data, sha256 = read_hashed(lambda *place: self._range(name, *place, pin), size_bytes)
+        data, sha256 = read_hashed(
+            lambda start, stop: self._range(name, start, stop, pin), size_bytes
+        )
         return data, ObjectInfo(size_bytes=len(data), sha256=sha256)
 
     def _range(self, name: str, start: int, stop: int, pin: VersionPin) -> bytes:

@@ -25,10 +25,10 @@ from typing import Self
 from tests.servers.messages import (
     Request,
     answer,
+    of_next_range,
     of_other_version,
     read_request,
     with_closed_connection,
-    with_next_range,
 )
 from tests.servers.ports import HOST, free_ports
 
@@ -62,7 +62,7 @@ class Fault(StrEnum):
     SLOW_CUT = "slow_cut"
     """The same without the last piece, and the end of the connection."""
     WRONG_RANGE = "wrong_range"
-    """The bytes after those that were asked for, and an answer that says so."""
+    """An answer that says that its bytes are the next ones."""
     OTHER_VERSION = "other_version"
     """Bytes of an object that was replaced: the answer has another ETag and other bytes."""
     DAMAGED = "damaged"
@@ -211,8 +211,6 @@ class FaultProxy:
     async def _answer(
         self, request: Request, fault: Fault | None, writer: asyncio.StreamWriter
     ) -> None:
-        if fault is Fault.WRONG_RANGE:
-            request = with_next_range(request)
         whole = await self._forward(request)
         if fault is Fault.HANG_LATE:
             await asyncio.sleep(self.hang_seconds)
@@ -231,6 +229,8 @@ class FaultProxy:
                 writer.write(whole[start : start + piece])
                 await writer.drain()
                 await asyncio.sleep(self.slow_seconds)
+        elif fault is Fault.WRONG_RANGE:
+            writer.write(of_next_range(whole))
         elif fault is Fault.OTHER_VERSION:
             writer.write(of_other_version(whole))
         elif fault is Fault.DAMAGED:

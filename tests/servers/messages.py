@@ -60,14 +60,16 @@ def with_closed_connection(message: bytes) -> bytes:
     return b"\r\n".join([*lines, b"Connection: close"]) + empty + body
 
 
-def with_next_range(request: Request) -> Request:
-    """The same request for the range after its own."""
+def of_next_range(message: bytes) -> bytes:
+    """An answer that says that its bytes are those after the ones that were asked for."""
 
     def after(found: re.Match[bytes]) -> bytes:
         start, last = int(found[1]), int(found[2])
-        return b"range: bytes=%d-%d" % (last + 1, 2 * last + 1 - start)
+        return b"Content-Range: bytes %d-%d/" % (last + 1, 2 * last + 1 - start)
 
-    return Request(re.sub(rb"(?im)^range: bytes=(\d+)-(\d+)", after, request.head), request.body)
+    head, empty, body = message.partition(b"\r\n\r\n")
+    head = re.sub(rb"(?im)^content-range: bytes (\d+)-(\d+)/", after, head)
+    return head + empty + body
 
 
 def of_other_version(message: bytes) -> bytes:
