@@ -5,22 +5,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 
 from spectro.config import PipelineConfig, to_dict
 from spectro.formats import fingerprint, run_dir, tokens
 from spectro.formats.more_tokens import known_sources, subset_names, write_more
 from spectro.formats.tokens import TokensInfo, copy_tokens
+from spectro.measure.checkpoint_copy import on_this_machine
 from spectro.measure.encoder import Encoder
 from spectro.measure.resident_model import ResidentModel
 from spectro.measure.units import MoreTokensUnit, TokensUnit
 from spectro.models.config import ModelConfig
 from spectro.models.load import load_tokenizer
+from spectro.storage.local_copies import open_url
 from spectro.storage.store import Store
 from spectro.tokens.build import build, build_more
 from spectro.tokens.config import Source, SourceKind
 from spectro.tokens.display.terminal_text import plain_string
 from spectro.tokens.packing import Encode
+from spectro.tokens.sources.remote import OpenUrl
 from spectro.tokens.sources.source_report import SourceReport
 from spectro.work.stage import OnProgress, ShouldStop
 from spectro.work.units import Unit
@@ -135,7 +139,14 @@ def make_tokens(
     config = resident.config.tokens
     vocab_size = int(resident.hf_model.config.vocab_size)
     encode, eot_id = tokenizer_of(resident.config.model, vocab_size)
-    splits = build(config, encode, eot_id, vocab_size, progress=on_progress)
+    splits = build(
+        config,
+        encode,
+        eot_id,
+        vocab_size,
+        progress=on_progress,
+        open_url=sources_at(resident.config),
+    )
     tokens.write_tokens(
         resident.root,
         splits,
@@ -156,7 +167,15 @@ def add_tokens(
     encode, eot_id = tokenizer_of(resident.config.model, vocab_size)
     names = subset_names(info, tuple(config.tokens.subsets), tuple(parts))
     sequences, reports = build_more(
-        config.tokens, sources, parts, names, encode, eot_id, vocab_size, progress=on_progress
+        config.tokens,
+        sources,
+        parts,
+        names,
+        encode,
+        eot_id,
+        vocab_size,
+        progress=on_progress,
+        open_url=sources_at(config),
     )
     info = write_more(
         resident.root,
@@ -174,13 +193,19 @@ def add_tokens(
         )
 
 
+def sources_at(config: PipelineConfig) -> OpenUrl:
+    """What opens a run's sources at URLs; their copies are in `run.scratch`."""
+    return partial(open_url, scratch=config.run.scratch)
+
+
 def tokenizer_of(model: ModelConfig, vocab_size: int) -> tuple[Encode, int]:
     """Texts → ids; the id of end-of-text. The model's weights are not needed.
 
     Raises ValueError, in one line, for a tokenizer that cannot be used, or that has ids beyond
     the model's vocabulary.
     """
-    tokenizer, name = load_tokenizer(model), model.name_or_path
+    tokenizer = load_tokenizer(on_this_machine(model, None, weights=False))
+    name = model.name_or_path
     encode = Encoder(tokenizer, name)
     if tokenizer.eos_token_id is None:
         raise ValueError(

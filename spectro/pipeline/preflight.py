@@ -15,8 +15,15 @@ from spectro.clustering.knn.search import require_enough
 from spectro.clustering.vectors.preprocess import needs_halves, removes_uniform_mode
 from spectro.config import PipelineConfig
 from spectro.formats import tokens
+from spectro.measure.checkpoint_copy import on_this_machine
 from spectro.measure.resident_model import ResidentModel
-from spectro.measure.tokenise import added_parts, added_sources, known_tokens, tokenizer_of
+from spectro.measure.tokenise import (
+    added_parts,
+    added_sources,
+    known_tokens,
+    sources_at,
+    tokenizer_of,
+)
 from spectro.models.components import select_components
 from spectro.models.load import read_config, resolve_device
 from spectro.models.size import ModelSize
@@ -43,7 +50,9 @@ def check_inputs(config: PipelineConfig, root: Store) -> None:
     Raises ValueError or FileNotFoundError, in one line.
     """
     resolve_device(config.model.device)
-    size = ModelSize.of_config(read_config(config.model))
+    size = ModelSize.of_config(
+        read_config(on_this_machine(config.model, config.run.scratch, weights=True))
+    )
     select_components(config.components, size.num_layers, size.num_heads)
     size.require_context(config.tokens.context)
     config.scoring.require_top_k(size.vocab_size)
@@ -51,9 +60,12 @@ def check_inputs(config: PipelineConfig, root: Store) -> None:
     if wanted:
         encode, eot_id = tokenizer_of(config.model, size.vocab_size)
         own = config.tokens.subsets
-        require_distinct({**own, **{name: source for name, (source, _) in wanted.items()}})
+        open_url = sources_at(config)
+        require_distinct({**own, **{n: source for n, (source, _) in wanted.items()}}, open_url)
         for name, (source, part) in wanted.items():
-            check_source(config.tokens, name, source, part, encode, eot_id, size.vocab_size)
+            check_source(
+                config.tokens, name, source, part, encode, eot_id, size.vocab_size, open_url
+            )
         if config.upsample is not None:
             check_same_text(config, Store(config.upsample.source), list(wanted), size.vocab_size)
 

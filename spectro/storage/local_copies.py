@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from spectro.storage.node_cache import NodeCache
@@ -19,6 +20,27 @@ COPIES_AT_ONCE = 4
 """Files of a folder that are fetched at a time."""
 _held: dict[tuple[str | None, str], NodeCache] = {}
 """Caches in use by this process, held until it ends."""
+
+
+@dataclass(frozen=True)
+class SharedFile(RemoteFile):
+    """A remote file that can be copied to this machine."""
+
+    scratch: str | None = None
+    """Parent folder of the copies; None: the system's folder for temporary files."""
+
+    def local(self) -> str:
+        """The path of a copy; errors as `local_folder`."""
+        name = self.url.rpartition("/")[2]
+        return str(_copied(self.url, {name: self}, self.scratch) / name)
+
+
+def open_url(url: str, scratch: str | None) -> dict[str, SharedFile]:
+    """Files at a URL by their names below it, '' for the URL itself; errors as `local_folder`."""
+    return {
+        name: SharedFile(**vars(file), scratch=scratch)
+        for name, file in opened_url(url).files().items()
+    }
 
 
 def local_folder(
@@ -38,12 +60,6 @@ def local_folder(
     if not files:
         raise FileNotFoundError(f"{url}: expected a folder with files, found none")
     return str(_copied(url, files, scratch))
-
-
-def local_file(file: RemoteFile, scratch: str | None) -> str:
-    """The path of a copy of a file; errors as `local_folder`."""
-    name = file.url.rpartition("/")[2]
-    return str(_copied(file.url, {name: file}, scratch) / name)
 
 
 def _copied(url: str, files: Mapping[str, RemoteFile], scratch: str | None) -> Path:

@@ -6,10 +6,12 @@ requests is of one version, or an error. Objects of a run are a `Store`'s.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import Any, BinaryIO, cast
 
@@ -17,11 +19,12 @@ import fsspec
 
 from spectro.extras import optional_imports
 from spectro.storage.credentials import redact
+from spectro.storage.locations import REMOTE_SCHEMES
 
 BLOCK_BYTES = 8 << 20
 """Bytes of a file that is streamed which are asked for at a time."""
-VERSION_FIELDS = ("ETag", "etag", "VersionId", "version_id", "LastModified", "mtime", "created")
-"""What filesystems tell of a file's version."""
+VERSION_FIELDS = ("ETag", "etag", "md5", "LastModified", "last_modified", "mtime", "created")
+"""What filesystems tell of a file's version, the surest first."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class RemoteFile:
     def open(self) -> BinaryIO:
         """A seekable stream; see `opened_url` for errors."""
         with plain_errors(self.url):
+            if self.size_bytes <= BLOCK_BYTES:  # one request
+                return io.BytesIO(self.filesystem.cat_file(self.path))
             stream = self.filesystem.open(
                 self.path, "rb", block_size=BLOCK_BYTES, cache_type="readahead"
             )
@@ -115,8 +120,8 @@ class RemotePlace:
         """Put a file, in the place of one that is there."""
         with plain_errors(self.url):
             parent = self.path.rpartition("/")[0]
-            if parent:
-                self.filesystem.makedirs(parent, exist_ok=True)
+            if parent and self.url.partition("://")[0] not in REMOTE_SCHEMES:
+                self.filesystem.makedirs(parent, exist_ok=True)  # object stores make buckets
             self.filesystem.pipe_file(self.path, data)
 
     def _file(self, url: str, path: str, info: dict[str, Any]) -> RemoteFile:
@@ -158,8 +163,11 @@ def _s3(process: int, environment: str) -> Any:
 
 
 def version_of(info: dict[str, Any]) -> str:
-    """Version of a file as the filesystem's information has it."""
-    return " ".join(str(info[name]) for name in VERSION_FIELDS if info.get(name) is not None)
+    """Version of a file by the surest field of the filesystem's information."""
+    found = next((info[name] for name in VERSION_FIELDS if info.get(name) is not None), "")
+    if isinstance(found, datetime):  # listings may have the same time as a number
+        found = found.timestamp()
+    return f"{found:.3f}" if isinstance(found, float) else str(found)
 
 
 @contextmanager
