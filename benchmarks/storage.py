@@ -31,10 +31,10 @@ SIZES = {
     "1 KB": (1 << 10, 100),
     "1 MB": (1 << 20, 20),
     "64 MB": (64 << 20, 1),
-    "512 MB": (512 << 20, 1),
+    "256 MB": (256 << 20, 1),
 }
 """Bytes of an object, and how many make one measurement."""
-NUM_LISTED = 10_000
+NUM_LISTED = 5_000
 BASE = "botocore"
 
 
@@ -270,6 +270,7 @@ def main() -> None:
             sides = clients(server.endpoint)
             for name, (size, number) in sizes.items():
                 tables[name] = table(transfers(sides, size, number, options.rounds))
+                print(f"{name}: measured", flush=True)
             number = 100 if options.toy else NUM_LISTED
             tables[f"{number} objects"] = table(listing(sides, number, options.rounds))
         finally:

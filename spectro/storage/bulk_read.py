@@ -1,7 +1,7 @@
 """Large objects: ranges read in parallel into one buffer, hashed in order while others arrive.
 
-Memory: the object, and at most `RANGES_AT_ONCE` ranges that are being read, which are never more than
-the object.
+Memory: the object, and at most `RANGES_AT_ONCE` ranges that are being read, which are never more
+than the object.
 """
 
 from __future__ import annotations
