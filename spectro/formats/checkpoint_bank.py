@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from spectro.sampling.checkpoint import Checkpoint
-from spectro.storage.store import Store
+from spectro.storage.store import DamagedObjectError, Store
 
 logger = logging.getLogger(__name__)
 DIGITS = 16
@@ -89,6 +89,9 @@ class CheckpointBank:
         try:
             data, info = self.store.read_hashed(name, size_bytes)
         except FileNotFoundError:  # its writer has just put the next one
+            return None
+        except DamagedObjectError as error:
+            logger.warning("%s; resuming from an earlier checkpoint or from the start", error)
             return None
         if info.sha256[:DIGITS] != _digest(name):
             logger.warning(
