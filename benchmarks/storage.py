@@ -3,12 +3,14 @@
     python -m benchmarks.storage --rounds 3 --out benchmarks/results
 
 All sides in turn, object by object; times are ratios to ours: botocore, one
-conditional PUT. Server and client share the machine's cores, and there is no
+conditional PUT. `verified` are the bytes of a large object and their SHA-256, as
+a run needs its draws. Server and client share the machine's cores, and there is no
 network: what is compared is what a client costs, not what a line carries.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import secrets
@@ -21,7 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from benchmarks import common
-from spectro.storage import s3
+from spectro.storage import bulk_read, s3
 from spectro.storage.store import Store
 from tests.servers.seaweed import ACCESS_KEY, BUCKET, SECRET_KEY, Seaweed
 
@@ -32,9 +34,8 @@ SIZES = {
     "256 MB": (256 << 20, 1),
 }
 """Bytes of an object, and how many make one measurement."""
-NUM_LISTED = 10_000
+NUM_LISTED = 5_000
 BASE = "botocore"
-PART_BYTES = 32 << 20
 
 
 class Side(Protocol):
@@ -46,43 +47,81 @@ class Side(Protocol):
     def get(self, key: str) -> bytes:
         """All bytes of it."""
 
+    def get_ranges(self, key: str, size: int) -> bytes | memoryview:
+        """The same by parallel ranges, where the client can."""
+
+    def verified(self, key: str, size: int) -> str:
+        """SHA-256 of an object whose bytes are then in memory."""
+
     def count(self, folder: str) -> int:
         """Objects below a folder."""
 
 
-class Ours:
-    """`Store`: botocore, one conditional PUT, or parts above a size."""
+class Whole:
+    """Clients that read an object and hash it afterwards."""
 
-    def __init__(self, whole_bytes: int = s3.WHOLE_BYTES) -> None:
-        self._store, self._whole_bytes = Store(f"s3://{BUCKET}"), whole_bytes
+    def get(self, key: str) -> bytes:
+        """All bytes."""
+        raise NotImplementedError
+
+    def get_ranges(self, key: str, size: int) -> bytes | memoryview:
+        """However the client reads a whole object."""
+        return self.get(key)
+
+    def verified(self, key: str, size: int) -> str:
+        """One after the other."""
+        return hashlib.sha256(self.get_ranges(key, size)).hexdigest()
+
+
+class Ours(Whole):
+    """`Store`: botocore, one conditional PUT."""
+
+    def __init__(self) -> None:
+        self._store = Store(f"s3://{BUCKET}")
 
     def put(self, key: str, data: bytes) -> None:
         """Conditional."""
-        before = s3.WHOLE_BYTES, s3.PART_BYTES
-        s3.WHOLE_BYTES, s3.PART_BYTES = self._whole_bytes, PART_BYTES
-        try:
-            self._store.put(key, data)
-        finally:
-            s3.WHOLE_BYTES, s3.PART_BYTES = before
+        self._store.put(key, data)
 
     def get(self, key: str) -> bytes:
         """One request."""
         return self._store.read(key)
+
+    def get_ranges(self, key: str, size: int) -> memoryview:
+        """`Store.read_hashed`."""
+        return self._store.read_hashed(key, size)[0]
+
+    def verified(self, key: str, size: int) -> str:
+        """Hashed while ranges arrive."""
+        return self._store.read_hashed(key, size)[1].sha256
 
     def count(self, folder: str) -> int:
         """Pages of a thousand."""
         return len(self._store.entries(folder))
 
 
-class S3fs:
+class OneGet(Ours):
+    """`Store` as it was: one GET, hashed afterwards."""
+
+    def get_ranges(self, key: str, size: int) -> bytes:
+        """One request."""
+        return self.get(key)
+
+    def verified(self, key: str, size: int) -> str:
+        """One after the other."""
+        return hashlib.sha256(self.get(key)).hexdigest()
+
+
+class S3fs(Whole):
     """fsspec's client, as it comes."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, range_bytes: int = bulk_read.RANGE_BYTES) -> None:
         import s3fs
 
         self._fs = s3fs.S3FileSystem(
-            key=ACCESS_KEY, secret=SECRET_KEY, client_kwargs={"endpoint_url": endpoint}
-        )
+            key=ACCESS_KEY, secret=SECRET_KEY, client_kwargs={"endpoint_url": endpoint},
+            default_block_size=range_bytes, max_concurrency=bulk_read.RANGES_AT_ONCE,
+        )  # fmt: skip
 
     def put(self, key: str, data: bytes) -> None:
         """Conditional."""
@@ -98,7 +137,7 @@ class S3fs:
         return len(self._fs.find(f"{BUCKET}/{folder}", detail=True))
 
 
-class Arrow:
+class Arrow(Whole):
     """pyarrow's own client: it has no conditional put."""
 
     def __init__(self, endpoint: str) -> None:
@@ -135,7 +174,9 @@ def transfers(
     """Seconds of putting and of getting so many objects of a size."""
     data = secrets.token_bytes(size)
     cleaner = Store(f"s3://{BUCKET}")
-    found: dict[str, dict[str, list[float]]] = {n: {"put": [], "get": []} for n in sides}
+    operations = ["put", "get"] + (["verified"] if size > bulk_read.RANGE_BYTES else [])
+    found: dict[str, dict[str, list[float]]] = {n: {o: [] for o in operations} for n in sides}
+    digest = hashlib.sha256(data).hexdigest()
     warm = int(size <= 1 << 20)  # a round that opens connections, where that would be seen
     for _ in range(rounds + warm):
         for name, side in sides.items():
@@ -146,6 +187,12 @@ def transfers(
                 seconds(lambda k=keys, s=side, g=got: [g.append(s.get(x)) for x in k])
             )
             assert all(part == data for part in got), f"{name} gets other bytes than it put"
+            if "verified" in operations:
+                hashed: list[str] = []
+                found[name]["verified"].append(
+                    seconds(lambda k=keys, s=side, h=hashed: h.append(s.verified(k[0], size)))
+                )
+                assert hashed == [digest]
             cleaner.delete_many(keys)
     return {n: {op: values[warm:] for op, values in ops.items()} for n, ops in found.items()}
 
@@ -199,7 +246,7 @@ def table(times: Mapping[str, Mapping[str, list[float]]]) -> dict[str, dict[str,
 
 def clients(endpoint: str) -> dict[str, Side]:
     """All that are installed."""
-    found: dict[str, Side] = {BASE: Ours(), "botocore, 32 MB parts": Ours(PART_BYTES)}
+    found: dict[str, Side] = {BASE: Ours(), "botocore, one GET": OneGet()}
     found["pyarrow (no fence)"] = Arrow(endpoint)
     try:
         found["s3fs"] = S3fs(endpoint)
@@ -223,6 +270,7 @@ def main() -> None:
             sides = clients(server.endpoint)
             for name, (size, number) in sizes.items():
                 tables[name] = table(transfers(sides, size, number, options.rounds))
+                print(f"{name}: measured", flush=True)
             number = 100 if options.toy else NUM_LISTED
             tables[f"{number} objects"] = table(listing(sides, number, options.rounds))
         finally:

@@ -22,7 +22,7 @@ from rich.console import Console
 from spectro.config import PipelineConfig, with_absolute_paths
 from spectro.formats.out_file import place_of, put_file
 from spectro.planning.calibration.config import CalibrateConfig
-from spectro.storage.locations import resolve_location
+from spectro.storage.locations import path_or_url
 
 from .command import Command
 from .experiment_file import experiment_text
@@ -48,7 +48,7 @@ class CalibrateJob(PipelineConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        resolve_location(self.out, "out")
+        path_or_url(self.out, "out")
 
 
 def _calibrate(job: CalibrateJob) -> None:
@@ -58,7 +58,7 @@ def _calibrate(job: CalibrateJob) -> None:
     from .calibrate_chains import calibrate_chains
     from .calibrate_tables import settings_table, splits_table, verdict
 
-    settings, folder = job.calibrate, resolve_location(job.out, "out")
+    settings, folder = job.calibrate, path_or_url(job.out, "out")
     assert settings.budget_seconds > 0  # raises before anything is measured
     for name in (EXPERIMENT, "calibration.json", "calibration.svg", "cells.csv", "chains.json"):
         place_of(f"{folder}/{name}")  # before anything is measured

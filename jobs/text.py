@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spectro.formats.out_file import place_of, put_file
-from spectro.storage.locations import local_path
+from spectro.storage.locations import is_uri, local_path, path_or_url
 from spectro.tokens.display.terminal_text import plain_string
 from spectro.tokens.sources.source_report import SourceReport
 from spectro.tokens.sources.text_folder import read_document
@@ -57,7 +57,7 @@ class TextJob:
     """Names or patterns; none: all of a sequence, of a file the three of highest reliability ×
     deviation."""
     out: str = "text.html"
-    """Page (.html) or figure (.svg, .pdf, .png); a local file."""
+    """Page (.html) or figure (.svg, .pdf, .png); a path or any URL of fsspec."""
     scale: ColourScale = ColourScale.STANDARDISED
     """What is coloured first: `standardised`, `centred`, `raw`."""
     colours: Colours = Colours.GREEN_RED
@@ -68,7 +68,7 @@ class TextJob:
     """A longer file is not measured."""
 
     def __post_init__(self) -> None:
-        local_path(self.out, "out")
+        path_or_url(self.out, "out")
         if self.file is not None:
             local_path(self.file, "file", recorded=False)
         if not self.out.lower().endswith((PAGE, *SUFFIXES)):
@@ -84,12 +84,12 @@ class TextJob:
 
 
 def _text(job: TextJob) -> None:
-    path = Path(local_path(job.out, "out"))
-    if not path.parent.is_dir():
-        raise ValueError(f"out={job.out}: there is no folder {path.parent}")
-    place_of(job.out)  # before anything is measured
+    place = place_of(job.out)  # before anything is measured
+    folder = Path(place).parent
+    if not is_uri(place) and not folder.is_dir():
+        raise ValueError(f"out={job.out}: there is no folder {folder}")
     put_file(job.out, _drawn(job, _document(job)))
-    say(f"text: {plain_string(str(path.resolve()))}")
+    say(f"text: {plain_string(place)}")
 
 
 COMMAND = Command(

@@ -22,7 +22,7 @@ from spectro.sampling.mala import Mala
 from spectro.sampling.reweighted import Reweighted, nbeta_name
 from spectro.sampling.samplers import Exponential, Gaussian, Psgld, Sgld
 from spectro.storage.credentials import refuse_credentials
-from spectro.storage.locations import local_path, path_or_name, resolve_location
+from spectro.storage.locations import local_path, path_or_name, path_or_url, resolve_location
 from spectro.susceptibility.estimator import Baseline, EstimatorConfig
 from spectro.tokens.config import MoreConfig, Source, TokensConfig
 from spectro.views.page.config import ReportConfig
@@ -342,7 +342,7 @@ def _placed_tokens(tokens: TokensConfig) -> TokensConfig:
 def _placed_sources(sources: Mapping[str, Source], group: str) -> dict[str, Source]:
     return {
         name: dataclasses.replace(
-            source, path=source.path and local_path(source.path, f"{group}.subsets.{name}.path")
+            source, path=source.path and path_or_url(source.path, f"{group}.subsets.{name}.path")
         )
         for name, source in sources.items()
     }

@@ -14,6 +14,7 @@ EXTRA_OF = {
     "numba": "cluster",
     "pydeck": "views",
     "ray": "ray",
+    "s3fs": "s3",
     "sklearn": "cluster",
     "threadpoolctl": "cluster",
     "umap": "views",

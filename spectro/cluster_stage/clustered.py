@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spectro.cluster_stage.node_cache import NodeCache
 from spectro.cluster_stage.units import HALVES, half_folder
 from spectro.cluster_stage.vectors import rows_of
 from spectro.clustering.assign import local_scales_of
@@ -28,6 +27,7 @@ from spectro.formats.clusters.clusterings import StoredClustering
 from spectro.formats.clusters.knn_lists import key_of, lists_name, read_lists
 from spectro.formats.product import iterate_product, shards_there
 from spectro.storage.checksummed_json import with_nan
+from spectro.storage.node_cache import NodeCache
 from spectro.storage.store import Store
 
 

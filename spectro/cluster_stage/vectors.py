@@ -14,7 +14,6 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from spectro.cluster_stage.node_cache import NodeCache
 from spectro.cluster_stage.units import Half, Layout
 from spectro.clustering.graph.weighted_graph import Graph
 from spectro.clustering.knn.neighbours import Neighbours
@@ -30,6 +29,7 @@ from spectro.formats.clusters.knn_lists import (
 from spectro.formats.halves import read_half, read_half_with_response
 from spectro.formats.product import read_chi, read_chi_and_response
 from spectro.storage.checksummed_json import read_sealed, with_nan
+from spectro.storage.node_cache import NodeCache
 from spectro.storage.store import Store
 
 SCRATCH_FORMAT = 2

@@ -17,8 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from spectro.sampling.checkpoint import Checkpoint
-from spectro.storage.checksummed_arrays import header_of
-from spectro.storage.store import Store
+from spectro.storage.store import DamagedObjectError, Store
 
 logger = logging.getLogger(__name__)
 DIGITS = 16
@@ -63,9 +62,9 @@ class CheckpointBank:
         self, accept: Callable[[Checkpoint], bool] = lambda found: True
     ) -> Checkpoint | None:
         """The newest whole checkpoint of the same computation that is accepted, or None."""
-        names = [n for n in self.store.list(self.folder) if stem_of(n) == self.stem]
-        for name in sorted(names, key=_position, reverse=True):
-            found = self._read(name)
+        sizes = {n: s for n, s in self.store.list(self.folder).items() if stem_of(n) == self.stem}
+        for name in sorted(sizes, key=_position, reverse=True):
+            found = self._read(name, sizes[name])
             if found is not None and accept(found):
                 self._own = [name]
                 return found
@@ -86,12 +85,15 @@ class CheckpointBank:
             if name != but:
                 self.store.delete(name)
 
-    def _read(self, name: str) -> Checkpoint | None:
+    def _read(self, name: str, size_bytes: int) -> Checkpoint | None:
         try:
-            data = self.store.read(name)
+            data, info = self.store.read_hashed(name, size_bytes)
         except FileNotFoundError:  # its writer has just put the next one
             return None
-        if hashlib.sha256(data).hexdigest()[:DIGITS] != _digest(name):
+        except DamagedObjectError as error:
+            logger.warning("%s; resuming from an earlier checkpoint or from the start", error)
+            return None
+        if info.sha256[:DIGITS] != _digest(name):
             logger.warning(
                 "%s/%s is damaged: its bytes differ from the checksum in its name; resuming from "
                 "an earlier checkpoint or from the start",
@@ -99,12 +101,13 @@ class CheckpointBank:
                 name,
             )
             return None
-        from safetensors.torch import load  # with torch, which names and listings do without
+        # with torch, which names and listings do without
+        from spectro.formats.safetensors_buffer import shared_tensors
 
-        header = header_of(data)
+        tensors, header = shared_tensors(data)
         if header["of"] != self.of:
             return None
-        return Checkpoint(tensors=load(data), values=json.loads(header["values"]))
+        return Checkpoint(tensors=tensors, values=json.loads(header["values"]))
 
 
 def _serialised(snapshot: Checkpoint, of: str) -> bytes:

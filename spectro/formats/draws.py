@@ -24,6 +24,7 @@ import torch
 
 from spectro.formats.chain_names import block_name, record_name
 from spectro.formats.chain_records import ChainRecord, plain_record
+from spectro.formats.safetensors_buffer import shared_tensors
 from spectro.sampling.component_chain import ComponentChain
 from spectro.sampling.samplers import Blocks
 from spectro.storage.checksummed_json import seal
@@ -61,7 +62,8 @@ class DrawWriter:
             )
         name = block_name(self.group, self.chain, component, first, info)
         if not self.store.put_if_absent(name, data):
-            info.verify(self.store.read(name), f"{self.store.uri}/{name}")
+            found = self.store.read_hashed(name, info.size_bytes)[1]
+            info.require(found, f"{self.store.uri}/{name}")
         self.blocks.setdefault(component, {})[first] = info
 
     def finish(
@@ -126,6 +128,6 @@ class StoredDraws:
     def _load(self, component: str, first: int) -> Blocks:
         info = self._infos[component][first]
         name = block_name(self._group, self._chain, component, first, info)
-        data = self._store.read(name)
-        info.verify(data, f"{self._store.uri}/{name}")
-        return safetensors.torch.load(data)
+        data, found = self._store.read_hashed(name, info.size_bytes)
+        info.require(found, f"{self._store.uri}/{name}")
+        return shared_tensors(data)[0]

@@ -15,6 +15,7 @@ from transformers import GPTNeoXForCausalLM
 from spectro.config import PipelineConfig
 from spectro.formats import tokens
 from spectro.formats.tokens import TokensInfo
+from spectro.measure.checkpoint_copy import on_this_machine
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.load import load_model
 from spectro.models.token_ids import check_ids
@@ -49,7 +50,8 @@ class ResidentModel(MeasuredModel):
     @cached_property
     def hf_model(self) -> GPTNeoXForCausalLM:
         """The checkpoint."""
-        return load_model(self.config.model)
+        model = on_this_machine(self.config.model, self.config.run.scratch, weights=True)
+        return load_model(model)
 
     def keep(self, name: str, make: Callable[[], T]) -> T:
         """What a stage wants kept by a worker, made once."""

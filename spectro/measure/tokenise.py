@@ -5,23 +5,28 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 
 from spectro.config import PipelineConfig, to_dict
 from spectro.formats import fingerprint, run_dir, tokens
 from spectro.formats.more_tokens import known_sources, subset_names, write_more
 from spectro.formats.tokens import TokensInfo, copy_tokens
+from spectro.measure.checkpoint_copy import on_this_machine
 from spectro.measure.encoder import Encoder
 from spectro.measure.resident_model import ResidentModel
 from spectro.measure.units import MoreTokensUnit, TokensUnit
 from spectro.models.config import ModelConfig
 from spectro.models.load import load_tokenizer, read_config
 from spectro.models.size import ModelSize
+from spectro.storage.local_copies import open_url
+from spectro.storage.locations import is_uri
 from spectro.storage.store import Store
 from spectro.tokens.build import build, build_more
 from spectro.tokens.config import Source, SourceKind
 from spectro.tokens.display.terminal_text import plain_string
 from spectro.tokens.packing import Encode
+from spectro.tokens.sources.remote import OpenUrl
 from spectro.tokens.sources.source_report import SourceReport
 from spectro.work.stage import OnProgress, ShouldStop
 from spectro.work.units import Unit
@@ -134,9 +139,16 @@ def make_tokens(
         copy_tokens(Store(upsample.source), resident.root, upsample.probe_sha256)
         return
     config = resident.config.tokens
-    vocab_size = ModelSize.of_config(read_config(resident.config.model)).vocab_size
+    vocab_size = model_size(resident.config).vocab_size
     encode, eot_id = tokenizer_of(resident.config.model, vocab_size)
-    splits = build(config, encode, eot_id, vocab_size, progress=on_progress)
+    splits = build(
+        config,
+        encode,
+        eot_id,
+        vocab_size,
+        progress=on_progress,
+        open_url=sources_at(resident.config),
+    )
     tokens.write_tokens(
         resident.root,
         splits,
@@ -153,11 +165,19 @@ def add_tokens(
     parts, sources = added_parts(config, info), added_sources(config, info)
     if config.more is None or not parts:
         return
-    vocab_size = ModelSize.of_config(read_config(resident.config.model)).vocab_size
+    vocab_size = model_size(resident.config).vocab_size
     encode, eot_id = tokenizer_of(resident.config.model, vocab_size)
     names = subset_names(info, tuple(config.tokens.subsets), tuple(parts))
     sequences, reports = build_more(
-        config.tokens, sources, parts, names, encode, eot_id, vocab_size, progress=on_progress
+        config.tokens,
+        sources,
+        parts,
+        names,
+        encode,
+        eot_id,
+        vocab_size,
+        progress=on_progress,
+        open_url=sources_at(config),
     )
     info = write_more(
         resident.root,
@@ -175,13 +195,28 @@ def add_tokens(
         )
 
 
+def sources_at(config: PipelineConfig) -> OpenUrl:
+    """What opens a run's sources at URLs; their copies are in `run.scratch`."""
+    return partial(open_url, scratch=config.run.scratch)
+
+
+def model_size(config: PipelineConfig) -> ModelSize:
+    """Size of a run's model by its config alone, checked; of a local folder also its weights'
+    headers. Raises ValueError, FileNotFoundError or OSError, in one line.
+    """
+    local = on_this_machine(config.model, config.run.scratch, weights=False)
+    has_weights = not is_uri(config.model.name_or_path)
+    return ModelSize.of_config(read_config(local, has_weights=has_weights))
+
+
 def tokenizer_of(model: ModelConfig, vocab_size: int) -> tuple[Encode, int]:
     """Texts → ids; the id of end-of-text. The model's weights are not needed.
 
     Raises ValueError, in one line, for a tokenizer that cannot be used, or that has ids beyond
     the model's vocabulary.
     """
-    tokenizer, name = load_tokenizer(model), model.name_or_path
+    tokenizer = load_tokenizer(on_this_machine(model, None, weights=False))
+    name = model.name_or_path
     encode = Encoder(tokenizer, name)
     if tokenizer.eos_token_id is None:
         raise ValueError(

@@ -43,10 +43,11 @@ class ModelConfig:
     """Which model is measured, and where it runs."""
 
     name_or_path: str = EMBEDDED
-    """`embedded`, a local folder, or a hub name such as `EleutherAI/pythia-14m`."""
+    """`embedded`, a local folder, a URL of fsspec such as `s3://bucket/pythia-14m` (copied once per
+    machine), or a hub name such as `EleutherAI/pythia-14m`."""
     revision: str | None = None
     """Hub revision (branch, tag such as `step143000`, or commit); None is the default branch.
-    Refused for `embedded` and for a local folder, which have none to choose from."""
+    Refused for `embedded`, a folder and a URL, which have none to choose from."""
     device: str = "auto"
     """`cpu`, `cuda`, `cuda:0`, or `auto`: CUDA where there is one."""
     dtype: str = "float32"

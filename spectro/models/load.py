@@ -47,8 +47,9 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def read_config(config: ModelConfig) -> dict[str, Any]:
-    """The checkpoint's config.json, checked; of a local checkpoint also its weights' headers.
+def read_config(config: ModelConfig, *, has_weights: bool = True) -> dict[str, Any]:
+    """The checkpoint's config.json, checked; of a local checkpoint also its weights' headers,
+    unless the folder is a copy without weights.
 
     Raises ValueError, in one line, for a folder that is not there or whose weights and config
     are not those of one GPT-NeoX model that can be measured (see checkpoint.py).
@@ -63,7 +64,7 @@ def read_config(config: ModelConfig) -> dict[str, Any]:
         ) from error
     with _named(config):
         check_config(raw)
-        if Path(place).is_dir():
+        if has_weights and Path(place).is_dir():
             check_files(Path(place))
     return raw
 

@@ -17,10 +17,16 @@ from spectro.clustering.vectors.preprocess import needs_halves, removes_uniform_
 from spectro.config import PipelineConfig
 from spectro.formats import tokens
 from spectro.measure.resident_model import ResidentModel
-from spectro.measure.tokenise import added_parts, added_sources, known_tokens, tokenizer_of
+from spectro.measure.tokenise import (
+    added_parts,
+    added_sources,
+    known_tokens,
+    model_size,
+    sources_at,
+    tokenizer_of,
+)
 from spectro.models.components import select_components
-from spectro.models.load import read_config, resolve_device
-from spectro.models.size import ModelSize
+from spectro.models.load import resolve_device
 from spectro.sampling.config import TokenDraws
 from spectro.storage.store import Store
 from spectro.susceptibility.estimator import EstimatorKind
@@ -35,8 +41,7 @@ from spectro.work.stage import Goal
 def describe_model(resident: ResidentModel) -> ModelInfo:
     """Check a run's inputs and describe its model by its config; errors as `check_inputs`."""
     check_inputs(resident.config, resident.root)
-    size = ModelSize.of_config(read_config(resident.config.model))
-    return ModelInfo(**dataclasses.asdict(size))
+    return ModelInfo(**dataclasses.asdict(model_size(resident.config)))
 
 
 def load_described(resident: ResidentModel) -> ModelInfo:
@@ -50,7 +55,7 @@ def check_inputs(config: PipelineConfig, root: Store) -> None:
 
     Raises ValueError or FileNotFoundError, in one line.
     """
-    size = ModelSize.of_config(read_config(config.model))
+    size = model_size(config)
     select_components(config.components, size.num_layers, size.num_heads)
     size.require_context(config.tokens.context)
     config.scoring.require_top_k(size.vocab_size)
@@ -58,9 +63,12 @@ def check_inputs(config: PipelineConfig, root: Store) -> None:
     if wanted:
         encode, eot_id = tokenizer_of(config.model, size.vocab_size)
         own = config.tokens.subsets
-        require_distinct({**own, **{name: source for name, (source, _) in wanted.items()}})
+        open_url = sources_at(config)
+        require_distinct({**own, **{n: source for n, (source, _) in wanted.items()}}, open_url)
         for name, (source, part) in wanted.items():
-            check_source(config.tokens, name, source, part, encode, eot_id, size.vocab_size)
+            check_source(
+                config.tokens, name, source, part, encode, eot_id, size.vocab_size, open_url
+            )
         if config.upsample is not None:
             check_same_text(config, Store(config.upsample.source), list(wanted), size.vocab_size)
 

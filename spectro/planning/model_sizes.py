@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from spectro.measure.checkpoint_copy import on_this_machine
 from spectro.models.checkpoint_folder import check_config
 from spectro.models.config import EMBEDDED, ModelConfig
 from spectro.models.load import refuse_revision
@@ -43,7 +44,7 @@ def size_of_checkpoint(config: ModelConfig) -> ModelSize:
             .joinpath("assets", "model", "config.json")
             .read_text(encoding="utf-8")
         )
-    folder = Path(name).expanduser()
+    folder = Path(on_this_machine(config, None, weights=False).name_or_path).expanduser()
     if folder.is_dir():
         file = folder / "config.json"
         if not file.is_file():

@@ -13,7 +13,7 @@ from typing import Any
 
 import fsspec
 
-from spectro.storage.backend import Entry
+from spectro.storage.backend import Entry, OtherVersionError, VersionPin
 
 TIMES = ("LastModified", "last_modified", "mtime", "modified", "updated", "created")
 """Names that filesystems give to an object's time."""
@@ -44,9 +44,12 @@ class FsspecBackend:
         """All bytes; raises FileNotFoundError."""
         return bytes(self._fs.cat_file(path))
 
-    def read_range(self, path: str, start: int, stop: int) -> bytes:
-        """Some bytes; raises FileNotFoundError."""
-        return bytes(self._fs.cat_file(path, start=start, end=stop))
+    def read_range(self, path: str, start: int, stop: int, pin: VersionPin) -> bytes:
+        """Some bytes, of whatever version; raises FileNotFoundError, OtherVersionError."""
+        found = bytes(self._fs.cat_file(path, start=start, end=stop))
+        if len(found) != stop - start:
+            raise OtherVersionError(f"it has no bytes {start} to {stop}")
+        return found
 
     def exists(self, path: str) -> bool:
         """Whether the object exists."""

@@ -13,7 +13,7 @@ import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from spectro.storage.backend import Entry
+from spectro.storage.backend import Entry, OtherVersionError, VersionPin
 
 TEMPORARY = ".tmp-"
 """Prefix of a file's name until it is complete; never listed."""
@@ -45,11 +45,16 @@ class LocalBackend:
         """All bytes; raises FileNotFoundError."""
         return Path(path).read_bytes()
 
-    def read_range(self, path: str, start: int, stop: int) -> bytes:
-        """Some bytes; raises FileNotFoundError."""
+    def read_range(self, path: str, start: int, stop: int, pin: VersionPin) -> bytes:
+        """Some bytes; raises FileNotFoundError, OtherVersionError."""
         with Path(path).open("rb") as file:
+            status = os.fstat(file.fileno())
+            pin.require(f"{status.st_ino} {status.st_mtime_ns}", status.st_size)
             file.seek(start)
-            return file.read(stop - start)
+            found = file.read(stop - start)
+        if len(found) != stop - start:
+            raise OtherVersionError(f"it has no bytes {start} to {stop}")
+        return found
 
     def exists(self, path: str) -> bool:
         """Whether a file or folder of this name exists."""

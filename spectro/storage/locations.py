@@ -78,14 +78,21 @@ def local_path(text: str, setting: str, *, recorded: bool = True) -> str:
     return found
 
 
+def path_or_url(text: str, setting: str, *, recorded: bool = True) -> str:
+    """`resolve_location` for what is read or replaced whole: URLs of any protocol of fsspec."""
+    return _resolve(text, setting, recorded=recorded)
+
+
 def path_or_name(text: str, setting: str, names: tuple[str, ...] = ()) -> str:
-    """Absolute path of a local file or folder, or a name unchanged.
+    """Absolute path of a local file or folder, a URL, or a name unchanged.
 
     A path begins as one (`/`, `./`, `../`, `~`, `file://`) or exists; `names` are never paths.
-    Errors as `resolve_location`.
+    Errors as `path_or_url`.
     """
     if text in names or not text:
         return text
+    if is_uri(text):
+        return path_or_url(text, setting)
     begins_as_path = re.match(r"/|~|\.{1,2}(?:/|$)|(?:file|local):", text, re.IGNORECASE)
     return resolve_location(text, setting) if begins_as_path or os.path.exists(text) else text
 

@@ -16,15 +16,15 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from spectro.storage.backend import Entry
+from spectro.storage.backend import Entry, VersionPin
 from spectro.storage.content_types import content_type
 from spectro.storage.retry import (
+    Arrivals,
     RetryPolicy,
     StorageUnavailableError,
-    TransientError,
     call_with_retries,
 )
-from spectro.storage.s3_client import client
+from spectro.storage.s3_client import bucket_and_key, client
 from spectro.storage.s3_errors import (
     ERRORS,
     AbsentError,
@@ -32,6 +32,7 @@ from spectro.storage.s3_errors import (
     as_builtin_error,
     error_of_code,
 )
+from spectro.storage.s3_read import S3Read
 
 T = TypeVar("T")
 RETRY_POLICY = RetryPolicy()
@@ -80,28 +81,15 @@ class S3Backend:
         )
 
     def read(self, path: str) -> bytes:
-        """All bytes, checked against the announced length and checksum."""
+        """All bytes, checked against the announced length and, if read at once, checksum."""
+        return self._read(S3Read(path, VersionPin()), path)
 
-        def body() -> bytes:
-            answer = client().get_object(**_bucket_and_key(path))
-            data = bytes(answer["Body"].read())
-            if len(data) != answer["ContentLength"]:
-                raise TransientError(f"{len(data)} of {answer['ContentLength']} bytes")
-            return data
+    def read_range(self, path: str, start: int, stop: int, pin: VersionPin) -> bytes:
+        """Bytes start … stop − 1, checked for place, number and version (ETag)."""
+        return self._read(S3Read(path, pin, start, stop), path)
 
-        return _request(body, "GET", path)
-
-    def read_range(self, path: str, start: int, stop: int) -> bytes:
-        """Bytes start … stop − 1, checked for their number."""
-
-        def body() -> bytes:
-            answer = client().get_object(**_bucket_and_key(path), Range=f"bytes={start}-{stop - 1}")
-            data = bytes(answer["Body"].read())
-            if len(data) != stop - start:
-                raise TransientError(f"{len(data)} of {stop - start} bytes")
-            return data
-
-        return _request(body, "GET", path)
+    def _read(self, reading: S3Read, path: str) -> bytes:
+        return _request(reading.attempt, "GET", path, arrivals=reading.arrivals)
 
     def exists(self, path: str) -> bool:
         """Whether the object exists."""
@@ -185,7 +173,7 @@ class S3Backend:
 
     def _abort(self, path: str, upload: str, policy: RetryPolicy | None = None) -> None:
         def abort() -> None:
-            client().abort_multipart_upload(**_bucket_and_key(path), UploadId=upload)
+            client().abort_multipart_upload(**bucket_and_key(path), UploadId=upload)
 
         with suppress(AbsentError):
             _request(abort, "ABORT", path, policy)
@@ -198,12 +186,12 @@ class S3Backend:
         return found["ContentLength"] == len(data) and self.read(path) == data
 
     def _head(self, path: str) -> dict[str, Any]:
-        return _request(lambda: client().head_object(**_bucket_and_key(path)), "HEAD", path)
+        return _request(lambda: client().head_object(**bucket_and_key(path)), "HEAD", path)
 
     def _write(self, operation: str, path: str, **arguments: Any) -> dict[str, Any]:
         def write() -> dict[str, Any]:
             with _writers:
-                answer = getattr(client(), operation)(**_bucket_and_key(path), **arguments)
+                answer = getattr(client(), operation)(**bucket_and_key(path), **arguments)
                 return dict(answer)
 
         return _request(write, operation, path)
@@ -225,11 +213,6 @@ def _put_headers(path: str, nonce: str) -> dict[str, Any]:
     return {"Metadata": {NONCE: nonce}, "ContentType": content_type(path)}
 
 
-def _bucket_and_key(path: str) -> dict[str, str]:
-    bucket, _, key = path.partition("/")
-    return {"Bucket": bucket, "Key": key}
-
-
 def _pages(operation: str, folder: str, follow: dict[str, str]) -> Iterator[dict[str, Any]]:
     bucket, _, key = folder.partition("/")
     arguments: dict[str, Any] = {"Bucket": bucket, "Prefix": f"{key}/" if key else ""}
@@ -245,11 +228,17 @@ def _pages(operation: str, folder: str, follow: dict[str, str]) -> Iterator[dict
         arguments = arguments | {own: answer[theirs] for own, theirs in follow.items()}
 
 
-def _request(call: Callable[[], T], what: str, path: str, policy: RetryPolicy | None = None) -> T:
+def _request(
+    call: Callable[[], T],
+    what: str,
+    path: str,
+    policy: RetryPolicy | None = None,
+    arrivals: Arrivals | None = None,
+) -> T:
     def once() -> T:
         try:
             return call()
         except ERRORS as error:
             raise as_builtin_error(error, what, path) from None
 
-    return call_with_retries(once, f"{what} s3://{path}", policy or RETRY_POLICY)
+    return call_with_retries(once, f"{what} s3://{path}", policy or RETRY_POLICY, arrivals)

@@ -32,7 +32,7 @@ def client() -> Any:
 
     Raises ValueError if the environment's endpoint or timeout cannot be read.
     """
-    key = os.getpid(), _environment()
+    key = os.getpid(), environment_digest()
     with _lock:
         if key not in _clients:
             _clients.clear()
@@ -40,8 +40,14 @@ def client() -> Any:
         return _clients[key]
 
 
-def _environment() -> str:
-    """Digest of the variables that the client depends on: no secret is kept as a key."""
+def bucket_and_key(path: str) -> dict[str, str]:
+    """Arguments of a request for the object at `bucket/key`."""
+    bucket, _, key = path.partition("/")
+    return {"Bucket": bucket, "Key": key}
+
+
+def environment_digest() -> str:
+    """Digest of the variables that a client depends on: no secret is kept as a key."""
     names = sorted(
         name
         for name in os.environ
@@ -57,7 +63,7 @@ def _new() -> Any:
     region = session.get_config_variable("region") or os.environ.get("AWS_REGION")
     config = Config(
         connect_timeout=CONNECT_SECONDS,
-        read_timeout=_timeout_seconds(),
+        read_timeout=timeout_seconds(),
         max_pool_connections=CONNECTIONS,
         retries={"total_max_attempts": 1},
         tcp_keepalive=True,
@@ -82,7 +88,8 @@ def _timestamp(text: Any) -> datetime:
         return found
 
 
-def _timeout_seconds() -> float:
+def timeout_seconds() -> float:
+    """How long a silent connection is waited for; raises ValueError for a wrong setting."""
     text = os.environ.get(TIMEOUT_VARIABLE, str(TIMEOUT_SECONDS))
     try:
         seconds = float(text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from botocore import exceptions as client_errors
 from botocore.parsers import ResponseParserError
 
+from spectro.storage.backend import OtherVersionError
 from spectro.storage.retry import TransientError
 
 ERRORS = (client_errors.ClientError, client_errors.BotoCoreError, ResponseParserError)
@@ -97,6 +98,8 @@ def error_of_code(code: str, status: int, what: str, path: str) -> Exception:
         )
     if code in ("NoSuchKey", "NotFound") or status == 404:
         return FileNotFoundError(place)
+    if code == "InvalidRange" or status == 416:
+        return OtherVersionError("it is shorter than expected")
     if code in TRANSIENT or status in TRANSIENT_STATUS:
         return TransientError(f"{code} (HTTP {status})" if status else code)
     if code in ("NotImplemented", "MethodNotAllowed") or status in (405, 501):

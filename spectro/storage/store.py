@@ -19,7 +19,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from spectro.extras import optional_imports
-from spectro.storage.backend import Backend, Entry
+from spectro.storage.backend import Backend, Entry, OtherVersionError, VersionPin
+from spectro.storage.bulk_read import read_hashed
 from spectro.storage.local import LocalBackend
 from spectro.storage.locations import is_uri, resolve_location
 
@@ -50,10 +51,15 @@ class ObjectInfo:
 
     def verify(self, data: bytes, name: str) -> None:
         """Raise DamagedObjectError unless the bytes are those described."""
-        if ObjectInfo.of(data) != self:
+        self.require(ObjectInfo.of(data), name)
+
+    def require(self, found: ObjectInfo, name: str) -> None:
+        """Raise DamagedObjectError unless an object is the one described."""
+        if found != self:
             raise DamagedObjectError(
                 f"{name} is damaged: expected {self.size_bytes} bytes with the checksum of its "
-                f"marker, found {len(data)} bytes; delete it and its marker to have it made again"
+                f"marker, found {found.size_bytes} bytes; delete it and its marker to have it made "
+                "again"
             )
 
 
@@ -111,15 +117,41 @@ class Store:
         """All bytes of an object; raises MissingObjectError."""
         try:
             return self._backend.read(self.path(name))
-        except FileNotFoundError:
-            raise MissingObjectError(f"{self.uri}/{name} does not exist") from None
+        except (FileNotFoundError, OtherVersionError) as error:
+            raise self._unreadable(name, error) from None
 
     def read_range(self, name: str, start: int, stop: int) -> bytes:
-        """Bytes start … stop − 1 of an object, without a checksum; raises MissingObjectError."""
+        """Bytes start … stop − 1 of an object, without a checksum.
+
+        Raises MissingObjectError, DamagedObjectError if it is shorter.
+        """
+        return self._range(name, start, stop, VersionPin())
+
+    def read_hashed(self, name: str, size_bytes: int) -> tuple[memoryview, ObjectInfo]:
+        """All bytes of an object of known size, and what they are, by parallel ranges.
+
+        The bytes are in one writable buffer, for arrays to share (`bulk_read.py`). Raises
+        MissingObjectError, DamagedObjectError for one that is shorter or replaced meanwhile.
+        """
+        pin = VersionPin(size_bytes)
+        data, sha256 = read_hashed(
+            lambda start, stop: self._range(name, start, stop, pin), size_bytes
+        )
+        return data, ObjectInfo(size_bytes=len(data), sha256=sha256)
+
+    def _range(self, name: str, start: int, stop: int, pin: VersionPin) -> bytes:
         try:
-            return self._backend.read_range(self.path(name), start, stop)
-        except FileNotFoundError:
-            raise MissingObjectError(f"{self.uri}/{name} does not exist") from None
+            return self._backend.read_range(self.path(name), start, stop, pin)
+        except (FileNotFoundError, OtherVersionError) as error:
+            raise self._unreadable(name, error) from None
+
+    def _unreadable(self, name: str, error: Exception) -> Exception:
+        place = f"{self.uri}/{name}"
+        if isinstance(error, FileNotFoundError):
+            return MissingObjectError(f"{place} does not exist")
+        return DamagedObjectError(
+            f"{place} is damaged: {error}; delete it and its marker to have it made again"
+        )
 
     def read_many(
         self, names: Iterable[str], *, missing_ok: bool = False

@@ -23,6 +23,7 @@ from spectro.tokens.sources.jsonl import read_jsonl
 from spectro.tokens.sources.memmap import open_indexed
 from spectro.tokens.sources.memmap_spans import find_spans
 from spectro.tokens.sources.parquet import read_parquet
+from spectro.tokens.sources.remote import OpenUrl, no_urls
 from spectro.tokens.sources.source_report import DOCUMENTS, SourceReport
 from spectro.tokens.sources.text_folder import read_text_folder
 
@@ -35,6 +36,7 @@ def build(
     eot_id: int,
     vocab_size: int,
     progress: OnProgress | None = None,
+    open_url: OpenUrl = no_urls,
 ) -> TokenSplits:
     """Read, pack and sample all subsets.
 
@@ -44,13 +46,14 @@ def build(
         eot_id: end-of-text, appended to each document.
         vocab_size: upper bound of the ids.
         progress: called with (subsets done, subsets in all).
+        open_url: opens sources at URLs.
 
     Raises ValueError for too little text, damaged files or ids outside the vocabulary,
     FileNotFoundError.
     """
     parts = dict.fromkeys(config.subsets, range(config.num_sequences))
     reports = {name: SourceReport() for name in parts}
-    reader = _SubsetReader(config, tokenizer_encode, eot_id, vocab_size)
+    reader = _SubsetReader(config, tokenizer_encode, eot_id, vocab_size, open_url)
     read = reader.read_all(config.subsets, parts, reports, progress)
     evaluation, probe = config.num_sampling_sequences, config.first_probe_sequence
     bounds = {
@@ -76,6 +79,7 @@ def build_more(
     eot_id: int,
     vocab_size: int,
     progress: OnProgress | None = None,
+    open_url: OpenUrl = no_urls,
 ) -> tuple[Sequences, dict[str, SourceReport]]:
     """Further probe sequences, and a report per source.
 
@@ -84,10 +88,10 @@ def build_more(
         sources: by subset.
         parts: subset → range of its order.
         subset_names: all subsets of the run, those of `parts` among them.
-        tokenizer_encode, eot_id, vocab_size, progress: see `build`, also for errors.
+        tokenizer_encode, eot_id, vocab_size, progress, open_url: see `build`, also for errors.
     """
     reports = {name: SourceReport() for name in parts}
-    reader = _SubsetReader(config, tokenizer_encode, eot_id, vocab_size)
+    reader = _SubsetReader(config, tokenizer_encode, eot_id, vocab_size, open_url)
     read = reader.read_all(sources, parts, reports, progress)
     words = [f"{name} {part.start} {part.stop}" for name, part in parts.items()]
     return _mixed(config.seed, " ".join(["more", *words]), read, subset_names), reports
@@ -101,6 +105,7 @@ def check_source(
     encode: Encode,
     eot_id: int,
     vocab_size: int,
+    open_url: OpenUrl = no_urls,
 ) -> None:
     """Raise, as `build` would, for a source that cannot give sequences `part` of its order.
 
@@ -110,9 +115,11 @@ def check_source(
     report = SourceReport()
     try:
         if source.kind is SourceKind.MEMMAP:
-            _SubsetReader(config, encode, eot_id, vocab_size).read(name, source, part, report)
+            reader = _SubsetReader(config, encode, eot_id, vocab_size, open_url)
+            reader.read(name, source, part, report)
         elif source.kind is not SourceKind.HUB or is_local(source):
-            first = first_batch(_limited(documents(source, config.seed, report), config, report))
+            found = documents(source, config.seed, report, open_url)
+            first = first_batch(_limited(found, config, report))
             if not report.counts[DOCUMENTS]:
                 raise ValueError(f"{source.path or source.name} holds no document ({report.line})")
             encode_stream(
@@ -131,6 +138,7 @@ class _SubsetReader:
     encode: Encode
     eot_id: int
     vocab_size: int
+    open_url: OpenUrl
 
     def read_all(
         self,
@@ -161,14 +169,17 @@ class _SubsetReader:
         config = self.config
         if source.kind is SourceKind.MEMMAP:
             spans = find_spans(
-                open_indexed(str(source.path)), context=config.context, items=source.items,
-                eot_id=self.eot_id, report=report,
-            )  # fmt: skip
+                open_indexed(str(source.path), self.open_url),
+                context=config.context,
+                items=source.items,
+                eot_id=self.eot_id,
+                report=report,
+            )
             drawn = self._draw(name, part, len(spans), len(spans), report)
             return spans.read(drawn, self.vocab_size)
         wanted = num_pools(part.stop, config.pool_sequences) * config.pool_sequences
         stream = encode_stream(
-            _limited(documents(source, config.seed, report), config, report),
+            _limited(documents(source, config.seed, report, self.open_url), config, report),
             self.encode,
             eot_id=self.eot_id,
             vocab_size=self.vocab_size,
@@ -198,7 +209,9 @@ def _of_subset(name: str, error: ValueError | FileNotFoundError) -> Exception:
     return kind(f"subset {name!r}: {error}")
 
 
-def documents(source: Source, seed: int, report: SourceReport) -> Iterator[str]:
+def documents(
+    source: Source, seed: int, report: SourceReport, open_url: OpenUrl = no_urls
+) -> Iterator[str]:
     """Documents of a text source, in an order that depends on source and seed alone.
 
     `report` counts what the reader skips and replaces.
@@ -207,11 +220,11 @@ def documents(source: Source, seed: int, report: SourceReport) -> Iterator[str]:
         case SourceKind.EMBEDDED:
             return read_embedded(str(source.name), seed)
         case SourceKind.TEXT_FOLDER:
-            return read_text_folder(str(source.path), source.pattern, report)
+            return read_text_folder(str(source.path), source.pattern, report, open_url)
         case SourceKind.JSONL:
-            return read_jsonl(str(source.path), source.field, report)
+            return read_jsonl(str(source.path), source.field, report, open_url)
         case SourceKind.PARQUET:
-            return read_parquet(str(source.path), source.field, report)
+            return read_parquet(str(source.path), source.field, report, open_url)
         case SourceKind.HUB:
             return read_hub(source, report)
         case SourceKind.MEMMAP:

@@ -53,7 +53,7 @@ class Source:
     """Which reader is used; decides which of the other fields are needed."""
     path: str | None = None
     """`text_folder`: the folder. `jsonl`, `parquet`: a file, folder or glob. `memmap`: the path of
-    the pair with or without `.bin`."""
+    the pair with or without `.bin`. Each may be at a URL of fsspec, such as `s3://bucket/text`."""
     pattern: str = "**/*"
     """`text_folder`: which files of the folder, as a glob; hidden names and caches are skipped
     unless it spells their first character (`.github/**/*`)."""

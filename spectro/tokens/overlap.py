@@ -18,20 +18,21 @@ from spectro.tokens.sources.folders import files_at, files_in, identity_of
 from spectro.tokens.sources.jsonl import ENDINGS as JSONL_ENDINGS
 from spectro.tokens.sources.memmap import pair_at
 from spectro.tokens.sources.parquet import ENDINGS as PARQUET_ENDINGS
+from spectro.tokens.sources.remote import OpenUrl, SourceFile, is_url, no_urls
 from spectro.tokens.sources.source_report import SourceReport
 
 REPEATED = "sequences that are also in another split"
 Key = tuple[object, ...]
 
 
-def require_distinct(sources: Mapping[str, Source]) -> None:
+def require_distinct(sources: Mapping[str, Source], open_url: OpenUrl = no_urls) -> None:
     """Raise ValueError for two subsets that read the same data; two fields are two texts."""
     if len(sources) < 2:
         return
     readers: dict[Key, list[tuple[str, str | None]]] = defaultdict(list)
     for name, source in sources.items():
         field = source.field if "field" in FIELDS_OF[source.kind] else None
-        for key, what in _data_of(source).items():
+        for key, what in _data_of(source, open_url).items():
             for other, other_field in readers[key]:
                 if other_field == field or None in (other_field, field):
                     raise ValueError(
@@ -42,7 +43,7 @@ def require_distinct(sources: Mapping[str, Source]) -> None:
             readers[key].append((name, field))
 
 
-def _data_of(source: Source) -> dict[Key, str]:
+def _data_of(source: Source, open_url: OpenUrl) -> dict[Key, str]:
     """Identity of the data of a source → its name in messages."""
     match source.kind:
         case SourceKind.EMBEDDED:
@@ -52,19 +53,23 @@ def _data_of(source: Source) -> dict[Key, str]:
             named = f"{source.name!r} (config {words[0]}, split {words[1]})"
             return {("hub", source.name, *words): named}
         case SourceKind.MEMMAP:
-            files = [pair_at(str(source.path))[1]]
+            names = [pair_at(str(source.path))[1]]
         case _:
-            files = _text_files(source)
-    return {("file", identity_of(str(file))): shown(file) for file in files if file.is_file()}
+            names = [str(file) for file in _text_files(source, open_url)]
+    return {
+        ("file", name if is_url(name) else identity_of(name)): shown(name)
+        for name in names
+        if is_url(name) or Path(name).is_file()
+    }
 
 
-def _text_files(source: Source) -> list[Path]:
+def _text_files(source: Source, open_url: OpenUrl) -> list[SourceFile]:
     path, unseen = str(source.path), SourceReport()
     try:
         if source.kind is SourceKind.TEXT_FOLDER:
-            return files_in(Path(path).expanduser(), source.pattern, unseen)
+            return files_in(path, source.pattern, unseen, open_url)
         is_jsonl = source.kind is SourceKind.JSONL
-        return files_at(path, JSONL_ENDINGS if is_jsonl else PARQUET_ENDINGS, unseen)
+        return files_at(path, JSONL_ENDINGS if is_jsonl else PARQUET_ENDINGS, unseen, open_url)
     except (ValueError, OSError):
         return []
 

@@ -11,7 +11,7 @@ from spectro.formats.fingerprint import FORMAT_VERSION
 from spectro.formats.product import SUMMARY_NAME, measured_shards, moments_name
 from spectro.formats.run_dir import RunFile
 from spectro.formats.tokens import MARKER, TokensInfo, require_tokens
-from spectro.measure.tokenise import added_sources, tokenizer_of
+from spectro.measure.tokenise import added_sources, sources_at, tokenizer_of
 from spectro.predict.config import PredictConfig, UpsampleConfig
 from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.store import Store
@@ -152,6 +152,7 @@ def check_same_text(
         encode,
         eot_id,
         vocab_size,
+        open_url=sources_at(config),
     )
     wanted = {
         ids.tobytes(): again.subset_names[subset]

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from spectro.cluster_stage.node_cache import NodeCache
 from spectro.cluster_stage.units import HALVES
 from spectro.clustering.vectors.mapped_array import mapped_array
 from spectro.config import PipelineConfig
@@ -36,6 +35,7 @@ from spectro.predict.network import Network, num_epochs, train_network
 from spectro.sampling.config import TokenDraws
 from spectro.storage.checksummed_arrays import put_arrays, read_arrays
 from spectro.storage.checksummed_json import read_sealed, seal, with_nan
+from spectro.storage.node_cache import NodeCache
 from spectro.storage.store import Store
 from spectro.upsampling.units import FeaturesUnit, HeldOutUnit, TrainingUnit
 from spectro.work.stage import OnProgress, ShouldStop

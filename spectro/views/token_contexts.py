@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from spectro.measure.checkpoint_copy import on_this_machine
 from spectro.models.config import ModelConfig
 from spectro.models.load import load_tokenizer
 from spectro.tokens.display.context_text import Context, TokenInContext, Vocabulary
@@ -18,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 def vocabulary(model: ModelConfig, size: int) -> Vocabulary:
     """How the tokens of a model with `size` ids are shown; ValueError without its tokenizer."""
-    return Vocabulary.of(load_tokenizer(model), size)
+    return Vocabulary.of(load_tokenizer(on_this_machine(model, None, weights=False)), size)
 
 
 def known_vocabulary(model: ModelConfig, size: int) -> Vocabulary:

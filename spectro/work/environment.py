@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from spectro.models.config import EMBEDDED
 from spectro.storage.credentials import redact
-from spectro.storage.locations import resolve_location
+from spectro.storage.locations import is_uri, resolve_location
 from spectro.tokens.config import SourceKind
 
 if TYPE_CHECKING:  # prepare() comes before all else
@@ -116,9 +116,10 @@ def _acting(config: PipelineConfig) -> list[str]:
         sources += config.more.subsets.values()
     name = config.model.name_or_path
     from_hub = any(source.kind is SourceKind.HUB for source in sources) or not (
-        name == EMBEDDED or os.path.exists(name)
+        name == EMBEDDED or is_uri(name) or os.path.exists(name)
     )
-    on_s3 = resolve_location(config.run.uri).startswith("s3://")
+    places = [resolve_location(config.run.uri), name, *(source.path or "" for source in sources)]
+    on_s3 = any(place.startswith("s3://") for place in places)
     found = [OF_ARITHMETIC] if config.model.device == "cpu" else [OF_ARITHMETIC, OF_GPUS]
     if config.run.num_workers != 0:
         found.append(OF_RAY)

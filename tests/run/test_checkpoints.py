@@ -20,7 +20,7 @@ from spectro.pipeline.stages import STAGES
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Exponential, Gaussian, Psgld, Sgld
-from spectro.storage.store import Store
+from spectro.storage.store import ObjectInfo, Store
 from spectro.work.errors import HandedBack
 from spectro.work.progress import Progress
 
@@ -151,13 +151,13 @@ def test_stored_draws_of_all_weights_are_read_once_a_tile(
     store.delete(tile_name(0, "full"))
     monkeypatch.setattr("spectro.models.cost.rows.CPU_ROWS", 2 * 16)
     read: list[str] = []
-    real = Store.read
+    real = Store.read_hashed
 
-    def counted(self: Store, name: str) -> bytes:
+    def counted(self: Store, name: str, size_bytes: int) -> tuple[memoryview, ObjectInfo]:
         read.append(name)
-        return real(self, name)
+        return real(self, name, size_bytes)
 
-    monkeypatch.setattr(Store, "read", counted)
+    monkeypatch.setattr(Store, "read_hashed", counted)
     STAGES.execute(unit, ResidentModel(resident.config), nothing)
     blocks = [n for n in read if n.startswith("chains/full/") and n.endswith(".safetensors")]
     assert len(blocks) == len(set(blocks)) == 4

@@ -31,7 +31,7 @@ from spectro.sampling import recorder
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Exponential, Gaussian, Psgld
-from spectro.storage.store import Store
+from spectro.storage.store import ObjectInfo, Store
 from spectro.susceptibility.estimator import Baseline, EstimatorConfig, EstimatorKind
 from spectro.tokens.config import MoreConfig
 from spectro.work.progress import Progress
@@ -226,18 +226,25 @@ class Traffic:
     def __init__(self, monkeypatch) -> None:
         self.read: Counter = Counter()
         self.written: Counter = Counter()
-        read, put = Store.read, Store.put
+        read, hashed, put = Store.read, Store.read_hashed, Store.put
 
         def counted_read(store: Store, name: str) -> bytes:
             data = read(store, name)
             self.read[name] += len(data)
             return data
 
+        def counted_hashed(
+            store: Store, name: str, size_bytes: int
+        ) -> tuple[memoryview, ObjectInfo]:
+            self.read[name] += size_bytes
+            return hashed(store, name, size_bytes)
+
         def counted_put(store: Store, name: str, data: bytes) -> None:
             put(store, name, data)
             self.written[name] += len(data)
 
         monkeypatch.setattr(Store, "read", counted_read)
+        monkeypatch.setattr(Store, "read_hashed", counted_hashed)
         monkeypatch.setattr(Store, "put", counted_put)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from spectro.cluster_stage.node_cache import OLD_SECONDS, WHOLE, NodeCache
+from spectro.storage.node_cache import OLD_SECONDS, WHOLE, NodeCache
 
 FORK = multiprocessing.get_context("fork")
 

@@ -22,7 +22,14 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
-from tests.servers.messages import Request, answer, read_request, with_closed_connection
+from tests.servers.messages import (
+    Request,
+    answer,
+    of_next_range,
+    of_other_version,
+    read_request,
+    with_closed_connection,
+)
 from tests.servers.ports import HOST, free_ports
 
 LISTS_KEPT = 100
@@ -48,6 +55,18 @@ class Fault(StrEnum):
     """The connection ends when the server has done it."""
     TRUNCATED = "truncated"
     """Half of the answer's body, and the end of the connection."""
+    STALLED = "stalled"
+    """Half of the answer's body, then silence."""
+    SLOW = "slow"
+    """The whole answer, in `slow_pieces` pieces with `slow_seconds` between them."""
+    SLOW_CUT = "slow_cut"
+    """The same without the last piece, and the end of the connection."""
+    WRONG_RANGE = "wrong_range"
+    """An answer that says that its bytes are the next ones."""
+    OTHER_VERSION = "other_version"
+    """Bytes of an object that was replaced: the answer has another ETag and other bytes."""
+    DAMAGED = "damaged"
+    """The answer's last byte is another one."""
     STALE_LIST = "stale_list"
     """The answer that the same listing got some time ago."""
 
@@ -57,6 +76,12 @@ OPERATIONS = {
     Fault.LOST_ANSWER: {"PUT", "POST", "DELETE"},
     Fault.HANG_LATE: {"PUT", "POST", "DELETE"},
     Fault.TRUNCATED: {"GET", "LIST"},
+    Fault.STALLED: {"GET"},
+    Fault.SLOW: {"GET"},
+    Fault.SLOW_CUT: {"GET"},
+    Fault.WRONG_RANGE: {"GET"},
+    Fault.OTHER_VERSION: {"GET"},
+    Fault.DAMAGED: {"GET"},
     Fault.STALE_LIST: {"LIST"},
 }
 """What a fault may happen to, unless it is told."""
@@ -89,6 +114,8 @@ class FaultProxy:
     seed: int = 0
     hang_seconds: float = 3600.0
     """How long a hanging connection is held."""
+    slow_pieces: int = 10
+    slow_seconds: float = 0.1
     stale_seconds: float = 0.0
     """Least age of a stale list."""
     port: int = field(default_factory=lambda: free_ports(1)[0])
@@ -189,9 +216,25 @@ class FaultProxy:
             await asyncio.sleep(self.hang_seconds)
         elif fault is Fault.LOST_ANSWER:
             writer.transport.abort()
-        elif fault is Fault.TRUNCATED:
+        elif fault in (Fault.TRUNCATED, Fault.STALLED):
             head, _, body = whole.partition(b"\r\n\r\n")
             writer.write(head + b"\r\n\r\n" + body[: len(body) // 2])
+            if fault is Fault.STALLED:
+                await writer.drain()
+                await asyncio.sleep(self.hang_seconds)
+        elif fault in (Fault.SLOW, Fault.SLOW_CUT):
+            piece = -(-len(whole) // self.slow_pieces)
+            stop = len(whole) if fault is Fault.SLOW else (self.slow_pieces - 1) * piece
+            for start in range(0, stop, piece):
+                writer.write(whole[start : start + piece])
+                await writer.drain()
+                await asyncio.sleep(self.slow_seconds)
+        elif fault is Fault.WRONG_RANGE:
+            writer.write(of_next_range(whole))
+        elif fault is Fault.OTHER_VERSION:
+            writer.write(of_other_version(whole))
+        elif fault is Fault.DAMAGED:
+            writer.write(whole[:-1] + bytes([whole[-1] ^ 1]))
         elif request.operation == "LIST":
             writer.write(self._listed(request, whole, stale=fault is Fault.STALE_LIST))
         else:

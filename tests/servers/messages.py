@@ -60,6 +60,24 @@ def with_closed_connection(message: bytes) -> bytes:
     return b"\r\n".join([*lines, b"Connection: close"]) + empty + body
 
 
+def of_next_range(message: bytes) -> bytes:
+    """An answer that says that its bytes are those after the ones that were asked for."""
+
+    def after(found: re.Match[bytes]) -> bytes:
+        start, last = int(found[1]), int(found[2])
+        return b"Content-Range: bytes %d-%d/" % (last + 1, 2 * last + 1 - start)
+
+    head, empty, body = message.partition(b"\r\n\r\n")
+    head = re.sub(rb"(?im)^content-range: bytes (\d+)-(\d+)/", after, head)
+    return head + empty + body
+
+
+def of_other_version(message: bytes) -> bytes:
+    """An answer with another ETag, and a body of zeros."""
+    head, empty, body = message.partition(b"\r\n\r\n")
+    return re.sub(rb"(?im)^etag:.*\r$", b'ETag: "other"\r', head) + empty + bytes(len(body))
+
+
 def answer(status: int, code: str, *, with_body: bool) -> bytes:
     """An error as S3 says it."""
     text = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>made</Message></Error>"

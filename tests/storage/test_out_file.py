@@ -15,10 +15,10 @@ from spectro.storage.store import Store
 @pytest.mark.parametrize("start", ["{folder}/new/a.csv", "gs://{name}/a.csv"])
 def test_a_file_is_replaced(tmp_path: Path, start: str) -> None:
     out = start.format(folder=tmp_path, name=tmp_path.name)
-    store, name = place_of(out)
+    store = Store(out.removesuffix("/a.csv"))
     put_file(out, b"first, and longer")
     put_file(out, b"second")
-    assert name == "a.csv" and store.read(name) == b"second"
+    assert place_of(out) == out and store.read("a.csv") == b"second"
     assert list(store.list()) == ["a.csv"]
 
 
@@ -30,8 +30,8 @@ def test_what_fails_leaves_what_was_there(tmp_path: Path, start: str) -> None:
     with pytest.raises(KeyError), replaced(out) as sink:
         sink.write(b"half of")
         raise KeyError
-    store, name = place_of(out)
-    assert store.read(name) == b"first"
+    store = Store(out.removesuffix("/a.csv"))
+    assert store.read("a.csv") == b"first"
     if store.is_local:
         assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 

@@ -20,8 +20,9 @@ from spectro.calibrate.measures import Labels, measure
 from spectro.calibrate.responses import Float64, Responses, losses_of_draws, measure_responses
 from spectro.calibrate.setting import Setting
 from spectro.config import PipelineConfig
+from spectro.measure.checkpoint_copy import on_this_machine
 from spectro.measure.sampled_groups import groups_of
-from spectro.measure.tokenise import tokenizer_of
+from spectro.measure.tokenise import sources_at, tokenizer_of
 from spectro.models.config import ScoringConfig
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.load import load_model, load_tokenizer
@@ -102,12 +103,15 @@ class Pilot:
             tokens, num_probe_sequences=math.ceil(settings.num_tokens / row)
         )
         config = dataclasses.replace(config, tokens=tokens)
-        hf_model = load_model(config.model)
+        local = on_this_machine(config.model, config.run.scratch, weights=True)
+        hf_model = load_model(local)
         vocab_size = int(hf_model.config.vocab_size)
-        splits = build(tokens, *tokenizer_of(config.model, vocab_size), vocab_size)
+        splits = build(
+            tokens, *tokenizer_of(config.model, vocab_size), vocab_size, open_url=sources_at(config)
+        )
         model = GPTNeoX.from_pretrained_model(hf_model, config.model.precision)
         ids = splits.probe.ids_ST1
-        pieces = TokenTexts(load_tokenizer(config.model), vocab_size).pieces
+        pieces = TokenTexts(load_tokenizer(local), vocab_size).pieces
         types = pattern_types(Traits.of(pieces), ids)
         return cls(
             config=config,
@@ -201,7 +205,7 @@ class Pilot:
         """
         encode, eot_id = tokenizer_of(config.model, self.size.vocab_size)
         try:
-            build(config.tokens, encode, eot_id, self.size.vocab_size)
+            build(config.tokens, encode, eot_id, self.size.vocab_size, open_url=sources_at(config))
         except ValueError as error:
             raise ValueError(
                 f"the budget pays more tokens than the text has ({error}); or give "

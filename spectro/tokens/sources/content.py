@@ -23,6 +23,8 @@ from typing import IO, Any, cast
 
 import zstandard
 
+from spectro.tokens.sources.remote import SourceFile
+
 HEAD_BYTES = 512
 COMPRESSED_ENDINGS = (".gz", ".zst", ".zstd", ".bz2", ".xz")
 MAX_ZSTD_WINDOW = 2**31
@@ -56,7 +58,7 @@ _OTHER_FORMATS = {
 
 
 @contextmanager
-def opened(file: Path) -> Iterator[io.BufferedReader]:
+def opened(file: SourceFile) -> Iterator[io.BufferedReader]:
     """Stream of a file's decompressed bytes; `peek(HEAD_BYTES)` gives its head.
 
     Raises ValueError, naming the file, if it cannot be read, is not a regular file, is damaged or
@@ -64,12 +66,7 @@ def opened(file: Path) -> Iterator[io.BufferedReader]:
     """
     where, kind = shown(file), None
     try:
-        if not stat.S_ISREG(os.stat(file).st_mode):
-            raise ValueError(
-                f"{where} is not a regular file (folder, pipe, socket or device): expected one"
-            )
-        raw: io.BufferedReader = io.BufferedReader(io.FileIO(file), _BUFFER_BYTES)
-        with raw:
+        with _raw(file) as raw:
             kind = _first(_COMPRESSIONS, raw.peek(HEAD_BYTES))
             with _decompressed(raw, kind) as stream:
                 if found := _first(_OTHER_FORMATS, stream.peek(HEAD_BYTES)):
@@ -80,8 +77,18 @@ def opened(file: Path) -> Iterator[io.BufferedReader]:
         raise ValueError(_failure(where, kind, error)) from error
 
 
-def shown(file: Path) -> str:
-    """A path for messages: bytes that are not UTF-8 are escaped."""
+def _raw(file: SourceFile) -> io.BufferedReader:
+    if not isinstance(file, Path):
+        return io.BufferedReader(cast("io.RawIOBase", file.open()), _BUFFER_BYTES)
+    if not stat.S_ISREG(os.stat(file).st_mode):
+        raise ValueError(
+            f"{shown(file)} is not a regular file (folder, pipe, socket or device): expected one"
+        )
+    return io.BufferedReader(io.FileIO(file), _BUFFER_BYTES)
+
+
+def shown(file: SourceFile | str) -> str:
+    """A path or URL for messages: bytes that are not UTF-8 are escaped."""
     return str(file).encode("utf-8", "backslashreplace").decode()
 
 

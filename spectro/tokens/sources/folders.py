@@ -1,4 +1,4 @@
-"""Files of a folder or glob: one rule for text folders, JSON lines and Parquet.
+"""Files of a folder or glob, local or at a URL: one rule for text folders, JSON lines and Parquet.
 
 - Subfolders are read if the pattern says so (`**`), all of them without a pattern.
 - Links are followed; every real file and folder is read once, under its own path. A link to an
@@ -20,13 +20,14 @@ import errno
 import os
 import stat
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from glob import has_magic
 from pathlib import Path
 
 from spectro.tokens.sources.content import COMPRESSED_ENDINGS, shown
+from spectro.tokens.sources.remote import OpenUrl, SourceFile, UrlFile, is_url, no_urls
 from spectro.tokens.sources.source_report import SourceReport
 
 SKIPPED_NAMES = frozenset(
@@ -63,12 +64,29 @@ class _Folder:
     """Rest of the pattern to match below it, in each possible way."""
 
 
-def files_at(path: str, endings: tuple[str, ...], report: SourceReport) -> list[Path]:
-    """Files of a path: a file, a folder (by extension, any depth) or a glob.
+def files_at(
+    path: str, endings: tuple[str, ...], report: SourceReport, open_url: OpenUrl = no_urls
+) -> list[SourceFile]:
+    """Files of a path or URL: a file, a folder (by extension, any depth) or a glob.
 
     Raises FileNotFoundError if there is none; ValueError for a folder that cannot be listed, a
     pipe, socket or device.
     """
+    found = (
+        _of_url(path, endings, report, open_url)
+        if is_url(path)
+        else _of_path(path, endings, report)
+    )
+    if not found:
+        names = [ending for ending in endings if not ending.endswith(COMPRESSED_ENDINGS)]
+        raise FileNotFoundError(
+            f"expected a file, a folder with {' or '.join(names)} files, or a glob that "
+            f"matches some; found none at {shown(path)}{report.in_brackets}"
+        )
+    return found
+
+
+def _of_path(path: str, endings: tuple[str, ...], report: SourceReport) -> list[SourceFile]:
     place = Path(path).expanduser()
     if os.path.isfile(place):
         return [place]
@@ -77,25 +95,50 @@ def files_at(path: str, endings: tuple[str, ...], report: SourceReport) -> list[
         raise ValueError(f"{shown(place)} is a pipe, socket or device: expected a file or folder")
     root, pattern, wanted = place, "**/*", endings
     if not is_folder:
-        magic = next((i for i, part in enumerate(place.parts) if has_magic(part)), len(place.parts))
+        magic = _first_magic(place.parts)
         root, pattern = Path(*place.parts[:magic]), "/".join(place.parts[magic:])
         wanted = ()
-    found = _Walk(report, HIDDEN_IN_TABLES, wanted).files(root, pattern) if pattern else []
-    if not found:
-        names = [ending for ending in endings if not ending.endswith(COMPRESSED_ENDINGS)]
-        raise FileNotFoundError(
-            f"expected a file, a folder with {' or '.join(names)} files, or a glob that "
-            f"matches some; found none at {shown(Path(path))}{report.in_brackets}"
-        )
-    return found
+    walk = _Walk(report, HIDDEN_IN_TABLES, wanted)
+    return [*walk.files(root, pattern)] if pattern else []
 
 
-def files_in(root: Path, pattern: str, report: SourceReport) -> list[Path]:
-    """Files of a folder that match a pattern, maybe none.
+def _of_url(
+    url: str, endings: tuple[str, ...], report: SourceReport, open_url: OpenUrl
+) -> list[SourceFile]:
+    found = open_url(url)  # a key may have the characters of a glob
+    if "" in found:
+        return [found[""]]
+    if found:
+        return _Walk(report, HIDDEN_IN_TABLES, endings).remote_files(found, "**/*")
+    scheme, _, rest = url.partition("://")
+    parts = rest.split("/")
+    magic = _first_magic(parts)
+    if not 0 < magic < len(parts):
+        return []
+    below = open_url(f"{scheme}://{'/'.join(parts[:magic])}")
+    return _Walk(report, HIDDEN_IN_TABLES, ()).remote_files(below, "/".join(parts[magic:]))
 
-    Raises ValueError for a folder that cannot be listed.
+
+def _first_magic(parts: Sequence[str]) -> int:
+    """Which part of a path is the first with the characters of a glob."""
+    return next((i for i, part in enumerate(parts) if has_magic(part)), len(parts))
+
+
+def files_in(
+    root: Path | str, pattern: str, report: SourceReport, open_url: OpenUrl = no_urls
+) -> list[SourceFile]:
+    """Files of a folder, local or at a URL, that match a pattern, maybe none.
+
+    Raises FileNotFoundError if there is no folder, ValueError for one that cannot be listed.
     """
-    return _Walk(report, HIDDEN, ()).files(root, pattern)
+    walk, url = _Walk(report, HIDDEN, ()), str(root)
+    if is_url(url):
+        found = {name: file for name, file in open_url(url).items() if name}
+        if found:
+            return walk.remote_files(found, pattern)
+    elif (folder := Path(root).expanduser()).is_dir():
+        return [*walk.files(folder, pattern)]
+    raise FileNotFoundError(f"text_folder source: expected a folder at {url}, found none")
 
 
 @dataclass
@@ -129,6 +172,28 @@ class _Walk:
             for below in reversed(list(self._below(folder))):
                 (links.appendleft if below.linked and not folder.linked else own.append)(below)
         return [Path(file.path) for file in self._without_copies(self._once())]
+
+    def remote_files(self, found: Mapping[str, UrlFile], pattern: str) -> list[SourceFile]:
+        """Those of the files below a URL that match, in order; there are no links."""
+        whole = tuple(part for part in pattern.split("/") if part not in ("", "."))
+        for name in found:
+            parts = tuple(name.split("/"))
+            patterns = frozenset([whole])
+            for number, part in enumerate(parts, start=1):
+                patterns = self._matched(patterns, part)
+                if self._is_hidden(part) and not patterns:
+                    self.report.count("files of hidden or cache names skipped")
+                    break
+                if number < len(parts) and not patterns - {()}:
+                    self.report.count("files of subfolders left")
+                    break
+            else:
+                if self._is_wanted(parts[-1], patterns):
+                    file = _File(parts=parts, path=name, linked=False, identity=name)
+                    self.found.append(file)
+                else:
+                    self.report.count("other files left")
+        return [found[file.path] for file in self._without_copies(self._once())]
 
     def _below(self, folder: _Folder) -> Iterator[_Folder]:
         """Count or keep every entry of a folder; yields subfolders to walk."""

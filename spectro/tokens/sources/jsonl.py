@@ -3,12 +3,12 @@
 import json
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from spectro.tokens.sources.content import COMPRESSED_ENDINGS, opened, shown
 from spectro.tokens.sources.fields import value_at
 from spectro.tokens.sources.folders import files_at
+from spectro.tokens.sources.remote import OpenUrl, SourceFile, no_urls
 from spectro.tokens.sources.source_report import SourceReport
 from spectro.tokens.sources.text_bytes import FileText
 
@@ -22,19 +22,21 @@ ENDINGS = tuple(
 _ARRAY = "is it a JSON array? JSON lines have one object a line, without brackets"
 
 
-def read_jsonl(path: str, field: str, report: SourceReport | None = None) -> Iterator[str]:
-    """Documents of a file, folder or glob, in the order of paths and lines.
+def read_jsonl(
+    path: str, field: str, report: SourceReport | None = None, open_url: OpenUrl = no_urls
+) -> Iterator[str]:
+    """Documents of a file, folder or glob, local or at a URL, in the order of paths and lines.
 
     Empty lines and nulls are skipped and counted. Raises FileNotFoundError; ValueError, naming file
     and line, for a line that is not a JSON object, lacks the field or has it twice, or whose field
     is not text, and for a damaged file.
     """
     report = SourceReport() if report is None else report
-    files = files_at(path, ENDINGS, report)
+    files = files_at(path, ENDINGS, report, open_url)
     return (document for file in files for document in _read_file(file, field, report))
 
 
-def _read_file(file: Path, field: str, report: SourceReport) -> Iterator[str]:
+def _read_file(file: SourceFile, field: str, report: SourceReport) -> Iterator[str]:
     where = shown(file)
     text, decoder = FileText(where, report), _decoder(field)
     with opened(file) as stream:

@@ -8,9 +8,12 @@ number of items u64, number of documents u64, item sizes i32 [items], item offse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from spectro.tokens.sources.remote import OpenUrl, SourceFile, UrlFile, is_url, no_urls
 
 MAGIC = b"MMIDIDX\x00\x00"
 _HEADER_BYTES = len(MAGIC) + 8 + 1 + 8 + 8
@@ -21,13 +24,27 @@ BLOCK_ITEMS = 2**16
 """Items of the index read at once; Pythia's has 1.4e8."""
 
 
+class Ids(Protocol):
+    """Ids by their positions: a memory map, or a file at a URL of which ranges are fetched."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of an id in the file."""
+
+    def __len__(self) -> int:
+        """Number of ids."""
+
+    def __getitem__(self, positions: NDArray[np.int64]) -> NDArray[np.integer]:
+        """Ids at some positions, in the shape of these."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class IndexedDataset:
     """A memory-mapped pair of files."""
 
     index_path: Path
     """The `.idx` file, for messages."""
-    ids: NDArray[np.integer]
+    ids: Ids
     """All ids of the `.bin` file, [num_ids], also those outside all items."""
     sizes: NDArray[np.integer]
     """Ids per item, int32 [items], a memory map."""
@@ -51,27 +68,27 @@ class IndexedDataset:
             yield slice(first, min(first + BLOCK_ITEMS, self.num_items))
 
 
-def pair_at(path: str) -> tuple[Path, Path]:
-    """The `.idx` and `.bin` of a path that names either or their common prefix."""
+def pair_at(path: str) -> tuple[str, str]:
+    """The `.idx` and `.bin` of a path or URL that names either or their common prefix."""
     prefix = path.removesuffix(".bin").removesuffix(".idx")
-    return Path(f"{prefix}.idx"), Path(f"{prefix}.bin")
+    return f"{prefix}.idx", f"{prefix}.bin"
 
 
-def open_indexed(path: str) -> IndexedDataset:
+def open_indexed(path: str, open_url: OpenUrl = no_urls) -> IndexedDataset:
     """Map `<path>.bin` and `<path>.idx`; every item is within the `.bin` file.
 
+    At a URL the index is copied to this machine; of the ids only those that are read are fetched.
     Raises FileNotFoundError; ValueError for a foreign, damaged or cut file, or unexplained bytes.
     """
-    index_path, data_path = pair = pair_at(path)
-    for file in pair:
-        _require_file(file, path)
+    index, data_path = (_file_at(name, path, open_url) for name in pair_at(path))
+    index_path = index if isinstance(index, Path) else Path(index.local())
     dtype, num_items, num_docs = _header(index_path)
     _require_index_bytes(index_path, num_items, num_docs)
-    width, num_bytes = np.dtype(dtype).itemsize, data_path.stat().st_size
+    width, num_bytes = np.dtype(dtype).itemsize, _size_of(data_path)
     at_offsets = _HEADER_BYTES + 4 * num_items
     dataset = IndexedDataset(
         index_path=index_path,
-        ids=_mapped(data_path, np.dtype(dtype).newbyteorder("<"), 0, num_bytes // width),
+        ids=_ids_of(data_path, np.dtype(dtype).newbyteorder("<"), num_bytes // width),
         sizes=_mapped(index_path, "<i4", _HEADER_BYTES, num_items),
         offsets=_mapped(index_path, "<i8", at_offsets, num_items),
         doc_idx=_mapped(index_path, "<i8", at_offsets + 8 * num_items, num_docs),
@@ -91,6 +108,45 @@ def open_indexed(path: str) -> IndexedDataset:
     return dataset
 
 
+def _file_at(name: str, path: str, open_url: OpenUrl) -> SourceFile:
+    if not is_url(name):
+        _require_file(Path(name), path)
+        return Path(name)
+    found = open_url(name).get("")
+    if found is None:
+        raise FileNotFoundError(f"memmap source: expected the file {name}, found none")
+    return found
+
+
+def _size_of(file: SourceFile) -> int:
+    return file.stat().st_size if isinstance(file, Path) else file.size_bytes
+
+
+def _ids_of(file: SourceFile, dtype: "np.dtype[np.integer]", count: int) -> Ids:
+    return _mapped(file, dtype, 0, count) if isinstance(file, Path) else RangedIds(file, dtype)
+
+
+@dataclass(frozen=True)
+class RangedIds:
+    """`Ids` of a file at a URL."""
+
+    file: UrlFile
+    dtype: "np.dtype[np.integer]"
+
+    def __len__(self) -> int:
+        return self.file.size_bytes // self.dtype.itemsize
+
+    def __getitem__(self, positions: NDArray[np.int64]) -> NDArray[np.integer]:
+        """One range for each run of neighbours."""
+        if not positions.size:
+            return np.zeros(positions.shape, self.dtype)
+        width, wanted = self.dtype.itemsize, np.unique(positions)
+        runs = np.split(wanted, np.flatnonzero(np.diff(wanted) > 1) + 1)
+        ranges = [(int(run[0]) * width, (int(run[-1]) + 1) * width) for run in runs]
+        ids = np.frombuffer(b"".join(self.file.read_ranges(ranges)), self.dtype)
+        return ids[np.searchsorted(wanted, positions)]
+
+
 def _require_file(file: Path, path: str) -> None:
     if file.is_file():
         return
@@ -104,7 +160,7 @@ def _require_file(file: Path, path: str) -> None:
 
 
 def _require_width(
-    dataset: IndexedDataset, data_path: Path, num_bytes: int, needed: int, named: int
+    dataset: IndexedDataset, data_path: SourceFile, num_bytes: int, needed: int, named: int
 ) -> None:
     """Raise ValueError if ids seem 2, 4 or 8 times as wide as the index says."""
     width = dataset.ids.dtype.itemsize

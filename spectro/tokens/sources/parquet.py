@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from spectro.tokens.sources.content import shown
 from spectro.tokens.sources.fields import split_field
 from spectro.tokens.sources.folders import files_at
+from spectro.tokens.sources.remote import OpenUrl, SourceFile, no_urls
 from spectro.tokens.sources.source_report import SourceReport
 from spectro.tokens.sources.text_bytes import FileText
 
@@ -19,23 +20,25 @@ _STRINGS = (pa.string(), pa.large_string(), pa.string_view())
 _BINARY = (pa.binary(), pa.large_binary(), pa.binary_view())
 
 
-def read_parquet(path: str, field: str, report: SourceReport | None = None) -> Iterator[str]:
-    """Documents of a file, folder or glob, in the order of paths and rows.
+def read_parquet(
+    path: str, field: str, report: SourceReport | None = None, open_url: OpenUrl = no_urls
+) -> Iterator[str]:
+    """Documents of a file, folder or glob, local or at a URL, in the order of paths and rows.
 
     Text is any type of string, also in dictionaries and structs; binary values are UTF-8. Nulls are
     skipped and counted. Raises FileNotFoundError; ValueError for a file that is not Parquet, lacks
     the field, or whose field is not text.
     """
     report = SourceReport() if report is None else report
-    files = files_at(path, ENDINGS, report)
+    files = files_at(path, ENDINGS, report, open_url)
     return (document for file in files for document in _read_file(file, field, report))
 
 
-def _read_file(file: Path, field: str, report: SourceReport) -> Iterator[str]:
+def _read_file(file: SourceFile, field: str, report: SourceReport) -> Iterator[str]:
     where = shown(file)
     text = FileText(where, report)
     try:
-        with pq.ParquetFile(file) as parquet:
+        with pq.ParquetFile(file if isinstance(file, Path) else file.open()) as parquet:
             path, kind = _path_of(where, parquet.schema_arrow, field)
             decode = text.of_bytes if kind in _BINARY else text.of_utf8
             for row, raw in enumerate(_values(parquet, field, path), start=1):
