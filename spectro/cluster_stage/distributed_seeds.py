@@ -25,7 +25,7 @@ from spectro.cluster_stage.seed_workers import (
     Tokens,
     concatenated,
 )
-from spectro.clustering.local.seed_executor import Proposals
+from spectro.clustering.local.seed_executor import Proposals, TriedSeeds
 from spectro.clustering.local.seed_proposal import Proposal
 from spectro.work.errors import reason_of
 from spectro.work.outcome import MAX_FAILED_STARTS
@@ -37,7 +37,7 @@ LEAST_SECONDS = 0.02
 """Time of a chunk at least, while its round has so many seeds."""
 SCALE_SECONDS = 5.0
 """Interval between checks for machines to start processes on."""
-Answer = Future[list[Proposal]]
+Answer = Future[TriedSeeds]
 
 
 @dataclass(eq=False, kw_only=True)
@@ -54,7 +54,6 @@ class _Chunk:
     round: _Round
     start: int
     stop: int
-    begun: float = 0.0
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -66,8 +65,6 @@ class _Member:
 
     worker: SeedWorker
     chunks: dict[Answer, _Chunk] = field(default_factory=dict)
-    answered: float = 0.0
-    """Clock at its last answer."""
 
 
 @dataclass(kw_only=True)
@@ -81,13 +78,12 @@ class DistributedSeedExecutor:
     tokens removed so far."""
     removed: list[Tokens] = field(default_factory=list)
     """All tokens removed so far."""
-    clock: Callable[[], float] = time.monotonic
-    """Seconds."""
     _starting: list[ProcessSeedWorker] = field(default_factory=list)
     _rounds: deque[_Round] = field(default_factory=deque)
     _lost: deque[_Chunk] = field(default_factory=deque)
     _answers: SimpleQueue[tuple[_Member, Answer]] = field(default_factory=SimpleQueue)
-    _seconds_per_seed: float | None = None
+    _num_tried: int = 0
+    _thread_seconds: float = 0.0
     _scaled_at: float = float("-inf")
     _failed_starts: int = 0
 
@@ -97,10 +93,8 @@ class DistributedSeedExecutor:
     @property
     def num_ahead(self) -> int:
         """As `SeedExecutor`: as many as all queues hold, and what comes after them."""
-        num_threads = self._num_threads()
-        if self._seconds_per_seed is None:
-            return num_threads
-        return int((QUEUED + 1) * num_threads * max(1.0, CHUNK_SECONDS / self._seconds_per_seed))
+        each = max(1.0, CHUNK_SECONDS * self._seeds_per_second())
+        return int((QUEUED + 1) * self._num_threads() * each)
 
     def submit(self, seeds: Sequence[int]) -> Proposals:
         """As `SeedExecutor`; a lost actor costs its chunks only."""
@@ -137,10 +131,12 @@ class DistributedSeedExecutor:
             if len(member.chunks) >= QUEUED:
                 return
             chunk = self._lost.popleft() if self._lost else self._next_chunk(member.worker)
-            chunk.begun = self.clock()
             answer = member.worker.start(chunk.round.seeds[chunk.start : chunk.stop])
             member.chunks[answer] = chunk
-            answer.add_done_callback(lambda done, of=member: self._answers.put((of, done)))
+            answer.add_done_callback(partial(self._note, member))
+
+    def _note(self, member: _Member, answer: Answer) -> None:
+        self._answers.put((member, answer))
 
     def _next_chunk(self, worker: SeedWorker) -> _Chunk:
         while self._rounds[0].num_given == len(self._rounds[0].seeds):
@@ -154,9 +150,7 @@ class DistributedSeedExecutor:
         """Seeds of a chunk: half of the worker's share of what waits, within bounds of time."""
         num_waiting = sum(len(r.seeds) - r.num_given for r in self._rounds)
         share = num_waiting * worker.num_threads / (QUEUED * self._num_threads())
-        if self._seconds_per_seed is None:
-            return max(1, int(share / QUEUED))
-        per_second = worker.num_threads / self._seconds_per_seed
+        per_second = worker.num_threads * self._seeds_per_second()
         return max(1, int(min(CHUNK_SECONDS * per_second, max(LEAST_SECONDS * per_second, share))))
 
     def _book(self, member: _Member, answer: Answer) -> None:
@@ -171,13 +165,14 @@ class DistributedSeedExecutor:
             self._lost.append(chunk)
             self._drop(member, error)
             return
-        chunk.round.found[chunk.start] = found
+        chunk.round.found[chunk.start] = found.proposals
         chunk.round.num_answered += len(chunk)
-        now = self.clock()
-        seconds = (now - max(chunk.begun, member.answered)) * member.worker.num_threads / len(chunk)
-        member.answered = now
-        known = self._seconds_per_seed
-        self._seconds_per_seed = seconds if known is None else 0.9 * known + 0.1 * seconds
+        self._num_tried += len(chunk)
+        self._thread_seconds += found.thread_seconds
+
+    def _seeds_per_second(self) -> float:
+        """Of one thread; 0 before the first answer: then chunks are of one seed."""
+        return self._num_tried / self._thread_seconds if self._thread_seconds > 0 else 0.0
 
     def _num_threads(self) -> int:
         return sum(member.worker.num_threads for member in self._members)
@@ -187,7 +182,7 @@ class DistributedSeedExecutor:
 
     def _scale(self) -> None:
         """Admit processes that are ready; start those that there is room for."""
-        now = self.clock()
+        now = time.monotonic()
         ready = [process for process in self._starting if process.ready.done()]
         if now - self._scaled_at < SCALE_SECONDS and not ready:
             return

@@ -19,8 +19,8 @@ from spectro.cluster_stage.units import ClusterUnit
 from spectro.cluster_stage.vectors import ListsOnNode
 from spectro.clustering.config import ClusterConfig
 from spectro.clustering.graph.weighted_graph import Graph
-from spectro.clustering.local.seed_executor import ThreadSeedExecutor
-from spectro.clustering.local.seed_proposal import Proposal, SeedParameters, seed_parameters
+from spectro.clustering.local.seed_executor import ThreadSeedExecutor, TriedSeeds
+from spectro.clustering.local.seed_proposal import SeedParameters, seed_parameters
 from spectro.storage.store import Store
 from spectro.work.threads import use_threads
 
@@ -35,7 +35,7 @@ class SeedWorker(Protocol):
     num_threads: int
     """How many seeds it tries at once."""
 
-    def start(self, seeds: Sequence[int]) -> Future[list[Proposal]]:
+    def start(self, seeds: Sequence[int]) -> Future[TriedSeeds]:
         """Begin a chunk, on the graph without the tokens removed so far."""
         ...
 
@@ -63,9 +63,9 @@ class ThreadSeedWorker:
         self._waiting = ThreadPoolExecutor(QUEUED)
         self.remove = self._executor.remove
 
-    def start(self, seeds: Sequence[int]) -> Future[list[Proposal]]:
+    def start(self, seeds: Sequence[int]) -> Future[TriedSeeds]:
         """As `SeedWorker`."""
-        return self._waiting.submit(self._executor.submit(seeds))
+        return self._waiting.submit(self._executor.submit_timed(seeds))
 
     def close(self) -> None:
         """As `SeedWorker`."""
@@ -104,7 +104,7 @@ class SeedProcess:
 
     def propose_clusters(
         self, num_removals: int, removed: Tokens, seeds: Sequence[int]
-    ) -> list[Proposal]:
+    ) -> TriedSeeds:
         """Proposals of some seeds, after so many removals, of which `removed` are the last.
 
         Ray may run two calls in any order: whichever is first brings what is missing.
@@ -113,8 +113,8 @@ class SeedProcess:
             if num_removals > self._num_removals:
                 self._executor.remove(removed)
                 self._num_removals = num_removals
-            proposals = self._executor.submit(seeds)
-        return proposals()
+            tried = self._executor.submit_timed(seeds)
+        return tried()
 
 
 class ProcessSeedWorker:
@@ -129,14 +129,14 @@ class ProcessSeedWorker:
         self._waiting = ThreadPoolExecutor(QUEUED)
         self.ready: Future[bool] = self._waiting.submit(ray.get, actor.ready.remote())
 
-    def start(self, seeds: Sequence[int]) -> Future[list[Proposal]]:
+    def start(self, seeds: Sequence[int]) -> Future[TriedSeeds]:
         """As `SeedWorker`."""
         num_removals = len(self._removals)
         removed = concatenated(self._removals[self._num_known :])
         reference = self._actor.propose_clusters.remote(num_removals, removed, list(seeds))
 
-        def answer() -> list[Proposal]:
-            found: list[Proposal] = ray.get(reference)
+        def answer() -> TriedSeeds:
+            found: TriedSeeds = ray.get(reference)
             self._num_known = num_removals  # answers of one round come before the next
             return found
 

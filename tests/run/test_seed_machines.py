@@ -16,7 +16,7 @@ from benchmarks.product import clusters_of, do_units, product_config, write_prod
 from spectro.cluster_stage.distributed_seeds import DistributedSeedExecutor
 from spectro.cluster_stage.seed_workers import ProcessSeedWorker
 from spectro.clustering.config import ClusterConfig
-from spectro.clustering.local.seed_proposal import Proposal
+from spectro.clustering.local.seed_executor import TriedSeeds
 from spectro.config import RunConfig
 from spectro.storage.store import Store
 from spectro.work.ray_session import ray_session
@@ -63,7 +63,7 @@ def test_machines_that_have_nothing_make_their_own_graph_and_may_go(
             wait([worker.ready for worker in executor._starting])
         look(executor)
 
-    def start_and_cut(worker: ProcessSeedWorker, seeds: Sequence[int]) -> Future[list[Proposal]]:
+    def start_and_cut(worker: ProcessSeedWorker, seeds: Sequence[int]) -> Future[TriedSeeds]:
         given.append(worker)
         if len(given) == 9:
             cluster.kill_machine(cluster.machines[0])

@@ -15,6 +15,7 @@ from benchmarks.product import clusters_of, do_units, product_config, write_prod
 from spectro.cluster_stage.distributed_seeds import DistributedSeedExecutor
 from spectro.cluster_stage.seed_workers import ProcessSeedWorker
 from spectro.clustering.config import ClusterConfig
+from spectro.clustering.local.seed_executor import TriedSeeds
 from spectro.config import RunConfig
 from spectro.storage.store import Store
 from spectro.work.outcome import MAX_FAILED_STARTS
@@ -100,9 +101,9 @@ def crew_with(start: Callable[[Any], ProcessSeedWorker]) -> DistributedSeedExecu
     class Alone:
         num_threads = 1
 
-        def start(self, seeds: Sequence[int]) -> Future[list[Any]]:
-            answer: Future[list[Any]] = Future()
-            answer.set_result([])  # no proposals, but answered
+        def start(self, seeds: Sequence[int]) -> Future[TriedSeeds]:
+            answer: Future[TriedSeeds] = Future()
+            answer.set_result(TriedSeeds(proposals=[], thread_seconds=1e-3))
             return answer
 
         def remove(self, nodes: Any) -> None: ...

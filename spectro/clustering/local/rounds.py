@@ -57,7 +57,7 @@ def find_clusters(
         )
     executor = make_executor(graph, seed_parameters(graph, config), state.removed)
     proposals = ProposalPool(state, config) if config.overlap else None
-    for candidates in _rounds(_SeedOrder(state, config), executor, config):
+    for candidates in proposed_rounds(SeedOrder(state, config), executor, config):
         num_tried = state.num_tried
         taken = run_round(state, candidates, config, proposals)
         if state.num_tried == num_tried:
@@ -82,8 +82,8 @@ def round_size(config: ClusterConfig, num_tokens: int) -> int:
     return max(256, num_tokens // 2000) if config.round_size is None else config.round_size
 
 
-def _rounds(
-    seeds: "_SeedOrder", executor: SeedExecutor, config: ClusterConfig
+def proposed_rounds(
+    seeds: "SeedOrder", executor: SeedExecutor, config: ClusterConfig
 ) -> Iterator[list[Proposal]]:
     """Proposals, round by round; the caller marks the seeds of each before it takes the next.
 
@@ -105,7 +105,7 @@ def _rounds(
         yield proposals()
 
 
-class _SeedOrder:
+class SeedOrder:
     """Untried tokens in keyed order; a round does not pass over all N."""
 
     def __init__(self, state: SelectionState, config: ClusterConfig) -> None:

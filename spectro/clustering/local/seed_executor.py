@@ -5,9 +5,11 @@ submitted, and their proposals fetched when they are needed, so that workers nee
 caller.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -20,6 +22,16 @@ from spectro.clustering.local.workspace import Workspace
 
 Proposals = Callable[[], list[Proposal]]
 """Waits for the proposals of some seeds, in the order of the seeds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TriedSeeds:
+    """What some seeds gave and took."""
+
+    proposals: list[Proposal]
+    """In the order of the seeds."""
+    thread_seconds: float
+    """Sum over the threads that tried them."""
 
 
 class SeedExecutor(Protocol):
@@ -62,11 +74,16 @@ class ThreadSeedExecutor:
 
     def submit(self, seeds: Sequence[int]) -> Proposals:
         """As `SeedExecutor`; seeds that were submitted first are tried first."""
+        tried = self.submit_timed(seeds)
+        return lambda: tried().proposals
+
+    def submit_timed(self, seeds: Sequence[int]) -> Callable[[], TriedSeeds]:
+        """The same with the time that it took."""
         found: list[Proposal | None] = [None] * len(seeds)
         positions = iter(range(len(seeds)))  # one iterator: each position goes to one thread
 
-        def work() -> None:
-            workspace = self._free.popleft()  # as many as threads
+        def work() -> float:
+            workspace, start = self._free.popleft(), time.perf_counter()  # as many as threads
             try:
                 for position in positions:
                     found[position] = propose_cluster(
@@ -74,15 +91,16 @@ class ThreadSeedExecutor:
                     )
             finally:
                 self._free.append(workspace)
+            return time.perf_counter() - start
 
         tasks = [self._pool.submit(work) for _ in self._workspaces]
 
-        def proposals() -> list[Proposal]:
-            for task in tasks:
-                task.result()
-            return [candidate for candidate in found if candidate is not None]
+        def tried() -> TriedSeeds:
+            seconds = sum(task.result() for task in tasks)
+            proposals = [candidate for candidate in found if candidate is not None]
+            return TriedSeeds(proposals=proposals, thread_seconds=seconds)
 
-        return proposals
+        return tried
 
     def remove(self, tokens: NDArray[np.int32]) -> None:
         """As `SeedExecutor`."""
