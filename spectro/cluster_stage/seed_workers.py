@@ -20,7 +20,7 @@ from spectro.cluster_stage.vectors import ListsOnNode
 from spectro.clustering.config import ClusterConfig
 from spectro.clustering.graph.weighted_graph import Graph
 from spectro.clustering.local.seed_executor import ThreadSeedExecutor, TriedSeeds
-from spectro.clustering.local.seed_proposal import SeedParameters, seed_parameters
+from spectro.clustering.local.seed_proposal import SeedParameters, packed, seed_parameters, unpacked
 from spectro.storage.store import Store
 from spectro.work.threads import use_threads
 
@@ -104,8 +104,10 @@ class SeedProcess:
 
     def propose_clusters(
         self, num_removals: int, removed: Tokens, seeds: Sequence[int]
-    ) -> TriedSeeds:
-        """Proposals of some seeds, after so many removals, of which `removed` are the last.
+    ) -> tuple[dict[str, npt.NDArray[Any]], float]:
+        """Packed proposals of some seeds and the thread's seconds, after so many removals.
+
+        `removed` are the last of these.
 
         Ray may run two calls in any order: whichever is first brings what is missing.
         """
@@ -113,8 +115,9 @@ class SeedProcess:
             if num_removals > self._num_removals:
                 self._executor.remove(removed)
                 self._num_removals = num_removals
-            tried = self._executor.submit_timed(seeds)
-        return tried()
+            trying = self._executor.submit_timed(seeds)
+        tried = trying()
+        return packed(tried.proposals), tried.thread_seconds
 
 
 class ProcessSeedWorker:
@@ -136,9 +139,9 @@ class ProcessSeedWorker:
         reference = self._actor.propose_clusters.remote(num_removals, removed, list(seeds))
 
         def answer() -> TriedSeeds:
-            found: TriedSeeds = ray.get(reference)
+            proposals, seconds = ray.get(reference)
             self._num_known = num_removals  # answers of one round come before the next
-            return found
+            return TriedSeeds(proposals=unpacked(proposals), thread_seconds=seconds)
 
         return self._waiting.submit(answer)
 
