@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from spectro.formats.product import SUMMARY_NAME
 from spectro.storage.store import Store
 
 pytestmark = pytest.mark.slow
@@ -92,9 +93,5 @@ def test_the_script_on_two_machines(shared: Path) -> None:
     )
     log = (shared / "node1.log").read_text()
     assert (shared / "status").read_text() == "0\n", log[-3000:]
-    assert Store(f"{shared}/run").exists("susceptibilities/summary.json")
-    workers = {
-        word for line in next((shared / "run" / "logs").iterdir()).read_text().splitlines()
-        for word in line.split() if word.startswith("worker=") and word != "worker=driver"
-    }  # fmt: skip
-    assert len(workers) == 2
+    assert Store(f"{shared}/run").exists(SUMMARY_NAME)
+    assert "Running command on head node" in log  # which waits for both machines
