@@ -7,6 +7,7 @@ the tokens removed since the last chunk that it has answered.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
@@ -65,7 +66,7 @@ class ThreadSeedWorker:
 
     def start(self, seeds: Sequence[int]) -> Future[TriedSeeds]:
         """As `SeedWorker`."""
-        return self._waiting.submit(self._executor.submit_timed(seeds))
+        return self._waiting.submit(self._executor.submit_timed(seeds, time.perf_counter))
 
     def close(self) -> None:
         """As `SeedWorker`."""
@@ -115,7 +116,7 @@ class SeedProcess:
             if num_removals > self._num_removals:
                 self._executor.remove(removed)
                 self._num_removals = num_removals
-            trying = self._executor.submit_timed(seeds)
+            trying = self._executor.submit_timed(seeds, time.perf_counter)
         tried = trying()
         return packed(tried.proposals), tried.thread_seconds
 

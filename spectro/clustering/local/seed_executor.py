@@ -5,7 +5,6 @@ submitted, and their proposals fetched when they are needed, so that workers nee
 caller.
 """
 
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -74,16 +73,18 @@ class ThreadSeedExecutor:
 
     def submit(self, seeds: Sequence[int]) -> Proposals:
         """As `SeedExecutor`; seeds that were submitted first are tried first."""
-        tried = self.submit_timed(seeds)
+        tried = self.submit_timed(seeds, lambda: 0.0)
         return lambda: tried().proposals
 
-    def submit_timed(self, seeds: Sequence[int]) -> Callable[[], TriedSeeds]:
-        """The same with the time that it took."""
+    def submit_timed(
+        self, seeds: Sequence[int], clock: Callable[[], float]
+    ) -> Callable[[], TriedSeeds]:
+        """The same with the time that it took by a clock."""
         found: list[Proposal | None] = [None] * len(seeds)
         positions = iter(range(len(seeds)))  # one iterator: each position goes to one thread
 
         def work() -> float:
-            workspace, start = self._free.popleft(), time.perf_counter()  # as many as threads
+            workspace, start = self._free.popleft(), clock()  # as many as threads
             try:
                 for position in positions:
                     found[position] = propose_cluster(
@@ -91,7 +92,7 @@ class ThreadSeedExecutor:
                     )
             finally:
                 self._free.append(workspace)
-            return time.perf_counter() - start
+            return clock() - start
 
         tasks = [self._pool.submit(work) for _ in self._workspaces]
 
