@@ -157,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--milliseconds", type=float, default=1.2, help="of a seed, on average")
     options = common.parse(parser, arguments)
     if options.toy:
-        options.cores, options.threads, options.num_rounds = 2, 2, 3
+        options.cores, options.threads, options.num_rounds, options.tokens = 2, 2, 3, 100_000
     found: dict[str, dict[str, list[float]]] = {}
     with ray_session(RunConfig(num_workers=2)):
         single = _actors(options.cores, 1, options.milliseconds / 1e3)
