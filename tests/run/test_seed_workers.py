@@ -73,7 +73,7 @@ def test_processes_that_join_and_die_do_not_show(
     for name in ("SCALE", "CHUNK", "LEAST"):  # one seed a chunk
         monkeypatch.setattr(f"spectro.cluster_stage.distributed_seeds.{name}_SECONDS", 0.0)
     shared = tables(tmp_path, "shared", config, seed_processes=2)
-    assert len(given) > 20 and len(met_on_the_way) >= 3
+    assert len(given) > 20 and len(met_on_the_way) >= 2  # the first, and those for the dead
     assert shared == alone
 
 

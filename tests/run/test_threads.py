@@ -120,6 +120,6 @@ def test_a_worker_of_a_joined_cluster_keeps_to_what_is_reserved(
 
     with ray_session(RunConfig(num_workers=4)):
         for reserved, num_cores, expected in ((3, 8, 3), (4, 2, 2), (0, 8, 1)):
-            actor = ray.remote(Worker).options(num_cpus=reserved).remote()
+            actor = ray.remote(Worker).options(num_cpus=reserved, max_concurrency=3).remote()
             assert ray.get(actor.threads.remote(joined, num_cores)) == expected
             ray.kill(actor)
