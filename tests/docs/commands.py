@@ -25,7 +25,8 @@ ONLY_COMPOSED = {
 }
 """Commands that are composed, not run, and why; patterns of the words after `spectro`."""
 ON_SERVERS = ("docker ", "kubectl ", "sbatch ", "git ", "make ", "duckdb ")
-"""Other programs; what they are given is checked by tests/docker, tests/k8s, tests/run/test_slurm.py, the Makefile."""
+"""Other programs; what they are given is checked by tests/docker, tests/k8s, the Makefile and
+tests/run/test_slurm.py."""
 
 
 @dataclass(frozen=True, kw_only=True)
