@@ -59,7 +59,7 @@ NUM_GROUPS, NUM_CHAINS = 24, 4
 class NoWork:
     """A worker that ends every unit at once."""
 
-    def __init__(self, setup: WorkerSetup, *, holds_model: bool, reserved_cores: float) -> None:
+    def __init__(self, setup: WorkerSetup, *, holds_model: bool) -> None:
         del setup
 
     def name(self) -> str:

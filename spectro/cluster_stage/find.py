@@ -5,16 +5,25 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import ray
 import torch
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from spectro.cluster_stage.distributed_seeds import DistributedSeedExecutor
 from spectro.cluster_stage.halves_evidence import halves_evidence
-from spectro.cluster_stage.seed_workers import DistributedSeedExecutor, distributed_executor
+from spectro.cluster_stage.seed_places import SeedPlace, seed_places
+from spectro.cluster_stage.seed_workers import (
+    QUEUED,
+    ProcessSeedWorker,
+    SeedProcess,
+    ThreadSeedWorker,
+    Tokens,
+)
 from spectro.cluster_stage.units import HALVES, ClusterUnit, half_folder
 from spectro.cluster_stage.vectors import ListsOnNode
 from spectro.clustering.cluster_sums import ClusterSummary, ClusterSums
@@ -25,8 +34,9 @@ from spectro.clustering.graph.weighted_graph import Graph
 from spectro.clustering.holds import HalvesEvidence
 from spectro.clustering.local.round_state import SelectionState
 from spectro.clustering.local.rounds import find_clusters
+from spectro.clustering.local.seed_proposal import SeedParameters
 from spectro.clustering.matching import Clustering
-from spectro.config import PipelineConfig, RunConfig, to_dict
+from spectro.config import PipelineConfig, to_dict
 from spectro.formats import fingerprint, tokens
 from spectro.formats.checkpoint_bank import CheckpointBank
 from spectro.formats.clusters.clusters import PROVENANCE, write_clusters
@@ -44,8 +54,6 @@ from spectro.work.threads import own_threads
 STATE, ROUNDS = "state", "rounds"
 STATE_FORMAT = 3
 """Increased with every change of the rounds or their state: older checkpoints are ignored."""
-MIN_TOKENS_TO_SPREAD = 100_000
-"""Fewer tokens are clustered faster than another process maps the graph."""
 
 
 def check_clusters(root: Store, parts: Iterable[str], config: PipelineConfig) -> None:
@@ -184,25 +192,44 @@ def _labels(store: Store, unit: ClusterUnit) -> TokenLabels:
 
 
 def _executor(
-    unit: ClusterUnit, store: Store, config: PipelineConfig, graph: Graph, *known: Any
+    unit: ClusterUnit,
+    store: Store,
+    config: PipelineConfig,
+    graph: Graph,
+    rule: SeedParameters,
+    removed: npt.NDArray[np.uint8],
 ) -> DistributedSeedExecutor:
-    run, num_threads = config.run, own_threads(config.run)
+    run, actor = config.run, ray.remote(SeedProcess)
 
-    return distributed_executor(
-        graph, *known, unit=unit, config=config.cluster, uri=store.uri, scratch=run.scratch,
-        num_threads=num_threads, num_wanted=partial(_num_processes, run, graph.num_nodes),
-    )  # fmt: skip
+    def start(num_present: int, num_starting: int, known: Tokens) -> list[ProcessSeedWorker]:
+        places = seed_places(run, graph.num_nodes, num_present, num_starting)
+        return [
+            ProcessSeedWorker(
+                actor.options(**_options(place)).remote(
+                    store.uri, unit, config.cluster, run.scratch, known, place.num_cpus
+                ),
+                place.num_cpus,
+            )
+            for place in places
+        ]
+
+    return DistributedSeedExecutor(
+        threads=ThreadSeedWorker(graph, rule, removed, own_threads(run)),
+        start_processes=start,
+        removed=[np.flatnonzero(removed).astype(np.int32)],
+    )
 
 
-def _num_processes(run: RunConfig, num_tokens: int, num_present: int) -> int:
-    """Desired number of seed processes besides this one."""
-    if not ray.is_initialized():
-        return 0
-    if run.seed_processes is not None:
-        return run.seed_processes
-    if num_tokens < MIN_TOKENS_TO_SPREAD or run.ray_address is None:
-        return 0  # this process uses all cores of its machine
-    return num_present + int(ray.available_resources().get("CPU", 0))
+def _options(place: SeedPlace) -> dict[str, Any]:
+    """Ray's options of a process; one that its machine has no room for any more fails to start."""
+    options = {"num_cpus": place.num_cpus, "max_restarts": 0, "max_concurrency": QUEUED}
+    if place.node is None:
+        return options
+    return options | {
+        "scheduling_strategy": NodeAffinitySchedulingStrategy(
+            node_id=place.node, soft=False, _fail_on_unavailable=True
+        )
+    }
 
 
 def _snapshot(state: SelectionState) -> Checkpoint:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from spectro.cluster_stage.units import ListsUnit, NeighboursUnit, PairUnit, RecallUnit
 from spectro.cluster_stage.vectors import ListsOnNode
@@ -31,7 +30,7 @@ def make_pair(
     unit: PairUnit, context: WorkerContext, on_progress: OnProgress, should_stop: ShouldStop
 ) -> None:
     """Neighbours of the rows of two blocks: exact in the other one, or approximate in the union."""
-    config, device = context.config.cluster, _search_device()
+    config = context.config.cluster
     with lists_of(unit, context) as lists:
         first, second = (
             (lists.layout.block(block).start, lists.vectors(block))
@@ -40,7 +39,7 @@ def make_pair(
         found = pair_neighbours(
             first, second, config.num_neighbours,
             exact=is_exact(lists.layout.num_rows, config.neighbour_search),
-            seed=config.seed, device=device, progress=on_progress,
+            seed=config.seed, progress=on_progress,
         )  # fmt: skip
         put_lists(lists.store, unit.names[0], found)
 
@@ -49,14 +48,14 @@ def make_lists(
     unit: NeighboursUnit, context: WorkerContext, on_progress: OnProgress, should_stop: ShouldStop
 ) -> None:
     """The nearest others of a block's rows: of one search where there is one block, else merged."""
-    config, device = context.config.cluster, _search_device()
+    config = context.config.cluster
     with lists_of(unit, context) as lists:
         if lists.layout.num_blocks > 1:
             found = merge_lists(_of_pairs(unit, lists, config, on_progress))
         else:
             found = nearest_neighbours(
                 lists.vectors(unit.block), config.num_neighbours, search=config.neighbour_search,
-                seed=config.seed, device=device, progress=on_progress,
+                seed=config.seed, progress=on_progress,
             )  # fmt: skip
         put_lists(lists.store, unit.names[0], found)
 
@@ -65,7 +64,7 @@ def measure_recall(
     unit: RecallUnit, context: WorkerContext, on_progress: OnProgress, should_stop: ShouldStop
 ) -> None:
     """Lists of a sample of the rows against exact search."""
-    config, device = context.config.cluster, _search_device()
+    config = context.config.cluster
     with lists_of(unit, context) as lists:
         layout = lists.layout
         sample = sample_rows(layout.num_rows, NUM_SAMPLED, seed=config.seed)
@@ -78,7 +77,7 @@ def measure_recall(
             index.append(found.index_Nk[own])
             distance.append(found.distance_Nk[own])
         found = Neighbours(index_Nk=np.concatenate(index), distance_Nk=np.concatenate(distance))
-        exact = _exact(np.concatenate(vectors), sample, lists, config, device, on_progress)
+        exact = _exact(np.concatenate(vectors), sample, lists, config, on_progress)
         recall = measured_recall(sample, found, exact)
         put_derived(lists.store, unit.names[0], to_dict(recall), unit.probe_sha256)
 
@@ -87,11 +86,6 @@ def lists_of(unit: ListsUnit, context: WorkerContext) -> ListsOnNode:
     """The kNN lists that a unit works on, as this machine's processes share them."""
     store, config = context.of(unit)
     return ListsOnNode(store, unit.key, unit.half, unit.layout, config.run.scratch)
-
-
-def _search_device() -> str:
-    """Where exact neighbours are searched: a GPU if this process has one."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _ends(rows: range) -> tuple[int, int]:
@@ -103,12 +97,11 @@ def _exact(
     rows: npt.NDArray[np.int64],
     lists: ListsOnNode,
     config: ClusterConfig,
-    device: str,
     on_progress: OnProgress,
 ) -> Neighbours:
     num_rows = lists.layout.num_rows
     return exact_neighbours(
-        query_ND, rows, lists.blocks(), config.num_neighbours, device=device,
+        query_ND, rows, lists.blocks(), config.num_neighbours,
         progress=lambda done: on_progress(done, num_rows),
     )  # fmt: skip
 

@@ -39,7 +39,7 @@ class NeighbourSearch(Enum):
     APPROXIMATE = "approximate"
     """Random projection trees, then NN-descent; recall is measured and stored."""
     AUTO = "auto"
-    """Exact up to a million tokens, approximate above, on any device."""
+    """Exact up to a million tokens, approximate above."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class ClusterConfig:
     num_neighbours: int = 45
     """k of the nearest-neighbour graph; published 45."""
     neighbour_search: NeighbourSearch = NeighbourSearch.AUTO
-    """`exact`, `approximate`, or `auto`: exact up to a million tokens. On a GPU take `exact`."""
+    """`exact`, `approximate`, or `auto`: exact up to a million tokens."""
     neighbour_rows: int = 2_000_000
     """Rows of a block: with more tokens than this, approximate search goes by pairs of blocks."""
     alpha: float = 0.001

@@ -141,8 +141,6 @@ def _notes(work: ClusterWork, machines: Machines) -> tuple[str, ...]:
     if not work.config.overlap:
         notes.append("clusters: counted as if every token were tried; members of clusters are not")
     notes.append("clusters: a unit has all cores of its machine, and no other unit beside it")
-    if work.is_exact:
-        notes.append("clusters: exact search on the CPU; a worker with a GPU searches there")
     return tuple(notes)
 
 

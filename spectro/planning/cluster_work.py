@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from spectro.cluster_stage.find import MIN_TOKENS_TO_SPREAD
 from spectro.cluster_stage.knn import NUM_SAMPLED
+from spectro.cluster_stage.seed_places import MIN_TOKENS_TO_SPREAD
 from spectro.cluster_stage.units import HALVES, Layout
 from spectro.clustering.config import ClusterConfig
 from spectro.clustering.knn.search_plan import block_pairs, is_exact

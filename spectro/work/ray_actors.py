@@ -182,7 +182,7 @@ class RayActors:
         options = ray.remote(self.worker).options(
             num_cpus=self.cpus, num_gpus=self.gpus, max_concurrency=ANSWER_THREADS
         )
-        actor = options.remote(self.setup, holds_model=self.holds_model, reserved_cores=self.cpus)
+        actor = options.remote(self.setup, holds_model=self.holds_model)
         self.members.append(
             RayActor(
                 actor=actor, description=actor.try_describe.remote(), place=actor.node.remote()

@@ -1,28 +1,40 @@
-"""Threads of a unit's arithmetic.
+"""Cores that a process may use, and the threads of a unit's arithmetic.
 
-torch and numba are imported where they are set: a command that only reads a run does without.
+ray, torch and numba are imported where they are needed: a command that only reads a run does
+without.
 """
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 from spectro.config import RunConfig
 
 
-def own_threads(run: RunConfig, reserved_cores: float | None = None) -> int:
+def own_threads(run: RunConfig) -> int:
     """Threads of a unit that others wait for: a machine of our own has nobody else to serve.
 
-    On a Ray cluster that was joined a worker keeps to the CPUs that are reserved for it.
+    On a Ray cluster that was joined a worker keeps to the CPUs that Ray reserves for it.
     """
-    if run.ray_address is not None:
-        return max(run.threads_per_worker, int(reserved_cores or 0))
-    return num_cores_here()
+    if run.ray_address is None:
+        return num_cores_here()
+    return min(num_cores_here(), int(_reserved_cpus() or run.threads_per_worker))
 
 
-def num_cores_here() -> int:
-    """Cores of this machine that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def num_cores_here(root: Path = Path("/")) -> int:
+    """Cores that this process may use: its affinity, or the CPU limit of its cgroup, rounded up.
+
+    In a pod with a limit of 12 on a machine of 192 cores the affinity is 192. `root` is of /proc
+    and /sys.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        allowed = len(os.sched_getaffinity(0))
+    else:
+        allowed = os.cpu_count() or 1
+    return max(1, min([allowed, *(math.ceil(limit) for limit in _cgroup_limits(root))]))
 
 
 def keep_to_threads(num_threads: int) -> None:
@@ -42,3 +54,45 @@ def use_threads(num_threads: int) -> None:
 
     torch.set_num_threads(num_threads)
     numba.set_num_threads(min(num_threads, numba.config.NUMBA_NUM_THREADS))
+
+
+def _reserved_cpus() -> float | None:
+    """CPUs that Ray reserves for this process; None if it is no actor, or reserves none."""
+    import ray
+
+    if not ray.is_initialized() or ray.get_runtime_context().get_actor_id() is None:
+        return None
+    reserved: float | None = ray.get_runtime_context().get_assigned_resources().get("CPU")
+    return reserved
+
+
+def _cgroup_limits(root: Path) -> Iterator[float]:
+    """CPU limits of this process's cgroup and those above it, of version 1 or 2."""
+    try:
+        groups = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # no Linux
+        return
+    for group in groups:
+        _, controllers, path = group.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mounted = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
+        parts = PurePosixPath(path).parts[1:]
+        # A container sees its own group where the first is mounted, and perhaps the host's path.
+        for depth in range(len(parts) + 1):
+            limit = _limit(mounted.joinpath(*parts[:depth]))
+            if limit is not None:
+                yield limit
+
+
+def _limit(folder: Path) -> float | None:
+    """CPU seconds per second of one cgroup; None if it has no limit."""
+    try:
+        if (folder / "cpu.max").exists():
+            quota, period = (folder / "cpu.max").read_text().split()
+        else:
+            quota = (folder / "cpu.cfs_quota_us").read_text().strip()
+            period = (folder / "cpu.cfs_period_us").read_text().strip()
+    except OSError:
+        return None
+    return None if quota in ("max", "-1") else int(quota) / int(period)

@@ -56,7 +56,6 @@ class Worker:
     Args:
         setup: what it works on.
         holds_model: whether it loads the model when it is described.
-        reserved_cores: that Ray reserves for it; None: no Ray.
         stop_requested: set when the worker is to hand its unit back.
     """
 
@@ -65,13 +64,11 @@ class Worker:
         setup: WorkerSetup,
         *,
         holds_model: bool = True,
-        reserved_cores: float | None = None,
         stop_requested: threading.Event | None = None,
     ) -> None:
         transformers.logging.disable_progress_bar()
         transformers.logging.set_verbosity_error()
         self._setup, self._holds_model = setup, holds_model
-        self._reserved_cores = reserved_cores
         self._context = setup.context(setup.config)
         self._stop_requested = stop_requested or threading.Event()
         self._model = None if holds_model else setup.model
@@ -116,7 +113,7 @@ class Worker:
         run = self._setup.config.run
         keep_to_threads(run.threads_per_worker)
         if unit.takes_all_cores:
-            use_threads(own_threads(run, self._reserved_cores))
+            use_threads(own_threads(run))
         start = time.monotonic()
         self._position = (unit.id, 0.0)
 
@@ -146,8 +143,8 @@ class Worker:
 class ProcessWorker(Worker):
     """A worker in a process of its own, which Ray collects the log of."""
 
-    def __init__(self, setup: WorkerSetup, *, holds_model: bool, reserved_cores: float) -> None:
-        super().__init__(setup, holds_model=holds_model, reserved_cores=reserved_cores)
+    def __init__(self, setup: WorkerSetup, *, holds_model: bool) -> None:
+        super().__init__(setup, holds_model=holds_model)
         logs.configure_worker_logging(setup.config.run.uri, self.name())
 
 

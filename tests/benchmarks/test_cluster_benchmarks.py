@@ -44,6 +44,14 @@ def test_seeds_of_ours(tmp_path: Path) -> None:
         assert found["sides"][side]["body"]["edges"] > 0
 
 
+def test_rounds_of_seeds(tmp_path: Path) -> None:
+    result = run("seed_rounds", tmp_path)
+    assert result["seeds_per_round"] == 256
+    for sides in result["busy_share"].values():
+        for shares in sides.values():
+            assert len(shares) == 2 and all(0 < share <= 1 for share in shares)
+
+
 def test_seeds_by_tolerance_on_a_graph_that_was_written(tmp_path: Path) -> None:
     graph, label = planted_graph(num_nodes=1_200, num_body=800, cluster_size=100, inside=0.9)
     write_graph(graph, label, tmp_path / "graph.npz")

@@ -54,7 +54,7 @@ def test_order_and_size_of_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_the_path_of_a_gpu_gives_the_same_lists():
-    # The same code with the tensors on the CPU.
+    """Which only the layout of a map takes; the same code with the tensors on the CPU."""
     x = np.concatenate([hard_vectors(200, 8), np.ones((30, 8), np.float32)])
     lists = empty_lists(230, 12)
     for first, block in row_blocks(x, 40):
@@ -70,7 +70,7 @@ def test_a_gpu_gives_the_same_lists():
         pytest.skip("needs a CUDA device")
     x = hard_vectors(5000, 64)
     np.testing.assert_array_equal(
-        nearest_neighbours(x, 45, device="cuda").index_Nk,
+        exact_neighbours(x, np.arange(5000), [(0, x)], 45, device="cuda").index_Nk,
         nearest_neighbours(x, 45, search=NeighbourSearch.EXACT).index_Nk,
     )
 

@@ -15,11 +15,11 @@ from spectro.clustering.knn.scan import RowBlock, cross_pairs
 from spectro.clustering.knn.search_plan import block_pairs
 
 
-def by_pairs(x: np.ndarray, starts: list[int], k: int, device: str = "cpu") -> Neighbours:
+def by_pairs(x: np.ndarray, starts: list[int], k: int) -> Neighbours:
     blocks: list[Block] = [(first, x[first:stop]) for first, stop in pairwise(starts)]
     parts: list[list[Neighbours]] = [[] for _ in blocks]
     for i, j in block_pairs(len(blocks), exact=True):
-        found = pair_neighbours(blocks[i], blocks[j], k, exact=True, device=device)
+        found = pair_neighbours(blocks[i], blocks[j], k, exact=True)
         cut = len(blocks[i][1])
         for block, rows in {j: slice(cut, None), i: slice(0, cut)}.items():
             own = Neighbours(index_Nk=found.index_Nk[rows], distance_Nk=found.distance_Nk[rows])

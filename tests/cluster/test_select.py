@@ -13,7 +13,7 @@ from spectro.clustering.config import ClusterConfig, Preprocess, ToleranceKind
 from spectro.clustering.graph.weighted_graph import Graph, from_matrix
 from spectro.clustering.local.round_state import SelectionState
 from spectro.clustering.local.rounds import find_clusters, round_size
-from spectro.clustering.local.seed_executor import ThreadSeedExecutor, thread_executor
+from spectro.clustering.local.seed_executor import Proposals, ThreadSeedExecutor, thread_executor
 from spectro.clustering.local.seed_proposal import Proposal, SeedParameters, seed_parameters
 from spectro.clustering.vectors.moments import Moments
 from spectro.clustering.vectors.preprocess import fit_transform
@@ -102,8 +102,9 @@ def test_the_number_of_threads_changes_nothing(
 
 def test_the_order_of_arrival_changes_nothing(body: tuple[np.ndarray, np.ndarray], found: Clusters):
     class Backwards(ThreadSeedExecutor):
-        def propose_clusters(self, seeds: Sequence[int]) -> list[Proposal]:
-            return super().propose_clusters(list(seeds)[::-1])[::-1]
+        def submit(self, seeds: Sequence[int]) -> Proposals:
+            proposals = super().submit(list(seeds)[::-1])
+            return lambda: proposals()[::-1]
 
     assert same(found, cluster(body[0], ClusterConfig(), make_executor=Backwards))
 
@@ -129,16 +130,18 @@ def test_overlap_keeps_what_is_found_in_place(body: tuple[np.ndarray, np.ndarray
 class Scripted:
     """A crew that proposes given spans (low, high, conductance) in its first round."""
 
+    num_ahead = 0
+
     def __init__(self, spans: list[tuple[int, int, float]]) -> None:
         self.spans, self.rounds, self.removed = spans, [], []
 
     def __call__(self, graph: Graph, rule: SeedParameters, removed: np.ndarray) -> "Scripted":
         return self
 
-    def propose_clusters(self, seeds: Sequence[int]) -> list[Proposal]:
+    def submit(self, seeds: Sequence[int]) -> Proposals:
         self.rounds.append(list(seeds))
         spans = self.spans if len(self.rounds) == 1 else [(0, 0, 1.0)] * len(seeds)
-        return [
+        found = [
             Proposal(
                 seed=seed,
                 tokens=np.arange(low, high, dtype=np.int32)[::-1],
@@ -148,6 +151,7 @@ class Scripted:
             )
             for seed, (low, high, conductance) in zip(seeds, spans, strict=True)
         ]
+        return lambda: found
 
     def remove(self, nodes: np.ndarray) -> None:
         self.removed.extend(nodes.tolist())
@@ -329,6 +333,6 @@ def test_a_crew_that_is_told_of_no_removal_does_not_go_round_for_ever():
     graph = random_graph(num_nodes=80, density=0.2)
     crew = Scripted([(0, 30, 0.4)])
     state = find_clusters(graph, ClusterConfig(round_size=1, untried_fraction=0.9), crew)
-    crew.propose_clusters = lambda seeds: []
+    crew.submit = lambda seeds: list
     with pytest.raises(RuntimeError, match="tried no seed"):
         find_clusters(graph, ClusterConfig(round_size=1), crew, state)

@@ -24,8 +24,9 @@ ONLY_COMPOSED = {
     r"chain.draws=per_shard": "the settings of a run to upsample from",
 }
 """Commands that are composed, not run, and why; patterns of the words after `spectro`."""
-ON_SERVERS = ("docker ", "kubectl ", "git ", "make ", "duckdb ")
-"""Other programs; what they are given is checked by tests/docker, tests/k8s and the Makefile."""
+ON_SERVERS = ("docker ", "kubectl ", "sbatch ", "git ", "make ", "duckdb ")
+"""Other programs; what they are given is checked by tests/docker, tests/k8s, the Makefile and
+tests/run/test_slurm.py."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent.parent
-FOLDERS = ("spectro", "jobs", "conf", "tests", "benchmarks", "docs", "k8s", "docker")
+FOLDERS = ("spectro", "jobs", "conf", "tests", "benchmarks", "docs", "k8s", "docker", "slurm")
 CODE = sorted(
     path
     for folder in FOLDERS

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +69,40 @@ def test_clusters_need_no_model(run_copy: Callable[[], RunCopy]) -> None:
     assert {name: store.read(name) for name in NAMES} == before
     assert store.exists("control/clusters/cluster.json")
     assert store.exists("clusters/half-1/cluster.json")
+
+
+ALONE = """
+import socket, sys
+import torch
+
+def refuse(*call):
+    raise AssertionError(f"a cluster job opened a connection: {call}")
+
+socket.socket.connect = socket.socket.connect_ex = refuse
+torch.cuda.is_available = lambda: True  # of a CPU build: what used a GPU would raise
+sys.argv[1:] = ["cluster", f"run.uri={sys.argv[1]}", "run.num_workers=0"]
+from jobs.cli import main
+main()
+"""
+
+
+def test_the_command_needs_no_model_no_gpu_and_no_hub(
+    run_copy: Callable[[], RunCopy], tiny_model_dir: Path
+) -> None:
+    """In a process of its own, with the folder of the model away."""
+    store, _ = run_copy()
+    before = {name: store.read(name) for name in NAMES}
+    store.delete_many([n for n in store.list() if "clusters/" in n or "neighbours/" in n])
+    away = tiny_model_dir.with_name("away")
+    tiny_model_dir.rename(away)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", ALONE, store.uri], capture_output=True, text=True
+        )
+    finally:
+        away.rename(tiny_model_dir)
+    assert done.returncode == 0, done.stderr
+    assert {name: store.read(name) for name in NAMES} == before
 
 
 def test_another_clustering_lies_beside_the_first(run_copy: Callable[[], RunCopy]) -> None:

@@ -13,9 +13,10 @@ import pytest
 from ray._private import ray_constants
 
 from benchmarks.product import clusters_of, do_units, product_config, write_product
-from spectro.cluster_stage.seed_workers import DistributedSeedExecutor, ProcessSeedWorker
+from spectro.cluster_stage.distributed_seeds import DistributedSeedExecutor
+from spectro.cluster_stage.seed_workers import ProcessSeedWorker
 from spectro.clustering.config import ClusterConfig
-from spectro.clustering.local.seed_proposal import Proposal
+from spectro.clustering.local.seed_executor import TriedSeeds
 from spectro.config import RunConfig
 from spectro.storage.store import Store
 from spectro.work.ray_session import ray_session
@@ -62,7 +63,7 @@ def test_machines_that_have_nothing_make_their_own_graph_and_may_go(
             wait([worker.ready for worker in executor._starting])
         look(executor)
 
-    def start_and_cut(worker: ProcessSeedWorker, seeds: Sequence[int]) -> Future[list[Proposal]]:
+    def start_and_cut(worker: ProcessSeedWorker, seeds: Sequence[int]) -> Future[TriedSeeds]:
         given.append(worker)
         if len(given) == 9:
             cluster.kill_machine(cluster.machines[0])
@@ -70,7 +71,8 @@ def test_machines_that_have_nothing_make_their_own_graph_and_may_go(
 
     monkeypatch.setattr(DistributedSeedExecutor, "_scale", look_and_wait)
     monkeypatch.setattr(ProcessSeedWorker, "start", start_and_cut)
-    monkeypatch.setattr("spectro.cluster_stage.seed_workers.SCALE_SECONDS", 0.0)
+    for name in ("SCALE", "CHUNK", "LEAST"):  # one seed a chunk
+        monkeypatch.setattr(f"spectro.cluster_stage.distributed_seeds.{name}_SECONDS", 0.0)
     with SimulatedCluster(0) as cluster:
         for folder in folders:
             folder.mkdir()

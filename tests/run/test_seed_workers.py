@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import pytest
 import ray
 
 from benchmarks.product import clusters_of, do_units, product_config, write_product
-from spectro.cluster_stage.seed_workers import DistributedSeedExecutor, ProcessSeedWorker
+from spectro.cluster_stage.distributed_seeds import DistributedSeedExecutor
+from spectro.cluster_stage.seed_workers import ProcessSeedWorker
 from spectro.clustering.config import ClusterConfig
+from spectro.clustering.local.seed_executor import TriedSeeds
 from spectro.config import RunConfig
 from spectro.storage.store import Store
 from spectro.work.outcome import MAX_FAILED_STARTS
@@ -29,11 +32,11 @@ def cluster() -> Iterator[None]:
         yield
 
 
-def tables(folder: Path, name: str, **run: Any) -> list[bytes]:
+def tables(folder: Path, name: str, cluster: ClusterConfig, **run: Any) -> list[bytes]:
     chi, _ = mixture(sizes=[120, 90, 60, 40], num_body=890, num_columns=8)
     layout = write_product(str(folder / name), [chi[:800], chi[800:]])
     config = product_config(
-        str(folder / name), CONFIG, scratch=str(folder / f"scratch-{name}"), **run
+        str(folder / name), cluster, scratch=str(folder / f"scratch-{name}"), **run
     )
     do_units(config, clusters_of(config, layout), lambda unit, do: do())
     store = Store(config.run.uri)
@@ -41,10 +44,13 @@ def tables(folder: Path, name: str, **run: Any) -> list[bytes]:
 
 
 @pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("overlap", [True, False])
 def test_processes_that_join_and_die_do_not_show(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overlap: bool
 ) -> None:
-    alone = tables(tmp_path, "alone", seed_processes=0)
+    """Without overlap every round waits for the one before, and its removals must arrive."""
+    config = replace(CONFIG, overlap=overlap, same_jaccard=0.5 if overlap else 1.0)
+    alone = tables(tmp_path, "alone", config, seed_processes=0)
     given: list[int] = []
     look, start = DistributedSeedExecutor._scale, ProcessSeedWorker.start
 
@@ -64,9 +70,10 @@ def test_processes_that_join_and_die_do_not_show(
 
     monkeypatch.setattr(DistributedSeedExecutor, "_scale", look_and_wait)
     monkeypatch.setattr(ProcessSeedWorker, "start", start_or_die)
-    monkeypatch.setattr("spectro.cluster_stage.seed_workers.SCALE_SECONDS", 0.0)
-    shared = tables(tmp_path, "shared", seed_processes=2)
-    assert len(given) > 20 and len(met_on_the_way) >= 3
+    for name in ("SCALE", "CHUNK", "LEAST"):  # one seed a chunk
+        monkeypatch.setattr(f"spectro.cluster_stage.distributed_seeds.{name}_SECONDS", 0.0)
+    shared = tables(tmp_path, "shared", config, seed_processes=2)
+    assert len(given) > 20 and len(met_on_the_way) >= 2  # the first, and those for the dead
     assert shared == alone
 
 
@@ -84,7 +91,7 @@ def broken() -> Any:
         def ready(self) -> bool:
             return True
 
-        def propose_clusters(self, removed: Any, seeds: Sequence[int]) -> list[Any]:
+        def propose_clusters(self, num: int, removed: Any, seeds: Sequence[int]) -> list[Any]:
             raise ValueError("seed 3 is in a cluster already")
 
     return ray.remote(Broken)
@@ -92,9 +99,11 @@ def broken() -> Any:
 
 def crew_with(start: Callable[[Any], ProcessSeedWorker]) -> DistributedSeedExecutor:
     class Alone:
-        def start(self, seeds: Sequence[int]) -> Future[list[Any]]:
-            answer: Future[list[Any]] = Future()
-            answer.set_result([])
+        num_threads = 1
+
+        def start(self, seeds: Sequence[int]) -> Future[TriedSeeds]:
+            answer: Future[TriedSeeds] = Future()
+            answer.set_result(TriedSeeds(proposals=[], thread_seconds=1e-3))
             return answer
 
         def remove(self, nodes: Any) -> None: ...
@@ -102,7 +111,8 @@ def crew_with(start: Callable[[Any], ProcessSeedWorker]) -> DistributedSeedExecu
         def close(self) -> None: ...
 
     return DistributedSeedExecutor(
-        threads=[Alone()], start_process=start, num_wanted=lambda there: 1
+        threads=Alone(),
+        start_processes=lambda present, starting, known: [] if present else [start(known)],
     )
 
 
@@ -110,7 +120,7 @@ def crew_with(start: Callable[[Any], ProcessSeedWorker]) -> DistributedSeedExecu
 def test_processes_that_never_come_up_are_not_started_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("spectro.cluster_stage.seed_workers.SCALE_SECONDS", 0.0)
+    monkeypatch.setattr("spectro.cluster_stage.distributed_seeds.SCALE_SECONDS", 0.0)
     started: list[ProcessSeedWorker] = []
 
     def start(known: Any) -> ProcessSeedWorker:
@@ -120,18 +130,41 @@ def test_processes_that_never_come_up_are_not_started_for_ever(
     executor = crew_with(start)
     for _ in range(2 * MAX_FAILED_STARTS):
         wait([worker.ready for worker in started])
-        executor.propose_clusters([1, 2])
+        executor.submit([1, 2])()
     executor.close()
     assert len(started) == MAX_FAILED_STARTS
-    assert all(worker._thread._shutdown for worker in started)
+    assert all(worker._waiting._shutdown for worker in started)
 
 
 @pytest.mark.usefixtures("cluster")
 def test_what_a_process_says_is_wrong_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spectro.cluster_stage.seed_workers.SCALE_SECONDS", 0.0)
+    for name in ("SCALE", "CHUNK", "LEAST"):
+        monkeypatch.setattr(f"spectro.cluster_stage.distributed_seeds.{name}_SECONDS", 0.0)
     executor = crew_with(lambda known: ProcessSeedWorker(broken().remote()))
-    executor.propose_clusters([1, 2])
+    executor.submit([1, 2])()
     wait([worker.ready for worker in executor._starting])
     with pytest.raises(ValueError, match="seed 3 is in a cluster already"):
-        executor.propose_clusters([1, 2])
+        executor.submit([1, 2])()
     executor.close()
+
+
+@pytest.mark.usefixtures("cluster")
+def test_processes_that_never_come_are_asked_for_and_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each wants more CPUs than any machine has: an autoscaler would see that."""
+    monkeypatch.setattr("spectro.cluster_stage.distributed_seeds.SCALE_SECONDS", 0.0)
+    asked: list[int] = []
+    begin = ProcessSeedWorker.__init__
+
+    def too_large(worker: ProcessSeedWorker, actor: Any, num_threads: int = 1) -> None:
+        asked.append(num_threads)
+        begin(worker, actor, num_threads)
+
+    monkeypatch.setattr(ProcessSeedWorker, "__init__", too_large)
+    alone = tables(tmp_path, "alone", CONFIG, seed_processes=0)
+    joined = {"ray_address": "auto", "threads_per_worker": 1000}
+    monkeypatch.setattr("spectro.cluster_stage.seed_places.own_threads", lambda run: 1000)
+    monkeypatch.setattr("spectro.cluster_stage.find.own_threads", lambda run: 2)
+    assert tables(tmp_path, "pending", CONFIG, seed_processes=2, **joined) == alone
+    assert asked == [1000, 1000]

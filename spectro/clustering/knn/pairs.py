@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from spectro.clustering.knn.approximate import approximate_neighbours
 from spectro.clustering.knn.complete import basis_of
-from spectro.clustering.knn.exact import exact_neighbours, row_blocks
 from spectro.clustering.knn.lists import NONE, empty_lists
 from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.knn.packed import pack
 from spectro.clustering.knn.scan import RowBlock, cross_pairs
-from spectro.clustering.knn.search import BLOCK_ROWS, all_neighbours, check_finite
+from spectro.clustering.knn.search import all_neighbours, check_finite
 
 Progress = Callable[[int, int], None]
 Block = tuple[int, NDArray[np.float32]]
@@ -32,7 +31,6 @@ def pair_neighbours(
     *,
     exact: bool,
     seed: int = 0,
-    device: str = "cpu",
     progress: Progress | None = None,
 ) -> Neighbours:
     """Lists of the rows of a, then of b, by global row number; of a alone if a is b.
@@ -46,8 +44,8 @@ def pair_neighbours(
     if not exact:
         return _in_union(a, b, k, seed, progress)
     if a[0] == b[0]:
-        return _shifted(_own(a[1], k, device, progress), a[0])
-    return _joined(_across(a, b, k, device, progress))
+        return _shifted(all_neighbours(a[1], k, progress=progress), a[0])
+    return _joined(_across(a, b, k, progress))
 
 
 def _in_union(a: Block, b: Block, k: int, seed: int, progress: Progress | None) -> Neighbours:
@@ -59,20 +57,7 @@ def _in_union(a: Block, b: Block, k: int, seed: int, progress: Progress | None) 
     return _widened(Neighbours(index_Nk=rows[found.index_Nk], distance_Nk=found.distance_Nk), k)
 
 
-def _own(x_ND: NDArray[np.float32], k: int, device: str, progress: Progress | None) -> Neighbours:
-    num_rows = x_ND.shape[0]
-    if device == "cpu" or num_rows <= k:
-        return all_neighbours(x_ND, k, progress=progress)
-    return exact_neighbours(
-        x_ND, np.arange(num_rows), row_blocks(x_ND, BLOCK_ROWS), k, device=device
-    )
-
-
-def _across(
-    a: Block, b: Block, k: int, device: str, progress: Progress | None
-) -> tuple[Neighbours, Neighbours]:
-    if device != "cpu":
-        return _asked(a, b, k, device), _asked(b, a, k, device)
+def _across(a: Block, b: Block, k: int, progress: Progress | None) -> tuple[Neighbours, Neighbours]:
     basis = basis_of(max(a[1], b[1], key=len), k)
     one, other = (
         RowBlock(packed=pack(x, basis), lists=empty_lists(x.shape[0], k), rows=_rows((first, x)))
@@ -80,15 +65,6 @@ def _across(
     )
     cross_pairs(one, other, progress)
     return one.lists, other.lists
-
-
-def _asked(queries: Block, among: Block, k: int, device: str) -> Neighbours:
-    first, x_MD = among
-    parts = ((first + start, part) for start, part in row_blocks(x_MD, BLOCK_ROWS))
-    found = exact_neighbours(
-        queries[1], _rows(queries), parts, min(k, x_MD.shape[0]), device=device
-    )
-    return _widened(found, k)
 
 
 def _rows(block: Block) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from spectro.clustering.config import NeighbourSearch
 from spectro.clustering.knn.approximate import approximate_neighbours
 from spectro.clustering.knn.complete import complete_lists
-from spectro.clustering.knn.exact import exact_neighbours, row_blocks
+from spectro.clustering.knn.exact import row_blocks
 from spectro.clustering.knn.lists import empty_lists, in_order
 from spectro.clustering.knn.neighbours import Neighbours
 from spectro.clustering.knn.search_plan import is_exact
@@ -29,7 +29,6 @@ def nearest_neighbours(
     *,
     search: NeighbourSearch = NeighbourSearch.AUTO,
     seed: int = 0,
-    device: str = "cpu",
     progress: Progress | None = None,
 ) -> Neighbours:
     """The k nearest others of every row of an array or memory map.
@@ -40,15 +39,11 @@ def nearest_neighbours(
     check_finite(x_ND)
     if not is_exact(x_ND.shape[0], search):
         return approximate_neighbours(x_ND, k, seed=seed, progress=progress)
-    if device == "cpu":
-        return all_neighbours(x_ND, k, progress=progress)
-    rows, blocks = np.arange(x_ND.shape[0]), row_blocks(x_ND, BLOCK_ROWS)
-    report = None if progress is None else lambda done: progress(done, x_ND.shape[0])
-    return exact_neighbours(x_ND, rows, blocks, k, device=device, progress=report)
+    return all_neighbours(x_ND, k, progress=progress)
 
 
 BLOCK_ROWS = 65_536
-"""Rows between progress reports."""
+"""Rows that are checked at once."""
 
 
 def all_neighbours(

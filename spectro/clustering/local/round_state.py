@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from spectro.clustering.local.seed_proposal import Proposal
+from spectro.clustering.local.seed_proposal import Proposal, packed, unpacked
 
 
 @dataclass(kw_only=True)
@@ -63,26 +63,14 @@ class SelectionState:
         return int(inside.sum())
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Checkpoint arrays: bits of removed and tried, clusters end to end.
-
-        removed, tried uint8 [N/8]; offsets int64 [C+1] into tokens int32 [M] and scores float32
-        [M]; seeds
-        int32, conductance float64, edges int64 [C]; counters int64 [4].
+        """Checkpoint arrays: `packed` clusters, bits of removed and tried uint8 [N/8], counters
+        int64 [4].
         """
-        found = self.clusters
-        sizes = [0, *(cluster.tokens.size for cluster in found)]
         counters = [self.num_tokens, self.num_rounds, self.num_edges, self.num_duplicates]
-        tokens = [np.empty(0, np.int32), *(cluster.tokens for cluster in found)]
-        scores = [np.empty(0, np.float32), *(cluster.scores for cluster in found)]
         return {
             "removed": np.packbits(self.removed),
             "tried": np.packbits(self.tried),
-            "offsets": np.cumsum(sizes, dtype=np.int64),
-            "tokens": np.concatenate(tokens),
-            "scores": np.concatenate(scores),
-            "seeds": np.array([cluster.seed for cluster in found], np.int32),
-            "conductance": np.array([cluster.conductance for cluster in found], np.float64),
-            "edges": np.array([cluster.num_edges for cluster in found], np.int64),
+            **packed(self.clusters),
             "counters": np.array(counters, np.int64),
         }
 
@@ -90,21 +78,10 @@ class SelectionState:
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> "SelectionState":
         """Inverse of `to_arrays`; KeyError if an array is missing."""
         num_tokens, num_rounds, num_edges, num_duplicates = arrays["counters"].tolist()
-        offsets = arrays["offsets"]
-        clusters = [
-            Proposal(
-                seed=int(arrays["seeds"][i]),
-                tokens=arrays["tokens"][offsets[i] : offsets[i + 1]].copy(),
-                scores=arrays["scores"][offsets[i] : offsets[i + 1]].copy(),
-                conductance=float(arrays["conductance"][i]),
-                num_edges=int(arrays["edges"][i]),
-            )
-            for i in range(offsets.size - 1)
-        ]
         return cls(
             removed=np.unpackbits(arrays["removed"], count=num_tokens),
             tried=np.unpackbits(arrays["tried"], count=num_tokens),
-            clusters=clusters,
+            clusters=unpacked(arrays),
             num_rounds=num_rounds,
             num_edges=num_edges,
             num_duplicates=num_duplicates,

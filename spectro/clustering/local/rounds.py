@@ -11,7 +11,8 @@ at the end (`proposal_pool.py`), independent of the order of the seeds.
 """
 
 import logging
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,12 @@ from spectro.clustering.config import ClusterConfig
 from spectro.clustering.graph.weighted_graph import Graph
 from spectro.clustering.local.proposal_pool import ProposalPool
 from spectro.clustering.local.round_state import SelectionState
-from spectro.clustering.local.seed_executor import SeedExecutorFactory, serial_executor
+from spectro.clustering.local.seed_executor import (
+    Proposals,
+    SeedExecutor,
+    SeedExecutorFactory,
+    serial_executor,
+)
 from spectro.clustering.local.seed_proposal import Proposal, seed_parameters
 
 logger = logging.getLogger(__name__)
@@ -50,11 +56,10 @@ def find_clusters(
             "is the checkpoint of another run?"
         )
     executor = make_executor(graph, seed_parameters(graph, config), state.removed)
-    seeds = _SeedOrder(state, config)
     proposals = ProposalPool(state, config) if config.overlap else None
-    while num_tokens - state.num_tried > config.untried_fraction * num_tokens:
+    for candidates in proposed_rounds(SeedOrder(state, config), executor, config):
         num_tried = state.num_tried
-        taken = run_round(state, executor.propose_clusters(seeds.next_round()), config, proposals)
+        taken = run_round(state, candidates, config, proposals)
         if state.num_tried == num_tried:
             raise RuntimeError(
                 "a round has tried no seed: was the executor not given the removals?"
@@ -77,20 +82,48 @@ def round_size(config: ClusterConfig, num_tokens: int) -> int:
     return max(256, num_tokens // 2000) if config.round_size is None else config.round_size
 
 
-class _SeedOrder:
+def proposed_rounds(
+    seeds: "SeedOrder", executor: SeedExecutor, config: ClusterConfig
+) -> Iterator[list[Proposal]]:
+    """Proposals, round by round; the caller marks the seeds of each before it takes the next.
+
+    With `overlap` no round changes the graph, so rounds are submitted ahead of the caller.
+    """
+    ahead: deque[tuple[int, Proposals]] = deque()
+    num_ahead = 0
+    while True:
+        while seeds.are_left(num_ahead) and (
+            not ahead or (config.overlap and num_ahead < executor.num_ahead)
+        ):
+            seeds_of_round = seeds.next_round(ahead=num_ahead > 0)
+            ahead.append((len(seeds_of_round), executor.submit(seeds_of_round)))
+            num_ahead += len(seeds_of_round)
+        if not ahead:
+            return
+        num_seeds, proposals = ahead.popleft()
+        num_ahead -= num_seeds
+        yield proposals()
+
+
+class SeedOrder:
     """Untried tokens in keyed order; a round does not pass over all N."""
 
     def __init__(self, state: SelectionState, config: ClusterConfig) -> None:
         order = np.random.default_rng((config.seed, SEED_ORDER_KEY)).permutation(state.num_tokens)
-        self._tried = state.tried
+        self._state, self._tried = state, state.tried
         self._left = order[state.tried[order] == 0]
         self._cursor = 0
         self._round: list[int] = []
         self._round_size = round_size(config, state.num_tokens)
+        self._num_untried = config.untried_fraction * state.num_tokens
 
-    def next_round(self) -> list[int]:
-        """Untried seeds of the last round, then the next untried ones."""
-        seeds = [seed for seed in self._round if not self._tried[seed]]
+    def are_left(self, num_ahead: int) -> bool:
+        """Whether there is another round after so many seeds that are being tried."""
+        return self._state.num_tokens - self._state.num_tried - num_ahead > self._num_untried
+
+    def next_round(self, *, ahead: bool = False) -> list[int]:
+        """Untried seeds of the last round, unless rounds run ahead; then the next untried ones."""
+        seeds = [] if ahead else [seed for seed in self._round if not self._tried[seed]]
         while len(seeds) < self._round_size and self._cursor < self._left.size:
             end = self._cursor + self._round_size - len(seeds)
             block = self._left[self._cursor : end]

@@ -1,7 +1,9 @@
 """Proposal of one seed: PageRank push, sweep cut, choice of the prefix."""
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -54,6 +56,43 @@ class Proposal:
     """Edges visited by the push."""
     repeatability: float = math.nan
     """Best Jaccard index among clusters from other seeds (`proposal_pool.py`), once known."""
+
+
+def packed(proposals: Sequence[Proposal]) -> dict[str, NDArray[Any]]:
+    """Proposals as a few arrays, for messages and checkpoints: clusters end to end.
+
+    offsets int64 [C+1] into tokens int32 [M] and scores float32 [M]; seeds int32, conductance
+    float64, edges int64 [C].
+    """
+    sizes = [0, *(proposal.tokens.size for proposal in proposals)]
+    tokens = [np.empty(0, np.int32), *(proposal.tokens for proposal in proposals)]
+    scores = [np.empty(0, np.float32), *(proposal.scores for proposal in proposals)]
+    return {
+        "offsets": np.cumsum(sizes, dtype=np.int64),
+        "tokens": np.concatenate(tokens),
+        "scores": np.concatenate(scores),
+        "seeds": np.array([proposal.seed for proposal in proposals], np.int32),
+        "conductance": np.array([proposal.conductance for proposal in proposals], np.float64),
+        "edges": np.array([proposal.num_edges for proposal in proposals], np.int64),
+    }
+
+
+def unpacked(arrays: Mapping[str, NDArray[Any]]) -> list[Proposal]:
+    """Inverse of `packed`; KeyError if an array is missing."""
+    offsets, tokens, scores = arrays["offsets"].tolist(), arrays["tokens"], arrays["scores"]
+    columns = (arrays[name].tolist() for name in ("seeds", "conductance", "edges"))
+    return [
+        Proposal(
+            seed=seed,
+            tokens=tokens[low:high].copy(),
+            scores=scores[low:high].copy(),
+            conductance=conductance,
+            num_edges=num_edges,
+        )
+        for (low, high), seed, conductance, num_edges in zip(
+            pairwise(offsets), *columns, strict=True
+        )
+    ]
 
 
 def seed_parameters(graph: Graph, config: ClusterConfig) -> SeedParameters:
