@@ -22,6 +22,7 @@ from benchmarks import common
 from spectro.config import PipelineConfig, RunConfig
 from spectro.formats.sessions import RunningUnit
 from spectro.measure.resident_model import ResidentModel
+from spectro.measure.unit_costs import UnitCosts
 from spectro.measure.units import TokensUnit, measurement_units
 from spectro.models.components import Component, ComponentKind, Group
 from spectro.models.config import ModelConfig
@@ -29,6 +30,7 @@ from spectro.pipeline.preflight import describe_model, load_described
 from spectro.pipeline.stages import STAGES
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.reweighted import Reweighted
+from spectro.sampling.samplers import Exponential
 from spectro.storage.store import Store
 from spectro.tokens.config import TokensConfig
 from spectro.work.driver import Driver
@@ -133,13 +135,15 @@ def units_of(count: int) -> list[Unit]:
         )
         for layer in range(NUM_GROUPS)
     ]
-    chains = NUM_GROUPS * (NUM_CHAINS + 1)
+    chains, chain = NUM_GROUPS * (NUM_CHAINS + 1), ChainConfig(num_chains=NUM_CHAINS)
     goals = measurement_units(
         part="",
         groups=groups,
-        model=MODEL,
-        chain_batches=partial(ChainConfig(num_chains=NUM_CHAINS).batches, 1),
-        num_shards=max(1, (count - chains) // (NUM_GROUPS + 1)),
+        costs=UnitCosts(
+            model=MODEL, sampler=Exponential(), chain=chain, num_evaluation=16, context=128
+        ),
+        chain_batches=partial(chain.batches, 1),
+        shard_sizes=(1,) * max(1, (count - chains) // (NUM_GROUPS + 1)),
         tokens=TokensUnit(),
     )
     return STAGES.required(goals, {"tokens/tokens.json"})

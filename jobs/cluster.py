@@ -52,7 +52,7 @@ def _cluster(job: ClusterJob) -> object:
 
 
 COMMAND = Command(
-    name="cluster", config=ClusterJob, run=_cluster, root="cluster_job",
+    name="cluster", config=ClusterJob, run=_cluster, may_trust=True, root="cluster_job",
     usage="<run> [name=<name>] [cluster=<file>] [cluster.key=value ...]",
     positional=("run.uri",),
 )  # fmt: skip

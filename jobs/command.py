@@ -22,6 +22,8 @@ from .schema import validated
 
 T = TypeVar("T")
 _given: ContextVar[tuple[str, ...]] = ContextVar("given", default=())
+_trusted: ContextVar[bool] = ContextVar("trusted", default=False)
+TRUST = ("--trust", "trust=true")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,8 @@ class Command(Generic[T]):
     """Texts whose quotes are their own."""
     lists: tuple[str, ...] = ()
     """Lists that may be given without brackets."""
+    may_trust: bool = False
+    """Whether `--trust` lets it read files that a run of somebody else names (trust.py)."""
 
     def main(self) -> int:
         """Parse `sys.argv`, build the configuration, run; returns the exit status."""
@@ -55,10 +59,14 @@ class Command(Generic[T]):
         if {"-h", "--help"} & set(typed):
             print(help_text(self))
             return 0
+        trusted = self.may_trust and any(text in TRUST for text in typed)
+        if trusted:
+            typed = [text for text in typed if text not in TRUST]
         show_trace = any(text.endswith("debug=true") for text in typed)
         try:
             given = sorted_arguments(self, typed)
-            with given_settings([*given.keys, *self.positional[: len(given.positional)]]):
+            keys = [*given.keys, *self.positional[: len(given.positional)]]
+            with given_settings(keys, trusted=trusted):
                 if self.root:
                     from .hydra_run import run_composed  # Hydra, for commands that compose conf/
 
@@ -84,13 +92,20 @@ class Command(Generic[T]):
 
 
 @contextmanager
-def given_settings(keys: Sequence[str]) -> Iterator[None]:
-    """Names of the settings on the command line, for `is_given`, while the block lasts."""
-    token = _given.set(tuple(keys))
+def given_settings(keys: Sequence[str], *, trusted: bool = False) -> Iterator[None]:
+    """Names of the settings on the command line, for `is_given`, and whether it has `--trust`,
+    while the block lasts."""
+    tokens = _given.set(tuple(keys)), _trusted.set(trusted)
     try:
         yield
     finally:
-        _given.reset(token)
+        _given.reset(tokens[0])
+        _trusted.reset(tokens[1])
+
+
+def is_trusted() -> bool:
+    """Whether the command line has `--trust`."""
+    return _trusted.get()
 
 
 def settings_given() -> tuple[str, ...]:

@@ -31,6 +31,8 @@ def help_text(command: Command[Any]) -> str:
     description = ((module and module.__doc__) or "").strip()
     lines = [f"usage: spectro {command.name} {command.usage}", "", description, ""]
     lines += ["Settings, as key=value:", "", *_table(list(_settings(command)))]
+    if command.may_trust:
+        lines += ["", "--trust reads files that the run.yaml of somebody else's run names."]
     if command.root:
         lines += ["", *_groups(command), "", "--cfg job prints the configuration as composed."]
         lines += ["-m runs one after another for values separated by commas."]

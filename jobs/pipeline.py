@@ -23,7 +23,9 @@ def _pipeline(config: PipelineConfig) -> object:
     return run_goal(requested(config), Goal.REPORT)
 
 
-COMMAND = Command(name="pipeline", config=PipelineConfig, run=_pipeline, root="pipeline")
+COMMAND = Command(
+    name="pipeline", config=PipelineConfig, run=_pipeline, root="pipeline", may_trust=True
+)
 main = COMMAND.main
 
 

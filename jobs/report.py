@@ -40,7 +40,7 @@ def _report(job: ReportJob) -> object:
 
 
 COMMAND = Command(
-    name="report", config=ReportJob, run=_report, root="report_job",
+    name="report", config=ReportJob, run=_report, may_trust=True, root="report_job",
     usage="<run> [report.key=value ...]", positional=("run.uri",),
 )  # fmt: skip
 main = COMMAND.main

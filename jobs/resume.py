@@ -32,7 +32,7 @@ def _resume(job: ResumeJob) -> object:
 
 
 COMMAND = Command(
-    name="resume", config=ResumeJob, run=_resume, root="resume_job",
+    name="resume", config=ResumeJob, run=_resume, may_trust=True, root="resume_job",
     usage="<run> [run.key=value ...]", positional=("run.uri",),
 )  # fmt: skip
 main = COMMAND.main

@@ -1,6 +1,6 @@
 """A table of all runs below a prefix: model, sampler, the settings in which they differ, tokens,
-state, units done, reliability (median over columns, row-centred), clusters, worker-hours, last
-heartbeat.
+state, units done, reliability (median over columns, row-centred), clusters, worker-hours,
+GPU-hours and what they cost, last heartbeat.
 
 Reads small objects alone.
 
@@ -96,7 +96,7 @@ def columns(rows: tuple[CatalogueRow, ...]) -> tuple[list[str], list[list[str]]]
     settings = [*ALWAYS, *(name for name in differing(rows) if name not in ALWAYS)]
     header = [
         "run", *settings, "tokens", "state", "units", "reliability", "clusters", "worker-hours",
-        "last seen", "note",
+        "GPU-hours", "cost", "last seen", "note",
     ]  # fmt: skip
     body = [
         [
@@ -108,6 +108,8 @@ def columns(rows: tuple[CatalogueRow, ...]) -> tuple[list[str], list[list[str]]]
             "" if row.reliability is None else number(row.reliability),
             "" if row.clusters is None else str(row.clusters),
             f"{row.worker_hours:.2f}",
+            f"{row.gpu_hours:.2f}",
+            "" if row.cost is None else f"{row.cost:.2f}",
             _time(row.last_seen),
             row.note if row.state in ("unreadable", "failed") else "",
         ]

@@ -21,7 +21,9 @@ def _sample(config: PipelineConfig) -> object:
     return run_goal(requested(config), Goal.SAMPLE)
 
 
-COMMAND = Command(name="sample", config=PipelineConfig, run=_sample, root="pipeline")
+COMMAND = Command(
+    name="sample", config=PipelineConfig, run=_sample, root="pipeline", may_trust=True
+)
 main = COMMAND.main
 
 

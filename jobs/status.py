@@ -1,5 +1,6 @@
-"""How far a run is: units done by stage, pace and time left, workers, failures, what it has cost,
-and when its driver was last seen.
+"""How far a run is: units done by stage, pace and time left, workers, what they wait for, failures,
+GPU-hours held, worked and waited, what they cost so far and at the end, what is left of the run's
+limits, and when its driver was last seen.
 
 Reads storage alone, so it works from any machine that sees the run, while it goes on and after.
 
@@ -14,6 +15,7 @@ import time
 from dataclasses import dataclass, field
 from enum import Enum
 
+from spectro.formats.sessions import Heartbeat
 from spectro.inspect.status import Status, read_status
 from spectro.storage.store import Store
 from spectro.work.progress import clock
@@ -94,13 +96,11 @@ def lines(status: Status) -> list[str]:
     if status.done < status.units:
         pace = "" if status.units_per_hour is None else f" at {status.units_per_hour:.0f} units/h"
         found.append(_left(status.left_seconds) + (pace if status.left_seconds is not None else ""))
-    found.append(_cost(status))
+    found += cost_lines(status)
     beat = status.beat
     if beat is not None:
-        found.append(
-            f"{beat.num_workers} workers; units lost {beat.lost}, handed back {beat.handed_back}, "
-            f"errors {beat.errors}"
-        )
+        found.append(_workers(beat))
+        found += [f"waiting: {status.waiting}"] if status.waiting else []
         found += [
             f"  running  {unit.unit}  {unit.share:.0%}  {clock(unit.seconds)}  on {unit.worker}"
             for unit in (beat.running if beat.ended is None else ())
@@ -113,9 +113,52 @@ def _left(seconds: float | None) -> str:
     return "time left unknown" if seconds is None else f"{clock(seconds)} left"
 
 
-def _cost(status: Status) -> str:
-    gpus = f", {status.gpu_hours:.2f} of them on GPUs" if status.gpu_hours else ""
-    return f"{status.worker_hours:.2f} worker-hours so far{gpus}"
+def cost_lines(status: Status) -> list[str]:
+    """Worker-hours, GPU-hours and money so far and at the end, and what is left of the limits."""
+    costs, found = status.costs, [f"{status.worker_hours:.2f} worker-hours so far"]
+    if costs.worked_share is not None:
+        found.append(
+            f"{costs.gpu_hours_held:.2f} GPU-hours held so far: {costs.gpu_hours_worked:.2f} "
+            f"worked ({costs.worked_share:.0%}), {costs.gpu_hours_waited:.2f} waited"
+            + _of("cost", costs.cost)
+        )
+        if costs.expected_gpu_hours is not None and status.done < status.units:
+            found.append(
+                f"{costs.expected_gpu_hours:.2f} GPU-hours expected at the end, at this pace"
+                + _of("cost", costs.expected_cost)
+            )
+    left = [
+        f"{value} of {name}"
+        for name, value in (
+            ("run.max_gpu_hours", _amount(costs.gpu_hours_left)),
+            ("run.max_cost", _amount(costs.cost_left)),
+            ("run.deadline_hours", _time(costs.deadline_left_seconds)),
+        )
+        if value is not None
+    ]
+    return [*found, f"left: {', '.join(left)}"] if left else found
+
+
+def _of(what: str, amount: float | None) -> str:
+    return "" if amount is None else f", {what} {amount:.2f}"
+
+
+def _amount(value: float | None) -> str | None:
+    return None if value is None else f"{value:.2f}"
+
+
+def _time(seconds: float | None) -> str | None:
+    return None if seconds is None else clock(seconds)
+
+
+def _workers(beat: Heartbeat) -> str:
+    """Workers and GPUs now, and what became of units."""
+    starting = f", {beat.num_starting} starting" if beat.num_starting else ""
+    gpus = f", {beat.num_gpus:g} GPUs held" if beat.num_gpus else ""
+    return (
+        f"{beat.num_workers} workers{starting}{gpus}; units lost {beat.lost}, handed back "
+        f"{beat.handed_back}, errors {beat.errors}"
+    )
 
 
 if __name__ == "__main__":

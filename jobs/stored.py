@@ -16,6 +16,7 @@ from spectro.storage.store import Store
 from .command import settings_given
 from .errors import ConfigError
 from .schema import validated
+from .trust import guarded
 
 T = TypeVar("T")
 WITH_MORE = ("run", "more", "plan")
@@ -28,6 +29,11 @@ def stored_config(uri: str) -> PipelineConfig:
     Raises ValueError, in one line, if there is none or it cannot be understood.
     """
     return validated(PipelineConfig, dict(run_dir.require(Store(uri)).config))
+
+
+def working_config(uri: str) -> PipelineConfig:
+    """The same for a command that acts upon it; errors also as `trust.guarded`."""
+    return guarded(Store(uri), stored_config(uri))
 
 
 def requested(config: PipelineConfig) -> PipelineConfig:
@@ -69,8 +75,11 @@ def _refuse_without_effect(config: PipelineConfig) -> None:
 
 
 def stored_with(run: RunConfig) -> PipelineConfig:
-    """The stored configuration of a run, with what the command line says of its execution."""
-    stored = stored_config(run.uri)
+    """The stored configuration of a run, with what the command line says of its execution.
+
+    Errors as `working_config`.
+    """
+    stored = working_config(run.uri)
     given = explicit("run", stored.run, run, always=("uri", "debug"))
     cluster = stored_cluster_config(given) or stored.cluster
     return dataclasses.replace(stored, run=given, cluster=cluster)

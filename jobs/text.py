@@ -35,7 +35,7 @@ from .command import Command
 from .output import say
 from .progress import progress
 from .reading import StoredRun
-from .stored import stored_config
+from .stored import working_config
 
 if TYPE_CHECKING:  # loads scipy
     from spectro.views.text.document import Document
@@ -93,7 +93,7 @@ def _text(job: TextJob) -> None:
 
 
 COMMAND = Command(
-    name="text", config=TextJob, run=_text, positional=("run.uri", "file"),
+    name="text", config=TextJob, run=_text, may_trust=True, positional=("run.uri", "file"),
     usage="<run> [<file> | sequence=<n>] [components=[...]] [out=...] [key=value ...]",
 )  # fmt: skip
 main = COMMAND.main
@@ -106,7 +106,7 @@ def _document(job: TextJob) -> Document:
     view = RunView(job.run.uri)
     if job.file is None:
         return document_of_sequence(view, job.sequence or 0, components=job.components)
-    config = stored_config(view.uri)
+    config = working_config(view.uri)
     name, report = plain_string(Path(job.file).name), SourceReport()
     text = read_text(job.file, report)
     if report.line:

@@ -41,7 +41,7 @@ from spectro.work.stage import Goal
 
 from .command import Command
 from .output import NOT_KNOWN, say, show, table
-from .stored import explicit, stored_config
+from .stored import explicit, working_config
 
 MAX_ROWS = 40
 """Columns that the table shows; the summary has all."""
@@ -112,7 +112,7 @@ def _upsample(job: UpsampleJob) -> object:
 
 
 COMMAND = Command(
-    name="upsample", config=UpsampleJob, run=_upsample, root="upsample_job",
+    name="upsample", config=UpsampleJob, run=_upsample, may_trust=True, root="upsample_job",
     usage="<measured run> <new run> [tokens.num_probe_sequences=N] [predict.key=value ...]",
     positional=("run.uri", "upsample.uri"),
 )  # fmt: skip
@@ -126,7 +126,7 @@ def upsampled_config(job: UpsampleJob) -> PipelineConfig:
     """
     from spectro.upsampling.checks import learnt_from  # torch: not for --help
 
-    measured = stored_config(job.run.uri)
+    measured = working_config(job.run.uri)
     measured = dataclasses.replace(measured, run=dataclasses.replace(measured.run, uri=job.run.uri))
     if resolve_location(job.upsample.uri) == resolve_location(job.run.uri):
         raise ValueError(

@@ -20,6 +20,8 @@ from spectro.sampling.checkpoint import Checkpoint
 from spectro.storage.store import DamagedObjectError, Store
 
 logger = logging.getLogger(__name__)
+PILOT_STEM = "pilot"
+"""First part of the names of a pilot's checkpoints, beside those of its group's chains."""
 DIGITS = 16
 """Hex digits of the checksum in a name."""
 _NAME = re.compile(r"(?P<stem>.+)-(?P<position>\d{9,})-(?P<digest>[0-9a-f]{16})\.safetensors")

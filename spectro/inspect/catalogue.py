@@ -48,6 +48,10 @@ class CatalogueRow:
     """Clusters found."""
     worker_hours: float
     """Over all sessions."""
+    gpu_hours: float
+    """GPU-hours held, over all sessions."""
+    cost: float | None
+    """Price of these; None where none is known."""
     last_seen: float | None
     """Last heartbeat, or else last object; seconds since the epoch."""
 
@@ -117,6 +121,8 @@ def _row(
         reliability=_median(summary.get("centred_reliability", [])),
         clusters=clusters.get("num_clusters"),
         worker_hours=status.worker_hours,
+        gpu_hours=status.gpu_hours,
+        cost=status.costs.cost,
         last_seen=last,
     )
 
@@ -130,7 +136,8 @@ def _in_run(folder: str, folders: Collection[str]) -> bool:
 def _unreadable(name: str, why: str) -> CatalogueRow:
     return CatalogueRow(
         name=name, settings={}, state="unreadable", note=why, tokens=None, units="",
-        reliability=None, clusters=None, worker_hours=0.0, last_seen=None,
+        reliability=None, clusters=None, worker_hours=0.0,
+        gpu_hours=0.0, cost=None, last_seen=None,
     )  # fmt: skip
 
 

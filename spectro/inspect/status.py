@@ -7,12 +7,13 @@ workers, what they work on, and worker-hours.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from spectro.config import PipelineConfig
 from spectro.formats import run_dir
 from spectro.formats.sessions import Failure, Heartbeat, read_failures, read_heartbeats
+from spectro.inspect.run_costs import RunCosts, run_costs
 from spectro.pipeline.expected import Expected, expected_units
 from spectro.pipeline.stages import STAGES
 from spectro.storage.backend import Entry
@@ -60,7 +61,11 @@ class Status:
     worker_hours: float
     """Over all sessions; idle time included."""
     gpu_hours: float
-    """Worker-hours on GPUs."""
+    """GPU-hours held, over all sessions."""
+    costs: RunCosts
+    """Of GPUs, so far and expected, and what is left of the run's limits."""
+    waiting: str
+    """What holds a running run up, in words; empty: nothing."""
     beat: Heartbeat | None
     """Last heartbeat of the last session."""
     failures: tuple[Failure, ...]
@@ -122,8 +127,11 @@ def status_of(
         unit.id: _finished(unit, entries) for unit in expected.units if unit.is_done(entries)
     }
     by_stage = _stages(expected.units, finished, since)
-    lefts = [stage.left_seconds for stage in by_stage.values()]
     known = expected.num_shards is not None
+    left_seconds = _sum_known(stage.left_seconds for stage in by_stage.values()) if known else None
+    on_gpus = {label(unit) for unit in expected.units if unit.needs_model}
+    gpu_left = _sum_known(s.left_seconds for n, s in by_stage.items() if n in on_gpus)
+    costs = run_costs(beats, config.run, gpu_left if known else None, now)
     return Status(
         uri=store.uri,
         state=_state(expected, entries, beat, now, stages),
@@ -131,11 +139,11 @@ def status_of(
         stages=by_stage,
         tokens_known=known,
         units_per_hour=_per_hour([t for t in finished.values() if t >= since], since),
-        left_seconds=sum(s for s in lefts if s is not None)
-        if known and None not in lefts
-        else None,
+        left_seconds=left_seconds,
         worker_hours=sum(b.worker_seconds for b in beats) / 3600,
-        gpu_hours=sum(b.worker_seconds for b in beats if b.device.startswith("cuda")) / 3600,
+        gpu_hours=costs.gpu_hours_held,
+        costs=costs,
+        waiting=beat.waiting if beat is not None and beat.ended is None else "",
         beat=beat,
         failures=failures,
     )
@@ -208,6 +216,12 @@ def _left(units: list[Unit], finished: Mapping[str, float], since: float) -> flo
         return None
     work = sum(cost for _, cost in done[1:])  # the first one's work lies before its end
     return rest * (done[-1][0] - done[0][0]) / work
+
+
+def _sum_known(values: Iterable[float | None]) -> float | None:
+    """The sum; None where one is not known."""
+    found = list(values)
+    return None if None in found else sum(value for value in found if value is not None)
 
 
 def _per_hour(times: list[float], since: float) -> float | None:

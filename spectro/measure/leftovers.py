@@ -6,9 +6,9 @@ import re
 from collections import defaultdict
 from contextlib import suppress
 
-from spectro.formats.chain_names import ChainObjects, chains_among, slot_of
+from spectro.formats.chain_names import ChainObjects, chains_among, pilot_name, slot_of
 from spectro.formats.chain_records import block_names, read_record
-from spectro.formats.checkpoint_bank import stem_of
+from spectro.formats.checkpoint_bank import PILOT_STEM, stem_of
 from spectro.formats.product import moments_name, part_name
 from spectro.formats.tiles import tile_name
 from spectro.storage.store import Store
@@ -29,11 +29,11 @@ def leftovers_of_tiles(store: Store, names: set[str]) -> set[str]:
 
 
 def leftovers_of_chains(store: Store, names: set[str]) -> set[str]:
-    """Checkpoints of finished chains, blocks of draws that a finished chain's marker does not name.
+    """Checkpoints of finished pilots and chains, draws that no marker of a finished chain names.
 
     A marker is read only where two writers have put blocks of the same draws.
     """
-    found: set[str] = set()
+    found = {name for name in names if _is_of_finished_pilot(name, names)}
     unfinished: set[str] = set()
     for (group, chain), own in chains_among(names).items():
         found |= own.states
@@ -43,6 +43,11 @@ def leftovers_of_chains(store: Store, names: set[str]) -> set[str]:
                 record = read_record(store, group, chain)
                 found |= own.blocks - block_names(group, chain, record)
     return found - unfinished
+
+
+def _is_of_finished_pilot(name: str, names: set[str]) -> bool:
+    group = name.split("/")[1:2]
+    return bool(group) and stem_of(name) == PILOT_STEM and pilot_name(*group) in names
 
 
 def _has_rivals(own: ChainObjects) -> bool:

@@ -12,8 +12,8 @@ from spectro.formats.product import SUMMARY_NAME, moments_name, part_name
 from spectro.formats.tiles import tile_name
 from spectro.formats.tokens import MARKER, more_name
 from spectro.measure.sampled_groups import groups_of
+from spectro.measure.unit_costs import UnitCosts
 from spectro.models.components import Group
-from spectro.work.model_info import ModelInfo
 from spectro.work.stage import RunPlan
 from spectro.work.units import Unit
 
@@ -156,9 +156,9 @@ def measured_units(plan: RunPlan) -> list[Unit]:
             part=part,
             sisters=own_sisters,
             groups=groups_of(config, plan.model),
-            model=plan.model,
+            costs=UnitCosts.of(config.parts[part], plan.model),
             chain_batches=partial(config.chain.batches, config.run.chains_per_unit),
-            num_shards=plan.tokens.splits["probe"].num_shards,
+            shard_sizes=plan.tokens.splits["probe"].shard_sizes,
             tokens=TokensUnit(),
             probe_sha256=plan.tokens.probe_sha256,
         ):
@@ -170,9 +170,9 @@ def measurement_units(
     *,
     part: str,
     groups: Sequence[Group],
-    model: ModelInfo,
+    costs: UnitCosts,
     chain_batches: Callable[[int], Sequence[Sequence[int]]],
-    num_shards: int,
+    shard_sizes: Sequence[int],
     tokens: TokensUnit,
     sisters: Sequence[str] = (),
     probe_sha256: str = "",
@@ -184,25 +184,26 @@ def measurement_units(
     Args:
         part: subfolder of the run.
         groups: all groups that are sampled, `full` included for the two-chain estimator.
-        model: for the costs.
+        costs: of the units.
         chain_batches: token shard → the batches of chains that it is measured along; one unit steps
             one batch.
-        num_shards: probe shards.
+        shard_sizes: sequences of every probe shard.
         tokens: what the chains need.
         sisters: parts that weight the same draws otherwise: one tile has the sums of all.
         probe_sha256: of the tokens.
     """
+    num_shards = len(shard_sizes)
     batches = {tuple(b) for shard in range(num_shards) for b in chain_batches(shard)}
-    chains = _chain_units(part, groups, model, batches, tokens)
+    chains = _chain_units(part, groups, costs, batches, tokens)
     shards = []
-    for shard in range(num_shards):
+    for shard, size in enumerate(shard_sizes):
         tiles = tuple(
             TileUnit(
                 part=part,
                 sisters=tuple(sisters),
                 group=group,
                 shard=shard,
-                cost=model.cost(group),
+                cost=costs.tile(group, size),
                 needs=tuple(
                     unit
                     for batch in chain_batches(shard)
@@ -212,7 +213,12 @@ def measurement_units(
             for group in groups
         )
         unit = AssemblyUnit(
-            part=part, sisters=tuple(sisters), shard=shard, groups=tuple(groups), needs=tiles
+            part=part,
+            sisters=tuple(sisters),
+            shard=shard,
+            groups=tuple(groups),
+            cost=costs.assembly(size),
+            needs=tiles,
         )
         shards.append(unit)
     return [
@@ -230,18 +236,21 @@ def measurement_units(
 def _chain_units(
     part: str,
     groups: Sequence[Group],
-    model: ModelInfo,
+    costs: UnitCosts,
     batches: Collection[tuple[int, ...]],
     tokens: TokensUnit,
 ) -> dict[tuple[str, tuple[int, ...]], ChainUnit]:
     """One unit for each group and batch of chains, however many token shards share its chains."""
     found = {}
     for group in groups:
-        cost = model.cost(group)
-        pilot = PilotUnit(part=part, group=group, cost=cost, needs=(tokens,))
+        pilot = PilotUnit(part=part, group=group, cost=costs.pilot(group), needs=(tokens,))
         for batch in batches:
             found[group.name, batch] = ChainUnit(
-                part=part, group=group, chains=batch, cost=len(batch) * cost, needs=(pilot,)
+                part=part,
+                group=group,
+                chains=batch,
+                cost=costs.chains(group, len(batch)),
+                needs=(pilot,),
             )
     return found
 

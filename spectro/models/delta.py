@@ -48,6 +48,25 @@ def sequence_batches(ids_nT1: Tensor, scoring: Scoring) -> Iterator[slice]:
         start = stop
 
 
+def next_batch(done_n: Tensor, end: int, ids_nT1: Tensor, scoring: Scoring) -> tuple[slice, int]:
+    """Sequences that are scored next, as many as are prepared together, and the draws they have.
+
+    Those along as many draws as the first that lacks some: a batch that was broken off goes on, in
+    smaller batches where memory ran out meanwhile.
+
+    Args:
+        done_n: draws along which each sequence was scored, int64 [n]; some have fewer than `end`.
+        end: draws that all are to have.
+        ids_nT1: int64 [n, T+1].
+        scoring: how losses are computed.
+    """
+    start = int(torch.nonzero(done_n < end)[0])
+    done = int(done_n[start])
+    others = torch.nonzero(done_n[start:] != done).flatten()
+    stop = start + int(others[0]) if len(others) else len(done_n)
+    return slice(start, start + next(sequence_batches(ids_nT1[start:stop], scoring)).stop), done
+
+
 @torch.no_grad()
 def clean_losses(part: GroupModel[Any], ids_nT1: Tensor, budget: RowBudget | None = None) -> Tensor:
     """ℓ(w*) of every token, [n, T] in nats."""
@@ -123,6 +142,18 @@ def packs(wanted: Sequence[DrawSlice], together: int) -> Iterator[list[DrawSlice
                 pack, room = [], together
     if pack:
         yield pack
+
+
+def without_first(pieces: Sequence[DrawSlice], count: int) -> list[DrawSlice]:
+    """Pieces without their first draws, so many in all."""
+    found = []
+    for piece in pieces:
+        size = piece.draws.stop - piece.draws.start
+        if count < size:
+            start = piece.draws.start + count
+            found.append(DrawSlice(piece.chain, piece.component, slice(start, piece.draws.stop)))
+        count = max(0, count - size)
+    return found
 
 
 def _joined(found: list[Weights]) -> Weights:

@@ -6,7 +6,6 @@ num_burnin_steps + t · steps_between_draws  (as in devinterp).
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +19,11 @@ from spectro.sampling.advance import States, advance, start
 from spectro.sampling.checkpoint import Checkpoint, joined
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import Randomness
-from spectro.sampling.mala import Mala, MalaState
+from spectro.sampling.mala import Mala
 from spectro.sampling.recorder import Recorder
-from spectro.sampling.samplers import Blocks, ChainState, Stepper
+from spectro.sampling.samplers import Blocks, Stepper
 from spectro.sampling.schedule import SamplingSchedule
+from spectro.sampling.state_snapshots import restored, snapshot_of
 
 Sink = Callable[[str, int, Blocks], None]
 """Takes (component, index of the first draw, block → [R, *shape]) of stepped components."""
@@ -44,26 +44,13 @@ class ChainBatchState:
 
     def snapshot(self) -> Checkpoint:
         """All of it."""
-        tensors = {
-            f"{name}/{chain}/{kind}/{block}": tensor
-            for name, own in self.states.items()
-            for chain, state in own.items()
-            for kind, blocks in _kinds(state).items()
-            for block, tensor in blocks.items()
-        }
         schedules = {
             str(chain): joined({name: schedule.snapshot() for name, schedule in own.items()})
             for chain, own in self.wanted.items()
         }
         return joined(
             {
-                "states": Checkpoint(
-                    tensors=tensors,
-                    values={
-                        "step": self.step,
-                        "chains": {name: list(own) for name, own in self.states.items()},
-                    },
-                ),
+                "states": snapshot_of(self.states, self.step),
                 "schedules": joined(schedules),
             }
         )
@@ -89,41 +76,8 @@ class ChainBatchState:
                 }
                 for chain, own in schedules.values.items()
             },
-            states={
-                name: {chain: _state(states, name, chain, like[name]) for chain in chains}
-                for name, chains in states.values["chains"].items()
-            },
+            states=restored(states, like),
         )
-
-
-def _kinds(state: ChainState) -> dict[str, Blocks]:
-    """All tensors of a state: blocks by field, and scalars as a block without a name."""
-    values = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
-    return {k: value if isinstance(value, dict) else {"": value} for k, value in values.items()}
-
-
-def _state(found: Checkpoint, name: str, chain: int, like: Mapping[str, Tensor]) -> ChainState:
-    prefix, device = f"{name}/{chain}/", next(iter(like.values())).device
-    tensors = {
-        key.removeprefix(prefix): tensor.to(device)
-        for key, tensor in found.tensors.items()
-        if key.startswith(prefix)
-    }
-
-    def blocks(kind: str) -> Blocks:
-        return {b: tensors[f"{kind}/{b}"] for b in like if f"{kind}/{b}" in tensors}
-
-    if "loss/" not in tensors:
-        return ChainState(
-            displacement=blocks("displacement"), second_moment=blocks("second_moment")
-        )
-    return MalaState(
-        displacement=blocks("displacement"),
-        proposal=blocks("proposal"),
-        gradient=blocks("gradient"),
-        loss=tensors["loss/"],
-        halvings=tensors["halvings/"],
-    )
 
 
 @dataclass(frozen=True)

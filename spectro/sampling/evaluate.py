@@ -9,9 +9,8 @@ Shapes: E evaluation sequences, T positions, R draws of one slice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,12 +20,15 @@ from torch import Tensor
 
 from spectro.models.architecture import GroupModel
 from spectro.models.cost.budget import CPU_ROWS, RowBudget, fit
-from spectro.models.delta import DrawSlice, pack_losses, sequence_batches
+from spectro.models.delta import DrawSlice, next_batch, pack_losses, without_first
 from spectro.models.scoring import Scoring
+from spectro.sampling.checkpoint import Checkpoint, Checkpoints
 from spectro.sampling.draws import DrawSource
 from spectro.sampling.observable import observable
 
 FloatArray = npt.NDArray[np.float64]
+OnDraws = Callable[[int, int], None]
+"""Takes (sequences × draws done, sequences × draws in all)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,12 @@ class Evaluated:
     delta_RN: Tensor
     """Δℓ_i(t) of every evaluation token, nats, on the host, [R, E·T]."""
 
+    @classmethod
+    def of(cls, delta_RET: Tensor) -> Evaluated:
+        """From Δℓ by sequence and position."""
+        mean_R = delta_RET.double().mean(dim=(1, 2)).numpy()
+        return cls(delta_loss=mean_R, delta_RN=delta_RET.flatten(1))
+
 
 @torch.no_grad()
 def evaluate(
@@ -46,6 +54,9 @@ def evaluate(
     wanted: Mapping[str, slice],
     evaluation_ids: Tensor,
     scoring: Scoring | None = None,
+    *,
+    on_draws: OnDraws | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> dict[str, Evaluated]:
     """Δℓ and ΔL of some draws of some components.
 
@@ -55,38 +66,79 @@ def evaluate(
         wanted: component → which of its draws.
         evaluation_ids: int64 [E, T+1].
         scoring: how losses are computed.
+        on_draws: called with (sequences × draws done, sequences × draws in all).
+        checkpoints: where this resumes, and where its checkpoints go, after any pass.
     """
     scoring = scoring or Scoring(budget=RowBudget(rows=CPU_ROWS))
-    pieces = [DrawSlice(0, name, draws) for name, draws in wanted.items()]
-    found = fit(scoring.budget, lambda: _all_losses(part, source, pieces, evaluation_ids, scoring))
-    return {
-        name: Evaluated(
-            delta_loss=delta.double().mean(dim=(1, 2)).numpy(), delta_RN=delta.flatten(1)
-        )
-        for name, delta in found.items()
-    }
+    losses = _DrawLosses(
+        part, source, wanted, evaluation_ids, scoring, checkpoints or Checkpoints(), on_draws
+    )
+    while not losses.is_done:
+        fit(scoring.budget, losses.next_batch)
+    return {name: Evaluated.of(delta) for name, delta in losses.found.items()}
 
 
-def _all_losses(
-    part: GroupModel[Any],
-    source: DrawSource,
-    pieces: list[DrawSlice],
-    ids: Tensor,
-    scoring: Scoring,
-) -> dict[str, Tensor]:
-    """Component → Δℓ on the host, [R, E, T]."""
-    shape = (len(ids), ids.shape[1] - 1)
-    found: dict[str, Tensor] = {}
-    first = {p.component: p.draws.start for p in pieces}
-    count = {p.component: p.draws.stop - p.draws.start for p in pieces}
-    for batch in sequence_batches(ids, scoring):
-        packs = pack_losses(part, ids[batch], {0: source}, pieces, scoring)
-        for piece, delta in chain.from_iterable(packs):
-            name, start = piece.component, piece.draws.start - first[piece.component]
-            if name not in found:
-                found[name] = torch.empty(count[name], *shape, dtype=delta.dtype)
-            found[name][start : start + len(delta), batch] = delta.cpu()
-    return found
+class _DrawLosses:
+    """Δℓ of some draws so far, and of how many of them each sequence has it."""
+
+    def __init__(
+        self,
+        part: GroupModel[Any],
+        source: DrawSource,
+        wanted: Mapping[str, slice],
+        ids: Tensor,
+        scoring: Scoring,
+        checkpoints: Checkpoints,
+        on_draws: OnDraws | None,
+    ) -> None:
+        self._checkpoints, self._on_draws = checkpoints, on_draws
+        self._part, self._source, self._ids, self._scoring = part, source, ids, scoring
+        self._wanted = [DrawSlice(0, name, draws) for name, draws in wanted.items()]
+        self._draws = wanted
+        self._num_draws = sum(draws.stop - draws.start for draws in wanted.values())
+        self._done_n = torch.zeros(len(ids), dtype=torch.int64)
+        self.found: dict[str, Tensor] = {}
+        """Component → Δℓ on the host, [R, E, T]."""
+        if checkpoints.resume is not None:
+            tensors = checkpoints.resume.tensors
+            self._done_n = tensors["done"].clone()
+            there = [name for name in wanted if f"delta/{name}" in tensors]
+            self.found = {name: tensors[f"delta/{name}"].clone() for name in there}
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every sequence has Δℓ of all draws."""
+        return bool((self._done_n >= self._num_draws).all())
+
+    def next_batch(self) -> None:
+        """Δℓ of the next sequences."""
+        batch, done = next_batch(self._done_n, self._num_draws, self._ids, self._scoring)
+        left = without_first(self._wanted, done)
+        for pack in pack_losses(
+            self._part, self._ids[batch], {0: self._source}, left, self._scoring
+        ):
+            for piece, delta_RbT in pack:
+                self._keep(piece, batch, delta_RbT)
+                done += len(delta_RbT)
+            self._done_n[batch] = done
+            position = int(self._done_n.sum())
+            if self._on_draws is not None:
+                self._on_draws(position, len(self._ids) * self._num_draws)
+            if self._checkpoints.due():
+                self._checkpoints.save(position, self._snapshot())
+
+    def _keep(self, piece: DrawSlice, batch: slice, delta_RbT: Tensor) -> None:
+        name, (num_seq, length) = piece.component, self._ids.shape
+        if name not in self.found:
+            draws = self._draws[name]
+            count = draws.stop - draws.start
+            self.found[name] = torch.zeros(count, num_seq, length - 1, dtype=delta_RbT.dtype)
+        start = piece.draws.start - self._draws[name].start
+        self.found[name][start : start + len(delta_RbT), batch] = delta_RbT.cpu()
+
+    def _snapshot(self) -> Checkpoint:
+        copies = {f"delta/{name}": delta.clone() for name, delta in self.found.items()}
+        return Checkpoint(tensors=copies | {"done": self._done_n.clone()})
 
 
 @dataclass(kw_only=True)

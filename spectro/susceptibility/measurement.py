@@ -146,7 +146,8 @@ class MeasuredModel:
         settings: MeasurementSettings,
         *,
         known: Pilot | None = None,
-        on_step: Callable[[], None] | None = None,
+        on_progress: Callable[[float, float], None] | None = None,
+        checkpoints: Checkpoints | None = None,
     ) -> dict[str, PosteriorMoments]:
         """Moments of every component's posterior (see `run_pilot`).
 
@@ -163,8 +164,9 @@ class MeasuredModel:
             candidate=fit,
             headroom=float("nan") if known else self.headroom,
             config=settings.chain,
-            on_step=on_step,
             known=known,
+            on_progress=on_progress,
+            checkpoints=checkpoints,
         )
 
     def chains(

@@ -30,7 +30,13 @@ from torch import Tensor
 
 from spectro.models.architecture import GroupModel
 from spectro.models.cost.budget import CPU_ROWS, RowBudget, fit
-from spectro.models.delta import DrawSlice, ReadDraws, pack_losses, sequence_batches
+from spectro.models.delta import (
+    DrawSlice,
+    ReadDraws,
+    next_batch,
+    pack_losses,
+    without_first,
+)
 from spectro.models.scoring import Scoring
 from spectro.sampling.checkpoint import Checkpoint, Checkpoints
 from spectro.sampling.observable import observable
@@ -198,11 +204,11 @@ class _Tile:
 
     def score_batch(self, wanted: Sequence[DrawSlice], end: int) -> None:
         """The next sequences along what they lack of a round, which ends with draw `end`."""
-        batch, before = self._next_batch(end)
+        batch, before = next_batch(self._done_n, end, self._ids, self._scoring)
         done = before
         device = self._ids.device
         sums = {name: own[:, :, batch].to(device, copy=True) for name, own in self.sums.items()}
-        left = _after(wanted, done - (end - num_draws(wanted)))
+        left = without_first(wanted, done - (end - num_draws(wanted)))
         for pack in pack_losses(
             self._part,
             self._ids[batch],
@@ -223,16 +229,6 @@ class _Tile:
                 self._save(batch, sums, done)
         self._book(self.sums, batch, sums)
         self._done_n[batch] = done
-
-    def _next_batch(self, end: int) -> tuple[slice, int]:
-        """Sequences with as many draws as the first that lacks some, as memory allows."""
-        lacking = torch.nonzero(self._done_n < end).flatten()
-        start = int(lacking[0])
-        done = int(self._done_n[start])
-        others = torch.nonzero(self._done_n[start:] != done).flatten()
-        stop = start + int(others[0]) if len(others) else len(self._done_n)
-        length = next(sequence_batches(self._ids[start:stop], self._scoring)).stop
-        return slice(start, start + length), done
 
     @torch.no_grad()
     def _clean_losses(self, batch: slice) -> Tensor:
@@ -255,18 +251,6 @@ class _Tile:
     def _book(whole: Mapping[str, Tensor], batch: slice, sums: Mapping[str, Tensor]) -> None:
         for name, of_batch in sums.items():
             whole[name][:, :, batch] = of_batch.cpu()
-
-
-def _after(pieces: Sequence[DrawSlice], count: int) -> list[DrawSlice]:
-    """Pieces without their first draws, so many in all."""
-    found = []
-    for piece in pieces:
-        size = piece.draws.stop - piece.draws.start
-        if count < size:
-            start = piece.draws.start + count
-            found.append(DrawSlice(piece.chain, piece.component, slice(start, piece.draws.stop)))
-        count = max(0, count - size)
-    return found
 
 
 def _coefficients(scored: ScoredChain, name: str, device: torch.device) -> Tensor:

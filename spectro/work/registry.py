@@ -74,7 +74,7 @@ class StageRegistry:
         """Do a unit; its objects are in storage when this returns.
 
         Raises HandedBack soon after `should_stop` says True, with a checkpoint in storage where
-        the unit has any; a pilot begins anew, other units without checkpoints are finished.
+        the unit has any; units without checkpoints are finished.
         """
         if not unit.is_kept and all(context.root.exists(name) for name in unit.outputs):
             logger.info("another worker has done it")  # the listing was stale, or it was faster

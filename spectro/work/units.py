@@ -6,7 +6,7 @@ A unit is idempotent: its objects are serialised first and put once, and their p
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -29,7 +29,8 @@ class Unit:
     part: str = ""
     """Subfolder of the run that it belongs to: empty, `control`, `nbeta-3`."""
     cost: float = 1.0
-    """Work relative to other units of its stage, for the time left."""
+    """Work relative to other units of its stage, for the time left, and to those that wait for it,
+    for the order."""
     needs: tuple[Unit, ...] = ()
     """Units that must be done before."""
 
@@ -45,7 +46,7 @@ class Unit:
 
     @property
     def sort_key(self) -> str:
-        """Order among units of a stage that cost the same."""
+        """Order among units of a stage after which the same work is left."""
         return self.id
 
     @property
@@ -106,20 +107,37 @@ def required(
 ) -> list[Unit]:
     """Units to do; those whose outputs are present, and what only they need, are left out.
 
-    Order: the run before its control, stages in their order, the costliest first.
+    Order: what the run's own goals need before what only those of its other parts need (its
+    control); of these the unit first after which most work is left one after the other: its own
+    cost and that of the costliest chain of units that wait for it (list scheduling by the critical
+    path, Graham 1969). So no fleet waits at the end for what one worker could have begun before.
     """
     found: dict[str, Unit] = {}
+    part: dict[str, str] = {}
 
-    def visit(unit: Unit) -> None:
+    def visit(unit: Unit, of_part: str) -> None:
         if unit.id in found or all(name in present for name in unit.outputs):
             return
-        found[unit.id] = unit
+        found[unit.id], part[unit.id] = unit, of_part
         for need in unit.needs:
-            visit(need)
+            visit(need, of_part)
 
     for goal in goals:
-        visit(goal)
-    rank = {name: index for index, name in enumerate(stage_order)}
+        visit(goal, goal.part)
+    rank, left = {name: i for i, name in enumerate(stage_order)}, _costs_left(found)
     return sorted(
-        found.values(), key=lambda unit: (unit.part, rank[unit.stage], -unit.cost, unit.sort_key)
+        found.values(), key=lambda u: (part[u.id], -left[u.id], rank[u.stage], u.sort_key)
     )
+
+
+def _costs_left(units: Mapping[str, Unit]) -> dict[str, float]:
+    """Cost of each unit and of the costliest chain of units that wait for it."""
+    waiting = dict.fromkeys(units, 0.0)
+    found = {}
+    for unit in reversed(walk(units.values())):  # those that wait before what they need
+        if unit.id in units:
+            found[unit.id] = unit.cost + waiting[unit.id]
+            for need in unit.needs:
+                if need.id in units:
+                    waiting[need.id] = max(waiting[need.id], found[unit.id])
+    return found

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
+from spectro.measure.unit_costs import UnitCosts
 from spectro.measure.units import SummaryUnit, TokensUnit, measurement_units
 from spectro.models.components import FULL_GROUP, Component, ComponentKind, Group
 from spectro.pipeline.stages import STAGES
 from spectro.sampling.config import ChainConfig
+from spectro.sampling.samplers import Exponential
 from spectro.work.model_info import ModelInfo
 from spectro.work.units import Unit
 
@@ -53,12 +55,15 @@ GROUPS = (layer(0), layer(1), FULL_GROUP)
 
 
 def goal(num_chains: int = 2, num_shards: int = 3, together: int = 1) -> SummaryUnit:
+    chain = ChainConfig(num_chains=num_chains)
     (unit,) = measurement_units(
         part="",
         groups=GROUPS,
-        model=MODEL,
-        chain_batches=partial(ChainConfig(num_chains=num_chains).batches, together),
-        num_shards=num_shards,
+        costs=UnitCosts(
+            model=MODEL, sampler=Exponential(), chain=chain, num_evaluation=2, context=16
+        ),
+        chain_batches=partial(chain.batches, together),
+        shard_sizes=(3,) * num_shards,
         tokens=TokensUnit(),
     )
     return unit

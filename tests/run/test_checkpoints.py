@@ -18,6 +18,7 @@ from spectro.models.components import FULL_GROUP, Group, group_components, selec
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.pipeline.stages import STAGES
 from spectro.sampling.config import ChainConfig
+from spectro.sampling.mala import Mala
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Exponential, Gaussian, Psgld, Sgld
 from spectro.storage.store import ObjectInfo, Store
@@ -45,6 +46,7 @@ CASES = {
         Reweighted(gamma=300.0, nbeta=10.0, min_effective_fraction=0.85),
         RELIABLE,
     ),
+    "mala": (Mala(gamma=100.0, nbeta=100.0), CHAIN),
     "independent": (Gaussian(gamma=300.0), dataclasses.replace(CHAIN, draws_per_block=2)),
 }
 LAYER = group_components(select_components(["l1*"], 2, 2))[0]

@@ -140,13 +140,15 @@ def test_everything_is_done_once_after_what_it_needs(drive: Drive) -> None:
         assert pool.demands[0].left == len(ids) and pool.demands[-1].left == 1
 
 
-def test_chains_come_before_tiles_and_the_tiles_of_a_group_together(drive: Drive) -> None:
+def test_costly_groups_come_first_and_the_tiles_of_a_group_together(drive: Drive) -> None:
     pool = FakePool(size=1)
     drive(pool).run(all_units())
-    stages = [name for name, _ in itertools.groupby(unit.stage for unit in pool.started)]
-    assert stages == ["tokens", "pilot", "chains", "tiles", "assembly"]
+    pilots = [unit.id for unit in pool.started if unit.stage == "pilot"]
+    assert pilots == [f"chains/{name}/pilot.json" for name in ("l0", "l1", "full")]
     tiles = [unit.id.split("/")[-1] for unit in pool.started if unit.stage == "tiles"]
     assert len([name for name, _ in itertools.groupby(tiles)]) == len(GROUPS)
+    last = [unit.stage for unit in pool.started][-4:]
+    assert last == ["assembly"] * 4
 
 
 CHAIN = "chains/l0/1.json"
@@ -219,7 +221,7 @@ def test_a_stage_that_never_succeeded_fails_fast(drive: Drive) -> None:
     pool = FakePool(size=1, fates={first: [UnitResult.FAILED] * 2})
     with pytest.raises(UnitError, match=rf"^unit {first}: it broke"):
         drive(pool, budgets=RetryBudgets(errors=2)).run(all_units())
-    assert len(pool.started) == 1 + 3 + 2  # tokens, pilots, the chain twice
+    assert len(pool.started) == 1 + 1 + 2  # tokens, its pilot, the chain twice
 
 
 def test_one_unit_goes_before_the_crowd(drive: Drive) -> None:

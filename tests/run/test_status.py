@@ -15,6 +15,7 @@ from spectro.formats.sessions import Failure, Heartbeat, RunningUnit, SessionLog
 from spectro.inspect.catalogue import read_catalogue
 from spectro.inspect.status import SILENT_SECONDS, read_status
 from spectro.measure.sampled_groups import groups_of
+from spectro.measure.unit_costs import UnitCosts
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.store import Store
@@ -152,7 +153,8 @@ def test_the_time_left_follows_the_pace(run_copy: MakeCopy) -> None:
         os.utime(store.path(name), (NOW + 10 * index, NOW + 10 * index))
     model = model_of(run_dir.require(store), store.uri)
     groups = groups_of(config, model)
-    cost = {group.name: model.cost(group) for group in groups}
+    costs = UnitCosts.of(config, model)
+    cost = {group.name: costs.chains(group, 1) for group in groups}
     rest = cost["embed"] + cost["full"]
     pace = (cost["l1"] + cost["embed"] + cost["full"]) / 30
     left = read_status(store, config, NOW + 30).stages["chains"].left_seconds
@@ -201,7 +203,7 @@ def test_a_run_that_was_stopped_in_order_has_not_failed(
 def test_cost_is_summed_over_sessions(run_copy: MakeCopy) -> None:
     store, config = without_beats(run_copy())
     put_beat(store, beat("20270115-000000-a", NOW - 9000, ended="done"))
-    put_beat(store, beat("20270115-020000-b", NOW - 10, device="cuda:0"))
+    put_beat(store, beat("20270115-020000-b", NOW - 10, device="cuda"))
     put_failure(
         store,
         Failure(

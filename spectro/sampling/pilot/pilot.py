@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,33 +25,34 @@ from torch import Tensor
 from spectro.models.architecture import GroupModel
 from spectro.models.config import ScoringConfig
 from spectro.models.cost.budget import CPU_ROWS, RowBudget
-from spectro.models.scoring import Scoring
 from spectro.models.top_k_softmax import TopKFit
+from spectro.sampling.checkpoint import Checkpoints
 from spectro.sampling.config import ChainConfig
-from spectro.sampling.draws import GaussianDraws
-from spectro.sampling.evaluate import Evaluated, evaluate
 from spectro.sampling.keys import Randomness
 from spectro.sampling.mala import Mala
 from spectro.sampling.pilot.damage import DAMAGED, MIN_HEADROOM, damage
+from spectro.sampling.pilot.passes import OnShare, Passes
+from spectro.sampling.pilot.pilot_draws import PilotDraws
 from spectro.sampling.pilot.posterior_moments import NUM_DAMAGE_DRAWS, PosteriorMoments, moments_of
 from spectro.sampling.pilot.tuning import (
     MIN_REFERENCE_STEPS,
+    MIN_START_STEPS,
+    NUM_TRIAL_STEPS,
     REFERENCE_CHAINS,
     Tuned,
     reference,
+    stepping_work,
     tune,
 )
 from spectro.sampling.reweighted import Reweighted, Sampler
 from spectro.sampling.samplers import Gaussian
 
-PILOT_CHAIN = -1
-"""Chain number of the pilot's noise."""
+WITHOUT_TOP_K = ("unembed", "full")
+"""Groups that move the output product itself: their losses are always exact."""
 NUM_PILOT_DRAWS = 32
 """P where the pilot decides who needs a chain."""
 NUM_JUDGING_DRAWS = 128
 """P where it judges chains: the error of E[ΔL] is then a tenth of the posterior's deviation."""
-WITHOUT_TOP_K = ("unembed", "full")
-"""Groups that move the output product itself: their losses are always exact."""
 UNLIMITED = 10**9
 """Gradients of a pilot that may take as many as it needs."""
 GAMMA_FACTOR, NUM_GAMMAS = math.sqrt(10), 8
@@ -69,8 +70,9 @@ def run_pilot(
     candidate: TopKFit | None = None,
     headroom: float = math.nan,
     config: ChainConfig | None = None,
-    on_step: Callable[[], None] | None = None,
     known: Mapping[str, PosteriorMoments] | None = None,
+    on_progress: OnShare | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> dict[str, PosteriorMoments]:
     """Moments of every component's exact posterior.
 
@@ -85,13 +87,17 @@ def run_pilot(
         headroom: ln V − L(w*) on the evaluation set, nats.
         config: of the chains that will be judged: reference chains take no more gradients than
             they will; a posterior that so few do not give stays unknown. No limit if None.
-        on_step: called after every gradient step; may raise to break the pilot off.
         known: the pilot of the same draws at another nβ: no draw is evaluated again.
+        on_progress: see `Passes`.
+        checkpoints: where the pilot resumes, and where its checkpoints go, after any pass of
+            draws and any step.
 
     Raises ValueError, naming the component, where `mala` must step and no step is accepted.
     """
     rows = budget or RowBudget(rows=CPU_ROWS)
-    pilot = _Pilot(part, sampler, evaluation_ids, randomness, rows, on_step)
+    passes = Passes(checkpoints, on_progress)
+    draws = PilotDraws(part, evaluation_ids, randomness, rows, passes)
+    pilot = _Pilot(part, sampler, evaluation_ids, randomness, draws, passes)
     found = pilot.at_nbeta(known) if known else pilot.measured(candidate, headroom)
     if isinstance(sampler, Gaussian):
         return found
@@ -140,44 +146,26 @@ class _Pilot:
     sampler: Sampler
     evaluation_ids: Tensor
     randomness: Randomness
-    budget: RowBudget
-    on_step: Callable[[], None] | None
-
-    def evaluated(
-        self,
-        gamma: float,
-        names: Sequence[str],
-        num_draws: int,
-        top_k: TopKFit | None = None,
-    ) -> dict[str, Evaluated]:
-        """Losses along the first draws of N(w*, 1/γ), the same noise for every γ."""
-        source = GaussianDraws(
-            weights={name: self.part.weights(name) for name in self.part.names},
-            gamma=gamma,
-            antithetic=False,
-            chain=PILOT_CHAIN,
-            randomness=self.randomness,
-        )
-        wanted = dict.fromkeys(names, slice(0, num_draws))
-        scoring = Scoring(budget=self.budget, top_k=top_k)
-        return evaluate(self.part, source, wanted, self.evaluation_ids, scoring)
+    draws: PilotDraws
+    passes: Passes
 
     def measured(self, candidate: TopKFit | None, headroom: float) -> dict[str, PosteriorMoments]:
         """Moments of all components from new draws."""
         sampler = self.sampler
+        if isinstance(sampler, Mala) and not isinstance(sampler, Reweighted):
+            num_steps = MIN_START_STEPS + NUM_TRIAL_STEPS
+            self.passes.plan("tuning-0", stepping_work(self.part.names, num_steps))
         num_draws = num_pilot_draws(sampler, listed=candidate is not None)
-        drawn = self.evaluated(sampler.gamma, self.part.names, num_draws)
-        errors = self.shortlist_errors(drawn, candidate)
+        top_k = None if self.part.names[0] in WITHOUT_TOP_K else candidate
+        losses, errors = self.draws.delta_losses(sampler.gamma, num_draws, top_k)
         found = {
             name: dataclasses.replace(
-                moments_of(own.delta_loss, sampler.nbeta),
+                moments_of(np.array(own), sampler.nbeta),
                 shortlist_error=errors[name],
                 headroom=headroom,
-                prior_delta_losses=own.delta_loss.tolist()
-                if isinstance(sampler, Reweighted)
-                else [],
+                prior_delta_losses=own if isinstance(sampler, Reweighted) else [],
             )
-            for name, own in drawn.items()
+            for name, own in losses.items()
         }
         return self.with_gammas_needed(found)
 
@@ -207,27 +195,16 @@ class _Pilot:
             for n, m in found.items()
         }
 
-    def shortlist_errors(
-        self, exact: Mapping[str, Evaluated], candidate: TopKFit | None
-    ) -> dict[str, float]:
-        """Error of Δℓ by the top-K softmax, by component; NaN where it cannot be used."""
-        if candidate is None or self.part.names[0] in WITHOUT_TOP_K:
-            return dict.fromkeys(self.part.names, math.nan)
-        top_k = dataclasses.replace(candidate, components=frozenset(self.part.names))
-        num_draws = len(next(iter(exact.values())).delta_loss)
-        found = self.evaluated(self.sampler.gamma, self.part.names, num_draws, top_k)
-        return {n: _error(own.delta_RN, exact[n].delta_RN) for n, own in found.items()}
-
     def gammas_needed(self, names: Sequence[str], headroom: float) -> dict[str, float]:
         """Component → the smallest γ tried at which its draws leave the model whole."""
         found: dict[str, float] = {}
         gamma, left = self.sampler.gamma, list(names)
-        for _ in range(NUM_GAMMAS):
+        for index in range(NUM_GAMMAS):
             if not left:
                 break
             gamma *= GAMMA_FACTOR
-            drawn = self.evaluated(gamma, left, NUM_DAMAGE_DRAWS)
-            whole = [n for n in left if drawn[n].delta_loss.mean() < DAMAGED * headroom]
+            mean = self.draws.mean_delta_loss(f"gamma-{index}", gamma, left, NUM_DAMAGE_DRAWS)
+            whole = [n for n in left if mean[n] < DAMAGED * headroom]
             found |= dict.fromkeys(whole, gamma)
             left = [name for name in left if name not in whole]
         return found
@@ -254,7 +231,7 @@ class _Pilot:
         names = [name for name in found if name in steps]
         shared = (self.evaluation_ids, self.randomness, stepping)
         limit = None if most is None else most // 2
-        steps_found = tune(self.part, mala, names, *shared, max_steps=limit, on_step=self.on_step)
+        steps_found = tune(self.part, mala, names, *shared, max_steps=limit, passes=self.passes)
         result = {
             n: dataclasses.replace(
                 found[n], rho=t.rho, acceptance=t.acceptance, num_steps=t.num_steps
@@ -266,7 +243,7 @@ class _Pilot:
             return result
         assert most is not None
         references, num_steps = reference(
-            self.part, mala, steps_found, *shared, max_steps=most, on_step=self.on_step
+            self.part, mala, steps_found, *shared, max_steps=most, passes=self.passes
         )
         for name, own in references.items():
             if steps_found[name].works:
@@ -314,11 +291,3 @@ def _is_damaged(moments: PosteriorMoments) -> bool:
     known = moments.delta_loss if moments.source else moments.prior_delta_loss
     share = damage(known, moments.headroom)
     return not share < DAMAGED and moments.headroom >= MIN_HEADROOM
-
-
-def _error(approximate_RN: Tensor, exact_RN: Tensor) -> float:
-    """Root mean square of the difference over that of Δℓ."""
-    scale = float(exact_RN.double().pow(2).mean().sqrt())
-    if scale == 0:
-        return math.nan
-    return float((approximate_RN - exact_RN).double().pow(2).mean().sqrt()) / scale

@@ -9,8 +9,8 @@ Shapes: E evaluation sequences, T positions.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,14 @@ from torch import Tensor
 
 from spectro.models.architecture import GroupModel
 from spectro.models.cost.budget import RowBudget
-from spectro.sampling.advance import States, advance, start
-from spectro.sampling.component_trace import numbers
+from spectro.sampling.checkpoint import Checkpoint
 from spectro.sampling.effective_sample_size import ess_of_trace
 from spectro.sampling.gradients import minibatch_gradients
 from spectro.sampling.keys import Randomness
 from spectro.sampling.mala import Mala, steps_to_decorrelate, tuned
 from spectro.sampling.pilot.importance_weights import deviation_error
+from spectro.sampling.pilot.passes import Pass, Passes
+from spectro.sampling.pilot.traced_chains import TracedChains
 from spectro.sampling.samplers import zeros_like
 
 FloatArray = npt.NDArray[np.float64]
@@ -91,7 +92,7 @@ def tune(
     budget: RowBudget | None,
     *,
     max_steps: int | None = None,
-    on_step: Callable[[], None] | None = None,
+    passes: Passes | None = None,
 ) -> dict[str, Tuned]:
     """Halve the step of each component until enough proposals are accepted.
 
@@ -103,28 +104,47 @@ def tune(
         randomness: where noise comes from.
         budget: rows at once where gradients are.
         max_steps: no further step is tried after so many gradients; None: no limit.
-        on_step: called after every gradient step.
+        passes: of the pilot; the trial of each step is one.
     """
+    passes = passes or Passes()
     found: dict[str, Tuned] = {}
     rho, waiting, num_steps = sampler.rho, list(names), 0
-    for _ in range(MAX_HALVINGS + 1):
+    for trial in range(MAX_HALVINGS + 1):
         if not waiting or (max_steps is not None and num_steps >= max_steps):
             break
-        steps = steps_to_decorrelate(rho, 1.0, FORGOTTEN)
-        run = _Chains(
-            part, dict.fromkeys(waiting, tuned(sampler, rho)), evaluation_ids, randomness, on_step
-        )
-        run.step(max(MIN_START_STEPS, steps), [TUNING_CHAIN], budget, adjusted=False)
-        run.step(1, [TUNING_CHAIN], budget)  # the proposal of the last uncorrected step
-        mean = run.step(NUM_FIRST_STEPS, [TUNING_CHAIN], budget).mean_acceptance
-        if max(mean.values()) >= HOPELESS:
-            mean = run.step(NUM_TRIAL_STEPS, [TUNING_CHAIN], budget).mean_acceptance
-        num_steps += run.num_steps
+        num_start = max(MIN_START_STEPS, steps_to_decorrelate(rho, 1.0, FORGOTTEN))
+        total = num_start + 1 + NUM_FIRST_STEPS + NUM_TRIAL_STEPS
+
+        def tried(
+            own: Pass,
+            samplers: Mapping[str, Mala] = dict.fromkeys(waiting, tuned(sampler, rho)),
+            start: int = num_start,
+            most: int = total,
+        ) -> Checkpoint:
+            run = TracedChains(
+                part, samplers, [TUNING_CHAIN], evaluation_ids, randomness, budget,
+                own=own, num_steps=most,
+            )  # fmt: skip
+            return _acceptance(run, start)
+
+        values = passes.run(f"tuning-{trial}", stepping_work(waiting, total), tried).values
+        num_steps += values["num_steps"]
         for name in waiting:
-            found[name] = Tuned(rho=rho, acceptance=mean[name], num_steps=num_steps)
+            acceptance = values["acceptance"][name]
+            found[name] = Tuned(rho=rho, acceptance=acceptance, num_steps=num_steps)
         waiting = [name for name in waiting if not found[name].works]
         rho = math.sqrt(rho)
     return found
+
+
+def _acceptance(run: TracedChains, num_start: int) -> Checkpoint:
+    """Mean acceptance of every component once the chains have left the Gaussian."""
+    run.step(num_start, adjusted=False)
+    run.step(1)  # the proposal of the last uncorrected step
+    mean = run.step(NUM_FIRST_STEPS).mean_acceptance
+    if max(mean.values()) >= HOPELESS:
+        mean = run.step(NUM_TRIAL_STEPS).mean_acceptance
+    return Checkpoint(values={"acceptance": mean, "num_steps": run.num_steps})
 
 
 def reference(
@@ -136,7 +156,7 @@ def reference(
     budget: RowBudget | None,
     *,
     max_steps: int,
-    on_step: Callable[[], None] | None = None,
+    passes: Passes | None = None,
 ) -> tuple[dict[str, Reference | None], int]:
     """Moments of ΔL of every component whose step could be tuned; None where chains do not mix.
 
@@ -146,7 +166,7 @@ def reference(
         found: what `tune` found.
         evaluation_ids, randomness, budget: see `tune`.
         max_steps: gradients of tuning, burn-in and both chains together.
-        on_step: called after every gradient step.
+        passes: of the pilot; the chains are one.
 
     Returns them and the gradients that each took.
     """
@@ -161,16 +181,30 @@ def reference(
     num_steps = min(NUM_REFERENCE_STEPS, left // len(REFERENCE_CHAINS) - 2 * burnin)
     if num_steps < MIN_REFERENCE_STEPS:
         return result, 0
-    run = _Chains(part, samplers, evaluation_ids, randomness, on_step)
-    run.step(burnin, REFERENCE_CHAINS, budget, adjusted=False)
-    run.step(burnin, REFERENCE_CHAINS, budget)
-    traces = run.step(num_steps, REFERENCE_CHAINS, budget).loss
-    at_rest = {name: [zeros_like(part.weights(name))] for name in samplers}
-    clean, _ = minibatch_gradients(part, at_rest, evaluation_ids[None], budget)
-    for name in samplers:
-        trace = traces[name] - float(clean[name][0].double())
-        result[name] = _moments(trace)
-    return result, len(REFERENCE_CHAINS) * run.num_steps + 1
+    total = 2 * burnin + num_steps
+
+    def traced(own: Pass) -> Checkpoint:
+        run = TracedChains(
+            part, samplers, REFERENCE_CHAINS, evaluation_ids, randomness, budget,
+            own=own, num_steps=total,
+        )  # fmt: skip
+        run.step(burnin, adjusted=False)
+        run.step(burnin)
+        loss = run.step(num_steps).loss
+        at_rest = {name: [zeros_like(part.weights(name))] for name in samplers}
+        clean, _ = minibatch_gradients(part, at_rest, evaluation_ids[None], budget)
+        known = {n: _moments(loss[n] - float(clean[n][0].double())) for n in samplers}
+        return Checkpoint(values={n: own and asdict(own) for n, own in known.items()})
+
+    work = stepping_work(samplers, len(REFERENCE_CHAINS) * total)
+    values = (passes or Passes()).run("reference", work, traced).values
+    result |= {name: own and Reference(**own) for name, own in values.items()}
+    return result, len(REFERENCE_CHAINS) * total + 1
+
+
+def stepping_work(names: Collection[str], num_steps: int) -> float:
+    """Steps of some components in forward passes: a gradient takes two more."""
+    return 3.0 * len(names) * num_steps
 
 
 def _moments(trace_CS: FloatArray) -> Reference | None:
@@ -190,79 +224,3 @@ def _moments(trace_CS: FloatArray) -> Reference | None:
         deviation=math.sqrt(within),
         deviation_error=deviation_error(trace_CS, size),
     )
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Traces:
-    """What some steps reported, component → [C, S]."""
-
-    loss: dict[str, FloatArray]
-    acceptance: dict[str, FloatArray]
-
-    @property
-    def mean_acceptance(self) -> dict[str, float]:
-        """By component."""
-        return {name: float(own.mean()) for name, own in self.acceptance.items()}
-
-
-class _Chains:
-    """Chains of some components on the evaluation set, whose states are not kept."""
-
-    def __init__(
-        self,
-        part: GroupModel[Any],
-        samplers: Mapping[str, Mala],
-        evaluation_ids: Tensor,
-        randomness: Randomness,
-        on_step: Callable[[], None] | None,
-    ) -> None:
-        self._part, self._samplers, self._randomness = part, samplers, randomness
-        self._on_step = on_step
-        self._ids = evaluation_ids
-        self._states: States = {}
-        self.num_steps = 0
-
-    def step(
-        self,
-        num_steps: int,
-        chains: Sequence[int],
-        budget: RowBudget | None,
-        *,
-        adjusted: bool = True,
-    ) -> _Traces:
-        """Take steps; the first ever starts the chains."""
-        if not self._states:
-            self._states = {
-                name: {
-                    c: start(s, self._part.weights(name), name, c, self._randomness) for c in chains
-                }
-                for name, s in self._samplers.items()
-            }
-        ids_CET1 = self._ids.expand(len(chains), *self._ids.shape)
-        loss: dict[str, list[list[Tensor]]] = {n: [[] for _ in chains] for n in self._samplers}
-        accepted: dict[str, list[list[Tensor]]] = {n: [[] for _ in chains] for n in self._samplers}
-        for _ in range(num_steps):
-            self._states, moved = advance(
-                self._part,
-                self._samplers,
-                self._states,
-                ids_CET1,
-                self.num_steps,
-                self._randomness,
-                adjusted=dict.fromkeys(self._samplers, adjusted),
-                budget=budget,
-            )
-            self.num_steps += 1
-            if self._on_step is not None:
-                self._on_step()
-            for name, own in moved.items():
-                for row, each in enumerate(own.values()):
-                    assert each.acceptance is not None
-                    loss[name][row].append(each.loss)
-                    accepted[name][row].append(each.acceptance)
-        return _Traces(loss=_arrays(loss), acceptance=_arrays(accepted))
-
-
-def _arrays(traces: Mapping[str, list[list[Tensor]]]) -> dict[str, FloatArray]:
-    """Fetched from the device together."""
-    return {name: np.stack([numbers(row) for row in rows]) for name, rows in traces.items()}
