@@ -62,6 +62,11 @@ class Stepper(Protocol):
         """nβ, the effective inverse temperature."""
         ...
 
+    @property
+    def vocabulary_sample(self) -> int | None:
+        """S of the sampled softmax of its gradients; None: the whole vocabulary."""
+        ...
+
     def init(self, weights: Mapping[str, Tensor]) -> ChainState:
         """State at w*, in the shapes of the weights."""
         ...
@@ -81,10 +86,19 @@ class _Langevin:
     """nβ, effective inverse temperature; ≥ 0."""
     step_size: float = 1e-5
     """ε, with the drift convention ε/2; > 0."""
+    vocabulary_sample: int | None = None
+    """S, vocabulary entries of each sequence from which gradients are estimated
+    (models/sampled_softmax.py), but those of `unembed` and `full`, whose output matrix moves; ≥ 1.
+    None: the whole vocabulary, as published."""
 
     def __post_init__(self) -> None:
         require_positive("sampler.gamma", self.gamma)
         require_positive("sampler.step_size", self.step_size)
+        if self.vocabulary_sample is not None and self.vocabulary_sample < 1:
+            raise ValueError(
+                "sampler.vocabulary_sample must be at least 1 (or null for the whole vocabulary), "
+                f"found {self.vocabulary_sample}"
+            )
         require_at_least_0("sampler.nbeta", self.nbeta)
 
     def init(self, weights: Mapping[str, Tensor]) -> ChainState:
