@@ -68,6 +68,18 @@ def options_of(arguments: Sequence[str] | None = None) -> Any:
         help="measure a third side too, with top-K lists as a user gets them",
     )
     found.add_argument(
+        "--vocabulary-sample",
+        type=int,
+        default=1024,
+        help="S of a fourth side: lists, and gradients from a sample of the vocabulary; 0: none",
+    )
+    found.add_argument(
+        "--clock",
+        choices=meter.CLOCKS,
+        default=meter.WALL,
+        help="processor: seconds that the system gave to this process, where others load it",
+    )
+    found.add_argument(
         "--precision",
         choices=PRECISIONS,
         default="float32",
@@ -83,6 +95,7 @@ def options_of(arguments: Sequence[str] | None = None) -> Any:
     if options.toy:
         options.context, options.batch, options.probe, options.evaluation = 16, 2, 4, 2
         options.draws, options.timed_peer_draws, options.rounds = 4, 2, 1
+        options.vocabulary_sample = min(options.vocabulary_sample, 8)
         options.replicates, options.peer_draws, options.our_draws = 2, 2, 4
         options.result_probe, options.result_context = 8, 16
     return options
@@ -150,6 +163,7 @@ def measure_same_work(work: Work, options: Any) -> dict[str, Any]:
         options.rounds,
         options.device,
         peer_draws=options.timed_peer_draws,
+        kind=options.clock,
     )
     return {
         **found,
@@ -168,6 +182,10 @@ def engines_of(work: Work, options: Any) -> dict[str, Engine]:
         scoring = ScoringConfig(shortlist_size=4) if options.toy else ScoringConfig()
         if scoring.uses_top_k(work.model.config.vocab_size):
             found[same_work.LISTED] = Engine(scoring=scoring, precision=precision)
+            if options.vocabulary_sample:
+                found[same_work.SAMPLED] = dataclasses.replace(
+                    found[same_work.LISTED], vocabulary_sample=options.vocabulary_sample
+                )
     return found
 
 

@@ -106,6 +106,8 @@ def _sum_of_micro_batches(
 ) -> Gradients:
     """Sum over micro-batches of `size` sequences of each chain."""
     num_seq = ids_CBT1.shape[1]
+    if size >= num_seq:
+        return _micro_batch_gradients(part, displacements, ids_CBT1, sample)
     losses: dict[str, Tensor] = {}
     gradients: dict[str, Blocks] = {}
     for start in range(0, num_seq, size):
