@@ -15,6 +15,7 @@ import dataclasses
 import gc
 from collections.abc import Sequence
 from typing import Any
+from unittest import mock
 
 from benchmarks import common, meter, same_result, same_work, shapes
 from benchmarks.engine_side import EXACT, Engine
@@ -23,6 +24,7 @@ from benchmarks.peer_side import LOSSES
 from benchmarks.peer_side import Peer as PeerSide
 from benchmarks.work import Work
 from spectro.models.config import Precision, ScoringConfig
+from spectro.sampling.pilot import pilot
 
 PRECISIONS = (Precision.FLOAT32.value, Precision.BFLOAT16.value)
 
@@ -72,6 +74,12 @@ def options_of(arguments: Sequence[str] | None = None) -> Any:
         type=int,
         default=1024,
         help="S of a fourth side: lists, and gradients from a sample of the vocabulary; 0: none",
+    )
+    found.add_argument(
+        "--pilot-draws",
+        type=int,
+        default=pilot.NUM_PILOT_DRAWS,
+        help="of the pilot, which is not in the times; a run of the published sampler takes 128",
     )
     found.add_argument(
         "--clock",
@@ -156,15 +164,16 @@ def measure_same_work(work: Work, options: Any) -> dict[str, Any]:
     start = PeerSide(loss=options.peer_loss)
     peer, search = same_work.find_micro_batch(start, work, options.device)
     engines = engines_of(work, options)
-    found = same_work.measure(
-        work,
-        peer,
-        engines,
-        options.rounds,
-        options.device,
-        peer_draws=options.timed_peer_draws,
-        kind=options.clock,
-    )
+    with mock.patch.object(pilot, "NUM_JUDGING_DRAWS", options.pilot_draws):
+        found = same_work.measure(
+            work,
+            peer,
+            engines,
+            options.rounds,
+            options.device,
+            peer_draws=options.timed_peer_draws,
+            kind=options.clock,
+        )
     return {
         **found,
         "lists": _lists(options, engines),
