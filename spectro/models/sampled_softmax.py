@@ -134,7 +134,7 @@ def clean_sequence(hidden_TD: Tensor, unembed_VD: Tensor, size: int) -> CleanSeq
     for hidden in torch.split(hidden_TD, CHUNK):
         logits = hidden @ unembed_VD.T
         probs = torch.softmax(logits, dim=-1)
-        log_totals.append(logits.logsumexp(-1))
+        log_totals.append(logits.amax(-1) - probs.amax(-1).log())
         means.append(probs @ unembed_VD)
         square_V += probs.square_().sum(0)
     return CleanSequence(
@@ -204,7 +204,7 @@ def _of_sequence(hidden_CTD: Tensor, batch: SampledBatch, b: int) -> tuple[Tenso
     y_CTS = (shift_CTD.flatten(0, 1) @ rows_SD.T).view(*along_CT.shape, -1)
     y_CTS -= along_CT[..., None]
     growth_CTS = y_CTS.exp().sub_(1)
-    rest_CT = torch.einsum("cts,ts->ct", growth_CTS - y_CTS, weight_TS)
+    rest_CT = (growth_CTS - y_CTS).mul_(weight_TS).sum(-1)
     losses_CT = batch.clean_losses[b] + along_CT - (shift_CTD * target_TD).sum(-1)
     losses_CT += rest_CT.log1p()
     pull_CTS = growth_CTS.mul_(weight_TS).div_(1 + rest_CT[..., None])
