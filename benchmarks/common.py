@@ -10,8 +10,8 @@ import math
 import os
 import platform
 import statistics
-import sys
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
