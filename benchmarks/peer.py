@@ -162,7 +162,7 @@ def work_of(options: Any, *, for_result: bool = False) -> Work:
 def measure_same_work(work: Work, options: Any) -> dict[str, Any]:
     """Search, then measure."""
     start = PeerSide(loss=options.peer_loss)
-    peer, search = same_work.find_micro_batch(start, work, options.device)
+    peer, search = same_work.find_micro_batch(start, work, options.device, options.clock)
     engines = engines_of(work, options)
     with mock.patch.object(pilot, "NUM_JUDGING_DRAWS", options.pilot_draws):
         found = same_work.measure(
@@ -219,7 +219,7 @@ def measure_same_result(options: Any) -> dict[str, Any]:
     """The peer's batch size at the sizes of the result, then both sides."""
     work = work_of(options, for_result=True)
     start = PeerSide(loss=options.peer_loss)
-    peer, search = same_work.find_micro_batch(start, work, options.device)
+    peer, search = same_work.find_micro_batch(start, work, options.device, options.clock)
     ours = same_result.our_sampler(options.sampler, options.gamma, options.nbeta, options.step_size)
     found = same_result.measure(
         dataclasses.replace(

@@ -51,7 +51,9 @@ class Published:
         return step * self.steps_per_draw + (seconds[EVALUATING] + score) / work.all_draws
 
 
-def find_micro_batch(peer: Peer, work: Work, device: str) -> tuple[Peer, dict[str, float]]:
+def find_micro_batch(
+    peer: Peer, work: Work, device: str, kind: str = meter.WALL
+) -> tuple[Peer, dict[str, float]]:
     """The peer's best batch size on one step, one draw and two components; seconds by size."""
     small = dataclasses.replace(
         work, num_chains=1, num_draws=1, components=[work.components[0], work.components[-1]]
@@ -60,7 +62,7 @@ def find_micro_batch(peer: Peer, work: Work, device: str) -> tuple[Peer, dict[st
     sizes = [size for size in _divisors(whole) if size * 16 >= work.batch_size]
     sides = {
         str(size): lambda size=size: _whole_call(
-            dataclasses.replace(peer, micro_batch=size), small, device
+            dataclasses.replace(peer, micro_batch=size), small, device, kind
         )
         for size in sizes
     }
@@ -196,8 +198,8 @@ def _rate(flops: float, times: Sequence[Amounts], part: str) -> float | None:
     return flops / seconds if seconds else None
 
 
-def _whole_call(peer: Peer, work: Work, device: str) -> float:
-    return sum(meter.timed(lambda m: peer(work, m), device).values())
+def _whole_call(peer: Peer, work: Work, device: str, kind: str) -> float:
+    return sum(meter.timed(lambda m: peer(work, m), device, kind).values())
 
 
 def _divisors(number: int) -> list[int]:

@@ -230,13 +230,14 @@ def _by_slices(move: Callable[..., tuple[Tensor, ...]], *tensors: Tensor) -> tup
     like = tensors[0]
     if like.device.type != "cpu" or like.numel() <= SLICE:
         return move(*tensors)
-    parts = zip(*(tensor.reshape(-1).split(SLICE) for tensor in tensors), strict=True)
+    flat = [tensor.reshape(-1) for tensor in tensors]
     found: list[Tensor] = []
-    for index, part in enumerate(parts):
-        for out, new in enumerate(move(*part)):
-            if index == 0:
-                found.append(like.new_empty(like.numel()))
-            found[out][index * SLICE : index * SLICE + len(new)] = new
+    for start in range(0, like.numel(), SLICE):
+        here = slice(start, start + SLICE)
+        moved = move(*(tensor[here] for tensor in flat))
+        found = found or [like.new_empty(like.numel()) for _ in moved]
+        for out, new in zip(found, moved, strict=True):
+            out[here] = new
     return tuple(tensor.view(like.shape) for tensor in found)
 
 
