@@ -11,6 +11,7 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -50,11 +51,15 @@ def parse(found: argparse.ArgumentParser, arguments: Sequence[str] | None = None
 
 
 def alternate(sides: Mapping[str, Callable[[], T]], rounds: int) -> dict[str, list[T]]:
-    """Run the sides in turn, A B A B …: what drifts on a shared machine drifts for all."""
+    """Run the sides in turn, A B A B …: what drifts on a shared machine drifts for all.
+
+    Each result goes to stderr at once: a long measurement that is broken off has shown some.
+    """
     found: dict[str, list[T]] = {name: [] for name in sides}
-    for _ in range(rounds):
+    for index in range(rounds):
         for name, run in sides.items():
             found[name].append(run())
+            print(f"round {index}, {name}: {found[name][-1]}", file=sys.stderr, flush=True)
     return found
 
 

@@ -38,6 +38,8 @@ from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.pilot.pilot import run_pilot, top_k_components
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
+from spectro.sampling.reweighted import Sampler
+from spectro.sampling.samplers import Psgld
 from spectro.susceptibility.estimator import ChainSums, EstimatorKind
 from spectro.susceptibility.reliability import estimate_column
 from spectro.susceptibility.score import ScoredChain, score_tile
@@ -72,6 +74,8 @@ class Engine:
 
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
     precision: Precision = Precision.FLOAT32
+    vocabulary_sample: int | None = None
+    """S of the sampled softmax of its gradients."""
     kind: EstimatorKind = EstimatorKind.TWO_CHAIN
 
     def __call__(
@@ -188,6 +192,13 @@ class _Run:
             top_k=dataclasses.replace(lists, components=names) if used else None,
         )
 
+    def _sampler(self) -> Sampler:
+        size = self.engine.vocabulary_sample
+        if size is None:
+            return self.work.sampler
+        assert isinstance(self.work.sampler, Psgld), self.work.sampler
+        return dataclasses.replace(self.work.sampler, vocabulary_sample=size)
+
     def _chain(
         self,
         part: GroupModel[Any],
@@ -205,7 +216,7 @@ class _Run:
         )
         return GroupChains(
             part=part,
-            sampler=work.sampler,
+            sampler=self._sampler(),
             config=config,
             sampling_ids=self.ids.sampling,
             evaluation_ids=self.ids.evaluation,

@@ -16,6 +16,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 OTHER = "other"
+CLOCKS = WALL, PROCESSOR = "wall", "processor"
 
 
 class Meter:
@@ -54,20 +55,24 @@ class Meter:
         return dict(self.amounts)
 
 
-def seconds_reader(device: str) -> Callable[[], float]:
-    """The clock, after everything queued on the device has ended."""
+def seconds_reader(device: str, kind: str = WALL) -> Callable[[], float]:
+    """The clock, after everything queued on the device has ended.
+
+    With kind `processor` the seconds that the system gave to this process, all threads together:
+    on a machine that others load, what it would take alone.
+    """
 
     def read() -> float:
         if device == "cuda":
             torch.cuda.synchronize()
-        return time.perf_counter()
+        return time.process_time() if kind == PROCESSOR else time.perf_counter()
 
     return read
 
 
-def timed(run: Callable[[Meter], Any], device: str) -> dict[str, float]:
+def timed(run: Callable[[Meter], Any], device: str, kind: str = WALL) -> dict[str, float]:
     """Seconds by phase of one call."""
-    meter = Meter(seconds_reader(device))
+    meter = Meter(seconds_reader(device, kind))
     run(meter)
     return meter.close()
 

@@ -15,6 +15,7 @@ import dataclasses
 import gc
 from collections.abc import Sequence
 from typing import Any
+from unittest import mock
 
 from benchmarks import common, meter, same_result, same_work, shapes
 from benchmarks.engine_side import EXACT, Engine
@@ -23,6 +24,7 @@ from benchmarks.peer_side import LOSSES
 from benchmarks.peer_side import Peer as PeerSide
 from benchmarks.work import Work
 from spectro.models.config import Precision, ScoringConfig
+from spectro.sampling.pilot import pilot
 
 PRECISIONS = (Precision.FLOAT32.value, Precision.BFLOAT16.value)
 
@@ -68,6 +70,24 @@ def options_of(arguments: Sequence[str] | None = None) -> Any:
         help="measure a third side too, with top-K lists as a user gets them",
     )
     found.add_argument(
+        "--vocabulary-sample",
+        type=int,
+        default=1024,
+        help="S of a fourth side: lists, and gradients from a sample of the vocabulary; 0: none",
+    )
+    found.add_argument(
+        "--pilot-draws",
+        type=int,
+        default=pilot.NUM_PILOT_DRAWS,
+        help="of the pilot, which is not in the times; a run of the published sampler takes 128",
+    )
+    found.add_argument(
+        "--clock",
+        choices=meter.CLOCKS,
+        default=meter.WALL,
+        help="processor: seconds that the system gave to this process, where others load it",
+    )
+    found.add_argument(
         "--precision",
         choices=PRECISIONS,
         default="float32",
@@ -83,6 +103,7 @@ def options_of(arguments: Sequence[str] | None = None) -> Any:
     if options.toy:
         options.context, options.batch, options.probe, options.evaluation = 16, 2, 4, 2
         options.draws, options.timed_peer_draws, options.rounds = 4, 2, 1
+        options.vocabulary_sample = min(options.vocabulary_sample, 8)
         options.replicates, options.peer_draws, options.our_draws = 2, 2, 4
         options.result_probe, options.result_context = 8, 16
     return options
@@ -141,16 +162,18 @@ def work_of(options: Any, *, for_result: bool = False) -> Work:
 def measure_same_work(work: Work, options: Any) -> dict[str, Any]:
     """Search, then measure."""
     start = PeerSide(loss=options.peer_loss)
-    peer, search = same_work.find_micro_batch(start, work, options.device)
+    peer, search = same_work.find_micro_batch(start, work, options.device, options.clock)
     engines = engines_of(work, options)
-    found = same_work.measure(
-        work,
-        peer,
-        engines,
-        options.rounds,
-        options.device,
-        peer_draws=options.timed_peer_draws,
-    )
+    with mock.patch.object(pilot, "NUM_JUDGING_DRAWS", options.pilot_draws):
+        found = same_work.measure(
+            work,
+            peer,
+            engines,
+            options.rounds,
+            options.device,
+            peer_draws=options.timed_peer_draws,
+            kind=options.clock,
+        )
     return {
         **found,
         "lists": _lists(options, engines),
@@ -168,6 +191,10 @@ def engines_of(work: Work, options: Any) -> dict[str, Engine]:
         scoring = ScoringConfig(shortlist_size=4) if options.toy else ScoringConfig()
         if scoring.uses_top_k(work.model.config.vocab_size):
             found[same_work.LISTED] = Engine(scoring=scoring, precision=precision)
+            if options.vocabulary_sample:
+                found[same_work.SAMPLED] = dataclasses.replace(
+                    found[same_work.LISTED], vocabulary_sample=options.vocabulary_sample
+                )
     return found
 
 
@@ -192,7 +219,7 @@ def measure_same_result(options: Any) -> dict[str, Any]:
     """The peer's batch size at the sizes of the result, then both sides."""
     work = work_of(options, for_result=True)
     start = PeerSide(loss=options.peer_loss)
-    peer, search = same_work.find_micro_batch(start, work, options.device)
+    peer, search = same_work.find_micro_batch(start, work, options.device, options.clock)
     ours = same_result.our_sampler(options.sampler, options.gamma, options.nbeta, options.step_size)
     found = same_result.measure(
         dataclasses.replace(

@@ -3,7 +3,8 @@
 ratio of times = (flops of the peer / flops of the engine)         arithmetic saved
                × (flops per second of the engine / of the peer)    efficiency
 
-The engine is measured twice, with the exact loss and with top-K lists as a user gets them. Its
+The engine is measured three times: with the exact loss, with top-K lists as a user gets them, and
+with these and gradients from a sample of the vocabulary, which the published sampler has not. Its
 pilot is no part of the work, for the peer has none: its time is reported apart.
 """
 
@@ -22,6 +23,8 @@ from benchmarks.work import BASELINE, EVALUATING, PHASES, PILOT, SCORING, STEPPI
 
 Amounts = dict[str, float]
 ENGINE, LISTED, PEER = "engine", "engine_lists", "devinterp"
+SAMPLED = "engine_sampled"
+"""As LISTED, with gradients from a sample of the vocabulary: not the same draws."""
 TOGETHER, WHOLE, PUBLISHED = "together", "whole_call", "published_proportions"
 PARTS = (*PHASES, TOGETHER, WHOLE, PUBLISHED)
 
@@ -48,7 +51,9 @@ class Published:
         return step * self.steps_per_draw + (seconds[EVALUATING] + score) / work.all_draws
 
 
-def find_micro_batch(peer: Peer, work: Work, device: str) -> tuple[Peer, dict[str, float]]:
+def find_micro_batch(
+    peer: Peer, work: Work, device: str, kind: str = meter.WALL
+) -> tuple[Peer, dict[str, float]]:
     """The peer's best batch size on one step, one draw and two components; seconds by size."""
     small = dataclasses.replace(
         work, num_chains=1, num_draws=1, components=[work.components[0], work.components[-1]]
@@ -57,7 +62,7 @@ def find_micro_batch(peer: Peer, work: Work, device: str) -> tuple[Peer, dict[st
     sizes = [size for size in _divisors(whole) if size * 16 >= work.batch_size]
     sides = {
         str(size): lambda size=size: _whole_call(
-            dataclasses.replace(peer, micro_batch=size), small, device
+            dataclasses.replace(peer, micro_batch=size), small, device, kind
         )
         for size in sizes
     }
@@ -74,6 +79,7 @@ def measure(
     device: str,
     *,
     peer_draws: int,
+    kind: str = meter.WALL,
 ) -> dict[str, Any]:
     """All sides alternating, after one pilot that all of ours share.
 
@@ -87,13 +93,14 @@ def measure(
         rounds: alternations.
         device: of the clock.
         peer_draws: over which the peer is timed, per chain.
+        kind: of clock, see `meter.seconds_reader`.
     """
     last: dict[str, Measured] = {}
 
     def ours(name: str, clock: meter.Meter) -> None:
         last[name] = engines[name](work, clock, pilots=pilots)
 
-    clock = meter.Meter(meter.seconds_reader(device))
+    clock = meter.Meter(meter.seconds_reader(device, kind))
     pilots = list(engines.values())[-1].pilots(work, clock)
     pilot_seconds = clock.close()[PILOT]
     fewer = dataclasses.replace(work, num_draws=min(peer_draws, work.num_draws))
@@ -102,7 +109,7 @@ def measure(
     runs |= {name: (lambda m, name=name: ours(name, m)) for name in engines}
     flops = {name: meter.count_flops(runs[name]) for name in engines}
     flops[PEER] = _longer(meter.count_flops(lambda m: peer(one_draw, m)), one_draw, work)
-    sides = {side: (lambda run=run: meter.timed(run, device)) for side, run in runs.items()}
+    sides = {side: (lambda run=run: meter.timed(run, device, kind)) for side, run in runs.items()}
     seconds = common.alternate(sides, rounds)
     seconds[PEER] = [_longer(found, fewer, work) for found in seconds[PEER]]
     times = {side: [_with_sums(found, work) for found in seconds[side]] for side in sides}
@@ -191,8 +198,8 @@ def _rate(flops: float, times: Sequence[Amounts], part: str) -> float | None:
     return flops / seconds if seconds else None
 
 
-def _whole_call(peer: Peer, work: Work, device: str) -> float:
-    return sum(meter.timed(lambda m: peer(work, m), device).values())
+def _whole_call(peer: Peer, work: Work, device: str, kind: str) -> float:
+    return sum(meter.timed(lambda m: peer(work, m), device, kind).values())
 
 
 def _divisors(number: int) -> list[int]:

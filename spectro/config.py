@@ -280,7 +280,7 @@ class PipelineConfig:
             "components": [spelt(pattern) for pattern in self.components],
             "chain": chain,
             **{name: plain[name] for name in names},
-            "sampler": {k: v for k, v in plain["sampler"].items() if k != "also_nbeta"},
+            "sampler": {k: v for k, v in plain["sampler"].items() if _is_input(k, v)},
             **({"upsample": self.upsample.inputs()} if self.upsample else {}),
         }
 
@@ -301,6 +301,11 @@ class PipelineConfig:
             names.append("batch_size")
         reason = f"with the {to_dict(self.sampler)['kind']} sampler: {why}"
         return {f"chain.{name}": reason for name in names}
+
+
+def _is_input(name: str, value: Any) -> bool:
+    """Of a setting of the sampler; runs older than `vocabulary_sample` have none."""
+    return name != "also_nbeta" and (name, value) != ("vocabulary_sample", None)
 
 
 _OF_STEPS = ("steps_between_draws", "max_draw_correlation", "num_burnin_steps", "draw_dtype")

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 from torch import Tensor
 
+from spectro.models.sampled_softmax import SampledBatch, SampledSoftmax
 from spectro.models.top_k_softmax import TopKFit
 
 Weights = dict[str, Tensor]
@@ -31,11 +32,21 @@ class GroupModel(Protocol[CleanT]):
         """w* of a component, by block; shared with the resident model, never written to."""
         ...
 
-    def prepare(self, ids_BT1: Tensor, top_k: TopKFit | None = None) -> CleanT:
+    def prepare(
+        self,
+        ids_BT1: Tensor,
+        top_k: TopKFit | None = None,
+        sampled: SampledBatch | None = None,
+    ) -> CleanT:
         """Everything of a batch [B, T+1] that does not depend on the displaced weights.
 
-        With `top_k` also the top-K softmax from which the losses of its components are taken.
+        With `top_k` also the top-K softmax from which the losses of its components are taken;
+        with `sampled`, of the same batch, `losses` estimates those of all components from it.
         """
+        ...
+
+    def sampled_softmax(self, size: int) -> SampledSoftmax | None:
+        """The sampled softmax of S next tokens; None where U moves, or S is the vocabulary."""
         ...
 
     def clean_losses(self, clean: CleanT) -> Tensor:

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from spectro.models.architecture import Weights, num_paired
 from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.sampled_softmax import SampledBatch, SampledSoftmax
 from spectro.models.token_loss import token_losses
 from spectro.models.top_k_softmax import TopKFit
 from spectro.models.variant_losses import TopKBatch, losses_by_component, top_k_batch
@@ -21,10 +22,10 @@ from spectro.models.variant_losses import TopKBatch, losses_by_component, top_k_
 
 @dataclass(frozen=True, kw_only=True)
 class CleanIds:
-    """A batch, with its top-K softmax where losses may be taken from it."""
+    """A batch, with its top-K or sampled softmax where losses may be taken from it."""
 
     ids_BT1: Tensor
-    softmax: TopKBatch | None
+    softmax: TopKBatch | SampledBatch | None
 
 
 class EmbedGroup:
@@ -40,10 +41,19 @@ class EmbedGroup:
         assert component == "embed"
         return {"weight": self._model.params["gpt_neox.embed_in.weight"]}
 
-    def prepare(self, ids_BT1: Tensor, top_k: TopKFit | None = None) -> CleanIds:
+    def sampled_softmax(self, size: int) -> SampledSoftmax | None:
+        """The model's own."""
+        return self._model.sampled_softmax(size)
+
+    def prepare(
+        self,
+        ids_BT1: Tensor,
+        top_k: TopKFit | None = None,
+        sampled: SampledBatch | None = None,
+    ) -> CleanIds:
         """The batch itself: no layers precede the embedding."""
         resid, targets = self._model.embed(ids_BT1[:, :-1]), ids_BT1[:, 1:]
-        softmax = top_k_batch(self._model, resid, 0, targets, self.names, top_k)
+        softmax = sampled or top_k_batch(self._model, resid, 0, targets, self.names, top_k)
         return CleanIds(ids_BT1=ids_BT1, softmax=softmax)
 
     def clean_losses(self, clean: CleanIds) -> Tensor:
@@ -89,8 +99,16 @@ class UnembedGroup:
         assert component == "unembed"
         return {"weight": self._model.params[self._model.unembed_name]}
 
-    def prepare(self, ids_BT1: Tensor, top_k: TopKFit | None = None) -> CleanHidden:
-        """The final-normed stream; no top-K softmax where the output product moves."""
+    def sampled_softmax(self, size: int) -> None:
+        """None where the output product moves."""
+
+    def prepare(
+        self,
+        ids_BT1: Tensor,
+        top_k: TopKFit | None = None,
+        sampled: SampledBatch | None = None,
+    ) -> CleanHidden:
+        """The final-normed stream; the exact softmax where the output product moves."""
         hidden = self._model.suffix(self._model.embed(ids_BT1[:, :-1]), 0)
         return CleanHidden(hidden_BTD=hidden, targets_BT=ids_BT1[:, 1:])
 
@@ -129,8 +147,16 @@ class FullGroup:
         assert component == "full"
         return dict(self._model.params)
 
-    def prepare(self, ids_BT1: Tensor, top_k: TopKFit | None = None) -> Tensor:
-        """The batch itself; no top-K softmax where every weight moves."""
+    def sampled_softmax(self, size: int) -> None:
+        """None where every weight moves."""
+
+    def prepare(
+        self,
+        ids_BT1: Tensor,
+        top_k: TopKFit | None = None,
+        sampled: SampledBatch | None = None,
+    ) -> Tensor:
+        """The batch itself; the exact softmax where every weight moves."""
         return ids_BT1
 
     def clean_losses(self, clean: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ from spectro.models.consistency import (
     require_type,
 )
 from spectro.models.precision import causal_attention, linear, operand, unrounded
+from spectro.models.sampled_softmax import SampledSoftmax
 from spectro.models.size import ModelSize
 from spectro.models.token_loss import token_losses
 
@@ -55,6 +56,7 @@ class GPTNeoX:
         self.precision = precision
         self.activation: Callable[[Tensor], Tensor] = ACT2FN[shape.activation].forward
         self._operands: dict[str, Tensor] = {}
+        self._sampled: dict[int, SampledSoftmax] = {}
 
     @classmethod
     def from_pretrained_model(
@@ -215,6 +217,18 @@ class GPTNeoX:
         """ℓ(w*) of every token of packed sequences [B, T+1] → [B, T], nats."""
         hidden = self.suffix(self.embed(ids_BT1[:, :-1]), 0)
         return self.losses(hidden, ids_BT1[:, 1:])
+
+    def sampled_softmax(self, size: int) -> SampledSoftmax | None:
+        """Sampled softmax of S next tokens, one for all groups; None: S is the whole vocabulary."""
+        if size >= self.shape.vocab_size:
+            return None
+        if size not in self._sampled:
+            self._sampled[size] = SampledSoftmax(
+                lambda ids_BT: self.suffix(self.embed(ids_BT), 0),
+                self.params[self.unembed_name],
+                size,
+            )
+        return self._sampled[size]
 
     def _norm(self, resid: Tensor, name: str) -> Tensor:
         return functional.layer_norm(

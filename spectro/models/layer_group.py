@@ -21,6 +21,7 @@ from spectro.models.architecture import Weights, num_paired
 from spectro.models.components import Component, ComponentKind, Group
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.precision import batched_linear, linear
+from spectro.models.sampled_softmax import SampledBatch, SampledSoftmax
 from spectro.models.top_k_softmax import TopKFit
 from spectro.models.variant_losses import TopKBatch, losses_by_component, top_k_batch
 
@@ -45,8 +46,8 @@ class CleanLayer:
     """The stream that leaves the layer."""
     head_terms: dict[str, Tensor]
     """Head name → its clean term [B, T, D]."""
-    softmax: TopKBatch | None = None
-    """Top-K softmax, where losses may be taken from it."""
+    softmax: TopKBatch | SampledBatch | None = None
+    """Top-K or sampled softmax, where losses may be taken from it."""
 
 
 class LayerGroup:
@@ -73,7 +74,16 @@ class LayerGroup:
             }
         return self._head_weights(self._components[component])
 
-    def prepare(self, ids_BT1: Tensor, top_k: TopKFit | None = None) -> CleanLayer:
+    def sampled_softmax(self, size: int) -> SampledSoftmax | None:
+        """The model's own."""
+        return self._model.sampled_softmax(size)
+
+    def prepare(
+        self,
+        ids_BT1: Tensor,
+        top_k: TopKFit | None = None,
+        sampled: SampledBatch | None = None,
+    ) -> CleanLayer:
         """Run the layers below, this layer, and every head of the group by itself."""
         model, layer = self._model, self._layer
         resid = model.prefix(ids_BT1[:, :-1], layer)
@@ -92,7 +102,7 @@ class LayerGroup:
             middle_BTD=middle,
             out_BTD=out,
             head_terms={name: term[0] for name, term in terms.items()},
-            softmax=top_k_batch(model, out, layer + 1, targets, self.names, top_k),
+            softmax=sampled or top_k_batch(model, out, layer + 1, targets, self.names, top_k),
         )
 
     def clean_losses(self, clean: CleanLayer) -> Tensor:

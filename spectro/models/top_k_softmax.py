@@ -25,9 +25,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from spectro.models.config import Precision
 from spectro.models.precision import multiply, operand
+from spectro.models.token_loss import LOG2_E
 
 TOP_K_CHUNK = 128
 """Token positions whose whole logits exist at once while the K likeliest are chosen."""
@@ -96,7 +98,7 @@ def make_top_k(
         rest.append(mass.log())
         mean.append((probs @ unembed_VD) / mass[:, None].clamp_min(torch.finfo(mass.dtype).tiny))
     return TopK(
-        rows_NKD=unembed_VD[torch.cat(listed)],
+        rows_NKD=functional.embedding(torch.cat(listed), unembed_VD),  # 2/3 of an index's time
         log_probs_NK=torch.cat(log_probs),
         rest_N=torch.cat(rest),
         mean_ND=torch.cat(mean),
@@ -154,7 +156,7 @@ def top_k_losses(
             + 0.5 * ((shift_nRD @ top_k.covariance_DD) * shift_nRD).sum(dim=-1)
         )
         largest_nR = torch.maximum(listed_nRK.amax(dim=-1), rest_nR)
-        total_nR = listed_nRK.sub_(largest_nR[..., None]).exp_().sum(dim=-1)
+        total_nR = listed_nRK.sub_(largest_nR[..., None]).mul_(LOG2_E).exp2_().sum(dim=-1)
         total_nR += (rest_nR - largest_nR).exp()
         target_nR = torch.bmm(shift_nRD, top_k.target_ND[chunk, :, None])[..., 0]
         delta_nR = total_nR.log() + largest_nR - target_nR

@@ -15,6 +15,7 @@ from torch import Tensor
 from spectro.models.config import ScoringConfig
 from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.precision import operand
+from spectro.models.sampled_softmax import SampledBatch, sampled_losses
 from spectro.models.top_k_softmax import (
     TopK,
     TopKFit,
@@ -91,7 +92,7 @@ def losses_by_component(
     model: GPTNeoX,
     hidden: Mapping[str, Tensor],
     targets_GbT: Tensor,
-    softmax: TopKBatch | None,
+    softmax: TopKBatch | SampledBatch | None,
 ) -> dict[str, Tensor]:
     """Component → loss [R, b, T] in nats from its variants' streams [R, b, T, D].
 
@@ -101,8 +102,15 @@ def losses_by_component(
         model: its output matrix.
         hidden: component → streams.
         targets_GbT: what variants see: all the same sequences (G = 1), or each its own (G = R).
-        softmax: top-K softmax, where all see the same.
+        softmax: top-K softmax, where all see the same; sampled softmax, where each has its own.
     """
+    if isinstance(softmax, SampledBatch):
+        streams_CBTD = torch.stack([stream.flatten(0, 1) for stream in hidden.values()])
+        losses_CBT = sampled_losses(streams_CBTD, softmax)
+        return {
+            name: own_BT.view(stream.shape[:-1])
+            for (name, stream), own_BT in zip(hidden.items(), losses_CBT, strict=True)
+        }
     short = softmax.components if softmax is not None else frozenset()
     exact = {name: stream for name, stream in hidden.items() if name not in short}
     found: dict[str, Tensor] = {}

@@ -89,6 +89,22 @@ def sums_flops(num_tokens: int) -> int:
     return 4 * num_tokens
 
 
+def sampling_saves(size: ModelSize, num_seq: int, num_pos: int, sample: int) -> int:
+    """Flops that a gradient of one component lacks where S entries stand for the vocabulary: of
+    its losses and of theirs in the final stream."""
+    return 4 * num_seq * num_pos * size.hidden_size * (size.vocab_size - sample)
+
+
+def sampling_costs(
+    size: ModelSize, num_seq: int, num_distinct: int, num_pos: int, sample: int
+) -> int:
+    """Flops of the sampled softmax of some sequences, so many of them distinct: weights of every
+    sample, and once for each a clean pass and μ. What a worker has kept from before is not less."""
+    mean = 2 * num_pos * size.hidden_size * size.vocab_size
+    each = 2 * num_seq * num_pos * size.hidden_size * sample
+    return each + num_distinct * (model_flops(size, 1, num_pos) + mean)
+
+
 def _extrapolated(
     size: ModelSize, group: Group, list_size: int, count_small: Callable[[ModelSize, Group], Flops]
 ) -> Flops:

@@ -51,7 +51,13 @@ def measurement_of(config: PipelineConfig, size: ModelSize) -> MeasurementSize:
         list_size=config.scoring.shortlist_size
         if config.scoring.uses_top_k(size.vocab_size)
         else 0,
+        vocabulary_sample=_vocabulary_sample(config, size),
     )
+
+
+def _vocabulary_sample(config: PipelineConfig, size: ModelSize) -> int:
+    sample = getattr(config.sampler, "vocabulary_sample", None) or 0
+    return sample if sample < size.vocab_size else 0
 
 
 def count_part(

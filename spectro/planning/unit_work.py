@@ -23,6 +23,8 @@ from spectro.planning.call_flops import (
     component_flops,
     list_setup_flops,
     model_flops,
+    sampling_costs,
+    sampling_saves,
     sums_flops,
 )
 from spectro.planning.schedules import DrawSchedule, Schedules
@@ -95,6 +97,8 @@ class MeasurementSize:
     """Whether half estimates are stored beside the rows, where there are two chains."""
     list_size: int = 0
     """K of top-K lists; 0 where the vocabulary is too small for them to pay."""
+    vocabulary_sample: int = 0
+    """S of the sampled softmax of gradients; 0: they take the whole vocabulary."""
 
 
 def tokens_work(m: MeasurementSize) -> Work:
@@ -261,6 +265,13 @@ def _stepping_flops(m: MeasurementSize, group: Group, chains: Sequence[Schedules
         most = max(own[component] for own in steps)
         times = sum(min(most, max(own.values())) for own in steps)
         flops += times * component_flops(m.size, component, *shape).gradient
+        if m.vocabulary_sample and group.name not in WITHOUT_TOP_K:
+            flops -= times * sampling_saves(m.size, *shape, m.vocabulary_sample)
+    if m.vocabulary_sample and group.name not in WITHOUT_TOP_K:
+        num_seq = m.chain.batch_size * sum(max(own.values()) for own in steps)
+        flops += sampling_costs(
+            m.size, num_seq, min(num_seq, m.num_sampling), m.context, m.vocabulary_sample
+        )
     return flops
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from spectro.models.architecture import GroupModel
 from spectro.models.cost.budget import RowBudget
-from spectro.sampling.gradients import minibatch_gradients
+from spectro.sampling.gradients import VocabularySample, minibatch_gradients
 from spectro.sampling.keys import Randomness
 from spectro.sampling.mala import Mala, MalaState
 from spectro.sampling.samplers import ChainState, Stepper
@@ -58,6 +58,7 @@ def advance(
     *,
     adjusted: Mapping[str, bool],
     budget: RowBudget | None = None,
+    sample: VocabularySample | None = None,
 ) -> tuple[States, dict[str, dict[int, StepInfo]]]:
     """Move every chain of every component by one step.
 
@@ -70,9 +71,10 @@ def advance(
         randomness: where noise comes from.
         adjusted: component → whether `mala` steps are corrected; see `Mala.step`.
         budget: rows at once where gradients are.
+        sample: next tokens from which gradients are estimated; `mala` steps have none.
     """
     where = {name: [state.evaluated for state in own.values()] for name, own in states.items()}
-    losses, gradients = minibatch_gradients(part, where, ids_CBT1, budget)
+    losses, gradients = minibatch_gradients(part, where, ids_CBT1, budget, sample)
     moved: States = {name: {} for name in states}
     found: dict[str, dict[int, StepInfo]] = {name: {} for name in states}
     for name, own in states.items():

@@ -18,6 +18,7 @@ from spectro.models.cost.budget import RowBudget
 from spectro.sampling.advance import States, advance, start
 from spectro.sampling.checkpoint import Checkpoint, joined
 from spectro.sampling.config import ChainConfig
+from spectro.sampling.gradients import VocabularySample
 from spectro.sampling.keys import Randomness
 from spectro.sampling.mala import Mala
 from spectro.sampling.recorder import Recorder
@@ -184,6 +185,7 @@ class Stepping:
             self.randomness,
             adjusted={name: step >= self.burnin[name] // 2 for name in states},
             budget=self.budget,
+            sample=self._sample(chains, step),
         )
         for name, own in found.items():
             for chain, each in own.items():
@@ -196,6 +198,17 @@ class Stepping:
         if all(isinstance(sampler, Mala) for sampler in self.samplers.values()):
             return self.evaluation_ids.expand(len(chains), *self.evaluation_ids.shape)
         return self._minibatches(chains, step)
+
+    def _sample(self, chains: Sequence[int], step: int) -> VocabularySample | None:
+        """Next tokens of each chain's sequences, where all update rules estimate gradients so."""
+        rule = next(iter(self.samplers.values()))  # those of a run differ in their step size only
+        if isinstance(rule, Mala) or rule.vocabulary_sample is None:
+            return None
+        softmax = self.part.sampled_softmax(rule.vocabulary_sample)
+        if softmax is None:
+            return None
+        shift, batch = self.randomness.vocabulary_shift, range(self.config.batch_size)
+        return VocabularySample(softmax, [[shift(c, step, i) for i in batch] for c in chains])
 
     def _minibatches(self, chains: Iterable[int], step: int) -> Tensor:
         """Each chain's own sequences, int64 [C, B, T+1]."""

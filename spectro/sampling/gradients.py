@@ -10,6 +10,7 @@ Shapes: C chains, B sequences of each chain's minibatch, T positions.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from spectro.models.architecture import GroupModel
 from spectro.models.cost.budget import RowBudget, fit
+from spectro.models.sampled_softmax import SampledSoftmax
 from spectro.sampling.samplers import Blocks
 
 Displacements = Mapping[str, Sequence[Blocks]]
@@ -25,11 +27,25 @@ Gradients = tuple[dict[str, Tensor], dict[str, Blocks]]
 """Component → loss of every chain [C]; component → block → gradient of every chain [C, *shape]."""
 
 
+@dataclass(frozen=True)
+class VocabularySample:
+    """Where losses of a step are estimated from a sample of the vocabulary."""
+
+    softmax: SampledSoftmax
+    shifts_CB: Sequence[Sequence[float]]
+    """The u of every chain's every sequence."""
+
+    def part(self, chains: slice, sequences: slice) -> VocabularySample:
+        """Of some chains and sequences."""
+        return VocabularySample(self.softmax, [own[sequences] for own in self.shifts_CB[chains]])
+
+
 def minibatch_gradients(
     part: GroupModel[Any],
     displacements: Displacements,
     ids_CBT1: Tensor,
     budget: RowBudget | None = None,
+    sample: VocabularySample | None = None,
 ) -> Gradients:
     """Mean loss of each chain's minibatch under each component's displacement, and its gradient.
 
@@ -42,14 +58,21 @@ def minibatch_gradients(
         displacements: where each chain of each component is; all have the same chains.
         ids_CBT1: int64 [C, B, T+1], the chains' minibatches.
         budget: rows (positions × components × chains) at once; all of them if None.
+        sample: loss and gradient are estimates from these next tokens; None: they are exact.
     """
     if budget is None:
-        return _micro_batch_gradients(part, displacements, ids_CBT1)
-    return fit(budget, lambda: _accumulated_gradients(part, displacements, ids_CBT1, budget.rows))
+        return _micro_batch_gradients(part, displacements, ids_CBT1, sample)
+    return fit(
+        budget, lambda: _accumulated_gradients(part, displacements, ids_CBT1, budget.rows, sample)
+    )
 
 
 def _accumulated_gradients(
-    part: GroupModel[Any], displacements: Displacements, ids_CBT1: Tensor, rows: int
+    part: GroupModel[Any],
+    displacements: Displacements,
+    ids_CBT1: Tensor,
+    rows: int,
+    sample: VocabularySample | None,
 ) -> Gradients:
     num_chains, _, length = ids_CBT1.shape
     sequences = rows // ((length - 1) * len(displacements))
@@ -60,6 +83,7 @@ def _accumulated_gradients(
             {name: own[start : start + together] for name, own in displacements.items()},
             ids_CBT1[start : start + together],
             max(1, sequences // together),
+            sample and sample.part(slice(start, start + together), slice(None)),
         )
         for start in range(0, num_chains, together)
     ]
@@ -74,16 +98,27 @@ def _accumulated_gradients(
 
 
 def _sum_of_micro_batches(
-    part: GroupModel[Any], displacements: Displacements, ids_CBT1: Tensor, size: int
+    part: GroupModel[Any],
+    displacements: Displacements,
+    ids_CBT1: Tensor,
+    size: int,
+    sample: VocabularySample | None,
 ) -> Gradients:
     """Sum over micro-batches of `size` sequences of each chain."""
     num_seq = ids_CBT1.shape[1]
+    if size >= num_seq:
+        return _micro_batch_gradients(part, displacements, ids_CBT1, sample)
     losses: dict[str, Tensor] = {}
     gradients: dict[str, Blocks] = {}
     for start in range(0, num_seq, size):
         micro_batch = ids_CBT1[:, start : start + size]
         share = micro_batch.shape[1] / num_seq
-        micro_losses, micro_gradients = _micro_batch_gradients(part, displacements, micro_batch)
+        micro_losses, micro_gradients = _micro_batch_gradients(
+            part,
+            displacements,
+            micro_batch,
+            sample and sample.part(slice(None), slice(start, start + size)),
+        )
         for name, loss in micro_losses.items():
             losses[name] = losses[name] + share * loss if start else share * loss
             gradients[name] = {
@@ -96,10 +131,17 @@ def _sum_of_micro_batches(
 
 
 def _micro_batch_gradients(
-    part: GroupModel[Any], displacements: Displacements, ids_CBT1: Tensor
+    part: GroupModel[Any],
+    displacements: Displacements,
+    ids_CBT1: Tensor,
+    sample: VocabularySample | None,
 ) -> Gradients:
     with torch.no_grad():
-        clean = part.prepare(ids_CBT1.flatten(0, 1))
+        ids_BT1, sampled = ids_CBT1.flatten(0, 1), None
+        if sample is not None:
+            shifts = [shift for own in sample.shifts_CB for shift in own]
+            sampled = sample.softmax.batch(ids_BT1, shifts)
+        clean = part.prepare(ids_BT1, sampled=sampled)
     displaced = {
         name: {
             block: _displaced(weight, [blocks[block] for blocks in own]).requires_grad_()

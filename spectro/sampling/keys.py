@@ -35,6 +35,10 @@ class Randomness(Protocol):
         """Indices of the sequences of one step, int64 [batch_size], all different."""
         ...
 
+    def vocabulary_shift(self, chain: int, step: int, index: int) -> float:
+        """A number in (0, 1): the u of a minibatch's sequence (models/sampled_softmax.py)."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class KeyedRandomness:
@@ -62,7 +66,11 @@ class KeyedRandomness:
 
     def uniform(self, component: str, chain: int, step: int) -> float:
         """The same on every device; a multiple of 2^-53, never 0 or 1."""
-        return ((_key(self.seed, "accept", component, chain, step) >> 76) + 0.5) / 2**52
+        return _uniform(self.seed, "accept", component, chain, step)
+
+    def vocabulary_shift(self, chain: int, step: int, index: int) -> float:
+        """As `uniform`; all components of a chain see the same sample."""
+        return _uniform(self.seed, "vocabulary", chain, step, index)
 
     def minibatch(self, chain: int, step: int, num_sequences: int, batch_size: int) -> Tensor:
         """Uniform without replacement.
@@ -77,6 +85,10 @@ class KeyedRandomness:
         key = _key(self.seed, "minibatch", chain, step)
         stream = np.random.Generator(np.random.Philox(key=key))
         return torch.from_numpy(stream.choice(num_sequences, batch_size, replace=False))
+
+
+def _uniform(*parts: str | int) -> float:
+    return ((_key(*parts) >> 76) + 0.5) / 2**52
 
 
 def _key(*parts: str | int) -> int:

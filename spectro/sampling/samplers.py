@@ -22,13 +22,15 @@ of the drift exactly: its stationary variance is 1/γ for every ε.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:  # steps call methods of their tensors; a configuration alone needs no torch
     from torch import Tensor
 
+SLICE = 2**16
+"""Elements of a block that an update takes at once on a CPU."""
 Blocks: TypeAlias = "dict[str, Tensor]"
 """Tensors of a component by block name."""
 
@@ -62,6 +64,11 @@ class Stepper(Protocol):
         """nβ, the effective inverse temperature."""
         ...
 
+    @property
+    def vocabulary_sample(self) -> int | None:
+        """S of the sampled softmax of its gradients; None: the whole vocabulary."""
+        ...
+
     def init(self, weights: Mapping[str, Tensor]) -> ChainState:
         """State at w*, in the shapes of the weights."""
         ...
@@ -81,10 +88,19 @@ class _Langevin:
     """nβ, effective inverse temperature; ≥ 0."""
     step_size: float = 1e-5
     """ε, with the drift convention ε/2; > 0."""
+    vocabulary_sample: int | None = None
+    """S, vocabulary entries of each sequence from which gradients are estimated
+    (models/sampled_softmax.py), but those of `unembed` and `full`, whose output matrix moves; ≥ 1.
+    None: the whole vocabulary, as published."""
 
     def __post_init__(self) -> None:
         require_positive("sampler.gamma", self.gamma)
         require_positive("sampler.step_size", self.step_size)
+        if self.vocabulary_sample is not None and self.vocabulary_sample < 1:
+            raise ValueError(
+                "sampler.vocabulary_sample must be at least 1 (or null for the whole vocabulary), "
+                f"found {self.vocabulary_sample}"
+            )
         require_at_least_0("sampler.nbeta", self.nbeta)
 
     def init(self, weights: Mapping[str, Tensor]) -> ChainState:
@@ -106,14 +122,14 @@ class Sgld(_Langevin):
 
     def step(self, state: ChainState, gradient: Blocks, noise: Blocks) -> ChainState:
         """δ ← δ − (ε/2)(nβ g + γ δ) + √ε ξ."""
-        half, root = self.step_size / 2, math.sqrt(self.step_size)
-        moved = {
-            name: delta
-            - half * (self.nbeta * gradient[name] + self.gamma * delta)
-            + root * noise[name]
-            for name, delta in state.displacement.items()
-        }
+        moved = {}
+        for name, delta in state.displacement.items():
+            (moved[name],) = _by_slices(self._move, delta, gradient[name], noise[name])
         return ChainState(displacement=moved)
+
+    def _move(self, delta: Tensor, gradient: Tensor, noise: Tensor) -> tuple[Tensor]:
+        half, root = self.step_size / 2, math.sqrt(self.step_size)
+        return (delta - half * (self.nbeta * gradient + self.gamma * delta) + root * noise,)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,13 +147,27 @@ class _Preconditioned(_Langevin):
         if not 0 <= self.alpha < 1:
             raise ValueError(f"sampler.alpha must be in [0, 1), found {self.alpha}")
 
-    def _precondition(self, state: ChainState, gradient: Blocks) -> tuple[Blocks, Blocks]:
-        """New V and D, by block."""
-        moment = {
-            name: (self.alpha * v).addcmul(gradient[name], gradient[name], value=1 - self.alpha)
-            for name, v in state.second_moment.items()
-        }
-        return moment, {name: 1.0 / (v.sqrt() + self.damping) for name, v in moment.items()}
+    def step(self, state: ChainState, gradient: Blocks, noise: Blocks) -> ChainState:
+        """One step of δ and V."""
+        moved, moments = {}, {}
+        for name, delta in state.displacement.items():
+            own = state.second_moment[name], gradient[name], noise[name]
+            moved[name], moments[name] = _by_slices(self._move, delta, *own)
+        return ChainState(displacement=moved, second_moment=moments)
+
+    def _move(
+        self, delta: Tensor, moment: Tensor, gradient: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """New δ and V."""
+        moment = (self.alpha * moment).addcmul(gradient, gradient, value=1 - self.alpha)
+        precondition = 1.0 / (moment.sqrt() + self.damping)
+        return self._displace(delta, precondition, gradient, noise), moment
+
+    def _displace(
+        self, delta: Tensor, precondition: Tensor, gradient: Tensor, noise: Tensor
+    ) -> Tensor:
+        """New δ."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,31 +180,27 @@ class Psgld(_Preconditioned):
             self.step_size * self.gamma / self.damping, "ε·γ/a (the largest ε·D·γ)"
         )
 
-    def step(self, state: ChainState, gradient: Blocks, noise: Blocks) -> ChainState:
+    def _displace(
+        self, delta: Tensor, precondition: Tensor, gradient: Tensor, noise: Tensor
+    ) -> Tensor:
         """δ ← δ − (ε/2) D (nβ g + γ δ) + √(εD) ξ."""
-        moment, precondition = self._precondition(state, gradient)
-        moved = {}
-        for name, delta in state.displacement.items():
-            scale = self.step_size * precondition[name]
-            drift = self.nbeta * gradient[name] + self.gamma * delta
-            moved[name] = delta - 0.5 * scale * drift + scale.sqrt() * noise[name]
-        return ChainState(displacement=moved, second_moment=moment)
+        scale = self.step_size * precondition
+        drift = self.nbeta * gradient + self.gamma * delta
+        return delta - 0.5 * scale * drift + scale.sqrt() * noise
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exponential(_Preconditioned):
     """Preconditioned SGLD with the Gaussian part of the drift integrated exactly."""
 
-    def step(self, state: ChainState, gradient: Blocks, noise: Blocks) -> ChainState:
+    def _displace(
+        self, delta: Tensor, precondition: Tensor, gradient: Tensor, noise: Tensor
+    ) -> Tensor:
         """δ ← ρ δ − ((1−ρ)/γ) nβ g + √((1−ρ²)/γ) ξ,  ρ = exp(−εDγ/2)."""
-        moment, precondition = self._precondition(state, gradient)
-        moved = {}
-        for name, delta in state.displacement.items():
-            rate = (0.5 * self.step_size * self.gamma) * precondition[name]
-            pull = (-rate).expm1().neg() * (self.nbeta / self.gamma)
-            spread = ((-2 * rate).expm1().neg() / self.gamma).sqrt()
-            moved[name] = (-rate).exp() * delta - pull * gradient[name] + spread * noise[name]
-        return ChainState(displacement=moved, second_moment=moment)
+        rate = (0.5 * self.step_size * self.gamma) * precondition
+        pull = (-rate).expm1().neg() * (self.nbeta / self.gamma)
+        spread = ((-2 * rate).expm1().neg() / self.gamma).sqrt()
+        return (-rate).exp() * delta - pull * gradient + spread * noise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +219,26 @@ class Gaussian:
     def nbeta(self) -> float:
         """0: the loss does not enter."""
         return 0.0
+
+
+def _by_slices(move: Callable[..., tuple[Tensor, ...]], *tensors: Tensor) -> tuple[Tensor, ...]:
+    """An update of equally shaped tensors, element by element.
+
+    On a CPU slice by slice: a dozen passes over a slice stay within the processor's cache, those
+    over a whole embedding do not, and the result has the same bits.
+    """
+    like = tensors[0]
+    if like.device.type != "cpu" or like.numel() <= SLICE:
+        return move(*tensors)
+    flat = [tensor.reshape(-1) for tensor in tensors]
+    found: list[Tensor] = []
+    for start in range(0, like.numel(), SLICE):
+        here = slice(start, start + SLICE)
+        moved = move(*(tensor[here] for tensor in flat))
+        found = found or [like.new_empty(like.numel()) for _ in moved]
+        for out, new in zip(found, moved, strict=True):
+            out[here] = new
+    return tuple(tensor.view(like.shape) for tensor in found)
 
 
 def zeros_like(weights: Mapping[str, Tensor]) -> Blocks:

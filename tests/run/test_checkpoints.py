@@ -41,6 +41,10 @@ RELIABLE = dataclasses.replace(
 CASES = {
     "sgld": (Sgld(gamma=300.0, nbeta=10.0, step_size=1e-4), CHAIN),
     "psgld_measured": (Psgld(gamma=300.0, nbeta=10.0, step_size=5e-4), MEASURED),
+    "psgld_sampled": (
+        Psgld(gamma=300.0, nbeta=10.0, step_size=5e-4, vocabulary_sample=16),
+        CHAIN,
+    ),
     "exponential_reliable": (Exponential(gamma=300.0, nbeta=10.0, step_size=2e-2), RELIABLE),
     "mixed": (
         Reweighted(gamma=300.0, nbeta=10.0, min_effective_fraction=0.85),

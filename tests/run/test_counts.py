@@ -91,6 +91,12 @@ CASES: dict[str, dict] = {
         "chain": dataclasses.replace(CHAIN, num_burnin_steps=3),
         "estimator": EstimatorConfig(baseline=Baseline.UNPAIRED, num_baseline_batches=3),
     },
+    "sampled": {  # one group in one unit, whose minibatches are the whole sampling set
+        "sampler": Psgld(vocabulary_sample=16),
+        "chain": dataclasses.replace(CHAIN, batch_size=8),
+        "components": ["l1*"],
+        "chains_per_unit": 2,
+    },
     "chains_together": {
         "sampler": REWEIGHTED,
         "chain": ChainConfig(

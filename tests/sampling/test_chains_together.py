@@ -28,6 +28,7 @@ VOCAB, CONTEXT, NUM_CHAINS = 31, 12, 3
 GROUPS: tuple[Group, ...] = (*group_components(all_components(2, 2)), FULL_GROUP)
 SAMPLERS: dict[str, Sampler] = {
     "psgld": Psgld(gamma=30.0, nbeta=10.0, step_size=5e-3),
+    "psgld_sampled": Psgld(gamma=30.0, nbeta=10.0, step_size=5e-3, vocabulary_sample=12),
     "exponential": Exponential(gamma=30.0, nbeta=10.0, step_size=2e-2),
     "reweighted": Reweighted(gamma=300.0, nbeta=10.0, min_effective_fraction=0.7),
 }
@@ -124,15 +125,16 @@ def test_each_chain_is_what_it_is_by_itself(
             require_same(found, alone[chain])
 
 
-def test_company_budget_and_blocks_do_not_matter(model: GPTNeoX, ids: Tensor) -> None:
+@pytest.mark.parametrize("sampler", ["psgld", "psgld_sampled"])
+def test_company_budget_and_blocks_do_not_matter(model: GPTNeoX, ids: Tensor, sampler: str) -> None:
     part = group_model(model, GROUPS[2])
     config = SCHEDULES["fixed"]
-    whole = run(part, SAMPLERS["psgld"], ids, config, range(NUM_CHAINS))
+    whole = run(part, SAMPLERS[sampler], ids, config, range(NUM_CHAINS))
     for chains in ([2, 0], [1]):
         for sequences in (1, 4):  # less than one of each chain; more
             budget = RowBudget(rows=CONTEXT * len(part.names) * sequences)
             small = dataclasses.replace(config, draws_per_block=2)
-            found = run(part, SAMPLERS["psgld"], ids, small, chains, stepping=budget)
+            found = run(part, SAMPLERS[sampler], ids, small, chains, stepping=budget)
             assert list(found) == chains
             for chain in chains:
                 for name in part.names:
@@ -165,11 +167,11 @@ def test_steps_are_those_of_the_components_and_chains_that_are_left(
     part, taken = group_model(model, GROUPS[1]), []
     real = advance_module.minibatch_gradients
 
-    def counted(part, displacements, minibatches, budget):
+    def counted(part, displacements, minibatches, budget, sample):
         for name, own in displacements.items():
             assert len(own) == len(minibatches)
             taken.append((name, len(own)))
-        return real(part, displacements, minibatches, budget)
+        return real(part, displacements, minibatches, budget, sample)
 
     monkeypatch.setattr(advance_module, "minibatch_gradients", counted)
     config, every = SCHEDULES["reliable"], range(NUM_CHAINS)

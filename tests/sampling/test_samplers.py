@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from spectro.sampling import samplers
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.reweighted import Reweighted
@@ -136,3 +137,28 @@ def test_exponential_equals_euler_in_the_limit_of_small_steps() -> None:
 def test_impossible_settings_are_refused(build, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build()
+
+
+@pytest.mark.parametrize("rule", [Sgld(), Psgld(), Exponential()], ids=["sgld", "psgld", "exp"])
+def test_slices_of_a_block_change_no_bit(rule: Stepper, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    shape = (7, 43)
+    state = rule.init({"w": torch.zeros(shape)})
+    gradients, noises = torch.randn(2, 4, *shape)
+    found = []
+    for size in (10**9, 16, 37):
+        monkeypatch.setattr(samplers, "SLICE", size)
+        moved = state
+        for gradient, noise in zip(gradients, noises, strict=True):
+            moved = rule.step(moved, {"w": gradient}, {"w": noise})
+        assert moved.displacement["w"].shape == shape
+        found.append(moved)
+    for other in found[1:]:
+        assert torch.equal(other.displacement["w"], found[0].displacement["w"])
+        for block, moment in found[0].second_moment.items():
+            assert torch.equal(other.second_moment[block], moment)
+
+
+def test_a_sample_of_the_vocabulary_has_entries() -> None:
+    with pytest.raises(ValueError, match=r"sampler\.vocabulary_sample must be at least 1"):
+        Psgld(vocabulary_sample=0)
