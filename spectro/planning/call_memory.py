@@ -202,5 +202,8 @@ class _NoValues:
     def minibatch(self, chain: int, step: int, num_sequences: int, batch_size: int) -> Tensor:
         return torch.zeros(batch_size, dtype=torch.int64, device=META)
 
+    def vocabulary_shift(self, chain: int, step: int, index: int) -> float:
+        return 0.5
+
 
 _NONE = _NoValues()

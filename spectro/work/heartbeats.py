@@ -29,6 +29,7 @@ from spectro.work.metrics import Metrics
 from spectro.work.outcome import Outcome, Pool, UnitResult, WorkerCounts
 from spectro.work.unit_queue import StageTally, UnitQueue
 from spectro.work.units import label
+from spectro.work.webhook import Webhook
 
 logger = logging.getLogger(__name__)
 MAX_FAILURES = 200
@@ -43,15 +44,23 @@ class HeartbeatWriter:
         run: how it is executed.
         device: device type of the workers.
         metrics: None: Ray's.
+        webhook: hears of an hour without a worker, and of the end; None: nobody does.
     """
 
     def __init__(
-        self, store: Store, run: RunConfig, *, device: str, metrics: Metrics | None = None
+        self,
+        store: Store,
+        run: RunConfig,
+        *,
+        device: str,
+        metrics: Metrics | None = None,
+        webhook: Webhook | None = None,
     ) -> None:
         self._store, self._run = store, run
         self.device = device
         """Device type of the workers, `auto` until one is known."""
         self._metrics = metrics or Metrics(store.uri)
+        self._webhook = webhook or Webhook(None, store.uri)
         self._log = SessionLog(store)
         self._queues: list[UnitQueue] = []
         self._counts: Counter[str] = Counter()
@@ -121,6 +130,7 @@ class HeartbeatWriter:
         self._number += 1
         self._metrics.state(counts, heartbeat.stages)
         self._writing = self._writer.submit(self._safely, self._log.put, heartbeat)
+        self._writer.submit(self._webhook.no_worker, counts.waiting_seconds)
 
     def close(self, pool: Pool, ended: str) -> None:
         """Put the last heartbeat, unless there was nothing to do; waits until it is written.
@@ -131,6 +141,7 @@ class HeartbeatWriter:
         if self._number or any(queue.stages for queue in self._queues):
             self.put(pool, ended=ended)
         self._writer.shutdown(wait=True)
+        self._webhook.ended(ended)
 
     def _made(
         self, counts: WorkerCounts, running: Sequence[RunningUnit], ended: str | None

@@ -20,6 +20,7 @@ from spectro.work.ray_pool import RayPool
 from spectro.work.ray_session import WorkerSizes, ray_session, worker_sizes
 from spectro.work.retry_budgets import RetryBudgets
 from spectro.work.stop_conditions import RunLimits, StopConditions
+from spectro.work.webhook import Webhook
 from spectro.work.worker import WorkerSetup
 from spectro.work.worker_kinds import WorkerKind
 
@@ -127,7 +128,12 @@ def open_heartbeats(
     config: PipelineConfig, store: Store, pool: InlinePool | RayPool
 ) -> Iterator[HeartbeatWriter]:
     """The heartbeats of this invocation; the last one records how it ends."""
-    heartbeats = HeartbeatWriter(store, config.run, device=config.model.device.split(":")[0])
+    webhook = Webhook(
+        config.run.webhook, store.uri, lambda: read_heartbeats(store, store.list(SESSIONS))
+    )
+    heartbeats = HeartbeatWriter(
+        store, config.run, device=config.model.device.split(":")[0], webhook=webhook
+    )
     ended = "done"
     try:
         yield heartbeats

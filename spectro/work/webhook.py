@@ -1,4 +1,4 @@
-"""Tells a URL by POST how a run ends, and when no worker comes (`run.webhook`).
+"""Reports to a URL by POST how a run ends, and that no worker comes (`run.webhook`).
 
 The body is one JSON object: run, event, line, time, units_done, units_left, gpu_hours, cost. A
 receiver that is away must not end a run: what cannot be delivered is logged, without the URL's
@@ -26,7 +26,7 @@ TIMEOUT_SECONDS = 10.0
 """How long an answer is waited for, each time."""
 ATTEMPTS = 2
 NO_WORKER_SECONDS = 3600.0
-"""Without a worker for so long, the receiver is told, once until one has come."""
+"""Without a worker for so long the event `no_worker` is sent, once until one has come."""
 _LIMIT = re.compile(r"stopped: run\.(deadline_hours|max_gpu_hours|max_cost)\b")
 
 
@@ -71,7 +71,7 @@ class Webhook:
         self, url: str | None, run: str, beats: Callable[[], Sequence[Heartbeat]] = tuple
     ) -> None:
         self._url, self._run, self._beats = url, run, beats
-        self._is_told = False
+        self._is_sent = False
 
     def ended(self, line: str) -> None:
         """The invocation has ended as its last heartbeat says: `done`, `stopped: …`, `failed: …`.
@@ -88,9 +88,9 @@ class Webhook:
         """No worker has been there for so long; 0 once one is. Sends `no_worker` once an hour is
         over."""
         if seconds < NO_WORKER_SECONDS:
-            self._is_told = False
-        elif not self._is_told:
-            self._is_told = True
+            self._is_sent = False
+        elif not self._is_sent:
+            self._is_sent = True
             self._send("no_worker", f"no worker for {clock(seconds)}")
 
     def _send(self, event: str, line: str) -> None:
