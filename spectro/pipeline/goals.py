@@ -30,7 +30,8 @@ def open_run(store: Store, config: PipelineConfig, model: ModelInfo) -> None:
     """
     if not store.is_local and not store.exists(run_dir.NAME):
         store.check_fence()
-    own = dataclasses.replace(config, more=None)  # an addition has its own marker
+    run = dataclasses.replace(config.run, webhook=None)  # its path is some services' secret
+    own = dataclasses.replace(config, run=run, more=None)  # an addition has its own marker
     for part, each in own.parts.items():
         run_dir.start(store.child(part), to_dict(each), each.inputs(), model.facts)
 
