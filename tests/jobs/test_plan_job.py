@@ -16,6 +16,7 @@ def test_without_weights_a_published_model_is_planned(job: Job, capsys, tmp_path
     status = job(
         "plan",
         "experiment=pythia_1_4b",
+        "control=independent",
         "plan.rates=h200-assumed",
         "plan.num_devices=16",
         "plan.out=plan.json",
@@ -54,7 +55,7 @@ def test_this_device_is_measured(job: Job, capsys, tmp_path: Path, tiny_model_di
 
 def test_clusters_of_any_size_are_planned(job: Job, capsys, tmp_path: Path) -> None:
     arguments = (
-        "experiment=pythia_1_4b", "plan.rates=h200-assumed",
+        "experiment=pythia_1_4b_fast", "plan.rates=h200-assumed",
         "plan.cluster_tokens=46000000", "plan.cluster_columns=64", "plan.nodes=8", "plan.cores=32",
         "plan.out=plan.json",
     )  # fmt: skip
