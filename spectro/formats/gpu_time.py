@@ -48,15 +48,13 @@ def gpu_time(beats: Iterable[Heartbeat]) -> GpuTime:
     )
 
 
-def _is_unrecorded(beat: Heartbeat) -> bool:
-    return beat.gpu_seconds_held == 0 and beat.device == "cuda"
-
-
 def _held(beat: Heartbeat) -> float:
-    return beat.worker_seconds if _is_unrecorded(beat) else beat.gpu_seconds_held
+    if beat.gpu_seconds_held is not None:
+        return beat.gpu_seconds_held
+    return beat.worker_seconds if beat.device == "cuda" else 0.0
 
 
 def _worked(beat: Heartbeat) -> float:
-    if not _is_unrecorded(beat):
+    if beat.gpu_seconds_held is not None or beat.device != "cuda":
         return beat.gpu_seconds_worked
     return sum(stage.seconds for stage in beat.stages.values())

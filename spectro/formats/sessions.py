@@ -93,8 +93,9 @@ class Heartbeat:
     """Workers that are being started or wait for a machine."""
     num_gpus: float = 0.0
     """GPUs that workers hold now."""
-    gpu_seconds_held: float = 0.0
-    """GPU time of all workers, from the start of their processes to their end: what is paid for."""
+    gpu_seconds_held: float | None = None
+    """GPU time of all workers, from the start of their processes to their end: what is paid for;
+    None: of an earlier version, which did not count it."""
     gpu_seconds_worked: float = 0.0
     """Of it, in units, done or not."""
     price_per_gpu_hour: float | None = None

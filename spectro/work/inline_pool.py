@@ -36,10 +36,12 @@ class InlinePool:
         self._on_ready = on_ready
         self._started = time.monotonic()
         self._outcomes: list[Outcome] = []
+        self._gpus, self._worked_seconds = 0.0, 0.0
 
     def describe(self, stop: StopConditions, on_wait: Callable[[], None]) -> ModelInfo:
         """See `Worker.describe`."""
         model = self._worker.describe()
+        self._gpus = 1.0 if model.device.startswith("cuda") else 0.0
         self._on_ready(model)
         return model
 
@@ -62,6 +64,7 @@ class InlinePool:
     def submit(self, unit: Unit) -> None:
         """Do the unit now."""
         self._outcomes.append(self._worker.run(unit))
+        self._worked_seconds += self._outcomes[-1].seconds
 
     def wait(self, seconds: float) -> list[Outcome]:
         """The outcome of the last unit."""
@@ -78,7 +81,14 @@ class InlinePool:
     def worker_counts(self) -> WorkerCounts:
         """This process."""
         seconds = time.monotonic() - self._started
-        return WorkerCounts(num_workers=1, num_starting=0, worker_seconds=seconds)
+        return WorkerCounts(
+            num_workers=1,
+            num_starting=0,
+            worker_seconds=seconds,
+            num_gpus=self._gpus,
+            gpu_seconds_held=self._gpus * seconds,
+            gpu_seconds_worked=self._gpus * self._worked_seconds,
+        )
 
     def close(self) -> None:
         """Nothing is to be ended."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from spectro.config import PipelineConfig, RunConfig
+from spectro.formats.gpu_time import gpu_time
 from spectro.formats.sessions import SESSIONS, Heartbeat, read_heartbeats
 from spectro.storage.store import Store
 from spectro.work.driver import Driver
@@ -51,7 +52,7 @@ def limits_of(run: RunConfig, beats: list[Heartbeat]) -> RunLimits:
         deadline_seconds=None if run.deadline_hours is None else 3600 * run.deadline_hours,
         seconds_before=sum(beat.time - beat.started for beat in same_job),
         gpu_seconds=3600 * given[name] if given else None,
-        gpu_seconds_before=sum(beat.gpu_seconds_held for beat in beats),
+        gpu_seconds_before=gpu_time(beats).held_seconds,
         gpu_limit=name,
     )
 
