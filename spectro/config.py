@@ -93,8 +93,8 @@ class RunConfig:
     beat_seconds: float = 20.0
     """Time between heartbeats in storage, for `spectro status`."""
     checkpoint_seconds: float = 60.0
-    """Time between the checkpoints of a chain or a tile, > 0: what a lost worker costs at most,
-    beside the time that writing one takes."""
+    """Least time between the checkpoints of a pilot, a chain or a tile, > 0; longer where writing
+    one takes more than a twentieth of it."""
     keep_draws: bool = True
     """Keep the draws of the chains, so that more tokens can be measured along them later."""
     keep_halves: bool = True
