@@ -24,7 +24,7 @@ from benchmarks.peer_side import LOSSES
 from benchmarks.peer_side import Peer as PeerSide
 from benchmarks.work import Work
 from spectro.models.config import Precision, ScoringConfig
-from spectro.sampling.pilot import pilot
+from spectro.sampling.pilot import pilot_sizes
 
 PRECISIONS = (Precision.FLOAT32.value, Precision.BFLOAT16.value)
 
@@ -78,7 +78,7 @@ def options_of(arguments: Sequence[str] | None = None) -> Any:
     found.add_argument(
         "--pilot-draws",
         type=int,
-        default=pilot.NUM_PILOT_DRAWS,
+        default=pilot_sizes.NUM_PILOT_DRAWS,
         help="of the pilot, which is not in the times; a run of the published sampler takes 128",
     )
     found.add_argument(
@@ -164,7 +164,7 @@ def measure_same_work(work: Work, options: Any) -> dict[str, Any]:
     start = PeerSide(loss=options.peer_loss)
     peer, search = same_work.find_micro_batch(start, work, options.device, options.clock)
     engines = engines_of(work, options)
-    with mock.patch.object(pilot, "NUM_JUDGING_DRAWS", options.pilot_draws):
+    with mock.patch.object(pilot_sizes, "NUM_JUDGING_DRAWS", options.pilot_draws):
         found = same_work.measure(
             work,
             peer,

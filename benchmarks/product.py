@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from spectro.cluster_stage.units import ClusterUnit, Layout, cluster_units
 from spectro.clustering.config import ClusterConfig
-from spectro.config import PipelineConfig, RunConfig
+from spectro.config import PipelineConfig
 from spectro.formats.derived_objects import put_derived
 from spectro.formats.halves import halves_table
 from spectro.formats.product import SUMMARY_NAME, ShardRows, put_part, shard_table
@@ -27,6 +27,7 @@ from spectro.sampling.samplers import Gaussian
 from spectro.storage.store import Store
 from spectro.susceptibility.estimator import EstimatorConfig, EstimatorKind
 from spectro.tokens.config import Source, SourceKind, TokensConfig
+from spectro.work.config import RunConfig
 from spectro.work.units import Unit
 
 CONTEXT = 16

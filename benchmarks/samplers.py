@@ -36,6 +36,7 @@ from spectro.sampling.effective_sample_size import effective_sample_size
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.mala import Mala
 from spectro.sampling.pilot import pilot as pilots
+from spectro.sampling.pilot import pilot_sizes
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.sampling.pilot.sampler_bias import sampler_bias
 from spectro.sampling.reweighted import (
@@ -175,7 +176,7 @@ def main() -> None:
     if options.toy:
         options.draws, options.pilot_draws, options.batch = 2, 8, 1
         components = ["l1h1"]
-    pilots.NUM_JUDGING_DRAWS = options.pilot_draws
+    pilot_sizes.NUM_JUDGING_DRAWS = options.pilot_draws
     hf_model = model_of(options.shape, options.device)
     resident = GPTNeoX.from_pretrained_model(hf_model)
     ids = ids_of(

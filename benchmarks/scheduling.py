@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any
 
 from benchmarks import common
-from spectro.config import PipelineConfig, RunConfig
+from spectro.config import PipelineConfig
 from spectro.formats.sessions import RunningUnit
 from spectro.measure.resident_model import ResidentModel
 from spectro.measure.unit_costs import UnitCosts
@@ -33,6 +33,7 @@ from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Exponential
 from spectro.storage.store import Store
 from spectro.tokens.config import TokensConfig
+from spectro.work.config import RunConfig
 from spectro.work.driver import Driver
 from spectro.work.heartbeats import HeartbeatWriter
 from spectro.work.model_info import ModelInfo

@@ -34,7 +34,7 @@ from spectro.clustering.local.round_state import SelectionState
 from spectro.clustering.local.rounds import SeedOrder, proposed_rounds, round_size
 from spectro.clustering.local.seed_executor import Proposals, SeedExecutor
 from spectro.clustering.local.seed_proposal import Proposal, packed
-from spectro.config import RunConfig
+from spectro.work.config import RunConfig
 from spectro.work.ray_session import ray_session
 
 MEMBERS, EVERY = 100, 3

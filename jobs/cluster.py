@@ -19,7 +19,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from spectro.clustering.config import ClusterConfig
-from spectro.config import RunConfig
+from spectro.work.config import RunConfig
 from spectro.work.stage import Goal
 
 from .command import Command

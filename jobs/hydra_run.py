@@ -23,7 +23,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from spectro.config import BY_FINGERPRINT
+from spectro.work.config import BY_FINGERPRINT
 from spectro.work.errors import StoppedError
 
 from .arguments import hydra_arguments

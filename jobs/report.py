@@ -11,11 +11,12 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 
-from spectro.config import PipelineConfig, RunConfig
+from spectro.config import PipelineConfig
 from spectro.formats import run_dir
 from spectro.formats.clusters.clusters import PROVENANCE
 from spectro.storage.store import Store
 from spectro.views.page.config import ReportConfig
+from spectro.work.config import RunConfig
 from spectro.work.stage import Goal
 
 from .command import Command

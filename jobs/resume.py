@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from spectro.config import RunConfig
+from spectro.work.config import RunConfig
 from spectro.work.stage import Goal
 
 from .command import Command

@@ -14,7 +14,7 @@ from enum import Enum
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from spectro.config import BY_FINGERPRINT
+from spectro.work.config import BY_FINGERPRINT
 
 ALSO = ("hydra", "experiment")
 """First parts of settings that are Hydra's, or of files of settings."""

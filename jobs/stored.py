@@ -6,12 +6,13 @@ import dataclasses
 from typing import Any, TypeVar
 
 from spectro.clustering.config import ClusterConfig
-from spectro.config import PipelineConfig, RunConfig
+from spectro.config import PipelineConfig
 from spectro.formats import run_dir
 from spectro.formats.clusters.clusters import PROVENANCE
 from spectro.sampling.samplers import Gaussian
 from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.store import Store
+from spectro.work.config import RunConfig
 
 from .command import settings_given
 from .errors import ConfigError

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from spectro.config import PipelineConfig, RunConfig, SamplerConfig
+from spectro.config import PipelineConfig, SamplerConfig
 from spectro.formats.product import SUMMARY_NAME
 from spectro.predict.config import PredictConfig
 from spectro.sampling.control import Control
@@ -37,6 +37,7 @@ from spectro.storage.credentials import refuse_credentials
 from spectro.storage.locations import resolve_location
 from spectro.storage.store import Store
 from spectro.tokens.config import MoreConfig, Source
+from spectro.work.config import RunConfig
 from spectro.work.stage import Goal
 
 from .command import Command

@@ -22,12 +22,13 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerFast
 
 from spectro.clustering.config import ClusterConfig
-from spectro.config import PipelineConfig, RunConfig
+from spectro.config import PipelineConfig
 from spectro.models.config import ModelConfig
 from spectro.sampling.chain import ChainConfig
 from spectro.sampling.samplers import Exponential
 from spectro.tokens.config import Source, SourceKind, TokensConfig
 from spectro.views.page.config import ReportConfig
+from spectro.work.config import RunConfig
 from tests.servers.fixtures import moto_server, seaweed  # noqa: F401 - fixtures
 from tests.servers.google import google  # noqa: F401 - a fixture
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import ray
 
-from spectro.config import RunConfig
+from spectro.work.config import RunConfig
 from spectro.work.threads import own_threads
 
 logger = logging.getLogger(__name__)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spectro.config import RunConfig
 from spectro.formats.gpu_time import gpu_time
 from spectro.formats.sessions import Heartbeat
+from spectro.work.config import RunConfig
 
 SECONDS_PER_HOUR = 3600
 

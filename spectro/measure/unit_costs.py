@@ -16,8 +16,7 @@ from spectro.models.components import FULL, FULL_GROUP, Component, Group
 from spectro.planning.config import Assumptions
 from spectro.sampling.config import ChainConfig, DrawDtype
 from spectro.sampling.mala import Mala
-from spectro.sampling.pilot.pilot import num_pilot_draws
-from spectro.sampling.pilot.tuning import MIN_START_STEPS, NUM_TRIAL_STEPS
+from spectro.sampling.pilot.pilot_sizes import MIN_START_STEPS, NUM_TRIAL_STEPS, num_pilot_draws
 from spectro.sampling.reweighted import Reweighted, Sampler
 from spectro.sampling.samplers import Gaussian
 from spectro.work.model_info import ModelInfo

@@ -195,39 +195,36 @@ def measurement_units(
     num_shards = len(shard_sizes)
     batches = {tuple(b) for shard in range(num_shards) for b in chain_batches(shard)}
     chains = _chain_units(part, groups, costs, batches, tokens)
-    shards = []
-    for shard, size in enumerate(shard_sizes):
-        tiles = tuple(
-            TileUnit(
-                part=part,
-                sisters=tuple(sisters),
-                group=group,
-                shard=shard,
-                cost=costs.tile(group, size),
-                needs=tuple(
-                    unit
-                    for batch in chain_batches(shard)
-                    for unit in _with_sisters(chains[group.name, tuple(batch)], sisters)
-                ),
-            )
-            for group in groups
+
+    def tile(group: Group, shard: int) -> TileUnit:
+        needs = (chains[group.name, tuple(batch)] for batch in chain_batches(shard))
+        return TileUnit(
+            part=part,
+            sisters=tuple(sisters),
+            group=group,
+            shard=shard,
+            cost=costs.tile(group, shard_sizes[shard]),
+            needs=tuple(unit for own in needs for unit in _with_sisters(own, sisters)),
         )
-        unit = AssemblyUnit(
+
+    shards = tuple(
+        AssemblyUnit(
             part=part,
             sisters=tuple(sisters),
             shard=shard,
             groups=tuple(groups),
             cost=costs.assembly(size),
-            needs=tiles,
+            needs=tuple(tile(group, shard) for group in groups),
         )
-        shards.append(unit)
+        for shard, size in enumerate(shard_sizes)
+    )
     return [
         SummaryUnit(
             part=each,
             num_shards=num_shards,
             groups=tuple(groups),
             probe_sha256=probe_sha256,
-            needs=tuple(shards),
+            needs=shards,
         )
         for each in (part, *sisters)
     ]

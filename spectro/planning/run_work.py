@@ -20,7 +20,7 @@ from spectro.planning.unit_work import (
     tile_work,
     uses_lists,
 )
-from spectro.sampling.pilot.pilot import num_pilot_draws
+from spectro.sampling.pilot.pilot_sizes import num_pilot_draws
 
 UnitsByStage = dict[str, list[Work]]
 

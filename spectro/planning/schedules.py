@@ -21,13 +21,9 @@ from spectro.sampling.component_chain import ComponentChain
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.mala import Mala
 from spectro.sampling.pilot.pilot import WITHOUT_TOP_K, affordable_steps, top_k_components
+from spectro.sampling.pilot.pilot_sizes import MIN_START_STEPS
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
-from spectro.sampling.pilot.tuning import (
-    MIN_REFERENCE_STEPS,
-    MIN_START_STEPS,
-    NUM_REFERENCE_STEPS,
-    REFERENCE_CHAINS,
-)
+from spectro.sampling.pilot.tuning import MIN_REFERENCE_STEPS, NUM_REFERENCE_STEPS, REFERENCE_CHAINS
 from spectro.sampling.reweighted import Reweighted
 from spectro.sampling.samplers import Gaussian
 from spectro.storage.store import Store

@@ -41,8 +41,8 @@ from spectro.sampling.draws import (
 from spectro.sampling.keys import Randomness
 from spectro.sampling.mala import Mala, steps_to_decorrelate, tuned
 from spectro.sampling.pilot.pilot import independent_components
+from spectro.sampling.pilot.pilot_sizes import MIN_START_STEPS
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
-from spectro.sampling.pilot.tuning import MIN_START_STEPS
 from spectro.sampling.recorder import Recorder
 from spectro.sampling.reweighted import Sampler
 from spectro.sampling.samplers import Blocks, Gaussian, Stepper

@@ -15,7 +15,6 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from spectro.config import RunConfig
 from spectro.formats.sessions import (
     Failure,
     Heartbeat,
@@ -25,6 +24,7 @@ from spectro.formats.sessions import (
     put_failure,
 )
 from spectro.storage.store import Store
+from spectro.work.config import RunConfig
 from spectro.work.metrics import Metrics
 from spectro.work.outcome import Outcome, Pool, UnitResult, WorkerCounts
 from spectro.work.unit_queue import StageTally, UnitQueue

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from spectro.config import PipelineConfig, RunConfig
+from spectro.config import PipelineConfig
 from spectro.formats.gpu_time import gpu_time
 from spectro.formats.sessions import SESSIONS, Heartbeat, read_heartbeats
 from spectro.storage.store import Store
+from spectro.work.config import RunConfig
 from spectro.work.driver import Driver
 from spectro.work.errors import StoppedError, one_line
 from spectro.work.heartbeats import HeartbeatWriter

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import ray
 from ray._private import ray_constants
 
-from spectro.config import RunConfig
 from spectro.storage.credentials import redact
+from spectro.work.config import RunConfig
 from spectro.work.environment import RAY_ADDRESS, without_clusters
 from spectro.work.ray_nodes import resources_of_nodes
 from spectro.work.threads import num_cores_here

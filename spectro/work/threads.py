@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from spectro.config import RunConfig
+from spectro.work.config import RunConfig
 
 
 def own_threads(run: RunConfig) -> int:

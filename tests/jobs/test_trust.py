@@ -13,11 +13,12 @@ import pytest
 from jobs import cluster, pipeline, report, resume, status, upsample
 from jobs.command import given_settings, is_trusted
 from jobs.stored import stored_config, stored_with, working_config
-from spectro.config import PipelineConfig, RunConfig, to_dict
+from spectro.config import PipelineConfig, to_dict
 from spectro.formats import run_dir
 from spectro.models.config import ModelConfig
 from spectro.storage.store import Store
 from spectro.tokens.config import Source, SourceKind
+from spectro.work.config import RunConfig
 from tests.servers.moto_server import MotoServer
 
 MakeConfig = Callable[..., PipelineConfig]

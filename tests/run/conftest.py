@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from spectro.clustering.config import ClusterConfig
-from spectro.config import PipelineConfig, RunConfig
+from spectro.config import PipelineConfig
 from spectro.models.config import ModelConfig
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.sampling.config import ChainConfig
@@ -17,6 +17,7 @@ from spectro.sampling.samplers import Exponential
 from spectro.storage.store import Store
 from spectro.tokens.config import Source, SourceKind, TokensConfig
 from spectro.views.page.config import ReportConfig
+from spectro.work.config import RunConfig
 from spectro.work.progress import Progress
 
 RunCopy = tuple[Store, PipelineConfig]

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from spectro.config import RunConfig
 from spectro.formats.sessions import Heartbeat, RunningUnit, read_failures, read_heartbeats
 from spectro.pipeline.stages import STAGES
 from spectro.storage.store import Store
+from spectro.work.config import RunConfig
 from spectro.work.driver import Driver
 from spectro.work.errors import LimitReachedError, StoppedError, UnitError
 from spectro.work.heartbeats import HeartbeatWriter

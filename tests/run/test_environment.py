@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from spectro.config import PipelineConfig, RunConfig
+from spectro.config import PipelineConfig
 from spectro.work import environment
+from spectro.work.config import RunConfig
 from spectro.work.environment import check, lines, prepare, without_clusters
 from spectro.work.ray_session import ray_session
 from spectro.work.threads import keep_to_threads

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spectro.config import PipelineConfig, RunConfig
+from spectro.config import PipelineConfig
 from spectro.formats.chain_records import drop_draws, read_record
 from spectro.formats.halves import read_half
 from spectro.formats.product import SUMMARY_NAME, moments_name, part_name, read_product
@@ -38,6 +38,7 @@ from spectro.tokens.config import MoreConfig, Source, SourceKind, TokensConfig
 from spectro.views.diagnose import diagnose_run
 from spectro.views.run_view import RunView
 from spectro.views.text.measured_text import RunDraws
+from spectro.work.config import RunConfig
 from spectro.work.progress import Progress
 
 MakeConfig = Callable[..., PipelineConfig]

@@ -13,7 +13,7 @@ import torch
 from transformers import GPTNeoXForCausalLM
 
 import spectro
-from spectro.config import PipelineConfig, RunConfig
+from spectro.config import PipelineConfig
 from spectro.formats import tokens
 from spectro.formats.chain_records import read_record
 from spectro.formats.fingerprint import OtherRunError
@@ -25,6 +25,7 @@ from spectro.sampling.config import ChainConfig
 from spectro.sampling.samplers import Sgld
 from spectro.storage.store import Store
 from spectro.susceptibility.estimator import EstimatorConfig, EstimatorKind
+from spectro.work.config import RunConfig
 from spectro.work.errors import UnitError
 from spectro.work.progress import Progress
 from tests.conftest import FinishRun

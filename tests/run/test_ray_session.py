@@ -20,7 +20,7 @@ ELSEWHERE = {
 PROGRAM = """
 import jobs  # as every command does, before Ray is imported
 import os, time, urllib.request, ray
-from spectro.config import RunConfig
+from spectro.work.config import RunConfig
 from spectro.work.metrics import Metrics
 from spectro.work.outcome import WorkerCounts, UnitResult, Outcome
 from spectro.work.ray_session import ray_session

@@ -7,10 +7,10 @@ import dataclasses
 import pytest
 
 from jobs.status import as_dict, cost_lines, lines
-from spectro.config import RunConfig
 from spectro.formats.sessions import Heartbeat
 from spectro.inspect.run_costs import run_costs
 from spectro.inspect.status import StageStatus, Status
+from spectro.work.config import RunConfig
 
 NOW = 1_800_000_000.0
 LIMITS = RunConfig(

@@ -17,8 +17,8 @@ from spectro.cluster_stage.distributed_seeds import DistributedSeedExecutor
 from spectro.cluster_stage.seed_workers import ProcessSeedWorker
 from spectro.clustering.config import ClusterConfig
 from spectro.clustering.local.seed_executor import TriedSeeds
-from spectro.config import RunConfig
 from spectro.storage.store import Store
+from spectro.work.config import RunConfig
 from spectro.work.ray_session import ray_session
 from tests.chaos.cluster import SimulatedCluster
 from tests.cluster.planted import mixture

@@ -12,7 +12,7 @@ from ray.cluster_utils import Cluster
 
 from spectro.cluster_stage.find import _options
 from spectro.cluster_stage.seed_places import MIN_TOKENS_TO_SPREAD, SeedPlace, seed_places
-from spectro.config import RunConfig
+from spectro.work.config import RunConfig
 from tests.chaos.cluster import SimulatedCluster
 
 pytestmark = pytest.mark.slow

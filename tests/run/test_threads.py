@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import ray
 
-from spectro.config import RunConfig
+from spectro.work.config import RunConfig
 from spectro.work.ray_session import ray_session
 from spectro.work.threads import num_cores_here, own_threads
 

@@ -18,7 +18,7 @@ import torch
 import yaml
 
 from spectro.clustering.config import ClusterConfig
-from spectro.config import PipelineConfig, RunConfig
+from spectro.config import PipelineConfig
 from spectro.formats import product, run_dir, tokens
 from spectro.formats.deviations import read_deviations
 from spectro.formats.fingerprint import FORMAT_VERSION, OtherRunError, digest
@@ -48,6 +48,7 @@ from spectro.views.query.query import Query
 from spectro.views.run_view import RunView
 from spectro.views.text import page as text_page
 from spectro.views.text.from_run import document_of_sequence
+from spectro.work.config import RunConfig
 from spectro.work.errors import UnitError
 from spectro.work.progress import Progress
 from spectro.work.registry import StageRegistry

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from spectro.config import RunConfig
 from spectro.formats.sessions import Heartbeat, StageCount
 from spectro.work import webhook
+from spectro.work.config import RunConfig
 from spectro.work.webhook import Webhook, post
 
 SECRET_PATH = "/services/T0/B0/hunter2hunter2"

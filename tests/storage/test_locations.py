@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spectro.config import PipelineConfig, RunConfig, with_absolute_paths
+from spectro.config import PipelineConfig, with_absolute_paths
 from spectro.formats.out_file import put_file
 from spectro.models.config import ModelConfig
 from spectro.sampling.config import ChainConfig
@@ -17,6 +17,7 @@ from spectro.sampling.samplers import Exponential
 from spectro.storage.locations import local_path, path_or_name, resolve_location
 from spectro.storage.store import Store
 from spectro.tokens.config import Source, SourceKind, TokensConfig
+from spectro.work.config import RunConfig
 from tests.servers.moto_server import MotoServer
 from tests.servers.seaweed import BUCKET
 

@@ -37,7 +37,7 @@ from spectro.sampling.effective_sample_size import ess_of_weights
 from spectro.sampling.keys import KeyedRandomness
 from spectro.sampling.pilot.damage import DAMAGED, damage
 from spectro.sampling.pilot.importance_weights import importance_weights
-from spectro.sampling.pilot.pilot import NUM_PILOT_DRAWS
+from spectro.sampling.pilot.pilot_sizes import NUM_PILOT_DRAWS
 from spectro.sampling.pilot.posterior_moments import NUM_DAMAGE_DRAWS
 from spectro.sampling.reweighted import Reweighted
 from spectro.susceptibility.measurement import MeasuredModel

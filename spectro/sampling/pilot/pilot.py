@@ -33,11 +33,10 @@ from spectro.sampling.mala import Mala
 from spectro.sampling.pilot.damage import DAMAGED, MIN_HEADROOM, damage
 from spectro.sampling.pilot.passes import OnShare, Passes
 from spectro.sampling.pilot.pilot_draws import PilotDraws
+from spectro.sampling.pilot.pilot_sizes import MIN_START_STEPS, NUM_TRIAL_STEPS, num_pilot_draws
 from spectro.sampling.pilot.posterior_moments import NUM_DAMAGE_DRAWS, PosteriorMoments, moments_of
 from spectro.sampling.pilot.tuning import (
     MIN_REFERENCE_STEPS,
-    MIN_START_STEPS,
-    NUM_TRIAL_STEPS,
     REFERENCE_CHAINS,
     Tuned,
     reference,
@@ -49,10 +48,6 @@ from spectro.sampling.samplers import Gaussian
 
 WITHOUT_TOP_K = ("unembed", "full")
 """Groups that move the output product itself: their losses are always exact."""
-NUM_PILOT_DRAWS = 32
-"""P where the pilot decides who needs a chain."""
-NUM_JUDGING_DRAWS = 128
-"""P where it judges chains: the error of E[ΔL] is then a tenth of the posterior's deviation."""
 UNLIMITED = 10**9
 """Gradients of a pilot that may take as many as it needs."""
 GAMMA_FACTOR, NUM_GAMMAS = math.sqrt(10), 8
@@ -102,13 +97,6 @@ def run_pilot(
     if isinstance(sampler, Gaussian):
         return found
     return found | pilot.with_chains(found, stepping, config)
-
-
-def num_pilot_draws(sampler: Sampler, *, listed: bool) -> int:
-    """P: how many draws a pilot takes of every component."""
-    if isinstance(sampler, Gaussian) and not listed:
-        return NUM_DAMAGE_DRAWS
-    return NUM_PILOT_DRAWS if isinstance(sampler, Gaussian | Mala) else NUM_JUDGING_DRAWS
 
 
 def independent_components(

@@ -26,6 +26,7 @@ from spectro.sampling.keys import Randomness
 from spectro.sampling.mala import Mala, steps_to_decorrelate, tuned
 from spectro.sampling.pilot.importance_weights import deviation_error
 from spectro.sampling.pilot.passes import Pass, Passes
+from spectro.sampling.pilot.pilot_sizes import MIN_START_STEPS, NUM_TRIAL_STEPS
 from spectro.sampling.pilot.traced_chains import TracedChains
 from spectro.sampling.samplers import zeros_like
 
@@ -34,10 +35,6 @@ MIN_ACCEPTANCE = 0.5
 """Below, the step is halved; MALA mixes best near 0.57 (Roberts & Rosenthal 1998)."""
 MAX_HALVINGS = 9
 """ρ then is 0.997 from 0.2: a chain whose draws are hundreds of steps apart."""
-MIN_START_STEPS = 8
-"""Steps on the way from the Gaussian into the posterior, at least."""
-NUM_TRIAL_STEPS = 16
-"""Metropolis steps whose mean acceptance is taken, after decorrelation from the start."""
 NUM_FIRST_STEPS, HOPELESS = 4, 0.1
 """A trial ends after its first steps where no component has this acceptance."""
 FORGOTTEN = 0.1
