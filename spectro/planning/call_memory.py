@@ -6,15 +6,15 @@ loss, the backward pass or the update. So a change of the engine changes the pla
 model is not in these figures (models/cost/memory.py). Products in bfloat16 are counted as a CPU
 takes them, which multiplies copies in float32.
 
-Each call is counted as the run makes it, but with no more micro-batches, packs of draws and
-components than make the peak: two of the first two.
+Each call is counted as the run makes it, but with no more micro-batches, packs of draws, layers
+and blocks of logits than make the peak: what comes after the second takes the place of the first.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, cast
 
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from spectro.models.architecture import GroupModel
-from spectro.models.components import Component, Group
+from spectro.models.components import Component, ComponentKind, Group
 from spectro.models.config import Precision
 from spectro.models.cost.budget import RowBudget, draws_at_once
 from spectro.models.cost.flop_counter import FusedAttention
@@ -36,9 +36,8 @@ from spectro.models.size import ModelSize
 from spectro.models.token_loss import BLOCK
 from spectro.models.top_k_softmax import LOSS_CHUNK, TopKFit
 from spectro.sampling.advance import advance, start
-from spectro.sampling.draws import gaussian_draws
 from spectro.sampling.mala import Mala
-from spectro.sampling.samplers import Gaussian, Stepper
+from spectro.sampling.samplers import Blocks, Stepper
 
 META = "meta"
 NUM_REPEATS = 2
@@ -63,24 +62,32 @@ class CallShape:
 
 
 @cache
-def scoring_bytes(call: CallShape, component: Component, num_seq: int, list_size: int = 0) -> int:
+def scoring_bytes(
+    call: CallShape,
+    component: Component,
+    num_seq: int,
+    list_size: int = 0,
+    num_draws: int | None = None,
+) -> int:
     """Peak of scoring one component's draws on n sequences that are prepared together.
 
-    Draws are made from their keys; stored ones take the same place.
+    Draws are made from their keys; stored ones take the same place. `num_draws` is how many there
+    are in all; None: more than a pass takes.
     """
+    call = _shortened(call, component, has_lists=list_size > 0)
     with _model_of(call) as model:
         part = _part(model, (component,))
         ids = _ids(num_seq, call.context)
         weights = part.weights(component.name)
-        source = gaussian_draws({component.name: weights}, Gaussian(), 0, _NONE)
         draw_bytes = sum(t.numel() * t.element_size() for t in weights.values())
         together = draws_at_once(call.rows, num_seq * call.context, draw_bytes)
-        wanted = [DrawSlice(0, component.name, slice(0, NUM_REPEATS * together))]
+        counted = min(num_draws or NUM_REPEATS * together, NUM_REPEATS * together)
+        wanted = [DrawSlice(0, component.name, slice(0, counted))]
         fit = _top_k(call.size, part.names, list_size) if list_size else None
         scoring = Scoring(budget=RowBudget(rows=call.rows), top_k=fit)
 
         def score() -> None:
-            for _ in pack_losses(part, ids, {0: source}, wanted, scoring):
+            for _ in pack_losses(part, ids, {0: _Draws(weights)}, wanted, scoring):
                 pass
 
         return _peak(score)
@@ -89,7 +96,8 @@ def scoring_bytes(call: CallShape, component: Component, num_seq: int, list_size
 @cache
 def clean_bytes(call: CallShape, num_seq: int) -> int:
     """Peak of ℓ(w*) of n sequences."""
-    with _model_of(call) as model, torch.no_grad():
+    size = replace(call.size, num_layers=min(call.size.num_layers, 1 + NUM_REPEATS))
+    with _model_of(replace(call, size=size)) as model, torch.no_grad():
         ids = _ids(num_seq, call.context)
         return _peak(lambda: model.clean_losses(ids))
 
@@ -142,6 +150,22 @@ def state_bytes(call: CallShape, component: Component, sampler: Stepper | Mala) 
     return sum(t.numel() * t.element_size() for blocks in kept for t in blocks.values())
 
 
+def _shortened(call: CallShape, component: Component, *, has_lists: bool) -> CallShape:
+    """Without layers and vocabulary that change no peak of a pass without gradients.
+
+    The vocabulary acts by the block of logits alone, but on lists and on what has its size.
+    """
+    size = call.size
+    if component.kind is ComponentKind.FULL:
+        return call
+    num_layers = min(size.num_layers, (component.layer or 0) + 1 + NUM_REPEATS)
+    vocab_size = size.vocab_size
+    if component.layer is not None and not has_lists:
+        _, columns = BLOCK.get(call.device_type, BLOCK["cuda"])
+        vocab_size = min(vocab_size, NUM_REPEATS * columns)
+    return replace(call, size=replace(size, num_layers=num_layers, vocab_size=vocab_size))
+
+
 def _peak(call: Callable[[], object]) -> int:
     live = LiveBytes()
     with torch.device(META), FusedAttention(), live:
@@ -186,6 +210,23 @@ def _top_k(size: ModelSize, names: Sequence[str], list_size: int) -> TopKFit:
     width = size.hidden_size
     covariance = torch.empty(width, width, device=META)
     return TopKFit(size=list_size, covariance_DD=covariance, components=frozenset(names))
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """`GaussianDraws` that holds as much at once, without a call for each draw."""
+
+    weights: Mapping[str, Tensor]
+
+    def read(self, component: str, draws: slice) -> Blocks:
+        noise = {block: torch.empty_like(tensor) for block, tensor in self.weights.items()}
+        num_draws = draws.stop - draws.start
+        single = {block: _stack(tensor, num_draws) for block, tensor in noise.items()}
+        return {block: torch.empty_like(tensors) for block, tensors in single.items()}
+
+
+def _stack(like: Tensor, number: int) -> Tensor:
+    return torch.empty((number, *like.shape), dtype=like.dtype, device=META)
 
 
 class _NoValues:

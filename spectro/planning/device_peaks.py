@@ -23,6 +23,7 @@ from spectro.planning.device_costs import DOUBLE_BYTES, Device, block_bytes
 from spectro.planning.schedules import Schedules
 from spectro.planning.unit_work import MeasurementSize
 from spectro.sampling.mala import Mala
+from spectro.sampling.pilot.pilot_sizes import NUM_JUDGING_DRAWS
 from spectro.sampling.reweighted import Sampler
 from spectro.sampling.samplers import Gaussian
 
@@ -62,11 +63,17 @@ def scoring_peak(
     call = _call(m, device, device.scoring_rows(m, listed=listed))
     sums = 2 * DOUBLE_BYTES * num_sums * len(group.components) * together * m.context
     lists = m.list_size if listed else 0
+    num_draws = len(group.components) * max(
+        NUM_JUDGING_DRAWS, m.chain.num_chains * m.chain.num_draws
+    )
     of_kind = {component.kind: component for component in group.components}
     return (
         _resident(m, device)
         + sums
-        + max(scoring_bytes(call, component, together, lists) for component in of_kind.values())
+        + max(
+            scoring_bytes(call, component, together, lists, num_draws)
+            for component in of_kind.values()
+        )
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ from spectro.models.groups import group_model
 from spectro.models.scoring import Scoring
 from spectro.models.size import ModelSize
 from spectro.models.variant_losses import fit_top_k
+from spectro.planning import call_memory
 from spectro.planning.call_memory import CallShape, scoring_bytes, state_bytes, step_bytes
 from spectro.sampling.advance import advance, start
 from spectro.sampling.draws import gaussian_draws
@@ -209,3 +211,16 @@ def test_the_resident_model() -> None:
     held = sum(t.numel() * t.element_size() for t in model.params.values())
     assert resident_bytes(model.shape) == held
     assert resident_bytes(model.shape, 2) == held * 3 // 2
+
+
+@pytest.mark.parametrize("list_size", [0, 16])
+@pytest.mark.parametrize("name", ["l0h1", "l3mlp", "embed"])
+def test_layers_and_vocabulary_that_are_left_out_change_no_peak(name: str, list_size: int) -> None:
+    size = ModelSize(num_layers=6, num_heads=4, hidden_size=64, vocab_size=5000)
+    (component,) = (c for c in all_components(6, 4) if c.name == name)
+    call = CallShape(size=size, device_type="cpu", context=32, rows=300)
+    short = call_memory._shortened(call, component, has_lists=list_size > 0)
+    assert short.size.num_layers < 6 or name == "l3mlp"
+    with mock.patch.object(call_memory, "_shortened", lambda whole, *_, **__: whole):
+        whole = scoring_bytes.__wrapped__(call, component, 4, list_size)
+    assert scoring_bytes(call, component, 4, list_size) == whole
