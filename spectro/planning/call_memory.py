@@ -37,7 +37,7 @@ from spectro.models.token_loss import BLOCK
 from spectro.models.top_k_softmax import LOSS_CHUNK, TopKFit
 from spectro.sampling.advance import advance, start
 from spectro.sampling.mala import Mala
-from spectro.sampling.samplers import Blocks, Stepper
+from spectro.sampling.samplers import SLICE, Blocks, Stepper
 
 META = "meta"
 NUM_REPEATS = 2
@@ -178,10 +178,13 @@ def _model_of(call: CallShape) -> Iterator[GPTNeoX]:
     """The model without values, whose products are rounded as the run's, on a device's blocks."""
     BLOCK[META] = BLOCK.get(call.device_type, BLOCK["cuda"])
     LOSS_CHUNK[META] = LOSS_CHUNK.get(call.device_type, LOSS_CHUNK["cuda"])
+    if call.device_type in SLICE:
+        SLICE[META] = SLICE[call.device_type]
     try:
         yield _weightless(call.size, call.precision)
     finally:
-        del BLOCK[META], LOSS_CHUNK[META]
+        for sizes in (BLOCK, LOSS_CHUNK, SLICE):
+            sizes.pop(META, None)
 
 
 @cache

@@ -29,8 +29,8 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 if TYPE_CHECKING:  # steps call methods of their tensors; a configuration alone needs no torch
     from torch import Tensor
 
-SLICE = 2**16
-"""Elements of a block that an update takes at once on a CPU."""
+SLICE = {"cpu": 2**16}
+"""Elements of a block that an update takes at once, by device type; all of them elsewhere."""
 Blocks: TypeAlias = "dict[str, Tensor]"
 """Tensors of a component by block name."""
 
@@ -228,12 +228,13 @@ def _by_slices(move: Callable[..., tuple[Tensor, ...]], *tensors: Tensor) -> tup
     over a whole embedding do not, and the result has the same bits.
     """
     like = tensors[0]
-    if like.device.type != "cpu" or like.numel() <= SLICE:
+    size = SLICE.get(like.device.type, like.numel())
+    if like.numel() <= size:
         return move(*tensors)
     flat = [tensor.reshape(-1) for tensor in tensors]
     found: list[Tensor] = []
-    for start in range(0, like.numel(), SLICE):
-        here = slice(start, start + SLICE)
+    for start in range(0, like.numel(), size):
+        here = slice(start, start + size)
         moved = move(*(tensor[here] for tensor in flat))
         found = found or [like.new_empty(like.numel()) for _ in moved]
         for out, new in zip(found, moved, strict=True):

@@ -147,7 +147,7 @@ def test_slices_of_a_block_change_no_bit(rule: Stepper, monkeypatch: pytest.Monk
     gradients, noises = torch.randn(2, 4, *shape)
     found = []
     for size in (10**9, 16, 37):
-        monkeypatch.setattr(samplers, "SLICE", size)
+        monkeypatch.setitem(samplers.SLICE, "cpu", size)
         moved = state
         for gradient, noise in zip(gradients, noises, strict=True):
             moved = rule.step(moved, {"w": gradient}, {"w": noise})
