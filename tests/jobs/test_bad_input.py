@@ -188,7 +188,7 @@ def test_impossible_runs_write_nothing(
         (["tokens.num_probe_sequences=100000"], "text"),
         (
             ["sampler=sgld", "sampler.gamma=1e-3", "sampler.nbeta=1e30", "sampler.step_size=1e3"],
-            "the loss is",
+            "the loss ",
         ),
     ],
 )

@@ -68,10 +68,6 @@ SETTINGS = {
     "two texts": (["sequence=1", "file=a.txt"], "give one of them"),
     "no such format": (["out=text.docx"], "out must end in .html or .svg, .pdf, .png"),
     "no such folder": (["out=nowhere/text.html"], "nowhere"),
-    "no local file": (
-        ["out=s3://bucket/text.html"],
-        "expected a path of this machine, found",
-    ),
     "no such theme": (["theme=blue"], "theme must be one of light, dark"),
     "no such scale": (["scale=log"], "scale must be one of standardised, centred, raw"),
     "no such file": (["file=gone.txt"], "gone.txt"),

@@ -11,7 +11,7 @@ STAGES = {"tiles": StageCount(units=4, done=2, cost=4.0, done_cost=2.0, seconds=
 
 
 def beat(
-    held: float = 0.0, worked: float = 0.0, price: float | None = None, device: str = "cuda"
+    held: float | None = None, worked: float = 0.0, price: float | None = None, device: str = "cuda"
 ) -> Heartbeat:
     return Heartbeat(
         session="a", number=0, started=0.0, time=1.0, host="node", process=1, ended=None,

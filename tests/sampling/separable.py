@@ -61,7 +61,7 @@ class Separable:
     def weights(self, component: str) -> Weights:
         return {"theta": torch.zeros(len(self.curvature_J), dtype=torch.float64)}
 
-    def prepare(self, ids_BT1: Tensor, top_k: None = None) -> Tensor:
+    def prepare(self, ids_BT1: Tensor, top_k: None = None, sampled: None = None) -> Tensor:
         return ids_BT1
 
     def clean_losses(self, clean: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class QuadraticGroup:
     def weights(self, component: str) -> Weights:
         return {"theta": torch.zeros(self.size, dtype=torch.float64)}
 
-    def prepare(self, ids_BT1: Tensor, top_k: None = None) -> Tensor:
+    def prepare(self, ids_BT1: Tensor, top_k: None = None, sampled: None = None) -> Tensor:
         return ids_BT1[:, 1:]
 
     def clean_losses(self, clean: Tensor) -> Tensor:
