@@ -5,7 +5,7 @@
 
 Tokens, measurement, clusters and page of the embedded model on machines that come when Ray has work
 for them and go when idle (autoscaler.py). Prints one line of JSON: machine time of GPUs, time of
-units that need the model, and the time that driver itself counts as held.
+units that need the model, and the time that the driver itself counts as held.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from tests.chaos.cluster import SimulatedCluster
 MODEL_STAGES = ("pilot", "chains", "tiles")
 SETTINGS = (
     "control=none",
-    "components=[l*h*,unembed]",
-    "tokens.num_probe_sequences=16",
+    "components=[l1h*,l2h*]",
+    "tokens.num_probe_sequences=8",
     "tokens.sequences_per_shard=32",
-    "chain.num_draws=24",
+    "chain.num_draws=16",
     "run.beat_seconds=2",
     "run.num_workers=2",
     "run.gpus_per_worker=1",
