@@ -124,9 +124,7 @@ def test_gpus_are_held_while_they_can_work_and_only_then(job: Job) -> None:
     assert max(held for held, has_progress, _ in seen if not has_progress) == 1  # the canary
     assert machines.most("gpu") == 3
     assert seen[-1][2] and seen[-1][0] == 0 == machines.count("gpu")
-    clusters = [when for when, kind, _ in machines.record if kind == "cpu"]
-    last_gpu = max(when for when, kind, _ in machines.record if kind == "gpu")
-    assert clusters[-1] > last_gpu  # clusters and the page were made on a machine without a GPU
+    assert machines.count("cpu") == 1  # which made the clusters and the page
     assert job.beat.ended == "done" and job.beat.gpu_seconds_held >= job.beat.gpu_seconds_worked > 0
     assert json.loads(job.store.read("binding.json"))["device_type"] == "cpu"
 
@@ -191,4 +189,3 @@ def test_a_unit_that_takes_its_machine_with_it_is_set_aside_and_named(
     driver = job.start("sample", "run.max_losses=2", few)
     assert job.autoscaler.watch(driver, LIMIT_SECONDS) == 1
     assert "chains/unembed/" in job.said and "machine was lost 2 times" in job.said
-    assert any(name.startswith("tiles/") and "l1" in name for name in job.store.list())
