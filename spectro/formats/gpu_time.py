@@ -48,6 +48,12 @@ def gpu_time(beats: Iterable[Heartbeat]) -> GpuTime:
     )
 
 
+def job_seconds(beats: Iterable[Heartbeat], job: str | None) -> float:
+    """Wall time of the invocations that are attempts of a job (`run.job`), as far as they were
+    seen; 0 without a job."""
+    return sum(beat.time - beat.started for beat in beats if job is not None and beat.job == job)
+
+
 def _held(beat: Heartbeat) -> float:
     if beat.gpu_seconds_held is not None:
         return beat.gpu_seconds_held

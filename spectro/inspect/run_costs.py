@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spectro.formats.gpu_time import gpu_time
+from spectro.formats.gpu_time import SECONDS_PER_HOUR, gpu_time, job_seconds
 from spectro.formats.sessions import Heartbeat
 from spectro.work.config import RunConfig
-
-SECONDS_PER_HOUR = 3600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +77,9 @@ def _expected_gpu_hours(beat: Heartbeat | None, left_seconds: float | None) -> f
     """GPU-hours still to come: the time left, on as many GPUs as the session has held."""
     if beat is None or left_seconds is None or beat.time <= beat.started:
         return None
-    return left_seconds * gpu_time([beat]).held_seconds / (beat.time - beat.started) / 3600
+    return (
+        left_seconds * gpu_time([beat]).held_seconds / (beat.time - beat.started) / SECONDS_PER_HOUR
+    )
 
 
 def _deadline_left(
@@ -88,7 +88,6 @@ def _deadline_left(
     """Time until the deadline: of a job over all its attempts, else of the last invocation."""
     if limits.deadline_hours is None or beat is None:
         return None
-    attempts = [b for b in beats if b is beat or (b.job is not None and b.job == beat.job)]
-    used = sum(b.time - b.started for b in attempts)
+    used = job_seconds(beats, beat.job) if beat.job else beat.time - beat.started
     used += 0.0 if beat.ended is not None else now - beat.time
     return max(0.0, limits.deadline_hours * SECONDS_PER_HOUR - used)

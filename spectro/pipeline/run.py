@@ -12,6 +12,7 @@ from spectro.config import PipelineConfig, with_absolute_paths
 from spectro.formats import run_dir, tokens
 from spectro.formats.chain_records import drop_draws
 from spectro.formats.product import SUMMARY_NAME
+from spectro.formats.sessions import SESSIONS, read_heartbeats
 from spectro.measure.resident_model import ResidentModel
 from spectro.measure.tokenise import read_lines, token_units
 from spectro.pipeline.goals import (
@@ -29,7 +30,13 @@ from spectro.susceptibility.summary import summary_lines
 from spectro.upsampling.checks import check_upsampled
 from spectro.work.driver import Driver
 from spectro.work.errors import UnitError
-from spectro.work.invocation import make_driver, open_heartbeats, open_pool, stop_conditions
+from spectro.work.invocation import (
+    make_driver,
+    open_heartbeats,
+    open_pool,
+    open_webhook,
+    stop_conditions,
+)
 from spectro.work.model_info import ModelInfo
 from spectro.work.progress import Progress
 from spectro.work.registry import StageRegistry
@@ -83,7 +90,8 @@ def run_pipeline(
     run_dir.check(store, config.inputs())
     check_clusters(store, config.parts, config)
     token_units(store, config)  # refuses an addition that cannot be, before anything is started
-    stop = stop_conditions(config, store)
+    earlier = read_heartbeats(store, store.list(SESSIONS))
+    stop = stop_conditions(config.run, earlier)
     known = known_model(store, config, goal, stages)
     setup = WorkerSetup(
         config=config,
@@ -95,9 +103,10 @@ def run_pipeline(
     )
     binding = _Binding(config=config, store=store, stages=stages)
     with (
+        open_webhook(config.run, store.uri, earlier) as webhook,
         open_pool(setup, stop, is_measuring=known.is_needed, on_ready=binding.require) as pool,
         on_sigterm(stop.requested),  # Ray sets a handler of its own
-        open_heartbeats(config, store, pool) as heartbeats,
+        open_heartbeats(config, store, pool, webhook) as heartbeats,
     ):
         model = known.shape
         if model is None or (known.is_needed and not pool.has_gpu_workers):
@@ -130,6 +139,10 @@ class _Binding:
     stages: StageRegistry
     is_open: bool = False
     """Whether the run's `run.yaml` is there."""
+    _accepted: ModelInfo | None = None
+    """The last model that was bound or checked: a fleet of the same asks storage nothing."""
+    _source_of: str | None = None
+    """Digest of the weights that the source of an upsampled run was compared with."""
 
     def open(self, model: ModelInfo) -> None:
         """The run's `run.yaml` is there now, and a worker has described its model."""
@@ -141,17 +154,19 @@ class _Binding:
 
         Raises ValueError, OtherRunError among them, for another model or type of device.
         """
-        if self.is_open and model.weights_sha256:
+        if self.is_open and model.weights_sha256 and model != self._accepted:
             self.check_source(model)
             bind_run(self.store, self.config, model)
+            self._accepted = model
 
     def check_source(self, model: ModelInfo) -> None:
         """Refuse a loaded model that the source of an upsampled run was not measured with."""
-        if self.config.upsample is None or not model.weights_sha256:
+        if self.config.upsample is None or model.weights_sha256 in ("", self._source_of):
             return
         run = _Run(config=self.config, store=self.store, model=model, stages=self.stages)
         if run.reads_source():
             check_upsampled(self.config, model)
+        self._source_of = model.weights_sha256
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from spectro.cluster_stage.units import rows_of_shards
 from spectro.config import PipelineConfig
+from spectro.formats.gpu_time import SECONDS_PER_HOUR
 from spectro.planning.cluster_plan import ClusterPlan, Machines, plan_clusters
 from spectro.planning.cluster_rates import load_cluster_rates
 from spectro.planning.cluster_work import ClusterWork, layout_of, num_clusterings
@@ -20,7 +21,6 @@ from spectro.planning.plan_addition import plan_addition, shard_sizes_after
 from spectro.planning.rates import file_of_rates, load_rates, product_type
 from spectro.planning.run_work import measurement_of
 
-SECONDS_PER_HOUR = 3600
 GB = 1e9
 PROCESS_BYTES = 2.0e9
 """Of a worker's process before it has any array: torch and Ray, 0.3 GB measured; what CUDA adds on

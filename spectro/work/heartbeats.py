@@ -44,7 +44,7 @@ class HeartbeatWriter:
         run: how it is executed.
         device: device type of the workers.
         metrics: None: Ray's.
-        webhook: hears of an hour without a worker, and of the end; None: nobody does.
+        webhook: is given every heartbeat; None: there is none.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class HeartbeatWriter:
         self._number += 1
         self._metrics.state(counts, heartbeat.stages)
         self._writing = self._writer.submit(self._safely, self._log.put, heartbeat)
-        self._writer.submit(self._webhook.no_worker, counts.waiting_seconds)
+        self._writer.submit(self._webhook.observe, heartbeat, counts.waiting_seconds)
 
     def close(self, pool: Pool, ended: str) -> None:
         """Put the last heartbeat, unless there was nothing to do; waits until it is written.
@@ -141,7 +141,6 @@ class HeartbeatWriter:
         if self._number or any(queue.stages for queue in self._queues):
             self.put(pool, ended=ended)
         self._writer.shutdown(wait=True)
-        self._webhook.ended(ended)
 
     def _made(
         self, counts: WorkerCounts, running: Sequence[RunningUnit], ended: str | None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from spectro.config import PipelineConfig
-from spectro.formats.gpu_time import gpu_time
-from spectro.formats.sessions import SESSIONS, Heartbeat, read_heartbeats
+from spectro.formats.gpu_time import gpu_time, job_seconds
+from spectro.formats.sessions import Heartbeat
 from spectro.storage.store import Store
 from spectro.work.config import RunConfig
 from spectro.work.driver import Driver
@@ -29,21 +29,19 @@ from spectro.work.worker_kinds import WorkerKind
 OnReady = Callable[[ModelInfo], None]
 
 
-def stop_conditions(config: PipelineConfig, store: Store) -> StopConditions:
-    """When an invocation that begins now is to stop."""
-    run = config.run
+def stop_conditions(run: RunConfig, earlier: Sequence[Heartbeat]) -> StopConditions:
+    """When an invocation that begins now, after these, is to stop."""
     return StopConditions(
         time.monotonic(),
-        limits=limits_of(run, read_heartbeats(store, store.list(SESSIONS))),
+        limits=limits_of(run, earlier),
         idle_seconds=None if run.idle_minutes is None else 60 * run.idle_minutes,
         drain_seconds=run.drain_seconds,
     )
 
 
-def limits_of(run: RunConfig, beats: list[Heartbeat]) -> RunLimits:
+def limits_of(run: RunConfig, earlier: Sequence[Heartbeat]) -> RunLimits:
     """A run's limits, and what its earlier invocations have used: GPU time all of them, time those
     of the same job."""
-    same_job = [beat for beat in beats if run.job is not None and beat.job == run.job]
     limits = {"run.max_gpu_hours": run.max_gpu_hours}
     if run.max_cost is not None and run.price_per_gpu_hour is not None:
         limits["run.max_cost"] = run.max_cost / run.price_per_gpu_hour
@@ -51,9 +49,9 @@ def limits_of(run: RunConfig, beats: list[Heartbeat]) -> RunLimits:
     name = min(given, key=lambda name: given[name], default="")
     return RunLimits(
         deadline_seconds=None if run.deadline_hours is None else 3600 * run.deadline_hours,
-        seconds_before=sum(beat.time - beat.started for beat in same_job),
+        seconds_before=job_seconds(earlier, run.job),
         gpu_seconds=3600 * given[name] if given else None,
-        gpu_seconds_before=gpu_time(beats).held_seconds,
+        gpu_seconds_before=gpu_time(earlier).held_seconds,
         gpu_limit=name,
     )
 
@@ -126,24 +124,34 @@ def make_driver(
 
 
 @contextmanager
+def open_webhook(run: RunConfig, uri: str, earlier: Sequence[Heartbeat]) -> Iterator[Webhook]:
+    """The run's webhook, which reports how the block ends; open it before workers are held."""
+    webhook = Webhook(run.webhook, uri, earlier)
+    with _ending(webhook.ended):
+        yield webhook
+
+
+@contextmanager
 def open_heartbeats(
-    config: PipelineConfig, store: Store, pool: InlinePool | RayPool
+    config: PipelineConfig, store: Store, pool: InlinePool | RayPool, webhook: Webhook
 ) -> Iterator[HeartbeatWriter]:
     """The heartbeats of this invocation; the last one records how it ends."""
-    webhook = Webhook(
-        config.run.webhook, store.uri, lambda: read_heartbeats(store, store.list(SESSIONS))
-    )
     heartbeats = HeartbeatWriter(
         store, config.run, device=config.model.device.split(":")[0], webhook=webhook
     )
-    ended = "done"
-    try:
+    with _ending(lambda ended: heartbeats.close(pool, ended)):
         yield heartbeats
+
+
+@contextmanager
+def _ending(record: Callable[[str], None]) -> Iterator[None]:
+    """Record how the block ends: `done`, `stopped: …`, `failed: …`."""
+    try:
+        yield
     except StoppedError as stopped:
-        ended = f"stopped: {stopped}"
+        record(f"stopped: {stopped}")
         raise
     except BaseException as error:
-        ended = f"failed: {one_line(error)}"
+        record(f"failed: {one_line(error)}")
         raise
-    finally:
-        heartbeats.close(pool, ended)
+    record("done")

@@ -140,11 +140,6 @@ class StageRegistry:
                 gone.update(stale)
         return gone
 
-    def _completed_by(self, name: str) -> Stage | None:
-        """The stage whose result an object completes."""
-        found = (s for s in self.stages if s.completed_by and re.fullmatch(s.completed_by, name))
-        return next(found, None)
-
 
 def _beside(name: str, names: Collection[str]) -> set[str]:
     """Other objects of an object's folder, but for those of the halves' clusters."""

@@ -13,7 +13,7 @@ import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from spectro.formats.gpu_time import gpu_time
@@ -64,14 +64,18 @@ class Webhook:
     Args:
         url: where events are sent; None: nowhere.
         run: URI of the run.
-        beats: the last heartbeat of every session, this one's last, for units, hours and cost.
+        earlier: the last heartbeat of every earlier session, for hours and cost.
     """
 
-    def __init__(
-        self, url: str | None, run: str, beats: Callable[[], Sequence[Heartbeat]] = tuple
-    ) -> None:
-        self._url, self._run, self._beats = url, run, beats
+    def __init__(self, url: str | None, run: str, earlier: Sequence[Heartbeat] = ()) -> None:
+        self._url, self._run, self._earlier = url, run, earlier
+        self._last: Heartbeat | None = None
         self._is_sent = False
+
+    def observe(self, heartbeat: Heartbeat, waiting_seconds: float) -> None:
+        """Note a heartbeat of this session, and how long ready units have had no worker."""
+        self._last = heartbeat
+        self.no_worker(waiting_seconds)
 
     def ended(self, line: str) -> None:
         """The invocation has ended as its last heartbeat says: `done`, `stopped: …`, `failed: …`.
@@ -97,17 +101,13 @@ class Webhook:
         if self._url is None:
             return
         found = {"run": self._run, "event": event, "line": line, "time": time.time()}
-        try:
-            found |= _figures(self._beats())
-        except Exception as error:  # noqa: BLE001 - storage may be what has failed
-            logger.warning("figures for run.webhook could not be read: %s", error)
-        post(self._url, found)
+        post(self._url, found | _figures(self._earlier, self._last))
 
 
-def _figures(beats: Sequence[Heartbeat]) -> dict[str, Any]:
-    if not beats:
+def _figures(earlier: Sequence[Heartbeat], last: Heartbeat | None) -> dict[str, Any]:
+    if last is None:
         return {"units_done": None, "units_left": None, "gpu_hours": None, "cost": None}
-    stages, used = beats[-1].stages.values(), gpu_time(beats)
+    stages, used = last.stages.values(), gpu_time([*earlier, last])
     done = sum(stage.done for stage in stages)
     return {
         "units_done": done,
