@@ -26,7 +26,7 @@ from spectro.models.config import Precision, ScoringConfig
 from spectro.models.cost.budget import RowBudget
 from spectro.models.cost.rows import scoring_budget, stepping_budget
 from spectro.models.delta import clean_losses
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.scoring import Scoring
 from spectro.models.top_k_softmax import TopKFit

@@ -50,7 +50,7 @@ from benchmarks.shapes import SHIPPED
 from spectro.measure.encoder import Encoder
 from spectro.models.components import FULL, FULL_GROUP, Component, Group, select_components
 from spectro.models.config import ModelConfig, Precision, ScoringConfig
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.load import load_model, load_tokenizer
 from spectro.models.top_k_softmax import TopKFit

@@ -23,7 +23,7 @@ from spectro.models.architecture import GroupModel, Weights
 from spectro.models.components import FULL_GROUP, Group, group_components, select_components
 from spectro.models.config import Precision
 from spectro.models.cost.rows import scoring_budget
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.precision import multiply
 

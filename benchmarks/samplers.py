@@ -27,7 +27,7 @@ from torch import Tensor
 from benchmarks import common
 from benchmarks.shapes import SHIPPED, Splits, ids_of, model_of
 from spectro.models.components import group_components, select_components
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.sampling.chain import GroupChains
 from spectro.sampling.component_chain import ComponentChain

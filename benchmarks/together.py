@@ -18,7 +18,7 @@ import torch
 
 from benchmarks import common, shapes
 from spectro.models.components import FULL_GROUP, Group, group_components, select_components
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.sampling.chain import GroupChains
 from spectro.sampling.config import ChainConfig

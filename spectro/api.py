@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
-from transformers import GPTNeoXForCausalLM
+from transformers import PreTrainedModel
 
 from spectro.models.components import (
     Group,
 )
 from spectro.models.config import ScoringConfig
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.engine import engine_of
 from spectro.models.token_ids import Ids, check_ids
 from spectro.result import Result
 from spectro.sampling.component_chain import ComponentChain
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 def susceptibilities(
-    model: GPTNeoXForCausalLM,
+    model: PreTrainedModel,
     sampling_ids: Ids,
     probe_ids: Ids,
     *,
@@ -98,10 +98,10 @@ def susceptibilities(
 
 
 def _measured_model(
-    model: GPTNeoXForCausalLM, scoring: ScoringConfig, sampling: Ids, evaluation: Ids | None
+    model: PreTrainedModel, scoring: ScoringConfig, sampling: Ids, evaluation: Ids | None
 ) -> MeasuredModel:
     """The model with its sequences, checked."""
-    resident = GPTNeoX.from_pretrained_model(model)
+    resident = engine_of(model)
     own = check_ids(resident, sampling, "sampling_ids")
     other = own if evaluation is None else check_ids(resident, evaluation, "evaluation_ids")
     if other.shape[1] != own.shape[1]:

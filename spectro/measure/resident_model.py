@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from transformers import GPTNeoXForCausalLM
+from transformers import PreTrainedModel
 
 from spectro.config import PipelineConfig
 from spectro.formats import tokens
 from spectro.formats.tokens import TokensInfo
 from spectro.measure.checkpoint_copy import on_this_machine
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.engine import engine_of
 from spectro.models.load import load_model
 from spectro.models.token_ids import check_ids
 from spectro.storage.store import Store
@@ -33,7 +33,7 @@ class ResidentModel(MeasuredModel):
     def __init__(self, config: PipelineConfig) -> None:
         super().__init__(
             config.scoring,
-            model=lambda: GPTNeoX.from_pretrained_model(self.hf_model, config.model.precision),
+            model=lambda: engine_of(self.hf_model, config.model.precision),
             sampling_ids=lambda: self._split("sampling"),
             evaluation_ids=lambda: self._split("evaluation"),
         )
@@ -48,7 +48,7 @@ class ResidentModel(MeasuredModel):
         return self.root.child(unit.part), self._parts[unit.part]
 
     @cached_property
-    def hf_model(self) -> GPTNeoXForCausalLM:
+    def hf_model(self) -> PreTrainedModel:
         """The checkpoint."""
         model = on_this_machine(self.config.model, self.config.run.scratch, weights=True)
         return load_model(model)

@@ -7,6 +7,7 @@ giving each of its groups these four methods (`groups.py` finds the right one).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from torch import Tensor
@@ -16,6 +17,23 @@ from spectro.models.top_k_softmax import TopKFit
 
 Weights = dict[str, Tensor]
 """A component's weights by block name; where stacked, with a leading variant dimension R."""
+
+Index = tuple[slice, ...]
+"""Ranges of a parameter's first dimensions; empty: all of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterSlice:
+    """A block of a component: part of one parameter of the model."""
+
+    parameter: str
+    """Its name in the checkpoint."""
+    index: Index = ()
+    """Which part of it."""
+
+
+BlockTable = dict[str, ParameterSlice]
+"""Block name → where its weights are: the definition of a component."""
 
 CleanT = TypeVar("CleanT")
 
@@ -90,3 +108,37 @@ def num_paired(weights: Mapping[str, Weights], num_seq: int) -> int:
             f"{num_variants} variants"
         )
     return num_variants
+
+
+def weights_in(params: Mapping[str, Tensor], table: BlockTable) -> Weights:
+    """w* of a component by block: views of the parameters."""
+    return {block: params[part.parameter][part.index] for block, part in table.items()}
+
+
+def displaced_params(
+    params: Mapping[str, Tensor], table: BlockTable, weights: Weights
+) -> dict[str, Tensor]:
+    """All parameters, with a component's blocks in their places; differentiable in `weights`.
+
+    Args:
+        params: w* by name.
+        table: the component's blocks.
+        weights: block → displaced weights, of the block's shape.
+    """
+    found = dict(params)
+    for block, part in table.items():
+        if part.index:
+            whole = found[part.parameter].clone()
+            whole[part.index] = weights[block]
+            found[part.parameter] = whole
+        else:
+            found[part.parameter] = weights[block]
+    return found
+
+
+def per_variant(batch: Tensor, weights: Mapping[str, Weights], *, paired: bool) -> Tensor:
+    """Sequences of each variant, from a batch [B, ...]: [R, B, ...], or its share [R, b, ...]."""
+    if paired:
+        return batch.view(num_paired(weights, len(batch)), -1, *batch.shape[1:])
+    (blocks,) = weights.values()
+    return batch.expand(len(next(iter(blocks.values()))), *batch.shape)

@@ -1,8 +1,10 @@
-"""Components and groups: the named subsets of a GPT-NeoX model's weights (design §1, §5).
+"""Components and groups: the named subsets of a model's weights (design §1, §5).
 
-A component is one attention head (`l0h1`), one MLP (`l2mlp`), the embedding (`embed`), the
-unembedding (`unembed`) or all weights (`full`). A group is the set of components that one
-clean residual stream serves: a layer's heads and MLP (`l2`), or `embed`, `unembed`, `full`.
+A component is one attention head (`l0h1`), keys and values that several heads share (`l0kv0`), one
+MLP (`l2mlp`), the embedding (`embed`), the unembedding (`unembed`), all weights (`full`), or what
+its user defines by names of parameters. A group is the set of components that one clean residual
+stream serves: a layer's (`l2`), or a component that belongs to no layer. A model whose embedding is
+tied to its unembedding has one component of both, `embed`.
 """
 
 from __future__ import annotations
@@ -20,10 +22,44 @@ class ComponentKind(StrEnum):
     """Kind of a component; the values are used in logs and files."""
 
     HEAD = "head"
+    KV = "kv"
     MLP = "mlp"
     EMBED = "embed"
     UNEMBED = "unembed"
     FULL = "full"
+    DEFINED = "defined"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterPattern:
+    """Part of the parameters whose names match."""
+
+    parameters: str
+    """Regular expression for whole names, as in `model\\.layers\\.0\\..*norm\\.weight`."""
+    ranges: str = ""
+    """Ranges of the first dimensions, as in `0:64` or `:, 0:64`; empty: all of it."""
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.parameters)
+        except re.error as error:
+            raise ValueError(f"{self.parameters!r} is no regular expression: {error}") from error
+        for text in filter(None, self.ranges.split(",")):
+            if not re.fullmatch(r"\s*\d*\s*:\s*\d*\s*", text):
+                raise ValueError(
+                    f"ranges of {self.parameters!r}: expected start:stop by dimension, separated "
+                    f"by commas, found {text.strip()!r}"
+                )
+
+    def matches(self, name: str) -> bool:
+        """Whether it selects a parameter of this name."""
+        return re.fullmatch(self.parameters, name) is not None
+
+    @property
+    def index(self) -> tuple[slice, ...]:
+        """The ranges."""
+        texts = [text.split(":") for text in self.ranges.split(",") if text.strip()]
+        return tuple(slice(*(int(n) if n.strip() else None for n in pair)) for pair in texts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +73,9 @@ class Component:
     layer: int | None = None
     """Layer of a head or an MLP, else None."""
     head: int | None = None
-    """Index of a head within its layer, else None."""
+    """Index of a head, or of shared keys and values, within its layer, else None."""
+    definition: tuple[ParameterPattern, ...] = ()
+    """Parameters of a component that its user has defined."""
 
     @property
     def group(self) -> str:
@@ -59,19 +97,35 @@ FULL = Component(name="full", kind=ComponentKind.FULL)
 FULL_GROUP = Group(name="full", components=(FULL,))
 
 
-def all_components(num_layers: int, num_heads: int) -> tuple[Component, ...]:
+def all_components(
+    num_layers: int,
+    num_heads: int,
+    *,
+    num_shared_kv: int = 0,
+    has_mlp: bool = True,
+    is_tied: bool = False,
+) -> tuple[Component, ...]:
     """Every restricted component in canonical order: embed, then by layer, then unembed.
 
     The unrestricted `full` is not one of them: it is the reference of the two-chain estimator,
     not a column of χ.
+
+    Args:
+        num_layers: L.
+        num_heads: query heads of a layer.
+        num_shared_kv: sets of keys and values of a layer, where several heads share each; 0: every
+            head has its own, which belong to it.
+        has_mlp: whether layers have an MLP.
+        is_tied: whether the unembedding is the embedding, one component, `embed`.
     """
     layers: list[Component] = []
     for layer in range(num_layers):
-        layers += [_head(layer, head) for head in range(num_heads)]
-        layers.append(Component(name=f"l{layer}mlp", kind=ComponentKind.MLP, layer=layer))
+        layers += [_in_layer(ComponentKind.HEAD, layer, head) for head in range(num_heads)]
+        layers += [_in_layer(ComponentKind.KV, layer, kv) for kv in range(num_shared_kv)]
+        layers += [_in_layer(ComponentKind.MLP, layer)] if has_mlp else []
     embed = Component(name="embed", kind=ComponentKind.EMBED)
     unembed = Component(name="unembed", kind=ComponentKind.UNEMBED)
-    return (embed, *layers, unembed)
+    return (embed, *layers, *(() if is_tied else (unembed,)))
 
 
 def spelt(pattern: str) -> str:
@@ -79,13 +133,13 @@ def spelt(pattern: str) -> str:
     return re.sub(r"\s+", "", pattern.lower())
 
 
-def select_components(
-    patterns: Sequence[str], num_layers: int, num_heads: int
-) -> tuple[Component, ...]:
+def select_components(patterns: Sequence[str], known: Sequence[Component]) -> tuple[Component, ...]:
     """Components whose name matches any of the patterns, in the patterns' order.
 
-    Patterns are names or shell globs, case-insensitive: `l0h1`, `l*mlp`, `*`. What one pattern
-    selects is in canonical order; a component that several select has its place from the first.
+    `known` are the model's (`ModelSize.components`). Patterns are names or shell globs,
+    case-insensitive: `l0h1`, `l*mlp`, `*`. What one pattern selects is in canonical order; a
+    component that several select has its place from the first.
+    component that several select has its place from the first.
     Raises ValueError if a pattern selects nothing, is given twice, or asks for `full` (see
     `all_components`).
     """
@@ -93,7 +147,6 @@ def select_components(
         raise ValueError(f"components must be a list of names, found the text {patterns!r}")
     if twice := [name for name, n in Counter(map(spelt, patterns)).items() if n > 1]:
         raise ValueError(f"component {twice[0]!r} is given twice: a component is one column of χ")
-    known = all_components(num_layers, num_heads)
     chosen: dict[str, Component] = {}
     for pattern in patterns:
         wanted = spelt(pattern)
@@ -105,8 +158,7 @@ def select_components(
         selected = {c.name: c for c in known if fnmatch.fnmatchcase(c.name, wanted)}
         if not selected:
             raise ValueError(
-                f"component {pattern!r} selects nothing: this model has l0h0 … "
-                f"l{num_layers - 1}h{num_heads - 1}, l0mlp … l{num_layers - 1}mlp, embed, unembed"
+                f"component {pattern!r} selects nothing: this model has {_described(known)}"
             )
         chosen |= selected  # a name that is there keeps its place
     if not chosen:
@@ -129,13 +181,29 @@ def group_components(
     return (*groups, *((FULL_GROUP,) if with_full else ()))
 
 
-def _canonical_place(component: Component) -> tuple[float, float]:
+def _canonical_place(component: Component) -> tuple[float, float, float]:
     """Layer and place in it, as `all_components` and then `full` have them."""
+    kind = component.kind
     if component.layer is None:
-        first = component.kind is ComponentKind.EMBED
-        return (-1.0 if first else math.inf, float(component.kind is ComponentKind.FULL))
-    return (component.layer, math.inf if component.head is None else component.head)
+        first = kind is ComponentKind.EMBED
+        return (-1.0 if first else math.inf, 0.0, float(kind is ComponentKind.FULL))
+    after = (ComponentKind.HEAD, ComponentKind.KV, ComponentKind.MLP).index(kind)
+    return (component.layer, float(after), component.head or 0)
 
 
-def _head(layer: int, head: int) -> Component:
-    return Component(name=f"l{layer}h{head}", kind=ComponentKind.HEAD, layer=layer, head=head)
+def _in_layer(kind: ComponentKind, layer: int, head: int | None = None) -> Component:
+    short = {ComponentKind.HEAD: "h", ComponentKind.KV: "kv", ComponentKind.MLP: "mlp"}[kind]
+    number = "" if head is None else head
+    return Component(name=f"l{layer}{short}{number}", kind=kind, layer=layer, head=head)
+
+
+def _described(known: Sequence[Component]) -> str:
+    """First and last component of every kind."""
+    kinds: dict[ComponentKind, list[str]] = {}
+    for component in known:
+        kinds.setdefault(component.kind, []).append(component.name)
+    order = sorted(kinds, key=lambda kind: kind in (ComponentKind.EMBED, ComponentKind.UNEMBED))
+    return ", ".join(
+        f"{kinds[kind][0]} … {kinds[kind][-1]}" if len(kinds[kind]) > 1 else kinds[kind][0]
+        for kind in order
+    )

@@ -1,12 +1,12 @@
-"""Heads and MLP of one layer, displaced one at a time (design §3.1–3.4).
+"""Components of one layer: heads and MLP displaced one at a time (design §3.1–3.4).
 
 In a parallel-residual layer  x' = x + b + Σ_h head_h(x) + mlp(x),  so a displaced term is
 exchanged by addition and everything below and beside it is computed once. Without parallel
 residual the MLP reads x + b + Σ_h head_h(x), so a displaced head recomputes the (unchanged) MLP
-once per variant. All variants of all components then share the layers above as one batch.
+once per variant. Variants of other components, such as keys and values that heads share, run the
+layer each. All variants of all components then share the layers above as one batch.
 
-Shapes as in gpt_neox.py; G owners: one, where all variants see all sequences, or R, where each has
-its own (`paired`); n variants of heads per owner: all of every head, or one of each.
+Shapes as in transformer.py.
 """
 
 from __future__ import annotations
@@ -17,20 +17,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spectro.models.architecture import Weights, num_paired
-from spectro.models.components import Component, ComponentKind, Group
-from spectro.models.gpt_neox import GPTNeoX
-from spectro.models.precision import batched_linear, linear
+from spectro.models.architecture import Weights, num_paired, weights_in
+from spectro.models.components import ComponentKind, Group
 from spectro.models.sampled_softmax import SampledBatch, SampledSoftmax
 from spectro.models.top_k_softmax import TopKFit
+from spectro.models.transformer import Transformer
 from spectro.models.variant_losses import TopKBatch, losses_by_component, top_k_batch
-
-MLP_BLOCKS = {
-    "up_weight": "mlp.dense_h_to_4h.weight",
-    "up_bias": "mlp.dense_h_to_4h.bias",
-    "down_weight": "mlp.dense_4h_to_h.weight",
-    "down_bias": "mlp.dense_4h_to_h.bias",
-}
+from spectro.models.variant_products import owned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +31,10 @@ class CleanLayer:
     """A batch up to and around the layer, at w*."""
 
     targets_BT: Tensor
+    resid_BTD: Tensor | None
+    """The stream that enters the layer, where a component displaces the layer as a whole."""
     attention_in_BTD: Tensor
-    mlp_in_BTD: Tensor
+    mlp_in_BTD: Tensor | None
     middle_BTD: Tensor
     """The stream with all heads added, before the MLP's output."""
     out_BTD: Tensor
@@ -51,28 +46,29 @@ class CleanLayer:
 
 
 class LayerGroup:
-    """`GroupModel` of a layer's heads and MLP."""
+    """`GroupModel` of a layer's components."""
 
-    def __init__(self, model: GPTNeoX, group: Group) -> None:
+    def __init__(self, model: Transformer, group: Group) -> None:
         self._model = model
         layer = group.components[0].layer
         assert layer is not None and all(c.layer == layer for c in group.components)
         self._layer = layer
-        self._components = {c.name: c for c in group.components}
-        self._heads = [c for c in group.components if c.kind is ComponentKind.HEAD]
-        self.names = tuple(self._components)
+        self._tables = {c.name: model.blocks(c) for c in group.components}
+        kinds = {c.name: c.kind for c in group.components}
+        self._index_of = {
+            c.name: c.head
+            for c in group.components
+            if c.kind is ComponentKind.HEAD and c.head is not None
+        }
+        """Head → its index in the layer."""
+        self._mlps = {name for name, kind in kinds.items() if kind is ComponentKind.MLP}
+        self._others = kinds.keys() - self._index_of.keys() - self._mlps
+        """Components whose variants run the whole layer each."""
+        self.names = tuple(self._tables)
 
     def weights(self, component: str) -> Weights:
-        """Blocks of a head (`qkv_weight` [3K, D], `qkv_bias` [3K], `dense_weight` [D, K]) or MLP.
-
-        The bias of the attention output belongs to no head: it stays at w*.
-        """
-        if self._components[component].kind is ComponentKind.MLP:
-            return {
-                block: self._model.layer_param(self._layer, name)
-                for block, name in MLP_BLOCKS.items()
-            }
-        return self._head_weights(self._components[component])
+        """Blocks as the family has them; the attention's output bias belongs to no head."""
+        return weights_in(self._model.params, self._tables[component])
 
     def sampled_softmax(self, size: int) -> SampledSoftmax | None:
         """The model's own."""
@@ -87,22 +83,25 @@ class LayerGroup:
         """Run the layers below, this layer, and every head of the group by itself."""
         model, layer = self._model, self._layer
         resid = model.prefix(ids_BT1[:, :-1], layer)
-        attention_in = model.normed(resid, layer, "input_layernorm")
+        attention_in = model.attention_in(resid, layer)
         middle = resid + model.attention(attention_in, layer)
-        mlp_from = resid if model.shape.parallel_residual else middle
-        mlp_in = model.normed(mlp_from, layer, "post_attention_layernorm")
-        clean_heads = {c.name: _stacked_once(self._head_weights(c)) for c in self._heads}
+        clean_heads = {name: _stacked_once(self.weights(name)) for name in self._index_of}
+        mlp_in = None
+        if model.shape.has_mlp:
+            mlp_in = model.mlp_in(resid if model.shape.parallel_residual else middle, layer)
         terms = self._head_terms(attention_in[None], clean_heads) if clean_heads else {}
-        out = middle + model.mlp(mlp_in, layer)
+        out = middle if mlp_in is None else middle + model.mlp(mlp_in, layer)
         targets = ids_BT1[:, 1:]
         return CleanLayer(
             targets_BT=targets,
+            resid_BTD=resid if self._others else None,
             attention_in_BTD=attention_in,
             mlp_in_BTD=mlp_in,
             middle_BTD=middle,
             out_BTD=out,
             head_terms={name: term[0] for name, term in terms.items()},
-            softmax=sampled or top_k_batch(model, out, layer + 1, targets, self.names, top_k),
+            softmax=sampled
+            or top_k_batch(model, lambda: model.suffix(out, layer + 1), targets, self.names, top_k),
         )
 
     def clean_losses(self, clean: CleanLayer) -> Tensor:
@@ -117,26 +116,48 @@ class LayerGroup:
     ) -> dict[str, Tensor]:
         """All variants of all given components as one batch through the layers above."""
         num_owners = num_paired(weights, len(clean.targets_BT)) if paired else 1
-        heads = {c.name: weights[c.name] for c in self._heads if c.name in weights}
+        heads = {name: weights[name] for name in self._index_of if name in weights}
         streams: dict[str, Tensor] = {}
         if heads:
-            owned = _owned(clean.attention_in_BTD, num_owners)
-            for name, term in self._head_terms(owned, heads).items():
+            of_owner = owned(clean.attention_in_BTD, num_owners)
+            for name, term in self._head_terms(of_owner, heads).items():
                 streams[name] = self._with_head(clean, name, term, num_owners)
-        for name in weights.keys() - heads.keys():
-            term = self._mlp_term(_owned(clean.mlp_in_BTD, num_owners), weights[name])
-            streams[name] = _owned(clean.middle_BTD, num_owners) + term
+        for name in weights.keys() & self._others:
+            streams[name] = self._displaced_layer(clean, name, weights[name], num_owners)
+        for name in weights.keys() & self._mlps:
+            assert clean.mlp_in_BTD is not None
+            mlp_in = owned(clean.mlp_in_BTD, num_owners)
+            term = self._model.mlp_term(mlp_in, weights[name], self._layer)
+            streams[name] = owned(clean.middle_BTD, num_owners) + term
         return self._suffix_losses(clean, streams, num_owners)
+
+    def _displaced_layer(
+        self, clean: CleanLayer, name: str, weights: Weights, num_owners: int
+    ) -> Tensor:
+        """The stream that leaves the layer with each variant's weights, [R, B/G, T, D]."""
+        assert clean.resid_BTD is not None
+        num_variants = len(next(iter(weights.values())))
+        entering = owned(clean.resid_BTD, num_owners).expand(num_variants, -1, -1, -1)
+        table = self._tables[name]
+        return torch.stack(
+            [
+                self._model.displaced(
+                    table, {block: tensor[r] for block, tensor in weights.items()}
+                ).layer(entering[r], self._layer)
+                for r in range(num_variants)
+            ]
+        )
 
     def _with_head(
         self, clean: CleanLayer, name: str, term_RBTD: Tensor, num_owners: int
     ) -> Tensor:
-        is_parallel = self._model.shape.parallel_residual
+        shape = self._model.shape
+        is_parallel = shape.parallel_residual or not shape.has_mlp
         clean_BTD = (clean.out_BTD if is_parallel else clean.middle_BTD) - clean.head_terms[name]
-        stream_RBTD = _owned(clean_BTD, num_owners) + term_RBTD
+        stream_RBTD = owned(clean_BTD, num_owners) + term_RBTD
         if is_parallel:
             return stream_RBTD
-        normed = self._model.normed(stream_RBTD, self._layer, "post_attention_layernorm")
+        normed = self._model.mlp_in(stream_RBTD, self._layer)
         return stream_RBTD + self._model.mlp(normed, self._layer)
 
     def _suffix_losses(
@@ -150,83 +171,14 @@ class LayerGroup:
         hidden_by_name = dict(
             zip(streams, torch.split(hidden.view(joined.shape), counts), strict=True)
         )
-        targets_GbT = _owned(clean.targets_BT, num_owners)
+        targets_GbT = owned(clean.targets_BT, num_owners)
         return losses_by_component(self._model, hidden_by_name, targets_GbT, clean.softmax)
 
-    def _head_weights(self, component: Component) -> Weights:
-        head, size = component.head, self._model.shape.head_size
-        assert head is not None
-        rows, columns = (
-            slice(3 * size * head, 3 * size * (head + 1)),
-            slice(size * head, size * (head + 1)),
-        )
-        qkv = self._model.layer_param(self._layer, "attention.query_key_value.weight")
-        bias = self._model.layer_bias(self._layer, "attention.query_key_value.bias")
-        dense = self._model.layer_param(self._layer, "attention.dense.weight")
-        blocks = {"qkv_weight": qkv[rows], "dense_weight": dense[:, columns]}
-        return blocks if bias is None else {**blocks, "qkv_bias": bias[rows]}
-
     def _head_terms(self, normed_GBTD: Tensor, heads: Mapping[str, Weights]) -> dict[str, Tensor]:
-        """Terms of heads, [R, B, T, D] each, without output bias.
-
-        One product gives queries, keys and values of all heads and variants that see the same
-        sequences; these variants, n of them, take the place of heads in the attention.
-        """
-        num_owners, num_seq, num_pos, hidden = normed_GBTD.shape
-        qkv_weight, dense = (
-            _variants(heads, b, num_owners) for b in ("qkv_weight", "dense_weight")
-        )
-        num_variants = qkv_weight.shape[1]
-        qkv = self._own_linear(normed_GBTD, qkv_weight.flatten(1, 2), None)
-        if all("qkv_bias" in w for w in heads.values()):
-            qkv = qkv + _variants(heads, "qkv_bias", num_owners).flatten(1)[:, None]
-        qkv = qkv.view(num_owners * num_seq, num_pos, num_variants, -1).transpose(1, 2)
-        mixed = self._model.attend(qkv).view(num_owners, num_seq, num_variants, num_pos, -1)
-        mixed = mixed.transpose(1, 2).reshape(num_owners * num_variants, num_seq * num_pos, -1)
-        terms = batched_linear(mixed, dense.flatten(0, 1), None, self._model.precision)
-        terms = terms.view(num_owners, num_variants, num_seq, num_pos, hidden)
-        if num_owners > 1:
-            return dict(zip(heads, terms.unbind(1), strict=True))
-        counts = [len(w["qkv_weight"]) for w in heads.values()]
-        return dict(zip(heads, torch.split(terms[0], counts), strict=True))
-
-    def _mlp_term(self, normed_GBTD: Tensor, mlp: Weights) -> Tensor:
-        """Term of an MLP, [R, B, T, D]: variants that see the same sequences share the input of
-        the first product."""
-        num_owners, num_seq, num_pos, hidden = normed_GBTD.shape
-        num_variants, inner, _ = mlp["up_weight"].shape
-        each = num_variants // num_owners
-        up = self._own_linear(
-            normed_GBTD,
-            mlp["up_weight"].reshape(num_owners, each * inner, hidden),
-            mlp["up_bias"].reshape(num_owners, each * inner),
-        )
-        up = self._model.activation(up).view(num_owners, -1, each, inner).transpose(1, 2)
-        down = batched_linear(
-            up.flatten(0, 1), mlp["down_weight"], mlp["down_bias"], self._model.precision
-        )
-        return down.view(num_variants, num_seq, num_pos, hidden)
-
-    def _own_linear(
-        self, states_GBTD: Tensor, weight_GFD: Tensor, bias_GF: Tensor | None
-    ) -> Tensor:
-        """One linear map per owner, [G, B·T, F]."""
-        states_GND = states_GBTD.flatten(1, 2)
-        if len(states_GND) > 1:
-            return batched_linear(states_GND, weight_GFD, bias_GF, self._model.precision)
-        bias_F = None if bias_GF is None else bias_GF[0]
-        return linear(states_GND[0], weight_GFD[0], bias_F, self._model.precision)[None]
-
-
-def _owned(batch_BTD: Tensor, num_owners: int) -> Tensor:
-    """[B, T, D] → [G, B/G, T, D]: the sequences that the variants of one owner see."""
-    return batch_BTD.view(num_owners, -1, *batch_BTD.shape[1:])
-
-
-def _variants(heads: Mapping[str, Weights], block: str, num_owners: int) -> Tensor:
-    """A block of all variants by owner, [G, n, *block shape]."""
-    tensors = [weights[block] for weights in heads.values()]
-    return torch.stack(tensors, dim=1) if num_owners > 1 else torch.cat(tensors)[None]
+        """Terms of heads' variants by name, [R, B, T, D] each, without output bias."""
+        by_index = {self._index_of[name]: weights for name, weights in heads.items()}
+        terms = self._model.head_terms(normed_GBTD, by_index, self._layer)
+        return dict(zip(heads, terms, strict=True))
 
 
 def _stacked_once(weights: Weights) -> Weights:

@@ -100,12 +100,23 @@ def batched_linear(
     return matmul(states_RND, weight_RDF, precision) + bias_RF[:, None]
 
 
-def causal_attention(query: Tensor, key: Tensor, value: Tensor, precision: Precision) -> Tensor:
-    """Causal attention over [..., T, K], float32."""
+def causal_attention(
+    query: Tensor, key: Tensor, value: Tensor, precision: Precision, *, window: int = 0
+) -> Tensor:
+    """Causal attention over [..., T, K], float32; over the last `window` positions unless it is 0.
+
+    Scores are scaled by 1/√K.
+    """
+    num_pos = query.shape[-2]
+    settings: dict[str, Any] = {"is_causal": True}
+    if 0 < window < num_pos:
+        place_T = torch.arange(num_pos, device=query.device)
+        back_TT = place_T[:, None] - place_T
+        settings = {"attn_mask": (back_TT >= 0) & (back_TT < window)}
     if precision is Precision.FLOAT32:
-        return functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        return functional.scaled_dot_product_attention(query, key, value, **settings)
     query, key, value = (_straight_through(state, precision) for state in (query, key, value))
-    return functional.scaled_dot_product_attention(query, key, value, is_causal=True).float()
+    return functional.scaled_dot_product_attention(query, key, value, **settings).float()
 
 
 def round_to_tf32(tensor: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The description of a GPT-NeoX model: its dimensions and the settings of its arithmetic.
+"""The description of a model: its dimensions and the settings of its arithmetic.
 
 Read from a checkpoint's config.json, from a loaded model, or from a table of published models: a
 plan needs no weights.
@@ -14,6 +14,7 @@ from spectro.models.components import (
     Component,
     ComponentKind,
     Group,
+    all_components,
     group_components,
     select_components,
 )
@@ -25,11 +26,28 @@ _CONFIG_FIELDS = {
     "intermediate_size": "intermediate_size",
     "vocab_size": "vocab_size",
 }
+_OTHER_NAMES = {
+    "num_hidden_layers": "n_layer",
+    "num_attention_heads": "n_head",
+    "hidden_size": "n_embd",
+    "intermediate_size": "n_inner",
+    "max_position_embeddings": "n_positions",
+    "hidden_act": "activation_function",
+    "layer_norm_eps": "layer_norm_epsilon",
+}
+"""Names of the same fields in GPT-2's config."""
+_RMS_NORM = ("llama", "mistral", "qwen2", "qwen3", "gemma")
+_ACTIVATION = {"gpt_neox": "gelu", "gpt2": "gelu_new", "gemma": "gelu_pytorch_tanh"}
+_TIED_BY_DEFAULT = ("gpt2", "gemma")
+"""Families whose config.json leaves out `tie_word_embeddings` where it is true."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSize:
-    """Dimensions and arithmetic of a GPT-NeoX model."""
+    """Dimensions and arithmetic of a model."""
+
+    family: str = "gpt_neox"
+    """`model_type` of its config."""
 
     num_layers: int
     """L."""
@@ -51,17 +69,43 @@ class ModelSize:
     """Activation function of the MLPs, by its name in transformers."""
     layer_norm_eps: float = 1e-5
     """Added to the variance by layer norms."""
+    num_kv_heads: int = 0
+    """Sets of keys and values per layer; 0 becomes H: every head has its own."""
+    head_size: int = 0
+    """K, dimensions of one head; 0 becomes D/H."""
+    is_tied: bool = False
+    """Whether the unembedding is the embedding."""
+    has_mlp: bool = True
+    """Whether layers have an MLP."""
+    has_gate: bool = False
+    """Whether the MLP's inner activation is multiplied by a second map of its input."""
+    has_qk_norm: bool = False
+    """Whether queries and keys are normed before the attention."""
+    sliding_window: int = 0
+    """Positions that a sliding-window layer sees, W; 0: no layer has a window."""
+    window_layers: tuple[int, ...] = ()
+    """Layers with a sliding window."""
 
     def __post_init__(self) -> None:
         if self.intermediate_size == 0:
             object.__setattr__(self, "intermediate_size", 4 * self.hidden_size)
+        if self.num_kv_heads == 0:
+            object.__setattr__(self, "num_kv_heads", self.num_heads)
+        object.__setattr__(self, "window_layers", tuple(self.window_layers))
         for name in _CONFIG_FIELDS:
             if getattr(self, name) < 1:
                 raise ValueError(f"model size: {name} must be ≥ 1, found {getattr(self, name)}")
-        if self.hidden_size % self.num_heads:
+        if self.head_size == 0:
+            if self.hidden_size % self.num_heads:
+                raise ValueError(
+                    f"model size: hidden_size {self.hidden_size} is no multiple of num_heads "
+                    f"{self.num_heads}"
+                )
+            object.__setattr__(self, "head_size", self.hidden_size // self.num_heads)
+        if self.num_heads % self.num_kv_heads:
             raise ValueError(
-                f"model size: hidden_size {self.hidden_size} is no multiple of num_heads "
-                f"{self.num_heads}"
+                f"model size: {self.num_heads} heads cannot share {self.num_kv_heads} sets of keys "
+                "and values equally"
             )
 
     @classmethod
@@ -70,26 +114,58 @@ class ModelSize:
 
         Raises ValueError, in one line, if one is missing.
         """
-        missing = [field for field in _CONFIG_FIELDS.values() if field not in config]
+        config = dict(config)
+        for name, other in _OTHER_NAMES.items():
+            if name not in config and config.get(other) is not None:
+                config[name] = config[other]
+        family = str(config.get("model_type", "gpt_neox"))
+        if family in ("gpt2", "attention_only"):
+            config.setdefault("intermediate_size", 4 * int(config.get("hidden_size", 0)))
+        missing = [field for field in _CONFIG_FIELDS.values() if config.get(field) is None]
         if missing:
-            raise ValueError(f"the model's config.json lacks {', '.join(missing)}: is it GPT-NeoX?")
+            raise ValueError(
+                f"the model's config.json lacks {', '.join(missing)}: is it a language model?"
+            )
+        windows = _window_layers(config)
         return cls(
-            **{name: int(config[field]) for name, field in _CONFIG_FIELDS.items()},
+            num_layers=int(config["num_hidden_layers"]),
+            num_heads=int(config["num_attention_heads"]),
+            hidden_size=int(config["hidden_size"]),
+            intermediate_size=int(config["intermediate_size"]),
+            vocab_size=int(config["vocab_size"]),
+            family=family,
             max_context=int(config.get("max_position_embeddings", 2048)),
-            parallel_residual=bool(config.get("use_parallel_residual", True)),
-            attention_bias=bool(config.get("attention_bias", True)),
-            activation=str(config.get("hidden_act", "gelu")),
-            layer_norm_eps=float(config.get("layer_norm_eps", 1e-5)),
+            parallel_residual=bool(config.get("use_parallel_residual", family == "gpt_neox")),
+            attention_bias=bool(
+                config.get("attention_bias", family in ("gpt_neox", "gpt2", "qwen2"))
+            ),
+            activation=str(config.get("hidden_act", _ACTIVATION.get(family, "silu"))),
+            layer_norm_eps=float(config.get("layer_norm_eps", config.get("rms_norm_eps", 1e-5))),
+            num_kv_heads=int(config.get("num_key_value_heads") or 0),
+            head_size=int(config.get("head_dim") or 0),
+            is_tied=bool(config.get("tie_word_embeddings", family in _TIED_BY_DEFAULT)),
+            has_mlp=family != "attention_only",
+            has_gate=family in _RMS_NORM,
+            has_qk_norm=family == "qwen3",
+            window_layers=windows,
+            sliding_window=int(config.get("sliding_window") or 0) if windows else 0,
         )
 
     @property
-    def head_size(self) -> int:
-        """K, dimensions of one head."""
-        return self.hidden_size // self.num_heads
+    def components(self) -> tuple[Component, ...]:
+        """Every restricted component (see `all_components`)."""
+        shared = self.num_kv_heads if self.num_kv_heads < self.num_heads else 0
+        return all_components(
+            self.num_layers,
+            self.num_heads,
+            num_shared_kv=shared,
+            has_mlp=self.has_mlp,
+            is_tied=self.is_tied,
+        )
 
     def select(self, patterns: Sequence[str]) -> tuple[Component, ...]:
         """The selected components, in the patterns' order (see `select_components`)."""
-        return select_components(patterns, self.num_layers, self.num_heads)
+        return select_components(patterns, self.components)
 
     def groups(self, patterns: Sequence[str], *, with_full: bool) -> tuple[Group, ...]:
         """Groups of the selected components, and last `full` where the estimator needs it.
@@ -109,16 +185,22 @@ class ModelSize:
     @property
     def num_weights(self) -> int:
         """All parameters."""
-        width = self.hidden_size
-        attention = 4 * width**2 + (4 * width if self.attention_bias else 0)
-        layer = attention + 4 * width + self._mlp_weights
-        return self.num_layers * layer + 2 * width + 2 * self.vocab_size * width
+        width, tables = self.hidden_size, 1 if self.is_tied else 2
+        norms = (2 if self.has_mlp else 1) * self._norm_weights
+        layer = self._attention_weights + norms + self._mlp_weights
+        positions = self.max_context * width if self.family == "gpt2" else 0
+        edges = self._norm_weights + tables * self.vocab_size * width + positions
+        return self.num_layers * layer + edges
 
     def weights_of(self, component: Component) -> int:
         """Weights that a component displaces, as `GroupModel.weights` gives them."""
+        shares = self.num_kv_heads < self.num_heads
+        one_map = self.head_size * self.hidden_size
+        bias = self.head_size if self.attention_bias else 0
         if component.kind is ComponentKind.HEAD:
-            size = self.head_size
-            return 4 * size * self.hidden_size + (3 * size if self.attention_bias else 0)
+            return 2 * one_map + bias if shares else 4 * one_map + 3 * bias
+        if component.kind is ComponentKind.KV:
+            return 2 * (one_map + bias)
         if component.kind is ComponentKind.MLP:
             return self._mlp_weights
         if component.kind is ComponentKind.FULL:
@@ -132,6 +214,34 @@ class ModelSize:
         return self.num_layers if component.layer is None else self.num_layers - component.layer - 1
 
     @property
+    def _attention_weights(self) -> int:
+        queries, kv = self.num_heads * self.head_size, self.num_kv_heads * self.head_size
+        bias = queries + 2 * kv if self.attention_bias else 0
+        out_bias = self.hidden_size if self.attention_bias and self._has_layer_norm else 0
+        norms = 2 * self.head_size if self.has_qk_norm else 0
+        return 2 * self.hidden_size * (queries + kv) + bias + out_bias + norms
+
+    @property
+    def _has_layer_norm(self) -> bool:
+        return self.family not in _RMS_NORM
+
+    @property
+    def _norm_weights(self) -> int:
+        return (2 if self._has_layer_norm else 1) * self.hidden_size
+
+    @property
     def _mlp_weights(self) -> int:
+        if not self.has_mlp:
+            return 0
         width, inner = self.hidden_size, self.intermediate_size
-        return 2 * width * inner + inner + width
+        bias = inner + width if self._has_layer_norm else 0
+        return (3 if self.has_gate else 2) * width * inner + bias
+
+
+def _window_layers(config: Mapping[str, Any]) -> tuple[int, ...]:
+    """Layers with a sliding window: all, or those that `layer_types` names."""
+    if not config.get("sliding_window") or config.get("use_sliding_window") is False:
+        return ()
+    kinds = config.get("layer_types") or []
+    layers = range(int(config["num_hidden_layers"]))
+    return tuple(n for n in layers if not kinds or kinds[n] == "sliding_attention")

@@ -7,12 +7,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.engine import Engine
 
 Ids = Tensor | npt.NDArray[np.integer]
 
 
-def check_ids(model: GPTNeoX, ids: Ids, name: str) -> Tensor:
+def check_ids(model: Engine, ids: Ids, name: str) -> Tensor:
     """Token sequences as int64 [n, T+1] on the model's device.
 
     Raises ValueError for a wrong shape or type, no sequence, a context longer than the model's,

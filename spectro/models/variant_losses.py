@@ -6,14 +6,13 @@ Shapes: R variants, B sequences, T positions, D hidden size.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from spectro.models.config import ScoringConfig
-from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.precision import operand
 from spectro.models.sampled_softmax import SampledBatch, sampled_losses
 from spectro.models.top_k_softmax import (
@@ -23,6 +22,7 @@ from spectro.models.top_k_softmax import (
     rest_covariance,
     top_k_losses,
 )
+from spectro.models.transformer import Transformer
 
 COVARIANCE_POSITIONS = 4096
 """Token positions, of the first evaluation sequences, over which C is averaged."""
@@ -42,7 +42,7 @@ class TopKBatch:
         return self.top_k.loss_N.view(self.targets_BT.shape)
 
 
-def fit_top_k(model: GPTNeoX, config: ScoringConfig, evaluation_ids: Tensor) -> TopKFit | None:
+def fit_top_k(model: Transformer, config: ScoringConfig, evaluation_ids: Tensor) -> TopKFit | None:
     """The part of the top-K softmax that all batches share; None where it does not pay.
 
     Args:
@@ -61,23 +61,21 @@ def fit_top_k(model: GPTNeoX, config: ScoringConfig, evaluation_ids: Tensor) -> 
 
 
 def top_k_batch(
-    model: GPTNeoX,
-    resid_BTD: Tensor,
-    layer: int,
+    model: Transformer,
+    hidden: Callable[[], Tensor],
     targets_BT: Tensor,
     names: Iterable[str],
     top_k: TopKFit | None,
 ) -> TopKBatch | None:
-    """Top-K softmax of a batch whose clean stream enters `layer`.
+    """Top-K softmax of a batch from its final-normed stream [B, T, D], which `hidden` computes.
 
     None where none of these components takes its losses from it.
     """
     if top_k is None or top_k.components.isdisjoint(names):
         return None
-    hidden = model.suffix(resid_BTD, layer)
     # Made once and read by every draw: in full precision.
     made = make_top_k(
-        hidden.flatten(0, 1),
+        hidden().flatten(0, 1),
         model.params[model.unembed_name],
         targets_BT.flatten(),
         top_k.size,
@@ -89,7 +87,7 @@ def top_k_batch(
 
 
 def losses_by_component(
-    model: GPTNeoX,
+    model: Transformer,
     hidden: Mapping[str, Tensor],
     targets_GbT: Tensor,
     softmax: TopKBatch | SampledBatch | None,

@@ -25,7 +25,6 @@ from spectro.measure.tokenise import (
     sources_at,
     tokenizer_of,
 )
-from spectro.models.components import select_components
 from spectro.models.load import resolve_device
 from spectro.sampling.config import TokenDraws
 from spectro.storage.store import Store
@@ -56,7 +55,7 @@ def check_inputs(config: PipelineConfig, root: Store) -> None:
     Raises ValueError or FileNotFoundError, in one line.
     """
     size = model_size(config)
-    select_components(config.components, size.num_layers, size.num_heads)
+    size.select(config.components)
     size.require_context(config.tokens.context)
     config.scoring.require_top_k(size.vocab_size)
     wanted = _wanted(config, root)
@@ -110,7 +109,7 @@ def check_goal(config: PipelineConfig, store: Store, goal: Goal, model: ModelInf
     own, cluster = config.tokens, config.cluster
     num_tokens = len(own.subsets) * own.num_probe_sequences * own.context
     require_enough(num_tokens, cluster.num_neighbours)
-    chosen = select_components(config.components, model.num_layers, model.num_heads)
+    chosen = model.select(config.components)
     if len(chosen) < 2:
         raise ValueError(
             f"clustering needs at least 2 columns, found {chosen[0].name} alone: give more "

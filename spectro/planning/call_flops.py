@@ -24,10 +24,10 @@ from spectro.models.components import FULL_GROUP, Component, Group
 from spectro.models.config import ScoringConfig
 from spectro.models.cost.flop_counter import FusedAttention, counting
 from spectro.models.cost.weightless import weightless_model
-from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.size import ModelSize
 from spectro.models.top_k_softmax import TopKFit
+from spectro.models.transformer import Transformer
 from spectro.models.variant_losses import fit_top_k
 from spectro.sampling.gradients import minibatch_gradients
 
@@ -163,7 +163,7 @@ def _flops(call: Callable[[], object]) -> int:
 
 
 @cache
-def _model(size: ModelSize) -> GPTNeoX:
+def _model(size: ModelSize) -> Transformer:
     with torch.device("meta"):
         return weightless_model(size)
 

@@ -29,12 +29,12 @@ from spectro.models.cost.flop_counter import FusedAttention
 from spectro.models.cost.live_bytes import LiveBytes
 from spectro.models.cost.weightless import weightless_model
 from spectro.models.delta import DrawSlice, pack_losses
-from spectro.models.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.scoring import Scoring
 from spectro.models.size import ModelSize
 from spectro.models.token_loss import BLOCK
 from spectro.models.top_k_softmax import LOSS_CHUNK, TopKFit
+from spectro.models.transformer import Transformer
 from spectro.sampling.advance import advance, start
 from spectro.sampling.mala import Mala
 from spectro.sampling.samplers import SLICE, Blocks, Stepper
@@ -174,7 +174,7 @@ def _peak(call: Callable[[], object]) -> int:
 
 
 @contextmanager
-def _model_of(call: CallShape) -> Iterator[GPTNeoX]:
+def _model_of(call: CallShape) -> Iterator[Transformer]:
     """The model without values, whose products are rounded as the run's, on a device's blocks."""
     BLOCK[META] = BLOCK.get(call.device_type, BLOCK["cuda"])
     LOSS_CHUNK[META] = LOSS_CHUNK.get(call.device_type, LOSS_CHUNK["cuda"])
@@ -188,19 +188,19 @@ def _model_of(call: CallShape) -> Iterator[GPTNeoX]:
 
 
 @cache
-def _weightless(size: ModelSize, precision: str) -> GPTNeoX:
+def _weightless(size: ModelSize, precision: str) -> Transformer:
     with torch.device(META):
         plain = weightless_model(size)
         dtype = torch.float64 if precision == "float64" else torch.float32
         params = {name: tensor.to(dtype) for name, tensor in plain.params.items()}
         products = Precision.FLOAT32 if precision == "float64" else Precision(precision)
-        model = GPTNeoX(size, params, plain.rotary, plain.unembed_name, products)
+        model = type(plain).of_parts(size, params, plain.unembed_name, products)
         for name in params:  # resident copies are no part of a call
             model.operand(name)
     return model
 
 
-def _part(model: GPTNeoX, components: tuple[Component, ...]) -> GroupModel[Any]:
+def _part(model: Transformer, components: tuple[Component, ...]) -> GroupModel[Any]:
     group = Group(name=components[0].group, components=components)
     return group_model(model, group)
 

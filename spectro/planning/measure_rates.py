@@ -19,17 +19,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GPTNeoXForCausalLM
+from transformers import AutoModelForCausalLM
 
 from spectro.formats import run_dir
 from spectro.models.architecture import GroupModel
 from spectro.models.components import Group, all_components, group_components
 from spectro.models.cost.rows import scoring_budget, stepping_budget
 from spectro.models.cost.weightless import config_of
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.engine import engine_of
 from spectro.models.groups import group_model
 from spectro.models.load import DTYPES
 from spectro.models.size import ModelSize
+from spectro.models.transformer import Transformer
 from spectro.planning.call_flops import call_flops, component_flops
 from spectro.planning.rates import TERA, Rate, Rates, today
 from spectro.sampling.gradients import minibatch_gradients
@@ -91,14 +92,16 @@ def measure_rates(
     )
 
 
-def random_model(size: ModelSize, device: torch.device, dtype: torch.dtype) -> GPTNeoX:
+def random_model(size: ModelSize, device: torch.device, dtype: torch.dtype) -> Transformer:
     """A model of a shape; time asks no more of its weights."""
     with torch.device(device):
-        hf = GPTNeoXForCausalLM(config_of(size))
-    return GPTNeoX.from_pretrained_model(hf.to(dtype).eval().requires_grad_(False))
+        hf = AutoModelForCausalLM.from_config(config_of(size))
+    model = engine_of(hf.to(dtype).eval().requires_grad_(False))
+    assert isinstance(model, Transformer)
+    return model
 
 
-def _scoring_rate(part: GroupModel[Any], group: Group, model: GPTNeoX, context: int) -> float:
+def _scoring_rate(part: GroupModel[Any], group: Group, model: Transformer, context: int) -> float:
     """Flops per second of `losses` of as many draws as one pass takes."""
     size, device = model.shape, model.device
     components = [group.components[0], group.components[-1]]
@@ -117,7 +120,7 @@ def _scoring_rate(part: GroupModel[Any], group: Group, model: GPTNeoX, context: 
         return flops / _seconds(lambda: part.losses(clean, weights), device)
 
 
-def _stepping_rate(part: GroupModel[Any], group: Group, model: GPTNeoX, context: int) -> float:
+def _stepping_rate(part: GroupModel[Any], group: Group, model: Transformer, context: int) -> float:
     """Flops per second of a step of the whole group, without the update."""
     size, device = model.shape, model.device
     rows = min(scoring_budget(model).rows, stepping_budget(model).rows, MOST_CONTEXTS * context)

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from spectro.models.gpt_neox import GPTNeoX, rotate
+from spectro.models.families.gpt_neox import GPTNeoX
+from spectro.models.families.rotary import rotate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +115,7 @@ class CleanPass:
 def _layer_pass(model: GPTNeoX, stream_BTD: Tensor, layer: int) -> tuple[LayerPass, Tensor]:
     shape = model.shape
     num_seq, num_pos, hidden = stream_BTD.shape
-    attention_in = model.normed(stream_BTD, layer, "input_layernorm")
+    attention_in = model.attention_in(stream_BTD, layer)
     qkv = model.linear(attention_in, layer, "attention.query_key_value")
     qkv = qkv.view(num_seq, num_pos, shape.num_heads, 3 * shape.head_size).transpose(1, 2)
     query, key, value = qkv.chunk(3, dim=-1)
@@ -126,7 +127,7 @@ def _layer_pass(model: GPTNeoX, stream_BTD: Tensor, layer: int) -> tuple[LayerPa
     joined = mixed.transpose(1, 2).reshape(num_seq, num_pos, hidden)
     attention = model.linear(joined, layer, "attention.dense")
     middle = stream_BTD if shape.parallel_residual else stream_BTD + attention
-    mlp_in = model.normed(middle, layer, "post_attention_layernorm")
+    mlp_in = model.mlp_in(middle, layer)
     up = model.linear(mlp_in, layer, "mlp.dense_h_to_4h")
     mlp = model.linear(model.activation(up), layer, "mlp.dense_4h_to_h")
     dense = model.layer_param(layer, "attention.dense.weight")

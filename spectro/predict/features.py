@@ -15,7 +15,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.engine import Engine
+from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.size import ModelSize
 from spectro.predict import components
 from spectro.predict.clean_pass import CleanPass, Gradients
@@ -66,7 +67,7 @@ def num_features(shape: ModelSize) -> int:
     return len(feature_names(shape))
 
 
-def token_features(model: GPTNeoX, ids_BT1: Tensor) -> npt.NDArray[np.float32]:
+def token_features(model: Engine, ids_BT1: Tensor) -> npt.NDArray[np.float32]:
     """Features of every token of packed sequences, float32 [B·T, F], in the order of the ids.
 
     A token's features depend on its own sequence alone, not on the others of the batch.
@@ -88,8 +89,16 @@ def token_features(model: GPTNeoX, ids_BT1: Tensor) -> npt.NDArray[np.float32]:
     return features
 
 
-def feature_tensor(model: GPTNeoX, ids_BT1: Tensor) -> Tensor:
-    """The same on the model's device, unchecked."""
+def feature_tensor(model: Engine, ids_BT1: Tensor) -> Tensor:
+    """The same on the model's device, unchecked.
+
+    Raises ValueError for a model of another family than GPT-NeoX.
+    """
+    if not isinstance(model, GPTNeoX):
+        raise ValueError(
+            f"features of tokens are known for GPT-NeoX models, found one of type "
+            f"{model.shape.family!r}: its chi cannot be predicted for other tokens, only measured"
+        )
     clean = CleanPass(model, ids_BT1)
     gradients = clean.pull_back(clean.loss_gradient_BTD)
     with torch.no_grad():

@@ -24,10 +24,11 @@ from spectro.models.config import ScoringConfig
 from spectro.models.cost.budget import RowBudget
 from spectro.models.cost.rows import scoring_budget, stepping_budget
 from spectro.models.delta import ReadDraws, clean_losses
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.engine import Engine
 from spectro.models.groups import group_model, loss_headroom
 from spectro.models.scoring import Scoring
 from spectro.models.top_k_softmax import TopKFit
+from spectro.models.universal import UniversalModel
 from spectro.models.variant_losses import fit_top_k
 from spectro.sampling.chain import GroupChains
 from spectro.sampling.checkpoint import Checkpoints
@@ -74,7 +75,7 @@ class MeasuredModel:
         self,
         scoring: ScoringConfig,
         *,
-        model: Callable[[], GPTNeoX],
+        model: Callable[[], Engine],
         sampling_ids: Callable[[], Tensor],
         evaluation_ids: Callable[[], Tensor],
     ) -> None:
@@ -83,7 +84,7 @@ class MeasuredModel:
         self._load_sampling, self._load_evaluation = sampling_ids, evaluation_ids
 
     @cached_property
-    def model(self) -> GPTNeoX:
+    def model(self) -> Engine:
         """The model at w*."""
         return self._load_model()
 
@@ -100,6 +101,8 @@ class MeasuredModel:
     @cached_property
     def top_k_fit(self) -> TopKFit | None:
         """What top-K softmaxes of this model share; None where they do not pay."""
+        if isinstance(self.model, UniversalModel):
+            return None
         return fit_top_k(self.model, self._scoring_config, self.evaluation_ids)
 
     @cached_property

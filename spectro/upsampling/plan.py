@@ -8,7 +8,6 @@ from spectro.cluster_stage.units import HALVES
 from spectro.config import PipelineConfig
 from spectro.formats import tokens
 from spectro.formats.product import SUMMARY_NAME
-from spectro.models.components import select_components
 from spectro.models.cost import memory
 from spectro.models.size import ModelSize
 from spectro.planning.bill import BillLine, recorded_seconds
@@ -98,7 +97,7 @@ def _work_of(config: PipelineConfig, size: ModelSize) -> UpsampleWork:
     assert config.upsample is not None
     info = tokens.read_info(Store(config.run.uri))
     sizes = info.splits["probe"].shard_sizes
-    chosen = select_components(config.components, size.num_layers, size.num_heads)
+    chosen = size.select(config.components)
     return UpsampleWork(
         size=size,
         context=info.context,

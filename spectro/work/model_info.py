@@ -12,7 +12,7 @@ from spectro.models.components import Group
 from spectro.models.size import ModelSize
 
 if TYPE_CHECKING:  # heavy, and only the driver that loads a model needs it
-    from transformers import GPTNeoXForCausalLM
+    from transformers import PreTrainedModel
 
 ARITHMETIC = (
     "num_attention_heads",
@@ -26,6 +26,8 @@ ARITHMETIC = (
 
 FACTS = ("num_layers", "num_heads", "hidden_size", "vocab_size", "max_context")
 """Fields that `run.yaml` records."""
+OTHER_FACTS = ("family", "num_kv_heads", "is_tied", "has_mlp")
+"""Fields that it records where they are not those of a GPT-NeoX model of this size."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +41,7 @@ class ModelInfo(ModelSize):
     until a worker has loaded it."""
 
     @classmethod
-    def of(cls, model: GPTNeoXForCausalLM) -> ModelInfo:
+    def of(cls, model: PreTrainedModel) -> ModelInfo:
         """Describe a loaded model."""
         size = ModelSize.of_config(model.config.to_dict())
         return cls(
@@ -51,7 +53,13 @@ class ModelInfo(ModelSize):
     @property
     def facts(self) -> dict[str, Any]:
         """What `run.yaml` records: all that groups and units follow from."""
-        return {name: getattr(self, name) for name in FACTS}
+        facts = {name: getattr(self, name) for name in FACTS}
+        plain = ModelInfo(**facts)
+        return facts | {
+            name: value
+            for name in OTHER_FACTS
+            if (value := getattr(self, name)) != getattr(plain, name)
+        }
 
     def cost(self, group: Group) -> float:
         """Work per token of a group's components, in weights multiplied (design §3).
@@ -82,7 +90,7 @@ def model_of(file: RunFile, uri: str) -> ModelInfo:
         ) from error
 
 
-def _digest(model: GPTNeoXForCausalLM) -> str:
+def _digest(model: PreTrainedModel) -> str:
     import torch  # loaded with the model; commands that only read do without
 
     digest = hashlib.sha256()

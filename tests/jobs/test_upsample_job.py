@@ -16,7 +16,7 @@ from spectro.formats.predictors import predictor_name
 from spectro.measure.units import TokensUnit
 from spectro.models.config import ModelConfig
 from spectro.models.cost.flop_counter import counting
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.load import load_model
 from spectro.models.size import ModelSize
 from spectro.planning.unit_work import total

@@ -16,7 +16,7 @@ from transformers import GPTNeoXForCausalLM
 
 from spectro.models.checkpoint_folder import INDEX, WEIGHTS
 from spectro.models.config import ModelConfig
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.load import load_model, resolve_device
 from tests.models.conftest import MakeModel
 

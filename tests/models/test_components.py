@@ -15,13 +15,13 @@ def test_component_counts_of_the_papers(layers: int, heads: int, count: int) -> 
 
 def test_components_come_in_the_patterns_order() -> None:
     """What one pattern selects is in canonical order; of a doubled one the first place counts."""
-    chosen = select_components(["unembed", "L1MLP", "l0h*", "l 0 h 1"], 2, 2)
+    chosen = select_components(["unembed", "L1MLP", "l0h*", "l 0 h 1"], all_components(2, 2))
     assert [c.name for c in chosen] == ["unembed", "l1mlp", "l0h0", "l0h1"]
-    chosen = select_components(["l0h1", "l0*", "*"], 2, 2)
+    chosen = select_components(["l0h1", "l0*", "*"], all_components(2, 2))
     assert [c.name for c in chosen] == [
         "l0h1", "l0h0", "l0mlp", "embed", "l1h0", "l1h1", "l1mlp", "unembed",
     ]  # fmt: skip
-    assert select_components(["*"], 2, 2) == all_components(2, 2)
+    assert select_components(["*"], all_components(2, 2)) == all_components(2, 2)
 
 
 def test_groups_do_not_depend_on_the_order_asked_for() -> None:
@@ -32,7 +32,7 @@ def test_groups_do_not_depend_on_the_order_asked_for() -> None:
 
 
 def test_groups_gather_a_layers_heads_and_mlp() -> None:
-    groups = group_components(select_components(["*"], 2, 2))
+    groups = group_components(select_components(["*"], all_components(2, 2)))
     assert {g.name: [c.name for c in g.components] for g in groups} == {
         "embed": ["embed"],
         "l0": ["l0h0", "l0h1", "l0mlp"],
@@ -54,4 +54,4 @@ def test_groups_gather_a_layers_heads_and_mlp() -> None:
 )
 def test_a_pattern_that_selects_nothing_is_an_error(patterns: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        select_components(patterns, 2, 2)
+        select_components(patterns, all_components(2, 2))

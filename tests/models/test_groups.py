@@ -11,7 +11,7 @@ from torch.nn import functional
 from transformers import GPTNeoXForCausalLM
 
 from spectro.models.components import FULL, Component, Group, all_components, group_components
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 
 VARIANTS = {

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import GPTNeoXForCausalLM
 
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.families.gpt_neox import GPTNeoX
 from tests.models.conftest import MakeModel
 
 IDS = torch.arange(120).reshape(3, 40) % 61

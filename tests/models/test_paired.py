@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from spectro.models.components import FULL_GROUP, Group, all_components, group_components
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 
 VARIANTS = {

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from spectro.models.components import FULL_GROUP, all_components, group_components
 from spectro.models.config import ModelConfig, Precision
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.precision import (
     batched_linear,

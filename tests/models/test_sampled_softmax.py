@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spectro.models.components import all_components, group_components
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.sampled_softmax import (
     SampledBatch,

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from spectro.models.components import group_components, select_components
+from spectro.models.components import all_components, group_components, select_components
 from spectro.models.config import ScoringConfig
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.top_k_softmax import (
     TopKFit,
@@ -100,7 +100,7 @@ def test_a_group_takes_losses_from_lists_only_where_it_may(make_model: MakeModel
     lists = TopKFit(
         size=25, covariance_DD=made.covariance_DD, components=frozenset({"l1h0", "embed"})
     )
-    for group in group_components(select_components(["*"], 3, 4)):
+    for group in group_components(select_components(["*"], all_components(3, 4))):
         part = group_model(model, group)
         plain, clean = part.prepare(ids), part.prepare(ids, lists)
         torch.testing.assert_close(part.clean_losses(clean), part.clean_losses(plain))

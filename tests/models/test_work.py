@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from spectro.models.components import FULL, FULL_GROUP, Group, all_components, group_components
 from spectro.models.config import ScoringConfig
 from spectro.models.cost.flop_counter import counting
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.size import ModelSize
 from spectro.models.variant_losses import fit_top_k

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import GPTNeoXForCausalLM
 
 from spectro.models.components import all_components, group_components
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.predict.clean_pass import CleanPass
 from spectro.predict.features import feature_names, num_features, token_features

@@ -20,7 +20,7 @@ from spectro.models.cost.memory import (
     stepping_bytes_per_row,
 )
 from spectro.models.delta import DrawSlice, pack_losses
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.scoring import Scoring
 from spectro.models.size import ModelSize

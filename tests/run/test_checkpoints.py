@@ -14,7 +14,13 @@ from spectro.formats.chain_records import drop_draws, read_record
 from spectro.formats.tiles import read_tile, tile_name
 from spectro.measure.resident_model import ResidentModel
 from spectro.measure.units import ChainUnit, PilotUnit, TileUnit
-from spectro.models.components import FULL_GROUP, Group, group_components, select_components
+from spectro.models.components import (
+    FULL_GROUP,
+    Group,
+    all_components,
+    group_components,
+    select_components,
+)
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.pipeline.stages import STAGES
 from spectro.sampling.config import ChainConfig
@@ -53,7 +59,7 @@ CASES = {
     "mala": (Mala(gamma=100.0, nbeta=100.0), CHAIN),
     "independent": (Gaussian(gamma=300.0), dataclasses.replace(CHAIN, draws_per_block=2)),
 }
-LAYER = group_components(select_components(["l1*"], 2, 2))[0]
+LAYER = group_components(select_components(["l1*"], all_components(2, 2)))[0]
 
 
 class Leaves:

@@ -24,7 +24,7 @@ from spectro.inspect.status import read_status
 from spectro.inspect.verify import verify_run
 from spectro.measure.resident_model import ResidentModel
 from spectro.measure.units import ChainUnit, PilotUnit, TileUnit
-from spectro.models.components import group_components, select_components
+from spectro.models.components import all_components, group_components, select_components
 from spectro.models.config import ModelConfig
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.pipeline.stages import STAGES
@@ -230,7 +230,7 @@ def _restricted(make_config: MakeConfig, tmp_path: Path, kind: TokenDraws) -> li
     )
     run_pipeline(config, Progress(), goal=Goal.TOKENS)
     resident, found = ResidentModel(config), []
-    group = group_components(select_components(["l1h0"], 2, 2))[0]
+    group = group_components(select_components(["l1h0"], all_components(2, 2)))[0]
     STAGES.execute(PilotUnit(group=group), resident, lambda done, total: None)
     for shard in (0, 1):
         chains = config.chain.of_shard(shard)

@@ -12,7 +12,13 @@ from spectro.formats.chain_names import pilot_name
 from spectro.formats.chain_records import read_pilot
 from spectro.measure.resident_model import ResidentModel
 from spectro.measure.units import PilotUnit
-from spectro.models.components import FULL_GROUP, Group, group_components, select_components
+from spectro.models.components import (
+    FULL_GROUP,
+    Group,
+    all_components,
+    group_components,
+    select_components,
+)
 from spectro.models.config import ScoringConfig
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.pipeline.stages import STAGES
@@ -29,7 +35,7 @@ LONG = ChainConfig(
     num_chains=2, num_draws=40, batch_size=4, steps_between_draws=4, num_burnin_steps=1
 )
 """Long enough that reference chains may take as many gradients as they need."""
-LAYER = group_components(select_components(["l1*"], 2, 2))[0]
+LAYER = group_components(select_components(["l1*"], all_components(2, 2)))[0]
 CASES = {
     "reweighted": (Reweighted(gamma=300.0, nbeta=10.0), LAYER),
     "mala": (Mala(gamma=100.0, nbeta=100.0, rho=0.01), LAYER),

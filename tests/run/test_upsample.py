@@ -27,7 +27,7 @@ from spectro.formats.predictors import HELD_OUT
 from spectro.formats.shard_file import lists
 from spectro.inspect.verify import verify_run
 from spectro.models.config import ModelConfig
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.load import load_model
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.predict.config import PredictConfig

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from spectro.models.components import group_components, select_components
+from spectro.models.components import all_components, group_components, select_components
 from spectro.models.cost.budget import RowBudget, fit
 from spectro.models.delta import DrawSlice, packs
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.scoring import Scoring
 from spectro.sampling.chain import ChainResult, GroupChains
@@ -60,7 +60,7 @@ def ids() -> Tensor:
 
 @pytest.fixture
 def part(model: GPTNeoX):
-    return group_model(model, group_components(select_components(["l1*"], 2, 2))[0])
+    return group_model(model, group_components(select_components(["l1*"], all_components(2, 2)))[0])
 
 
 def run(

@@ -12,7 +12,7 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from spectro.models.components import FULL_GROUP, Group, all_components, group_components
 from spectro.models.cost.budget import RowBudget
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.sampling import advance as advance_module
 from spectro.sampling.chain import ChainResult, GroupChains

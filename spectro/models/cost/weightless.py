@@ -3,37 +3,48 @@
 from __future__ import annotations
 
 import torch
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.config import Precision
+from spectro.models.engine import FAMILIES
+from spectro.models.parameters import named_parameters
 from spectro.models.size import ModelSize
+from spectro.models.transformer import Transformer
 
 
-def config_of(size: ModelSize) -> GPTNeoXConfig:
+def config_of(size: ModelSize) -> PreTrainedConfig:
     """The transformers configuration of a model of this size."""
-    return GPTNeoXConfig(
-        vocab_size=size.vocab_size,
-        hidden_size=size.hidden_size,
-        num_hidden_layers=size.num_layers,
-        num_attention_heads=size.num_heads,
-        intermediate_size=size.intermediate_size,
-        max_position_embeddings=size.max_context,
-        use_parallel_residual=size.parallel_residual,
-        attention_bias=size.attention_bias,
-        tie_word_embeddings=False,
-    )
+    fields = {
+        "vocab_size": size.vocab_size,
+        "hidden_size": size.hidden_size,
+        "num_hidden_layers": size.num_layers,
+        "num_attention_heads": size.num_heads,
+        "intermediate_size": size.intermediate_size,
+        "max_position_embeddings": size.max_context,
+        "attention_bias": size.attention_bias,
+        "tie_word_embeddings": size.is_tied,
+    }
+    if size.family == "gpt_neox":
+        fields["use_parallel_residual"] = size.parallel_residual
+    elif size.family != "gpt2":
+        fields |= {"num_key_value_heads": size.num_kv_heads, "head_dim": size.head_size}
+    else:
+        fields["n_inner"] = fields.pop("intermediate_size")
+    return AutoConfig.for_model(size.family, **fields)
 
 
-def weightless_model(size: ModelSize) -> GPTNeoX:
-    """A model of this size; call it in a `FakeTensorMode`, under which its tensors are made."""
+def weightless_model(size: ModelSize) -> Transformer:
+    """A model of this size; call it in a `FakeTensorMode`, under which its tensors are made.
+
+    Raises ValueError for a family without an engine: the universal one is not planned.
+    """
+    if size.family not in FAMILIES:
+        raise ValueError(
+            f"models of type {size.family!r} have no engine that a plan knows, expected one of "
+            f"{', '.join(FAMILIES)}"
+        )
     with torch.device("meta"):
-        hf = GPTNeoXForCausalLM(config_of(size))
-    output = hf.get_output_embeddings().weight
-    params = {name: torch.empty(tensor.shape) for name, tensor in hf.named_parameters()}
-    rotary_size = max(2, size.head_size // 8 * 2)  # even; it costs no product
-    return GPTNeoX(
-        size,
-        params,
-        lambda num_pos: (torch.empty(num_pos, rotary_size), torch.empty(num_pos, rotary_size)),
-        next(name for name, tensor in hf.named_parameters() if tensor is output),
-    )
+        hf = AutoModelForCausalLM.from_config(config_of(size))
+    shapes, unembed_name = named_parameters(hf)
+    params = {name: torch.empty(tensor.shape) for name, tensor in shapes.items()}
+    return FAMILIES[size.family].of_parts(size, params, unembed_name, Precision.FLOAT32)

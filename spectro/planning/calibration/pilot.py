@@ -24,7 +24,7 @@ from spectro.measure.checkpoint_copy import on_this_machine
 from spectro.measure.sampled_groups import groups_of
 from spectro.measure.tokenise import sources_at, tokenizer_of
 from spectro.models.config import ScoringConfig
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.engine import Engine, engine_of
 from spectro.models.load import load_model, load_tokenizer
 from spectro.models.size import ModelSize
 from spectro.models.token_ids import check_ids
@@ -80,7 +80,7 @@ class Pilot:
     """What is asked for."""
     size: ModelSize
     """Of the model."""
-    model: GPTNeoX
+    model: Engine
     """Resident."""
     probe: Tensor
     """int64 [S, T+1]."""
@@ -109,7 +109,7 @@ class Pilot:
         splits = build(
             tokens, *tokenizer_of(config.model, vocab_size), vocab_size, open_url=sources_at(config)
         )
-        model = GPTNeoX.from_pretrained_model(hf_model, config.model.precision)
+        model = engine_of(hf_model, config.model.precision)
         ids = splits.probe.ids_ST1
         pieces = TokenTexts(load_tokenizer(local), vocab_size).pieces
         types = pattern_types(Traits.of(pieces), ids)

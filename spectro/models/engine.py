@@ -1,0 +1,50 @@
+"""From a model to what computes with it: its family's engine, or the universal one.
+
+Adding a family takes a file in `families/` and a line here.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from transformers import PreTrainedModel
+
+from spectro.models.config import Precision
+from spectro.models.families.gpt2 import GPT2
+from spectro.models.families.gpt_neox import GPTNeoX
+from spectro.models.families.llama import Llama
+from spectro.models.transformer import Transformer
+from spectro.models.universal import UniversalModel
+
+Engine: TypeAlias = Transformer | UniversalModel
+"""What computes with a model."""
+
+FAMILIES: dict[str, type[Transformer]] = {
+    "gpt_neox": GPTNeoX,
+    "gpt2": GPT2,
+    "llama": Llama,
+    "mistral": Llama,
+    "qwen2": Llama,
+    "qwen3": Llama,
+}
+"""`model_type` of a config → its engine."""
+
+
+def engine_of(
+    model: PreTrainedModel, precision: Precision = Precision.FLOAT32, *, universal: bool = False
+) -> Engine:
+    """The engine of a model; the universal one if it is asked for, or the family has none.
+
+    Raises ValueError for a model that its engine cannot compute exactly, and for rounded products
+    with the universal engine, which calls the model as it is.
+    """
+    family = FAMILIES.get(model.config.model_type)
+    if family is not None and not universal:
+        return family.from_pretrained_model(model, precision)
+    if precision is not Precision.FLOAT32:
+        raise ValueError(
+            f"model.precision is {precision.value!r}, but a model of type "
+            f"{model.config.model_type!r} is computed by the universal engine, whose products are "
+            "the model's own: leave model.precision at 'float32'"
+        )
+    return UniversalModel(model)

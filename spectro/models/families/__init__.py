@@ -1,0 +1,1 @@
+"""Engines by model family: the pieces of a forward pass that each computes its own way."""

@@ -1,0 +1,171 @@
+"""Llama and its kin (Mistral, Qwen2, Qwen3, SmolLM): RMS norms, rotary positions, gated MLPs.
+
+    norm(x) = w x / √(mean(x²) + ε),     mlp(x) = W_down (act(W_gate x) · W_up x)
+
+Several heads may share keys and values (grouped queries): these are then components `l0kv0`, and a
+head has its queries and its part of the output map. Qwen2 has biases of queries, keys and values,
+Qwen3 norms queries and keys, Mistral's and Qwen's layers may see a sliding window. Shapes as in
+transformer.py; J sets of keys and values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import PreTrainedModel
+from transformers.activations import ACT2FN
+
+from spectro.models.architecture import Weights
+from spectro.models.config import Precision
+from spectro.models.families.rotary import RotaryOf, no_rotary, rotary_of, rotate
+from spectro.models.precision import causal_attention
+from spectro.models.size import ModelSize
+from spectro.models.transformer import Transformer
+from spectro.models.variant_products import (
+    by_owner,
+    heads_linear,
+    mlp_of_variants,
+    terms_by_head,
+)
+
+
+class Llama(Transformer):
+    """A model of the Llama kind."""
+
+    embed_names = ("model.embed_tokens.weight",)
+    layers_name = "model.layers."
+
+    def __init__(
+        self,
+        shape: ModelSize,
+        params: Mapping[str, Tensor],
+        rotary: RotaryOf,
+        unembed_name: str,
+        precision: Precision = Precision.FLOAT32,
+    ) -> None:
+        super().__init__(shape, params, unembed_name, precision)
+        self.rotary = rotary
+        self.activation = ACT2FN[shape.activation].forward
+
+    @classmethod
+    def of_parts(
+        cls,
+        shape: ModelSize,
+        params: Mapping[str, Tensor],
+        unembed_name: str,
+        precision: Precision,
+        hf: PreTrainedModel | None = None,
+    ) -> Llama:
+        """See `Transformer.of_parts`."""
+        rotary = no_rotary(shape.head_size) if hf is None else rotary_of(hf)
+        return cls(shape, params, rotary, unembed_name, precision)
+
+    @classmethod
+    def check(cls, model: PreTrainedModel) -> None:
+        """Nothing beyond the logits: every setting of the config is in them."""
+
+    def embed(self, ids_BT: Tensor) -> Tensor:
+        """Residual stream entering layer 0, [B, T, D]."""
+        return functional.embedding(ids_BT, self.params[self.embed_names[0]])
+
+    def attention_in(self, resid: Tensor, layer: int) -> Tensor:
+        """The input norm of a stream, [..., D]."""
+        return self.norm(resid, f"{self.layers_name}{layer}.input_layernorm")
+
+    def mlp_in(self, resid: Tensor, layer: int) -> Tensor:
+        """The post-attention norm of a stream, [..., D]."""
+        return self.norm(resid, f"{self.layers_name}{layer}.post_attention_layernorm")
+
+    def final_norm(self, resid: Tensor) -> Tensor:
+        """The final norm of a stream, [..., D]."""
+        return self.norm(resid, "model.norm")
+
+    def norm(self, states: Tensor, name: str) -> Tensor:
+        """RMS norm over the last dimension."""
+        weight = self.params[f"{name}.weight"]
+        return functional.rms_norm(states, weight.shape, weight, self.shape.layer_norm_eps)
+
+    def attention(self, normed_BTD: Tensor, layer: int) -> Tensor:
+        """All heads of a layer, and the output bias where there is one, [B, T, D]."""
+        query = self._split(self.linear(normed_BTD, layer, "self_attn.q_proj"))
+        key_value = self._clean_key_value(normed_BTD, layer)
+        each = self.shape.num_heads // self.shape.num_kv_heads
+        key, value = (states.repeat_interleave(each, dim=1) for states in key_value)
+        mixed_BHTK = self._attend(query, key, value, layer)
+        mixed_BTE = mixed_BHTK.transpose(1, 2).flatten(2)
+        return self.linear(mixed_BTE, layer, "self_attn.o_proj")
+
+    def head_terms(
+        self, normed_GBTD: Tensor, heads: Mapping[int, Weights], layer: int
+    ) -> list[Tensor]:
+        """Keys and values are a head's own, or clean where several heads share them."""
+        num_owners = len(normed_GBTD)
+        own = list(heads.values())
+        counts = [len(weights["q_weight"]) for weights in own]
+        query = self._displaced(normed_GBTD, own, "q")
+        if "k_weight" in own[0]:
+            key = self._normed_key(self._displaced(normed_GBTD, own, "k"), layer)
+            value = self._displaced(normed_GBTD, own, "v")
+        else:
+            each = self.shape.num_heads // self.shape.num_kv_heads
+            repeats = torch.tensor(counts if num_owners == 1 else [1] * len(counts))
+            shared_n = torch.tensor([head // each for head in heads]).repeat_interleave(repeats)
+            states = self._clean_key_value(normed_GBTD.flatten(0, 1), layer)
+            place_n = shared_n.to(query.device)
+            key, value = (each_BJTK.index_select(1, place_n) for each_BJTK in states)
+        mixed = self._attend(query, key, value, layer)
+        mixed = mixed.view(num_owners, -1, *mixed.shape[1:])
+        return terms_by_head(mixed, by_owner(own, "o_weight", num_owners), counts, self.precision)
+
+    def mlp(self, normed: Tensor, layer: int) -> Tensor:
+        """The gated MLP of a layer, [..., D]."""
+        gate = self.activation(self.linear(normed, layer, "mlp.gate_proj"))
+        return self.linear(gate * self.linear(normed, layer, "mlp.up_proj"), layer, "mlp.down_proj")
+
+    def mlp_term(self, normed_GBTD: Tensor, weights: Weights, layer: int) -> Tensor:
+        """Variants that see the same sequences share the input of both inner maps."""
+        return mlp_of_variants(
+            normed_GBTD,
+            [(weights[f"{k}_weight"], weights.get(f"{k}_bias")) for k in ("gate", "up")],
+            lambda maps: self.activation(maps[0]) * maps[1],
+            weights["down_weight"],
+            weights.get("down_bias"),
+            self.precision,
+        )
+
+    def _displaced(self, normed_GBTD: Tensor, own: list[Weights], kind: str) -> Tensor:
+        """Queries, keys or values of all variants, [B, n, T, K]."""
+        num_owners, bias = len(normed_GBTD), None
+        if f"{kind}_bias" in own[0]:
+            bias = by_owner(own, f"{kind}_bias", num_owners)
+        weight = by_owner(own, f"{kind}_weight", num_owners)
+        return heads_linear(normed_GBTD, weight, bias, self.precision)
+
+    def _clean_key_value(self, normed_BTD: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        """Keys, normed where the family does, and values at w*, [B, J, T, K] each."""
+        key = self._split(self.linear(normed_BTD, layer, "self_attn.k_proj"))
+        value = self._split(self.linear(normed_BTD, layer, "self_attn.v_proj"))
+        return self._normed_key(key, layer), value
+
+    def _normed_key(self, key: Tensor, layer: int) -> Tensor:
+        return self._qk_norm(key, layer, "k_norm")
+
+    def _qk_norm(self, states: Tensor, layer: int, which: str) -> Tensor:
+        if not self.shape.has_qk_norm:
+            return states
+        return self.norm(states, f"{self.layers_name}{layer}.self_attn.{which}")
+
+    def _split(self, states_BTE: Tensor) -> Tensor:
+        """[B, T, heads · K] → [B, heads, T, K]."""
+        num_seq, num_pos, _ = states_BTE.shape
+        return states_BTE.view(num_seq, num_pos, -1, self.shape.head_size).transpose(1, 2)
+
+    def _attend(self, query: Tensor, key: Tensor, value: Tensor, layer: int) -> Tensor:
+        """Causal attention of queries that are not normed yet; heads or variants, [B, n, T, K]."""
+        rotary = self.rotary(query.shape[-2])
+        window = self.shape.sliding_window if layer in self.shape.window_layers else 0
+        query = rotate(self._qk_norm(query, layer, "q_norm"), rotary)
+        return causal_attention(query, rotate(key, rotary), value, self.precision, window=window)

@@ -1,0 +1,311 @@
+"""A transformer as pure functions of its parameters: what engines share, whatever the family.
+
+The groups (`layer_group.py`, `stages_group.py`) need the pieces of a forward pass, not the whole:
+the residual stream entering a layer, one component's term, the layers above. A family
+(`families/`) gives these pieces and the names of its parameters; parameters are a dictionary of
+tensors, so the same code differentiates through displaced weights and runs on the resident ones.
+
+A forward pass has stages, each with its parameters: 0 the embedding, l + 1 layer l, L + 1 the final
+norm, L + 2 the unembedding. A component is displaced in the stages that read its parameters; all
+others run once for all its variants. Layers add two terms to the residual stream,
+
+    x' = x + a(x) + m(x, a),    a = b + Σ_h head_h(norm(x)),    m = mlp(norm(x or x + a)) or 0
+
+Shapes: B sequences, T positions, D hidden size, H heads, K head size, F intermediate size,
+V vocabulary, R variants (displaced copies of a component's weights: draws, or chains), G owners:
+one, where all variants see all sequences, or R, where each has its own.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from spectro.models.architecture import BlockTable, Weights, displaced_params
+from spectro.models.block_names import layer_blocks
+from spectro.models.components import Component
+from spectro.models.config import Precision, check_precision
+from spectro.models.consistency import (
+    logits_of,
+    require_plain,
+    require_same,
+)
+from spectro.models.parameters import edge_blocks, named_parameters, require_displaceable
+from spectro.models.precision import linear, operand, unrounded
+from spectro.models.sampled_softmax import SampledSoftmax
+from spectro.models.size import ModelSize
+from spectro.models.token_loss import token_losses
+
+OwnT = TypeVar("OwnT", bound="Transformer")
+
+
+class Transformer(ABC):
+    """A model of one family as functions of (shape, parameters).
+
+    Args:
+        shape: dimensions and arithmetic.
+        params: parameters by the checkpoint's names.
+        unembed_name: which of them is the output matrix [V, D]; the embedding's where tied.
+        precision: what operands of matrix products are rounded to.
+    """
+
+    embed_names: tuple[str, ...]
+    """Parameters of the embedding: the token table first."""
+    layers_name: str
+    """Prefix of the layers' parameters, before the number."""
+
+    def __init__(
+        self,
+        shape: ModelSize,
+        params: Mapping[str, Tensor],
+        unembed_name: str,
+        precision: Precision = Precision.FLOAT32,
+    ) -> None:
+        check_precision(precision, str(params[unembed_name].dtype).removeprefix("torch."))
+        self.shape = shape
+        self.params = params
+        self.unembed_name = unembed_name
+        self.precision = precision
+        self._operands: dict[str, Tensor] = {}
+        self._sampled: dict[int, SampledSoftmax] = {}
+
+    @classmethod
+    @abstractmethod
+    def of_parts(
+        cls: type[OwnT],
+        shape: ModelSize,
+        params: Mapping[str, Tensor],
+        unembed_name: str,
+        precision: Precision,
+        hf: PreTrainedModel | None = None,
+    ) -> OwnT:
+        """From dimensions and parameters.
+
+        Args:
+            hf: the model whose rotary embeddings are taken; None: shapes alone matter.
+        """
+
+    @classmethod
+    def from_pretrained_model(
+        cls: type[OwnT], model: PreTrainedModel, precision: Precision = Precision.FLOAT32
+    ) -> OwnT:
+        """Wrap a Hugging Face model of this family; its tensors are shared, not copied.
+
+        Args:
+            model: the checkpoint, float32 or float64.
+            precision: what operands of matrix products are rounded to (see precision.py).
+
+        Raises ValueError for a forward pass that is not that of its config and parameters
+        (consistency.py: adapters, replaced modules, hooks), for weights that are not finite or of
+        less than float32, and for a float64 model with rounded products.
+        """
+        cls.check(model)
+        require_plain(model)
+        require_displaceable(model)
+        params, unembed_name = named_parameters(model)
+        shape = ModelSize.of_config(model.config.to_dict())
+        found = cls.of_parts(shape, params, unembed_name, precision, model)
+        exact = cls.of_parts(shape, params, unembed_name, Precision.FLOAT32, model)
+        require_own_logits(exact, model)
+        return found
+
+    @classmethod
+    @abstractmethod
+    def check(cls, model: PreTrainedModel) -> None:
+        """Raise ValueError for a model of another type, or with settings that are not computed."""
+
+    @abstractmethod
+    def embed(self, ids_BT: Tensor) -> Tensor:
+        """Residual stream entering layer 0, [B, T, D]."""
+
+    @abstractmethod
+    def attention_in(self, resid: Tensor, layer: int) -> Tensor:
+        """What the heads of a layer read: the stream's norm, [..., D]."""
+
+    @abstractmethod
+    def attention(self, normed_BTD: Tensor, layer: int) -> Tensor:
+        """All heads of a layer and the output bias, [B, T, D]."""
+
+    @abstractmethod
+    def head_terms(
+        self, normed_GBTD: Tensor, heads: Mapping[int, Weights], layer: int
+    ) -> list[Tensor]:
+        """Term of every head's variants, [R, B/G, T, D] each, without the output bias.
+
+        Variants that see the same sequences, n of them, take the place of heads in the attention.
+
+        Args:
+            normed_GBTD: what the heads read, by owner [G, B/G, T, D].
+            heads: head → its displaced blocks, [R, *block shape] (block_names.py).
+            layer: theirs.
+        """
+
+    @abstractmethod
+    def final_norm(self, resid: Tensor) -> Tensor:
+        """The final norm of a stream [..., D]."""
+
+    def mlp_in(self, resid: Tensor, layer: int) -> Tensor:
+        """What the MLP of a layer reads: a norm of the stream, [..., D]."""
+        raise NotImplementedError
+
+    def mlp(self, normed: Tensor, layer: int) -> Tensor:
+        """The MLP of a layer, [..., D]."""
+        raise NotImplementedError
+
+    def mlp_term(self, normed_GBTD: Tensor, weights: Weights, layer: int) -> Tensor:
+        """Term of an MLP's variants, [R, B/G, T, D], from what it reads by owner."""
+        raise NotImplementedError
+
+    def displaced(self: OwnT, table: BlockTable, weights: Weights) -> OwnT:
+        """The same model with one component's blocks in their places."""
+        return self.with_params(displaced_params(self.params, table, weights))
+
+    def with_params(self: OwnT, params: Mapping[str, Tensor]) -> OwnT:
+        """The same model with other parameters under the same names."""
+        found = copy.copy(self)
+        found.params = params
+        found._operands = {
+            name: made for name, made in self._operands.items() if params[name] is self.params[name]
+        }
+        found._sampled = {}
+        return found
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters live."""
+        return self.params[self.unembed_name].device
+
+    def layer_param(self, layer: int, name: str) -> Tensor:
+        """Parameter `name` of a layer, without the layer's prefix."""
+        return self.params[f"{self.layers_name}{layer}.{name}"]
+
+    def layer_bias(self, layer: int, name: str) -> Tensor | None:
+        """Bias `name` of a layer, or None where the checkpoint has none."""
+        return self.params.get(f"{self.layers_name}{layer}.{name}")
+
+    def operand(self, name: str) -> Tensor:
+        """A parameter as products take it: a resident weight is rounded once, at its first use.
+
+        A weight that is differentiated is returned as it is and rounded within the product, so
+        that its gradient comes back in float32.
+        """
+        if self.precision is not Precision.BFLOAT16 or self.params[name].requires_grad:
+            return self.params[name]
+        if name not in self._operands:
+            self._operands[name] = operand(self.params[name], self.precision)
+        return self._operands[name]
+
+    def linear(self, states: Tensor, layer: int, name: str) -> Tensor:
+        """A layer's linear map `name` of states [..., D], with its bias where it has one."""
+        return linear(
+            states,
+            self.operand(f"{self.layers_name}{layer}.{name}.weight"),
+            self.layer_bias(layer, f"{name}.bias"),
+            self.precision,
+        )
+
+    def layer(self, resid_BTD: Tensor, layer: int) -> Tensor:
+        """One layer with its own weights, [B, T, D] → [B, T, D]."""
+        attention = self.attention(self.attention_in(resid_BTD, layer), layer)
+        if not self.shape.has_mlp:
+            return resid_BTD + attention
+        middle = resid_BTD if self.shape.parallel_residual else resid_BTD + attention
+        mlp = self.mlp(self.mlp_in(middle, layer), layer)
+        return resid_BTD + attention + mlp
+
+    def prefix(self, ids_BT: Tensor, layer: int) -> Tensor:
+        """Clean residual stream entering `layer`, [B, T, D] (design §3.1)."""
+        resid = self.embed(ids_BT)
+        for below in range(layer):
+            resid = self.layer(resid, below)
+        return resid
+
+    def suffix(self, resid_BTD: Tensor, layer: int) -> Tensor:
+        """Final-normed stream after `layer` and all above it, [B, T, D] (design §3.3)."""
+        return self.stages(resid_BTD, layer + 1, self.num_stages - 1)
+
+    @property
+    def num_stages(self) -> int:
+        """Embedding, layers, final norm, unembedding."""
+        return self.shape.num_layers + 3
+
+    def stages(self, state: Tensor, first: int, stop: int) -> Tensor:
+        """Run some stages, without the unembedding: from ids [B, T] or the stream [B, T, D]."""
+        for stage in range(first, stop):
+            if stage == 0:
+                state = self.embed(state)
+            elif stage <= self.shape.num_layers:
+                state = self.layer(state, stage - 1)
+            else:
+                state = self.final_norm(state)
+        return state
+
+    def stages_of(self, parameter: str) -> set[int]:
+        """Stages that read a parameter; two of a tied embedding.
+
+        Raises ValueError for a name that the model does not have.
+        """
+        if parameter not in self.params:
+            raise ValueError(f"the model has no parameter {parameter!r}")
+        if parameter.startswith(self.layers_name):
+            return {int(parameter[len(self.layers_name) :].split(".")[0]) + 1}
+        last = {self.num_stages - 1} if parameter == self.unembed_name else set()
+        if parameter in self.embed_names:
+            return {0} | last
+        return last or {self.num_stages - 2}
+
+    def blocks(self, component: Component) -> BlockTable:
+        """Blocks of a component.
+
+        Raises ValueError where its definition selects nothing.
+        """
+        if component.layer is None:
+            return edge_blocks(component, self.params, self.embed_names[0], self.unembed_name)
+        return layer_blocks(component, self.params, self.shape)
+
+    def losses(self, hidden_BTD: Tensor, targets_BT: Tensor) -> Tensor:
+        """Loss per token in nats from the final-normed stream, [B, T]."""
+        flat = token_losses(
+            hidden_BTD.reshape(-1, self.shape.hidden_size),
+            self.operand(self.unembed_name),
+            targets_BT.reshape(-1),
+            self.precision,
+        )
+        return flat.view(targets_BT.shape)
+
+    def clean_losses(self, ids_BT1: Tensor) -> Tensor:
+        """ℓ(w*) of every token of packed sequences [B, T+1] → [B, T], nats."""
+        hidden = self.suffix(self.embed(ids_BT1[:, :-1]), 0)
+        return self.losses(hidden, ids_BT1[:, 1:])
+
+    def logits(self, ids_BT: Tensor) -> Tensor:
+        """Logits in full precision, [B, T, V]: to compare with the model's own."""
+        hidden = self.suffix(self.embed(ids_BT), 0)
+        return functional.linear(hidden, self.params[self.unembed_name])
+
+    def sampled_softmax(self, size: int) -> SampledSoftmax | None:
+        """Sampled softmax of S next tokens, one for all groups; None: S is the whole vocabulary."""
+        if size >= self.shape.vocab_size:
+            return None
+        if size not in self._sampled:
+            self._sampled[size] = SampledSoftmax(
+                lambda ids_BT: self.suffix(self.embed(ids_BT), 0),
+                self.params[self.unembed_name],
+                size,
+            )
+        return self._sampled[size]
+
+
+@torch.no_grad()
+def require_own_logits(engine: Transformer, model: PreTrainedModel) -> None:
+    """Raise ValueError unless one short sequence has the model's own logits."""
+    ids, theirs_TV = logits_of(model)
+    with unrounded(engine.device.type), torch.autocast(engine.device.type, enabled=False):
+        require_same(engine.logits(ids)[0], theirs_TV)

@@ -1,0 +1,137 @@
+"""The universal engine: any causal language model of Hugging Face, by its own forward pass.
+
+A displaced variant is the whole model called with other tensors in the places of its parameters
+(`torch.func.functional_call`). Nothing is shared between variants, so it is slow and exact: the
+reference that the families' engines are tested against, and what serves a model that has none.
+
+Shapes: B sequences, T positions, V vocabulary, R variants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn import functional
+from transformers import PreTrainedModel
+
+from spectro.models.architecture import (
+    BlockTable,
+    Weights,
+    displaced_params,
+    per_variant,
+    weights_in,
+)
+from spectro.models.block_names import layer_blocks
+from spectro.models.components import Component, Group
+from spectro.models.config import Precision
+from spectro.models.consistency import require_plain
+from spectro.models.parameters import edge_blocks, named_parameters, require_displaceable
+from spectro.models.size import ModelSize
+from spectro.models.top_k_softmax import TopKFit
+
+
+class UniversalModel:
+    """A Hugging Face model as a function of its parameters.
+
+    Raises ValueError for weights that are not finite or of less than float32, and for hooks and
+    replaced modules.
+    """
+
+    precision = Precision.FLOAT32
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        require_plain(model)
+        require_displaceable(model)
+        self._hf = model
+        self.params, self.unembed_name = named_parameters(model)
+        self._aliases = {
+            name: self._first_name(tensor)
+            for name, tensor in model.named_parameters(remove_duplicate=False)
+        }
+        embedding = model.get_input_embeddings().weight
+        self._embed_name = self._first_name(embedding)
+        self.shape = ModelSize.of_config(model.config.to_dict())
+
+    def _first_name(self, parameter: Tensor) -> str:
+        for name, own in self._hf.named_parameters():
+            if own is parameter:
+                return str(name)
+        raise ValueError("the model's embedding is no parameter of it")
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters live."""
+        return self.params[self.unembed_name].device
+
+    def blocks(self, component: Component) -> BlockTable:
+        """Blocks of a component.
+
+        Raises ValueError for a head or an MLP of a model whose parameters have unknown names: it is
+        then to be defined by names of parameters.
+        """
+        if component.layer is None:
+            return edge_blocks(component, self.params, self._embed_name, self.unembed_name)
+        return layer_blocks(component, self.params, self.shape)
+
+    def losses_with(self, params: Mapping[str, Tensor], ids_BT1: Tensor) -> Tensor:
+        """Loss of every token with these parameters, nats, [B, T]."""
+        named = {name: params[first] for name, first in self._aliases.items()}
+        arguments = {"use_cache": False, "return_dict": True}
+        logits_BTV = functional_call(
+            self._hf, named, (ids_BT1[:, :-1],), arguments, tie_weights=False
+        ).logits
+        loss_N = functional.cross_entropy(
+            logits_BTV.flatten(0, 1), ids_BT1[:, 1:].flatten(), reduction="none"
+        )
+        return loss_N.view(logits_BTV.shape[:2])
+
+    def clean_losses(self, ids_BT1: Tensor) -> Tensor:
+        """ℓ(w*) of every token, nats, [B, T]."""
+        return self.losses_with(self.params, ids_BT1)
+
+    def sampled_softmax(self, size: int) -> None:
+        """None: every loss is the model's own."""
+
+
+class UniversalGroup:
+    """`GroupModel` of any components; the clean state of a batch is the batch."""
+
+    def __init__(self, model: UniversalModel, group: Group) -> None:
+        self._model = model
+        self._tables = {c.name: model.blocks(c) for c in group.components}
+        self.names = tuple(self._tables)
+
+    def weights(self, component: str) -> Weights:
+        """Blocks of a component (see `UniversalModel.blocks`)."""
+        return weights_in(self._model.params, self._tables[component])
+
+    def sampled_softmax(self, size: int) -> None:
+        """None: every loss is the model's own."""
+
+    def prepare(
+        self, ids_BT1: Tensor, top_k: TopKFit | None = None, sampled: object = None
+    ) -> Tensor:
+        """The batch itself."""
+        return ids_BT1
+
+    def clean_losses(self, clean: Tensor) -> Tensor:
+        """ℓ(w*), [B, T]."""
+        return self._model.clean_losses(clean)
+
+    def losses(
+        self, clean: Tensor, weights: Mapping[str, Weights], *, paired: bool = False
+    ) -> dict[str, Tensor]:
+        """One whole forward pass per variant."""
+        return {name: self._losses(clean, name, own, paired) for name, own in weights.items()}
+
+    def _losses(self, clean: Tensor, name: str, blocks: Weights, paired: bool) -> Tensor:
+        ids_RBT1 = per_variant(clean, {name: blocks}, paired=paired)
+        found = []
+        for r, ids_BT1 in enumerate(ids_RBT1):
+            moved = {block: tensor[r] for block, tensor in blocks.items()}
+            params = displaced_params(self._model.params, self._tables[name], moved)
+            found.append(self._model.losses_with(params, ids_BT1))
+        return torch.stack(found)
