@@ -19,8 +19,8 @@ from torch.nn import functional
 from transformers import GPTNeoXForCausalLM
 from transformers.activations import ACT2FN
 
-from spectro.models.checkpoint_folder import check_rope
 from spectro.models.config import Precision, check_precision
+from spectro.models.config_json import check_rope
 from spectro.models.consistency import (
     logits_of,
     require_finite,
