@@ -34,6 +34,7 @@ from spectro.models.weight_files import (
     check_frequencies,
     check_tied,
     check_unexpected,
+    loaded_files,
 )
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -102,8 +103,8 @@ def load_model(config: ModelConfig) -> PreTrainedModel:
     with _named(config):
         check_unexpected([str(key) for key in info["unexpected_keys"]])
     _require_complete(config, info)
-    if config.gguf_file is None and Path(_place(config)).is_dir():
-        _require_same_tensors(config, check_files(Path(_place(config))), model)
+    if config.gguf_file is None:
+        _require_same_tensors(config, model)
     model = model.to(device).eval().requires_grad_(False)
     with _named(config):
         require_finite(model)
@@ -232,9 +233,11 @@ def _require_complete(config: ModelConfig, info: dict[str, Any]) -> None:
             )
 
 
-def _require_same_tensors(config: ModelConfig, files: list[Path], model: PreTrainedModel) -> None:
+def _require_same_tensors(config: ModelConfig, model: PreTrainedModel) -> None:
     """Every tensor of the files is one parameter: none is there under two names."""
+    folder = Path(_cached(config, "config.json")).parent
     with _named(config):
+        files = check_files(folder) if Path(_place(config)).is_dir() else loaded_files(folder)
         check_tied(files, model)
         if model.config.model_type not in FAMILIES:  # a class of another family may join tensors
             return

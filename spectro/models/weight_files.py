@@ -65,6 +65,17 @@ def check_files(folder: Path) -> list[Path]:
     return [folder / name for name in places]
 
 
+def loaded_files(folder: Path) -> list[Path]:
+    """The weight files that transformers loads of a snapshot of the hub, which may have others.
+
+    Raises ValueError as `check_files` for their tensors.
+    """
+    places = {WEIGHTS: None} if (folder / WEIGHTS).is_file() else _shards(folder)
+    for name, tensors in places.items():
+        _check_tensors(folder / name, tensors)
+    return [folder / name for name in places]
+
+
 def _shards(folder: Path) -> dict[str, set[str] | None]:
     """File → names of its tensors, by the index."""
     try:
