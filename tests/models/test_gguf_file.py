@@ -33,7 +33,7 @@ NAMES = {
     "model.layers.": "blk.",
 }
 """Names of llama.cpp's tensors of a Qwen2 model."""
-TOKENS = ["<|end|>", *(chr(33 + index) for index in range(59)), "!!"]
+TOKENS = ["<|end|>", *(chr(64 + index) for index in range(59)), "@@"]
 
 
 def model() -> Qwen2ForCausalLM:
@@ -64,7 +64,7 @@ def write(
     writer.add_rope_freq_base(1000.0)
     writer.add_tokenizer_model("gpt2")
     writer.add_token_list(TOKENS)
-    writer.add_token_merges(["! !"])
+    writer.add_token_merges(["@ @"])
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(0)
     change(writer)
@@ -113,7 +113,7 @@ def test_its_own_tokenizer_is_loaded(tmp_path: Path) -> None:
     write(tmp_path / "x.gguf")
     tokenizer = load_tokenizer(config_of(tmp_path))
     assert tokenizer.convert_ids_to_tokens([0, 1, 5]) == [TOKENS[i] for i in (0, 1, 5)]
-    assert tokenizer.eos_token_id == 0 and tokenizer("$!!")["input_ids"] == [4, 60]
+    assert tokenizer.eos_token_id == 0 and tokenizer("A@@")["input_ids"] == [2, 60]
 
 
 def _rope_scaling(writer: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import EngFormatter
 from numpy.typing import NDArray
 
 from spectro.analysis.component_grid import is_mlp
@@ -54,9 +54,9 @@ def _lines(
             textcoords="offset points", size=SMALL - 1, family=MONO, color=theme.colour(index),
             annotation_clip=False,
         )  # fmt: skip
-    axes.set_xscale("symlog", linthresh=max(1, min(step for step in data.steps if step) or 1))
+    axes.set_xscale("symlog", linthresh=min(step for step in data.steps if step))
     axes.set_xticks(data.steps)
     axes.minorticks_off()
-    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.set_xlabel("training step")
     axes.margins(x=0.12)
