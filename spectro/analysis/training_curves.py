@@ -19,7 +19,7 @@ _STEP = re.compile(r"(?:step|checkpoint|tokens)[-_]?(\d+)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checkpoint:
+class MeasuredCheckpoint:
     """One checkpoint of a training run, measured."""
 
     name: str
@@ -75,7 +75,7 @@ def half_difference_error(halves_H2: Floats) -> Floats:
     return np.abs(halves_H2[:, 0] - halves_H2[:, 1]) / 2
 
 
-def training_curves(checkpoints: Sequence[Checkpoint]) -> TrainingCurves:
+def training_curves(checkpoints: Sequence[MeasuredCheckpoint]) -> TrainingCurves:
     """Checkpoints in order of their steps, with the components that all of them have.
 
     Raises ValueError, in one line, for fewer than two, for two of one step, and for checkpoints

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from spectro.analysis.training_curves import (
-    Checkpoint,
+    MeasuredCheckpoint,
     TrainingCurves,
     half_difference_error,
     learning_coefficient,
@@ -40,7 +40,7 @@ def curves_over_training(uris: Sequence[str]) -> TrainingCurves:
     return training_curves([_checkpoint(view) for view in views])
 
 
-def _checkpoint(view: RunView) -> Checkpoint:
+def _checkpoint(view: RunView) -> MeasuredCheckpoint:
     view.require_draws()
     nbeta = float(view.config.get("sampler", {}).get("nbeta", 0.0))
     if nbeta == 0:
@@ -52,7 +52,7 @@ def _checkpoint(view: RunView) -> Checkpoint:
     phi_H = _floats(summary["mean_phi"])
     halves = [two or (np.nan, np.nan) for two in summary["mean_phi_of_halves"]]
     error_H = half_difference_error(np.asarray(halves, np.float64))
-    return Checkpoint(
+    return MeasuredCheckpoint(
         name=view.uri,
         step=_step(view),
         components=tuple(summary["components"]),

@@ -14,7 +14,7 @@ import torch
 from transformers import GPTNeoXForCausalLM
 
 from jobs import across as job
-from spectro.analysis.training_curves import Checkpoint, step_of, training_curves
+from spectro.analysis.training_curves import MeasuredCheckpoint, step_of, training_curves
 from spectro.config import PipelineConfig
 from spectro.formats.chain_records import read_record
 from spectro.formats.product import read_product
@@ -129,9 +129,9 @@ def test_steps_in_names(name: str, step: int | None) -> None:
 
 
 def test_only_shared_components_are_compared() -> None:
-    def of(step: int, *components: str) -> Checkpoint:
+    def of(step: int, *components: str) -> MeasuredCheckpoint:
         value_H = np.arange(len(components)) + 10.0 * step
-        return Checkpoint(
+        return MeasuredCheckpoint(
             name=str(step), step=step, components=components, lambda_hat_H=value_H,
             lambda_error_H=value_H, chi_size_H=value_H,
         )  # fmt: skip
