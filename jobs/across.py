@@ -4,19 +4,28 @@ of two runs are the same tokens (Jaccard, where the runs share sequences).
 
 White space around the token is ignored; write · ⏎ ⇥ for a space, a line break, a tab that is meant.
 
+With kind=training the runs are checkpoints of one training run (model.revision=step1000, or folders
+checkpoint-500), alike in all else: the local learning coefficient of each component and the size of
+chi, by training step.
+
   spectro across runs/demo runs/demo/control token=she
   spectro across runs/14m runs/410m runs/1.4b token=she out=she.svg theme=dark
   spectro across runs/demo runs/demo/clusters-k30 'token=⏎' format=json
+  spectro across runs/step1000 runs/step4000 runs/step16000 kind=training out=training.svg
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
+from spectro.settings import refuse_without_effect
 from spectro.storage.credentials import refuse_credentials
 from spectro.tokens.display.context_text import TokenInContext
 from spectro.tokens.display.terminal_text import plain as on_one_line
@@ -28,10 +37,22 @@ from .output import number, plain, print_json, say, show, table
 from .reading import Format
 
 if TYPE_CHECKING:  # loads scipy and numba
-    from spectro.analysis.token_clusters import Across, TokenCluster, TokenInRun
+    from matplotlib.figure import Figure
 
+    from spectro.analysis.token_clusters import Across, TokenCluster, TokenInRun
+    from spectro.analysis.training_curves import TrainingCurves
+
+OF_TOKENS = ("token", "max_clusters", "num_contexts", "seed")
+"""Settings of `kind=token` alone."""
 MAX_LINKS = 20
 """Links that a table shows; JSON has all."""
+
+
+class AcrossKind(StrEnum):
+    """What is compared."""
+
+    TOKEN = "token"
+    TRAINING = "training"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +61,8 @@ class AcrossJob:
 
     runs: tuple[str, ...] = ("runs/demo", "runs/demo/control")
     """Runs, parts of runs (`<run>/control`) or folders of clusters; one or more."""
+    kind: AcrossKind = AcrossKind.TOKEN
+    """`token`: the clusters of one token in each run; `training`: curves over training steps."""
     token: str = "she"
     """Text of the token; white space around y is ignored unless · ⏎ ⇥ stand for it."""
     max_clusters: int = 6
@@ -65,9 +88,15 @@ class AcrossJob:
                 raise ValueError(f"{name} must be at least {least}, found {getattr(self, name)}")
         if self.out is not None:
             suffix_of(self.out)
+        if self.kind is AcrossKind.TRAINING:
+            reason = "with kind=training: curves are of components, not of tokens"
+            refuse_without_effect(self, "", dict.fromkeys(OF_TOKENS, reason))
 
 
 def _across(job: AcrossJob) -> None:
+    if job.kind is AcrossKind.TRAINING:
+        _training(job)
+        return
     from spectro.views.across import across  # not for --help
 
     found = across(
@@ -75,7 +104,9 @@ def _across(job: AcrossJob) -> None:
         seed=job.seed,
     )  # fmt: skip
     if job.out is not None:
-        _draw(found, job.out, job.theme)
+        from spectro.views.drawing import across as picture  # matplotlib
+
+        _draw(picture.figure, found, job.out, job.theme)
     if job.format is Format.JSON:
         print_json(_as_dict(found))
         return
@@ -87,18 +118,58 @@ def _across(job: AcrossJob) -> None:
 COMMAND = Command(
     name="across", config=AcrossJob, run=_across, positional=("runs",), any_number=True,
     as_typed=("token",),
-    usage="<run> [<run> ...] token=<text> [out=<file>.svg|.pdf|.png] [key=value ...]",
+    usage="<run> [<run> ...] [token=<text>|kind=training] [out=<file>.svg|.pdf|.png] "
+    "[key=value ...]",
 )  # fmt: skip
 main = COMMAND.main
 
 
-def _draw(found: Across, out: str, name: ThemeName) -> None:
-    from spectro.views.drawing import across as picture  # matplotlib
+def _training(job: AcrossJob) -> None:
+    from spectro.views.training import curves_over_training
+
+    found = curves_over_training(job.runs)
+    if job.out is not None:
+        from spectro.views.drawing import training as picture  # matplotlib
+
+        _draw(picture.figure, found, job.out, job.theme)
+    if job.format is Format.JSON:
+        print_json(found)
+        return
+    show(*_training_tables(found))
+    say(*([f"figure: {job.out}"] if job.out is not None else []))
+
+
+def _draw(picture: Callable[..., Figure], found: object, out: str, name: ThemeName) -> None:
     from spectro.views.drawing.theme import theme
     from spectro.views.figures.figures import put_figure
 
     chosen = theme(name.value)
-    put_figure(picture.figure(found, chosen), out, chosen)
+    put_figure(picture(found, chosen), out, chosen)
+
+
+def _training_tables(found: TrainingCurves) -> tuple[Table, Table]:
+    """A row for each component, a column for each training step."""
+    columns = ("component", *(f"{step:,}" for step in found.steps))
+    coefficients = [
+        (name, *(_with_error(*pair) for pair in zip(values, errors, strict=True)))
+        for name, values, errors in zip(
+            found.components, found.lambda_hat_SH.T, found.lambda_error_SH.T, strict=True
+        )
+    ]
+    sizes = [
+        (name, *(number(value, ".3g") for value in values))
+        for name, values in zip(found.components, found.chi_size_SH.T, strict=True)
+    ]
+    return (
+        table("Local learning coefficient by training step, ± one standard error of two halves of "
+              "the chains", columns, coefficients, left=("component",)),
+        table("Standard deviation of chi over tokens, nats², by training step", columns, sizes,
+              left=("component",)),
+    )  # fmt: skip
+
+
+def _with_error(value: float, error: float) -> str:
+    return number(value, ".3g") + ("" if math.isnan(error) else f" ± {error:.2g}")
 
 
 def _run_table(run: TokenInRun) -> Table:

@@ -61,7 +61,7 @@ def susceptibilities(
     """Measure the susceptibility of every component to every token of the probe sequences.
 
     Args:
-        model: a GPT-NeoX model; its weights are w* and are not changed.
+        model: a causal language model of transformers; its weights are w* and are not changed.
         sampling_ids: int64 [M, T+1], sequences of the training distribution, for minibatches.
         probe_ids: int64 [N, T+1], the sequences measured; their T may differ.
         sampler: `spectro.Reweighted(...)`, `Mala`, `Exponential`, `Psgld`, `Sgld` or `Gaussian`.

@@ -95,6 +95,8 @@ class PipelineConfig:
         """
         model_name = _placed_model(self.model).name_or_path
         model = {"name": model_name, "revision": self.model.revision}
+        if self.model.gguf_file is not None:
+            model["gguf_file"] = self.model.gguf_file
         tokens = to_dict(_placed_tokens(self.tokens))
         inputs = {
             "inputs": {**self.inputs(), "tokens": tokens},

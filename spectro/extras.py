@@ -10,6 +10,7 @@ EXTRA_OF = {
     "contourpy": "views",
     "datasets": "hub",
     "duckdb": "views",
+    "gguf": "gguf",
     "matplotlib": "views",
     "numba": "cluster",
     "pydeck": "views",

@@ -32,5 +32,10 @@ def on_this_machine(model: ModelConfig, scratch: str | None, *, weights: bool) -
             "leave model.revision out (null), or give a hub name"
         )
     endings = (*SMALL, WEIGHTS) if weights else SMALL
-    folder = local_folder(url, scratch, lambda name: "/" not in name and name.endswith(endings))
+    file = model.gguf_file  # config, weights and tokenizer at once
+
+    def wanted(name: str) -> bool:
+        return name == file if file else "/" not in name and name.endswith(endings)
+
+    folder = local_folder(url, scratch, wanted)
     return dataclasses.replace(model, name_or_path=folder)

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spectro.config import PipelineConfig, to_dict
 from spectro.formats import fingerprint, run_dir, tokens
@@ -30,6 +31,9 @@ from spectro.tokens.sources.remote import OpenUrl
 from spectro.tokens.sources.source_report import SourceReport
 from spectro.work.stage import OnProgress, ShouldStop
 from spectro.work.units import Unit
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
@@ -218,24 +222,22 @@ def tokenizer_of(model: ModelConfig, vocab_size: int) -> tuple[Encode, int]:
     tokenizer = load_tokenizer(on_this_machine(model, None, weights=False))
     name = model.name_or_path
     encode = Encoder(tokenizer, name)
-    if tokenizer.eos_token_id is None:
-        raise ValueError(
-            f"the tokenizer of {name!r} has no end-of-text token: "
-            "documents cannot be packed as the model was trained"
-        )
     if not encode(["text"]).ids[0]:
         raise ValueError(
             f"the tokenizer of {name!r} has no vocabulary: "
             "is tokenizer.json missing beside the checkpoint?"
         )
-    eot_id = int(tokenizer.eos_token_id)
+    eot, eot_id = _end_of_text(tokenizer, name)
     if eot_id >= vocab_size:
         raise ValueError(
-            f"the tokenizer of {name!r} has the end-of-text {tokenizer.eos_token!r} with id "
+            f"the tokenizer of {name!r} has the end-of-text {eot!r} with id "
             f"{eot_id}, but the model's vocabulary is 0 to {vocab_size - 1}: was it added after "
             "training? Give the tokenizer that the model was trained with"
         )
-    if beyond := {t: i for t, i in tokenizer.get_vocab().items() if i >= vocab_size}:
+    # transformers gives a GGUF file's tokenizer its class's special tokens; no text is written so
+    added = tokenizer.all_special_tokens if model.gguf_file is not None else ()
+    vocab = tokenizer.get_vocab().items()
+    if beyond := {t: i for t, i in vocab if i >= vocab_size and t not in added}:
         token, own_id = min(beyond.items(), key=lambda pair: pair[1])
         raise ValueError(
             f"the tokenizer of {name!r} has {len(beyond)} ids beyond the model's vocabulary of "
@@ -243,3 +245,21 @@ def tokenizer_of(model: ModelConfig, vocab_size: int) -> tuple[Encode, int]:
             "together?"
         )
     return encode, eot_id
+
+
+def _end_of_text(tokenizer: PreTrainedTokenizerBase, name: str) -> tuple[str, int]:
+    """The token between documents and its id: end of text, or, of a tokenizer without one, what it
+    puts at the beginning of a text or between two.
+    """
+    for kind in ("eos", "bos", "sep"):
+        token_id = getattr(tokenizer, f"{kind}_token_id")
+        if token_id is not None:
+            token = str(getattr(tokenizer, f"{kind}_token"))
+            if kind != "eos":
+                logger.info("documents end with %s: the tokenizer has no end-of-text", token)
+            return token, int(token_id)
+    raise ValueError(
+        f"the tokenizer of {name!r} has no end-of-text token, and none for the beginning of a text "
+        "or between two: documents cannot be packed as the model was trained; name one as "
+        "eos_token in the tokenizer_config.json of a copy"
+    )

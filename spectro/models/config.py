@@ -48,6 +48,10 @@ class ModelConfig:
     revision: str | None = None
     """Hub revision (branch, tag such as `step143000`, or commit); None is the default branch.
     Refused for `embedded`, a folder and a URL, which have none to choose from."""
+    gguf_file: str | None = None
+    """Name of a GGUF file in that folder, URL or repository, such as `model.Q8_0.gguf`: config,
+    weights and tokenizer are read from it, and the dequantised weights are measured. None: config,
+    tokenizer and safetensors."""
     device: str = "auto"
     """`cpu`, `cuda`, `cuda:0`, or `auto`: CUDA where there is one."""
     dtype: str = "float32"
@@ -64,8 +68,24 @@ class ModelConfig:
                 f"model.dtype must be one of {', '.join(WEIGHT_DTYPES)}, found {self.dtype!r}"
             )
         check_precision(self.precision, self.dtype)
+        self._check_gguf_file()
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise ValueError(f"model.device must be auto, cpu or cuda[:n], found {self.device!r}")
+
+    def _check_gguf_file(self) -> None:
+        if self.gguf_file is None:
+            return
+        parts = self.gguf_file.split("/")
+        if not self.gguf_file.endswith(".gguf") or not all(parts) or {"..", "."} & set(parts):
+            raise ValueError(
+                "model.gguf_file must be the name of a .gguf file inside model.name_or_path, "
+                f"found {self.gguf_file!r}"
+            )
+        if self.name_or_path == EMBEDDED:
+            raise ValueError(
+                f"model.gguf_file is {self.gguf_file!r}, but the embedded model has none: give "
+                "model.name_or_path"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

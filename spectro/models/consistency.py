@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
-from transformers import GPTNeoXForCausalLM
+from transformers import GPTNeoXForCausalLM, PreTrainedModel
 
 from spectro.models.precision import unrounded
 
@@ -34,15 +34,62 @@ def require_type(model: object) -> None:
         )
 
 
-def require_plain(model: GPTNeoXForCausalLM) -> None:
-    """Raise ValueError for parameters or modules that its config does not give, and for hooks."""
-    with torch.device("meta"):
-        known = GPTNeoXForCausalLM(model.config)
-    odd = sorted(_parameters(model) ^ _parameters(known))
-    if odd and not model.config.tie_word_embeddings:
+def require_causal_model(model: object) -> None:
+    """Raise ValueError unless it is a causal language model of transformers whose weights are
+    floating-point numbers.
+
+    A later token that changes the logits of an earlier one would be in its loss.
+    """
+    name = type(model).__name__
+    if not isinstance(model, PreTrainedModel) or model.get_output_embeddings() is None:
         raise ValueError(
-            f"the model has other parameters than a GPT-NeoX of its config ({len(odd)}, such as "
+            f"expected a causal language model of transformers, found {name}: give the model with "
+            "its unembedding, as AutoModelForCausalLM has it"
+        )
+    if getattr(model.config, "is_encoder_decoder", False):
+        raise ValueError(
+            f"expected a causal language model, found the encoder-decoder model {name}: its "
+            "losses depend on a second text"
+        )
+    for parameter_name, parameter in model.named_parameters():
+        if not parameter.is_floating_point():
+            raise ValueError(
+                f"weight {parameter_name} is of type {parameter.dtype}, expected floating point: "
+                "displacements of quantised weights would be rounded"
+            )
+    _require_causal(model)
+
+
+@torch.no_grad()
+def _require_causal(model: PreTrainedModel) -> None:
+    ids, logits = logits_of(model, max_positions=8)
+    ids = ids.clone()
+    ids[0, -1] = (ids[0, -1] + 1) % model.get_input_embeddings().weight.shape[0]
+    changed = logits_of(model, ids)[1]
+    difference = float((changed - logits)[:-1].norm() / logits[:-1].norm())
+    if not difference <= TOLERANCE:
+        raise ValueError(
+            f"the {type(model).__name__} is not causal: another last token changes the logits of "
+            f"those before it by {difference:.2g} of their size (rounding gives less than "
+            f"{TOLERANCE:g}): is is_decoder false, or its attention bidirectional?"
+        )
+
+
+def require_plain(model: PreTrainedModel) -> None:
+    """Raise ValueError for parameters or modules that its config does not give, and for hooks."""
+    name = type(model).__name__
+    with torch.device("meta"):
+        known = type(model)(model.config)
+    odd = sorted(_parameters(model) ^ _parameters(known))
+    if odd:
+        raise ValueError(
+            f"the model has other parameters than a {name} of its config ({len(odd)}, such as "
             f"{odd[0]}): merge adapters into the weights and remove pruning first"
+        )
+    if untied := sorted(_tied(known) - _tied(model)):
+        raise ValueError(
+            f"the model's config ties {' and '.join(untied[0])}, which are two tensors here: one "
+            "of them was replaced, or the config changed after loading"
         )
     expected = _modules(known)
     for name, kind in _modules(model).items():
@@ -64,15 +111,20 @@ def require_finite(model: nn.Module) -> None:
 
 
 @torch.no_grad()
-def logits_of(model: GPTNeoXForCausalLM) -> tuple[Tensor, Tensor]:
-    """Tokens from all over the vocabulary, int64 [1, T], and the model's own logits [T, V].
+def logits_of(
+    model: PreTrainedModel, ids: Tensor | None = None, *, max_positions: int = MAX_POSITIONS
+) -> tuple[Tensor, Tensor]:
+    """Tokens, int64 [1, T], and the model's own logits [T, V].
 
-    Dropout is off meanwhile, and so is autocast.
+    Those of `ids`, or tokens from all over the vocabulary. Dropout is off meanwhile, and so is
+    autocast.
     """
     embedding = model.get_input_embeddings().weight
     num_ids, device = embedding.shape[0], embedding.device
-    num_positions = min(MAX_POSITIONS, model.config.max_position_embeddings)
-    ids = torch.arange(num_positions, device=device)[None] * 7919 % num_ids  # a prime
+    if ids is None:
+        context = getattr(model.config, "max_position_embeddings", None) or max_positions
+        num_positions = min(max_positions, context)
+        ids = torch.arange(num_positions, device=device)[None] * 7919 % num_ids  # a prime
     with _evaluating(model), unrounded(device.type), torch.autocast(device.type, enabled=False):
         return ids, model(ids, use_cache=False, return_dict=True).logits[0]
 
@@ -82,14 +134,22 @@ def require_same(own_TV: Tensor, theirs_TV: Tensor) -> None:
     difference = float((own_TV - theirs_TV).norm() / theirs_TV.norm())
     if not difference <= TOLERANCE:
         raise ValueError(
-            "the model computes something else than a GPT-NeoX of its config and weights (relative "
+            "the model computes something else than one of its config and weights (relative "
             f"difference of logits {difference:.2g}, rounding gives less than {TOLERANCE:g}): was "
             "a module replaced, a forward patched, or the config changed after loading?"
         )
 
 
 def _parameters(model: nn.Module) -> set[str]:
-    return {name for name, _ in model.named_parameters()}
+    return {name for name, _ in model.named_parameters(remove_duplicate=False)}
+
+
+def _tied(model: nn.Module) -> set[tuple[str, ...]]:
+    """Names of each tensor that has several."""
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    return {tuple(group) for group in names.values() if len(group) > 1}
 
 
 def _modules(model: nn.Module) -> Mapping[str, type]:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from transformers import PreTrainedModel
 
 from spectro.models.config import Precision
+from spectro.models.consistency import require_causal_model
 from spectro.models.families.gpt2 import GPT2
 from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.families.llama import Llama
@@ -38,6 +39,7 @@ def engine_of(
     Raises ValueError for a model that its engine cannot compute exactly, and for rounded products
     with the universal engine, which calls the model as it is.
     """
+    require_causal_model(model)
     family = FAMILIES.get(model.config.model_type)
     if family is not None and not universal:
         return family.from_pretrained_model(model, precision)

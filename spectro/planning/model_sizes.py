@@ -9,8 +9,8 @@ from pathlib import Path
 import yaml
 
 from spectro.measure.checkpoint_copy import on_this_machine
-from spectro.models.checkpoint_folder import check_config
 from spectro.models.config import EMBEDDED, ModelConfig
+from spectro.models.config_json import check_config
 from spectro.models.load import refuse_revision
 from spectro.models.size import ModelSize
 

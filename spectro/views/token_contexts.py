@@ -39,7 +39,9 @@ def vocabulary_of(view: RunView) -> Vocabulary:
     model = view.config.get("model", {})
     try:
         config = ModelConfig(
-            name_or_path=model.get("name_or_path", ""), revision=model.get("revision")
+            name_or_path=model.get("name_or_path", ""),
+            revision=model.get("revision"),
+            gguf_file=model.get("gguf_file"),
         )
     except ValueError as error:
         logger.warning("tokens are shown by their ids: %s", error)

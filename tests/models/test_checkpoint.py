@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import GPTNeoXForCausalLM
 
-from spectro.models.checkpoint_folder import INDEX, WEIGHTS
 from spectro.models.config import ModelConfig
 from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.load import load_model, resolve_device
+from spectro.models.weight_files import INDEX, WEIGHTS
 from tests.models.conftest import MakeModel
 
 Folder = Callable[..., Path]
@@ -137,7 +137,9 @@ def test_the_variants_differ(folder: Folder) -> None:
         ({"rope_parameters": {"rope_theta": "1e4"}}, "rope_parameters.rope_theta '1e4' in config"),
         ({"tie_word_embeddings": True}, "ties its embedding"),
         ({"quantization_config": {"bits": 4}}, "quantization_config"),
-        ({"model_type": "llama"}, "of type 'llama'"),
+        ({"model_type": "t5"}, "of type 't5', expected a causal language model"),
+        ({"model_type": "llama"}, "that Llama does not have: .*use_parallel_residual"),
+        ({"is_encoder_decoder": True}, "an encoder-decoder model"),
         ({"num_hidden_layers": 2}, r"has 12 tensors .*layers\.2\..*left out"),
         ({"attention_bias": False}, "has 6 tensors that its config.json does not ask for"),
         ({"num_hidden_layers": 4}, "missing keys"),

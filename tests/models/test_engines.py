@@ -36,6 +36,7 @@ CASES: dict[str, tuple[str, dict[str, object]]] = {
     "neox_sequential": (
         "gpt_neox", {**SMALL, "tie_word_embeddings": False, "use_parallel_residual": False},
     ),
+    "neox_tied": ("gpt_neox", {**SMALL, "tie_word_embeddings": True}),
     "gpt2": ("gpt2", {**SMALL, "n_inner": 40}),
     "gpt2_untied": ("gpt2", {**SMALL, "tie_word_embeddings": False}),
     "llama": ("llama", LLAMA),

@@ -135,6 +135,8 @@ def _whole_model_gradient(
     return group_model(wrapped, group).weights(component.name)[block]
 
 
-def test_tied_embeddings_are_refused(make_model) -> None:
-    with pytest.raises(ValueError, match="ties its embedding"):
-        GPTNeoX.from_pretrained_model(make_model(tie_word_embeddings=True))
+def test_tied_embeddings_are_one_component(make_model) -> None:
+    model = GPTNeoX.from_pretrained_model(make_model(tie_word_embeddings=True))
+    assert model.stages_of(model.unembed_name) == {0, model.num_stages - 1}
+    with pytest.raises(ValueError, match="'unembed' selects nothing: this model has l0h0"):
+        model.shape.select(["unembed"])

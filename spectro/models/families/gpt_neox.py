@@ -13,8 +13,8 @@ from transformers import PreTrainedModel
 from transformers.activations import ACT2FN
 
 from spectro.models.architecture import Weights
-from spectro.models.checkpoint_folder import check_rope
 from spectro.models.config import Precision
+from spectro.models.config_json import check_rope
 from spectro.models.consistency import require_type
 from spectro.models.families.rotary import RotaryOf, no_rotary, rotary_of, rotate
 from spectro.models.precision import causal_attention
@@ -61,17 +61,12 @@ class GPTNeoX(Transformer):
 
     @classmethod
     def check(cls, model: PreTrainedModel) -> None:
-        """Raise ValueError for another type, tied embeddings or other rotary embeddings."""
+        """Raise ValueError for another type or other rotary embeddings."""
         require_type(model)
         try:
             check_rope(model.config.rope_parameters or {})
         except ValueError as error:
             raise ValueError(f"the model {error}") from error
-        if model.config.tie_word_embeddings:
-            raise ValueError(
-                "the model ties its embedding to its unembedding: 'embed' and 'unembed' would be "
-                "one component; spectro supports untied GPT-NeoX models only (as Pythia)"
-            )
 
     def embed(self, ids_BT: Tensor) -> Tensor:
         """Residual stream entering layer 0, [B, T, D]."""

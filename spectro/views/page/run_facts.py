@@ -25,9 +25,10 @@ def run_facts(
     Subsets are those of the tokens: additions may have brought some that it does not name.
     """
     model, chain = config.get("model", {}), config.get("chain", {})
-    revision = model.get("revision")
+    revision, gguf_file = model.get("revision"), model.get("gguf_file")
     known = {
         "Model": f"{model.get('name_or_path', '')}{f' @ {revision}' if revision else ''}",
+        "Weights": f"dequantised from {gguf_file}" if gguf_file else "",
         "Tokens": f"{num_tokens:,} in {num_subsets} {'subset' if num_subsets == 1 else 'subsets'}",
         "Components": f"{len(columns.components)}",
         "Sampler": _settings(config.get("sampler", {}), first="kind"),

@@ -1,0 +1,110 @@
+"""Curves over training: the same components measured at several checkpoints of one run.
+
+Shapes: S checkpoints in order of their steps, H components.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+_STEP = re.compile(r"(?:step|checkpoint|tokens)[-_]?(\d+)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasuredCheckpoint:
+    """One checkpoint of a training run, measured."""
+
+    name: str
+    """The measured run."""
+    step: int
+    """Training step, or tokens seen where that is what the checkpoint's name or record counts."""
+    components: tuple[str, ...]
+    """Names of the columns."""
+    lambda_hat_H: Floats
+    """Local learning coefficient n beta E[delta L] of each component."""
+    lambda_error_H: Floats
+    """Its standard error, from two halves of the chains; NaN with one chain."""
+    chi_size_H: Floats
+    """Standard deviation of chi over tokens, nats²."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingCurves:
+    """The components that all checkpoints have, in the first one's order."""
+
+    names: tuple[str, ...]
+    """Of the measured runs, [S]."""
+    steps: tuple[int, ...]
+    """[S], increasing."""
+    components: tuple[str, ...]
+    """[H]."""
+    lambda_hat_SH: Floats
+    """Local learning coefficients."""
+    lambda_error_SH: Floats
+    """Their standard errors."""
+    chi_size_SH: Floats
+    """Standard deviations of chi over tokens, nats²."""
+
+
+def step_of(name: str) -> int | None:
+    """Training step in the name of a revision or folder: `step1000`, `checkpoint-500`."""
+    found = _STEP.findall(name)
+    return int(found[-1]) if found else None
+
+
+def learning_coefficient(mean_phi_H: Floats, nbeta: float) -> Floats:
+    """λ̂ = nβ · (E[L_n(w)] − L_n(w*)) (Lau et al. 2023, equation 5), dimensionless.
+
+    Args:
+        mean_phi_H: E[φ] of each component over its draws at nβ, nats per token.
+        nbeta: nβ, the number of tokens times the inverse temperature.
+    """
+    return nbeta * mean_phi_H
+
+
+def half_difference_error(halves_H2: Floats) -> Floats:
+    """Standard error of the mean of two independent halves: half of their difference, [H]."""
+    return np.abs(halves_H2[:, 0] - halves_H2[:, 1]) / 2
+
+
+def training_curves(checkpoints: Sequence[MeasuredCheckpoint]) -> TrainingCurves:
+    """Checkpoints in order of their steps, with the components that all of them have.
+
+    Raises ValueError, in one line, for fewer than two, for two of one step, and for checkpoints
+    without a component in common.
+    """
+    ordered = sorted(checkpoints, key=lambda own: own.step)
+    if len(ordered) < 2:
+        raise ValueError("curves over training need at least two runs, one for each checkpoint")
+    for before, after in pairwise(ordered):
+        if before.step == after.step:
+            raise ValueError(
+                f"{before.name} and {after.name} are both of training step {before.step}: give one "
+                "run for each checkpoint"
+            )
+    shared = [
+        name for name in ordered[0].components if all(name in own.components for own in ordered)
+    ]
+    if not shared:
+        raise ValueError("the runs have no component in common: were they given other patterns?")
+    columns = [[own.components.index(name) for name in shared] for own in ordered]
+
+    def stacked(values: Sequence[Floats]) -> Floats:
+        return np.stack([own[index] for own, index in zip(values, columns, strict=True)])
+
+    return TrainingCurves(
+        names=tuple(own.name for own in ordered),
+        steps=tuple(own.step for own in ordered),
+        components=tuple(shared),
+        lambda_hat_SH=stacked([own.lambda_hat_H for own in ordered]),
+        lambda_error_SH=stacked([own.lambda_error_H for own in ordered]),
+        chi_size_SH=stacked([own.chi_size_H for own in ordered]),
+    )

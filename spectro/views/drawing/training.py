@@ -1,0 +1,62 @@
+"""Local learning coefficient and size of χ of each component over training."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+from numpy.typing import NDArray
+
+from spectro.analysis.component_grid import is_mlp
+from spectro.analysis.training_curves import TrainingCurves
+from spectro.views.drawing.parts import head, new_figure
+from spectro.views.drawing.theme import MONO, SMALL, WIDE, Theme, themed
+
+HELP = (
+    "Each line is a component, dashed for MLPs; bars are one standard error from two halves of the "
+    "chains; the components with the largest values at the last checkpoint are named."
+)
+MOST_NAMED = 8
+"""Components that are named."""
+
+
+@themed
+def figure(data: TrainingCurves, theme: Theme) -> Figure:
+    """Two panels: λ̂ with its errors, and the standard deviation of χ over tokens."""
+    made = new_figure(WIDE, 3.6)
+    head(made, theme, f"{len(data.steps)} checkpoints of a training run", HELP)
+    left, right = made.subplots(1, 2)
+    left.set_title("Local learning coefficient λ̂")
+    right.set_title("Standard deviation of χ over tokens, nats²")
+    _lines(left, theme, data, data.lambda_hat_SH, data.lambda_error_SH)
+    _lines(right, theme, data, data.chi_size_SH, np.full_like(data.chi_size_SH, np.nan))
+    return made
+
+
+def _lines(
+    axes: Axes,
+    theme: Theme,
+    data: TrainingCurves,
+    value_SH: NDArray[np.floating],
+    error_SH: NDArray[np.floating],
+) -> None:
+    for index, name in enumerate(data.components):
+        axes.errorbar(
+            data.steps, value_SH[:, index], np.nan_to_num(error_SH[:, index]),
+            fmt="--" if is_mlp(name) else "-", marker=".", color=theme.colour(index),
+            linewidth=0.9, elinewidth=0.7, capsize=0,
+        )  # fmt: skip
+    order = np.argsort(-np.nan_to_num(value_SH[-1], nan=-np.inf), kind="stable")
+    for index in order[:MOST_NAMED].tolist():
+        axes.annotate(
+            data.components[index], (data.steps[-1], value_SH[-1, index]), (4, -2),
+            textcoords="offset points", size=SMALL - 1, family=MONO, color=theme.colour(index),
+            annotation_clip=False,
+        )  # fmt: skip
+    axes.set_xscale("symlog", linthresh=min(step for step in data.steps if step))
+    axes.set_xticks(data.steps)
+    axes.minorticks_off()
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.set_xlabel("training step")
+    axes.margins(x=0.12)
