@@ -234,8 +234,8 @@ def tokenizer_of(model: ModelConfig, vocab_size: int) -> tuple[Encode, int]:
             f"{eot_id}, but the model's vocabulary is 0 to {vocab_size - 1}: was it added after "
             "training? Give the tokenizer that the model was trained with"
         )
-    # transformers gives a GGUF file's tokenizer its class's special tokens; no text is written so
-    added = tokenizer.all_special_tokens if model.gguf_file is not None else ()
+    # transformers gives a GGUF file's tokenizer tokens of its own; no text is written so
+    added = tokenizer.get_added_vocab() if model.gguf_file is not None else ()
     vocab = tokenizer.get_vocab().items()
     if beyond := {t: i for t, i in vocab if i >= vocab_size and t not in added}:
         token, own_id = min(beyond.items(), key=lambda pair: pair[1])
