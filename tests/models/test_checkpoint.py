@@ -135,7 +135,6 @@ def test_the_variants_differ(folder: Folder) -> None:
         ({"attention_bias": "false"}, "attention_bias 'false' in config.json, expected true or"),
         ({"rope_parameters": "default"}, "rope_parameters 'default' in config.json, expected an"),
         ({"rope_parameters": {"rope_theta": "1e4"}}, "rope_parameters.rope_theta '1e4' in config"),
-        ({"tie_word_embeddings": True}, "ties its embedding"),
         ({"quantization_config": {"bits": 4}}, "quantization_config"),
         ({"model_type": "t5"}, "of type 't5', expected a causal language model"),
         ({"model_type": "llama"}, "that Llama does not have: .*use_parallel_residual"),
