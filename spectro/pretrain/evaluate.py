@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import GPTNeoXForCausalLM
+from transformers import PreTrainedModel
 
 
 @torch.no_grad()
-def model_token_losses(model: GPTNeoXForCausalLM, ids_ST1: Tensor, batch_size: int = 16) -> Tensor:
+def model_token_losses(model: PreTrainedModel, ids_ST1: Tensor, batch_size: int = 16) -> Tensor:
     """Loss -log p(y|x) of every target, in nats; float32 [S, T]."""
     losses = []
     for batch in torch.split(ids_ST1, batch_size):
@@ -17,7 +17,7 @@ def model_token_losses(model: GPTNeoXForCausalLM, ids_ST1: Tensor, batch_size: i
 
 
 def induction_score(
-    model: GPTNeoXForCausalLM, *, num_sequences: int = 64, length: int = 64, seed: int = 0
+    model: PreTrainedModel, *, num_sequences: int = 64, length: int = 64, seed: int = 0
 ) -> float:
     """Mean loss on the first minus on the second occurrence of repeated random tokens, in nats.
 
