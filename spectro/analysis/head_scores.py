@@ -58,10 +58,11 @@ class HeadScores:
     @property
     def kinds(self) -> tuple[HeadKind, ...]:
         """Kind of every head."""
-        return tuple(map(_kind, self.prefix_matching_C, self.previous_token_C))
+        return tuple(map(head_kind, self.prefix_matching_C, self.previous_token_C))
 
 
-def _kind(prefix_matching: float, previous_token: float) -> HeadKind:
+def head_kind(prefix_matching: float, previous_token: float) -> HeadKind:
+    """Kind of a head by its two scores."""
     if prefix_matching >= LEAST_PREFIX_MATCHING:
         return HeadKind.INDUCTION
     if previous_token >= LEAST_PREVIOUS_TOKEN:
@@ -96,7 +97,12 @@ def pattern_scores(pattern_LSHTT: Tensor) -> tuple[Float64, Float64]:
     length = pattern_LSHTT.shape[-1] // 2
     to_next = pattern_LSHTT.diagonal(1 - length, -2, -1)[..., 2:]  # from length + 1 on
     to_previous = pattern_LSHTT.diagonal(-1, -2, -1)
-    return tuple(d.double().mean(dim=(1, 3)).cpu().numpy() for d in (to_next, to_previous))
+    return _mean(to_next), _mean(to_previous)
+
+
+def _mean(attention_LSHt: Tensor) -> Float64:
+    mean_LH: Float64 = attention_LSHt.double().mean(dim=(1, 3)).cpu().numpy()
+    return mean_LH
 
 
 @torch.no_grad()

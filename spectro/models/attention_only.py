@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, Pre
 from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
 
 
-class AttentionOnlyConfig(PretrainedConfig):
+class AttentionOnlyConfig(PretrainedConfig):  # type: ignore[misc]
     """Dimensions; names as in Llama's config."""
 
     model_type = "attention_only"
@@ -121,7 +121,7 @@ class AttentionOnlyLayer(nn.Module):
         return x_BTD + term_BTD, pattern
 
 
-class AttentionOnlyPreTrainedModel(PreTrainedModel):  # type: ignore[no-any-unimported]
+class AttentionOnlyPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
     """What the two models share."""
 
     config_class = AttentionOnlyConfig

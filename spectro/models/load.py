@@ -24,7 +24,7 @@ from spectro.models.checkpoint_folder import (
     check_frequencies,
     check_unexpected,
 )
-from spectro.models.config import EMBEDDED, ModelConfig
+from spectro.models.config import PACKAGED, ModelConfig
 from spectro.models.consistency import require_finite
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -126,9 +126,9 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
 def refuse_revision(config: ModelConfig) -> None:
     """Raise ValueError for a revision of a model that is no hub name."""
     name = config.name_or_path
-    is_embedded = name == EMBEDDED
-    if config.revision is not None and (is_embedded or Path(name).expanduser().is_dir()):
-        what = "the embedded model" if is_embedded else f"the local folder {name!r}"
+    is_packaged = name in PACKAGED
+    if config.revision is not None and (is_packaged or Path(name).expanduser().is_dir()):
+        what = f"the {name} model" if is_packaged else f"the local folder {name!r}"
         raise ValueError(
             f"model.revision is {config.revision!r}, but {what} has no revisions to choose from: "
             "the same weights would be measured under another name; leave model.revision out "
@@ -140,8 +140,8 @@ def _place(config: ModelConfig) -> str:
     """Folder or hub name to load from."""
     name = config.name_or_path
     refuse_revision(config)
-    if name == EMBEDDED:
-        return str(resources.files("spectro") / "assets" / "model")
+    if name in PACKAGED:
+        return str(resources.files("spectro") / "assets" / PACKAGED[name])
     path = Path(name).expanduser()
     if path.is_dir():
         if not (path / "config.json").is_file():
