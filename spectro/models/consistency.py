@@ -37,7 +37,7 @@ def require_type(model: object) -> None:
 def require_plain(model: GPTNeoXForCausalLM) -> None:
     """Raise ValueError for parameters or modules that its config does not give, and for hooks."""
     with torch.device("meta"):
-        known = GPTNeoXForCausalLM(model.config)
+        known = type(model)(model.config)
     odd = sorted(_parameters(model) ^ _parameters(known))
     if odd and not model.config.tie_word_embeddings:
         raise ValueError(

@@ -21,6 +21,8 @@ from spectro.analysis.response_scale import ResponseScale
 from spectro.analysis.scaling import Scaling
 from spectro.clustering.vectors.moments import Moments
 from spectro.models.attention_only import AttentionOnlyConfig, AttentionOnlyForCausalLM
+from spectro.models.engine import engine_of
+from spectro.models.groups import group_model
 from spectro.pretrain.evaluate import model_token_losses
 
 LENGTH = 7
@@ -69,30 +71,29 @@ def test_the_second_half_repeats_the_first(ids):
     assert torch.equal(ids[:, 1 : LENGTH + 1], ids[:, LENGTH + 1 :])
 
 
-@pytest.mark.parametrize("spared", [None, "l1h2"])
-def test_ablation_is_the_model_without_the_heads_output(ids, spared):
+@pytest.mark.parametrize(
+    ("make", "output"),
+    [
+        (gpt_neox, "gpt_neox.layers.{}.attention.dense"),
+        (attention_only, "model.layers.{}.self_attn.o_proj"),
+    ],
+)
+def test_ablation_is_the_model_without_the_heads_output(ids, make, output):
     """Against the checkpoint with the head's columns of the output projection at 0."""
-    from spectro.models.components import all_components, group_components
-    from spectro.models.gpt_neox import GPTNeoX
-    from spectro.models.groups import group_model
-
     torch.manual_seed(0)
-    model = gpt_neox()
-    engine = GPTNeoX.from_pretrained_model(model)
-    groups = [g for g in group_components(all_components(2, 4)) if g.name in ("l0", "l1")]
-    names = [name for name in ("l0h1", "l1h2") if name != spared]
+    model, names = make(), ["l0h1", "l1h2"]
+    engine = engine_of(model)
+    groups = engine.shape.groups(["l*h*"], with_full=False)
     found = ablation_rises((group_model(engine, group) for group in groups), names, ids)
-    assert list(found) == names
+    assert set(found) == set(names)
     before = model_token_losses(model, ids)
     for name, rises in found.items():
-        own = gpt_neox()
+        own, layer, head = make(), int(name[1]), int(name[3])
         own.load_state_dict(model.state_dict())
-        layer, head = int(name[1]), int(name[3])
-        own.gpt_neox.layers[layer].attention.dense.weight[:, 8 * head : 8 * head + 8] = 0.0
+        own.get_submodule(output.format(layer)).weight[:, 8 * head : 8 * head + 8] = 0.0
         rise = (model_token_losses(own, ids) - before).mean(0)
-        assert rises == pytest.approx(
-            (float(rise[LENGTH + 1 :].mean()), float(rise[1:LENGTH].mean()))
-        )
+        expected = [float(half.mean()) for half in (rise[LENGTH + 1 :], rise[1:LENGTH])]
+        assert rises == pytest.approx(expected)
 
 
 def planted(is_repeat_N, seed=0):
