@@ -8,7 +8,7 @@ import secrets
 import shlex
 from collections.abc import Sequence
 
-from spectro.models.config import EMBEDDED, ModelConfig
+from spectro.models.config import PACKAGED, ModelConfig
 from spectro.storage.locations import is_uri, resolve_location
 
 from .manifests import Manifest, built, containers, plain_job, pod_templates, refuse_secrets
@@ -86,7 +86,7 @@ def _plain(job: RenderJob, passed: list[str], name: str) -> Manifest:
 
 def _download(model: ModelConfig) -> list[str]:
     name = model.name_or_path
-    if name == EMBEDDED or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+    if name in PACKAGED or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         raise ValueError(
             f"render.job=stage fetches a model of the hub, found {name!r}: pods read it where it is"
         )

@@ -12,7 +12,7 @@ import os
 
 from spectro.config import PipelineConfig
 from spectro.formats import run_dir
-from spectro.models.config import EMBEDDED
+from spectro.models.config import PACKAGED
 from spectro.storage.locations import path_or_name
 from spectro.storage.store import Store
 from spectro.tokens.config import SourceKind
@@ -48,7 +48,7 @@ def guarded(store: Store, config: PipelineConfig) -> PipelineConfig:
 
 def files_named(config: PipelineConfig) -> list[str]:
     """Settings that name files outside the run, each with what it names."""
-    found = {"model.name_or_path": _folder(config.model.name_or_path, (EMBEDDED,))}
+    found = {"model.name_or_path": _folder(config.model.name_or_path, tuple(PACKAGED))}
     more = config.more.subsets if config.more else {}
     for group, subsets in (("tokens", config.tokens.subsets), ("more", more)):
         for name, source in subsets.items():

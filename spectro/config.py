@@ -14,7 +14,7 @@ from spectro.clustering.config import ClusterConfig
 from spectro.formats.fingerprint import FORMAT_VERSION, digest
 from spectro.formats.run_parts import CONTROL, nbeta_folder
 from spectro.models.components import spelt
-from spectro.models.config import EMBEDDED, ModelConfig, ScoringConfig
+from spectro.models.config import PACKAGED, ModelConfig, ScoringConfig
 from spectro.predict.config import UpsampleConfig
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.control import Control, known_control
@@ -224,7 +224,7 @@ def with_absolute_paths(config: PipelineConfig) -> PipelineConfig:
 
 
 def _placed_model(model: ModelConfig) -> ModelConfig:
-    name = path_or_name(model.name_or_path, "model.name_or_path", (EMBEDDED,))
+    name = path_or_name(model.name_or_path, "model.name_or_path", tuple(PACKAGED))
     return dataclasses.replace(model, name_or_path=name)
 
 

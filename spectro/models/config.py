@@ -12,7 +12,9 @@ from enum import StrEnum
 from spectro.settings import refuse_without_effect
 
 EMBEDDED = "embedded"
-"""Name of the model that comes with the package."""
+"""Name of the default model, which comes with the package."""
+PACKAGED = {EMBEDDED: "model", "attention-only": "attention_only"}
+"""Name of a model that comes with the package → its folder in `assets`."""
 WEIGHT_DTYPES = ("float32", "float64")
 
 
@@ -43,11 +45,12 @@ class ModelConfig:
     """Which model is measured, and where it runs."""
 
     name_or_path: str = EMBEDDED
-    """`embedded`, a local folder, a URL of fsspec such as `s3://bucket/pythia-14m` (copied once per
-    machine), or a hub name such as `EleutherAI/pythia-14m`."""
+    """`embedded`, `attention-only`, a local folder, a URL of fsspec such as
+    `s3://bucket/pythia-14m` (copied once per machine), or a hub name such as
+    `EleutherAI/pythia-14m`."""
     revision: str | None = None
     """Hub revision (branch, tag such as `step143000`, or commit); None is the default branch.
-    Refused for `embedded`, a folder and a URL, which have none to choose from."""
+    Refused for models of the package, a folder and a URL, which have none to choose from."""
     gguf_file: str | None = None
     """Name of a GGUF file in that folder, URL or repository, such as `model.Q8_0.gguf`: config,
     weights and tokenizer are read from it, and the dequantised weights are measured. None: config,

@@ -43,6 +43,7 @@ FAMILIES = {
     "mistral": _Family(title="Mistral", rotary=_ROPE),
     "qwen2": _Family(title="Qwen2", rotary=_ROPE),
     "qwen3": _Family(title="Qwen3", rotary=_ROPE),
+    "attention_only": _Family(title="attention-only"),
     "gemma": _Family(title="Gemma", rotary=_ROPE, same={"hidden_activation": "hidden_act"}),
 }
 """Families with a fast engine, by `model_type`; SmolLM is of type llama."""

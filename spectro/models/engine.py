@@ -11,6 +11,8 @@ from transformers import PreTrainedModel
 
 from spectro.models.config import Precision
 from spectro.models.consistency import require_causal_model
+from spectro.models.families.attention_only import AttentionOnly
+from spectro.models.families.gemma import Gemma
 from spectro.models.families.gpt2 import GPT2
 from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.families.llama import Llama
@@ -23,6 +25,8 @@ Engine: TypeAlias = Transformer | UniversalModel
 FAMILIES: dict[str, type[Transformer]] = {
     "gpt_neox": GPTNeoX,
     "gpt2": GPT2,
+    "attention_only": AttentionOnly,
+    "gemma": Gemma,
     "llama": Llama,
     "mistral": Llama,
     "qwen2": Llama,

@@ -24,7 +24,8 @@ from transformers import (
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING
 from transformers.utils import cached_file
 
-from spectro.models.config import EMBEDDED, ModelConfig
+import spectro.models.attention_only  # noqa: F401 - registers the type
+from spectro.models.config import PACKAGED, ModelConfig
 from spectro.models.config_json import FAMILIES, check_config
 from spectro.models.consistency import require_causal_model, require_finite
 from spectro.models.gguf_file import read_gguf_config, read_gguf_tensors
@@ -168,9 +169,9 @@ def load_tokenizer(config: ModelConfig) -> PreTrainedTokenizerBase:
 def refuse_revision(config: ModelConfig) -> None:
     """Raise ValueError for a revision of a model that is no hub name."""
     name = config.name_or_path
-    is_embedded = name == EMBEDDED
-    if config.revision is not None and (is_embedded or Path(name).expanduser().is_dir()):
-        what = "the embedded model" if is_embedded else f"the local folder {name!r}"
+    is_packaged = name in PACKAGED
+    if config.revision is not None and (is_packaged or Path(name).expanduser().is_dir()):
+        what = f"the {name} model" if is_packaged else f"the local folder {name!r}"
         raise ValueError(
             f"model.revision is {config.revision!r}, but {what} has no revisions to choose from: "
             "the same weights would be measured under another name; leave model.revision out "
@@ -182,8 +183,8 @@ def _place(config: ModelConfig) -> str:
     """Folder or hub name to load from."""
     name = config.name_or_path
     refuse_revision(config)
-    if name == EMBEDDED:
-        return str(resources.files("spectro") / "assets" / "model")
+    if name in PACKAGED:
+        return str(resources.files("spectro") / "assets" / PACKAGED[name])
     path = Path(name).expanduser()
     if path.is_dir():
         if config.gguf_file is None and not (path / "config.json").is_file():

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from spectro.measure.checkpoint_copy import on_this_machine
-from spectro.models.config import EMBEDDED, ModelConfig
+from spectro.models.config import PACKAGED, ModelConfig
 from spectro.models.config_json import check_config
 from spectro.models.load import refuse_revision
 from spectro.models.size import ModelSize
@@ -38,10 +38,10 @@ def size_of_checkpoint(config: ModelConfig) -> ModelSize:
     """
     refuse_revision(config)
     name = config.name_or_path
-    if name == EMBEDDED:
+    if name in PACKAGED:
         return _read(
             resources.files("spectro")
-            .joinpath("assets", "model", "config.json")
+            .joinpath("assets", PACKAGED[name], "config.json")
             .read_text(encoding="utf-8")
         )
     folder = Path(on_this_machine(config, None, weights=False).name_or_path).expanduser()

@@ -1,11 +1,21 @@
 """Configuration of a pretraining run; every field is checked before any text is read."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
+
+from spectro.settings import refuse_without_effect
 
 
 def _require(condition: bool, message: str) -> None:
     if not condition:
         raise ValueError(message)
+
+
+class Family(StrEnum):
+    """Architecture that is trained."""
+
+    GPT_NEOX = "gpt_neox"
+    ATTENTION_ONLY = "attention_only"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,8 +39,10 @@ class TextGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelShape:
-    """Shape of the GPT-NeoX that is trained (parallel residual, untied embeddings)."""
+    """Shape of the model that is trained (untied embeddings; GPT-NeoX: parallel residual)."""
 
+    family: Family = Family.GPT_NEOX
+    """`gpt_neox`, or `attention_only` (models/attention_only.py)."""
     num_layers: int = 4
     """Number of transformer blocks."""
     num_heads: int = 4
@@ -38,11 +50,11 @@ class ModelShape:
     hidden_size: int = 128
     """Width of the residual stream."""
     intermediate_size: int = 512
-    """Width of the MLP."""
+    """Width of the MLP; `attention_only` has none."""
     vocab_size: int = 2048
     """Size of the byte-level BPE vocabulary, `<|endoftext|>` included."""
     rotary_pct: float = 0.25
-    """Share of each head's dimensions that carry rotary positions."""
+    """Share of each head's dimensions that carry rotary positions; `attention_only`: all."""
     max_positions: int = 512
     """`max_position_embeddings` written into the model's config."""
 
@@ -56,6 +68,10 @@ class ModelShape:
             self.vocab_size >= 512,
             f"model.vocab_size: expected >= 512 (256 bytes and merges), found {self.vocab_size}",
         )
+        if self.family is Family.ATTENTION_ONLY:
+            reason = "on an attention-only model"
+            inert = dict.fromkeys(("intermediate_size", "rotary_pct"), reason)
+            refuse_without_effect(self, "model.", inert)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +96,9 @@ class LearningRateSchedule:
     """Decoupled weight decay of both optimisers."""
     checkpoint_every_tokens: int = 1_000_000
     """Distance between checkpoints and evaluations."""
+    kept_tokens: list[int] = field(default_factory=list)
+    """Tokens after which a copy of the model stays in `work_dir`, for curves over training; 0 is
+    the initial model."""
 
     def __post_init__(self) -> None:
         for name in ("num_tokens", "batch_sequences", "context", "checkpoint_every_tokens"):
@@ -113,8 +132,10 @@ class PretrainConfig:
     """Held-out sequences per group on which the loss is reported."""
     document_bytes: int = 60_000
     """Longer files are split at a line break into documents of about this size."""
+    tokenizer: str | None = None
+    """Folder of a tokenizer to use, such as another model's; None trains one on the mixture."""
     tokenizer_chars: int = 24_000_000
-    """Characters of the mixture on which the tokenizer is trained."""
+    """Characters of the mixture on which a tokenizer is trained."""
     num_threads: int = 1
     """Threads for torch; on a shared machine one is faster than two that wait for each other."""
     compile: bool = False

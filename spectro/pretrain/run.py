@@ -16,7 +16,7 @@ from spectro.pretrain.config import PretrainConfig
 from spectro.pretrain.data import tokenize
 from spectro.pretrain.state import TrainState, build_state, load_checkpoint, save_checkpoint
 from spectro.pretrain.text import GroupText, read_group
-from spectro.pretrain.tokenizer import save_tokenizer, train_tokenizer
+from spectro.pretrain.tokenizer import END_OF_TEXT, save_tokenizer, train_tokenizer
 from spectro.pretrain.train import Corpus, train
 
 logger = logging.getLogger(__name__)
@@ -49,10 +49,29 @@ def text_key(config: PretrainConfig) -> str:
         "seed": config.seed,
         "permille": config.heldout_permille,
         "document_bytes": config.document_bytes,
+        "tokenizer": config.tokenizer,
         "tokenizer_chars": config.tokenizer_chars,
         "vocab_size": config.model.vocab_size,
     }
     return hashlib.blake2b(json.dumps(kept, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def _tokenizer(config: PretrainConfig, texts: dict[str, GroupText]) -> Tokenizer:
+    """The one that is given, or one trained on the mixture.
+
+    Raises ValueError for a vocabulary of another size than the model's.
+    """
+    size = config.model.vocab_size
+    if config.tokenizer is None:
+        weights = {n: g.weight for n, g in config.groups.items()}
+        return train_tokenizer(texts, weights, vocab_size=size, num_chars=config.tokenizer_chars)
+    tokenizer = Tokenizer.from_file(str(Path(config.tokenizer) / "tokenizer.json"))
+    if tokenizer.get_vocab_size() != size or tokenizer.token_to_id(END_OF_TEXT) != 0:
+        raise ValueError(
+            f"tokenizer {config.tokenizer!r} has {tokenizer.get_vocab_size()} entries, expected "
+            f"model.vocab_size={size} with {END_OF_TEXT} first: is it that of another model?"
+        )
+    return tokenizer
 
 
 def load_or_build_corpus(config: PretrainConfig) -> tuple[Tokenizer, Corpus]:
@@ -61,10 +80,7 @@ def load_or_build_corpus(config: PretrainConfig) -> tuple[Tokenizer, Corpus]:
     tokenizer_path, stream_path = cache / "tokenizer.json", cache / "streams.npz"
     if not stream_path.exists():
         texts = read_groups(config)
-        weights = {n: g.weight for n, g in config.groups.items()}
-        tokenizer = train_tokenizer(
-            texts, weights, vocab_size=config.model.vocab_size, num_chars=config.tokenizer_chars
-        )
+        tokenizer = _tokenizer(config, texts)
         cache.mkdir(parents=True, exist_ok=True)
         tokenizer.save(str(tokenizer_path))
         arrays = {f"train/{n}": tokenize(tokenizer, t.train) for n, t in texts.items()}
@@ -125,5 +141,9 @@ def pretrain(config: PretrainConfig) -> TrainState:
         save_checkpoint(current, checkpoint)
         export(config, tokenizer, corpus, current)
 
-    train(config, corpus, state, keep)
+    def keep_copy(current: TrainState) -> None:
+        step = f"tokens-{current.tokens_seen}"
+        current.model.save_pretrained(Path(config.work_dir) / "kept" / step)
+
+    train(config, corpus, state, keep, keep_copy)
     return state

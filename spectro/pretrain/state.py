@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedModel
 
-from spectro.pretrain.config import ModelShape, PretrainConfig
+from spectro.models.attention_only import AttentionOnlyConfig, AttentionOnlyForCausalLM
+from spectro.pretrain.config import Family, ModelShape, PretrainConfig
 from spectro.pretrain.optim import Muon, split_parameters
 
 
@@ -15,7 +16,7 @@ from spectro.pretrain.optim import Muon, split_parameters
 class TrainState:
     """Everything that a step changes."""
 
-    model: GPTNeoXForCausalLM
+    model: PreTrainedModel
     """The model under training, float32."""
     optimisers: list[torch.optim.Optimizer]
     """Muon for hidden matrices, AdamW for the rest; each group keeps its `peak_lr`."""
@@ -25,9 +26,20 @@ class TrainState:
     """One record per evaluation."""
 
 
-def build_model(shape: ModelShape, seed: int) -> GPTNeoXForCausalLM:
-    """A fresh GPT-NeoX with seeded weights, float32, parallel residual, untied embeddings."""
+def build_model(shape: ModelShape, seed: int) -> PreTrainedModel:
+    """A fresh model with seeded weights, float32, untied embeddings."""
     torch.manual_seed(seed)
+    if shape.family is Family.ATTENTION_ONLY:
+        dimensions = AttentionOnlyConfig(
+            vocab_size=shape.vocab_size,
+            hidden_size=shape.hidden_size,
+            num_hidden_layers=shape.num_layers,
+            num_attention_heads=shape.num_heads,
+            max_position_embeddings=shape.max_positions,
+            bos_token_id=0,
+            eos_token_id=0,
+        )
+        return AttentionOnlyForCausalLM(dimensions)
     config = GPTNeoXConfig(
         vocab_size=shape.vocab_size,
         hidden_size=shape.hidden_size,

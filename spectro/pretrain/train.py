@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import GPTNeoXForCausalLM
+from transformers import PreTrainedModel
 
 from spectro.pretrain.config import LearningRateSchedule, PretrainConfig
 from spectro.pretrain.data import gather, sequence_order
@@ -34,7 +34,7 @@ class Corpus:
 
 
 def heldout_losses(
-    model: GPTNeoXForCausalLM, corpus: Corpus, *, context: int, num_per_group: int
+    model: PreTrainedModel, corpus: Corpus, *, context: int, num_per_group: int
 ) -> dict[str, float]:
     """Mean loss per group on its first held-out sequences, in nats; groups without one are out."""
     losses: dict[str, float] = {}
@@ -89,7 +89,7 @@ def _step(
     return float(loss.detach())
 
 
-def _forward(model: GPTNeoXForCausalLM, compiled: bool) -> Callable[[Tensor, Tensor], Tensor]:
+def _forward(model: PreTrainedModel, compiled: bool) -> Callable[[Tensor, Tensor], Tensor]:
     def loss_of(inputs_BT: Tensor, targets_BT: Tensor) -> Tensor:
         logits_BTV = model(inputs_BT, use_cache=False).logits
         return cross_entropy(logits_BTV.flatten(0, 1), targets_BT.flatten())
@@ -102,14 +102,18 @@ def train(
     corpus: Corpus,
     state: TrainState,
     on_checkpoint: Callable[[TrainState], None],
+    on_kept: Callable[[TrainState], None],
 ) -> None:
-    """Run until the token budget is spent; `on_checkpoint` is called after each evaluation.
+    """Run until the token budget is spent; `on_checkpoint` is called after each evaluation,
+    `on_kept` where the schedule keeps a copy of the model.
 
     Raises FloatingPointError when the loss is no longer finite.
     """
     plan = config.schedule
     forward = _forward(state.model, config.compile)
     pace = _Pace(plan.num_tokens, state.tokens_seen)
+    if state.tokens_seen == 0 and 0 in plan.kept_tokens:
+        on_kept(state)
     for ids_BT1 in _batches(config, corpus, state.tokens_seen):
         before = state.tokens_seen
         loss = _step(forward, state, ids_BT1, plan)
@@ -118,6 +122,8 @@ def train(
                 f"loss is {loss} after {state.tokens_seen} tokens: lower the learning rates"
             )
         pace.log(state.tokens_seen, loss)
+        if any(before < at <= state.tokens_seen for at in plan.kept_tokens):
+            on_kept(state)
         every = plan.checkpoint_every_tokens
         if state.tokens_seen // every > before // every:
             _evaluate_and_hand_over(config, corpus, state, on_checkpoint)

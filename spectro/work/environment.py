@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from spectro.models.config import EMBEDDED
+from spectro.models.config import PACKAGED
 from spectro.storage.credentials import redact
 from spectro.storage.locations import is_uri, resolve_location
 from spectro.tokens.config import SourceKind
@@ -116,7 +116,7 @@ def _acting(config: PipelineConfig) -> list[str]:
         sources += config.more.subsets.values()
     name = config.model.name_or_path
     from_hub = any(source.kind is SourceKind.HUB for source in sources) or not (
-        name == EMBEDDED or is_uri(name) or os.path.exists(name)
+        name in PACKAGED or is_uri(name) or os.path.exists(name)
     )
     places = [resolve_location(config.run.uri), name, *(source.path or "" for source in sources)]
     on_s3 = any(place.startswith("s3://") for place in places)

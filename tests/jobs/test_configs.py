@@ -36,8 +36,9 @@ COMMANDS: dict[str, Command[Any]] = {
     if name != "leave"
 }
 ROOTS = {command.root: command.config for command in COMMANDS.values() if command.root}
-ROOTS.pop("pretrain")  # work_dir has no default
+PRETRAIN = {"pretrain": ROOTS.pop("pretrain")}  # work_dir has no default
 READING = [command for command in COMMANDS.values() if not command.root]
+PRETRAINING = [path.stem for path in sorted((CONF / "pretraining").glob("*.yaml"))]
 OTHER_ROOTS = {"hydra_quiet", "measurement", "pretrain"}
 GROUPS = ("model", "tokens", "sampler", "cluster", "experiment")
 SHIPPED = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
@@ -51,16 +52,24 @@ FILL = {  # what a file leaves to the user
 }
 
 
-def composed(root: str, *overrides: str) -> PipelineConfig:
-    register(root, ROOTS[root])
+def composed(root: str, *overrides: str) -> Any:
+    config = (ROOTS | PRETRAIN)[root]
+    register(root, config)
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        return validated(ROOTS[root], compose(root, list(overrides)))
+        return validated(config, compose(root, list(overrides)))
 
 
 @pytest.mark.parametrize(("group", "name"), SHIPPED)
 def test_every_shipped_file_composes(group: str, name: str) -> None:
     config = composed("pipeline", f"{group}={name}", *FILL.get((group, name), []))
     assert isinstance(config, PipelineConfig)
+
+
+@pytest.mark.parametrize("name", PRETRAINING)
+def test_every_pretraining_composes(name: str) -> None:
+    found = composed("pretrain", f"pretraining={name}", "work_dir=/tmp/work")
+    assert isinstance(found, PRETRAIN["pretrain"])
+    assert found.out_dir.startswith("spectro/assets/")
 
 
 @pytest.mark.parametrize("root", ROOTS)
@@ -98,6 +107,7 @@ def test_help_shows_the_defaults_of_conf() -> None:
 def test_no_file_is_left_out() -> None:
     files = {path.relative_to(CONF) for path in CONF.rglob("*.yaml")}
     tested = {Path(f"{group}/{name}.yaml") for group, name in SHIPPED}
+    tested |= {Path(f"pretraining/{name}.yaml") for name in PRETRAINING}
     tested |= {Path(f"{root}.yaml") for root in (*ROOTS, *OTHER_ROOTS)}
     assert files - tested == set()
 

@@ -51,6 +51,11 @@ CASES: dict[str, tuple[str, dict[str, object]]] = {
         "qwen2",
         {**LLAMA, "use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1},
     ),
+    "gemma": ("gemma", {**LLAMA, "head_dim": 12, "tie_word_embeddings": True}),
+    "attention_only": (
+        "attention_only",
+        {k: v for k, v in SMALL.items() if k != "intermediate_size"},
+    ),
     "qwen3": ("qwen3", {**LLAMA, "head_dim": 12}),
 }  # fmt: skip
 
@@ -72,8 +77,13 @@ def hf(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> PreTr
     model = build(request.param)
 
     def norm(self: torch.nn.Module, states: Tensor) -> Tensor:
-        eps = self.variance_epsilon
-        return self.weight * states * (states.square().mean(-1, keepdim=True) + eps).rsqrt()
+        is_gemma = type(self).__name__.startswith("Gemma")
+        eps = self.eps if is_gemma else self.variance_epsilon
+        return (
+            (self.weight + is_gemma)
+            * states
+            * (states.square().mean(-1, keepdim=True) + eps).rsqrt()
+        )
 
     kinds = {type(m) for m in model.modules() if type(m).__name__.endswith("RMSNorm")}
     for kind in kinds:

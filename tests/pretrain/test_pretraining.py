@@ -8,10 +8,16 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer, GPTNeoXForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from spectro.pretrain import run
-from spectro.pretrain.config import LearningRateSchedule, ModelShape, PretrainConfig, TextGroup
+from spectro.pretrain.config import (
+    Family,
+    LearningRateSchedule,
+    ModelShape,
+    PretrainConfig,
+    TextGroup,
+)
 from spectro.pretrain.data import gather, sequence_order
 from spectro.pretrain.optim import Muon, learning_rate_factor, orthogonalise
 from spectro.pretrain.run import pretrain
@@ -45,7 +51,7 @@ def config(tmp_path):
 
 
 def weights(folder):
-    return GPTNeoXForCausalLM.from_pretrained(folder).state_dict()
+    return AutoModelForCausalLM.from_pretrained(folder).state_dict()
 
 
 @pytest.mark.slow
@@ -57,6 +63,37 @@ def test_a_run_ends_in_an_ordinary_folder_with_its_record(config):
     assert set(record["heldout_loss_by_group"]) == {"one", "two"}
     assert "work_dir" not in record["config"]
     assert len(AutoTokenizer.from_pretrained(config.out_dir)) == 512
+
+
+@pytest.mark.slow
+def test_another_models_tokenizer_and_an_attention_only_model_with_copies(config, tmp_path):
+    pretrain(config)
+    shape = ModelShape(
+        family=Family.ATTENTION_ONLY, num_layers=2, num_heads=2, hidden_size=16, vocab_size=512
+    )
+    other = dataclasses.replace(
+        config, model=shape, tokenizer=config.out_dir, out_dir=str(tmp_path / "second"),
+        work_dir=str(tmp_path / "other"),
+        schedule=dataclasses.replace(config.schedule, kept_tokens=[0, 300, 1000]),
+    )  # fmt: skip
+    pretrain(other)
+    texts = [Path(c.out_dir, "tokenizer.json").read_bytes() for c in (config, other)]
+    assert texts[0] == texts[1]
+    kept = {path.name: weights(path) for path in Path(other.work_dir, "kept").iterdir()}
+    assert set(kept) == {"tokens-0", "tokens-384", "tokens-1024"}
+    last = weights(other.out_dir)
+    assert all(torch.equal(last[name], kept["tokens-1024"][name]) for name in last)
+    assert not torch.equal(last["lm_head.weight"], kept["tokens-0"]["lm_head.weight"])
+
+
+@pytest.mark.slow
+def test_a_tokenizer_of_another_size_is_refused(config):
+    pretrain(config)
+    bad = dataclasses.replace(
+        config, tokenizer=config.out_dir, model=dataclasses.replace(config.model, vocab_size=600)
+    )
+    with pytest.raises(ValueError, match=r"has 512 entries, expected model\.vocab_size=600"):
+        pretrain(bad)
 
 
 @pytest.mark.slow
@@ -102,6 +139,7 @@ def test_too_little_text_is_an_error(config, tmp_path):
         (lambda: TextGroup(globs=["x"], weight=0), "weight"),
         (lambda: ModelShape(hidden_size=130), "multiple of num_heads"),
         (lambda: ModelShape(vocab_size=100), "vocab_size"),
+        (lambda: ModelShape(family=Family.ATTENTION_ONLY, rotary_pct=0.5), "no effect"),
         (lambda: LearningRateSchedule(num_tokens=0), "num_tokens"),
         (lambda: LearningRateSchedule(num_tokens=1, decay_fraction=0), "decay_fraction"),
     ],

@@ -54,6 +54,12 @@ def figure(data: ResponseMatrix, theme: Theme) -> Figure:
     if not num_rows:
         nothing(axes, theme, "no set of tokens")
         return made
+    heat(made, axes, theme, data)
+    return made
+
+
+def heat(made: Figure, axes: Axes, theme: Theme, data: ResponseMatrix) -> None:
+    """The heat map alone, with its colour bar."""
     order = in_order(data.components)
     values_RH = data.mean_RH[:, order]
     norm = limits(values_RH)
@@ -66,7 +72,6 @@ def figure(data: ResponseMatrix, theme: Theme) -> Figure:
     bar = made.colorbar(image, ax=axes, pad=0.01, fraction=0.025, aspect=18)
     bar.outline.set_visible(False)
     bar.set_label(UNITS[data.scale.kind].replace(", ", ",\n"), size=SMALL)
-    return made
 
 
 def _dots(

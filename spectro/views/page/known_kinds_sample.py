@@ -17,7 +17,7 @@ MAX_TOKENS, MAX_SHARDS = 65_536, 32
 
 def found_sample(view: RunView) -> Sample:
     """Sequences of a run with clusters, their χ as clusters see it, and who is in which cluster."""
-    sequence_id_S = _sequences(view)
+    sequence_id_S = sampled_sequences(view)
     token_id_N = (sequence_id_S[:, None] * view.context + np.arange(view.context)).reshape(-1)
     transform, chi_NH = view.clusters.transform, view.chi(token_id_N)
     response_N = view.response(token_id_N)
@@ -37,7 +37,7 @@ def found_sample(view: RunView) -> Sample:
     )
 
 
-def _sequences(view: RunView) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def sampled_sequences(view: RunView) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Ascending ids: from each of the chosen shards equally many, from its beginning."""
     sizes = np.asarray(view.info.splits["probe"].shard_sizes)
     first = np.cumsum(sizes) - sizes
