@@ -114,7 +114,9 @@ def test_numerator_and_denominator_are_unbiased() -> None:
     for name, term_TV in terms.items():
         found = torch.zeros(CONTEXT).double()
         for shift in range(num_shifts):
-            entries = systematic_sample(clean.inclusion_V[None], 24, [(shift + 0.5) / num_shifts])[0]
+            entries = systematic_sample(clean.inclusion_V[None], 24, [(shift + 0.5) / num_shifts])[
+                0
+            ]
             found += (term_TV[:, entries] / clean.inclusion_V[entries]).sum(-1) / num_shifts
         size = term_TV.abs().sum(-1) / clean.inclusion_V.min()  # one entry of one shift too many
         assert bool(((found - term_TV.sum(-1)).abs() <= 2 * size / num_shifts).all()), name
