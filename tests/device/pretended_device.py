@@ -118,6 +118,10 @@ class Card:
 
         self._storages[key] = weakref.ref(storage, gone)
 
+    def limit(self, num_bytes: float) -> None:
+        """Let tensors take no more than this."""
+        self.memory_bytes = int(num_bytes)
+
     def moved(self, kind: str) -> None:
         """Count a transfer, or a read by the host."""
         self.moves[f"{kind} {_place()}"] += 1
@@ -176,7 +180,7 @@ class _Calls(TorchFunctionMode):
                 return func(*args, **kwargs)
         if name in ("to", "cpu", "cuda") and isinstance(args[0], Tensor):
             return self._move(func, name, args, kwargs)
-        if kwargs.get("device") is not None and func is not torch.device:
+        if _is_real(kwargs.get("device")) and func is not torch.device:
             return self._make(func, name, args, kwargs)
         return func(*args, **kwargs)
 
@@ -345,6 +349,11 @@ def _tensors(values: Sequence[Any]) -> Iterator[Tensor]:
             yield from _tensors(value)
 
 
+def _is_real(device: Any) -> bool:
+    """Whether a call names a device that tensors with values are on."""
+    return device is not None and torch.device(device).type in ("cpu", "cuda")
+
+
 def _is_cuda(device: Any) -> bool:
     return torch.device(device).type == "cuda"
 
@@ -359,6 +368,9 @@ def pretended_cuda(memory_bytes: int = 2**34) -> Iterator[Card]:
         "mem_get_info": lambda device=None: (card.memory_bytes - card.held, card.memory_bytes),
         "memory_allocated": lambda device=None: card.held,
         "memory_reserved": lambda device=None: card.held,
+        "max_memory_allocated": lambda device=None: card.peak,
+        "reset_peak_memory_stats": lambda device=None: setattr(card, "peak", card.held),
+        "set_per_process_memory_fraction": lambda share: card.limit(share * memory_bytes),
         "empty_cache": lambda: None,
         "synchronize": lambda device=None: card.moved("read"),
     }
