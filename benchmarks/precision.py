@@ -199,9 +199,9 @@ def study(ways: dict[str, Way], gamma: float, num_draws: int, ids: Any, num_eval
     ]
 
 
-def main() -> None:
-    """Study both γ, print, and write if asked."""
-    parser = common.parser(__doc__, [SHIPPED])
+def options_of(doc: str | None) -> Any:
+    """Options of a study of the shipped model's draws."""
+    parser = common.parser(doc, [SHIPPED])
     parser.set_defaults(shape=SHIPPED)
     parser.add_argument("--draws", type=int, default=16, help="even")
     parser.add_argument("--context", type=int, default=64)
@@ -210,6 +210,12 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     if options.toy:
         options.draws, options.context, options.probe_sequences = 2, 8, 1
+    return options
+
+
+def main() -> None:
+    """Study both γ, print, and write if asked."""
+    options = options_of(__doc__)
     start = time.perf_counter()
     ids, num_evaluation = sequences(options.device, options.context, options.probe_sequences)
     ways = load(options.device, ids[:num_evaluation])

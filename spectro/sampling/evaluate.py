@@ -119,7 +119,7 @@ class _DrawLosses:
         ):
             on_host = torch.cat([delta_RbT for _, delta_RbT in pack]).cpu()  # one transfer
             counts = [len(delta_RbT) for _, delta_RbT in pack]
-            for (piece, _), delta_RbT in zip(pack, on_host.split(counts), strict=True):
+            for (piece, _), delta_RbT in zip(pack, torch.split(on_host, counts), strict=True):
                 self._keep(piece, batch, delta_RbT)
             done += len(on_host)
             self._done_n[batch] = done

@@ -260,7 +260,7 @@ def _moved(tensors: Mapping[K, Tensor], device: torch.device) -> dict[K, Tensor]
     if not tensors:
         return {}
     joined = torch.cat([tensor.flatten() for tensor in tensors.values()]).to(device)
-    parts = joined.split([tensor.numel() for tensor in tensors.values()])
+    parts = torch.split(joined, [tensor.numel() for tensor in tensors.values()])
     return {
         key: part.view(tensor.shape)
         for (key, tensor), part in zip(tensors.items(), parts, strict=True)
