@@ -26,7 +26,7 @@ from benchmarks.precision import (
     sums,
     traces,
 )
-from spectro.models.components import FULL, select_components
+from spectro.models.components import FULL, all_components, select_components
 from spectro.models.config import Precision
 
 COMPONENTS = ("l0h0", "l3h1", "l0mlp", "embed", "unembed")
@@ -45,7 +45,7 @@ def main() -> None:
     rows = []
     for gamma in (30.0, 300.0):
         exact, rounded = {}, {}
-        for component in (*select_components(COMPONENTS, 4, 4), FULL):
+        for component in (*select_components(COMPONENTS, all_components(4, 4)), FULL):
             draws = displacements(way[0], component, gamma, options.draws)
             kept = {block: own.to(torch.bfloat16).float() for block, own in draws.items()}
             exact[component.name] = sums(traces(way, component, draws, ids), num_evaluation)

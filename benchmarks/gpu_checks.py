@@ -16,22 +16,16 @@ import torch
 from torch import Tensor
 
 from benchmarks import precision, shapes
-from spectro.models.components import (
-    FULL,
-    FULL_GROUP,
-    Component,
-    Group,
-    group_components,
-    select_components,
-)
+from spectro.models.components import FULL, FULL_GROUP, Component, Group
 from spectro.models.config import ModelConfig, Precision
 from spectro.models.cost.budget import RowBudget, fit
 from spectro.models.delta import DrawSlice, pack_losses
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.models.load import load_model
 from spectro.models.scoring import Scoring
 from spectro.planning.call_memory import CallShape, scoring_bytes, step_bytes
+from spectro.planning.model_sizes import size_of_checkpoint
 from spectro.sampling.advance import advance, start
 from spectro.sampling.draws import gaussian_draws
 from spectro.sampling.gradients import VocabularySample, minibatch_gradients
@@ -50,6 +44,7 @@ MEMORY_FACTOR, WORKSPACE = 1.5, 2**27
 """Peaks over the plan's, and bytes that libraries take for themselves, at most."""
 RANDOMNESS = KeyedRandomness(seed=0)
 GAMMA = 300.0
+SHIPPED_SIZE = size_of_checkpoint(ModelConfig())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +69,7 @@ def arithmetic(setup: Setup) -> dict[str, Any]:
     }
     truth_of = ways["cpu"][precision.TRUTH]
     rows = []
-    for component in (*select_components(precision.COMPONENTS, 4, 4), FULL):
+    for component in (*SHIPPED_SIZE.select(precision.COMPONENTS), FULL):
         draws = precision.displacements(truth_of[0], component, GAMMA, 2 if setup.quick else 4)
         truth = precision.traces(truth_of, component, draws, ids)
         for name in precision.WAYS:
@@ -92,7 +87,7 @@ def gradients(setup: Setup) -> dict[str, Any]:
     """Gradients of a minibatch in every precision, and by the sampled softmax."""
     ids, _ = precision.sequences("cpu", setup.context, 1)
     ids, rows = ids[: 2 if setup.quick else 8], []
-    for group in (*group_components(select_components(["embed", "l1*", "unembed"], 4, 4)),):
+    for group in SHIPPED_SIZE.groups(["embed", "l1*", "unembed"], with_full=False):
         truth = _gradient("cpu", None, group, ids)
         for kind in Precision:
             errors = {

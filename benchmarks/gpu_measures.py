@@ -22,6 +22,22 @@ PYTHIA_6_9B = ModelSize(num_layers=32, num_heads=32, hidden_size=4096, vocab_siz
 SHAPES = {name: published_sizes()[f"pythia-{name}"] for name in ("14m", "410m", "1.4b")}
 LARGEST = "6.9b"
 SHAPES[LARGEST] = PYTHIA_6_9B
+LLAMA_1B = "llama-1b"
+SHAPES[LLAMA_1B] = ModelSize.of_config(
+    {
+        "model_type": "llama",
+        "num_hidden_layers": 16,
+        "hidden_size": 2048,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "head_dim": 64,
+        "intermediate_size": 8192,
+        "vocab_size": 128256,
+        "max_position_embeddings": 8192,
+        "tie_word_embeddings": True,
+    }
+)
+"""As Llama 3.2 1B."""
 TOY = ModelSize(num_layers=3, num_heads=2, hidden_size=32, vocab_size=97)
 PRECISIONS = (Precision.FLOAT32, Precision.TF32, Precision.BFLOAT16)
 CONTEXT, ROWS, ROWS_OF_LARGEST = 512, 2**14, 2**12

@@ -48,7 +48,14 @@ from torch import Tensor
 from benchmarks import common
 from benchmarks.shapes import SHIPPED
 from spectro.measure.encoder import Encoder
-from spectro.models.components import FULL, FULL_GROUP, Component, Group, select_components
+from spectro.models.components import (
+    FULL,
+    FULL_GROUP,
+    Component,
+    Group,
+    all_components,
+    select_components,
+)
 from spectro.models.config import ModelConfig, Precision, ScoringConfig
 from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
@@ -171,7 +178,7 @@ def unlike(first: FloatArray, second: FloatArray) -> float:
 
 def study(ways: dict[str, Way], gamma: float, num_draws: int, ids: Any, num_eval: int) -> Any:
     """Rows of the table for one γ."""
-    components = select_components(COMPONENTS, 4, 4)
+    components = select_components(COMPONENTS, all_components(4, 4))
     resident, _ = ways[Precision.FLOAT32]
     draws = {c.name: displacements(resident, c, gamma, num_draws) for c in (*components, FULL)}
     of = {

@@ -15,10 +15,16 @@ from torch import Tensor
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from spectro.models import precision
-from spectro.models.components import FULL_GROUP, Group, group_components, select_components
+from spectro.models.components import (
+    FULL_GROUP,
+    Group,
+    all_components,
+    group_components,
+    select_components,
+)
 from spectro.models.config import Precision, ScoringConfig
 from spectro.models.cost.budget import RowBudget
-from spectro.models.gpt_neox import GPTNeoX
+from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.token_ids import check_ids
 from spectro.models.token_loss import BLOCK
 from spectro.models.top_k_softmax import LOSS_CHUNK
@@ -54,7 +60,7 @@ class Settings:
 
 def groups() -> tuple[Group, ...]:
     """Embedding, a layer, unembedding, all weights."""
-    chosen = select_components(PATTERNS, NUM_LAYERS, NUM_HEADS)
+    chosen = select_components(PATTERNS, all_components(NUM_LAYERS, NUM_HEADS))
     return (*group_components(chosen), FULL_GROUP)
 
 
