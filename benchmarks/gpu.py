@@ -131,11 +131,15 @@ def line_of(name: str, found: Mapping[str, Any]) -> str:
 
 
 def write_rates(results: Mapping[str, Figures], options: Any) -> Path | None:
-    """The file of rates of all shapes that were measured; None if none was."""
+    """The file of rates of all Pythia shapes that were measured; None if none was.
+
+    Rates go by hidden size: that of the Llama is a Pythia's too.
+    """
     fields = ("precision", "scoring_tflops", "stepping_tflops", "hidden_size")
     rates = tuple(
         Rate(**{field: found[field] for field in fields})
-        for result in results.values()
+        for name, result in results.items()
+        if name != f"rates-{gpu_measures.LLAMA_1B}"
         for found in result.get("rates", ())
     )
     if not rates or options.rates is None:

@@ -52,7 +52,7 @@ PEER_OPTIONS = (
 
 def rates(setup: Setup, shape: str) -> dict[str, Any]:
     """Rates at one shape in every precision, and their share of a square product's."""
-    size = TOY if setup.quick else SHAPES[shape]
+    size = dataclasses.replace(TOY, family=SHAPES[shape].family) if setup.quick else SHAPES[shape]
     context, rows = (16, 32) if setup.quick else (CONTEXT, ROWS)
     if shape == LARGEST:
         rows = min(rows, ROWS_OF_LARGEST)

@@ -36,24 +36,22 @@ def test_a_machine_without_a_gpu_says_so_in_one_line(tmp_path: Path) -> None:
 def test_checks_and_rates_end_in_a_plan(tmp_path: Path, job: Callable[..., int]) -> None:
     done = script(
         "--device", "cpu", "--quick", "--out", str(tmp_path), "--rates", str(tmp_path),
-        "--only", "noise", "halving", "rates-14m",
+        "--only", "noise", "halving", "rates-14m", "rates-llama-1b",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert [line.split()[:2] for line in done.stdout.splitlines()[:3]] == [
+    assert [line.split()[:2] for line in done.stdout.splitlines()[:4]] == [
         ["noise", "ok"],
         ["halving", "skipped"],
         ["rates-14m", "ok"],
+        ["rates-llama-1b", "ok"],
     ]
     (result,) = tmp_path.glob("*.json")
     parts = json.loads(result.read_text())["parts"]
     assert parts["noise"]["status"] == "ok" and parts["halving"]["skipped"]
     (file,) = tmp_path.glob("*.yaml")
     rates = load_rates(file)
-    assert rates.measured and {rate.precision for rate in rates.rates} == {
-        "float32",
-        "tf32",
-        "bfloat16",
-    }
+    precisions = ["float32", "tf32", "bfloat16"]
+    assert rates.measured and [rate.precision for rate in rates.rates] == precisions
     for precision in ("float32", "bfloat16"):
         assert job("plan", f"plan.rates={file}", f"model.precision={precision}") == 0
 

@@ -12,7 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+from transformers import (
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+)
 
 from spectro.models import precision
 from spectro.models.components import (
@@ -24,10 +30,11 @@ from spectro.models.components import (
 )
 from spectro.models.config import Precision, ScoringConfig
 from spectro.models.cost.budget import RowBudget
-from spectro.models.families.gpt_neox import GPTNeoX
+from spectro.models.engine import engine_of
 from spectro.models.token_ids import check_ids
 from spectro.models.token_loss import BLOCK
 from spectro.models.top_k_softmax import LOSS_CHUNK
+from spectro.models.transformer import Transformer
 from spectro.sampling.checkpoint import Checkpoints
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness, _key
@@ -84,8 +91,31 @@ def measured_model(
         initializer_range=0.2,
         tie_word_embeddings=False,
     )
-    hf = GPTNeoXForCausalLM(config).eval().requires_grad_(False)
-    model = GPTNeoX.from_pretrained_model(hf.to(device), kind)
+    return _measured(GPTNeoXForCausalLM(config), device, kind, list_size, rows)
+
+
+def measured_llama(device: str, kind: Precision = Precision.FLOAT32) -> MeasuredModel:
+    """The same of the Llama kind: two heads share keys and values, embeddings are tied."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=VOCAB,
+        hidden_size=16,
+        num_hidden_layers=NUM_LAYERS,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        intermediate_size=24,
+        max_position_embeddings=64,
+        initializer_range=0.2,
+        tie_word_embeddings=True,
+    )
+    return _measured(LlamaForCausalLM(config), device, kind, 0, ROWS)
+
+
+def _measured(
+    hf: PreTrainedModel, device: str, kind: Precision, list_size: int, rows: int | None
+) -> MeasuredModel:
+    model = engine_of(hf.eval().requires_grad_(False).to(device), kind)
+    assert isinstance(model, Transformer)
     found = MeasuredModel(
         _scoring(list_size),
         model=lambda: model,
@@ -99,7 +129,7 @@ def measured_model(
     return found
 
 
-def ids(model: GPTNeoX, num_seq: int, seed: int) -> Tensor:
+def ids(model: Transformer, num_seq: int, seed: int) -> Tensor:
     """Random sequences on the model's device."""
     stream = torch.Generator().manual_seed(seed)
     found = torch.randint(VOCAB, (num_seq, CONTEXT + 1), generator=stream)

@@ -22,6 +22,7 @@ from tests.device.measured import (
     cuda_sizes_on_cpu,
     groups,
     measure,
+    measured_llama,
     measured_model,
     probe_ids,
 )
@@ -97,6 +98,19 @@ def test_the_device_gives_the_bits_of_a_cpu(
     with pretended_cuda():
         own = measured_model("cuda", precision, list_size=list_size)
         identical(measure(own, settings, group), expected)
+
+
+@pytest.mark.parametrize("sampler", ["gaussian", "psgld"])
+@pytest.mark.parametrize("precision", Precision)
+def test_a_llama_has_the_bits_of_a_cpu(sampler: str, precision: Precision) -> None:
+    settings = Settings(sampler=SAMPLERS[sampler])
+    for index in range(2):  # the tied embedding; a layer with shared keys and values
+        with cuda_sizes_on_cpu():
+            own = measured_llama("cpu", precision)
+            group = own.model.shape.groups(["embed", "l1*"], with_full=False)[index]
+            expected = measure(own, settings, group)
+        with pretended_cuda():
+            identical(measure(measured_llama("cuda", precision), settings, group), expected)
 
 
 @pytest.mark.parametrize("sampler", ["gaussian", "psgld", "sampled softmax"])
