@@ -15,7 +15,7 @@ WORKERS ?= 2
 OFFLINE := HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
 PYTEST := $(OFFLINE) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help demo test test-all soak lint format types clean distclean lock
+.PHONY: help demo test test-all soak gpu lint format types clean distclean lock
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -48,6 +48,9 @@ test-all: lint types  ## every test, before a release; records durations and whe
 
 soak: $(VENV)/dev.stamp  ## kill everything a hundred times over one run; about half an hour
 	$(OFFLINE) $(BIN)/python -m tests.chaos.soak $(ARGS)
+
+gpu: $(VENV)/dev.stamp  ## check and measure this machine's GPU in ten minutes at most; writes a file of rates for plans
+	$(OFFLINE) $(BIN)/python -m benchmarks.gpu --out benchmarks/results --rates benchmarks/rates $(ARGS)
 
 lint: $(VENV)/dev.stamp  ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -20,13 +20,13 @@ from benchmarks.precision import (
     FloatArray,
     displacements,
     load,
+    options_of,
     quantities,
     sequences,
     sums,
     traces,
 )
-from benchmarks.shapes import SHIPPED
-from spectro.models.components import FULL, select_components
+from spectro.models.components import FULL, all_components, select_components
 from spectro.models.config import Precision
 
 COMPONENTS = ("l0h0", "l3h1", "l0mlp", "embed", "unembed")
@@ -38,22 +38,14 @@ def rms(values: FloatArray) -> float:
 
 def main() -> None:
     """Both γ, every component: print, and write if asked."""
-    parser = common.parser(__doc__, [SHIPPED])
-    parser.set_defaults(shape=SHIPPED)
-    parser.add_argument("--draws", type=int, default=16, help="even")
-    parser.add_argument("--context", type=int, default=64)
-    parser.add_argument("--probe-sequences", type=int, default=4, help="per subset, of 8")
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    if options.toy:
-        options.draws, options.context, options.probe_sequences = 2, 8, 1
+    options = options_of(__doc__)
     start = time.perf_counter()
     ids, num_evaluation = sequences(options.device, options.context, options.probe_sequences)
     way = load(options.device, ids[:num_evaluation])[Precision.FLOAT32]
     rows = []
     for gamma in (30.0, 300.0):
         exact, rounded = {}, {}
-        for component in (*select_components(COMPONENTS, 4, 4), FULL):
+        for component in (*select_components(COMPONENTS, all_components(4, 4)), FULL):
             draws = displacements(way[0], component, gamma, options.draws)
             kept = {block: own.to(torch.bfloat16).float() for block, own in draws.items()}
             exact[component.name] = sums(traces(way, component, draws, ids), num_evaluation)

@@ -21,7 +21,7 @@ from benchmarks.meter import Meter
 from benchmarks.shapes import Splits
 from benchmarks.work import EVALUATING, PILOT, SCORING, STEPPING, Work
 from spectro.models.architecture import GroupModel
-from spectro.models.components import FULL_GROUP, group_components, select_components
+from spectro.models.components import FULL_GROUP
 from spectro.models.config import Precision, ScoringConfig
 from spectro.models.cost.budget import RowBudget
 from spectro.models.cost.rows import scoring_budget, stepping_budget
@@ -124,9 +124,7 @@ class _Run:
         work.model.requires_grad_(False)
         resident = GPTNeoX.from_pretrained_model(work.model, precision=engine.precision)
         size, device = resident.shape, resident.device
-        groups = group_components(
-            select_components(work.components, size.num_layers, size.num_heads)
-        )
+        groups = size.groups(work.components, with_full=False)
         if engine.kind is EstimatorKind.TWO_CHAIN:
             groups = (*groups, FULL_GROUP)
         return cls(

@@ -32,6 +32,21 @@ PRECISIONS = (Precision.FLOAT32.value, Precision.BFLOAT16.value)
 def options_of(arguments: Sequence[str] | None = None) -> Any:
     """Sizes are those that both sides do in minutes; ratios by phase do not depend on them."""
     found = common.parser(__doc__, shapes.NAMES)
+    _add_work_options(found)
+    _add_side_options(found)
+    _add_result_options(found)
+    options = common.parse(found, arguments)
+    options.gamma = options.gamma or _usual_gamma(options)
+    if options.toy:
+        options.context, options.batch, options.probe, options.evaluation = 16, 2, 4, 2
+        options.draws, options.timed_peer_draws, options.rounds = 4, 2, 1
+        options.vocabulary_sample = min(options.vocabulary_sample, 8)
+        options.replicates, options.peer_draws, options.our_draws = 2, 2, 4
+        options.result_probe, options.result_context = 8, 16
+    return options
+
+
+def _add_work_options(found: argparse.ArgumentParser) -> None:
     found.add_argument("--context", type=int, default=128)
     found.add_argument("--chains", type=int, default=1)
     found.add_argument("--draws", type=int, default=16, help="lists are amortised over them")
@@ -50,6 +65,13 @@ def options_of(arguments: Sequence[str] | None = None) -> Any:
         help="names or patterns; by default the middle layer's, embed and unembed, for the shipped "
         "model a head and the MLP of three layers, embed and unembed",
     )
+    found.add_argument(
+        "--gamma", type=float, help="by default as published, 300; shipped: 30, see ADR 004"
+    )
+    found.add_argument("--nbeta", type=float, default=3.0)
+
+
+def _add_side_options(found: argparse.ArgumentParser) -> None:
     found.add_argument(
         "--profile",
         action=argparse.BooleanOptionalAction,
@@ -93,20 +115,6 @@ def options_of(arguments: Sequence[str] | None = None) -> Any:
         default="float32",
         help="of our products in the same work; the peer's are float32",
     )
-    found.add_argument(
-        "--gamma", type=float, help="by default as published, 300; shipped: 30, see ADR 004"
-    )
-    found.add_argument("--nbeta", type=float, default=3.0)
-    _add_result_options(found)
-    options = common.parse(found, arguments)
-    options.gamma = options.gamma or _usual_gamma(options)
-    if options.toy:
-        options.context, options.batch, options.probe, options.evaluation = 16, 2, 4, 2
-        options.draws, options.timed_peer_draws, options.rounds = 4, 2, 1
-        options.vocabulary_sample = min(options.vocabulary_sample, 8)
-        options.replicates, options.peer_draws, options.our_draws = 2, 2, 4
-        options.result_probe, options.result_context = 8, 16
-    return options
 
 
 def _add_result_options(found: argparse.ArgumentParser) -> None:

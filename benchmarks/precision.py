@@ -48,7 +48,14 @@ from torch import Tensor
 from benchmarks import common
 from benchmarks.shapes import SHIPPED
 from spectro.measure.encoder import Encoder
-from spectro.models.components import FULL, FULL_GROUP, Component, Group, select_components
+from spectro.models.components import (
+    FULL,
+    FULL_GROUP,
+    Component,
+    Group,
+    all_components,
+    select_components,
+)
 from spectro.models.config import ModelConfig, Precision, ScoringConfig
 from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
@@ -171,7 +178,7 @@ def unlike(first: FloatArray, second: FloatArray) -> float:
 
 def study(ways: dict[str, Way], gamma: float, num_draws: int, ids: Any, num_eval: int) -> Any:
     """Rows of the table for one γ."""
-    components = select_components(COMPONENTS, 4, 4)
+    components = select_components(COMPONENTS, all_components(4, 4))
     resident, _ = ways[Precision.FLOAT32]
     draws = {c.name: displacements(resident, c, gamma, num_draws) for c in (*components, FULL)}
     of = {
@@ -199,9 +206,9 @@ def study(ways: dict[str, Way], gamma: float, num_draws: int, ids: Any, num_eval
     ]
 
 
-def main() -> None:
-    """Study both γ, print, and write if asked."""
-    parser = common.parser(__doc__, [SHIPPED])
+def options_of(doc: str | None) -> Any:
+    """Options of a study of the shipped model's draws."""
+    parser = common.parser(doc, [SHIPPED])
     parser.set_defaults(shape=SHIPPED)
     parser.add_argument("--draws", type=int, default=16, help="even")
     parser.add_argument("--context", type=int, default=64)
@@ -210,6 +217,12 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     if options.toy:
         options.draws, options.context, options.probe_sequences = 2, 8, 1
+    return options
+
+
+def main() -> None:
+    """Study both γ, print, and write if asked."""
+    options = options_of(__doc__)
     start = time.perf_counter()
     ids, num_evaluation = sequences(options.device, options.context, options.probe_sequences)
     ways = load(options.device, ids[:num_evaluation])

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from benchmarks import common, meter, shapes
 from spectro.models.architecture import GroupModel, Weights
-from spectro.models.components import FULL_GROUP, Group, group_components, select_components
+from spectro.models.components import FULL_GROUP, Group
 from spectro.models.config import Precision
 from spectro.models.cost.rows import scoring_budget
 from spectro.models.families.gpt_neox import GPTNeoX
@@ -64,10 +64,7 @@ def cases_of(resident: GPTNeoX, ids_BT1: Tensor, rows: int) -> list[Case]:
     shape = resident.shape
     middle = shape.num_layers // 2
     names = [f"l{middle}*", "embed", "unembed"]
-    groups = (
-        *group_components(select_components(names, shape.num_layers, shape.num_heads)),
-        FULL_GROUP,
-    )
+    groups = (*shape.groups(names, with_full=False), FULL_GROUP)
     found = []
     for group in groups:
         found += _scoring(resident, group, ids_BT1, rows)

@@ -26,7 +26,6 @@ from torch import Tensor
 
 from benchmarks import common
 from benchmarks.shapes import SHIPPED, Splits, ids_of, model_of
-from spectro.models.components import group_components, select_components
 from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.sampling.chain import GroupChains
@@ -67,8 +66,7 @@ def samplers(gamma: float, nbeta: float) -> dict[str, tuple[Sampler, int | None]
 
 def study(model: GPTNeoX, component: str, ids: Splits, options: Any) -> dict[str, Any]:
     """All samplers of one component."""
-    shape = model.shape
-    (group,) = group_components(select_components([component], shape.num_layers, shape.num_heads))
+    (group,) = model.shape.groups([component], with_full=False)
     part, evaluation = group_model(model, group), ids.evaluation
     found: dict[str, Any] = {}
     posterior = Exponential(gamma=options.gamma, nbeta=options.nbeta)

@@ -12,9 +12,9 @@ from torch import Tensor
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from spectro.measure.encoder import Encoder
-from spectro.models.components import select_components
 from spectro.models.config import ModelConfig
 from spectro.models.load import load_model, load_tokenizer
+from spectro.models.size import ModelSize
 from spectro.tokens.build import build
 from spectro.tokens.config import TokensConfig
 
@@ -76,7 +76,7 @@ def components_of(
         parts = [f"l{layer}{part}" for layer in sorted({0, middle, top}) for part in ("h0", "mlp")]
         patterns = ["embed", *parts, "unembed"]
     patterns = patterns or ["embed", f"l{middle}*", "unembed"]
-    chosen = select_components(patterns, num_layers, model.config.num_attention_heads)
+    chosen = ModelSize.of_config(model.config.to_dict()).select(patterns)
     return [component.name for component in chosen]
 
 

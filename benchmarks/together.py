@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from benchmarks import common, shapes
-from spectro.models.components import FULL_GROUP, Group, group_components, select_components
+from spectro.models.components import FULL_GROUP, Group
 from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.groups import group_model
 from spectro.sampling.chain import GroupChains
@@ -30,8 +30,7 @@ def groups_of(model: GPTNeoX) -> list[Group]:
     """Embedding, a middle and the top layer, unembedding, all weights."""
     shape = model.shape
     layers = [f"l{layer}*" for layer in sorted({shape.num_layers // 2, shape.num_layers - 1})]
-    chosen = select_components(["embed", *layers, "unembed"], shape.num_layers, shape.num_heads)
-    return [*group_components(chosen), FULL_GROUP]
+    return [*shape.groups(["embed", *layers, "unembed"], with_full=False), FULL_GROUP]
 
 
 def steps_of(

@@ -39,6 +39,10 @@ CHUNK = 128
 """Token positions whose whole logits exist at once."""
 KEPT_BYTES = 2**30
 """Statistics of sequences that are kept; those of others are computed at every use."""
+LOSS_CHUNK = {"cpu": 1, "cuda": 2**25}
+"""Sampled logits that exist at once, by device type: on a CPU one sequence's."""
+ROUNDS_PER_READ = 8
+"""Rounds of `inclusion_probabilities` before the host asks whether more are needed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,33 +91,16 @@ class SampledSoftmax:
         self._kept: dict[bytes, CleanSequence] = {}
         self._kept_bytes = 0
 
-    def clean(self, ids_T1: Tensor) -> CleanSequence:
-        """Statistics of a sequence, int64 [T+1]; kept while there is room."""
-        key = ids_T1.cpu().numpy().tobytes()
-        if key in self._kept:
-            return self._kept[key]
-        found = clean_sequence(
-            self._final_stream(ids_T1[None, :-1])[0], self._unembed_VD, self._size
-        )
-        if self._kept_bytes + found.num_bytes <= KEPT_BYTES:
-            self._kept[key] = found
-            self._kept_bytes += found.num_bytes
-        return found
-
     @torch.no_grad()
     def batch(self, ids_BT1: Tensor, shifts_B: Sequence[float]) -> SampledBatch:
         """Sampled softmax of some sequences; `shifts_B` are the u of their samples."""
-        clean = [self.clean(ids_T1) for ids_T1 in ids_BT1]
-        sampled = [
-            systematic_sample(own.inclusion_V, self._size, u)
-            for own, u in zip(clean, shifts_B, strict=True)
-        ]
+        clean = self._clean(ids_BT1)
+        inclusion_BV = torch.stack([own.inclusion_V for own in clean])
+        entries_BS = systematic_sample(inclusion_BV, self._size, shifts_B)
         hidden_BTD = torch.stack([own.hidden_TD for own in clean])
-        rows_BSD = torch.stack([self._unembed_VD[entries_S] for entries_S in sampled])
+        rows_BSD = self._unembed_VD[entries_BS]
         log_total_BT = torch.stack([own.log_total_T for own in clean])
-        inclusion_BS = torch.stack(
-            [own.inclusion_V[entries_S] for own, entries_S in zip(clean, sampled, strict=True)]
-        )
+        inclusion_BS = inclusion_BV.gather(1, entries_BS)
         weight_BTS = torch.bmm(hidden_BTD, rows_BSD.mT).sub_(log_total_BT[..., None]).exp_()
         target_BTD = self._unembed_VD[ids_BT1[:, 1:]]
         return SampledBatch(
@@ -125,10 +112,41 @@ class SampledSoftmax:
             clean_losses=log_total_BT - (hidden_BTD * target_BTD).sum(-1),
         )
 
+    def _clean(self, ids_BT1: Tensor) -> list[CleanSequence]:
+        """Statistics of sequences, int64 [B, T+1]; kept while there is room."""
+        keys = [ids_T1.tobytes() for ids_T1 in ids_BT1.cpu().numpy()]  # one transfer for all
+        missing = {key: b for b, key in enumerate(keys) if key not in self._kept}
+        streams = [self._final_stream(ids_BT1[b : b + 1, :-1])[0] for b in missing.values()]
+        made = clean_sequences(streams, self._unembed_VD, self._size)
+        found = dict(zip(missing, made, strict=True))
+        clean = [found[key] if key in found else self._kept[key] for key in keys]
+        for key, own in found.items():
+            if self._kept_bytes + own.num_bytes <= KEPT_BYTES:
+                self._kept[key] = own
+                self._kept_bytes += own.num_bytes
+        return clean
+
 
 @torch.no_grad()
-def clean_sequence(hidden_TD: Tensor, unembed_VD: Tensor, size: int) -> CleanSequence:
-    """Statistics of a sequence from its clean final-normed stream, for samples of `size`."""
+def clean_sequences(
+    streams: Sequence[Tensor], unembed_VD: Tensor, size: int
+) -> list[CleanSequence]:
+    """Statistics of sequences, each from its clean final-normed stream [T, D], for samples of
+    `size`."""
+    sums = [_sums(hidden_TD, unembed_VD) for hidden_TD in streams]
+    inclusions = inclusion_probabilities([square_V.sqrt_() for *_, square_V in sums], size)
+    return [
+        CleanSequence(
+            hidden_TD=hidden_TD, mean_TD=mean_TD, log_total_T=log_total_T, inclusion_V=inclusion_V
+        )
+        for hidden_TD, (mean_TD, log_total_T, _), inclusion_V in zip(
+            streams, sums, inclusions, strict=True
+        )
+    ]
+
+
+def _sums(hidden_TD: Tensor, unembed_VD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """μ [T, D], logsumexp of the logits [T], and Σ p² over positions, float64 [V]."""
     means, log_totals = [], []
     square_V = hidden_TD.new_zeros(len(unembed_VD), dtype=torch.float64)
     for hidden in torch.split(hidden_TD, CHUNK):
@@ -137,41 +155,50 @@ def clean_sequence(hidden_TD: Tensor, unembed_VD: Tensor, size: int) -> CleanSeq
         log_totals.append(logits.amax(-1) - probs.amax(-1).log())
         means.append(probs @ unembed_VD)
         square_V += probs.square_().sum(0)
-    return CleanSequence(
-        hidden_TD=hidden_TD,
-        mean_TD=torch.cat(means),
-        log_total_T=torch.cat(log_totals),
-        inclusion_V=inclusion_probabilities(square_V.sqrt_(), size),
-    )
+    return torch.cat(means), torch.cat(log_totals), square_V
 
 
-def inclusion_probabilities(size_V: Tensor, count: int) -> Tensor:
-    """π_v = min(1, c·size_v) with Σ_v π_v = count; float64.
+def inclusion_probabilities(sizes: Sequence[Tensor], count: int) -> list[Tensor]:
+    """π_v = min(1, c·size_v) with Σ_v π_v = count, float64 [V], for every sequence's sizes.
+
+    Each round fixes the entries whose π would be 1 or more, until there is no such entry; further
+    rounds change nothing, so the host asks only after several, for all sequences at once.
 
     Args:
-        size_V: float64, none negative, not all 0.
+        sizes: float64 [V] each, none negative, not all 0.
         count: at most V.
     """
-    found_V = torch.ones_like(size_V)
-    is_certain_V = torch.zeros_like(size_V, dtype=torch.bool)
-    while True:
-        left = count - int(is_certain_V.sum())
-        free_V = size_V.masked_fill(is_certain_V, 0.0)
-        scaled_V = free_V * (left / free_V.sum().clamp_min(torch.finfo(torch.float64).tiny))
-        too_large_V = (scaled_V >= 1) & ~is_certain_V
-        if not bool(too_large_V.any()):
-            return found_V.where(is_certain_V, scaled_V)
-        is_certain_V |= too_large_V
+    certain = [torch.zeros_like(size_V, dtype=torch.bool) for size_V in sizes]
+    while certain:
+        for _ in range(ROUNDS_PER_READ):
+            found = [_scaled(*own, count) for own in zip(sizes, certain, strict=True)]
+            is_new = [(scaled_V >= 1) & ~c_V for scaled_V, c_V in zip(found, certain, strict=True)]
+            certain = [c_V | new_V for c_V, new_V in zip(certain, is_new, strict=True)]
+        if not bool(torch.stack(is_new).any()):
+            return [
+                torch.ones_like(scaled_V).where(c_V, scaled_V)
+                for scaled_V, c_V in zip(found, certain, strict=True)
+            ]
+    return []
 
 
-def systematic_sample(inclusion_V: Tensor, count: int, shift: float) -> Tensor:
-    """Entries in which u, u + 1, … u + count − 1 fall along the cumulative π, int64 [count].
+def _scaled(size_V: Tensor, is_certain_V: Tensor, count: int) -> Tensor:
+    """π of the entries that are not certain, as if it could exceed 1; 0 for the others."""
+    left = count - is_certain_V.sum()
+    free_V = size_V.masked_fill(is_certain_V, 0.0)
+    return free_V * (left / free_V.sum().clamp_min(torch.finfo(torch.float64).tiny))
+
+
+def systematic_sample(inclusion_BV: Tensor, count: int, shifts_B: Sequence[float]) -> Tensor:
+    """Entries in which u, u + 1, … u + count − 1 fall along the cumulative π, int64 [B, count].
 
     No entry comes twice, for none is wider than 1.
     """
-    points_S = torch.arange(count, dtype=torch.float64, device=inclusion_V.device) + shift
-    found_S = torch.searchsorted(inclusion_V.cumsum(0), points_S, right=True)
-    return found_S.clamp_max_(len(inclusion_V) - 1)
+    device = inclusion_BV.device
+    shift_B1 = torch.tensor(shifts_B, dtype=torch.float64, device=device)[:, None]
+    points_BS = torch.arange(count, dtype=torch.float64, device=device) + shift_B1
+    found_BS = torch.searchsorted(inclusion_BV.cumsum(1), points_BS, right=True)
+    return found_BS.clamp_max_(inclusion_BV.shape[1] - 1)
 
 
 def sampled_losses(hidden_CBTD: Tensor, batch: SampledBatch) -> Tensor:
@@ -184,8 +211,14 @@ class _SampledLosses(torch.autograd.Function):
     def forward(ctx: Any, hidden_CBTD: Tensor, batch: SampledBatch) -> Tensor:
         losses_CBT = torch.empty_like(hidden_CBTD[..., 0])
         gradient_CBTD = torch.empty_like(hidden_CBTD)
-        for b in range(hidden_CBTD.shape[1]):
-            losses_CBT[:, b], gradient_CBTD[:, b] = _of_sequence(hidden_CBTD[:, b], batch, b)
+        num_seq, size = hidden_CBTD.shape[1], batch.rows_BSD.shape[1]
+        limit = LOSS_CHUNK.get(hidden_CBTD.device.type, LOSS_CHUNK["cuda"])
+        together = max(1, limit // (hidden_CBTD[:, 0, :, 0].numel() * size))
+        for start in range(0, num_seq, together):
+            here = slice(start, start + together)
+            losses_bCT, gradient_bCTD = _of_sequences(hidden_CBTD[:, here], batch, here)
+            losses_CBT[:, here] = losses_bCT.transpose(0, 1)
+            gradient_CBTD[:, here] = gradient_bCTD.transpose(0, 1)
         ctx.save_for_backward(gradient_CBTD)
         return losses_CBT
 
@@ -195,19 +228,26 @@ class _SampledLosses(torch.autograd.Function):
         return gradient_CBTD * upstream[0][..., None], None
 
 
-def _of_sequence(hidden_CTD: Tensor, batch: SampledBatch, b: int) -> tuple[Tensor, Tensor]:
-    """ℓ [C, T] and ∂ℓ/∂h' [C, T, D] of one sequence."""
-    rows_SD, weight_TS = batch.rows_BSD[b], batch.weight_BTS[b]
-    mean_TD, target_TD = batch.mean_BTD[b], batch.target_BTD[b]
-    shift_CTD = hidden_CTD - batch.hidden_BTD[b]
-    along_CT = (shift_CTD * mean_TD).sum(-1)
-    y_CTS = (shift_CTD.flatten(0, 1) @ rows_SD.T).view(*along_CT.shape, -1)
-    y_CTS -= along_CT[..., None]
-    growth_CTS = y_CTS.exp().sub_(1)
-    rest_CT = (growth_CTS - y_CTS).mul_(weight_TS).sum(-1)
-    losses_CT = batch.clean_losses[b] + along_CT - (shift_CTD * target_TD).sum(-1)
-    losses_CT += rest_CT.log1p()
-    pull_CTS = growth_CTS.mul_(weight_TS).div_(1 + rest_CT[..., None])
-    gradient_CTD = (pull_CTS.flatten(0, 1) @ rows_SD).view_as(hidden_CTD)
-    gradient_CTD += (1 - pull_CTS.sum(-1, keepdim=True)) * mean_TD - target_TD
-    return losses_CT, gradient_CTD
+def _of_sequences(hidden_CbTD: Tensor, batch: SampledBatch, here: slice) -> tuple[Tensor, Tensor]:
+    """ℓ [b, C, T] and ∂ℓ/∂h' [b, C, T, D] of some sequences of a batch."""
+    rows_bSD, weight_b1TS = batch.rows_BSD[here], batch.weight_BTS[here, None]
+    mean_b1TD, target_b1TD = batch.mean_BTD[here, None], batch.target_BTD[here, None]
+    shift_bCTD = (hidden_CbTD.transpose(0, 1) - batch.hidden_BTD[here, None]).contiguous()
+    along_bCT = (shift_bCTD * mean_b1TD).sum(-1)
+    y_bCTS = _product(shift_bCTD.flatten(1, 2), rows_bSD.mT).view(*along_bCT.shape, -1)
+    y_bCTS -= along_bCT[..., None]
+    growth_bCTS = y_bCTS.exp().sub_(1)
+    rest_bCT = (growth_bCTS - y_bCTS).mul_(weight_b1TS).sum(-1)
+    losses_bCT = batch.clean_losses[here, None] + along_bCT - (shift_bCTD * target_b1TD).sum(-1)
+    losses_bCT += rest_bCT.log1p()
+    pull_bCTS = growth_bCTS.mul_(weight_b1TS).div_(1 + rest_bCT[..., None])
+    gradient_bCTD = _product(pull_bCTS.flatten(1, 2), rows_bSD).view_as(shift_bCTD)
+    gradient_bCTD += (1 - pull_bCTS.sum(-1, keepdim=True)) * mean_b1TD - target_b1TD
+    return losses_bCT, gradient_bCTD
+
+
+def _product(left_bNK: Tensor, right_bKM: Tensor) -> Tensor:
+    """Batched product; of one sequence as a plain one, whose bits a batch of one may not have."""
+    if len(left_bNK) == 1:
+        return (left_bNK[0] @ right_bKM[0])[None]
+    return torch.bmm(left_bNK, right_bKM)

@@ -12,6 +12,8 @@ import dataclasses
 import os
 from pathlib import Path
 
+import torch
+
 from spectro.clustering.knn.search import require_enough
 from spectro.clustering.vectors.preprocess import needs_halves, removes_uniform_mode
 from spectro.config import PipelineConfig
@@ -25,7 +27,10 @@ from spectro.measure.tokenise import (
     sources_at,
     tokenizer_of,
 )
+from spectro.models.cost.memory import require_fits
 from spectro.models.load import resolve_device
+from spectro.planning.config import PRODUCT_BYTES
+from spectro.planning.rates import product_type
 from spectro.sampling.config import TokenDraws
 from spectro.storage.store import Store
 from spectro.susceptibility.estimator import EstimatorKind
@@ -44,8 +49,19 @@ def describe_model(resident: ResidentModel) -> ModelInfo:
 
 
 def load_described(resident: ResidentModel) -> ModelInfo:
-    """Load a run's model onto its device and describe it. Raises ValueError, in one line."""
-    resolve_device(resident.config.model.device)
+    """Load a run's model onto its device and describe it.
+
+    Raises ValueError, in one line, also for a model that one GPU does not hold: before its weights
+    are read.
+    """
+    config = resident.config
+    device = resolve_device(config.model.device)
+    if device.type == "cuda":
+        card_bytes = torch.cuda.mem_get_info(device)[1]
+        product_bytes = PRODUCT_BYTES[product_type(config.model)]
+        require_fits(
+            model_size(config), product_bytes, config.tokens.context, card_bytes, str(device)
+        )
     return ModelInfo.of(resident.hf_model)
 
 

@@ -23,15 +23,16 @@ from transformers import AutoModelForCausalLM
 
 from spectro.formats import run_dir
 from spectro.models.architecture import GroupModel
-from spectro.models.components import Group, all_components, group_components
+from spectro.models.components import Group, group_components
+from spectro.models.config import Precision
 from spectro.models.cost.rows import scoring_budget, stepping_budget
 from spectro.models.cost.weightless import config_of
 from spectro.models.engine import engine_of
 from spectro.models.groups import group_model
-from spectro.models.load import DTYPES
 from spectro.models.size import ModelSize
 from spectro.models.transformer import Transformer
 from spectro.planning.call_flops import call_flops, component_flops
+from spectro.planning.config import PRODUCT_BYTES
 from spectro.planning.rates import TERA, Rate, Rates, today
 from spectro.sampling.gradients import minibatch_gradients
 
@@ -54,35 +55,25 @@ def measure_rates(
     Args:
         size: the model's.
         context: T.
-        precision: `float32` or `float64`.
+        precision: type of the products, as rates name it: `float32`, `tf32`, `bfloat16`, `float64`.
         device: which.
         folder: local folder whose bandwidth is measured; None: that of temporary files.
 
     Raises ValueError for a precision that the engine does not have.
     """
-    if precision not in DTYPES:
-        raise ValueError(f"rates can be measured in {', '.join(DTYPES)}; found {precision!r}")
-    model = random_model(size, device, DTYPES[precision])
-    middle = group_components(all_components(size.num_layers, size.num_heads))[
-        1 + size.num_layers // 2
-    ]
-    part = group_model(model, middle)
-    with torch.random.fork_rng():
-        scoring = _scoring_rate(part, middle, model, context)
-        stepping = _stepping_rate(part, middle, model, context)
+    return device_rates((measure_rate(size, context, precision, device),), device, folder=folder)
+
+
+def device_rates(
+    rates: tuple[Rate, ...], device: torch.device, *, folder: str | None = None
+) -> Rates:
+    """Measured rates with what belongs to the device alone; its storage is measured here."""
     read, written = _storage_rates(folder)
     return Rates(
         device=_device_name(device),
         measured=True,
         date=today(),
-        rates=(
-            Rate(
-                precision=precision,
-                hidden_size=size.hidden_size,
-                scoring_tflops=scoring / TERA,
-                stepping_tflops=stepping / TERA,
-            ),
-        ),
+        rates=rates,
         read_bytes_per_second=read,
         written_bytes_per_second=written,
         memory_bytes=_memory_bytes(device),
@@ -92,20 +83,60 @@ def measure_rates(
     )
 
 
-def random_model(size: ModelSize, device: torch.device, dtype: torch.dtype) -> Transformer:
+def measure_rate(
+    size: ModelSize,
+    context: int,
+    precision: str,
+    device: torch.device,
+    *,
+    most_contexts: int = MOST_CONTEXTS,
+) -> Rate:
+    """Rate at one shape and precision, by passes of at most so many sequences × variants.
+
+    Raises ValueError as `measure_rates`.
+    """
+    if precision not in PRODUCT_BYTES:
+        raise ValueError(
+            f"rates can be measured in {', '.join(PRODUCT_BYTES)}; found {precision!r}"
+        )
+    is_double = precision == "float64"
+    dtype = torch.float64 if is_double else torch.float32
+    products = Precision.FLOAT32 if is_double else Precision(precision)
+    model = random_model(size, device, dtype, products)
+    middle = group_components(size.components)[1 + size.num_layers // 2]
+    part = group_model(model, middle)
+    with torch.random.fork_rng():
+        scoring = _scoring_rate(part, middle, model, context, most_contexts)
+        stepping = _stepping_rate(part, middle, model, context, most_contexts)
+    return Rate(
+        precision=precision,
+        hidden_size=size.hidden_size,
+        scoring_tflops=scoring / TERA,
+        stepping_tflops=stepping / TERA,
+    )
+
+
+def random_model(
+    size: ModelSize,
+    device: torch.device,
+    dtype: torch.dtype,
+    precision: Precision = Precision.FLOAT32,
+) -> Transformer:
     """A model of a shape; time asks no more of its weights."""
     with torch.device(device):
         hf = AutoModelForCausalLM.from_config(config_of(size))
-    model = engine_of(hf.to(dtype).eval().requires_grad_(False))
+    model = engine_of(hf.to(dtype).eval().requires_grad_(False), precision)
     assert isinstance(model, Transformer)
     return model
 
 
-def _scoring_rate(part: GroupModel[Any], group: Group, model: Transformer, context: int) -> float:
+def _scoring_rate(
+    part: GroupModel[Any], group: Group, model: Transformer, context: int, most_contexts: int
+) -> float:
     """Flops per second of `losses` of as many draws as one pass takes."""
     size, device = model.shape, model.device
     components = [group.components[0], group.components[-1]]
-    rows = min(scoring_budget(model).rows, MOST_CONTEXTS * context)
+    rows = min(scoring_budget(model).rows, most_contexts * context)
     num_variants = max(1, rows // context // len(components))
     weights = {
         c.name: {
@@ -120,10 +151,12 @@ def _scoring_rate(part: GroupModel[Any], group: Group, model: Transformer, conte
         return flops / _seconds(lambda: part.losses(clean, weights), device)
 
 
-def _stepping_rate(part: GroupModel[Any], group: Group, model: Transformer, context: int) -> float:
+def _stepping_rate(
+    part: GroupModel[Any], group: Group, model: Transformer, context: int, most_contexts: int
+) -> float:
     """Flops per second of a step of the whole group, without the update."""
     size, device = model.shape, model.device
-    rows = min(scoring_budget(model).rows, stepping_budget(model).rows, MOST_CONTEXTS * context)
+    rows = min(scoring_budget(model).rows, stepping_budget(model).rows, most_contexts * context)
     num_components = max(1, min(len(group.components), rows // context))
     components = group.components[-num_components:]
     at_rest = {

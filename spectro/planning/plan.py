@@ -14,6 +14,7 @@ from functools import partial
 from spectro.config import PipelineConfig
 from spectro.measure.sampled_groups import groups_of
 from spectro.models.components import Group
+from spectro.models.cost.memory import require_fits
 from spectro.models.size import ModelSize
 from spectro.planning.config import Assumptions
 from spectro.planning.device_costs import Device, host_peak
@@ -92,9 +93,12 @@ def make_plan(
 ) -> Plan:
     """Plan a run with all its parts.
 
-    Raises ValueError for what the model cannot do.
+    Raises ValueError for what the model cannot do, and where one card does not hold it.
     """
     m, parts = measurement_of(config, size), config.parts
+    rates = device.rates
+    if rates.memory_bytes is not None:
+        require_fits(size, device.product_bytes, m.context, rates.memory_bytes, rates.device)
     num_shards = len(m.shard_sizes)
     schedules = {
         part: assumed_schedules(own, size, assumed, num_shards) for part, own in parts.items()

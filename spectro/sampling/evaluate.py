@@ -117,9 +117,11 @@ class _DrawLosses:
         for pack in pack_losses(
             self._part, self._ids[batch], {0: self._source}, left, self._scoring
         ):
-            for piece, delta_RbT in pack:
+            on_host = torch.cat([delta_RbT for _, delta_RbT in pack]).cpu()  # one transfer
+            counts = [len(delta_RbT) for _, delta_RbT in pack]
+            for (piece, _), delta_RbT in zip(pack, torch.split(on_host, counts), strict=True):
                 self._keep(piece, batch, delta_RbT)
-                done += len(delta_RbT)
+            done += len(on_host)
             self._done_n[batch] = done
             position = int(self._done_n.sum())
             if self._on_draws is not None:
@@ -134,7 +136,7 @@ class _DrawLosses:
             count = draws.stop - draws.start
             self.found[name] = torch.zeros(count, num_seq, length - 1, dtype=delta_RbT.dtype)
         start = piece.draws.start - self._draws[name].start
-        self.found[name][start : start + len(delta_RbT), batch] = delta_RbT.cpu()
+        self.found[name][start : start + len(delta_RbT), batch] = delta_RbT
 
     def _snapshot(self) -> Checkpoint:
         copies = {f"delta/{name}": delta.clone() for name, delta in self.found.items()}

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,7 @@ from spectro.sampling.observable import observable
 from spectro.susceptibility.tile_sums import TileSums
 
 FloatArray = npt.NDArray[np.float64]
+K = TypeVar("K")
 NO_PREFIX = ("embed", "full")
 """Groups below which there is nothing to compute: preparing a batch again costs nothing."""
 
@@ -173,18 +174,19 @@ class _Tile:
         self._part, self._ids, self._scoring = part, probe_ids, scoring
         self._checkpoints = checkpoints
         self._sources = {chain: scored.draws for chain, scored in chains.items()}
-        self._coefficients = {
-            (chain, name): _coefficients(scored, name, probe_ids.device)
+        coefficients = {
+            (chain, name): _coefficients(scored, name)
             for chain, scored in chains.items()
             for name in part.names
             if name in scored.weight
         }
+        self._coefficients = _moved(coefficients, probe_ids.device)
         self._first: dict[tuple[int, str], int] = {}
         """Row of the first sums of a chain's component."""
         rows = dict.fromkeys(part.names, 0)
-        for (chain, name), coefficients in self._coefficients.items():
+        for (chain, name), own in self._coefficients.items():
             self._first[chain, name] = rows[name]
-            rows[name] += len(coefficients)
+            rows[name] += len(own)
         self._clean: dict[tuple[int, int], Tensor] = {}
         self.keep_clean = False
         num_seq, num_pos = probe_ids.shape[0], probe_ids.shape[1] - 1
@@ -207,7 +209,7 @@ class _Tile:
         batch, before = next_batch(self._done_n, end, self._ids, self._scoring)
         done = before
         device = self._ids.device
-        sums = {name: own[:, :, batch].to(device, copy=True) for name, own in self.sums.items()}
+        sums = _moved({name: own[:, :, batch] for name, own in self.sums.items()}, device)
         left = without_first(wanted, done - (end - num_draws(wanted)))
         for pack in pack_losses(
             self._part,
@@ -249,15 +251,27 @@ class _Tile:
 
     @staticmethod
     def _book(whole: Mapping[str, Tensor], batch: slice, sums: Mapping[str, Tensor]) -> None:
-        for name, of_batch in sums.items():
-            whole[name][:, :, batch] = of_batch.cpu()
+        for name, of_batch in _moved(sums, torch.device("cpu")).items():
+            whole[name][:, :, batch] = of_batch
 
 
-def _coefficients(scored: ScoredChain, name: str, device: torch.device) -> Tensor:
+def _moved(tensors: Mapping[K, Tensor], device: torch.device) -> dict[K, Tensor]:
+    """Copies on a device, moved as one: each transfer makes the host wait."""
+    if not tensors:
+        return {}
+    joined = torch.cat([tensor.flatten() for tensor in tensors.values()]).to(device)
+    parts = torch.split(joined, [tensor.numel() for tensor in tensors.values()])
+    return {
+        key: part.view(tensor.shape)
+        for (key, tensor), part in zip(tensors.items(), parts, strict=True)
+    }
+
+
+def _coefficients(scored: ScoredChain, name: str) -> Tensor:
     """ω_t φ_t and ω_t of every draw, for every set of weights, [W, 2, T]."""
     weight_WT = np.atleast_2d(scored.weight[name])
     both = np.stack([weight_WT * observable(scored.delta_loss[name]), weight_WT], axis=1)
-    return torch.from_numpy(both).to(device)
+    return torch.from_numpy(both)
 
 
 def _tile_sums(sums: Tensor, component: str, chains: Sequence[str]) -> TileSums:

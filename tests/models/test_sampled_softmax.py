@@ -14,7 +14,7 @@ from spectro.models.groups import group_model
 from spectro.models.sampled_softmax import (
     SampledBatch,
     SampledSoftmax,
-    clean_sequence,
+    clean_sequences,
     inclusion_probabilities,
     sampled_losses,
     systematic_sample,
@@ -35,7 +35,7 @@ SIZES = {
 @pytest.mark.parametrize("sizes", SIZES)
 def test_every_entry_is_taken_as_often_as_its_probability(sizes: str, count: int) -> None:
     """Over a grid of shifts the frequency is the width of an interval, to one point of the grid."""
-    inclusion = inclusion_probabilities(SIZES[sizes].double(), count)
+    inclusion = inclusion_probabilities([SIZES[sizes].double()], count)[0]
     assert inclusion.sum() == pytest.approx(count)
     assert bool(((inclusion >= 0) & (inclusion <= 1)).all())
     free = (inclusion < 1) & (inclusion > 0)
@@ -43,7 +43,7 @@ def test_every_entry_is_taken_as_often_as_its_probability(sizes: str, count: int
     torch.testing.assert_close(ratio, ratio[:1].expand_as(ratio))
     num_shifts, taken = 1000, torch.zeros(VOCAB)
     for shift in range(num_shifts):
-        entries = systematic_sample(inclusion, count, (shift + 0.5) / num_shifts)
+        entries = systematic_sample(inclusion[None], count, [(shift + 0.5) / num_shifts])[0]
         assert len(entries.unique()) == count
         taken[entries] += 1
     assert bool(((taken / num_shifts - inclusion).abs() <= 1.5 / num_shifts).all())
@@ -103,7 +103,7 @@ def test_without_a_displacement_nothing_is_estimated() -> None:
 def test_numerator_and_denominator_are_unbiased() -> None:
     """Their mean over a fine grid of shifts, of which any single one is as good as any other."""
     hidden, unembed, moved, _ = streams_of(scale=0.3)
-    clean = clean_sequence(hidden[0], unembed, 24)
+    clean = clean_sequences([hidden[0]], unembed, 24)[0]
     probs = torch.softmax(hidden[0] @ unembed.T, -1)
     y = ((moved[0, 0] - hidden[0]) @ unembed.T) - ((moved[0, 0] - hidden[0]) * clean.mean_TD).sum(
         -1, keepdim=True
@@ -114,7 +114,9 @@ def test_numerator_and_denominator_are_unbiased() -> None:
     for name, term_TV in terms.items():
         found = torch.zeros(CONTEXT).double()
         for shift in range(num_shifts):
-            entries = systematic_sample(clean.inclusion_V, 24, (shift + 0.5) / num_shifts)
+            entries = systematic_sample(clean.inclusion_V[None], 24, [(shift + 0.5) / num_shifts])[
+                0
+            ]
             found += (term_TV[:, entries] / clean.inclusion_V[entries]).sum(-1) / num_shifts
         size = term_TV.abs().sum(-1) / clean.inclusion_V.min()  # one entry of one shift too many
         assert bool(((found - term_TV.sum(-1)).abs() <= 2 * size / num_shifts).all()), name

@@ -31,6 +31,29 @@ def resident_bytes(size: ModelSize, product_bytes: int = FLOAT_BYTES) -> int:
     return size.num_weights * (_stream_bytes(product_bytes) + copy)
 
 
+def require_fits(
+    size: ModelSize, product_bytes: int, context: int, card_bytes: float, card: str
+) -> None:
+    """Raise ValueError, in one line, unless a card holds the model and a pass over one sequence.
+
+    Args:
+        size, product_bytes: the model, and bytes of a number in its products.
+        context: T.
+        card_bytes: all memory of one card.
+        card: its name in the message.
+    """
+    model = resident_bytes(size, product_bytes)
+    of_pass = context * scoring_bytes_per_row(size, product_bytes)
+    if model + of_pass <= card_bytes:
+        return
+    copy = ", or tf32 products, which need no second copy" if product_bytes < FLOAT_BYTES else ""
+    raise ValueError(
+        f"the model does not fit one GPU: it takes {model / 1e9:,.1f} GB and a pass over one "
+        f"sequence of {context} tokens {of_pass / 1e9:,.1f} GB, {card} has {card_bytes / 1e9:,.1f} "
+        f"GB; a worker holds a whole model, so take a larger card{copy}"
+    )
+
+
 def scoring_bytes_per_row(
     size: ModelSize, product_bytes: int = FLOAT_BYTES, list_size: int = 0
 ) -> int:
