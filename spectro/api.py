@@ -191,7 +191,9 @@ class _Measurement:
         return {name: TileSums.joined([tile[name] for tile in tiles]) for name in names}
 
     def _summary(self, found: TokenEstimates, offset: float) -> dict[str, object]:
-        chains = chain_summaries(self._chains, self._pilots, phi_offset=offset)
+        chains = chain_summaries(
+            self._chains, self._pilots, nbeta=self._settings.sampler.nbeta, phi_offset=offset
+        )
         moments = {name: column.moments for name, column in found.columns.items()}
         summary = column_summary(moments, chains, found.centred_reliability())
         summary["warnings"] = chain_warnings(chains, self._settings.sampler.gamma)

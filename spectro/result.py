@@ -83,6 +83,16 @@ class Result:
         return self._numbers("mean_phi")
 
     @property
+    def llc(self) -> npt.NDArray[np.float64]:
+        """Local learning coefficient λ̂ = nβ E_C[φ] per column, [H]; NaN at nβ = 0."""
+        return self._numbers("llc")
+
+    @property
+    def llc_error(self) -> npt.NDArray[np.float64]:
+        """Jackknife standard error of λ̂ over chains, [H]; NaN with one chain."""
+        return self._numbers("llc_error")
+
+    @property
     def rhat(self) -> npt.NDArray[np.float64]:
         """R̂ of ΔL over chains per column, [H]; NaN with one chain."""
         return self._numbers("rhat")
@@ -131,6 +141,8 @@ class Result:
                 "reliability": ("component", self.reliability),
                 "centred_reliability": ("component", self.centred_reliability),
                 "mean_phi": ("component", self.mean_phi),
+                "llc": ("component", self.llc),
+                "llc_error": ("component", self.llc_error),
                 "rhat": ("component", self.rhat),
             },
             coords={"component": list(self.components)},

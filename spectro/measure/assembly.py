@@ -82,7 +82,9 @@ def _put_part(
     centred_H = found.centred_reliability()
     moments = {name: column.moments for name, column in found.columns.items()}
     summary = column_summary(
-        moments, _chain_summaries(store, unit.groups, records, offset), centred_H
+        moments,
+        _chain_summaries(store, unit.groups, records, offset, nbeta=config.sampler.nbeta),
+        centred_H,
     )
     table = product.shard_table(rows, found.components, rows_fingerprint(resident, store), summary)
     shard = {
@@ -114,6 +116,7 @@ def summarise(
         unit.groups,
         records,
         shards[0]["phi_offset"],
+        nbeta=config.sampler.nbeta,
         num_sets=len(chains) // config.chain.num_chains,
     )
     summary = column_summary(merged, of_chains, mean_over_shards(shards))
@@ -196,7 +199,13 @@ def _component_chains(group: Group, records: Records) -> dict[str, list[Componen
 
 
 def _chain_summaries(
-    store: Store, groups: Sequence[Group], records: Records, offset: float, *, num_sets: int = 1
+    store: Store,
+    groups: Sequence[Group],
+    records: Records,
+    offset: float,
+    *,
+    nbeta: float,
+    num_sets: int = 1,
 ) -> dict[str, ChainSummary]:
     """Statistics of the chains of every component; arguments as in `chain_summary`."""
     found: dict[str, ChainSummary] = {}
@@ -204,6 +213,7 @@ def _chain_summaries(
         found |= chain_summaries(
             _component_chains(group, records),
             chain_records.read_pilot(store, group.name),
+            nbeta=nbeta,
             phi_offset=offset,
             num_sets=num_sets,
         )

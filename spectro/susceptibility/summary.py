@@ -46,6 +46,8 @@ class ColumnChains:
     """o in φ_t = ΔL(t) + o, nats."""
     num_sets: int
     """Into how many sets the chains fall: one for each token shard that has its own chains."""
+    nbeta: float
+    """nβ of the posterior; 0 for the control, which has no local learning coefficient."""
 
     @property
     def mean_phi(self) -> float:
@@ -61,6 +63,21 @@ class ColumnChains:
         return [
             mean_delta_loss([self.chains[c] for c in half]) + self.phi_offset for half in halves[0]
         ]
+
+    @property
+    def llc(self) -> float:
+        """λ̂ = nβ E_C[φ]; NaN at nβ = 0 (Lau et al., arXiv 2308.12108, eq. 12)."""
+        return self.nbeta * self.mean_phi if self.nbeta else math.nan
+
+    @property
+    def llc_error(self) -> float:
+        """Jackknife standard error of λ̂ over chains; NaN with one chain or at nβ = 0."""
+        count = len(self.chains)
+        if count < 2 or not self.nbeta:
+            return math.nan
+        kept = [[*self.chains[:c], *self.chains[c + 1 :]] for c in range(count)]
+        without_C = self.nbeta * np.array([mean_delta_loss(chains) for chains in kept])
+        return float(np.sqrt((count - 1) * without_C.var()))
 
     @property
     def damage(self) -> float:
@@ -84,6 +101,10 @@ CHAIN_STATISTICS: dict[str, Callable[[ColumnChains], Any]] = {
     "mean_phi": lambda own: own.mean_phi,
     # of two halves of the chains, nats; None with one chain or several sets
     "mean_phi_of_halves": lambda own: own.mean_phi_of_halves,
+    # local learning coefficient λ̂ = nβ E_C[φ]
+    "llc": lambda own: own.llc,
+    # its jackknife standard error over chains
+    "llc_error": lambda own: own.llc_error,
     # E[ΔL] / (ln V − L(w*)): at 1 the posterior is no better than a uniform guess
     "damage": lambda own: own.damage,
     # γ at which the posterior loses less than half of ln V − L(w*)
@@ -102,6 +123,8 @@ CHAIN_STATISTICS: dict[str, Callable[[ColumnChains], Any]] = {
     "sampler_bias": lambda own: own.sampler_bias,
 }
 """Name → statistic of a component's chains."""
+NOT_IN_EARLIER_RUNS = ("llc", "llc_error")
+"""Statistics that summaries of earlier versions lack."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,11 +158,14 @@ def chain_summary(
     chains: Sequence[ComponentChain],
     exact: PosteriorMoments | None,
     *,
+    nbeta: float,
     phi_offset: float = 0.0,
     num_sets: int = 1,
 ) -> ChainSummary:
     """`CHAIN_STATISTICS` of one component; arguments as in `ColumnChains`."""
-    own = ColumnChains(chains=chains, exact=exact, phi_offset=phi_offset, num_sets=num_sets)
+    own = ColumnChains(
+        chains=chains, exact=exact, phi_offset=phi_offset, num_sets=num_sets, nbeta=nbeta
+    )
     return {name: finite(statistic(own)) for name, statistic in CHAIN_STATISTICS.items()}
 
 
@@ -147,12 +173,15 @@ def chain_summaries(
     chains: Mapping[str, Sequence[ComponentChain]],
     pilots: Mapping[str, PosteriorMoments],
     *,
+    nbeta: float,
     phi_offset: float = 0.0,
     num_sets: int = 1,
 ) -> dict[str, ChainSummary]:
     """`chain_summary` of every component."""
     return {
-        name: chain_summary(own, pilots.get(name), phi_offset=phi_offset, num_sets=num_sets)
+        name: chain_summary(
+            own, pilots.get(name), nbeta=nbeta, phi_offset=phi_offset, num_sets=num_sets
+        )
         for name, own in chains.items()
     }
 
@@ -178,6 +207,8 @@ def column_summary(
 ) -> dict[str, Any]:
     """Both tables of statistics as lists by column, in the columns' order; NaN becomes None.
 
+    Where `full` was sampled, `full_llc` and `full_llc_error` are those of the whole model.
+
     Args:
         moments: component → moments over all tokens.
         chains: component → `chain_summary`; may hold other components too.
@@ -187,11 +218,13 @@ def column_summary(
         ColumnTokens(moments=m, centred_reliability=r, num_chains=chains[name]["num_chains"])
         for (name, m), r in zip(moments.items(), centred_reliability_H, strict=True)
     ]
+    full = chains.get("full")
     return {
         "components": list(moments),
         "num_tokens": columns[0].moments.num_tokens,
         **{key: [finite(f(own)) for own in columns] for key, f in TOKEN_STATISTICS.items()},
         **{key: [chains[name][key] for name in moments] for key in CHAIN_STATISTICS},
+        **({} if full is None else {f"full_{key}": full[key] for key in ("llc", "llc_error")}),
     }
 
 

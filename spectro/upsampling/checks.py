@@ -15,7 +15,7 @@ from spectro.measure.tokenise import added_sources, sources_at, tokenizer_of
 from spectro.predict.config import PredictConfig, UpsampleConfig
 from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.store import Store
-from spectro.susceptibility.summary import CHAIN_STATISTICS
+from spectro.susceptibility.summary import CHAIN_STATISTICS, NOT_IN_EARLIER_RUNS
 from spectro.tokens.build import build_more
 from spectro.work.model_info import ModelInfo
 
@@ -69,7 +69,7 @@ def _unfinished(store: Store, why: str) -> str:
 def _require_this_format(store: Store, file: RunFile) -> None:
     """Raise ValueError for a run whose summary lacks what that of the new run takes over."""
     found, summary = file.inputs.get("format"), read_sealed(store, SUMMARY_NAME)
-    lacking = [name for name in CHAIN_STATISTICS if name not in summary]
+    lacking = [name for name in CHAIN_STATISTICS if name not in (*summary, *NOT_IN_EARLIER_RUNS)]
     if found == FORMAT_VERSION and not lacking:
         return
     why = f"its summary has no {lacking[0]}" if lacking else f"format {found}"

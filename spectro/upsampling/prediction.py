@@ -109,7 +109,7 @@ def chains_measured(source: str) -> dict[str, dict[str, Any]]:
     """Component → what the measured run's chains say of its column (`chain_summary`)."""
     known = read_sealed(Store(source), product.SUMMARY_NAME)
     return {
-        name: {key: known[key][column] for key in CHAIN_STATISTICS}
+        name: {key: known[key][column] if key in known else None for key in CHAIN_STATISTICS}
         for column, name in enumerate(known["components"])
     }
 

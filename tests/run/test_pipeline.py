@@ -102,6 +102,10 @@ def test_the_run_agrees_with_the_api(make_config: MakeConfig, finish_run: Finish
     summary = json.loads(store.read("assembly/summary.json"))
     assert np.allclose(summary["reliability"], result.reliability, atol=1e-4)
     assert np.allclose(summary["mean_phi"], result.mean_phi, rtol=1e-5)
+    assert np.allclose(result.llc, config.sampler.nbeta * result.mean_phi, rtol=1e-12)
+    for key in ("llc", "llc_error"):
+        assert np.allclose(summary[key], getattr(result, key), rtol=1e-5)
+        assert np.allclose(summary[f"full_{key}"], result.summary[f"full_{key}"], rtol=1e-5)
 
 
 def test_the_same_bytes_from_ray_with_two_workers_and_none(

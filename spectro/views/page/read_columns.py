@@ -37,6 +37,10 @@ class ColumnSummary:
     """What χ ± is."""
     mean_phi_H: Floats | None = None
     """E_C[φ], in nats."""
+    llc_H: Floats | None = None
+    """Local learning coefficient λ̂ = nβ E_C[φ]."""
+    llc_error_H: Floats | None = None
+    """Its standard error over chains."""
     warnings: tuple[str, ...] = ()
     """Why numbers should not be trusted as they are (susceptibility/warnings.py)."""
 
@@ -50,6 +54,8 @@ class ColumnSummary:
             "halfWidth": numbers(None if error_H is None else self.interval.half_width(error_H)),
             "interval": self.interval.words,
             "meanPhi": numbers(self.mean_phi_H),
+            "llc": numbers(self.llc_H),
+            "llcError": numbers(self.llc_error_H),
             "warnings": list(self.warnings),
         }
 
@@ -77,6 +83,8 @@ def read_columns(store: Store, components: Sequence[str], interval: Interval) ->
         standard_error_H=optional("standard_error"),
         interval=interval,
         mean_phi_H=optional("mean_phi"),
+        llc_H=optional("llc"),
+        llc_error_H=optional("llc_error"),
         warnings=tuple(summary.get("warnings", ())),
     )
 

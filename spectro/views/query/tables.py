@@ -31,6 +31,8 @@ _OF_SUMMARY = {
     "standard_error": pa.float64(),
     "standard_deviation": pa.float64(),
     "mean_phi": pa.float64(),
+    "llc": pa.float64(),
+    "llc_error": pa.float64(),
     "rhat": pa.float64(),
     "num_draws": pa.int32(),
     "effective_sample_size": pa.float64(),

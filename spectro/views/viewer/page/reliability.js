@@ -5,7 +5,7 @@ const MOST_NAMED = 60;
 
 // What is known of the columns, the control's reliability by component beside it.
 const columnsOf = ({ map, report }) => ({
-  components: map.components, reliability: map.reliability, centred: null, meanPhi: null, halfWidth: null, threshold: null, leftOut: [], vectors: [],
+  components: map.components, reliability: map.reliability, centred: null, meanPhi: null, llc: null, llcError: null, halfWidth: null, threshold: null, leftOut: [], vectors: [],
   ...report.columns, control: report.control?.columns ?? null });
 
 export function drawReliability(world) {
@@ -41,13 +41,14 @@ function columnBar(columns, column, x, width, yOf, height) {
 const scientific = (value) => (!isKnown(value) ? "–" : value === 0 ? "0" : Math.abs(value) >= 0.01 && Math.abs(value) < 1000 ? value.toPrecision(3) : value.toExponential(1));
 
 // [[what, value], ...] of a column, the control's reliability too.
-function columnFacts({ components, reliability, centred, meanPhi, halfWidth, interval, control }, column) {
+function columnFacts({ components, reliability, centred, meanPhi, llc, llcError, halfWidth, interval, control }, column) {
   const other = control ? control.components.indexOf(components[column]) : -1;
   return [
     ...(centred ? [["row-centred reliability", fixed(centred[column], 3)]] : []),
     ["reliability", fixed(reliability[column], 3)],
     ...(other >= 0 ? [["control's reliability", fixed(control.reliability[other], 3)]] : []),
     ...(meanPhi ? [["mean φ, nats", scientific(meanPhi[column])]] : []),
+    ...(llc && isKnown(llc[column]) ? [["local learning coefficient", scientific(llc[column]) + (isKnown(llcError?.[column]) ? " ± " + scientific(llcError[column]) : "")]] : []),
     ...(halfWidth ? [[`± of χ (${interval})`, scientific(halfWidth[column])]] : [])];
 }
 
