@@ -1,4 +1,5 @@
-"""Layout of components by layer: heads by number, then the MLP; embed first, unembed last.
+"""Layout of components by layer: heads by number, shared keys and values, then the MLP; embed
+first, unembed last.
 
 As in the page's profiles (`common/profile.js`). Shapes: H components, L rows of the grid, W
 columns.
@@ -13,7 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_IN_LAYER = re.compile(r"l(\d+)(?:h(\d+)|(mlp))")
+_IN_LAYER = re.compile(r"l(\d+)(?:h(\d+)|kv(\d+)|(mlp))")
+AFTER_HEADS = 10_000
+"""Rank of the first shared keys and values in a layer: after every head."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +26,7 @@ class LayerBlock:
     name: str
     """`L3`, `embed`, `unembed`, or the component's name."""
     columns: tuple[int, ...]
-    """Indices of its components: heads by number, then the MLP."""
+    """Indices of its components: heads by number, shared keys and values, then the MLP."""
 
 
 def place(component: str) -> tuple[str, float]:
@@ -31,7 +34,10 @@ def place(component: str) -> tuple[str, float]:
     found = _IN_LAYER.fullmatch(component)
     if found is None:
         return component, 0.0
-    return f"L{int(found[1])}", float("inf") if found[3] else float(found[2])
+    if found[4]:
+        return f"L{int(found[1])}", float("inf")
+    rank = float(found[2]) if found[2] else AFTER_HEADS + float(found[3])
+    return f"L{int(found[1])}", rank
 
 
 def is_mlp(component: str) -> bool:
@@ -63,7 +69,7 @@ class Grid:
     rows: tuple[str, ...]
     """Names of the blocks."""
     columns: tuple[str, ...]
-    """`0`, `1`, …, `mlp`; blocks of one component use the first column."""
+    """`0`, `1`, …, `kv0`, …, `mlp`; blocks of one component use the first column."""
     row_H: NDArray[np.int64]
     """Row of each component."""
     column_H: NDArray[np.int64]
@@ -80,15 +86,20 @@ def grid(components: Sequence[str]) -> Grid:
     """Grid with heads in the column of their number and MLPs after the last head."""
     found = blocks(components)
     heads = {place(name)[1] for name in components if _IN_LAYER.fullmatch(name)}
-    numbers = sorted(rank for rank in heads if rank != float("inf"))
-    last = int(numbers[-1]) + 1 if numbers else 0
+    shared = sorted(rank for rank in heads if AFTER_HEADS <= rank < float("inf"))
+    num_heads = int(max((rank for rank in heads if rank < AFTER_HEADS), default=-1)) + 1
+    num_shared = int(shared[-1]) - AFTER_HEADS + 1 if shared else 0
+    last = num_heads + num_shared
     has_mlp = any(is_mlp(name) for name in components)
     row, column = np.zeros(len(components), np.int64), np.zeros(len(components), np.int64)
     for index, block in enumerate(found):
         for member in block.columns:
             rank = place(components[member])[1]
-            row[member], column[member] = index, last if rank == float("inf") else int(rank)
-    names = [str(number) for number in range(last)] + (["mlp"] if has_mlp else [])
+            if rank >= AFTER_HEADS:
+                rank = min(float(last), num_heads + rank - AFTER_HEADS)
+            row[member], column[member] = index, int(rank)
+    names = [str(number) for number in range(num_heads)]
+    names += [f"kv{number}" for number in range(num_shared)] + (["mlp"] if has_mlp else [])
     return Grid(
         rows=tuple(block.name for block in found), columns=tuple(names), row_H=row, column_H=column
     )

@@ -138,18 +138,24 @@ def select_components(patterns: Sequence[str], known: Sequence[Component]) -> tu
 
     `known` are the model's (`ModelSize.components`). Patterns are names or shell globs,
     case-insensitive: `l0h1`, `l*mlp`, `*`. What one pattern selects is in canonical order; a
-    component that several select has its place from the first.
+    component that several select has its place from the first. `name=parameters` and
+    `name=parameters@ranges` define a component (see `defined_component`).
     component that several select has its place from the first.
     Raises ValueError if a pattern selects nothing, is given twice, or asks for `full` (see
     `all_components`).
     """
     if isinstance(patterns, str):
         raise ValueError(f"components must be a list of names, found the text {patterns!r}")
-    if twice := [name for name, n in Counter(map(spelt, patterns)).items() if n > 1]:
+    defined = {own.name: own for pattern in patterns if (own := defined_component(pattern))}
+    names = [spelt(pattern.split("=")[0]) for pattern in patterns]
+    if twice := [name for name, n in Counter(names).items() if n > 1]:
         raise ValueError(f"component {twice[0]!r} is given twice: a component is one column of χ")
     chosen: dict[str, Component] = {}
-    for pattern in patterns:
-        wanted = spelt(pattern)
+    for pattern, wanted in zip(patterns, names, strict=True):
+        if wanted in defined:
+            _require_new(wanted, known)
+            chosen[wanted] = defined[wanted]
+            continue
         if wanted == FULL.name:
             raise ValueError(
                 "component 'full' cannot be a column of χ: it is the reference that the "
@@ -164,6 +170,36 @@ def select_components(patterns: Sequence[str], known: Sequence[Component]) -> tu
     if not chosen:
         raise ValueError("no components asked for: give at least one name or pattern, such as '*'")
     return tuple(chosen.values())
+
+
+def defined_component(pattern: str) -> Component | None:
+    """The component of `name=parameters` or `name=parameters@ranges`; None for another pattern.
+
+    `parameters` is a regular expression for whole names of parameters, `ranges` those of their
+    first dimensions: `norms=.*norm.*`, `q0=model\\.layers\\.0\\.self_attn\\.q_proj\\.weight@0:64`.
+    Raises ValueError for a name that cannot be a column's, and as `ParameterPattern`.
+    """
+    name, equals, definition = pattern.partition("=")
+    if not equals:
+        return None
+    name = spelt(name)
+    if not re.fullmatch(r"[a-z][a-z0-9_.]*", name):
+        raise ValueError(
+            f"component {pattern!r}: expected a name of letters, digits, '_' and '.' before '=', "
+            f"found {name!r}"
+        )
+    parameters, _, ranges = definition.partition("@")
+    part = ParameterPattern(parameters=parameters.strip(), ranges=ranges)
+    return Component(name=name, kind=ComponentKind.DEFINED, definition=(part,))
+
+
+def _require_new(name: str, known: Sequence[Component]) -> None:
+    is_group = re.fullmatch(r"l\d+", name)
+    if is_group or name in {FULL.name, *(component.name for component in known)}:
+        raise ValueError(
+            f"component {name!r} is defined, but the model has a component or group of this name: "
+            "give it another"
+        )
 
 
 def group_components(

@@ -137,6 +137,11 @@ def check_config(raw: Mapping[str, Any]) -> None:
         _check_family(kind, family, raw)
 
 
+def arithmetic_settings(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a config that may change a model's losses, in the order of their names."""
+    return {name: raw[name] for name in sorted(raw) if not _NO_ARITHMETIC.fullmatch(name)}
+
+
 def _check_family(kind: str, family: _Family, raw: Mapping[str, Any]) -> None:
     """Every key and value of a family with a fast engine."""
     config_class = CONFIG_MAPPING[kind]

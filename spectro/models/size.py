@@ -203,8 +203,8 @@ class ModelSize:
             return 2 * (one_map + bias)
         if component.kind is ComponentKind.MLP:
             return self._mlp_weights
-        if component.kind is ComponentKind.FULL:
-            return self.num_weights
+        if component.kind in (ComponentKind.FULL, ComponentKind.DEFINED):
+            return self.num_weights  # of what a user defines at most
         return self.vocab_size * self.hidden_size
 
     def layers_above(self, component: Component) -> int:

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from spectro.models.components import FULL_GROUP, Component, Group
+from spectro.models.components import FULL_GROUP, Component, ComponentKind, Group
 from spectro.models.config import ScoringConfig
 from spectro.models.cost.flop_counter import FusedAttention, counting
 from spectro.models.cost.weightless import weightless_model
@@ -56,6 +56,8 @@ def call_flops(
     size: ModelSize, group: Group, num_seq: int, num_pos: int, list_size: int = 0
 ) -> CallFlops:
     """Flops of a group's calls on n sequences of T positions; by a top-K softmax where K > 0."""
+    if group.components[0].kind is ComponentKind.DEFINED:  # at most what all weights take
+        group = FULL_GROUP
     found = _extrapolated(size, group, list_size, lambda s, g: _count(s, g, num_pos, list_size))
     return CallFlops(*(num_seq * int(flops) for flops in found))
 
@@ -173,8 +175,11 @@ def _in_layer(group: Group, layer: int) -> Group:
     if group.components[0].layer is None:
         return group
     moved, name = [], f"l{layer}"
-    for index, component in enumerate(group.components):
-        head = None if component.head is None else index
-        own = f"{name}mlp" if head is None else f"{name}h{head}"
+    for component in group.components:
+        same_kind = [c.name for c in group.components if c.kind is component.kind]
+        head = None if component.head is None else same_kind.index(component.name)
+        number = "" if head is None else head
+        short = {ComponentKind.HEAD: "h", ComponentKind.KV: "kv"}.get(component.kind, "mlp")
+        own = f"{name}{short}{number}"
         moved.append(replace(component, name=own, layer=layer, head=head))
     return Group(name=name, components=tuple(moved))

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from spectro.models.architecture import GroupModel
-from spectro.models.components import Component, ComponentKind, Group
+from spectro.models.components import FULL, Component, ComponentKind, Group
 from spectro.models.config import Precision
 from spectro.models.cost.budget import RowBudget, draws_at_once
 from spectro.models.cost.flop_counter import FusedAttention
@@ -78,11 +78,12 @@ def scoring_bytes(
     with _model_of(call) as model:
         part = _part(model, (component,))
         ids = _ids(num_seq, call.context)
-        weights = part.weights(component.name)
+        (name,) = part.names
+        weights = part.weights(name)
         draw_bytes = sum(t.numel() * t.element_size() for t in weights.values())
         together = draws_at_once(call.rows, num_seq * call.context, draw_bytes)
         counted = min(num_draws or NUM_REPEATS * together, NUM_REPEATS * together)
-        wanted = [DrawSlice(0, component.name, slice(0, counted))]
+        wanted = [DrawSlice(0, name, slice(0, counted))]
         fit = _top_k(call.size, part.names, list_size) if list_size else None
         scoring = Scoring(budget=RowBudget(rows=call.rows), top_k=fit)
 
@@ -144,8 +145,9 @@ def step_bytes(
 def state_bytes(call: CallShape, component: Component, sampler: Stepper | Mala) -> int:
     """State of one chain of one component between two steps."""
     with _model_of(call) as model:
-        weights = _part(model, (component,)).weights(component.name)
-        state = start(sampler, weights, component.name, 0, _NONE)
+        part = _part(model, (component,))
+        (name,) = part.names
+        state = start(sampler, part.weights(name), name, 0, _NONE)
     kept = [blocks for blocks in vars(state).values() if isinstance(blocks, dict)]
     return sum(t.numel() * t.element_size() for blocks in kept for t in blocks.values())
 
@@ -156,7 +158,7 @@ def _shortened(call: CallShape, component: Component, *, has_lists: bool) -> Cal
     The vocabulary acts by the block of logits alone, but on lists and on what has its size.
     """
     size = call.size
-    if component.kind is ComponentKind.FULL:
+    if component.kind in (ComponentKind.FULL, ComponentKind.DEFINED):
         return call
     num_layers = min(size.num_layers, (component.layer or 0) + 1 + NUM_REPEATS)
     vocab_size = size.vocab_size
@@ -201,6 +203,8 @@ def _weightless(size: ModelSize, precision: str) -> Transformer:
 
 
 def _part(model: Transformer, components: tuple[Component, ...]) -> GroupModel[Any]:
+    if components[0].kind is ComponentKind.DEFINED:  # at most what all weights take
+        components = (FULL,)
     group = Group(name=components[0].group, components=components)
     return group_model(model, group)
 

@@ -22,7 +22,8 @@ ARITHMETIC = (
     "attention_bias",
     "rope_parameters",
 )
-"""Fields of a checkpoint's config that change its losses without changing a weight."""
+"""Fields of a GPT-NeoX config that change its losses without changing a weight; of other families
+all are taken that may."""
 
 FACTS = ("num_layers", "num_heads", "hidden_size", "vocab_size", "max_context")
 """Fields that `run.yaml` records."""
@@ -93,9 +94,15 @@ def model_of(file: RunFile, uri: str) -> ModelInfo:
 def _digest(model: PreTrainedModel) -> str:
     import torch  # loaded with the model; commands that only read do without
 
+    from spectro.models.config_json import arithmetic_settings
+
     digest = hashlib.sha256()
-    for field in ARITHMETIC:
-        digest.update(f"{field} {getattr(model.config, field, None)!r}".encode())
+    config = model.config
+    settings = {field: getattr(config, field, None) for field in ARITHMETIC}
+    if config.model_type != "gpt_neox":
+        settings = arithmetic_settings(config.to_dict())
+    for field, value in settings.items():
+        digest.update(f"{field} {value!r}".encode())
     for name, tensor in sorted(model.named_parameters()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())

@@ -55,3 +55,34 @@ def test_groups_gather_a_layers_heads_and_mlp() -> None:
 def test_a_pattern_that_selects_nothing_is_an_error(patterns: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         select_components(patterns, all_components(2, 2))
+
+
+def test_definitions_by_names_of_parameters() -> None:
+    known = all_components(2, 2)
+    chosen = select_components(["l0h1", "Norms=.*norm.*", r"q=a\.b@0:4, :2"], known)
+    assert [c.name for c in chosen] == ["l0h1", "norms", "q"]
+    assert [c.group for c in chosen] == ["l0", "norms", "q"]
+    (part,) = chosen[2].definition
+    assert part.matches("a.b") and not part.matches("axb") and not part.matches("a.b.c")
+    assert part.index == (slice(0, 4), slice(None, 2))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("l0h1=.*", "'l0h1' is defined, but the model has"),
+        ("l1=.*", "'l1' is defined, but the model has"),
+        ("full=.*", "'full' is defined, but the model has"),
+        ("no/name=.*", "expected a name of letters"),
+        ("a=(", "is no regular expression"),
+        ("a=.*@3", "expected start:stop"),
+    ],
+)
+def test_definitions_that_cannot_be(pattern: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        select_components([pattern], all_components(2, 2))
+
+
+def test_a_definition_and_a_name_twice() -> None:
+    with pytest.raises(ValueError, match="'a' is given twice"):
+        select_components(["a=.*x", "a=.*y"], all_components(2, 2))

@@ -40,8 +40,8 @@ def weightless_model(size: ModelSize) -> Transformer:
     """
     if size.family not in FAMILIES:
         raise ValueError(
-            f"models of type {size.family!r} have no engine that a plan knows, expected one of "
-            f"{', '.join(FAMILIES)}"
+            f"models of type {size.family!r} are computed by the universal engine, whose costs a "
+            f"plan does not count; expected one of {', '.join(FAMILIES)}"
         )
     with torch.device("meta"):
         hf = AutoModelForCausalLM.from_config(config_of(size))

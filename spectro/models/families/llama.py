@@ -111,10 +111,11 @@ class Llama(Transformer):
             value = self._displaced(normed_GBTD, own, "v")
         else:
             each = self.shape.num_heads // self.shape.num_kv_heads
-            repeats = torch.tensor(counts if num_owners == 1 else [1] * len(counts))
-            shared_n = torch.tensor([head // each for head in heads]).repeat_interleave(repeats)
+            repeats = counts if num_owners == 1 else [1] * len(counts)
+            pairs = zip(heads, repeats, strict=True)
+            shared = [head // each for head, number in pairs for _ in range(number)]
             states = self._clean_key_value(normed_GBTD.flatten(0, 1), layer)
-            place_n = shared_n.to(query.device)
+            place_n = torch.tensor(shared, device=query.device)
             key, value = (each_BJTK.index_select(1, place_n) for each_BJTK in states)
         mixed = self._attend(query, key, value, layer)
         mixed = mixed.view(num_owners, -1, *mixed.shape[1:])

@@ -106,7 +106,7 @@ def with_top_text(clusters: pa.Table, text_V: pa.Array) -> pa.Table:
 
 def _place(component: str) -> tuple[int | None, int | None]:
     """Layer and head, if any."""
-    found = re.fullmatch(r"l(\d+)(?:h(\d+)|mlp)", component)
+    found = re.fullmatch(r"l(\d+)(?:h(\d+)|kv\d+|mlp)", component)
     if found is None:
         return None, None
     return int(found[1]), None if found[2] is None else int(found[2])

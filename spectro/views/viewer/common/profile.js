@@ -2,11 +2,13 @@
 import { element, isKnown, signed, svg, withTooltip, words } from "./dom.js";
 
 const MOST_BARS = 64;
+const AFTER_HEADS = 10000; // shared keys and values come after the heads of their layer
 
 function place(name) {
-  const match = /^l(\d+)(?:h(\d+)|(mlp))$/.exec(name);
+  const match = /^l(\d+)(?:h(\d+)|kv(\d+)|(mlp))$/.exec(name);
   if (!match) return { block: name, index: 0 };
-  return { block: `L${match[1]}`, index: match[3] ? Infinity : Number(match[2]) };
+  const [, layer, head, shared, mlp] = match;
+  return { block: `L${layer}`, index: mlp ? Infinity : head ? Number(head) : AFTER_HEADS + Number(shared) };
 }
 
 // [[block name, [column, ...]], ...]: embed, then layers, then unembed and the rest.
