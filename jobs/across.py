@@ -37,8 +37,6 @@ from .output import number, plain, print_json, say, show, table
 from .reading import Format
 
 if TYPE_CHECKING:  # loads scipy and numba
-    from matplotlib.figure import Figure
-
     from spectro.analysis.token_clusters import Across, TokenCluster, TokenInRun
     from spectro.analysis.training_curves import TrainingCurves
 
@@ -139,7 +137,7 @@ def _training(job: AcrossJob) -> None:
     say(*([f"figure: {job.out}"] if job.out is not None else []))
 
 
-def _draw(picture: Callable[..., Figure], found: object, out: str, name: ThemeName) -> None:
+def _draw(picture: Callable[..., Any], found: object, out: str, name: ThemeName) -> None:
     from spectro.views.drawing.theme import theme
     from spectro.views.figures.figures import put_figure
 

@@ -97,6 +97,8 @@ def mlp_of_variants(
         )
         for weight, bias in inner_maps
     ]
-    active = activate(results).view(num_owners, -1, each, inner).transpose(1, 2)
+    active = activate(results)
+    del results  # as large as all that follows
+    active = active.view(num_owners, -1, each, inner).transpose(1, 2)
     down = batched_linear(active.flatten(0, 1), down_RDF, down_bias_RD, precision)
     return down.view(num_variants, num_seq, num_pos, hidden)

@@ -253,7 +253,7 @@ def damage_config(folder: Path) -> None:
         (damage_nan, "not finite"),
         (damage_missing_weight, "missing keys"),
         (damage_no_weights, "cannot be loaded"),
-        (damage_other_architecture, "of type 'llama'"),
+        (damage_other_architecture, "keys in config.json that Llama does not have"),
         (damage_config, "cannot be opened"),
     ],
 )
