@@ -40,12 +40,12 @@ def figure(data: CircuitData, theme: Theme) -> Figure:
     _bars(made.add_subplot(grid[1, 0]), theme, found, scores.prefix_matching_C,
           "Prefix-matching score")  # fmt: skip
     _bars(made.add_subplot(grid[1, 1]), theme, found, scores.rise_repeated_C - scores.rise_first_C,
-          "Ablation: rise on repeated less on first tokens, nats")  # fmt: skip
+          "Ablation: rise of loss on repeated tokens, nats")  # fmt: skip
     for axis in range(num_axes):
         place = grid[2 + axis // 2, axis % 2]
         title = (
-            f"Axis {axis + 1}: {number(found.principal.share_H[axis], '.1%')} of the variance, "
-            f"AUC heads {number(found.head_auc_A[axis])}, tokens {number(found.token_auc_A[axis])}"
+            f"Axis {axis + 1}: {number(found.principal.share_H[axis], '.0%')} of variance, "
+            f"AUC {number(found.head_auc_A[axis])} heads, {number(found.token_auc_A[axis])} tokens"
         )
         _bars(made.add_subplot(place), theme, found, found.principal.loading_AH[axis], title)
     response.heat(made, made.add_subplot(grid[-1, :]), theme, data.matrix)
