@@ -3,9 +3,9 @@
     python -m benchmarks.gpu --out benchmarks/results --rates benchmarks/rates
     python -m benchmarks.gpu --device cpu --quick --out /tmp/gpu --rates /tmp/gpu
 
-First the checks (gpu_checks.py), then the measures (gpu_measures.py). Every part runs in a process
-of its own, for as long as its budget and what is left of the whole allow; what fails is reported
-and the others go on. The dated result goes to `--out`, a file of rates that
+First the checks (gpu_checks.py), then the measures (gpu_measures.py). Every part runs in a
+separate process, for as long as its budget and what is left of the whole allow; what fails is
+reported and the others go on. The dated result goes to `--out`, a file of rates that
 `spectro plan plan.rates=FILE` takes to `--rates`. Exit status: 1 if a check failed, did not end or
 was not reached, 2 without such a device, else 0.
 """
@@ -76,7 +76,7 @@ def options_of(arguments: Sequence[str] | None = None) -> Any:
 
 
 def in_process(name: str, options: Any, seconds: float) -> Figures:
-    """Figures of a part and its status, from a process of its own."""
+    """Figures of a part and its status, from a separate process."""
     part, start = PARTS[name], time.monotonic()
     limit = min(part.seconds, seconds)
     if limit <= 0:

@@ -31,7 +31,7 @@ class MeasuredCheckpoint:
     lambda_hat_H: Floats
     """Local learning coefficient n beta E[delta L] of each component."""
     lambda_error_H: Floats
-    """Its standard error, from two halves of the chains; NaN with one chain."""
+    """Its standard error, over chains; NaN with one chain."""
     chi_size_H: Floats
     """Standard deviation of chi over tokens, nats²."""
 
@@ -58,21 +58,6 @@ def step_of(name: str) -> int | None:
     """Training step in the name of a revision or folder: `step1000`, `checkpoint-500`."""
     found = _STEP.findall(name)
     return int(found[-1]) if found else None
-
-
-def learning_coefficient(mean_phi_H: Floats, nbeta: float) -> Floats:
-    """λ̂ = nβ · (E[L_n(w)] − L_n(w*)) (Lau et al. 2023, equation 5), dimensionless.
-
-    Args:
-        mean_phi_H: E[φ] of each component over its draws at nβ, nats per token.
-        nbeta: nβ, the number of tokens times the inverse temperature.
-    """
-    return nbeta * mean_phi_H
-
-
-def half_difference_error(halves_H2: Floats) -> Floats:
-    """Standard error of the mean of two independent halves: half of their difference, [H]."""
-    return np.abs(halves_H2[:, 0] - halves_H2[:, 1]) / 2
 
 
 def training_curves(checkpoints: Sequence[MeasuredCheckpoint]) -> TrainingCurves:

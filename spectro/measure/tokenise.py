@@ -234,7 +234,7 @@ def tokenizer_of(model: ModelConfig, vocab_size: int) -> tuple[Encode, int]:
             f"{eot_id}, but the model's vocabulary is 0 to {vocab_size - 1}: was it added after "
             "training? Give the tokenizer that the model was trained with"
         )
-    # transformers gives a GGUF file's tokenizer tokens of its own; no text is written so
+    # transformers gives a GGUF file's tokenizer further tokens; no text is written so
     added = tokenizer.get_added_vocab() if model.gguf_file is not None else ()
     vocab = tokenizer.get_vocab().items()
     if beyond := {t: i for t, i in vocab if i >= vocab_size and t not in added}:

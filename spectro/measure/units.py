@@ -207,27 +207,24 @@ def measurement_units(
             needs=tuple(unit for own in needs for unit in _with_sisters(own, sisters)),
         )
 
-    shards = tuple(
-        AssemblyUnit(
+    def assembly(shard: int) -> AssemblyUnit:
+        return AssemblyUnit(
             part=part,
             sisters=tuple(sisters),
             shard=shard,
             groups=tuple(groups),
-            cost=costs.assembly(size),
+            cost=costs.assembly(shard_sizes[shard]),
             needs=tuple(tile(group, shard) for group in groups),
         )
-        for shard, size in enumerate(shard_sizes)
+
+    summary = SummaryUnit(
+        part=part,
+        num_shards=num_shards,
+        groups=tuple(groups),
+        probe_sha256=probe_sha256,
+        needs=tuple(map(assembly, range(num_shards))),
     )
-    return [
-        SummaryUnit(
-            part=each,
-            num_shards=num_shards,
-            groups=tuple(groups),
-            probe_sha256=probe_sha256,
-            needs=shards,
-        )
-        for each in (part, *sisters)
-    ]
+    return [replace(summary, part=each) for each in (part, *sisters)]
 
 
 def _chain_units(

@@ -20,13 +20,14 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
+from transformers.activations import ACT2FN
 
 from spectro.models.architecture import BlockTable, Weights, displaced_params
 from spectro.models.block_names import layer_blocks
@@ -37,6 +38,7 @@ from spectro.models.consistency import (
     require_plain,
     require_same,
 )
+from spectro.models.families.rotary import Rotary, RotaryOf
 from spectro.models.parameters import edge_blocks, named_parameters, require_displaceable
 from spectro.models.precision import linear, operand, unrounded
 from spectro.models.sampled_softmax import SampledSoftmax
@@ -54,6 +56,7 @@ class Transformer(ABC):
         params: parameters by the checkpoint's names.
         unembed_name: which of them is the output matrix [V, D]; the embedding's where tied.
         precision: what operands of matrix products are rounded to.
+        rotary: rotary positions, where the family has them.
     """
 
     embed_names: tuple[str, ...]
@@ -67,17 +70,19 @@ class Transformer(ABC):
         params: Mapping[str, Tensor],
         unembed_name: str,
         precision: Precision = Precision.FLOAT32,
+        rotary: RotaryOf | None = None,
     ) -> None:
         check_precision(precision, str(params[unembed_name].dtype).removeprefix("torch."))
         self.shape = shape
         self.params = params
         self.unembed_name = unembed_name
         self.precision = precision
+        self.activation: Callable[[Tensor], Tensor] = ACT2FN[shape.activation].forward
+        self._rotary = rotary
         self._operands: dict[str, Tensor] = {}
         self._sampled: dict[int, SampledSoftmax] = {}
 
     @classmethod
-    @abstractmethod
     def of_parts(
         cls: type[OwnT],
         shape: ModelSize,
@@ -91,6 +96,12 @@ class Transformer(ABC):
         Args:
             hf: the model whose rotary embeddings are taken; None: shapes alone matter.
         """
+        return cls(shape, params, unembed_name, precision, cls.rotary_of(shape, hf))
+
+    @classmethod
+    def rotary_of(cls, shape: ModelSize, hf: PreTrainedModel | None) -> RotaryOf | None:
+        """Rotary positions of the family; None where it has none."""
+        return None
 
     @classmethod
     def from_pretrained_model(
@@ -115,6 +126,11 @@ class Transformer(ABC):
         exact = cls.of_parts(shape, params, unembed_name, Precision.FLOAT32, model)
         require_own_logits(exact, model)
         return found
+
+    def rotary(self, num_pos: int) -> Rotary:
+        """Cosines and sines of T positions, [T, rotary dimensions] each."""
+        assert self._rotary is not None
+        return self._rotary(num_pos)
 
     @classmethod
     @abstractmethod
@@ -210,6 +226,11 @@ class Transformer(ABC):
             self.layer_bias(layer, f"{name}.bias"),
             self.precision,
         )
+
+    def layer_norm(self, states: Tensor, name: str) -> Tensor:
+        """Layer norm over the last dimension, with the weight and bias of `name`."""
+        weight, bias = self.params[f"{name}.weight"], self.params[f"{name}.bias"]
+        return functional.layer_norm(states, weight.shape, weight, bias, self.shape.layer_norm_eps)
 
     def layer(self, resid_BTD: Tensor, layer: int) -> Tensor:
         """One layer with its own weights, [B, T, D] → [B, T, D]."""

@@ -12,8 +12,6 @@ import numpy as np
 from spectro.analysis.training_curves import (
     MeasuredCheckpoint,
     TrainingCurves,
-    half_difference_error,
-    learning_coefficient,
     step_of,
     training_curves,
 )
@@ -49,15 +47,17 @@ def _checkpoint(view: RunView) -> MeasuredCheckpoint:
             "give the run, not its control"
         )
     summary = view.summary
-    phi_H = _floats(summary["mean_phi"])
-    halves = [two or (np.nan, np.nan) for two in summary["mean_phi_of_halves"]]
-    error_H = half_difference_error(np.asarray(halves, np.float64))
+    if "llc" not in summary:
+        raise ValueError(
+            f"{view.uri} has no local learning coefficients (llc) in its summary: it was measured "
+            "by an earlier version; measure it again"
+        )
     return MeasuredCheckpoint(
         name=view.uri,
         step=_step(view),
         components=tuple(summary["components"]),
-        lambda_hat_H=learning_coefficient(phi_H, nbeta),
-        lambda_error_H=learning_coefficient(error_H, nbeta),
+        lambda_hat_H=_floats(summary["llc"]),
+        lambda_error_H=_floats(summary["llc_error"]),
         chi_size_H=_floats(summary["standard_deviation"]),
     )
 

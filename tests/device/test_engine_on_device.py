@@ -90,7 +90,7 @@ def identical(found: Arrays, expected: Arrays) -> None:
 def test_the_device_gives_the_bits_of_a_cpu(
     sampler: str, precision: Precision, list_size: int, group: Group
 ) -> None:
-    """Pilot, chains and scoring; where CUDA has blocks, noise and rounding of its own, so has the
+    """Pilot, chains and scoring; where CUDA has other blocks, noise and rounding, so has the
     CPU here (`cuda_sizes_on_cpu`)."""
     settings = Settings(sampler=SAMPLERS[sampler])
     with cuda_sizes_on_cpu():

@@ -11,12 +11,9 @@ from collections.abc import Mapping
 from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
-from transformers.activations import ACT2FN
 
 from spectro.models.architecture import Weights
-from spectro.models.config import Precision
 from spectro.models.precision import causal_attention, linear
-from spectro.models.size import ModelSize
 from spectro.models.transformer import Transformer
 from spectro.models.variant_products import (
     by_owner,
@@ -31,28 +28,6 @@ class GPT2(Transformer):
 
     embed_names = ("transformer.wte.weight", "transformer.wpe.weight")
     layers_name = "transformer.h."
-
-    def __init__(
-        self,
-        shape: ModelSize,
-        params: Mapping[str, Tensor],
-        unembed_name: str,
-        precision: Precision = Precision.FLOAT32,
-    ) -> None:
-        super().__init__(shape, params, unembed_name, precision)
-        self.activation = ACT2FN[shape.activation].forward
-
-    @classmethod
-    def of_parts(
-        cls,
-        shape: ModelSize,
-        params: Mapping[str, Tensor],
-        unembed_name: str,
-        precision: Precision,
-        hf: PreTrainedModel | None = None,
-    ) -> GPT2:
-        """See `Transformer.of_parts`."""
-        return cls(shape, params, unembed_name, precision)
 
     @classmethod
     def check(cls, model: PreTrainedModel) -> None:
@@ -72,15 +47,15 @@ class GPT2(Transformer):
 
     def attention_in(self, resid: Tensor, layer: int) -> Tensor:
         """The first norm of a stream, [..., D]."""
-        return self._norm(resid, f"{self.layers_name}{layer}.ln_1")
+        return self.layer_norm(resid, f"{self.layers_name}{layer}.ln_1")
 
     def mlp_in(self, resid: Tensor, layer: int) -> Tensor:
         """The second norm of a stream, [..., D]."""
-        return self._norm(resid, f"{self.layers_name}{layer}.ln_2")
+        return self.layer_norm(resid, f"{self.layers_name}{layer}.ln_2")
 
     def final_norm(self, resid: Tensor) -> Tensor:
         """The final norm of a stream, [..., D]."""
-        return self._norm(resid, "transformer.ln_f")
+        return self.layer_norm(resid, "transformer.ln_f")
 
     def linear(self, states: Tensor, layer: int, name: str) -> Tensor:
         """A layer's linear map, whose weight is stored transposed."""
@@ -132,13 +107,4 @@ class GPT2(Transformer):
             weights["down_weight"].mT,
             weights["down_bias"],
             self.precision,
-        )
-
-    def _norm(self, resid: Tensor, name: str) -> Tensor:
-        return functional.layer_norm(
-            resid,
-            (self.shape.hidden_size,),
-            self.params[f"{name}.weight"],
-            self.params[f"{name}.bias"],
-            self.shape.layer_norm_eps,
         )

@@ -10,13 +10,11 @@ from collections.abc import Mapping
 from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
-from transformers.activations import ACT2FN
 
 from spectro.models.architecture import Weights
-from spectro.models.config import Precision
 from spectro.models.config_json import check_rope
 from spectro.models.consistency import require_type
-from spectro.models.families.rotary import RotaryOf, no_rotary, rotary_of, rotate
+from spectro.models.families.rotary import RotaryOf, model_rotary, no_rotary, rotate
 from spectro.models.precision import causal_attention
 from spectro.models.size import ModelSize
 from spectro.models.transformer import Transformer
@@ -34,30 +32,10 @@ class GPTNeoX(Transformer):
     embed_names = ("gpt_neox.embed_in.weight",)
     layers_name = "gpt_neox.layers."
 
-    def __init__(
-        self,
-        shape: ModelSize,
-        params: Mapping[str, Tensor],
-        rotary: RotaryOf,
-        unembed_name: str,
-        precision: Precision = Precision.FLOAT32,
-    ) -> None:
-        super().__init__(shape, params, unembed_name, precision)
-        self.rotary = rotary
-        self.activation = ACT2FN[shape.activation].forward
-
     @classmethod
-    def of_parts(
-        cls,
-        shape: ModelSize,
-        params: Mapping[str, Tensor],
-        unembed_name: str,
-        precision: Precision,
-        hf: PreTrainedModel | None = None,
-    ) -> GPTNeoX:
-        """See `Transformer.of_parts`."""
-        rotary = no_rotary(max(2, shape.head_size // 8 * 2)) if hf is None else rotary_of(hf)
-        return cls(shape, params, rotary, unembed_name, precision)
+    def rotary_of(cls, shape: ModelSize, hf: PreTrainedModel | None) -> RotaryOf:
+        """Of a share of each head's dimensions; without a model of any even number."""
+        return no_rotary(max(2, shape.head_size // 8 * 2)) if hf is None else model_rotary(hf)
 
     @classmethod
     def check(cls, model: PreTrainedModel) -> None:
@@ -74,15 +52,15 @@ class GPTNeoX(Transformer):
 
     def attention_in(self, resid: Tensor, layer: int) -> Tensor:
         """The input norm of a stream, [..., D]."""
-        return self._norm(resid, f"{self.layers_name}{layer}.input_layernorm")
+        return self.layer_norm(resid, f"{self.layers_name}{layer}.input_layernorm")
 
     def mlp_in(self, resid: Tensor, layer: int) -> Tensor:
         """The post-attention norm of a stream, [..., D]."""
-        return self._norm(resid, f"{self.layers_name}{layer}.post_attention_layernorm")
+        return self.layer_norm(resid, f"{self.layers_name}{layer}.post_attention_layernorm")
 
     def final_norm(self, resid: Tensor) -> Tensor:
         """The final norm of a stream, [..., D]."""
-        return self._norm(resid, "gpt_neox.final_layer_norm")
+        return self.layer_norm(resid, "gpt_neox.final_layer_norm")
 
     def attention(self, normed_BTD: Tensor, layer: int) -> Tensor:
         """All heads of a layer and the output bias, [B, T, D]."""
@@ -132,13 +110,4 @@ class GPTNeoX(Transformer):
             weights["down_weight"],
             weights["down_bias"],
             self.precision,
-        )
-
-    def _norm(self, resid: Tensor, name: str) -> Tensor:
-        return functional.layer_norm(
-            resid,
-            (self.shape.hidden_size,),
-            self.params[f"{name}.weight"],
-            self.params[f"{name}.bias"],
-            self.shape.layer_norm_eps,
         )

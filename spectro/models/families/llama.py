@@ -16,11 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
-from transformers.activations import ACT2FN
 
 from spectro.models.architecture import Weights
-from spectro.models.config import Precision
-from spectro.models.families.rotary import RotaryOf, no_rotary, rotary_of, rotate
+from spectro.models.families.rotary import RotaryOf, model_rotary, no_rotary, rotate
 from spectro.models.precision import causal_attention
 from spectro.models.size import ModelSize
 from spectro.models.transformer import Transformer
@@ -38,30 +36,10 @@ class Llama(Transformer):
     embed_names = ("model.embed_tokens.weight",)
     layers_name = "model.layers."
 
-    def __init__(
-        self,
-        shape: ModelSize,
-        params: Mapping[str, Tensor],
-        rotary: RotaryOf,
-        unembed_name: str,
-        precision: Precision = Precision.FLOAT32,
-    ) -> None:
-        super().__init__(shape, params, unembed_name, precision)
-        self.rotary = rotary
-        self.activation = ACT2FN[shape.activation].forward
-
     @classmethod
-    def of_parts(
-        cls,
-        shape: ModelSize,
-        params: Mapping[str, Tensor],
-        unembed_name: str,
-        precision: Precision,
-        hf: PreTrainedModel | None = None,
-    ) -> Llama:
-        """See `Transformer.of_parts`."""
-        rotary = no_rotary(shape.head_size) if hf is None else rotary_of(hf)
-        return cls(shape, params, rotary, unembed_name, precision)
+    def rotary_of(cls, shape: ModelSize, hf: PreTrainedModel | None) -> RotaryOf:
+        """Of all dimensions of a head."""
+        return no_rotary(shape.head_size) if hf is None else model_rotary(hf)
 
     @classmethod
     def check(cls, model: PreTrainedModel) -> None:

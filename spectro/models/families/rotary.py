@@ -27,7 +27,7 @@ def rotate(states: Tensor, rotary: Rotary) -> Tensor:
     return torch.cat((turned, rest), dim=-1)
 
 
-def rotary_of(model: PreTrainedModel) -> RotaryOf:
+def model_rotary(model: PreTrainedModel) -> RotaryOf:
     """The table of a model with one rotary embedding for all layers."""
     return _RotaryTable(model)
 
