@@ -19,6 +19,7 @@ from spectro.tokens.config import Source, SourceKind, TokensConfig
 from spectro.views.page.config import ReportConfig
 from spectro.work.config import RunConfig
 from spectro.work.progress import Progress
+from tests.run.upsampled_runs import measured_run  # noqa: F401 - a fixture
 
 RunCopy = tuple[Store, PipelineConfig]
 

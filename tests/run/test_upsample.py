@@ -1,10 +1,9 @@
-"""Upsampled runs: planted χ is predicted, denoised and judged; kill, resume, add, refuse."""
+"""Upsampled runs: planted χ is predicted, denoised and judged; kill, resume, add."""
 
 from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,32 +14,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-import yaml
 
-from spectro.clustering.config import ClusterConfig
 from spectro.config import PipelineConfig
-from spectro.formats import product, run_dir, tokens
+from spectro.formats import product, tokens
 from spectro.formats.deviations import read_deviations
-from spectro.formats.fingerprint import FORMAT_VERSION, OtherRunError, digest
 from spectro.formats.halves import halves_table, read_half
 from spectro.formats.predictors import HELD_OUT
 from spectro.formats.shard_file import lists
 from spectro.inspect.verify import verify_run
-from spectro.models.config import ModelConfig
 from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.load import load_model
 from spectro.pipeline.run import Goal, run_pipeline
 from spectro.predict.config import PredictConfig
 from spectro.predict.features import feature_names, token_features
-from spectro.sampling.config import ChainConfig, TokenDraws
-from spectro.sampling.samplers import Gaussian
-from spectro.storage.checksummed_json import DIGEST, read_sealed, seal
+from spectro.sampling.config import TokenDraws
+from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.store import Store
-from spectro.susceptibility.estimator import EstimatorConfig, EstimatorKind
-from spectro.tokens.config import MoreConfig, Source, SourceKind, TokensConfig
-from spectro.upsampling import learning as upsample_learning
-from spectro.upsampling.checks import learnt_from
-from spectro.views.page.config import ReportConfig
+from spectro.tokens.config import MoreConfig
 from spectro.views.page.read_columns import read_columns
 from spectro.views.query.config import Window
 from spectro.views.query.lookups import of_token
@@ -48,65 +38,14 @@ from spectro.views.query.query import Query
 from spectro.views.run_view import RunView
 from spectro.views.text import page as text_page
 from spectro.views.text.from_run import document_of_sequence
-from spectro.work.config import RunConfig
-from spectro.work.errors import UnitError
 from spectro.work.progress import Progress
 from spectro.work.registry import StageRegistry
+from tests.run.upsampled_runs import MORE, PROBE, run, upsampled
 
-PROBE, MORE = 24, 30
-"""Probe sequences per subset, of two: 768 tokens measured, 192 predicted."""
-PREDICT = PredictConfig(num_folds=2, hidden=32, epochs=60)
 NOISE = 1.0
 """Standard deviation of the planted noise of a half, where the truth's is 1."""
 Planted = Callable[[np.ndarray, int], np.ndarray]
 """Features of a shard [N, F] and its number → χ of either half, [2, N, H]."""
-
-
-def run(config: PipelineConfig, goal: Goal = Goal.SAMPLE) -> PipelineConfig:
-    run_pipeline(config, Progress(), goal=goal)
-    return config
-
-
-def upsampled(
-    measured: PipelineConfig, uri: Path, num: int | None = MORE, predict: PredictConfig = PREDICT
-) -> PipelineConfig:
-    """The configuration of a run that is predicted from a measured one."""
-    return dataclasses.replace(
-        measured,
-        upsample=learnt_from(measured, predict),
-        more=None if num is None else MoreConfig(num_probe_sequences=num),
-        run=dataclasses.replace(measured.run, uri=str(uri)),
-    )
-
-
-@pytest.fixture(scope="module")
-def measured_run(
-    tmp_path_factory: pytest.TempPathFactory, tiny_model_dir: Path, text_dir: Path
-) -> PipelineConfig:
-    """A finished run whose shards have draws of their own; look, do not touch."""
-    config = PipelineConfig(
-        model=ModelConfig(name_or_path=str(tiny_model_dir), device="cpu"),
-        tokens=TokensConfig(
-            subsets={
-                name: Source(kind=SourceKind.TEXT_FOLDER, path=str(text_dir / name))
-                for name in ("code", "prose")
-            },
-            context=16,
-            num_probe_sequences=PROBE,
-            num_sampling_sequences=4,
-            num_evaluation_sequences=2,
-            sequences_per_shard=8,
-        ),
-        sampler=Gaussian(gamma=300.0),
-        chain=ChainConfig(num_chains=2, num_draws=2, draws=TokenDraws.PER_SHARD),
-        run=RunConfig(uri=str(tmp_path_factory.mktemp("measured") / "run"), num_workers=0),
-        estimator=EstimatorConfig(kind=EstimatorKind.RESTRICTED),
-        components=["l0h1", "l1h0", "l1mlp"],
-        cluster=ClusterConfig(num_neighbours=8, min_size=4, reach=50),
-        report=ReportConfig(max_points=20),
-        control=False,
-    )
-    return run(config)
 
 
 SEEN = {
@@ -359,134 +298,3 @@ def test_a_finished_run_does_not_need_the_measured_one(
         with pytest.raises((ValueError, FileNotFoundError), match="source"):
             run(needs_it)
     assert store.list() == before and not (tmp_path / "new").exists()
-
-
-def one_shard(config: PipelineConfig, uri: Path) -> PipelineConfig:
-    tokens_config = dataclasses.replace(config.tokens, sequences_per_shard=2 * PROBE)
-    own = dataclasses.replace(config.run, uri=str(uri))
-    return run(dataclasses.replace(config, tokens=tokens_config, run=own))
-
-
-def one_chain(config: PipelineConfig, uri: Path) -> PipelineConfig:
-    chain = dataclasses.replace(config.chain, num_chains=1)
-    own = dataclasses.replace(config.run, uri=str(uri))
-    return run(dataclasses.replace(config, chain=chain, run=own))
-
-
-def unfinished(config: PipelineConfig, uri: Path) -> PipelineConfig:
-    shutil.copytree(config.run.uri, uri)
-    (uri / product.part_name(3)).unlink()
-    return dataclasses.replace(config, run=dataclasses.replace(config.run, uri=str(uri)))
-
-
-def of_another_model(config: PipelineConfig, uri: Path) -> PipelineConfig:
-    """Its checkpoint has changed since it was measured."""
-    shutil.copytree(config.run.uri, uri)
-    folder = uri.parent / "model"
-    shutil.copytree(config.model.name_or_path, folder)
-    model = load_model(dataclasses.replace(config.model, name_or_path=str(folder)))
-    with torch.no_grad():
-        model.gpt_neox.final_layer_norm.bias[0] += 0.5
-    model.save_pretrained(folder)
-    changed = dataclasses.replace(config.model, name_or_path=str(folder))
-    own = dataclasses.replace(config.run, uri=str(uri))
-    return dataclasses.replace(config, model=changed, run=own)
-
-
-def of_another_tokenizer(config: PipelineConfig, uri: Path) -> PipelineConfig:
-    """Two letters have changed places in the vocabulary since it was measured."""
-    shutil.copytree(config.run.uri, uri)
-    folder = uri.parent / "model"
-    shutil.copytree(config.model.name_or_path, folder)
-    file = folder / "tokenizer.json"
-    plain = json.loads(file.read_text())
-    vocab = plain["model"]["vocab"]
-    vocab["e"], vocab["r"] = vocab["r"], vocab["e"]
-    file.write_text(json.dumps(plain))
-    changed = dataclasses.replace(config.model, name_or_path=str(folder))
-    own = dataclasses.replace(config.run, uri=str(uri))
-    return dataclasses.replace(config, model=changed, run=own)
-
-
-def predicted(config: PipelineConfig, uri: Path) -> PipelineConfig:
-    fast = PredictConfig(num_folds=2, hidden=8, epochs=1)
-    return run(upsampled(config, uri, num=None, predict=fast))
-
-
-def of_an_earlier_version(config: PipelineConfig, uri: Path) -> PipelineConfig:
-    """Its summary has nothing of the halves of the chains."""
-    shutil.copytree(config.run.uri, uri)
-    store = Store(str(uri))
-    summary = read_sealed(store, product.SUMMARY_NAME)
-    del summary["mean_phi_of_halves"]
-    (uri / product.SUMMARY_NAME).write_bytes(seal(summary))
-    return dataclasses.replace(config, run=dataclasses.replace(config.run, uri=str(uri)))
-
-
-def of_another_format(config: PipelineConfig, uri: Path) -> PipelineConfig:
-    """Its numbers mean something else."""
-    shutil.copytree(config.run.uri, uri)
-    plain = yaml.safe_load((uri / run_dir.NAME).read_text())
-    plain["inputs"]["format"] = FORMAT_VERSION - 1
-    plain["fingerprint"] = digest(plain["inputs"])
-    plain[DIGEST] = digest({name: value for name, value in plain.items() if name != DIGEST})
-    (uri / run_dir.NAME).write_text(yaml.safe_dump(plain))
-    return dataclasses.replace(config, run=dataclasses.replace(config.run, uri=str(uri)))
-
-
-@pytest.mark.parametrize(
-    ("spoil", "message"),
-    [
-        (one_shard, "has 1 token shard: at least 2 are needed"),
-        (one_chain, "it has one chain"),
-        (unfinished, "is not measured to the end (5 of 6 token shards are measured)"),
-        (of_another_model, "was measured for another model"),
-        (of_another_tokenizer, "does not give the sequences that"),
-        (predicted, "is itself predicted, from"),
-        (of_an_earlier_version, "version of spectro (its summary has no mean_phi_of_halves"),
-        (of_another_format, f"(format {FORMAT_VERSION - 1}, expected format {FORMAT_VERSION})"),
-    ],
-    ids=lambda value: getattr(value, "__name__", ""),
-)
-def test_runs_that_cannot_be_learnt_from_are_refused(
-    measured_run: PipelineConfig, tmp_path: Path, spoil: Callable, message: str
-) -> None:
-    spoilt, target = spoil(measured_run, tmp_path / "spoilt"), tmp_path / "up"
-    with pytest.raises(ValueError) as caught:
-        run(upsampled(spoilt, target))
-    assert message in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert not target.exists()
-
-
-def test_a_place_that_holds_another_run_is_refused(
-    measured_run: PipelineConfig, tmp_path: Path
-) -> None:
-    copy = tmp_path / "other"
-    shutil.copytree(measured_run.run.uri, copy)
-    before = sorted(path.name for path in copy.rglob("*"))
-    with pytest.raises(OtherRunError, match="upsample"):
-        run(upsampled(measured_run, copy))
-    assert sorted(path.name for path in copy.rglob("*")) == before
-    fast = PredictConfig(num_folds=2, hidden=8, epochs=1)
-    made = run(upsampled(measured_run, tmp_path / "up", num=None, predict=fast))
-    plain = dataclasses.replace(measured_run, run=made.run)  # measuring where predictions are
-    with pytest.raises(OtherRunError, match="upsample"):
-        run(plain)
-    other = dataclasses.replace(fast, epochs=3)
-    with pytest.raises(OtherRunError, match=r"upsample\.predict\.epochs: 1 → 3"):
-        run(upsampled(measured_run, tmp_path / "up", num=None, predict=other))
-
-
-def test_features_that_are_not_finite_end_the_run_in_one_line(
-    measured_run: PipelineConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(model: GPTNeoX, ids: torch.Tensor) -> np.ndarray:
-        found = token_features(model, ids)
-        found[3, 5] = np.nan
-        return found
-
-    monkeypatch.setattr(upsample_learning, "token_features", broken)
-    with pytest.raises(UnitError, match=r"token shard 0 .*not finite"):
-        run(upsampled(measured_run, tmp_path / "up"))
-    assert not (tmp_path / "up" / "susceptibilities").exists()
