@@ -1,19 +1,21 @@
 """Components and groups: the named subsets of a model's weights (design §1, §5).
 
-A component is one attention head (`l0h1`), keys and values that several heads share (`l0kv0`), one
-MLP (`l2mlp`), the embedding (`embed`), the unembedding (`unembed`), all weights (`full`), or what
-its user defines by names of parameters. A group is the set of components that one clean residual
-stream serves: a layer's (`l2`), or a component that belongs to no layer. A model whose embedding is
-tied to its unembedding has one component of both, `embed`.
+The standard components divide a model's matrices: attention heads (`l0h1`), keys and values that
+several heads share (`l0kv0`), MLPs (`l2mlp`), the embedding (`embed`) and the unembedding
+(`unembed`). Smaller and larger ones (`l0h1.q`, `l2attn`, `l2layer`, `full`) are listed in
+granularities.py, and a user may define others by names of parameters. A group is the set of
+components that one clean residual stream serves: a layer's (`l2`), or a component that belongs to
+no layer. A model whose embedding is tied to its unembedding has one component of both, `embed`.
 """
 
 from __future__ import annotations
 
+import difflib
 import fnmatch
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -24,10 +26,32 @@ class ComponentKind(StrEnum):
     HEAD = "head"
     KV = "kv"
     MLP = "mlp"
+    HEAD_PART = "head_part"
+    KV_PART = "kv_part"
+    MLP_PART = "mlp_part"
+    ATTENTION = "attention"
+    NORM = "norm"
+    LAYER = "layer"
     EMBED = "embed"
     UNEMBED = "unembed"
     FULL = "full"
     DEFINED = "defined"
+
+
+_IN_LAYER = {
+    ComponentKind.HEAD: "h{head}",
+    ComponentKind.KV: "kv{head}",
+    ComponentKind.MLP: "mlp",
+    ComponentKind.HEAD_PART: "h{head}.{part}",
+    ComponentKind.KV_PART: "kv{head}.{part}",
+    ComponentKind.MLP_PART: "mlp.{part}",
+    ComponentKind.ATTENTION: "attn",
+    ComponentKind.NORM: "{part}",
+    ComponentKind.LAYER: "layer",
+}
+"""Kind → name after `l<layer>`; in canonical order."""
+PARTS = ("q", "k", "v", "o", "gate", "up", "down", "norm1", "norm2", "q_norm", "k_norm")
+"""Parts of heads and MLPs, and norms of a layer, in canonical order."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,13 +91,15 @@ class Component:
     """One component of a model."""
 
     name: str
-    """Canonical name: `l<layer>h<head>`, `l<layer>mlp`, `embed`, `unembed` or `full`."""
+    """Canonical name (`_IN_LAYER`, `embed`, `unembed`, `final_norm`, `full`), or its user's."""
     kind: ComponentKind
     """Kind."""
     layer: int | None = None
-    """Layer of a head or an MLP, else None."""
+    """Layer, where it is within one, else None."""
     head: int | None = None
     """Index of a head, or of shared keys and values, within its layer, else None."""
+    part: str = ""
+    """Which part of a head, of shared keys and values or of an MLP, or which norm (`PARTS`)."""
     definition: tuple[ParameterPattern, ...] = ()
     """Parameters of a component that its user has defined."""
 
@@ -82,15 +108,20 @@ class Component:
         """Name of the group the component belongs to."""
         return self.name if self.layer is None else f"l{self.layer}"
 
+    @property
+    def shape_kind(self) -> tuple[ComponentKind, str]:
+        """Kind and part: components that agree in them have weights of the same shapes."""
+        return self.kind, self.part
+
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
     """Components that share one clean residual stream; the unit of sampling and scoring."""
 
     name: str
-    """`l<layer>`, `embed`, `unembed` or `full`."""
+    """`l<layer>`, or the name of its only component."""
     components: tuple[Component, ...]
-    """In canonical order: heads by index, then the MLP."""
+    """In canonical order: heads by index, then the MLP, then others by kind."""
 
 
 FULL = Component(name="full", kind=ComponentKind.FULL)
@@ -105,10 +136,7 @@ def all_components(
     has_mlp: bool = True,
     is_tied: bool = False,
 ) -> tuple[Component, ...]:
-    """Every restricted component in canonical order: embed, then by layer, then unembed.
-
-    The unrestricted `full` is not one of them: it is the reference of the two-chain estimator,
-    not a column of χ.
+    """The standard components in canonical order: embed, then by layer, then unembed.
 
     Args:
         num_layers: L.
@@ -120,9 +148,9 @@ def all_components(
     """
     layers: list[Component] = []
     for layer in range(num_layers):
-        layers += [_in_layer(ComponentKind.HEAD, layer, head) for head in range(num_heads)]
-        layers += [_in_layer(ComponentKind.KV, layer, kv) for kv in range(num_shared_kv)]
-        layers += [_in_layer(ComponentKind.MLP, layer)] if has_mlp else []
+        layers += [in_layer(ComponentKind.HEAD, layer, head) for head in range(num_heads)]
+        layers += [in_layer(ComponentKind.KV, layer, kv) for kv in range(num_shared_kv)]
+        layers += [in_layer(ComponentKind.MLP, layer)] if has_mlp else []
     embed = Component(name="embed", kind=ComponentKind.EMBED)
     unembed = Component(name="unembed", kind=ComponentKind.UNEMBED)
     return (embed, *layers, *(() if is_tied else (unembed,)))
@@ -133,16 +161,26 @@ def spelt(pattern: str) -> str:
     return re.sub(r"\s+", "", pattern.lower())
 
 
-def select_components(patterns: Sequence[str], known: Sequence[Component]) -> tuple[Component, ...]:
+def select_components(
+    patterns: Sequence[str],
+    known: Sequence[Component],
+    others: Sequence[Sequence[Component]] = (),
+) -> tuple[Component, ...]:
     """Components whose name matches any of the patterns, in the patterns' order.
 
-    `known` are the model's (`ModelSize.components`). Patterns are names or shell globs,
-    case-insensitive: `l0h1`, `l*mlp`, `*`. What one pattern selects is in canonical order; a
-    component that several select has its place from the first. `name=parameters` and
+    Patterns are names or shell globs, case-insensitive: `l0h1`, `l*mlp`, `*`. A pattern selects
+    from the first granularity in which it matches: `*` all standard components, `l*attn` all
+    attention blocks, `*.q` the query maps of all heads. What one pattern selects is in canonical
+    order; a component that several select has its place from the first. `name=parameters` and
     `name=parameters@ranges` define a component (see `defined_component`).
-    component that several select has its place from the first.
-    Raises ValueError if a pattern selects nothing, is given twice, or asks for `full` (see
-    `all_components`).
+
+    Args:
+        patterns: names, globs, definitions.
+        known: the model's standard components (`ModelSize.components`).
+        others: its other granularities (`ModelSize.granularities`).
+
+    Raises ValueError if a pattern selects nothing or is given twice, or a definition takes the
+    name of a component or group.
     """
     if isinstance(patterns, str):
         raise ValueError(f"components must be a list of names, found the text {patterns!r}")
@@ -150,26 +188,34 @@ def select_components(patterns: Sequence[str], known: Sequence[Component]) -> tu
     names = [spelt(pattern.split("=")[0]) for pattern in patterns]
     if twice := [name for name, n in Counter(names).items() if n > 1]:
         raise ValueError(f"component {twice[0]!r} is given twice: a component is one column of χ")
+    every = [known, *others]
+    taken = {component.name for granularity in every for component in granularity}
     chosen: dict[str, Component] = {}
     for pattern, wanted in zip(patterns, names, strict=True):
         if wanted in defined:
-            _require_new(wanted, known)
+            _require_new(wanted, taken)
             chosen[wanted] = defined[wanted]
-            continue
-        if wanted == FULL.name:
-            raise ValueError(
-                "component 'full' cannot be a column of χ: it is the reference that the "
-                "two-chain estimator samples by itself; leave it out"
-            )
-        selected = {c.name: c for c in known if fnmatch.fnmatchcase(c.name, wanted)}
-        if not selected:
-            raise ValueError(
-                f"component {pattern!r} selects nothing: this model has {_described(known)}"
-            )
-        chosen |= selected  # a name that is there keeps its place
+        else:  # a name that is there keeps its place
+            chosen |= {c.name: c for c in _first_match(pattern, wanted, every)}
     if not chosen:
         raise ValueError("no components asked for: give at least one name or pattern, such as '*'")
     return tuple(chosen.values())
+
+
+def _first_match(
+    pattern: str, wanted: str, every: Sequence[Sequence[Component]]
+) -> list[Component]:
+    """Components of the first granularity in which a pattern matches."""
+    for granularity in every:
+        if found := [c for c in granularity if fnmatch.fnmatchcase(c.name, wanted)]:
+            return found
+    names = [component.name for granularity in every for component in granularity]
+    near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.5)
+    described = "; ".join(filter(None, map(_described, every)))
+    raise ValueError(
+        f"component {pattern!r} selects nothing: this model has {described}"
+        + (f"; nearest: {', '.join(near)}" if near else "")
+    )
 
 
 def defined_component(pattern: str) -> Component | None:
@@ -193,9 +239,8 @@ def defined_component(pattern: str) -> Component | None:
     return Component(name=name, kind=ComponentKind.DEFINED, definition=(part,))
 
 
-def _require_new(name: str, known: Sequence[Component]) -> None:
-    is_group = re.fullmatch(r"l\d+", name)
-    if is_group or name in {FULL.name, *(component.name for component in known)}:
+def _require_new(name: str, taken: Set[str]) -> None:
+    if re.fullmatch(r"l\d+", name) or name in taken | {FULL.name}:
         raise ValueError(
             f"component {name!r} is defined, but the model has a component or group of this name: "
             "give it another"
@@ -205,7 +250,7 @@ def _require_new(name: str, known: Sequence[Component]) -> None:
 def group_components(
     components: Sequence[Component], *, with_full: bool = False
 ) -> tuple[Group, ...]:
-    """Gather components into groups, `full` last if wanted; all in canonical order.
+    """Gather components into groups, all in canonical order; `full`, once, also if it is wanted.
 
     The order of the columns is another matter: what is computed, to the last bit, does not depend
     on the order that was asked for.
@@ -214,23 +259,23 @@ def group_components(
     for component in sorted(components, key=_canonical_place):
         members.setdefault(component.group, []).append(component)
     groups = [Group(name=name, components=tuple(found)) for name, found in members.items()]
-    return (*groups, *((FULL_GROUP,) if with_full else ()))
+    return (*groups, *((FULL_GROUP,) if with_full and FULL_GROUP not in groups else ()))
 
 
-def _canonical_place(component: Component) -> tuple[float, float, float]:
+def _canonical_place(component: Component) -> tuple[float, float, float, float]:
     """Layer and place in it, as `all_components` and then `full` have them."""
-    kind = component.kind
-    if component.layer is None:
-        first = kind is ComponentKind.EMBED
-        return (-1.0 if first else math.inf, 0.0, float(kind is ComponentKind.FULL))
-    after = (ComponentKind.HEAD, ComponentKind.KV, ComponentKind.MLP).index(kind)
-    return (component.layer, float(after), component.head or 0)
+    kind, layer = component.kind, component.layer
+    if layer is None:
+        last = {ComponentKind.NORM: 0.0, ComponentKind.FULL: 2.0}.get(kind, 1.0)
+        return (-1.0 if kind is ComponentKind.EMBED else math.inf, last, 0.0, 0.0)
+    part = PARTS.index(component.part) if component.part else 0
+    return (layer, float(list(_IN_LAYER).index(kind)), component.head or 0, part)
 
 
-def _in_layer(kind: ComponentKind, layer: int, head: int | None = None) -> Component:
-    short = {ComponentKind.HEAD: "h", ComponentKind.KV: "kv", ComponentKind.MLP: "mlp"}[kind]
-    number = "" if head is None else head
-    return Component(name=f"l{layer}{short}{number}", kind=kind, layer=layer, head=head)
+def in_layer(kind: ComponentKind, layer: int, head: int | None = None, part: str = "") -> Component:
+    """The component of this kind within a layer, by its canonical name."""
+    name = f"l{layer}{_IN_LAYER[kind].format(head=head, part=part)}"
+    return Component(name=name, kind=kind, layer=layer, head=head, part=part)
 
 
 def _described(known: Sequence[Component]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import torch
@@ -50,7 +51,24 @@ def edge_blocks(
         return {"weight": ParameterSlice(parameter=unembed_name)}
     if component.kind is ComponentKind.FULL:
         return {name: ParameterSlice(parameter=name) for name in params}
+    if component.kind is ComponentKind.NORM:
+        return _final_norm(params)
     return defined_blocks(component, params)
+
+
+def _final_norm(params: Mapping[str, Tensor]) -> BlockTable:
+    """The norm outside all layers: its weight, and its bias where it has one."""
+    found = {
+        name.rpartition(".")[2]: ParameterSlice(parameter=name)
+        for name in params
+        if re.fullmatch(r"(?!.*\.\d+\.).*(norm|ln_f)\w*\.(weight|bias)", name)
+    }
+    if not found:
+        raise ValueError(
+            "component 'final_norm': no parameter outside the layers has the name of a norm; "
+            "define the component by names of parameters"
+        )
+    return found
 
 
 def defined_blocks(component: Component, params: Mapping[str, Tensor]) -> BlockTable:

@@ -18,6 +18,7 @@ from spectro.models.components import (
     group_components,
     select_components,
 )
+from spectro.models.granularities import FINAL_NORM, other_granularities
 
 _CONFIG_FIELDS = {
     "num_layers": "num_hidden_layers",
@@ -153,7 +154,7 @@ class ModelSize:
 
     @property
     def components(self) -> tuple[Component, ...]:
-        """Every restricted component (see `all_components`)."""
+        """The standard components (see `all_components`)."""
         shared = self.num_kv_heads if self.num_kv_heads < self.num_heads else 0
         return all_components(
             self.num_layers,
@@ -163,9 +164,21 @@ class ModelSize:
             is_tied=self.is_tied,
         )
 
+    @property
+    def granularities(self) -> tuple[tuple[Component, ...], ...]:
+        """Components beside the standard ones (see granularities.py)."""
+        norms = ("norm1", "norm2") if self.has_mlp else ("norm1",)
+        return other_granularities(
+            self.components,
+            self.num_layers,
+            shares_kv=self.num_kv_heads < self.num_heads,
+            mlp_parts=self._mlp_maps,
+            norms=(*norms, "q_norm", "k_norm") if self.has_qk_norm else norms,
+        )
+
     def select(self, patterns: Sequence[str]) -> tuple[Component, ...]:
         """The selected components, in the patterns' order (see `select_components`)."""
-        return select_components(patterns, self.components)
+        return select_components(patterns, self.components, self.granularities)
 
     def groups(self, patterns: Sequence[str], *, with_full: bool) -> tuple[Group, ...]:
         """Groups of the selected components, and last `full` where the estimator needs it.
@@ -186,7 +199,7 @@ class ModelSize:
     def num_weights(self) -> int:
         """All parameters."""
         width, tables = self.hidden_size, 1 if self.is_tied else 2
-        norms = (2 if self.has_mlp else 1) * self._norm_weights
+        norms = self._num_norms * self._norm_weights
         layer = self._attention_weights + norms + self._mlp_weights
         positions = self.max_context * width if self.family == "gpt2" else 0
         edges = self._norm_weights + tables * self.vocab_size * width + positions
@@ -194,24 +207,45 @@ class ModelSize:
 
     def weights_of(self, component: Component) -> int:
         """Weights that a component displaces, as `GroupModel.weights` gives them."""
-        shares = self.num_kv_heads < self.num_heads
-        one_map = self.head_size * self.hidden_size
-        bias = self.head_size if self.attention_bias else 0
-        if component.kind is ComponentKind.HEAD:
-            return 2 * one_map + bias if shares else 4 * one_map + 3 * bias
-        if component.kind is ComponentKind.KV:
-            return 2 * (one_map + bias)
-        if component.kind is ComponentKind.MLP:
-            return self._mlp_weights
-        if component.kind in (ComponentKind.FULL, ComponentKind.DEFINED):
-            return self.num_weights  # of what a user defines at most
-        return self.vocab_size * self.hidden_size
+        kind, layer = component.kind, self._attention_weights + self._mlp_weights
+        counts = {
+            ComponentKind.HEAD: self._head_weights,
+            ComponentKind.KV: 2 * self._map_weights("k"),
+            ComponentKind.MLP: self._mlp_weights,
+            ComponentKind.ATTENTION: self._attention_weights,
+            ComponentKind.LAYER: layer + self._num_norms * self._norm_weights,
+            ComponentKind.EMBED: self.vocab_size * self.hidden_size,
+            ComponentKind.UNEMBED: self.vocab_size * self.hidden_size,
+        }
+        if kind is ComponentKind.NORM:
+            of_heads = component.part in ("q_norm", "k_norm")
+            return self.head_size if of_heads else self._norm_weights
+        if component.part:
+            return self._map_weights(component.part)
+        return counts.get(kind, self.num_weights)  # of what a user defines at most
 
     def layers_above(self, component: Component) -> int:
         """Layers above a component: its displaced stream passes them with weights at w*."""
-        if component.kind is ComponentKind.UNEMBED:
+        if component.kind is ComponentKind.UNEMBED or component == FINAL_NORM:
             return 0
         return self.num_layers if component.layer is None else self.num_layers - component.layer - 1
+
+    @property
+    def _num_norms(self) -> int:
+        return 2 if self.has_mlp else 1
+
+    @property
+    def _head_weights(self) -> int:
+        maps = "qo" if self.num_kv_heads < self.num_heads else "qkvo"
+        return sum(map(self._map_weights, maps))
+
+    def _map_weights(self, part: str) -> int:
+        """Weights and biases of one map of a head or of an MLP."""
+        width, has_biases = self.hidden_size, self._has_layer_norm
+        if part in "qkvo":
+            return self.head_size * (width + (self.attention_bias and part != "o"))
+        bias = width if part == "down" else self.intermediate_size
+        return width * self.intermediate_size + bias * has_biases
 
     @property
     def _attention_weights(self) -> int:
@@ -231,11 +265,12 @@ class ModelSize:
 
     @property
     def _mlp_weights(self) -> int:
-        if not self.has_mlp:
-            return 0
-        width, inner = self.hidden_size, self.intermediate_size
-        bias = inner + width if self._has_layer_norm else 0
-        return (3 if self.has_gate else 2) * width * inner + bias
+        return sum(map(self._map_weights, self._mlp_maps))
+
+    @property
+    def _mlp_maps(self) -> tuple[str, ...]:
+        maps = ("gate", "up", "down") if self.has_gate else ("up", "down")
+        return maps if self.has_mlp else ()
 
 
 def _window_layers(config: Mapping[str, Any]) -> tuple[int, ...]:

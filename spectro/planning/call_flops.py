@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from spectro.models.components import FULL_GROUP, Component, ComponentKind, Group
+from spectro.models.components import FULL_GROUP, Component, ComponentKind, Group, in_layer
 from spectro.models.config import ScoringConfig
 from spectro.models.cost.flop_counter import FusedAttention, counting
 from spectro.models.cost.weightless import weightless_model
@@ -174,12 +174,9 @@ def _in_layer(group: Group, layer: int) -> Group:
     """The group's like in a layer of a small model: its heads are the first ones."""
     if group.components[0].layer is None:
         return group
-    moved, name = [], f"l{layer}"
+    moved = []
     for component in group.components:
-        same_kind = [c.name for c in group.components if c.kind is component.kind]
+        same_kind = [c.name for c in group.components if c.shape_kind == component.shape_kind]
         head = None if component.head is None else same_kind.index(component.name)
-        number = "" if head is None else head
-        short = {ComponentKind.HEAD: "h", ComponentKind.KV: "kv"}.get(component.kind, "mlp")
-        own = f"{name}{short}{number}"
-        moved.append(replace(component, name=own, layer=layer, head=head))
-    return Group(name=name, components=tuple(moved))
+        moved.append(in_layer(component.kind, layer, head, component.part))
+    return Group(name=f"l{layer}", components=tuple(moved))

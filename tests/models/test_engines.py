@@ -7,6 +7,7 @@ rotary angles to float32 in places; the norms are taken in float64 here, so that
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 import pytest
 import torch
@@ -14,7 +15,6 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from spectro.models.components import (
-    FULL,
     Component,
     ComponentKind,
     Group,
@@ -92,7 +92,7 @@ def hf(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> PreTr
 
 
 def groups_of(size: ModelSize) -> list[Group]:
-    """All components, all weights, and two that a user defines: all norms, and part of a map."""
+    """Standard components, all others of layer 1 and of no layer, and two definitions."""
     norms = ParameterPattern(parameters=r".*(norm|ln_)\w*(\.weight|\.bias)?.*")
     rows = ParameterPattern(
         parameters=r".*\.1\.(mlp|attn|attention|self_attn)\..*weight", ranges="2:9"
@@ -101,7 +101,12 @@ def groups_of(size: ModelSize) -> list[Group]:
         Component(name="norms", kind=ComponentKind.DEFINED, definition=(norms,)),
         Component(name="rows", kind=ComponentKind.DEFINED, definition=(rows,)),
     ]
-    return list(group_components([*size.components, *defined, FULL]))
+    return list(group_components([*size.components, *others_of(size), *defined]))
+
+
+def others_of(size: ModelSize) -> list[Component]:
+    """Components of the other granularities, of one layer and of none."""
+    return [c for c in chain(*size.granularities) if c.layer in (None, 1)]
 
 
 def displaced(weights: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
@@ -152,7 +157,8 @@ def test_losses_and_gradients_are_those_of_the_models_own_forward(
                     atol=1e-9,
                     msg=lambda m, n=name, b=block: f"{n} {b}: {m}",
                 )
-    assert set(found) >= {c.name for c in fast.shape.components} | {"norms", "rows", "full"}
+    others = {component.name for component in others_of(fast.shape)}
+    assert set(found) == {c.name for c in fast.shape.components} | others | {"norms", "rows"}
 
 
 def gradients(losses: dict[str, Tensor], weights: dict[str, dict[str, Tensor]]) -> Iterator[Tensor]:
@@ -180,7 +186,7 @@ def test_size_counts_the_models_weights(hf: PreTrainedModel) -> None:
     biased = getattr(hf.config, "mlp_bias", False)  # Llama's optional ones are not in the size
     if not biased:
         assert fast.shape.num_weights == sum(p.numel() for p in hf.parameters())
-        for component in fast.shape.components:
+        for component in [*fast.shape.components, *others_of(fast.shape)]:
             blocks = fast.blocks(component).values()
             own = sum(fast.params[p.parameter][p.index].numel() for p in blocks)
             assert fast.shape.weights_of(component) == own, component.name
