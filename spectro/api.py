@@ -15,6 +15,7 @@ from spectro.models.components import (
 )
 from spectro.models.config import ScoringConfig
 from spectro.models.engine import engine_of
+from spectro.models.overlap import overlap_warnings
 from spectro.models.token_ids import Ids, check_ids
 from spectro.result import Result
 from spectro.sampling.component_chain import ComponentChain
@@ -151,7 +152,8 @@ class _Measurement:
         """Measure all groups; columns come in the order of the patterns."""
         model, estimator, size = self._model, self._settings.estimator, self._model.model.shape
         ids = check_ids(model.model, probe_ids, "probe_ids")
-        names = [c.name for c in size.select(patterns)]
+        chosen = size.select(patterns)
+        names = [c.name for c in chosen]
         tiles: dict[str, TileSums] = {}
         for group in size.groups(patterns, with_full=estimator.kind.needs_full):
             tiles |= self._measure(group, ids)
@@ -167,7 +169,9 @@ class _Measurement:
                 for name, values in found.values(TOKEN_COLUMNS).items()
             },
             num_chains=self._settings.chain.num_chains,
-            summary=self._summary(found, offset),
+            summary=self._summary(
+                found, offset, overlap_warnings(chosen, size, model.model.blocks)
+            ),
             probe_ids=ids.cpu().numpy(),
         )
 
@@ -190,13 +194,15 @@ class _Measurement:
         self._chains |= chains
         return {name: TileSums.joined([tile[name] for tile in tiles]) for name in names}
 
-    def _summary(self, found: TokenEstimates, offset: float) -> dict[str, object]:
+    def _summary(
+        self, found: TokenEstimates, offset: float, warnings: Sequence[str]
+    ) -> dict[str, object]:
         chains = chain_summaries(
             self._chains, self._pilots, nbeta=self._settings.sampler.nbeta, phi_offset=offset
         )
         moments = {name: column.moments for name, column in found.columns.items()}
         summary = column_summary(moments, chains, found.centred_reliability())
-        summary["warnings"] = chain_warnings(chains, self._settings.sampler.gamma)
+        summary["warnings"] = [*chain_warnings(chains, self._settings.sampler.gamma), *warnings]
         for line in summary["warnings"]:
             logger.warning("%s", line)
         for line in summary_lines(summary):

@@ -1,8 +1,9 @@
-"""Layout of components by layer: heads by number, shared keys and values, then the MLP; embed
-first, unembed last.
+"""Layout of components by layer, whatever they are; embed first, final norm and unembed last.
 
-As in the page's profiles (`common/profile.js`). Shapes: H components, L rows of the grid, W
-columns.
+A name `l<layer><rest>` belongs to its layer; within one come heads by number, each before its
+parts, then shared keys and values, the attention, the MLP and its parts, norms, the layer, and what
+users define. As in the page's profiles (`common/profile.js`). Shapes: H components, L rows of the
+grid, W columns.
 """
 
 from __future__ import annotations
@@ -14,9 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-_IN_LAYER = re.compile(r"l(\d+)(?:h(\d+)|kv(\d+)|(mlp))")
-AFTER_HEADS = 10_000
-"""Rank of the first shared keys and values in a layer: after every head."""
+_IN_LAYER = re.compile(r"l(\d+)(\D.*)")
+_NUMBERED = re.compile(r"(h|kv)(\d+)(?:\.([qkvo]))?")
+_AFTER_HEADS = ("attn", "mlp", "mlp.gate", "mlp.up", "mlp.down", "norm1", "norm2", "q_norm")
+_AFTER_HEADS += ("k_norm", "layer")
+_PARTS = ("q", "k", "v", "o")
+Rank = tuple[int, int, int, str]
+"""Order within a layer: of the kind, of the head, of its part, of the name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,33 +29,34 @@ class LayerBlock:
     """A layer's components, or one component outside all layers."""
 
     name: str
-    """`L3`, `embed`, `unembed`, or the component's name."""
+    """`L3`, or the component's name."""
     columns: tuple[int, ...]
-    """Indices of its components: heads by number, shared keys and values, then the MLP."""
+    """Indices of its components, in their order."""
 
 
-def place(component: str) -> tuple[str, float]:
-    """Block of a component, and its rank within it."""
+def place(component: str) -> tuple[str, str]:
+    """Block of a component, and its name within it; empty outside all layers."""
     found = _IN_LAYER.fullmatch(component)
-    if found is None:
-        return component, 0.0
-    if found[4]:
-        return f"L{int(found[1])}", float("inf")
-    rank = float(found[2]) if found[2] else AFTER_HEADS + float(found[3])
-    return f"L{int(found[1])}", rank
+    return (f"L{int(found[1])}", found[2]) if found else (component, "")
+
+
+def head_of(component: str) -> int | None:
+    """Number of the attention head that a component is, or is part of."""
+    found = _NUMBERED.fullmatch(place(component)[1])
+    return int(found[2]) if found and found[1] == "h" else None
 
 
 def is_mlp(component: str) -> bool:
-    """Whether it is a layer's MLP."""
-    return place(component)[1] == float("inf")
+    """Whether it is a layer's MLP, or part of it."""
+    return place(component)[1].partition(".")[0] == "mlp"
 
 
 def blocks(components: Sequence[str]) -> list[LayerBlock]:
-    """Every component once: `embed`, the layers, then `unembed` and others by name."""
-    members: dict[str, list[tuple[float, int]]] = {}
+    """Every component once: `embed`, the layers, `final_norm`, `unembed`, others by name."""
+    members: dict[str, list[tuple[Rank, int]]] = {}
     for column, component in enumerate(components):
-        name, rank = place(component)
-        members.setdefault(name, []).append((rank, column))
+        name, inside = place(component)
+        members.setdefault(name, []).append((_rank(inside), column))
     return [
         LayerBlock(name=name, columns=tuple(column for _, column in sorted(members[name])))
         for name in sorted(members, key=_order)
@@ -64,12 +70,12 @@ def in_order(components: Sequence[str]) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """Position of each component in a table of layers × heads."""
+    """Position of each component in a table of layers × names within a layer."""
 
     rows: tuple[str, ...]
     """Names of the blocks."""
     columns: tuple[str, ...]
-    """`0`, `1`, …, `kv0`, …, `mlp`; blocks of one component use the first column."""
+    """`0`, `1`, … for heads, then names within a layer; outside layers the first column is used."""
     row_H: NDArray[np.int64]
     """Row of each component."""
     column_H: NDArray[np.int64]
@@ -83,30 +89,37 @@ class Grid:
 
 
 def grid(components: Sequence[str]) -> Grid:
-    """Grid with heads in the column of their number and MLPs after the last head."""
+    """Grid with a column for every name within a layer; heads have all numbers up to the last."""
     found = blocks(components)
-    heads = {place(name)[1] for name in components if _IN_LAYER.fullmatch(name)}
-    shared = sorted(rank for rank in heads if AFTER_HEADS <= rank < float("inf"))
-    num_heads = int(max((rank for rank in heads if rank < AFTER_HEADS), default=-1)) + 1
-    num_shared = int(shared[-1]) - AFTER_HEADS + 1 if shared else 0
-    last = num_heads + num_shared
-    has_mlp = any(is_mlp(name) for name in components)
-    row, column = np.zeros(len(components), np.int64), np.zeros(len(components), np.int64)
+    inside = {name for component in components if (name := place(component)[1])}
+    heads = [number for c in components if (number := head_of(c)) is not None]
+    inside |= {f"h{number}" for number in range(max(heads, default=-1) + 1)}
+    names = sorted(inside, key=_rank)
+    column_of = {name: number for number, name in enumerate(names)} | {"": 0}
+    row = np.zeros(len(components), np.int64)
     for index, block in enumerate(found):
-        for member in block.columns:
-            rank = place(components[member])[1]
-            if rank >= AFTER_HEADS:
-                rank = min(float(last), num_heads + rank - AFTER_HEADS)
-            row[member], column[member] = index, int(rank)
-    names = [str(number) for number in range(num_heads)]
-    names += [f"kv{number}" for number in range(num_shared)] + (["mlp"] if has_mlp else [])
+        row[list(block.columns)] = index
+    column = np.array([column_of[place(name)[1]] for name in components], np.int64)
     return Grid(
-        rows=tuple(block.name for block in found), columns=tuple(names), row_H=row, column_H=column
+        rows=tuple(block.name for block in found),
+        columns=tuple(re.sub(r"^h(?=\d)", "", name) for name in names),
+        row_H=row,
+        column_H=column,
     )
+
+
+def _rank(inside: str) -> Rank:
+    if found := _NUMBERED.fullmatch(inside):
+        kind, number, part = found.groups()
+        return (0 if kind == "h" else 1, int(number), _PARTS.index(part) + 1 if part else 0, "")
+    if inside in _AFTER_HEADS:
+        return (2, _AFTER_HEADS.index(inside), 0, "")
+    return (3, 0, 0, inside)
 
 
 def _order(name: str) -> tuple[float, str]:
     if name == "embed":
         return -1.0, name
     layer = re.fullmatch(r"L(\d+)", name)
-    return (float(layer[1]) if layer else float("inf")), name
+    last = {"final_norm": 1e6, "unembed": 2e6}.get(name, 3e6)
+    return (float(layer[1]) if layer else last), name

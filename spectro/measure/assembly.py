@@ -16,8 +16,10 @@ from spectro.formats import chain_records, fingerprint, product, run_dir, tiles,
 from spectro.formats.derived_objects import put_derived
 from spectro.formats.halves import halves_table
 from spectro.measure.resident_model import ResidentModel
+from spectro.measure.tokenise import model_size
 from spectro.measure.units import AssemblyUnit, SummaryUnit
 from spectro.models.components import Group
+from spectro.models.overlap import overlap_warnings
 from spectro.sampling.component_chain import ComponentChain
 from spectro.storage.checksummed_json import with_nan
 from spectro.storage.store import MissingObjectError, Store
@@ -128,7 +130,13 @@ def summarise(
         "chains": sum(record.seconds for own in records.values() for record in own),
         "tiles": sum(shard["seconds"] for shard in shards),
     }
-    summary["warnings"] = chain_warnings(of_chains, config.sampler.gamma)
+    size = model_size(config)
+    summary["warnings"] = [
+        *chain_warnings(of_chains, config.sampler.gamma),
+        *overlap_warnings(
+            size.select(config.components), size, lambda own: resident.model.blocks(own)
+        ),
+    ]
     for line in summary["warnings"]:
         logger.warning("%s", line)
     put_derived(store, unit.names[0], summary, unit.probe_sha256)

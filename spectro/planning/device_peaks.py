@@ -33,9 +33,9 @@ CUDA_BYTES = 10**9
 
 def widest_groups(groups: Sequence[Group]) -> list[Group]:
     """Of layers with the same kinds of components the lowest, with most layers above; the rest."""
-    found: dict[tuple[ComponentKind, ...], Group] = {}
+    found: dict[tuple[tuple[ComponentKind, str], ...], Group] = {}
     for group in groups:
-        kinds = tuple(component.kind for component in group.components)
+        kinds = tuple(component.shape_kind for component in group.components)
         known = found.setdefault(kinds, group)
         if (group.components[0].layer or 0) < (known.components[0].layer or 0):
             found[kinds] = group
@@ -66,7 +66,7 @@ def scoring_peak(
     num_draws = len(group.components) * max(
         NUM_JUDGING_DRAWS, m.chain.num_chains * m.chain.num_draws
     )
-    of_kind = {component.kind: component for component in group.components}
+    of_kind = {component.shape_kind: component for component in group.components}
     return (
         _resident(m, device)
         + sums

@@ -10,7 +10,7 @@ from spectro.formats.chain_names import pilot_name
 from spectro.formats.chain_records import read_pilot
 from spectro.formats.run_parts import CONTROL
 from spectro.measure.sampled_groups import groups_of
-from spectro.models.components import FULL
+from spectro.models.components import FULL, FULL_GROUP
 from spectro.models.size import ModelSize
 from spectro.planning.config import Assumptions
 from spectro.planning.device_costs import Device
@@ -69,7 +69,7 @@ def plan_notes(
         chains_over_tiles: work of the posterior's chains over that of its tiles.
     """
     notes = [f"rates: {rates.provenance}"]
-    stepped = _stepped(config, assumed)
+    stepped = _stepped(config, m.size, assumed)
     if isinstance(config.sampler, Reweighted):
         notes.append(f"assumed until the pilot: chains are needed for {stepped}, for nothing else")
         if config.sisters:
@@ -128,9 +128,9 @@ def _amount(num_bytes: int) -> str:
     return f"{num_bytes / 1e12:.2g} TB" if num_bytes >= 1e11 else f"{num_bytes / 1e9:.2g} GB"
 
 
-def _stepped(config: PipelineConfig, assumed: Assumptions) -> str:
+def _stepped(config: PipelineConfig, size: ModelSize, assumed: Assumptions) -> str:
     """Names of what `reweighted` is assumed to need chains for."""
-    full = [FULL.name] if config.estimator.kind.needs_full else []
+    full = [FULL.name] if FULL_GROUP in groups_of(config, size) else []
     return ", ".join([*full, *assumed.chain_components]) or "nothing"
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from spectro.config import PipelineConfig
 from spectro.measure.sampled_groups import groups_of
-from spectro.models.components import FULL
 from spectro.models.size import ModelSize
 from spectro.planning.schedules import SchedulesByGroup, with_shared
 from spectro.planning.unit_work import (
@@ -35,7 +34,6 @@ def measurement_of(config: PipelineConfig, size: ModelSize) -> MeasurementSize:
     size.require_context(tokens.context)
     num_subsets, per_shard = len(tokens.subsets), tokens.sequences_per_shard
     num_probe = tokens.num_probe_sequences * num_subsets
-    components = [c for group in groups_of(config, size) for c in group.components]
     return MeasurementSize(
         size=size,
         chain=config.chain,
@@ -46,7 +44,7 @@ def measurement_of(config: PipelineConfig, size: ModelSize) -> MeasurementSize:
         shard_sizes=tuple(
             min(per_shard, num_probe - start) for start in range(0, num_probe, per_shard)
         ),
-        num_columns=sum(c != FULL for c in components),
+        num_columns=len(size.select(config.components)),
         keep_halves=config.run.keep_halves,
         list_size=config.scoring.shortlist_size
         if config.scoring.uses_top_k(size.vocab_size)

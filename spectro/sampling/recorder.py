@@ -187,7 +187,7 @@ class Recorder:
 
     def _enough(self, name: str) -> bool:
         target = self._config.target_reliability
-        if target is None or name == FULL.name:  # no column: its noise enters all of them
+        if target is None or name == FULL.name:  # by `two_chain` its noise enters all columns
             return False
         return self._found[name].halves.reliability(self._config.num_chains) >= target
 

@@ -89,7 +89,7 @@ def circuit_of(
 
 
 def _scores(view: RunView, config: PipelineConfig, num_sequences: int, length: int) -> HeadScores:
-    found = model_of(view.file, view.uri).select(view.components)
+    found = model_of(view.file, view.uri).select(config.components)
     places = {
         c.name: (c.layer, c.head)
         for c in found

@@ -68,12 +68,8 @@ class ModelInfo(ModelSize):
         A layer has 12 d², the unembedding d·V; a component costs the layers from its own up.
         """
         layer, unembed = 12.0 * self.hidden_size**2, float(self.hidden_size * self.vocab_size)
-        if group.name in ("full", "embed"):
-            layers = self.num_layers
-        elif group.name == "unembed":
-            layers = 0
-        else:
-            layers = self.num_layers - (group.components[0].layer or 0)
+        first = group.components[0]
+        layers = self.layers_above(first) + (first.layer is not None)
         return len(group.components) * (layers * layer + unembed)
 
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from spectro.analysis.component_grid import is_mlp, place
+from spectro.analysis.component_grid import head_of, is_mlp
 from spectro.views.drawing.parts import head, new_figure, nothing, plain_logarithms
 from spectro.views.drawing.theme import MONO, SMALL, WIDE, Theme, themed
 
@@ -106,4 +106,4 @@ def _names(
 def _kind(component: str) -> str:
     if is_mlp(component):
         return "mlp"
-    return "other" if place(component)[0] == component else "head"
+    return "other" if head_of(component) is None else "head"

@@ -36,6 +36,8 @@ MOST_ROW_NAMES = 7
 """Layers that are named beside tiles."""
 MOST_BLOCK_NAMES = 16
 """Layers that are named below bars or dots."""
+SHORT_NAMES = {"embed": "emb", "unembed": "un", "final_norm": "norm"}
+"""Components outside all layers, as axes name them."""
 BLOCK_GAP = 0.8
 """Room between layers, in bars."""
 _LETTERS_PER_INCH = 21
@@ -82,7 +84,7 @@ def block_axis(axes: Axes, components: Sequence[str], *, labels: bool = True) ->
         places = at + np.arange(len(block.columns))
         place_H[list(block.columns)] = places
         ticks.append(float(places.mean()))
-        names.append({"embed": "emb", "unembed": "un"}.get(block.name, block.name))
+        names.append(SHORT_NAMES.get(block.name, block.name))
         at = float(places[-1]) + 1.0 + BLOCK_GAP
     named = range(0, len(names), math.ceil(len(names) / MOST_BLOCK_NAMES) or 1)
     axes.set_xlim(-0.8, max(at - BLOCK_GAP, 0.9))

@@ -7,10 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from spectro.analysis.component_grid import blocks, in_order
+from spectro.analysis.component_grid import blocks, in_order, place
 from spectro.analysis.response_matrix import ResponseMatrix
 from spectro.analysis.scaling import UNITS
 from spectro.views.drawing.parts import (
+    SHORT_NAMES,
     dots,
     head,
     limits,
@@ -29,6 +30,8 @@ HELP = (
 MOST_ROWS = 60
 """Rows that a figure of one page has room for."""
 ROW_INCHES = 0.17
+LONGEST_FLAT = 4
+"""Letters of the longest name above a column that is not turned."""
 LEAST_NAMED = 0.03
 """Share of the columns that a layer must have to be named."""
 
@@ -101,7 +104,7 @@ def _layers(axes: Axes, theme: Theme, components: tuple[str, ...]) -> None:
     for block in blocks(components):
         if len(block.columns) >= LEAST_NAMED * len(components):
             ticks.append(at + (len(block.columns) - 1) / 2)
-            names.append({"embed": "emb", "unembed": "un"}.get(block.name, block.name))
+            names.append(SHORT_NAMES.get(block.name, block.name))
         at += len(block.columns)
         if at < len(components):
             axes.axvline(at - 0.5, color=theme.raised, linewidth=1.2)
@@ -109,13 +112,8 @@ def _layers(axes: Axes, theme: Theme, components: tuple[str, ...]) -> None:
     if len(components) <= 48:
         above = axes.secondary_xaxis("top")
         order = in_order(components)
-        short = [components[column] for column in order]
-        above.set_xticks(range(len(order)), [_short(name) for name in short], size=SMALL - 1)
+        short = [place(components[column])[1] for column in order]
+        turned = 90 if max(map(len, short)) > LONGEST_FLAT else 0
+        above.set_xticks(range(len(order)), short, size=SMALL - 1, rotation=turned)
         above.tick_params(length=0)
         above.spines["top"].set_visible(False)
-
-
-def _short(component: str) -> str:
-    """Of `l3h2` the head, of `l3mlp` the MLP; the rest is said below."""
-    inside = component.lstrip("l").lstrip("0123456789")
-    return inside if component.startswith("l") and inside != component[1:] else ""

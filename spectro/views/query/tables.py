@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from spectro.analysis.component_grid import head_of, place
 from spectro.formats.clusters.clusters import CLUSTERS
 from spectro.formats.product import SUMMARY_NAME
 from spectro.storage.ranges import Meter, RangeReader
@@ -42,12 +43,14 @@ _OF_SUMMARY = {
 _OF_BIAS = {"nats": pa.float64(), "error_nats": pa.float64(), "deviations": pa.float64()}
 COMPONENTS = pa.schema(
     {"place": pa.int32(), "component": pa.string(), "layer": pa.int32(), "head": pa.int32()}
+    | {"kind": pa.string()}
     | _OF_SUMMARY
     | {"half_width_95": pa.float64(), "num_chains": pa.int32()}
     | {f"bias_{name}": kind for name, kind in _OF_BIAS.items()}
 )
-"""`place` is the index into `chi`, which begins at 1; `half_width_95` half the width of the 95 %
-interval of χ (susceptibility/interval.py), root mean square over tokens as `standard_error`."""
+"""`place` is the index into `chi`, which begins at 1; `kind` the name without layer and number
+(`h`, `h.q`, `attn`, `embed`); `half_width_95` half the width of the 95 % interval of χ
+(susceptibility/interval.py), root mean square over tokens as `standard_error`."""
 TOP_TEXT = "top_text"
 
 
@@ -69,12 +72,13 @@ def components_table(view: RunView, components: Sequence[str]) -> pa.Table:
     """A row per column of χ; null where the summary has no value."""
     known = view.summary if view.store.exists(SUMMARY_NAME) else {}
     unknown = [None] * len(components)
-    places = [_place(name) for name in components]
+    named = [(place(name), name) for name in components]
     columns: dict[str, Sequence[Any]] = {
         "place": range(1, len(components) + 1),
         "component": components,
-        "layer": [layer for layer, _ in places],
-        "head": [head for _, head in places],
+        "layer": [int(block[1:]) if inside else None for (block, inside), _ in named],
+        "head": [head_of(name) for name in components],
+        "kind": [re.sub(r"\d+", "", inside) or name for (_, inside), name in named],
     }
     columns |= {name: known.get(name, unknown) for name in _OF_SUMMARY}
     error_H = np.array(known.get("standard_error", unknown), np.float64)
@@ -102,14 +106,6 @@ def with_top_text(clusters: pa.Table, text_V: pa.Array) -> pa.Table:
     tops = clusters["top_tokens"].combine_chunks()
     texts = pa.ListArray.from_arrays(tops.offsets, text_V.take(tops.values))
     return clusters.append_column(TOP_TEXT, texts)
-
-
-def _place(component: str) -> tuple[int | None, int | None]:
-    """Layer and head, if any."""
-    found = re.fullmatch(r"l(\d+)(?:h(\d+)|kv\d+|mlp)", component)
-    if found is None:
-        return None, None
-    return int(found[1]), None if found[2] is None else int(found[2])
 
 
 def _string(piece: bytes | None) -> str | None:

@@ -30,7 +30,7 @@ from spectro.formats.chain_records import ChainRecord, block_names, read_pilot, 
 from spectro.measure.resident_model import ResidentModel
 from spectro.measure.tiles import stored_chain
 from spectro.measure.tokenise import tokenizer_of
-from spectro.models.components import Group
+from spectro.models.components import Group, group_components
 from spectro.models.token_ids import check_ids
 from spectro.sampling.config import TokenDraws
 from spectro.susceptibility.columns import TOKEN_COLUMNS, estimate
@@ -107,9 +107,12 @@ class RunDraws:
         return self.config.chain.of_shard(0)
 
     def groups(self, names: Sequence[str]) -> tuple[Group, ...]:
-        """Groups of these components alone, and `full` for the two-chain estimator."""
+        """Groups of these columns alone, and `full` for the two-chain estimator."""
         model = model_of(self.view.file, self.view.uri)
-        return model.groups(names, with_full=self.config.estimator.kind.needs_full)
+        own = {component.name: component for component in model.select(self.config.components)}
+        return group_components(
+            [own[name] for name in names], with_full=self.config.estimator.kind.needs_full
+        )
 
     def require_draws(self, names: Sequence[str]) -> None:
         """Raise ValueError, in one line, unless all draws that these components need are there."""

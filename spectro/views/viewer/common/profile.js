@@ -1,27 +1,40 @@
-// Numbers of components as a small picture: heads and MLP laid out by layer.
+// Numbers of components as a small picture, laid out by layer.
 import { element, isKnown, signed, svg, withTooltip, words } from "./dom.js";
 
 const MOST_BARS = 64;
-const AFTER_HEADS = 10000; // shared keys and values come after the heads of their layer
+const AFTER_HEADS = ["attn", "mlp", "mlp.gate", "mlp.up", "mlp.down", "norm1", "norm2", "q_norm", "k_norm", "layer"];
 
+// Layer and the name within it, empty outside all layers; as in analysis/component_grid.py.
 function place(name) {
-  const match = /^l(\d+)(?:h(\d+)|kv(\d+)|(mlp))$/.exec(name);
-  if (!match) return { block: name, index: 0 };
-  const [, layer, head, shared, mlp] = match;
-  return { block: `L${layer}`, index: mlp ? Infinity : head ? Number(head) : AFTER_HEADS + Number(shared) };
+  const match = /^l(\d+)(\D.*)$/.exec(name);
+  return match ? { block: `L${match[1]}`, inside: match[2] } : { block: name, inside: "" };
 }
 
-// [[block name, [column, ...]], ...]: embed, then layers, then unembed and the rest.
+const isMlp = (name) => /^mlp(\.|$)/.test(place(name).inside);
+
+// Order within a layer: heads by number, each before its parts, then shared keys and values, the rest.
+function rank(inside) {
+  const match = /^(h|kv)(\d+)(?:\.([qkvo]))?$/.exec(inside), known = AFTER_HEADS.indexOf(inside);
+  if (match) return [match[1] === "h" ? 0 : 1, Number(match[2]), match[3] ? "qkvo".indexOf(match[3]) + 1 : 0];
+  return known < 0 ? [3, 0, 0] : [2, known, 0];
+}
+
+function compare(a, b) {
+  const [first, second] = [rank(a), rank(b)], differing = first.findIndex((value, at) => value !== second[at]);
+  return differing < 0 ? (a < b ? -1 : Number(a > b)) : first[differing] - second[differing];
+}
+
+// [[block name, [column, ...]], ...]: embed, the layers, final norm, unembed, the rest.
 function blocks(components) {
-  const byBlock = new Map();
+  const byBlock = new Map(), last = { embed: -1, final_norm: 1e6, unembed: 2e6 };
   components.forEach((name, column) => {
-    const { block, index } = place(name);
+    const { block, inside } = place(name);
     if (!byBlock.has(block)) byBlock.set(block, []);
-    byBlock.get(block).push([index, column]);
+    byBlock.get(block).push([inside, column]);
   });
-  const rank = (block) => (block === "embed" ? -1 : /^L\d+$/.test(block) ? Number(block.slice(1)) : 1e6);
-  return [...byBlock].sort(([a], [b]) => rank(a) - rank(b) || (a < b ? -1 : 1))
-    .map(([block, columns]) => [block, columns.sort((a, b) => a[0] - b[0]).map(([, column]) => column)]);
+  const order = (block) => last[block] ?? (/^L\d+$/.test(block) ? Number(block.slice(1)) : 3e6);
+  return [...byBlock].sort(([a], [b]) => order(a) - order(b) || (a < b ? -1 : 1))
+    .map(([block, columns]) => [block, columns.sort((a, b) => compare(a[0], b[0])).map(([, column]) => column)]);
 }
 
 const size = (value) => (isKnown(value) ? Math.abs(value) : 0);
@@ -55,13 +68,13 @@ function bars(picture, values, components, extreme, explain, isPlain) {
     for (const column of columns) {
       const value = values[column], tall = Math.max((size(value) / extreme) * above, 0.5);
       const bar = svg("rect", { x: x + 0.75, y: value < 0 ? above : above - tall, width: width - 1.5, height: tall, rx: 1,
-        class: `${signClass(value, isPlain)}${components[column].endsWith("mlp") ? " mlp" : ""}` });
+        class: `${signClass(value, isPlain)}${isMlp(components[column]) ? " mlp" : ""}` });
       const target = svg("g", {}, svg("rect", { x, y: 0, width, height, class: "catch" }), bar);
       withTooltip(target, explain(column));
       picture.append(target);
       x += width;
     }
-    const said = { embed: "emb", unembed: "unemb" }[block] ?? block;
+    const said = { embed: "emb", unembed: "unemb", final_norm: "norm" }[block] ?? block;
     picture.append(svg("line", { x1: start, x2: x, y1: above, y2: above, class: "axis" }), words((start + x) / 2, height + caption - 2, said, "middle"));
     x += gap + (said.length > 3 && columns.length === 1 ? 6 : 0);
   }
@@ -69,16 +82,18 @@ function bars(picture, values, components, extreme, explain, isPlain) {
 }
 
 function tiles(picture, values, components, extreme, explain, isPlain) {
-  const layout = blocks(components), side = 9, widest = Math.max(...layout.map(([, columns]) => columns.length));
+  const layout = blocks(components), side = 9, left = 4 + 5 * Math.max(6, ...layout.map(([block]) => block.length));
+  const names = [...new Set(components.map((name) => place(name).inside))].sort(compare).filter(Boolean);
   layout.forEach(([block, columns], row) => columns.forEach((column, index) => {
-    const isMlp = components[column].endsWith("mlp");
-    const target = svg("rect", { x: 34 + side * index + (isMlp ? 3 : 0), y: row * side, width: side - 1, height: side - 1,
+    const { inside } = place(components[column]), across = inside ? names.indexOf(inside) : 0;
+    const gap = rank(inside)[0] > 1 ? 3 : 0; // after the heads
+    const target = svg("rect", { x: left + side * across + gap, y: row * side, width: side - 1, height: side - 1,
       class: signClass(values[column], isPlain), "fill-opacity": 0.08 + (0.92 * size(values[column])) / extreme });
     withTooltip(target, explain(column));
     picture.append(target);
-    if (!index) picture.append(words(30, row * side + side - 2, block, "end"));
+    if (!index) picture.append(words(left - 4, row * side + side - 2, block, "end"));
   }));
-  frame(picture, 0, 40 + widest * side, layout.length * side);
+  frame(picture, 0, left + 6 + Math.max(1, names.length) * side, layout.length * side);
 }
 
 function frame(picture, left, width, height) {
