@@ -67,7 +67,7 @@ def susceptibilities(
         probe_ids: int64 [N, T+1], the sequences measured; their T may differ.
         sampler: `spectro.Reweighted(...)`, `Mala`, `Exponential`, `Psgld`, `Sgld` or `Gaussian`.
         components: names or patterns in the order of the columns: `l0h0`, `l*mlp`, `embed`,
-            `unembed`, `*` for all (see `select_components`).
+            `l*attn`, `l0h0.q`, `full`; `*` for the standard ones (docs/components.md).
         evaluation_ids: int64 [E, T+1], fixed sequences on which ΔL is taken; the sampling
             sequences if None.
         num_chains, num_draws, steps_between_draws, num_burnin_steps, batch_size,

@@ -48,8 +48,9 @@ class PipelineConfig:
     run: RunConfig
     """Where and how it is executed."""
     components: list[str] = field(default_factory=lambda: ["*"])
-    """Names or patterns of the components, `l0h1`, `l*mlp`, `embed`, `*`, or definitions by names
-    of parameters, `norms=.*norm.*`: columns of χ come in this order (`select_components`)."""
+    """Names or patterns of the components, `l0h1`, `l*mlp`, `l*attn`, `l0h1.q`, `embed`, `*`, or
+    definitions by names of parameters, `norms=.*norm.*`: columns of χ come in this order
+    (docs/components.md)."""
     scoring: ScoringConfig = field(default_factory=ScoringConfig)
     """What of the arithmetic may be approximated, within a measured error."""
     estimator: EstimatorConfig = field(default_factory=EstimatorConfig)

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 _IN_LAYER = re.compile(r"l(\d+)(\D.*)")
 _NUMBERED = re.compile(r"(h|kv)(\d+)(?:\.([qkvo]))?")
-_AFTER_HEADS = ("attn", "mlp", "mlp.gate", "mlp.up", "mlp.down", "norm1", "norm2", "q_norm")
-_AFTER_HEADS += ("k_norm", "layer")
+_AFTER_HEADS = (
+    "attn", "mlp", "mlp.gate", "mlp.up", "mlp.down", "norm1", "norm2", "q_norm", "k_norm", "layer",
+)  # fmt: skip
 _PARTS = ("q", "k", "v", "o")
 Rank = tuple[int, int, int, str]
 """Order within a layer: of the kind, of the head, of its part, of the name."""

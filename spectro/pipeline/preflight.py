@@ -51,8 +51,8 @@ def describe_model(resident: ResidentModel) -> ModelInfo:
 def load_described(resident: ResidentModel) -> ModelInfo:
     """Load a run's model onto its device and describe it.
 
-    Raises ValueError, in one line, also for a model that one GPU does not hold: before its weights
-    are read.
+    Raises ValueError, in one line, also for a model that one GPU does not hold, before its weights
+    are read, and for a user's component that selects no parameter.
     """
     config = resident.config
     device = resolve_device(config.model.device)
@@ -62,6 +62,9 @@ def load_described(resident: ResidentModel) -> ModelInfo:
         require_fits(
             model_size(config), product_bytes, config.tokens.context, card_bytes, str(device)
         )
+    for component in model_size(config).select(config.components):
+        if component.definition:  # refused where it selects nothing
+            resident.model.blocks(component)
     return ModelInfo.of(resident.hf_model)
 
 

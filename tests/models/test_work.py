@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from spectro.models.components import FULL, FULL_GROUP, Group, all_components, group_components
+from spectro.models.components import FULL, Group, group_components
 from spectro.models.config import ScoringConfig
 from spectro.models.cost.flop_counter import counting
 from spectro.models.families.gpt_neox import GPTNeoX
@@ -52,7 +53,10 @@ def counted(call: Callable[..., Any], *arguments: Any) -> int:
 
 
 def every_group(size: ModelSize) -> list[Group]:
-    return [*group_components(all_components(size.num_layers, size.num_heads)), FULL_GROUP]
+    """Standard components, and every other kind in the last layer and outside layers."""
+    places = {None, size.num_layers - 1}
+    others = [c for c in chain(*size.granularities) if c.layer in places and c.head in (None, 0)]
+    return list(group_components([*size.components, *others]))
 
 
 @pytest.fixture(params=SHAPES)

@@ -11,7 +11,7 @@ import torch
 from peak import peak_bytes
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
-from spectro.models.components import FULL_GROUP, Component, Group, all_components, group_components
+from spectro.models.components import Component, Group, all_components, group_components
 from spectro.models.config import Precision, ScoringConfig
 from spectro.models.cost.budget import RowBudget, draws_at_once
 from spectro.models.cost.memory import (
@@ -79,7 +79,8 @@ def call_of(model: GPTNeoX, rows: int) -> CallShape:
 def some_groups(size: ModelSize) -> list[Group]:
     layers = {"l0", f"l{size.num_layers // 2}"}
     groups = group_components(all_components(size.num_layers, size.num_heads))
-    return [*(g for g in groups if g.name in layers | {"embed", "unembed"}), FULL_GROUP]
+    others = size.groups(["l0attn", "l0layer", "l0norm1", "l0h0.q", "final_norm"], with_full=True)
+    return [*(g for g in groups if g.name in layers | {"embed", "unembed"}), *others]
 
 
 def ids_of(size: ModelSize, num_seq: int) -> torch.Tensor:
