@@ -15,6 +15,7 @@ from spectro.models.families.attention_only import AttentionOnly
 from spectro.models.families.gemma import Gemma
 from spectro.models.families.gpt2 import GPT2
 from spectro.models.families.gpt_neox import GPTNeoX
+from spectro.models.families.granite import Granite
 from spectro.models.families.llama import Llama
 from spectro.models.transformer import Transformer
 from spectro.models.universal import UniversalModel
@@ -27,6 +28,7 @@ FAMILIES: dict[str, type[Transformer]] = {
     "gpt2": GPT2,
     "attention_only": AttentionOnly,
     "gemma": Gemma,
+    "granite": Granite,
     "llama": Llama,
     "mistral": Llama,
     "qwen2": Llama,

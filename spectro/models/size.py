@@ -37,7 +37,8 @@ _OTHER_NAMES = {
     "layer_norm_eps": "layer_norm_epsilon",
 }
 """Names of the same fields in GPT-2's config."""
-_RMS_NORM = ("llama", "mistral", "qwen2", "qwen3", "gemma")
+_LAYER_NORM = ("gpt_neox", "gpt2", "attention_only")
+"""Families with layer norms and MLPs without gate; all others have RMS norms and gates."""
 _ACTIVATION = {"gpt_neox": "gelu", "gpt2": "gelu_new", "gemma": "gelu_pytorch_tanh"}
 _TIED_BY_DEFAULT = ("gpt2", "gemma")
 """Families whose config.json leaves out `tie_word_embeddings` where it is true."""
@@ -146,7 +147,7 @@ class ModelSize:
             head_size=int(config.get("head_dim") or 0),
             is_tied=bool(config.get("tie_word_embeddings", family in _TIED_BY_DEFAULT)),
             has_mlp=family != "attention_only",
-            has_gate=family in _RMS_NORM,
+            has_gate=family not in _LAYER_NORM,
             has_qk_norm=family == "qwen3",
             window_layers=windows,
             sliding_window=int(config.get("sliding_window") or 0) if windows else 0,
@@ -257,7 +258,7 @@ class ModelSize:
 
     @property
     def _has_layer_norm(self) -> bool:
-        return self.family not in _RMS_NORM
+        return self.family in _LAYER_NORM
 
     @property
     def _norm_weights(self) -> int:

@@ -52,6 +52,13 @@ CASES: dict[str, tuple[str, dict[str, object]]] = {
         {**LLAMA, "use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1},
     ),
     "gemma": ("gemma", {**LLAMA, "head_dim": 12, "tie_word_embeddings": True}),
+    "granite": (
+        "granite",
+        {
+            **LLAMA, "embedding_multiplier": 3.0, "residual_multiplier": 0.3,
+            "attention_multiplier": 0.11, "logits_scaling": 2.5,
+        },
+    ),
     "attention_only": (
         "attention_only",
         {k: v for k, v in SMALL.items() if k != "intermediate_size"},
