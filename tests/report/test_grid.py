@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from spectro.analysis.component_grid import blocks, grid, in_order, is_mlp
+from spectro.analysis.component_grid import blocks, grid, head_of, in_order, is_mlp
 
 
 def test_layers_heads_then_mlp() -> None:
@@ -33,3 +33,34 @@ def test_few_components() -> None:
     assert grid(["embed"]).table(np.array([3.0])).tolist() == [[3.0]]
     assert grid([]).rows == () and blocks([]) == []
     assert grid(["l3mlp"]).columns == ("mlp",)
+
+
+MIXED = [
+    "full", "l0layer", "l0mlp.up", "l0h1.o", "l0h1", "l0h0", "l0h1.q", "l0mlp", "l0attn", "norms",
+    "l0norm1", "unembed", "final_norm", "l0kv0", "l0kv0.v", "l1foo", "l1h1", "embed", "l0mlp.gate",
+    "l0q_norm",
+]  # fmt: skip
+
+
+def test_every_kind_has_its_place() -> None:
+    assert [MIXED[column] for column in in_order(MIXED)] == [
+        "embed", "l0h0", "l0h1", "l0h1.q", "l0h1.o", "l0kv0", "l0kv0.v", "l0attn", "l0mlp",
+        "l0mlp.gate", "l0mlp.up", "l0norm1", "l0q_norm", "l0layer", "l1h1", "l1foo", "final_norm",
+        "unembed", "full", "norms",
+    ]  # fmt: skip
+    laid = grid(MIXED)
+    assert laid.rows == ("embed", "L0", "L1", "final_norm", "unembed", "full", "norms")
+    assert laid.columns == (
+        "0", "1", "1.q", "1.o", "kv0", "kv0.v", "attn", "mlp", "mlp.gate", "mlp.up", "norm1",
+        "q_norm", "layer", "foo",
+    )  # fmt: skip
+    cells = set(zip(laid.row_H.tolist(), laid.column_H.tolist(), strict=True))
+    assert len(cells) == len(MIXED)  # no two in one cell
+    assert laid.table(np.arange(20.0))[2].tolist()[1] == MIXED.index("l1h1")
+
+
+def test_numbers_of_heads_and_parts_of_mlps() -> None:
+    assert [head_of(name) for name in ("l0h12", "l3h1.q", "l0kv1", "l0mlp", "embed", "l0h1x")] == [
+        12, 1, None, None, None, None,
+    ]  # fmt: skip
+    assert is_mlp("l1mlp.up") and not is_mlp("l1mlps")

@@ -86,7 +86,7 @@ function tiles(picture, values, components, extreme, explain, isPlain) {
   const names = [...new Set(components.map((name) => place(name).inside))].sort(compare).filter(Boolean);
   layout.forEach(([block, columns], row) => columns.forEach((column, index) => {
     const { inside } = place(components[column]), across = inside ? names.indexOf(inside) : 0;
-    const gap = rank(inside)[0] > 1 ? 3 : 0; // after the heads
+    const gap = inside && rank(inside)[0] > 1 ? 3 : 0; // after the heads
     const target = svg("rect", { x: left + side * across + gap, y: row * side, width: side - 1, height: side - 1,
       class: signClass(values[column], isPlain), "fill-opacity": 0.08 + (0.92 * size(values[column])) / extreme });
     withTooltip(target, explain(column));
