@@ -37,6 +37,10 @@ function blocks(components) {
     .map(([block, columns]) => [block, columns.sort((a, b) => compare(a[0], b[0])).map(([, column]) => column)]);
 }
 
+const LETTER = 7.5; // width of one, with room
+const SHORT = { embed: "emb", unembed: "unemb", final_norm: "norm" };
+const short = (block) => SHORT[block] ?? (block.length > 9 ? `${block.slice(0, 8)}…` : block);
+
 const size = (value) => (isKnown(value) ? Math.abs(value) : 0);
 const signClass = (value, isPlain) => (isPlain ? "plain" : value < 0 ? "negative" : "positive");
 
@@ -64,7 +68,8 @@ function bars(picture, values, components, extreme, explain, isPlain) {
   const width = Math.max(4, Math.min(22, 318 / (components.length + (layout.length - 1) * 0.75)));
   let x = 0;
   for (const [block, columns] of layout) {
-    const start = x;
+    const said = short(block), more = Math.max(0, LETTER * said.length - columns.length * width - gap) / 2; // room for the name
+    const start = x += more;
     for (const column of columns) {
       const value = values[column], tall = Math.max((size(value) / extreme) * above, 0.5);
       const bar = svg("rect", { x: x + 0.75, y: value < 0 ? above : above - tall, width: width - 1.5, height: tall, rx: 1,
@@ -74,15 +79,14 @@ function bars(picture, values, components, extreme, explain, isPlain) {
       picture.append(target);
       x += width;
     }
-    const said = { embed: "emb", unembed: "unemb", final_norm: "norm" }[block] ?? block;
     picture.append(svg("line", { x1: start, x2: x, y1: above, y2: above, class: "axis" }), words((start + x) / 2, height + caption - 2, said, "middle"));
-    x += gap + (said.length > 3 && columns.length === 1 ? 6 : 0);
+    x += gap + more;
   }
   frame(picture, -8, Math.max(x - gap + 16, 48), height + caption);
 }
 
 function tiles(picture, values, components, extreme, explain, isPlain) {
-  const layout = blocks(components), side = 9, left = 4 + 5 * Math.max(6, ...layout.map(([block]) => block.length));
+  const layout = blocks(components), side = 9, left = 4 + LETTER * Math.max(4, ...layout.map(([block]) => short(block).length));
   const names = [...new Set(components.map((name) => place(name).inside))].sort(compare).filter(Boolean);
   layout.forEach(([block, columns], row) => columns.forEach((column, index) => {
     const { inside } = place(components[column]), across = inside ? names.indexOf(inside) : 0;
@@ -91,7 +95,7 @@ function tiles(picture, values, components, extreme, explain, isPlain) {
       class: signClass(values[column], isPlain), "fill-opacity": 0.08 + (0.92 * size(values[column])) / extreme });
     withTooltip(target, explain(column));
     picture.append(target);
-    if (!index) picture.append(words(left - 4, row * side + side - 2, block, "end"));
+    if (!index) picture.append(words(left - 4, row * side + side - 2, short(block), "end"));
   }));
   frame(picture, 0, left + 6 + Math.max(1, names.length) * side, layout.length * side);
 }
