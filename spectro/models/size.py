@@ -85,6 +85,8 @@ class ModelSize:
     """Positions that a sliding-window layer sees, W; 0: no layer has a window."""
     window_layers: tuple[int, ...] = ()
     """Layers with a sliding window."""
+    universal_config: str = ""
+    """The whole config of a model that the universal engine computes, as JSON; empty of others."""
 
     def __post_init__(self) -> None:
         if self.intermediate_size == 0:
@@ -152,6 +154,11 @@ class ModelSize:
         )
 
     @property
+    def is_universal(self) -> bool:
+        """Whether the universal engine computes it."""
+        return bool(self.universal_config)
+
+    @property
     def components(self) -> tuple[Component, ...]:
         """Every restricted component (see `all_components`)."""
         shared = self.num_kv_heads if self.num_kv_heads < self.num_heads else 0
@@ -206,6 +213,10 @@ class ModelSize:
         if component.kind in (ComponentKind.FULL, ComponentKind.DEFINED):
             return self.num_weights  # of what a user defines at most
         return self.vocab_size * self.hidden_size
+
+    def window(self, layer: int) -> int:
+        """Positions that a layer sees; 0: all."""
+        return self.sliding_window if layer in self.window_layers else 0
 
     def layers_above(self, component: Component) -> int:
         """Layers above a component: its displaced stream passes them with weights at w*."""
