@@ -87,6 +87,9 @@ class ModelSize:
     """Layers with a sliding window."""
     universal_config: str = ""
     """The whole config of a model that the universal engine computes, as JSON; empty of others."""
+    weights_by_kind: tuple[tuple[str, int], ...] = ()
+    """Weights of one component of each kind, where they are counted (size_of_config.py) because
+    the family's parameters are not known here."""
 
     def __post_init__(self) -> None:
         if self.intermediate_size == 0:
@@ -192,6 +195,8 @@ class ModelSize:
     @property
     def num_weights(self) -> int:
         """All parameters."""
+        if self.weights_by_kind:
+            return dict(self.weights_by_kind)[ComponentKind.FULL]
         width, tables = self.hidden_size, 1 if self.is_tied else 2
         norms = (2 if self.has_mlp else 1) * self._norm_weights
         layer = self._attention_weights + norms + self._mlp_weights
@@ -201,6 +206,10 @@ class ModelSize:
 
     def weights_of(self, component: Component) -> int:
         """Weights that a component displaces, as `GroupModel.weights` gives them."""
+        if component.kind in (ComponentKind.FULL, ComponentKind.DEFINED):
+            return self.num_weights  # of what a user defines at most
+        if counted := dict(self.weights_by_kind).get(component.kind):
+            return counted
         shares = self.num_kv_heads < self.num_heads
         one_map = self.head_size * self.hidden_size
         bias = self.head_size if self.attention_bias else 0
@@ -210,8 +219,6 @@ class ModelSize:
             return 2 * (one_map + bias)
         if component.kind is ComponentKind.MLP:
             return self._mlp_weights
-        if component.kind in (ComponentKind.FULL, ComponentKind.DEFINED):
-            return self.num_weights  # of what a user defines at most
         return self.vocab_size * self.hidden_size
 
     def window(self, layer: int) -> int:

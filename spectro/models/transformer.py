@@ -73,13 +73,18 @@ class Transformer(LayerParts):
 
     @classmethod
     def from_pretrained_model(
-        cls: type[OwnT], model: PreTrainedModel, precision: Precision = Precision.FLOAT32
+        cls: type[OwnT],
+        model: PreTrainedModel,
+        precision: Precision = Precision.FLOAT32,
+        *,
+        loaded: bool = False,
     ) -> OwnT:
         """Wrap a Hugging Face model of this family; its tensors are shared, not copied.
 
         Args:
             model: the checkpoint, float32 or float64.
             precision: what operands of matrix products are rounded to (see precision.py).
+            loaded: whether `load_model` gave it, which has found its weights finite.
 
         Raises ValueError for a forward pass that is not that of its config and parameters
         (consistency.py: adapters, replaced modules, hooks), for weights that are not finite or of
@@ -87,7 +92,7 @@ class Transformer(LayerParts):
         """
         cls.check(model)
         require_plain(model)
-        require_displaceable(model)
+        require_displaceable(model, loaded=loaded)
         params, unembed_name = named_parameters(model)
         shape = ModelSize.of_config(model.config.to_dict())
         found = cls.of_parts(shape, params, unembed_name, precision, model)

@@ -37,15 +37,13 @@ from spectro.models.top_k_softmax import TopKFit
 class UniversalModel:
     """A Hugging Face model as a function of its parameters.
 
-    Raises ValueError for weights that are not finite or of less than float32, and for hooks and
-    replaced modules.
+    Args:
+        model: one that `from_pretrained_model` would accept; it may be on the meta device.
     """
 
     precision = Precision.FLOAT32
 
     def __init__(self, model: PreTrainedModel) -> None:
-        require_plain(model)
-        require_displaceable(model)
         self._hf = model
         self.params, self.unembed_name = named_parameters(model)
         self._aliases = {
@@ -55,6 +53,19 @@ class UniversalModel:
         embedding = model.get_input_embeddings().weight
         self._embed_name = self._first_name(embedding)
         self.shape = size_of_config(model.config.to_dict(), universal=True)
+
+    @classmethod
+    def from_pretrained_model(
+        cls, model: PreTrainedModel, *, loaded: bool = False
+    ) -> UniversalModel:
+        """Wrap a model; its tensors are shared, not copied.
+
+        Raises ValueError for weights that are not finite, unless `load_model` gave it (`loaded`),
+        or of less than float32, and for hooks and replaced modules.
+        """
+        require_plain(model)
+        require_displaceable(model, loaded=loaded)
+        return cls(model)
 
     def _first_name(self, parameter: Tensor) -> str:
         for name, own in self._hf.named_parameters():
@@ -121,6 +132,8 @@ class UniversalModel:
 
 class UniversalGroup:
     """`GroupModel` of any components; the clean state of a batch is the batch."""
+
+    has_prefix = False
 
     def __init__(self, model: UniversalModel, group: Group) -> None:
         self._model = model

@@ -158,7 +158,7 @@ def _layer_pass(model: Transformer, stream_BTD: Tensor, layer: int) -> tuple[Lay
         value_BHTK=value,
         pattern_BHTT=pattern,
         mixed_BHTK=mixed,
-        output_HKD=model.layer_map(layer, model.output_map).T.unflatten(0, mixed.shape[1::2]),
+        output_HKD=model.layer_map(layer, model.output_map).T.reshape(*mixed.shape[1::2], -1),
         attention_bias=bias,
         mixed_in_BHT=(pattern.detach() @ attention_in.detach()[:, None]).square().sum(-1) + bias,
         joined_BTD=leaving if shape.parallel_residual else joined,

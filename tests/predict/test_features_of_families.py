@@ -18,8 +18,8 @@ from spectro.predict.features import feature_names, num_features, token_features
 from tests.models.small_models import CASES, SMALL, V, build, exact_norms
 
 FAMILIES = (
-    "neox_tied", "neox_sequential", "gpt2", "llama", "llama_tied_biases", "mistral_window", "gemma", "qwen3",
-    "attention_only",
+    "neox_tied", "neox_sequential", "gpt2", "llama", "llama_tied_biases", "mistral_window",
+    "gemma", "qwen3", "attention_only",
 )  # fmt: skip
 B, T = 3, 12
 UNIVERSAL = {

@@ -79,8 +79,9 @@ class Llama(Transformer):
             states = self._clean_key_value(normed_GBTD.flatten(0, 1), layer)
             place_n = torch.tensor(shared, device=query.device)
             key, value = (each_BJTK.index_select(1, place_n) for each_BJTK in states)
-        states = (*self._rotated(query, key, layer), value)
-        mixed = causal_attention(*states, self.precision, window=self.shape.window(layer))
+        query, key = self._rotated(query, key, layer)
+        window = self.shape.window(layer)
+        mixed = causal_attention(query, key, value, self.precision, window=window)
         mixed = mixed.view(num_owners, -1, *mixed.shape[1:])
         return terms_by_head(mixed, by_owner(own, "o_weight", num_owners), counts, self.precision)
 
