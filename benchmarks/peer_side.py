@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn import functional
-from transformers import GPTNeoXForCausalLM
+from transformers import PreTrainedModel
 
 import spectro
 from benchmarks.meter import OTHER, Meter
@@ -60,7 +60,6 @@ class Peer:
         """χ by devinterp, [tokens, components in the order of `work`]."""
         from devinterp.slt.susceptibilities import susceptibilities
 
-        micro = self.micro_batch or work.batch_size
         work.model.requires_grad_(True)
         with (
             tempfile.TemporaryDirectory(dir=self.folder) as folder,
@@ -71,32 +70,64 @@ class Peer:
             tree = susceptibilities(
                 work.model,
                 _dataset(work.splits.sampling),
-                {
-                    name: (_dataset(ids), len(ids) // micro)
-                    for name, ids in (
-                        ("evaluation", work.splits.evaluation),
-                        ("probe", work.splits.probe),
-                    )
-                },
+                self._observables(work),
                 {**{name: _masks(work.model, name) for name in work.components}, "full": None},
                 sampling_task="evaluation",
-                num_chains=work.num_chains,
-                num_draws=work.num_draws,
-                num_steps_bw_draws=work.steps_between_draws,
-                num_burnin_steps=work.num_burnin_steps,
-                batch_size=micro,
-                gradient_accumulation_steps=work.batch_size // micro,
-                num_init_loss_batches=work.num_baseline_batches,
-                init_seed=PEER_SEED + 1000 * work.seed,
-                device=work.device,
-                loss_fn=LOSSES[self.loss],
                 output_path=Path(folder) / "samples.zarr",
-                **_peer_sampler(work.sampler),
+                **self._settings(work),
             )
             chi = tree["susceptibilities"]["sus"].load()
         work.model.requires_grad_(False)
         columns = [list(chi.coords["wr"].values).index(name) for name in work.components]
         return _in_our_order(np.asarray(chi.values)[:, columns], len(work.splits.probe))
+
+    def one_component(self, work: Work, masks: Any, meter: Meter | None = None) -> None:
+        """Draws and losses of one component, without the unrestricted chain that χ needs.
+
+        Args:
+            work: what is asked for.
+            masks: parameter → which of its entries move, bool; None: all.
+            meter: of the phases.
+        """
+        from devinterp.slt.sampling import sample
+
+        work.model.requires_grad_(True)
+        with (
+            tempfile.TemporaryDirectory(dir=self.folder) as folder,
+            _peer_phases(meter),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
+            sample(
+                work.model,
+                _dataset(work.splits.sampling),
+                self._observables(work),
+                param_masks=masks,
+                output_path=Path(folder) / "samples.zarr",
+                **self._settings(work),
+            )
+        work.model.requires_grad_(False)
+
+    def _observables(self, work: Work) -> dict[str, Any]:
+        micro = self.micro_batch or work.batch_size
+        splits = {"evaluation": work.splits.evaluation, "probe": work.splits.probe}
+        return {name: (_dataset(ids), len(ids) // micro) for name, ids in splits.items()}
+
+    def _settings(self, work: Work) -> dict[str, Any]:
+        micro = self.micro_batch or work.batch_size
+        return {
+            "num_chains": work.num_chains,
+            "num_draws": work.num_draws,
+            "num_steps_bw_draws": work.steps_between_draws,
+            "num_burnin_steps": work.num_burnin_steps,
+            "batch_size": micro,
+            "gradient_accumulation_steps": work.batch_size // micro,
+            "num_init_loss_batches": work.num_baseline_batches,
+            "init_seed": PEER_SEED + 1000 * work.seed,
+            "device": work.device,
+            "loss_fn": LOSSES[self.loss],
+            **_peer_sampler(work.sampler),
+        }
 
 
 def _in_our_order(chi_NH: npt.NDArray[np.floating], num_seq: int) -> npt.NDArray[np.floating]:
@@ -125,7 +156,7 @@ def _peer_sampler(sampler: Sampler) -> dict[str, Any]:
     raise ValueError(f"devinterp has no {type(sampler).__name__}")
 
 
-def _masks(model: GPTNeoXForCausalLM, name: str) -> Any:
+def _masks(model: PreTrainedModel, name: str) -> Any:
     from devinterp.slt.weight_restrictions import create_param_masks
 
     if name == "unembed":  # what devinterp selects here is nothing: design.md §3

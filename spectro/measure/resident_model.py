@@ -33,7 +33,7 @@ class ResidentModel(MeasuredModel):
     def __init__(self, config: PipelineConfig) -> None:
         super().__init__(
             config.scoring,
-            model=lambda: engine_of(self.hf_model, config.model.precision),
+            model=lambda: engine_of(self.hf_model, config.model.precision, loaded=True),
             sampling_ids=lambda: self._split("sampling"),
             evaluation_ids=lambda: self._split("evaluation"),
         )

@@ -20,6 +20,7 @@ from spectro.measure.units import MoreTokensUnit, TokensUnit
 from spectro.models.config import ModelConfig
 from spectro.models.load import load_tokenizer, read_config
 from spectro.models.size import ModelSize
+from spectro.models.size_of_config import size_of_config
 from spectro.storage.local_copies import open_url
 from spectro.storage.locations import is_uri
 from spectro.storage.store import Store
@@ -210,7 +211,7 @@ def model_size(config: PipelineConfig) -> ModelSize:
     """
     local = on_this_machine(config.model, config.run.scratch, weights=False)
     has_weights = not is_uri(config.model.name_or_path)
-    return ModelSize.of_config(read_config(local, has_weights=has_weights))
+    return size_of_config(read_config(local, has_weights=has_weights))
 
 
 def tokenizer_of(model: ModelConfig, vocab_size: int) -> tuple[Encode, int]:

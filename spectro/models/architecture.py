@@ -46,6 +46,11 @@ class GroupModel(Protocol[CleanT]):
         """Names of the components, in canonical order."""
         ...
 
+    @property
+    def has_prefix(self) -> bool:
+        """Whether `prepare` computes anything: otherwise preparing a batch again costs nothing."""
+        ...
+
     def weights(self, component: str) -> Weights:
         """w* of a component, by block; shared with the resident model, never written to."""
         ...

@@ -41,6 +41,13 @@ def layer_blocks(component: Component, params: Mapping[str, Tensor], size: Model
 
     Raises ValueError where the parameters have other names.
     """
+    found = _blocks(component, params, size)
+    if any(part.parameter not in params for part in found.values()):
+        raise _unknown(component)
+    return found
+
+
+def _blocks(component: Component, params: Mapping[str, Tensor], size: ModelSize) -> BlockTable:
     prefix, naming = _naming(component, params)
     kind = component.kind
     if kind is ComponentKind.LAYER:
@@ -79,7 +86,11 @@ def _naming(component: Component, params: Iterable[str]) -> tuple[str, str]:
         found = _ATTENTION.fullmatch(name)
         if found and int(found["n"]) == component.layer and found["map"] in _MLP_MAPS:
             return found["layer"], found["map"]
-    raise ValueError(
+    raise _unknown(component)
+
+
+def _unknown(component: Component) -> ValueError:
+    return ValueError(
         f"component {component.name!r}: the model's parameters have unknown names, expected "
         f"{', '.join(_MLP_MAPS)} in every layer; define the component by names of parameters"
     )

@@ -38,21 +38,37 @@ FAMILIES: dict[str, type[Transformer]] = {
 
 
 def engine_of(
-    model: PreTrainedModel, precision: Precision = Precision.FLOAT32, *, universal: bool = False
+    model: PreTrainedModel,
+    precision: Precision = Precision.FLOAT32,
+    *,
+    universal: bool = False,
+    loaded: bool = False,
 ) -> Engine:
     """The engine of a model; the universal one if it is asked for, or the family has none.
+
+    Args:
+        model: a causal language model of transformers.
+        precision: what operands of matrix products are rounded to.
+        universal: whether to take the universal engine in any case.
+        loaded: whether `load_model` gave it, which has found it causal and its weights finite.
 
     Raises ValueError for a model that its engine cannot compute exactly, and for rounded products
     with the universal engine, which calls the model as it is.
     """
-    require_causal_model(model)
+    if not loaded:
+        require_causal_model(model)
     family = FAMILIES.get(model.config.model_type)
     if family is not None and not universal:
-        return family.from_pretrained_model(model, precision)
+        return family.from_pretrained_model(model, precision, loaded=loaded)
+    refuse_rounded(model.config.model_type, precision)
+    return UniversalModel.from_pretrained_model(model, loaded=loaded)
+
+
+def refuse_rounded(family: str, precision: Precision) -> None:
+    """Raise ValueError for rounded products of a model that the universal engine computes."""
     if precision is not Precision.FLOAT32:
         raise ValueError(
-            f"model.precision is {precision.value!r}, but a model of type "
-            f"{model.config.model_type!r} is computed by the universal engine, whose products are "
-            "the model's own: leave model.precision at 'float32'"
+            f"model.precision is {precision.value!r}, but a model of type {family!r} is computed "
+            "by the universal engine, whose products are the model's own: leave model.precision at "
+            "'float32'"
         )
-    return UniversalModel(model)

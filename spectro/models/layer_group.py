@@ -48,6 +48,8 @@ class CleanLayer:
 class LayerGroup:
     """`GroupModel` of a layer's components."""
 
+    has_prefix = True
+
     def __init__(self, model: Transformer, group: Group) -> None:
         self._model = model
         layer = group.components[0].layer

@@ -24,14 +24,19 @@ def named_parameters(model: PreTrainedModel) -> tuple[dict[str, Tensor], str]:
     return params, next(name for name, p in model.named_parameters() if p is output)
 
 
-def require_displaceable(model: PreTrainedModel) -> None:
-    """Raise ValueError for weights of less than float32, or that are not finite."""
+def require_displaceable(model: PreTrainedModel, *, loaded: bool = False) -> None:
+    """Raise ValueError for weights of less than float32, or that are not finite.
+
+    A model that `load_model` gave (`loaded`) has finite weights.
+    """
     dtype = model.get_output_embeddings().weight.dtype
     if dtype not in (torch.float32, torch.float64):
         raise ValueError(
             f"the model's weights are {dtype}: displacements and their noise would be rounded; "
             "load it in float32, or call model.float()"
         )
+    if loaded:
+        return
     try:
         require_finite(model)
     except ValueError as error:

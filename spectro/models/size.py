@@ -87,6 +87,11 @@ class ModelSize:
     """Positions that a sliding-window layer sees, W; 0: no layer has a window."""
     window_layers: tuple[int, ...] = ()
     """Layers with a sliding window."""
+    universal_config: str = ""
+    """The whole config of a model that the universal engine computes, as JSON; empty of others."""
+    weights_by_kind: tuple[tuple[str, int], ...] = ()
+    """Weights of one component of each kind, where they are counted (size_of_config.py) because
+    the family's parameters are not known here."""
 
     def __post_init__(self) -> None:
         if self.intermediate_size == 0:
@@ -154,6 +159,11 @@ class ModelSize:
         )
 
     @property
+    def is_universal(self) -> bool:
+        """Whether the universal engine computes it."""
+        return bool(self.universal_config)
+
+    @property
     def components(self) -> tuple[Component, ...]:
         """The standard components (see `all_components`)."""
         shared = self.num_kv_heads if self.num_kv_heads < self.num_heads else 0
@@ -199,6 +209,8 @@ class ModelSize:
     @property
     def num_weights(self) -> int:
         """All parameters."""
+        if self.weights_by_kind:
+            return dict(self.weights_by_kind)[ComponentKind.FULL]
         width, tables = self.hidden_size, 1 if self.is_tied else 2
         norms = self._num_norms * self._norm_weights
         layer = self._attention_weights + norms + self._mlp_weights
@@ -208,6 +220,9 @@ class ModelSize:
 
     def weights_of(self, component: Component) -> int:
         """Weights that a component displaces, as `GroupModel.weights` gives them."""
+        counted = dict(self.weights_by_kind).get(component.kind)
+        if counted and not component.part:
+            return counted
         kind, layer = component.kind, self._attention_weights + self._mlp_weights
         counts = {
             ComponentKind.HEAD: self._head_weights,
@@ -224,6 +239,10 @@ class ModelSize:
         if component.part:
             return self._map_weights(component.part)
         return counts.get(kind, self.num_weights)  # of what a user defines at most
+
+    def window(self, layer: int) -> int:
+        """Positions that a layer sees; 0: all."""
+        return self.sliding_window if layer in self.window_layers else 0
 
     def layers_above(self, component: Component) -> int:
         """Layers above a component: its displaced stream passes them with weights at w*."""

@@ -48,6 +48,11 @@ class StagesGroup:
         self._moved = stages
         """Stages that read a displaced parameter."""
 
+    @property
+    def has_prefix(self) -> bool:
+        """Whether there are stages below the first that moves."""
+        return self._first > 0
+
     def weights(self, component: str) -> Weights:
         """Blocks of the component (see `Transformer.blocks`)."""
         assert component in self.names

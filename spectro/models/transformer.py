@@ -18,29 +18,28 @@ one, where all variants see all sequences, or R, where each has its own.
 
 from __future__ import annotations
 
-import copy
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from abc import abstractmethod
+from collections.abc import Mapping
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import PreTrainedModel
-from transformers.activations import ACT2FN
 
-from spectro.models.architecture import BlockTable, Weights, displaced_params
+from spectro.models.architecture import BlockTable
 from spectro.models.block_names import layer_blocks
 from spectro.models.components import Component
-from spectro.models.config import Precision, check_precision
+from spectro.models.config import Precision
 from spectro.models.consistency import (
     logits_of,
     require_plain,
     require_same,
 )
-from spectro.models.families.rotary import Rotary, RotaryOf
+from spectro.models.families.rotary import RotaryOf
+from spectro.models.layer_parts import LayerParts
 from spectro.models.parameters import edge_blocks, named_parameters, require_displaceable
-from spectro.models.precision import linear, operand, unrounded
+from spectro.models.precision import unrounded
 from spectro.models.sampled_softmax import SampledSoftmax
 from spectro.models.size import ModelSize
 from spectro.models.token_loss import token_losses
@@ -48,39 +47,8 @@ from spectro.models.token_loss import token_losses
 OwnT = TypeVar("OwnT", bound="Transformer")
 
 
-class Transformer(ABC):
-    """A model of one family as functions of (shape, parameters).
-
-    Args:
-        shape: dimensions and arithmetic.
-        params: parameters by the checkpoint's names.
-        unembed_name: which of them is the output matrix [V, D]; the embedding's where tied.
-        precision: what operands of matrix products are rounded to.
-        rotary: rotary positions, where the family has them.
-    """
-
-    embed_names: tuple[str, ...]
-    """Parameters of the embedding: the token table first."""
-    layers_name: str
-    """Prefix of the layers' parameters, before the number."""
-
-    def __init__(
-        self,
-        shape: ModelSize,
-        params: Mapping[str, Tensor],
-        unembed_name: str,
-        precision: Precision = Precision.FLOAT32,
-        rotary: RotaryOf | None = None,
-    ) -> None:
-        check_precision(precision, str(params[unembed_name].dtype).removeprefix("torch."))
-        self.shape = shape
-        self.params = params
-        self.unembed_name = unembed_name
-        self.precision = precision
-        self.activation: Callable[[Tensor], Tensor] = ACT2FN[shape.activation].forward
-        self._rotary = rotary
-        self._operands: dict[str, Tensor] = {}
-        self._sampled: dict[int, SampledSoftmax] = {}
+class Transformer(LayerParts):
+    """A model of one family as functions of (shape, parameters): stages, losses, logits."""
 
     @classmethod
     def of_parts(
@@ -105,13 +73,18 @@ class Transformer(ABC):
 
     @classmethod
     def from_pretrained_model(
-        cls: type[OwnT], model: PreTrainedModel, precision: Precision = Precision.FLOAT32
+        cls: type[OwnT],
+        model: PreTrainedModel,
+        precision: Precision = Precision.FLOAT32,
+        *,
+        loaded: bool = False,
     ) -> OwnT:
         """Wrap a Hugging Face model of this family; its tensors are shared, not copied.
 
         Args:
             model: the checkpoint, float32 or float64.
             precision: what operands of matrix products are rounded to (see precision.py).
+            loaded: whether `load_model` gave it, which has found its weights finite.
 
         Raises ValueError for a forward pass that is not that of its config and parameters
         (consistency.py: adapters, replaced modules, hooks), for weights that are not finite or of
@@ -119,18 +92,13 @@ class Transformer(ABC):
         """
         cls.check(model)
         require_plain(model)
-        require_displaceable(model)
+        require_displaceable(model, loaded=loaded)
         params, unembed_name = named_parameters(model)
         shape = ModelSize.of_config(model.config.to_dict())
         found = cls.of_parts(shape, params, unembed_name, precision, model)
         exact = cls.of_parts(shape, params, unembed_name, Precision.FLOAT32, model)
         require_own_logits(exact, model)
         return found
-
-    def rotary(self, num_pos: int) -> Rotary:
-        """Cosines and sines of T positions, [T, rotary dimensions] each."""
-        assert self._rotary is not None
-        return self._rotary(num_pos)
 
     @classmethod
     @abstractmethod
@@ -140,106 +108,6 @@ class Transformer(ABC):
     @abstractmethod
     def embed(self, ids_BT: Tensor) -> Tensor:
         """Residual stream entering layer 0, [B, T, D]."""
-
-    @abstractmethod
-    def attention_in(self, resid: Tensor, layer: int) -> Tensor:
-        """What the heads of a layer read: the stream's norm, [..., D]."""
-
-    @abstractmethod
-    def attention(self, normed_BTD: Tensor, layer: int) -> Tensor:
-        """All heads of a layer and the output bias, [B, T, D]."""
-
-    @abstractmethod
-    def head_terms(
-        self, normed_GBTD: Tensor, heads: Mapping[int, Weights], layer: int
-    ) -> list[Tensor]:
-        """Term of every head's variants, [R, B/G, T, D] each, without the output bias.
-
-        Variants that see the same sequences, n of them, take the place of heads in the attention.
-
-        Args:
-            normed_GBTD: what the heads read, by owner [G, B/G, T, D].
-            heads: head → its displaced blocks, [R, *block shape] (block_names.py).
-            layer: theirs.
-        """
-
-    @abstractmethod
-    def final_norm(self, resid: Tensor) -> Tensor:
-        """The final norm of a stream [..., D]."""
-
-    def mlp_in(self, resid: Tensor, layer: int) -> Tensor:
-        """What the MLP of a layer reads: a norm of the stream, [..., D]."""
-        raise NotImplementedError
-
-    def mlp(self, normed: Tensor, layer: int) -> Tensor:
-        """The MLP of a layer, [..., D]."""
-        raise NotImplementedError
-
-    def mlp_term(self, normed_GBTD: Tensor, weights: Weights, layer: int) -> Tensor:
-        """Term of an MLP's variants, [R, B/G, T, D], from what it reads by owner."""
-        raise NotImplementedError
-
-    def displaced(self: OwnT, table: BlockTable, weights: Weights) -> OwnT:
-        """The same model with one component's blocks in their places."""
-        return self.with_params(displaced_params(self.params, table, weights))
-
-    def with_params(self: OwnT, params: Mapping[str, Tensor]) -> OwnT:
-        """The same model with other parameters under the same names."""
-        found = copy.copy(self)
-        found.params = params
-        found._operands = {
-            name: made for name, made in self._operands.items() if params[name] is self.params[name]
-        }
-        found._sampled = {}
-        return found
-
-    @property
-    def device(self) -> torch.device:
-        """Where the parameters live."""
-        return self.params[self.unembed_name].device
-
-    def layer_param(self, layer: int, name: str) -> Tensor:
-        """Parameter `name` of a layer, without the layer's prefix."""
-        return self.params[f"{self.layers_name}{layer}.{name}"]
-
-    def layer_bias(self, layer: int, name: str) -> Tensor | None:
-        """Bias `name` of a layer, or None where the checkpoint has none."""
-        return self.params.get(f"{self.layers_name}{layer}.{name}")
-
-    def operand(self, name: str) -> Tensor:
-        """A parameter as products take it: a resident weight is rounded once, at its first use.
-
-        A weight that is differentiated is returned as it is and rounded within the product, so
-        that its gradient comes back in float32.
-        """
-        if self.precision is not Precision.BFLOAT16 or self.params[name].requires_grad:
-            return self.params[name]
-        if name not in self._operands:
-            self._operands[name] = operand(self.params[name], self.precision)
-        return self._operands[name]
-
-    def linear(self, states: Tensor, layer: int, name: str) -> Tensor:
-        """A layer's linear map `name` of states [..., D], with its bias where it has one."""
-        return linear(
-            states,
-            self.operand(f"{self.layers_name}{layer}.{name}.weight"),
-            self.layer_bias(layer, f"{name}.bias"),
-            self.precision,
-        )
-
-    def layer_norm(self, states: Tensor, name: str) -> Tensor:
-        """Layer norm over the last dimension, with the weight and bias of `name`."""
-        weight, bias = self.params[f"{name}.weight"], self.params[f"{name}.bias"]
-        return functional.layer_norm(states, weight.shape, weight, bias, self.shape.layer_norm_eps)
-
-    def layer(self, resid_BTD: Tensor, layer: int) -> Tensor:
-        """One layer with its own weights, [B, T, D] → [B, T, D]."""
-        attention = self.attention(self.attention_in(resid_BTD, layer), layer)
-        if not self.shape.has_mlp:
-            return resid_BTD + attention
-        middle = resid_BTD if self.shape.parallel_residual else resid_BTD + attention
-        mlp = self.mlp(self.mlp_in(middle, layer), layer)
-        return resid_BTD + attention + mlp
 
     def prefix(self, ids_BT: Tensor, layer: int) -> Tensor:
         """Clean residual stream entering `layer`, [B, T, D] (design §3.1)."""

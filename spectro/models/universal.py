@@ -10,6 +10,7 @@ Shapes: B sequences, T positions, V vocabulary, R variants.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,22 +30,20 @@ from spectro.models.components import Component, Group
 from spectro.models.config import Precision
 from spectro.models.consistency import require_plain
 from spectro.models.parameters import edge_blocks, named_parameters, require_displaceable
-from spectro.models.size import ModelSize
+from spectro.models.size_of_config import size_of_config
 from spectro.models.top_k_softmax import TopKFit
 
 
 class UniversalModel:
     """A Hugging Face model as a function of its parameters.
 
-    Raises ValueError for weights that are not finite or of less than float32, and for hooks and
-    replaced modules.
+    Args:
+        model: one that `from_pretrained_model` would accept; it may be on the meta device.
     """
 
     precision = Precision.FLOAT32
 
     def __init__(self, model: PreTrainedModel) -> None:
-        require_plain(model)
-        require_displaceable(model)
         self._hf = model
         self.params, self.unembed_name = named_parameters(model)
         self._aliases = {
@@ -53,7 +52,20 @@ class UniversalModel:
         }
         embedding = model.get_input_embeddings().weight
         self._embed_name = self._first_name(embedding)
-        self.shape = ModelSize.of_config(model.config.to_dict())
+        self.shape = size_of_config(model.config.to_dict(), universal=True)
+
+    @classmethod
+    def from_pretrained_model(
+        cls, model: PreTrainedModel, *, loaded: bool = False
+    ) -> UniversalModel:
+        """Wrap a model; its tensors are shared, not copied.
+
+        Raises ValueError for weights that are not finite, unless `load_model` gave it (`loaded`),
+        or of less than float32, and for hooks and replaced modules.
+        """
+        require_plain(model)
+        require_displaceable(model, loaded=loaded)
+        return cls(model)
 
     def _first_name(self, parameter: Tensor) -> str:
         for name, own in self._hf.named_parameters():
@@ -78,15 +90,37 @@ class UniversalModel:
 
     def losses_with(self, params: Mapping[str, Tensor], ids_BT1: Tensor) -> Tensor:
         """Loss of every token with these parameters, nats, [B, T]."""
-        named = {name: params[first] for name, first in self._aliases.items()}
-        arguments = {"use_cache": False, "return_dict": True}
-        logits_BTV = functional_call(
-            self._hf, named, (ids_BT1[:, :-1],), arguments, tie_weights=False
-        ).logits
+        logits_BTV = self._output(params, ids_BT1[:, :-1]).logits
         loss_N = functional.cross_entropy(
             logits_BTV.flatten(0, 1), ids_BT1[:, 1:].flatten(), reduction="none"
         )
         return loss_N.view(logits_BTV.shape[:2])
+
+    def hidden_states(self, ids_BT: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The model's own hidden states at w*, L + 1 of [B, T, D], and its logits [B, T, V].
+
+        The last one is what the unembedding reads; the logits are differentiable in it.
+
+        Raises ValueError for a model that gives another number of them.
+        """
+        params = dict(self.params)
+        with torch.enable_grad():
+            params[self._embed_name] = params[self._embed_name].clone().requires_grad_()
+            found = self._output(params, ids_BT, output_hidden_states=True)
+        states = tuple(found.hidden_states or ())
+        if len(states) != self.shape.num_layers + 1:
+            raise ValueError(
+                f"expected {self.shape.num_layers + 1} hidden states of a model with "
+                f"{self.shape.num_layers} layers, found {len(states)}: models of type "
+                f"{self.shape.family!r} do not give the stream of every layer"
+            )
+        return states, found.logits
+
+    def _output(self, params: Mapping[str, Tensor], ids_BT: Tensor, **settings: bool) -> Any:
+        """What the model returns with these parameters."""
+        named = {name: params[first] for name, first in self._aliases.items()}
+        arguments = {"use_cache": False, "return_dict": True, **settings}
+        return functional_call(self._hf, named, (ids_BT,), arguments, tie_weights=False)
 
     def clean_losses(self, ids_BT1: Tensor) -> Tensor:
         """ℓ(w*) of every token, nats, [B, T]."""
@@ -98,6 +132,8 @@ class UniversalModel:
 
 class UniversalGroup:
     """`GroupModel` of any components; the clean state of a batch is the batch."""
+
+    has_prefix = False
 
     def __init__(self, model: UniversalModel, group: Group) -> None:
         self._model = model

@@ -7,6 +7,7 @@ no weights are needed and nothing is computed.
 Flops are linear in sequences and in variants, so one of each is counted. They are affine in the
 number of layers below and above a component and of vocabulary entries, so calls of models of one
 and two layers with a small vocabulary are extrapolated to any size; the tests hold that exact.
+A model of the universal engine is counted whole, for components of its first and its last layer.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +23,9 @@ import torch
 
 from spectro.models.components import FULL_GROUP, Component, ComponentKind, Group, in_layer
 from spectro.models.config import ScoringConfig
-from spectro.models.cost.flop_counter import FusedAttention, counting
+from spectro.models.cost.flop_counter import FusedAttention, WholeSequences, counting
 from spectro.models.cost.weightless import weightless_model
+from spectro.models.engine import Engine
 from spectro.models.groups import group_model
 from spectro.models.size import ModelSize
 from spectro.models.top_k_softmax import TopKFit
@@ -58,6 +60,9 @@ def call_flops(
     """Flops of a group's calls on n sequences of T positions; by a top-K softmax where K > 0."""
     if group.components[0].kind is ComponentKind.DEFINED:  # at most what all weights take
         group = FULL_GROUP
+    if size.is_universal:
+        found = _of_whole_models(size, group, num_pos)
+        return CallFlops(*(num_seq * int(flops) for flops in found))
     found = _extrapolated(size, group, list_size, lambda s, g: _count(s, g, num_pos, list_size))
     return CallFlops(*(num_seq * int(flops) for flops in found))
 
@@ -68,6 +73,13 @@ def component_flops(
     """`call_flops` of a component without the others of its group."""
     alone = Group(name=component.group, components=(component,))
     return call_flops(size, alone, num_seq, num_pos, list_size)
+
+
+def has_prefix(size: ModelSize, group: Group) -> bool:
+    """Whether preparing a batch computes anything (`GroupModel.has_prefix`)."""
+    if group.components[0].kind is ComponentKind.DEFINED:  # it may
+        return True
+    return call_flops(size, group, 1, 1).prepare > 0
 
 
 def model_flops(size: ModelSize, num_seq: int, num_pos: int) -> int:
@@ -81,7 +93,7 @@ def list_setup_flops(size: ModelSize, num_seq: int, num_pos: int, list_size: int
     def count(small: ModelSize, _: Group) -> Flops:
         ids = torch.zeros((num_seq, num_pos + 1), dtype=torch.int64, device="meta")
         config = ScoringConfig(shortlist_size=list_size)
-        return np.array([_flops(lambda: fit_top_k(_model(small), config, ids))])
+        return np.array([_flops(lambda: fit_top_k(cast(Transformer, _model(small)), config, ids))])
 
     return int(_extrapolated(size, FULL_GROUP, list_size, count)[0])
 
@@ -105,6 +117,26 @@ def sampling_costs(
     mean = 2 * num_pos * size.hidden_size * size.vocab_size
     each = 2 * num_seq * num_pos * size.hidden_size * sample
     return each + num_distinct * (model_flops(size, 1, num_pos) + mean)
+
+
+def _of_whole_models(size: ModelSize, group: Group, num_pos: int) -> Flops:
+    """Counts of the universal engine: a pass for each component, and one for all without any."""
+    each = np.stack([_of_whole_model(size, c, num_pos) for c in group.components])
+    found: Flops = np.append(each[0, :2], each[:, 2:].sum(0))
+    return found
+
+
+def _of_whole_model(size: ModelSize, component: Component, num_pos: int) -> Flops:
+    """Counts of one component: its gradient is affine in the layer."""
+
+    def count(layer: int) -> Flops:
+        group = _in_layer(Group(name=component.group, components=(component,)), layer)
+        return _count(size, group, num_pos, 0)
+
+    lowest, top = count(0), size.num_layers - 1
+    if not component.layer:
+        return lowest
+    return lowest + component.layer * (count(top) - lowest) // top
 
 
 def _extrapolated(
@@ -144,7 +176,7 @@ def _count(size: ModelSize, group: Group, num_pos: int, list_size: int) -> Flops
         for name in part.names
     }
     at_rest = {name: [part.weights(name)] for name in part.names}
-    with torch.no_grad(), torch.device("meta"), FusedAttention():
+    with torch.no_grad(), torch.device("meta"), FusedAttention(), WholeSequences():
         clean = part.prepare(ids, fit)
         forward = [
             _flops(lambda: part.prepare(ids, fit)),
@@ -159,13 +191,13 @@ def _count(size: ModelSize, group: Group, num_pos: int, list_size: int) -> Flops
 
 
 def _flops(call: Callable[[], object]) -> int:
-    with torch.device("meta"), FusedAttention(), counting() as counter:
+    with torch.device("meta"), FusedAttention(), WholeSequences(), counting() as counter:
         call()
     return int(counter.get_total_flops())
 
 
 @cache
-def _model(size: ModelSize) -> Transformer:
+def _model(size: ModelSize) -> Engine:
     with torch.device("meta"):
         return weightless_model(size)
 

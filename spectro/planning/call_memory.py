@@ -25,16 +25,17 @@ from spectro.models.architecture import GroupModel
 from spectro.models.components import FULL, Component, ComponentKind, Group
 from spectro.models.config import Precision
 from spectro.models.cost.budget import RowBudget, draws_at_once
-from spectro.models.cost.flop_counter import FusedAttention
+from spectro.models.cost.flop_counter import FusedAttention, WholeSequences
 from spectro.models.cost.live_bytes import LiveBytes
 from spectro.models.cost.weightless import weightless_model
 from spectro.models.delta import DrawSlice, pack_losses
+from spectro.models.engine import Engine, refuse_rounded
 from spectro.models.groups import group_model
 from spectro.models.scoring import Scoring
 from spectro.models.size import ModelSize
 from spectro.models.token_loss import BLOCK
 from spectro.models.top_k_softmax import LOSS_CHUNK, TopKFit
-from spectro.models.transformer import Transformer
+from spectro.models.universal import UniversalModel
 from spectro.sampling.advance import advance, start
 from spectro.sampling.mala import Mala
 from spectro.sampling.samplers import SLICE, Blocks, Stepper
@@ -97,7 +98,9 @@ def scoring_bytes(
 @cache
 def clean_bytes(call: CallShape, num_seq: int) -> int:
     """Peak of ℓ(w*) of n sequences."""
-    size = replace(call.size, num_layers=min(call.size.num_layers, 1 + NUM_REPEATS))
+    size = call.size
+    if not size.is_universal:
+        size = replace(size, num_layers=min(size.num_layers, 1 + NUM_REPEATS))
     with _model_of(replace(call, size=size)) as model, torch.no_grad():
         ids = _ids(num_seq, call.context)
         return _peak(lambda: model.clean_losses(ids))
@@ -158,7 +161,7 @@ def _shortened(call: CallShape, component: Component, *, has_lists: bool) -> Cal
     The vocabulary acts by the block of logits alone, but on lists and on what has its size.
     """
     size = call.size
-    if component.kind in (ComponentKind.FULL, ComponentKind.DEFINED):
+    if component.kind in (ComponentKind.FULL, ComponentKind.DEFINED) or size.is_universal:
         return call
     num_layers = min(size.num_layers, (component.layer or 0) + 1 + NUM_REPEATS)
     vocab_size = size.vocab_size
@@ -170,13 +173,13 @@ def _shortened(call: CallShape, component: Component, *, has_lists: bool) -> Cal
 
 def _peak(call: Callable[[], object]) -> int:
     live = LiveBytes()
-    with torch.device(META), FusedAttention(), live:
+    with torch.device(META), FusedAttention(), WholeSequences(), live:
         call()
     return live.peak
 
 
 @contextmanager
-def _model_of(call: CallShape) -> Iterator[Transformer]:
+def _model_of(call: CallShape) -> Iterator[Engine]:
     """The model without values, whose products are rounded as the run's, on a device's blocks."""
     BLOCK[META] = BLOCK.get(call.device_type, BLOCK["cuda"])
     LOSS_CHUNK[META] = LOSS_CHUNK.get(call.device_type, LOSS_CHUNK["cuda"])
@@ -190,10 +193,13 @@ def _model_of(call: CallShape) -> Iterator[Transformer]:
 
 
 @cache
-def _weightless(size: ModelSize, precision: str) -> Transformer:
+def _weightless(size: ModelSize, precision: str) -> Engine:
     with torch.device(META):
         plain = weightless_model(size)
         dtype = torch.float64 if precision == "float64" else torch.float32
+        if isinstance(plain, UniversalModel):
+            refuse_rounded(size.family, Precision(precision))
+            return plain
         params = {name: tensor.to(dtype) for name, tensor in plain.params.items()}
         products = Precision.FLOAT32 if precision == "float64" else Precision(precision)
         model = type(plain).of_parts(size, params, plain.unembed_name, products)
@@ -202,7 +208,7 @@ def _weightless(size: ModelSize, precision: str) -> Transformer:
     return model
 
 
-def _part(model: Transformer, components: tuple[Component, ...]) -> GroupModel[Any]:
+def _part(model: Engine, components: tuple[Component, ...]) -> GroupModel[Any]:
     if components[0].kind is ComponentKind.DEFINED:  # at most what all weights take
         components = (FULL,)
     group = Group(name=components[0].group, components=components)

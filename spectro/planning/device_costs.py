@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from spectro.models.components import Component, Group
 from spectro.models.cost import memory
-from spectro.models.cost.budget import CPU_ROWS, CPU_STEP_BYTES, SHARE_OF_MEMORY
+from spectro.models.cost.budget import SHARE_OF_MEMORY
 from spectro.models.scoring import TOP_K_SHARE
 from spectro.models.size import ModelSize
 from spectro.planning.config import PRODUCT_BYTES
@@ -70,7 +70,7 @@ class Device:
         """Rows of one scoring pass, as `Resident.scoring_budget` takes them."""
         size = m.size
         if self.rates.memory_bytes is None:
-            return CPU_ROWS
+            return memory.cpu_scoring_rows(size)
         free = self.rates.memory_bytes - memory.resident_bytes(size, self.product_bytes)
         lists = m.list_size if listed else 0
         row = memory.scoring_bytes_per_row(size, self.product_bytes, lists)
@@ -83,9 +83,9 @@ class Device:
 
     def step_rows(self, size: ModelSize) -> int:
         """Rows of one step's gradients, as `Resident.stepping_budget` takes them."""
-        row = memory.stepping_bytes_per_row(size, self.product_bytes)
         if self.rates.memory_bytes is None:
-            return max(1, CPU_STEP_BYTES // row)
+            return memory.cpu_stepping_rows(size)
+        row = memory.stepping_bytes_per_row(size, self.product_bytes)
         free = self.rates.memory_bytes - memory.resident_bytes(size, self.product_bytes)
         return max(1, int(SHARE_OF_MEMORY * free) // row)
 

@@ -13,6 +13,7 @@ from spectro.models.config import PACKAGED, ModelConfig
 from spectro.models.config_json import check_config
 from spectro.models.load import refuse_revision
 from spectro.models.size import ModelSize
+from spectro.models.size_of_config import size_of_config
 
 PYTHIA_VOCAB = 50304
 
@@ -69,4 +70,4 @@ def _read(text: str) -> ModelSize:
         check_config({"model_type": "gpt_neox", **config})
     except ValueError as error:
         raise ValueError(f"the model {error}") from error
-    return ModelSize.of_config(config)
+    return size_of_config(config)

@@ -47,7 +47,7 @@ def measurement_of(config: PipelineConfig, size: ModelSize) -> MeasurementSize:
         num_columns=len(size.select(config.components)),
         keep_halves=config.run.keep_halves,
         list_size=config.scoring.shortlist_size
-        if config.scoring.uses_top_k(size.vocab_size)
+        if config.scoring.uses_top_k(size.vocab_size) and not size.is_universal
         else 0,
         vocabulary_sample=_vocabulary_sample(config, size),
     )
@@ -55,7 +55,7 @@ def measurement_of(config: PipelineConfig, size: ModelSize) -> MeasurementSize:
 
 def _vocabulary_sample(config: PipelineConfig, size: ModelSize) -> int:
     sample = getattr(config.sampler, "vocabulary_sample", None) or 0
-    return sample if sample < size.vocab_size else 0
+    return sample if sample < size.vocab_size and not size.is_universal else 0
 
 
 def count_part(

@@ -21,6 +21,7 @@ from spectro.models.variant_losses import COVARIANCE_POSITIONS
 from spectro.planning.call_flops import (
     call_flops,
     component_flops,
+    has_prefix,
     list_setup_flops,
     model_flops,
     sampling_costs,
@@ -32,7 +33,6 @@ from spectro.sampling.config import ChainConfig, DrawDtype
 from spectro.sampling.pilot.pilot import WITHOUT_TOP_K
 from spectro.sampling.recorder import BLOCK_BYTES
 from spectro.susceptibility.estimator import Baseline, EstimatorConfig
-from spectro.susceptibility.score import NO_PREFIX
 
 FLOAT_BYTES = 4
 ID_BYTES = 4
@@ -179,7 +179,7 @@ def tile_work(
     flops += sum(_draws(m, group, own, num_seq) for own in (chains, *sharing))
     flops += num_draws * sums_flops(num_tokens)
     read = _id_bytes(m, num_seq)
-    in_rounds = group.name in NO_PREFIX and not uses_lists(group, chains[0])
+    in_rounds = not (has_prefix(m.size, group) or uses_lists(group, chains[0]))
     times = 1 if in_rounds else num_batches
     read += sum(_reread_bytes(m, group, schedules, times) for schedules in every)
     return Work(

@@ -14,12 +14,12 @@ Shapes as in clean_pass.py; a feature is [B, H, T] of heads and [B, T] of the ML
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from spectro.predict.clean_pass import LayerPass
+from spectro.predict.clean_pass import LayerPass, MlpPass
 
 Features = dict[str, Tensor]
 
@@ -60,13 +60,14 @@ def score_variance(layer: LayerPass) -> Tensor:
     """γ times the variance of each score around the pattern's mean score, [B, H, T, T].
 
     Noise on the query weights moves the scores of i by ε x_i · k_j, on the key weights by
-    q_i · ε x_j (biases: a further 1 in x); what all j have in common changes no pattern.
+    q_i · ε x_j (biases: a further 1 in x); what all j have in common changes no pattern. Norms of
+    queries and keys (Qwen3) are taken as constants.
     """
     states_BTD = layer.attention_in_BTD
     size = layer.query_BHTK.shape[-1]
     query_B = (layer.query_BHTK**2).sum(-1, keepdim=True)
-    input_B = _with_bias(states_BTD)[:, None, :, None]
-    gram_BTT = (states_BTD @ states_BTD.transpose(1, 2) + 1)[:, None]
+    input_B = _with_bias(states_BTD, layer.attention_bias)[:, None, :, None]
+    gram_BTT = (states_BTD @ states_BTD.transpose(1, 2) + layer.attention_bias)[:, None]
     keys_BHTT = layer.key_BHTK @ layer.key_BHTK.transpose(-1, -2)
     of_keys = _centred_quadratic(layer.pattern_BHTT, gram_BTT.expand_as(keys_BHTT))
     of_query = _centred_quadratic(layer.pattern_BHTT, keys_BHTT)
@@ -76,43 +77,52 @@ def score_variance(layer: LayerPass) -> Tensor:
 def head_squares(layer: LayerPass, grad_BTD: Tensor, grad_mixed_BHTK: Tensor) -> Features:
     """Squared gradients with respect to weight blocks of the heads.
 
-    `grad_BTD` is the gradient with respect to the stream that leaves the layer.
+    `grad_BTD` is the gradient with respect to the stream that their terms are added to.
     """
     size = layer.query_BHTK.shape[-1]
     value_gain = grad_mixed_BHTK @ layer.value_BHTK.transpose(-1, -2)
     along = (grad_mixed_BHTK * layer.mixed_BHTK).sum(-1, keepdim=True)
     score_gradient = layer.pattern_BHTT * (value_gain - along)
     query_gradient = score_gradient @ layer.key_BHTK
+    input_sq = _with_bias(layer.attention_in_BTD, layer.attention_bias)
     return {
         "output": (layer.mixed_BHTK**2).sum(-1) * (grad_BTD**2).sum(-1)[:, None],
         "value": layer.mixed_in_BHT * (grad_mixed_BHTK**2).sum(-1),
-        "query": _with_bias(layer.attention_in_BTD)[:, None] * (query_gradient**2).sum(-1) / size,
+        "query": input_sq[:, None] * (query_gradient**2).sum(-1) / size,
     }
 
 
-def mlp_terms(
-    layer: LayerPass, grad_BTD: Tensor, activation: Callable[[Tensor], Tensor]
-) -> Features:
-    """First order: an MLP's output and what noise on its inputs does to ℓ, with ½ act″ n."""
-    inner, second = with_second_derivative(activation, layer.up_BTF)
-    grad_inner = grad_BTD @ layer.down_DF
+def mlp_terms(mlp: MlpPass, grad_BTD: Tensor, activation: Callable[[Tensor], Tensor]) -> Features:
+    """First order: an MLP's output and what noise on its inputs does to ℓ, with ½ act″ n.
+
+    The inner units of a gated MLP are linear in the second map.
+    """
+    inner, second = with_second_derivative(activation, mlp.maps[0])
+    for factor in mlp.maps[1:]:
+        inner, second = inner * factor, second * factor
+    grad_inner = grad_BTD @ mlp.down_DF
+    input_sq = _with_bias(mlp.in_BTD, mlp.bias)
     return {
         "along_gradient": (grad_inner * inner).sum(-1),
-        "response": 0.5 * (_with_bias(layer.mlp_in_BTD) * (grad_inner * second).sum(-1)),
+        "response": 0.5 * (input_sq * (grad_inner * second).sum(-1)),
         "gradient": grad_inner.norm(dim=-1),
         "inner_norm": inner.norm(dim=-1),
-        "term_norm": (inner @ layer.down_DF.T).norm(dim=-1),
+        "term_norm": (inner @ mlp.down_DF.T).norm(dim=-1),
     }
 
 
 def mlp_squares(
-    layer: LayerPass, grad_BTD: Tensor, grad_up_BTF: Tensor, activation: Callable[[Tensor], Tensor]
+    mlp: MlpPass,
+    grad_BTD: Tensor,
+    grad_maps: Sequence[Tensor],
+    inner_of: Callable[[Sequence[Tensor]], Tensor],
 ) -> Features:
-    """Squared gradients with respect to weight blocks of the MLP."""
-    inner_sq = (activation(layer.up_BTF) ** 2).sum(-1)
+    """Squared gradients with respect to weight blocks of the MLP: its inner maps, and the last."""
+    inner_sq = (inner_of(mlp.maps) ** 2).sum(-1)
+    grad_sq = sum((grad**2).sum(-1) for grad in grad_maps)
     return {
         "down": (inner_sq * (grad_BTD**2).sum(-1)),
-        "up": (_with_bias(layer.mlp_in_BTD) * (grad_up_BTF**2).sum(-1)),
+        "up": (_with_bias(mlp.in_BTD, mlp.bias) * grad_sq),
     }
 
 
@@ -128,9 +138,9 @@ def with_second_derivative(
     return value.detach(), second
 
 
-def _with_bias(states: Tensor) -> Tensor:
-    """Squared norm of an input and of the 1 that multiplies its bias."""
-    squared: Tensor = (states**2).sum(-1) + 1
+def _with_bias(states: Tensor, bias: int) -> Tensor:
+    """Squared norm of an input and of the 1 that multiplies its bias, where there is one."""
+    squared: Tensor = (states**2).sum(-1) + bias
     return squared
 
 

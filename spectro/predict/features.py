@@ -3,12 +3,15 @@
 A restricted χ is −E[φ] E[Δℓ − ΔL] but for a few per cent, and E[Δℓ] is to leading order the trace
 of a second derivative of ℓ over the component's weights. The features are the parts of that trace
 that are cheap (components.py, final_norm.py, probes.py), and what the model says of the token. Raw
-residual streams made predictions worse (ADR 070).
+residual streams made predictions worse (ADR 070). The universal engine knows no parts of its model:
+it has fewer features (hidden_states.py).
 
 Shapes: B sequences, T positions, N = B·T tokens, F features; D, H, K, V as in clean_pass.py.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +19,12 @@ import torch
 from torch import Tensor
 
 from spectro.models.engine import Engine
-from spectro.models.families.gpt_neox import GPTNeoX
 from spectro.models.size import ModelSize
+from spectro.models.universal import UniversalModel
 from spectro.predict import components
 from spectro.predict.clean_pass import CleanPass, Gradients
 from spectro.predict.final_norm import final_norm_features
+from spectro.predict.hidden_states import hidden_state_features, hidden_state_names
 from spectro.predict.probes import probe_features, probed_streams
 
 NUM_TOP = 6
@@ -35,31 +39,39 @@ HEAD_SQUARES = ("output", "value", "query")
 MLP_SQUARES = ("down", "up")
 LAST = ("shrink_variance", "shrink_target", "shrink_mean", "scale")
 TOKEN = ("loss", "p", "entropy", "collision", "position", "seen", "earlier_target")
+STREAM = ("gradient", "along")
+TRACES = ("curvature", "response")
 PROBE = ("even", "odd", "divergence")
 
 
 def feature_names(shape: ModelSize) -> tuple[str, ...]:
     """Names of the features in the order of the columns of `token_features`."""
-    streams = range(shape.num_layers + 1)
-    layers = [
-        [
-            *(f"l{n}h{h}.{what}" for what in HEAD_TERMS for h in range(shape.num_heads)),
-            *(f"l{n}mlp.{what}" for what in MLP_TERMS),
+    top = [f"top{k}" for k in range(min(NUM_TOP, shape.vocab_size))]
+    own = hidden_state_names(shape) if shape.is_universal else _names_by_component(shape)
+    return (*own, *TOKEN, *top)
+
+
+def _names_by_component(shape: ModelSize) -> list[str]:
+    layers, heads = range(shape.num_layers), range(shape.num_heads)
+
+    def of_layers(of_heads: Sequence[str], of_mlp: Sequence[str]) -> list[str]:
+        mlp = of_mlp if shape.has_mlp else ()
+        return [
+            f"l{n}{what}"
+            for n in layers
+            for what in (
+                *(f"h{h}.{name}" for name in of_heads for h in heads),
+                *(f"mlp.{name}" for name in mlp),
+            )
         ]
-        for n in range(shape.num_layers)
-    ]
-    names = [name for layer in layers for name in layer]
-    names += [f"stream{s}.{what}" for s in streams for what in ("gradient", "along")]
-    for n in range(shape.num_layers):
-        names += [f"l{n}h{h}.{block}" for block in HEAD_SQUARES for h in range(shape.num_heads)]
-        names += [f"l{n}mlp.{block}" for block in MLP_SQUARES]
+
+    names = of_layers(HEAD_TERMS, MLP_TERMS)
+    names += [f"stream{s}.{what}" for s in (*layers, len(layers)) for what in STREAM]
+    names += of_layers(HEAD_SQUARES, MLP_SQUARES)
     names += [f"last.{what}" for what in LAST] + ["unembed.trace"]
     names += ["last.curvature", "last.response"]
-    for n in range(shape.num_layers):
-        for h in range(shape.num_heads):
-            names += [f"l{n}h{h}.last_curvature", f"l{n}h{h}.last_response"]
-    names += [f"probe{s}.{what}" for s in probed_streams(shape.num_layers) for what in PROBE]
-    return (*names, *TOKEN, *(f"top{k}" for k in range(min(NUM_TOP, shape.vocab_size))))
+    names += [f"l{n}h{h}.last_{what}" for n in layers for h in heads for what in TRACES]
+    return names + [f"probe{s}.{what}" for s in probed_streams(shape.num_layers) for what in PROBE]
 
 
 def num_features(shape: ModelSize) -> int:
@@ -90,34 +102,35 @@ def token_features(model: Engine, ids_BT1: Tensor) -> npt.NDArray[np.float32]:
 
 
 def feature_tensor(model: Engine, ids_BT1: Tensor) -> Tensor:
-    """The same on the model's device, unchecked.
-
-    Raises ValueError for a model of another family than GPT-NeoX.
-    """
-    if not isinstance(model, GPTNeoX):
-        raise ValueError(
-            f"features of tokens are known for GPT-NeoX models, found one of type "
-            f"{model.shape.family!r}: its chi cannot be predicted for other tokens, only measured"
-        )
-    clean = CleanPass(model, ids_BT1)
-    gradients = clean.pull_back(clean.loss_gradient_BTD)
+    """The same on the model's device, unchecked."""
+    ids = ids_BT1.to(model.device)
+    if isinstance(model, UniversalModel):
+        found, log_p_BTV = hidden_state_features(model, ids)
+    else:
+        clean = CleanPass(model, ids)
+        gradients = clean.pull_back(clean.loss_gradient_BTD)
+        log_p_BTV = clean.log_p_BTV
+        with torch.no_grad():
+            found = _by_component(clean, gradients) | final_norm_features(clean)
+            found |= probe_features(clean)
     with torch.no_grad():
-        found = _by_component(clean, gradients) | final_norm_features(clean)
-        found |= probe_features(clean) | _token(clean)
+        found |= _token(ids, log_p_BTV)
         columns = [found[name].float() for name in feature_names(model.shape)]
         return torch.stack(columns, -1).flatten(0, 1)
 
 
 def _by_component(clean: CleanPass, gradients: Gradients) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
-    activation = clean.model.activation
+    model = clean.model
     for index, layer in enumerate(clean.layers):
-        grad, mixed, up = gradients.streams[index + 1], gradients.mixed[index], gradients.up[index]
+        grad, mixed = gradients.streams[index + 1], gradients.mixed[index]
         of_heads = components.head_terms(layer, mixed, clean.ids_BT1)
-        of_heads |= components.head_squares(layer, grad, mixed)
-        of_mlp = components.mlp_terms(layer, grad, activation)
-        of_mlp |= components.mlp_squares(layer, grad, up, activation)
-        found |= {f"l{index}mlp.{name}": value for name, value in of_mlp.items()}
+        of_heads |= components.head_squares(layer, gradients.joined[index], mixed)
+        if layer.mlp is not None:
+            of_mlp = components.mlp_terms(layer.mlp, grad, model.activation)
+            maps = gradients.maps[index]
+            of_mlp |= components.mlp_squares(layer.mlp, grad, maps, model.mlp_inner)
+            found |= {f"l{index}mlp.{name}": value for name, value in of_mlp.items()}
         for name, value_BHT in of_heads.items():
             found |= {f"l{index}h{h}.{name}": value for h, value in enumerate(value_BHT.unbind(1))}
     for index, (stream, grad) in enumerate(zip(clean.streams, gradients.streams, strict=True)):
@@ -126,21 +139,21 @@ def _by_component(clean: CleanPass, gradients: Gradients) -> dict[str, Tensor]:
     return found
 
 
-def _token(clean: CleanPass) -> dict[str, Tensor]:
+def _token(ids_BT1: Tensor, log_p_BTV: Tensor) -> dict[str, Tensor]:
     """ℓ and the model's probabilities; the position; whether x and y, or y, occur earlier."""
-    p, log_p, loss = clean.log_p_BTV.exp(), clean.log_p_BTV, clean.losses_BT
-    ids = clean.ids_BT1
+    p, inputs, targets = log_p_BTV.exp(), ids_BT1[:, :-1], ids_BT1[:, 1:]
+    loss = -log_p_BTV.gather(-1, targets[..., None])[..., 0]
     place = torch.arange(1, loss.shape[1] + 1, device=loss.device)
-    same_target = ids[:, 1:, None] == ids[:, None, 1:]
-    same_input = ids[:, :-1, None] == ids[:, None, :-1]
+    same_target = targets[:, :, None] == targets[:, None]
+    same_input = inputs[:, :, None] == inputs[:, None]
     found = {
         "loss": loss,
         "p": (-loss).exp(),
-        "entropy": -(p * log_p).sum(-1),
+        "entropy": -(p * log_p_BTV).sum(-1),
         "collision": p.square().sum(-1),
         "position": place.log().expand_as(loss),
         "seen": (same_target & same_input).tril(-1).any(-1),
-        "earlier_target": (ids[:, 1:, None] == ids[:, None, :-1]).tril().any(-1),
+        "earlier_target": (targets[:, :, None] == inputs[:, None]).tril().any(-1),
     }
-    top = log_p.topk(min(NUM_TOP, p.shape[-1]), -1).values
+    top = log_p_BTV.topk(min(NUM_TOP, p.shape[-1]), -1).values
     return found | {f"top{k}": value for k, value in enumerate(top.unbind(-1))}

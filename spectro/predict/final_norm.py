@@ -5,10 +5,10 @@ times the norm's gain, s_v = x̂ · ũ_v, and r = Σ p_v ũ_v − ũ_y, the Hess
 
     J (Cov_p ũ) J − [r x̂ᵀ + x̂ rᵀ + (r·x̂)(P − 3 x̂x̂ᵀ/D)] / (D σ²),     J = (P − x̂x̂ᵀ/D) / σ
 
-(P takes the mean out). Its trace over the stream, and over what each head can write to it, are
-what noise on the last layer's output matrices and values does to ℓ; for lower layers, what it does
-along the direct path. For the unembedding h·ε of variance ‖h‖²/γ on every logit makes
-½ ‖h‖² (1 − Σ p²).
+(P takes the mean out; an RMS norm centres nothing, and P = 1). Its trace over the stream, and over
+what each head can write to it, are what noise on the last layer's output matrices and values does
+to ℓ; for lower layers, what it does along the direct path. For the unembedding h·ε of variance
+‖h‖²/γ on every logit makes ½ ‖h‖² (1 − Σ p²).
 
 Shapes as in clean_pass.py; features are [B, T].
 """
@@ -20,17 +20,18 @@ from torch import Tensor
 from spectro.predict.clean_pass import CleanPass
 
 Features = dict[str, Tensor]
-NORM = "gpt_neox.final_layer_norm.weight"
 
 
 def final_norm_features(clean: CleanPass) -> Features:
     """Traces of both parts over the stream and over the output space of every head."""
     model = clean.model
     size = model.shape.hidden_size
-    rows_VD = clean.unembed_VD * model.params[NORM]
-    rows_VD = rows_VD - rows_VD.mean(1, keepdim=True)
-    stream = clean.streams[-1]
-    centred = stream - stream.mean(-1, keepdim=True)
+
+    def centre(vectors: Tensor) -> Tensor:
+        return vectors - vectors.mean(-1, keepdim=True) if model.has_layer_norm else vectors
+
+    rows_VD = centre(clean.unembed_VD * model.norm_gain(model.final_norm_name))
+    centred = centre(clean.streams[-1])
     sigma = (centred.square().mean(-1) + model.shape.layer_norm_eps).sqrt()
     unit = centred / sigma[..., None]
     p = clean.log_p_BTV.exp()
@@ -49,7 +50,7 @@ def final_norm_features(clean: CleanPass) -> Features:
             return vectors if space_KD is None else vectors @ space_KD.T
 
         spread = p @ to(rows_VD).square().sum(-1)
-        total = size - 1 if space_KD is None else space_KD.square().sum()
+        total = size - model.has_layer_norm if space_KD is None else space_KD.square().sum()
         of_unit, of_cross = to(unit), to(cross)
         gauss_newton = (
             spread
@@ -72,7 +73,6 @@ def final_norm_features(clean: CleanPass) -> Features:
     found["last.curvature"], found["last.response"] = traces(None)
     for index, layer in enumerate(clean.layers):
         for head, output_KD in enumerate(layer.output_HKD.unbind(0)):
-            space = output_KD - output_KD.mean(1, keepdim=True)
             name = f"l{index}h{head}.last"
-            found[f"{name}_curvature"], found[f"{name}_response"] = traces(space)
+            found[f"{name}_curvature"], found[f"{name}_response"] = traces(centre(output_KD))
     return found

@@ -44,8 +44,6 @@ from spectro.susceptibility.tile_sums import TileSums
 
 FloatArray = npt.NDArray[np.float64]
 K = TypeVar("K")
-NO_PREFIX = ("embed", "full")
-"""Groups below which there is nothing to compute: preparing a batch again costs nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +137,7 @@ def rounds(
     ]
     num_seq, length = shape
     one_batch = num_seq <= max(1, scoring.positions // (length - 1))
-    if one_batch or part.names[0] not in NO_PREFIX or scoring.top_k is not None:
+    if one_batch or part.has_prefix or scoring.top_k is not None:
         return [whole]
     return [
         [DrawSlice(piece.chain, piece.component, slice(start, stop))]

@@ -9,6 +9,8 @@ Shapes: n sequences, T positions, F features, H components.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -16,7 +18,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from spectro.cluster_stage.units import HALVES
-from spectro.models.cost.flop_counter import counting
+from spectro.models.cost.flop_counter import FusedAttention, WholeSequences, counting
 from spectro.models.cost.weightless import weightless_model
 from spectro.models.size import ModelSize
 from spectro.planning.unit_work import FLOAT_BYTES, HALVES_ROW_BYTES, ID_BYTES, ROW_BYTES, Work
@@ -33,12 +35,23 @@ ROW_IDS = 8
 def features_flops(size: ModelSize, num_pos: int) -> float:
     """Flops of the features of one token, in batches as `features_of` takes them."""
     num_seq = sequences_at_once(num_pos)
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with _without_values(size):
         model = weightless_model(size)
         ids = torch.zeros((num_seq, num_pos + 1), dtype=torch.int64)
         with counting() as counter:
             feature_tensor(model, ids)
     return float(counter.get_total_flops() / (num_seq * num_pos))
+
+
+@contextmanager
+def _without_values(size: ModelSize) -> Iterator[None]:
+    """Models of transformers run on the meta device, the engines in a mode that fakes tensors."""
+    if not size.is_universal:
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            yield
+        return
+    with torch.device("meta"), FusedAttention(), WholeSequences():
+        yield
 
 
 def network_flops(size: ModelSize, num_columns: int, predict: PredictConfig) -> tuple[int, int]:

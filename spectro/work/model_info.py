@@ -44,7 +44,9 @@ class ModelInfo(ModelSize):
     @classmethod
     def of(cls, model: PreTrainedModel) -> ModelInfo:
         """Describe a loaded model."""
-        size = ModelSize.of_config(model.config.to_dict())
+        from spectro.models.size_of_config import size_of_config  # as heavy as the model
+
+        size = size_of_config(model.config.to_dict())
         return cls(
             **dataclasses.asdict(size),
             device=str(next(model.parameters()).device),

@@ -113,19 +113,20 @@ def test_squares_are_those_of_autograd(
 def test_the_response_of_an_mlp_is_the_mean_over_noise(model: GPTNeoX, ids: Tensor) -> None:
     """Gaussian noise on the input weights shifts the mean output by tr ∂²o/∂w² / (2γ)."""
     clean = CleanPass(model, ids)
-    layer = clean.layers[2]
+    mlp = clean.layers[2].mlp
+    assert mlp is not None
     gradient = clean.pull_back(clean.loss_gradient_BTD).streams[3][0, 9]
     names = feature_names(model.shape)
     found = token_features(model, ids).reshape(3, 12, -1)[0, 9, names.index("l2mlp.response")]
-    size = float((layer.mlp_in_BTD[0, 9].square().sum() + 1).sqrt())
+    size = float((mlp.in_BTD[0, 9].square().sum() + 1).sqrt())
     step = 1e-3 * torch.randn(20_000, 48, dtype=torch.float64).abs()  # ± pairs: no first order
-    up = layer.up_BTF[0, 9]
+    up = mlp.maps[0][0, 9]
     activation = model.activation
     even = (activation(up + size * step) + activation(up - size * step)) / 2 - activation(up)
     shift = (even / 1e-6).mean(0)
     # 20 000 squares of normal deviates: each unit's mean is known to 1 %
-    expected = float(gradient @ (layer.down_DF @ shift))
-    scale = float((gradient @ layer.down_DF).abs() @ shift.abs())
+    expected = float(gradient @ (mlp.down_DF @ shift))
+    scale = float((gradient @ mlp.down_DF).abs() @ shift.abs())
     assert found == pytest.approx(expected, abs=0.02 * scale)
 
 

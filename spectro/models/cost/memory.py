@@ -19,10 +19,26 @@ from __future__ import annotations
 
 import math
 
+from spectro.models.cost.budget import CPU_ROWS, CPU_STEP_BYTES
 from spectro.models.scoring import TOP_K_SHARE
 from spectro.models.size import ModelSize
 
 FLOAT_BYTES = 4
+LOGIT_COPIES = 4
+"""Logits, their float32 copy, log-probabilities and a temporary."""
+
+
+def cpu_scoring_rows(size: ModelSize) -> int:
+    """Rows of a scoring pass on a CPU."""
+    if not size.is_universal:
+        return CPU_ROWS
+    return max(1, min(CPU_ROWS, CPU_STEP_BYTES // scoring_bytes_per_row(size)))
+
+
+def cpu_stepping_rows(size: ModelSize) -> int:
+    """Rows of a step on a CPU."""
+    rows = max(1, CPU_STEP_BYTES // stepping_bytes_per_row(size))
+    return min(CPU_ROWS, rows) if size.is_universal else rows
 
 
 def resident_bytes(size: ModelSize, product_bytes: int = FLOAT_BYTES) -> int:
@@ -60,8 +76,11 @@ def scoring_bytes_per_row(
     """Bytes per row without gradients, where every row has a separate position.
 
     Clean states included: what a batch of one draw needs, which is the most that rows can need.
-    With a top-K softmax a batch has one position for `TOP_K_SHARE` rows.
+    With a top-K softmax a batch has one position for `TOP_K_SHARE` rows. The universal engine has
+    all logits of a row at once, beside which the rest is small.
     """
+    if size.is_universal:
+        return LOGIT_COPIES * size.vocab_size * FLOAT_BYTES
     row, clean = _scoring_row(size, product_bytes), clean_bytes_per_position(size, product_bytes)
     lists = list_bytes_per_position(size, list_size, product_bytes) if list_size else 0
     return row + clean + math.ceil(lists / TOP_K_SHARE)
@@ -71,7 +90,10 @@ def stepping_bytes_per_row(size: ModelSize, product_bytes: int = FLOAT_BYTES) ->
     """Bytes per row with gradients where all weights move (`full`), clean states included."""
     own = _stream_bytes(product_bytes) * (3 * size.intermediate_size + 4 * size.hidden_size)
     saved = size.num_layers * _saved_by_layer(size, product_bytes, all_move=True)
-    return scoring_bytes_per_row(size, product_bytes) + own + saved
+    if size.is_universal:
+        own += 2 * LOGIT_COPIES * size.vocab_size * FLOAT_BYTES
+    forward = _scoring_row(size, product_bytes) + clean_bytes_per_position(size, product_bytes)
+    return forward + own + saved
 
 
 def clean_bytes_per_position(size: ModelSize, product_bytes: int = FLOAT_BYTES) -> int:

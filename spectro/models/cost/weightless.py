@@ -6,10 +6,11 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig
 
 from spectro.models.config import Precision
-from spectro.models.engine import FAMILIES
+from spectro.models.engine import FAMILIES, Engine
 from spectro.models.parameters import named_parameters
 from spectro.models.size import ModelSize
-from spectro.models.transformer import Transformer
+from spectro.models.size_of_config import weightless_hf
+from spectro.models.universal import UniversalModel
 
 
 def config_of(size: ModelSize) -> PreTrainedConfig:
@@ -26,6 +27,8 @@ def config_of(size: ModelSize) -> PreTrainedConfig:
     }
     if size.family == "gpt_neox":
         fields["use_parallel_residual"] = size.parallel_residual
+    elif size.family == "attention_only":
+        del fields["intermediate_size"], fields["attention_bias"], fields["tie_word_embeddings"]
     elif size.family != "gpt2":
         fields |= {"num_key_value_heads": size.num_kv_heads, "head_dim": size.head_size}
     else:
@@ -33,16 +36,12 @@ def config_of(size: ModelSize) -> PreTrainedConfig:
     return AutoConfig.for_model(size.family, **fields)
 
 
-def weightless_model(size: ModelSize) -> Transformer:
-    """A model of this size; call it in a `FakeTensorMode`, under which its tensors are made.
-
-    Raises ValueError for a family without an engine: the universal one is not planned.
+def weightless_model(size: ModelSize) -> Engine:
+    """A model of this size; call it in a `FakeTensorMode` or under a device, as its tensors are
+    made there. Of the universal engine they are on the meta device.
     """
-    if size.family not in FAMILIES:
-        raise ValueError(
-            f"models of type {size.family!r} are computed by the universal engine, whose costs a "
-            f"plan does not count; expected one of {', '.join(FAMILIES)}"
-        )
+    if size.is_universal:
+        return UniversalModel(weightless_hf(size.universal_config))
     with torch.device("meta"):
         hf = AutoModelForCausalLM.from_config(config_of(size))
     shapes, unembed_name = named_parameters(hf)

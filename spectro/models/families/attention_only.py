@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from spectro.models.attention_only import rotary
@@ -14,6 +13,8 @@ from spectro.models.size import ModelSize
 class AttentionOnly(Llama):
     """A model of models/attention_only.py."""
 
+    has_layer_norm = True
+
     @classmethod
     def rotary_of(cls, shape: ModelSize, hf: PreTrainedModel | None) -> RotaryOf:
         """Of all dimensions of a head."""
@@ -21,7 +22,3 @@ class AttentionOnly(Llama):
             return no_rotary(shape.head_size)
         like = hf.get_output_embeddings().weight.detach()
         return lambda num_pos: rotary(hf.config, num_pos, like)
-
-    def norm(self, states: Tensor, name: str) -> Tensor:
-        """Layer norm over the last dimension."""
-        return self.layer_norm(states, name)

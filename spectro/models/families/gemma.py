@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from spectro.models.families.llama import Llama
 
@@ -23,7 +22,6 @@ class Gemma(Llama):
         )  # as the model has it
         return resid * scale.to(resid)
 
-    def norm(self, states: Tensor, name: str) -> Tensor:
-        """RMS norm whose stored weight is what is added to 1."""
-        weight = 1 + self.params[f"{name}.weight"]
-        return functional.rms_norm(states, weight.shape, weight, self.shape.layer_norm_eps)
+    def norm_gain(self, name: str) -> Tensor:
+        """The stored weight is what is added to 1."""
+        return 1 + self.params[f"{name}.weight"]

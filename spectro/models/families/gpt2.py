@@ -13,12 +13,11 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from spectro.models.architecture import Weights
-from spectro.models.precision import causal_attention, linear
+from spectro.models.precision import causal_attention
 from spectro.models.transformer import Transformer
 from spectro.models.variant_products import (
     by_owner,
     heads_linear,
-    mlp_of_variants,
     terms_by_head,
 )
 
@@ -28,6 +27,9 @@ class GPT2(Transformer):
 
     embed_names = ("transformer.wte.weight", "transformer.wpe.weight")
     layers_name = "transformer.h."
+    attention_norm, mlp_norm, final_norm_name = "ln_1", "ln_2", "transformer.ln_f"
+    query_map, output_map = "attn.c_attn", "attn.c_proj"
+    inner_maps, down_map = ("mlp.c_fc",), "mlp.c_proj"
 
     @classmethod
     def check(cls, model: PreTrainedModel) -> None:
@@ -45,33 +47,18 @@ class GPT2(Transformer):
         tokens = functional.embedding(ids_BT, self.params[self.embed_names[0]])
         return tokens + self.params[self.embed_names[1]][: ids_BT.shape[1]]
 
-    def attention_in(self, resid: Tensor, layer: int) -> Tensor:
-        """The first norm of a stream, [..., D]."""
-        return self.layer_norm(resid, f"{self.layers_name}{layer}.ln_1")
+    def as_map(self, weight: Tensor) -> Tensor:
+        """Maps are stored transposed."""
+        return weight.mT
 
-    def mlp_in(self, resid: Tensor, layer: int) -> Tensor:
-        """The second norm of a stream, [..., D]."""
-        return self.layer_norm(resid, f"{self.layers_name}{layer}.ln_2")
-
-    def final_norm(self, resid: Tensor) -> Tensor:
-        """The final norm of a stream, [..., D]."""
-        return self.layer_norm(resid, "transformer.ln_f")
-
-    def linear(self, states: Tensor, layer: int, name: str) -> Tensor:
-        """A layer's linear map, whose weight is stored transposed."""
-        prefix = f"{self.layers_name}{layer}.{name}"
-        weight_FD = self.operand(f"{prefix}.weight").T
-        return linear(states, weight_FD, self.params[f"{prefix}.bias"], self.precision)
-
-    def attention(self, normed_BTD: Tensor, layer: int) -> Tensor:
-        """All heads of a layer and the output bias, [B, T, D]."""
-        fused = self.linear(normed_BTD, layer, "attn.c_attn")
+    def attention_states(self, normed_BTD: Tensor, layer: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values, [B, H, T, K] each."""
+        fused = self.linear(normed_BTD, layer, self.query_map)
         query, key, value = (
             part.reshape(*fused.shape[:2], self.shape.num_heads, -1).transpose(1, 2)
             for part in fused.chunk(3, dim=-1)
         )
-        mixed_BHTK = causal_attention(query, key, value, self.precision)
-        return self.linear(mixed_BHTK.transpose(1, 2).flatten(2), layer, "attn.c_proj")
+        return query, key, value
 
     def head_terms(
         self, normed_GBTD: Tensor, heads: Mapping[int, Weights], layer: int
@@ -92,19 +79,3 @@ class GPT2(Transformer):
         counts = [len(weights["q_weight"]) for weights in own]
         out_GnDK = by_owner(own, "o_weight", num_owners).mT
         return terms_by_head(mixed, out_GnDK, counts, self.precision)
-
-    def mlp(self, normed: Tensor, layer: int) -> Tensor:
-        """The MLP of a layer, biases included, [..., D]."""
-        inner = self.activation(self.linear(normed, layer, "mlp.c_fc"))
-        return self.linear(inner, layer, "mlp.c_proj")
-
-    def mlp_term(self, normed_GBTD: Tensor, weights: Weights, layer: int) -> Tensor:
-        """Variants that see the same sequences share the input of the first product."""
-        return mlp_of_variants(
-            normed_GBTD,
-            [(weights["up_weight"].mT, weights["up_bias"])],
-            lambda maps: self.activation(maps[0]),
-            weights["down_weight"].mT,
-            weights["down_bias"],
-            self.precision,
-        )

@@ -20,7 +20,6 @@ from spectro.models.size import ModelSize
 from spectro.models.transformer import Transformer
 from spectro.models.variant_products import (
     by_owner,
-    mlp_of_variants,
     owner_linear,
     terms_by_head,
 )
@@ -31,6 +30,9 @@ class GPTNeoX(Transformer):
 
     embed_names = ("gpt_neox.embed_in.weight",)
     layers_name = "gpt_neox.layers."
+    final_norm_name = "gpt_neox.final_layer_norm"
+    query_map, output_map = "attention.query_key_value", "attention.dense"
+    inner_maps, down_map = ("mlp.dense_h_to_4h",), "mlp.dense_4h_to_h"
 
     @classmethod
     def rotary_of(cls, shape: ModelSize, hf: PreTrainedModel | None) -> RotaryOf:
@@ -50,40 +52,18 @@ class GPTNeoX(Transformer):
         """Residual stream entering layer 0, [B, T, D]."""
         return functional.embedding(ids_BT, self.params[self.embed_names[0]])
 
-    def attention_in(self, resid: Tensor, layer: int) -> Tensor:
-        """The input norm of a stream, [..., D]."""
-        return self.layer_norm(resid, f"{self.layers_name}{layer}.input_layernorm")
-
-    def mlp_in(self, resid: Tensor, layer: int) -> Tensor:
-        """The post-attention norm of a stream, [..., D]."""
-        return self.layer_norm(resid, f"{self.layers_name}{layer}.post_attention_layernorm")
-
-    def final_norm(self, resid: Tensor) -> Tensor:
-        """The final norm of a stream, [..., D]."""
-        return self.layer_norm(resid, "gpt_neox.final_layer_norm")
-
-    def attention(self, normed_BTD: Tensor, layer: int) -> Tensor:
-        """All heads of a layer and the output bias, [B, T, D]."""
+    def attention_states(self, normed_BTD: Tensor, layer: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotated queries and keys, and values, [B, H, T, K] each."""
         num_seq, num_pos, _ = normed_BTD.shape
-        qkv = self.linear(normed_BTD, layer, "attention.query_key_value")
+        qkv = self.linear(normed_BTD, layer, self.query_map)
         qkv = qkv.view(num_seq, num_pos, self.shape.num_heads, 3 * self.shape.head_size)
-        mixed_BHTK = self.attend(qkv.transpose(1, 2))
-        mixed_BTD = mixed_BHTK.transpose(1, 2).reshape(num_seq, num_pos, -1)
-        return self.linear(mixed_BTD, layer, "attention.dense")
+        return self._rotated(qkv.transpose(1, 2))
 
-    def attend(self, qkv_BHT3K: Tensor) -> Tensor:
-        """Causal attention from interleaved queries, keys and values: [B, H, T, 3K] → [.., K].
-
-        H may be heads or variants: attention never mixes them.
-        """
+    def _rotated(self, qkv_BHT3K: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The three parts of interleaved queries, keys and values; of heads or variants."""
         query, key, value = qkv_BHT3K.chunk(3, dim=-1)
         rotary = self.rotary(qkv_BHT3K.shape[2])
-        return causal_attention(rotate(query, rotary), rotate(key, rotary), value, self.precision)
-
-    def mlp(self, normed: Tensor, layer: int) -> Tensor:
-        """The MLP of a layer, biases included, [..., D]."""
-        inner = self.linear(normed, layer, "mlp.dense_h_to_4h")
-        return self.linear(self.activation(inner), layer, "mlp.dense_4h_to_h")
+        return rotate(query, rotary), rotate(key, rotary), value
 
     def head_terms(
         self, normed_GBTD: Tensor, heads: Mapping[int, Weights], layer: int
@@ -97,17 +77,7 @@ class GPTNeoX(Transformer):
         if all("qkv_bias" in weights for weights in own):
             qkv = qkv + by_owner(own, "qkv_bias", num_owners).flatten(1)[:, None]
         qkv = qkv.view(num_owners * num_seq, num_pos, num_variants, -1).transpose(1, 2)
-        mixed = self.attend(qkv).view(num_owners, num_seq, num_variants, num_pos, -1)
+        mixed = causal_attention(*self._rotated(qkv), self.precision)
+        mixed = mixed.view(num_owners, num_seq, num_variants, num_pos, -1)
         counts = [len(weights["qkv_weight"]) for weights in own]
         return terms_by_head(mixed, dense, counts, self.precision)
-
-    def mlp_term(self, normed_GBTD: Tensor, weights: Weights, layer: int) -> Tensor:
-        """Variants that see the same sequences share the input of the first product."""
-        return mlp_of_variants(
-            normed_GBTD,
-            [(weights["up_weight"], weights["up_bias"])],
-            lambda maps: self.activation(maps[0]),
-            weights["down_weight"],
-            weights["down_bias"],
-            self.precision,
-        )

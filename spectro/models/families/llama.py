@@ -25,7 +25,6 @@ from spectro.models.transformer import Transformer
 from spectro.models.variant_products import (
     by_owner,
     heads_linear,
-    mlp_of_variants,
     terms_by_head,
 )
 
@@ -35,6 +34,10 @@ class Llama(Transformer):
 
     embed_names = ("model.embed_tokens.weight",)
     layers_name = "model.layers."
+    final_norm_name = "model.norm"
+    query_map, output_map = "self_attn.q_proj", "self_attn.o_proj"
+    inner_maps, down_map = ("mlp.gate_proj", "mlp.up_proj"), "mlp.down_proj"
+    has_layer_norm = False
 
     @classmethod
     def rotary_of(cls, shape: ModelSize, hf: PreTrainedModel | None) -> RotaryOf:
@@ -49,32 +52,13 @@ class Llama(Transformer):
         """Residual stream entering layer 0, [B, T, D]."""
         return functional.embedding(ids_BT, self.params[self.embed_names[0]])
 
-    def attention_in(self, resid: Tensor, layer: int) -> Tensor:
-        """The input norm of a stream, [..., D]."""
-        return self.norm(resid, f"{self.layers_name}{layer}.input_layernorm")
-
-    def mlp_in(self, resid: Tensor, layer: int) -> Tensor:
-        """The post-attention norm of a stream, [..., D]."""
-        return self.norm(resid, f"{self.layers_name}{layer}.post_attention_layernorm")
-
-    def final_norm(self, resid: Tensor) -> Tensor:
-        """The final norm of a stream, [..., D]."""
-        return self.norm(resid, "model.norm")
-
-    def norm(self, states: Tensor, name: str) -> Tensor:
-        """RMS norm over the last dimension."""
-        weight = self.params[f"{name}.weight"]
-        return functional.rms_norm(states, weight.shape, weight, self.shape.layer_norm_eps)
-
-    def attention(self, normed_BTD: Tensor, layer: int) -> Tensor:
-        """All heads of a layer, and the output bias where there is one, [B, T, D]."""
-        query = self._split(self.linear(normed_BTD, layer, "self_attn.q_proj"))
+    def attention_states(self, normed_BTD: Tensor, layer: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Rotated queries and keys, and values, repeated for the heads that share them."""
+        query = self._split(self.linear(normed_BTD, layer, self.query_map))
         key_value = self._clean_key_value(normed_BTD, layer)
         each = self.shape.num_heads // self.shape.num_kv_heads
         key, value = (states.repeat_interleave(each, dim=1) for states in key_value)
-        mixed_BHTK = self._attend(query, key, value, layer)
-        mixed_BTE = mixed_BHTK.transpose(1, 2).flatten(2)
-        return self.linear(mixed_BTE, layer, "self_attn.o_proj")
+        return *self._rotated(query, key, layer), value
 
     def head_terms(
         self, normed_GBTD: Tensor, heads: Mapping[int, Weights], layer: int
@@ -95,25 +79,11 @@ class Llama(Transformer):
             states = self._clean_key_value(normed_GBTD.flatten(0, 1), layer)
             place_n = torch.tensor(shared, device=query.device)
             key, value = (each_BJTK.index_select(1, place_n) for each_BJTK in states)
-        mixed = self._attend(query, key, value, layer)
+        query, key = self._rotated(query, key, layer)
+        window = self.shape.window(layer)
+        mixed = causal_attention(query, key, value, self.precision, window=window)
         mixed = mixed.view(num_owners, -1, *mixed.shape[1:])
         return terms_by_head(mixed, by_owner(own, "o_weight", num_owners), counts, self.precision)
-
-    def mlp(self, normed: Tensor, layer: int) -> Tensor:
-        """The gated MLP of a layer, [..., D]."""
-        gate = self.activation(self.linear(normed, layer, "mlp.gate_proj"))
-        return self.linear(gate * self.linear(normed, layer, "mlp.up_proj"), layer, "mlp.down_proj")
-
-    def mlp_term(self, normed_GBTD: Tensor, weights: Weights, layer: int) -> Tensor:
-        """Variants that see the same sequences share the input of both inner maps."""
-        return mlp_of_variants(
-            normed_GBTD,
-            [(weights[f"{k}_weight"], weights.get(f"{k}_bias")) for k in ("gate", "up")],
-            lambda maps: self.activation(maps[0]) * maps[1],
-            weights["down_weight"],
-            weights.get("down_bias"),
-            self.precision,
-        )
 
     def _displaced(self, normed_GBTD: Tensor, own: list[Weights], kind: str) -> Tensor:
         """Queries, keys or values of all variants, [B, n, T, K]."""
@@ -142,9 +112,8 @@ class Llama(Transformer):
         num_seq, num_pos, _ = states_BTE.shape
         return states_BTE.view(num_seq, num_pos, -1, self.shape.head_size).transpose(1, 2)
 
-    def _attend(self, query: Tensor, key: Tensor, value: Tensor, layer: int) -> Tensor:
-        """Causal attention of queries that are not normed yet; heads or variants, [B, n, T, K]."""
+    def _rotated(self, query: Tensor, key: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        """Queries, which are not normed yet, and keys; of heads or variants, [B, n, T, K]."""
         rotary = self.rotary(query.shape[-2])
-        window = self.shape.sliding_window if layer in self.shape.window_layers else 0
         query = rotate(self._qk_norm(query, layer, "q_norm"), rotary)
-        return causal_attention(query, rotate(key, rotary), value, self.precision, window=window)
+        return query, rotate(key, rotary)

@@ -109,7 +109,7 @@ class Pilot:
         splits = build(
             tokens, *tokenizer_of(config.model, vocab_size), vocab_size, open_url=sources_at(config)
         )
-        model = engine_of(hf_model, config.model.precision)
+        model = engine_of(hf_model, config.model.precision, loaded=True)
         ids = splits.probe.ids_ST1
         pieces = TokenTexts(load_tokenizer(local), vocab_size).pieces
         types = pattern_types(Traits.of(pieces), ids)
