@@ -26,10 +26,12 @@ from spectro.models.config import Precision, ScoringConfig
 from spectro.models.cost.budget import RowBudget
 from spectro.models.cost.rows import scoring_budget, stepping_budget
 from spectro.models.delta import clean_losses
-from spectro.models.families.gpt_neox import GPTNeoX
+from spectro.models.engine import Engine as ModelEngine
+from spectro.models.engine import engine_of
 from spectro.models.groups import group_model
 from spectro.models.scoring import Scoring
 from spectro.models.top_k_softmax import TopKFit
+from spectro.models.universal import UniversalModel
 from spectro.models.variant_losses import fit_top_k
 from spectro.sampling import recorder
 from spectro.sampling.chain import ChainResult, GroupChains
@@ -77,6 +79,8 @@ class Engine:
     vocabulary_sample: int | None = None
     """S of the sampled softmax of its gradients."""
     kind: EstimatorKind = EstimatorKind.TWO_CHAIN
+    universal: bool = False
+    """Whether the universal engine computes, instead of the family's."""
 
     def __call__(
         self,
@@ -113,7 +117,7 @@ class _Run:
     engine: Engine
     work: Work
     clock: Meter
-    resident: GPTNeoX
+    resident: ModelEngine
     parts: Sequence[GroupModel[Any]]
     ids: Splits
     scoring_rows: RowBudget
@@ -122,7 +126,7 @@ class _Run:
     @classmethod
     def start(cls, engine: Engine, work: Work, clock: Meter) -> _Run:
         work.model.requires_grad_(False)
-        resident = GPTNeoX.from_pretrained_model(work.model, precision=engine.precision)
+        resident = engine_of(work.model, engine.precision, universal=engine.universal)
         size, device = resident.shape, resident.device
         groups = size.groups(work.components, with_full=False)
         if engine.kind is EstimatorKind.TWO_CHAIN:
@@ -141,7 +145,9 @@ class _Run:
     def pilots(self) -> Pilots:
         """Of every group."""
         with self.clock.phase(PILOT):
-            lists = fit_top_k(self.resident, self.engine.scoring, self.ids.evaluation)
+            lists = None
+            if not isinstance(self.resident, UniversalModel):
+                lists = fit_top_k(self.resident, self.engine.scoring, self.ids.evaluation)
             moments = [
                 run_pilot(
                     part,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +18,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn import functional
-from transformers import GPTNeoXForCausalLM
+from transformers import PreTrainedModel
 
 import spectro
 from benchmarks.meter import OTHER, Meter
+from benchmarks.replayed import peer_masks
 from benchmarks.work import BASELINE, EVALUATING, SCORING, STEPPING, Work
+from spectro.models.engine import engine_of
 from spectro.sampling.reweighted import Sampler
 
 PEER_SEED = 100
@@ -61,6 +63,7 @@ class Peer:
         from devinterp.slt.susceptibilities import susceptibilities
 
         micro = self.micro_batch or work.batch_size
+        masks = _masks(work.model, work.components)
         work.model.requires_grad_(True)
         with (
             tempfile.TemporaryDirectory(dir=self.folder) as folder,
@@ -78,7 +81,7 @@ class Peer:
                         ("probe", work.splits.probe),
                     )
                 },
-                {**{name: _masks(work.model, name) for name in work.components}, "full": None},
+                {**masks, "full": None},
                 sampling_task="evaluation",
                 num_chains=work.num_chains,
                 num_draws=work.num_draws,
@@ -125,12 +128,10 @@ def _peer_sampler(sampler: Sampler) -> dict[str, Any]:
     raise ValueError(f"devinterp has no {type(sampler).__name__}")
 
 
-def _masks(model: GPTNeoXForCausalLM, name: str) -> Any:
-    from devinterp.slt.weight_restrictions import create_param_masks
-
-    if name == "unembed":  # what devinterp selects here is nothing: design.md §3
-        return {"lm_head.weight": None}
-    return create_param_masks(model, f"{name[:-3]} mlp" if name.endswith("mlp") else name)
+def _masks(model: PreTrainedModel, names: Sequence[str]) -> dict[str, Any]:
+    engine = engine_of(model)
+    chosen = engine.shape.select(names)
+    return {own.name: peer_masks(model, own, engine.blocks(own)) for own in chosen}
 
 
 def _dataset(ids: torch.Tensor) -> Any:

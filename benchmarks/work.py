@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from transformers import GPTNeoXForCausalLM
+from transformers import PreTrainedModel
 
 from benchmarks.shapes import Splits
 from spectro.sampling.reweighted import Sampler
@@ -26,7 +26,7 @@ PILOT, BASELINE = "pilot", "baseline"
 class Work:
     """One measurement."""
 
-    model: GPTNeoXForCausalLM
+    model: PreTrainedModel
     splits: Splits
     components: list[str]
     sampler: Sampler
