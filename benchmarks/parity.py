@@ -36,22 +36,27 @@ def check_parity() -> float:
     Raises ParityError where it is above TOLERANCE.
     """
     work = _toy_work()
-    replayed = Replayed.of(
-        work.model,
-        work.components,
-        num_sequences=len(work.splits.sampling),
-        batch_size=BATCH,
-        seed=PEER_SEED,
-    )
     theirs = Peer(micro_batch=BATCH // 2)(work)
-    unpaired = spectro.EstimatorConfig(
-        baseline=spectro.Baseline.UNPAIRED, num_baseline_batches=work.num_baseline_batches
-    )
-    error = _difference(_public(work, randomness=replayed, estimator=unpaired), theirs)
+    error = _difference(replayed_chi(work), theirs)
     _require(error, "devinterp and the engine")
     timed = Engine(scoring=EXACT)(work).chi
     _require(_difference(timed, _public(work)), "the engine and what is timed of it")
     return error
+
+
+def replayed_chi(work: Work) -> npt.NDArray[np.floating]:
+    """χ as a user gets it with devinterp's noise, data order and baseline, and the exact loss."""
+    randomness = Replayed.of(
+        work.model,
+        work.components,
+        num_sequences=len(work.splits.sampling),
+        batch_size=work.batch_size,
+        seed=PEER_SEED,
+    )
+    unpaired = spectro.EstimatorConfig(
+        baseline=spectro.Baseline.UNPAIRED, num_baseline_batches=work.num_baseline_batches
+    )
+    return _public(work, randomness=randomness, estimator=unpaired, scoring=EXACT)
 
 
 def _public(work: Work, **options: Any) -> npt.NDArray[np.floating]:
