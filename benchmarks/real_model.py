@@ -288,6 +288,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(common.show(f"{side} over engine, {part}", found))
     result["chi"] = sides.differences()
     show(result["chi"])
+    common.write("real-model", options, result)  # what follows takes minutes more
     result["learning_coefficients"] = learning_coefficients(work, options)
     show(result["learning_coefficients"])
     common.write("real-model", options, result)

@@ -17,15 +17,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedConfig
+from transformers import AutoModelForCausalLM, PreTrainedConfig, modeling_gguf_pytorch_utils
 from transformers.modeling_gguf_pytorch_utils import (
     GGUF_TO_TRANSFORMERS_MAPPING,
     load_gguf_checkpoint,
 )
+from transformers.utils import logging as transformers_logging
 
 from spectro.extras import optional_imports
 
 logger = logging.getLogger(__name__)
+# so that its progress bar too is one that `transformers.logging.disable_progress_bar` switches off
+modeling_gguf_pytorch_utils.tqdm = transformers_logging.tqdm
 _NO_ARITHMETIC = re.compile(r".*(vocab_size|feed_forward_length|attention\.(key|value)_length)$")
 """Keys whose values follow from the tensors' shapes."""
 
