@@ -15,6 +15,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from spectro.models.config import ModelConfig
 from spectro.models.load import load_model, load_tokenizer, read_config
+from spectro.planning.model_sizes import size_of_checkpoint
 
 NO_GGUF = "the extra gguf is not installed"
 IDS = torch.arange(40).reshape(2, 20) % 61
@@ -107,6 +108,14 @@ def test_the_dequantised_values_are_loaded(
     raw = read_config(config_of(tmp_path))
     wanted = {"model_type": "qwen2", "num_hidden_layers": 2, "tie_word_embeddings": True}
     assert raw.items() >= (wanted | {"vocab_size": 61, "num_key_value_heads": 1}).items()
+
+
+def test_a_plan_takes_its_size_from_it(tmp_path: Path) -> None:
+    write(tmp_path / "x.gguf")
+    size = size_of_checkpoint(config_of(tmp_path))
+    assert size.num_weights == sum(p.numel() for p in model().parameters())
+    with pytest.raises(ValueError, match=r"no config\.json.* give model\.gguf_file=x\.gguf$"):
+        size_of_checkpoint(ModelConfig(name_or_path=str(tmp_path)))
 
 
 def test_its_own_tokenizer_is_loaded(tmp_path: Path) -> None:
