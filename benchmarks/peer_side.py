@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,9 @@ from transformers import PreTrainedModel
 
 import spectro
 from benchmarks.meter import OTHER, Meter
+from benchmarks.replayed import peer_masks
 from benchmarks.work import BASELINE, EVALUATING, SCORING, STEPPING, Work
+from spectro.models.engine import engine_of
 from spectro.sampling.reweighted import Sampler
 
 PEER_SEED = 100
@@ -60,6 +62,7 @@ class Peer:
         """χ by devinterp, [tokens, components in the order of `work`]."""
         from devinterp.slt.susceptibilities import susceptibilities
 
+        masks = _masks(work.model, work.components)
         work.model.requires_grad_(True)
         with (
             tempfile.TemporaryDirectory(dir=self.folder) as folder,
@@ -71,7 +74,7 @@ class Peer:
                 work.model,
                 _dataset(work.splits.sampling),
                 self._observables(work),
-                {**{name: _masks(work.model, name) for name in work.components}, "full": None},
+                {**masks, "full": None},
                 sampling_task="evaluation",
                 output_path=Path(folder) / "samples.zarr",
                 **self._settings(work),
@@ -156,12 +159,10 @@ def _peer_sampler(sampler: Sampler) -> dict[str, Any]:
     raise ValueError(f"devinterp has no {type(sampler).__name__}")
 
 
-def _masks(model: PreTrainedModel, name: str) -> Any:
-    from devinterp.slt.weight_restrictions import create_param_masks
-
-    if name == "unembed":  # what devinterp selects here is nothing: design.md §3
-        return {"lm_head.weight": None}
-    return create_param_masks(model, f"{name[:-3]} mlp" if name.endswith("mlp") else name)
+def _masks(model: PreTrainedModel, names: Sequence[str]) -> dict[str, Any]:
+    engine = engine_of(model)
+    chosen = engine.shape.select(names)
+    return {own.name: peer_masks(model, own, engine.blocks(own)) for own in chosen}
 
 
 def _dataset(ids: torch.Tensor) -> Any:

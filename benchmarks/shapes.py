@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, PreTrainedTokenizerBase
 
 from spectro.measure.encoder import Encoder
 from spectro.models.config import ModelConfig
@@ -92,7 +92,7 @@ def ids_of(
     """Sequences: of the embedded corpus for the shipped model, random ids for random weights."""
     counts = {"sampling": sampling, "evaluation": evaluation, "probe": probe}
     if shape == SHIPPED:
-        return _corpus(counts, context)
+        return corpus(load_tokenizer(ModelConfig()), counts, context)
     stream = torch.Generator().manual_seed(1)
     vocab = model.config.vocab_size
     return Splits(
@@ -103,13 +103,15 @@ def ids_of(
     )
 
 
-def _corpus(counts: dict[str, int], context: int) -> Splits:
-    """The subsets interleaved, so that the first sequences of a split are of all kinds."""
+def corpus(tokenizer: PreTrainedTokenizerBase, counts: Mapping[str, int], context: int) -> Splits:
+    """Sequences of the embedded corpus in a model's tokens, as many as `counts` has by split.
+
+    The subsets are interleaved, so that the first sequences of a split are of all kinds.
+    """
     config = TokensConfig()
     per_subset: dict[str, Any] = {
         f"num_{name}_sequences": -(-count // len(config.subsets)) for name, count in counts.items()
     }
-    tokenizer = load_tokenizer(ModelConfig())
     splits = build(
         dataclasses.replace(config, context=context, pool_sequences=256, **per_subset),
         Encoder(tokenizer, "embedded"),

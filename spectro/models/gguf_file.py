@@ -7,22 +7,28 @@ without an error, settings and tensors of the file that it has no place for; the
 
 from __future__ import annotations
 
+import copy
 import logging
 import re
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForCausalLM, PreTrainedConfig
+from transformers import AutoModelForCausalLM, PreTrainedConfig, modeling_gguf_pytorch_utils
 from transformers.modeling_gguf_pytorch_utils import (
     GGUF_TO_TRANSFORMERS_MAPPING,
     load_gguf_checkpoint,
 )
+from transformers.utils import logging as transformers_logging
 
 from spectro.extras import optional_imports
 
 logger = logging.getLogger(__name__)
+# so that its progress bar too is one that `transformers.logging.disable_progress_bar` switches off
+modeling_gguf_pytorch_utils.tqdm = transformers_logging.tqdm
 _NO_ARITHMETIC = re.compile(r".*(vocab_size|feed_forward_length|attention\.(key|value)_length)$")
 """Keys whose values follow from the tensors' shapes."""
 
@@ -33,6 +39,27 @@ def read_gguf_config(path: Path) -> dict[str, Any]:
     Raises ModuleNotFoundError naming the extra, and ValueError, in one line, for settings and
     tensors that it leaves out.
     """
+    return copy.deepcopy(_header(path).config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Header:
+    """What is read of a file without its weights."""
+
+    config: dict[str, Any]
+    """Settings by the names of config.json."""
+    stored: tuple[str, ...]
+    """Storage type of each tensor."""
+
+
+def _header(path: Path) -> _Header:
+    found = path.stat()
+    return _read_header(path, found.st_mtime_ns, found.st_size)
+
+
+@lru_cache(maxsize=1)
+def _read_header(path: Path, mtime_ns: int, size: int) -> _Header:
+    """Kept for a file that has not changed: its vocabulary takes the library seconds to read."""
     reader = _reader(path)
     architecture = str(reader.fields["general.architecture"].contents())
     known = GGUF_TO_TRANSFORMERS_MAPPING["config"].get(architecture, {})
@@ -49,7 +76,10 @@ def read_gguf_config(path: Path) -> dict[str, Any]:
             "they would be left out, so the numbers could be of another model; give the "
             "checkpoint in safetensors"
         )
-    return dict(load_gguf_checkpoint(str(path))["config"])
+    return _Header(
+        config=dict(load_gguf_checkpoint(str(path))["config"]),
+        stored=tuple(tensor.tensor_type.name for tensor in reader.tensors),
+    )
 
 
 def read_gguf_tensors(
@@ -65,7 +95,7 @@ def read_gguf_tensors(
         str(path), return_tensors=True, model_to_load=model, torch_dtype=dtype
     )
     tensors: dict[str, Tensor] = found["tensors"]
-    stored = [tensor.tensor_type.name for tensor in _reader(path).tensors]
+    stored = _header(path).stored
     if len(stored) != len(tensors):
         raise ValueError(
             f"has {len(stored)} tensors in {path.name}, but transformers reads {len(tensors)} of "

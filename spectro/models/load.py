@@ -218,6 +218,10 @@ def _cached(config: ModelConfig, name: str) -> str:
 
 def _gguf_path(config: ModelConfig) -> Path:
     """Raises ValueError, without the model's name, if there is no such file."""
+    folder = Path(_place(config))
+    if folder.is_dir() and not (folder / str(config.gguf_file)).is_file():
+        names = ", ".join(sorted(path.name for path in folder.glob("*.gguf"))) or "none"
+        raise ValueError(f"has no {config.gguf_file} in its folder, which has these: {names}")
     try:
         return Path(_cached(config, str(config.gguf_file)))
     except Exception as error:

@@ -11,7 +11,7 @@ import yaml
 from spectro.measure.checkpoint_copy import on_this_machine
 from spectro.models.config import PACKAGED, ModelConfig
 from spectro.models.config_json import check_config
-from spectro.models.load import refuse_revision
+from spectro.models.load import read_config, refuse_revision
 from spectro.models.size import ModelSize
 from spectro.models.size_of_config import size_of_config
 
@@ -30,10 +30,10 @@ def published_sizes() -> dict[str, ModelSize]:
 
 
 def size_of_checkpoint(config: ModelConfig) -> ModelSize:
-    """Size of a run's model: its config.json where there is one, else the published shape.
+    """Size of a run's model: of its config where there is one, else the published shape.
 
-    Only config.json is read, and nothing of the network. A hub name that is no published model
-    must be downloaded first.
+    Only config.json is read, of a GGUF file its settings, and nothing of the network. A hub name
+    that is no published model must be downloaded first.
 
     Raises ValueError, in one line, where neither is known, and for what cannot be measured.
     """
@@ -45,11 +45,12 @@ def size_of_checkpoint(config: ModelConfig) -> ModelSize:
             .joinpath("assets", PACKAGED[name], "config.json")
             .read_text(encoding="utf-8")
         )
-    folder = Path(on_this_machine(config, None, weights=False).name_or_path).expanduser()
-    if folder.is_dir():
-        file = folder / "config.json"
-        if not file.is_file():
-            raise ValueError(f"model folder {name!r} has no config.json: no size can be read")
+    local = on_this_machine(config, None, weights=False)
+    place = Path(local.name_or_path).expanduser()
+    file = place / "config.json"
+    if place.exists() and (config.gguf_file is not None or not file.is_file()):
+        return ModelSize.of_config(read_config(local, has_weights=False))
+    if file.is_file():
         return _read(file.read_text(encoding="utf-8"))
     known = published_sizes()
     short = name.split("/")[-1].removesuffix("-deduped")

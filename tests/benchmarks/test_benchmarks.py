@@ -70,6 +70,23 @@ def test_peer_without_lists_in_bfloat16() -> None:
     assert "bfloat16" in same_work["engines"]["engine"]["settings"]
 
 
+def test_real_model(tmp_path: Path) -> None:
+    """With a random model of its kind; bounds are float32's, in deviations of a column."""
+    pytest.importorskip(
+        "devinterp", reason="the peer to compare with: pip install devinterp==2.0.1"
+    )
+    result = run("real_model", tmp_path)
+    assert result["losses"]["largest_difference_float32"] < 1e-5
+    for change in result["float64"]["changes"].values():
+        assert change["largest_difference"] < 1e-12 < change["rms_change_nats"]
+    for by_side in result["chi"].values():
+        for side in ("universal", "devinterp"):
+            assert by_side[side]["largest_difference_in_deviations"] < 5e-3
+    for ratios in result["ratios"].values():
+        assert_ratio(ratios["whole_call"])
+    assert all(own["error"] > 0 for own in result["learning_coefficients"].values())
+
+
 def test_roofline(tmp_path: Path) -> None:
     result = run("roofline", tmp_path)
     kinds = {name.split()[0] for name in result["cases"]}

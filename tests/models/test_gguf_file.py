@@ -15,6 +15,7 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from spectro.models.config import ModelConfig
 from spectro.models.load import load_model, load_tokenizer, read_config
+from spectro.planning.model_sizes import size_of_checkpoint
 
 NO_GGUF = "the extra gguf is not installed"
 IDS = torch.arange(40).reshape(2, 20) % 61
@@ -109,6 +110,14 @@ def test_the_dequantised_values_are_loaded(
     assert raw.items() >= (wanted | {"vocab_size": 61, "num_key_value_heads": 1}).items()
 
 
+def test_a_plan_takes_its_size_from_it(tmp_path: Path) -> None:
+    write(tmp_path / "x.gguf")
+    size = size_of_checkpoint(config_of(tmp_path))
+    assert size.num_weights == sum(p.numel() for p in model().parameters())
+    with pytest.raises(ValueError, match=r"no config\.json.* give model\.gguf_file=x\.gguf$"):
+        size_of_checkpoint(ModelConfig(name_or_path=str(tmp_path)))
+
+
 def test_its_own_tokenizer_is_loaded(tmp_path: Path) -> None:
     write(tmp_path / "x.gguf")
     tokenizer = load_tokenizer(config_of(tmp_path))
@@ -148,7 +157,8 @@ def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"cannot be opened: .*x\.gguf"):
+    (tmp_path / "y.gguf").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"has no x\.gguf in its folder.* these: y\.gguf$"):
         load_model(config_of(tmp_path))
 
 

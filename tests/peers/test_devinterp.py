@@ -1,116 +1,67 @@
 """Restricted chains and two-chain susceptibilities against devinterp 2.0.1, the public peer.
 
-devinterp is given a random model; its noise (torch's global generator, one normal tensor per
-whole parameter and step) and its data order (a seeded DataLoader) are replayed into our chains,
-so what is left to differ is arithmetic. Ours moves a component's own slices through the prefix
-and suffix factorisation, devinterp a masked full model.
+devinterp is given a random model of each kind; its noise and its data order are replayed into our
+chains (benchmarks/replayed.py), so what is left to differ is arithmetic. Ours moves a component's
+own slices through the prefix and suffix factorisation, devinterp a masked full model.
 """
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 import spectro
+from benchmarks.replayed import Replayed
 
 pytestmark = pytest.mark.slow
 
 datasets = pytest.importorskip("datasets", reason="devinterp's inputs are Hugging Face datasets")
 pytest.importorskip("devinterp", reason="the peer to compare with: pip install devinterp==2.0.1")
 from devinterp.slt.susceptibilities import susceptibilities as peer_susceptibilities  # noqa: E402
-from devinterp.slt.weight_restrictions import create_param_masks  # noqa: E402
 
 SEED, VOCAB, CONTEXT = 100, 53, 12
 GAMMA, NBETA, STEP_SIZE, DAMPING, ALPHA = 30.0, 10.0, 1e-4, 0.01, 0.9
 CHAINS = {"num_chains": 2, "num_draws": 6, "num_burnin_steps": 2, "batch_size": 4}
-COMPONENTS = ["l0h1", "l1h0", "l0mlp", "l1mlp", "embed"]
+SIZES = {
+    "vocab_size": VOCAB, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "intermediate_size": 32, "max_position_embeddings": 32, "initializer_range": 0.3,
+}  # fmt: skip
+NO_DROPOUT = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+"""devinterp's chains are in training mode."""
+KINDS: dict[str, tuple[dict[str, object], list[str]]] = {
+    "gpt_neox": (
+        SIZES | {"tie_word_embeddings": False},
+        ["l0h1", "l1h0", "l0mlp", "l1mlp", "embed", "unembed"],
+    ),
+    "gpt2": (
+        {**SIZES, **NO_DROPOUT, "n_inner": 32, "tie_word_embeddings": True},
+        ["l0h1", "l1h0", "l0mlp", "l1mlp", "embed"],
+    ),
+    "llama": (
+        {
+            **SIZES, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 6,
+            "tie_word_embeddings": True,
+        },
+        ["l0h1", "l1h2", "l0kv1", "l1kv0", "l0mlp", "l1mlp", "embed"],
+    ),
+}  # fmt: skip
+"""Settings by type of model, and the components that are compared."""
 
 
-class DevinterpRandomness:
-    """devinterp's noise and data order, as a `Randomness`."""
-
-    def __init__(self, model: GPTNeoXForCausalLM, num_sequences: int, batch_size: int) -> None:
-        self._shapes = {name: p.shape for name, p in model.named_parameters()}
-        self._heads = model.config.num_attention_heads
-        self._streams: dict[tuple[str, int], torch.Generator] = {}
-        order = DataLoader(
-            range(num_sequences),
-            batch_size=batch_size,
-            shuffle=True,
-            generator=torch.Generator().manual_seed(SEED),
-            drop_last=True,
-        )
-        self._epoch = list(order)
-
-    def minibatch(self, chain: int, step: int, num_sequences: int, batch_size: int) -> Tensor:
-        return self._epoch[step % len(self._epoch)]
-
-    def noise(
-        self, component: str, chain: int, step: int, like: Mapping[str, Tensor]
-    ) -> dict[str, Tensor]:
-        stream = self._streams.setdefault(
-            (component, chain), torch.Generator().manual_seed(SEED + chain)
-        )
-        noise = {
-            name: torch.normal(0.0, 1.0, size=self._shapes[name], generator=stream)
-            for name in _parameters(component, list(self._shapes))
-        }
-        return self._blocks(component, noise)
-
-    def _blocks(self, component: str, noise: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Cut the whole-parameter noise down to the component's blocks."""
-        if component == "full":
-            return noise
-        values = list(noise.values())
-        if component in ("embed", "unembed"):
-            return {"weight": values[0]}
-        if component.endswith("mlp"):
-            names = ("up_weight", "up_bias", "down_weight", "down_bias")
-            return dict(zip(names, values, strict=True))
-        head, size = int(component.split("h")[1]), len(values[2]) // self._heads
-        rows = slice(3 * size * head, 3 * size * (head + 1))
-        return {
-            "qkv_weight": values[0][rows],
-            "qkv_bias": values[1][rows],
-            "dense_weight": values[2][:, size * head : size * (head + 1)],
-        }
-
-
-def _parameters(component: str, names: list[str]) -> list[str]:
-    """Parameters that devinterp draws noise for, in its order."""
-    if component == "full":
-        return names
-    if component == "embed":
-        return ["gpt_neox.embed_in.weight"]
-    if component == "unembed":
-        return ["lm_head.weight"]
-    prefix = f"gpt_neox.layers.{component[1]}."
-    if component.endswith("mlp"):
-        return [n for n in names if n.startswith(prefix + "mlp.")]
-    attention = [n for n in names if n.startswith(prefix + "attention.")]
-    return [n for n in attention if not n.endswith("dense.bias")]
-
-
-@pytest.fixture(scope="module")
-def model() -> GPTNeoXForCausalLM:
+@pytest.fixture(scope="module", params=KINDS)
+def model(request: pytest.FixtureRequest) -> PreTrainedModel:
+    fields = dict(KINDS[request.param][0])
+    if request.param == "gpt2":
+        del fields["intermediate_size"]  # GPT-2 calls it n_inner
     torch.manual_seed(1)
-    config = GPTNeoXConfig(
-        vocab_size=VOCAB,
-        hidden_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=32,
-        initializer_range=0.3,
-    )
-    return GPTNeoXForCausalLM(config).eval()
+    config = AutoConfig.for_model(request.param, **fields)
+    return AutoModelForCausalLM.from_config(config).double().eval()
 
 
 @pytest.fixture(scope="module")
@@ -135,12 +86,15 @@ def garbage_of_others() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", params=["rmsprop_sgld", "sgmcmc_sgld"])
-def both(request, model: GPTNeoXForCausalLM, ids: dict[str, Tensor], tmp_path_factory):
-    """(devinterp's χ, ours), both [tokens, components], their names, and E_C[φ]."""
+def both(request, model: PreTrainedModel, ids: dict[str, Tensor], tmp_path_factory):
+    """devinterp's χ, [tokens, components], and our result."""
     preconditioned = request.param == "rmsprop_sgld"
     batch = CHAINS["batch_size"]
-    masks = {name: create_param_masks(model, _peer_name(name)) for name in COMPONENTS}
-    masks |= {"unembed": {"lm_head.weight": None}, "full": None}
+    names = KINDS[model.config.model_type][1]
+    replayed = Replayed.of(
+        model.requires_grad_(False), names,
+        num_sequences=len(ids["sampling"]), batch_size=batch, seed=SEED,
+    )  # fmt: skip
     step_size = STEP_SIZE if preconditioned else 20 * STEP_SIZE
     tree = peer_susceptibilities(
         model.requires_grad_(True),
@@ -149,7 +103,7 @@ def both(request, model: GPTNeoXForCausalLM, ids: dict[str, Tensor], tmp_path_fa
             "evaluation": (_dataset(ids["evaluation"]), len(ids["evaluation"]) // batch),
             "probe": (_dataset(ids["probe"]), len(ids["probe"]) // batch),
         },
-        masks,
+        {**replayed.masks, "full": None},
         sampling_task="evaluation",
         lr=step_size,
         n_beta=NBETA,
@@ -173,38 +127,29 @@ def both(request, model: GPTNeoXForCausalLM, ids: dict[str, Tensor], tmp_path_fa
         sampler=spectro.Psgld(**common, damping=DAMPING, alpha=ALPHA)
         if preconditioned
         else spectro.Sgld(**common),
-        components=[*COMPONENTS, "unembed"],
+        components=names,
         evaluation_ids=ids["evaluation"],
         steps_between_draws=3,
         estimator=spectro.EstimatorConfig(
             baseline=spectro.Baseline.UNPAIRED, num_baseline_batches=5
         ),
-        randomness=DevinterpRandomness(model, len(ids["sampling"]), batch),
+        randomness=replayed,
         **CHAINS,
     )
     columns = [list(theirs.coords["wr"].values).index(name) for name in ours.components]
-    return (
-        theirs.values[:, columns],
-        ours.chi.reshape(-1, len(ours.components)),
-        ours.components,
-        ours.mean_phi,
-    )
-
-
-def _peer_name(component: str) -> str:
-    return f"{component[:2]} mlp" if component.endswith("mlp") else component
+    return theirs.values[:, columns], ours
 
 
 def test_two_chain_susceptibilities_agree(both) -> None:
-    """To float32: both sides round ℓ ≈ ln V in every Δℓ, and χ is Δℓ times φ.
-
-    The rounding of ℓ and of the sums that lead to it, at the worst of 144 tokens, is taken as 32
-    units in the last place.
+    """To float32, in which devinterp stores losses: each is off by up to half a unit in its last
+    place. χ is a product of two differences of losses, φ and one of at most max |B|.
     """
-    theirs, ours, components, mean_phi = both
+    theirs, ours = both
+    names, chi = ours.components, ours.chi.reshape(theirs.shape)
     scale = theirs.std(axis=0)
-    error = np.abs(ours - theirs).max(axis=0)
-    allowed = 32 * np.finfo(np.float32).eps * np.log(VOCAB) * np.abs(mean_phi)
-    assert (scale > 1e-3).all(), dict(zip(components, scale, strict=True))
-    assert (error < allowed).all(), dict(zip(components, error / allowed, strict=True))
-    assert (allowed < 1e-4 * scale).all()  # far finer than what is compared
+    error = np.abs(chi - theirs).max(axis=0)
+    unit = np.finfo(np.float32).eps * ours.loss.max()
+    allowed = unit * np.abs(ours.full_response).max()
+    assert (scale > 1e-2).all(), dict(zip(names, scale, strict=True))
+    assert (error < allowed).all(), dict(zip(names, error / allowed, strict=True))
+    assert (allowed < 1e-3 * scale).all()  # far finer than what is compared
