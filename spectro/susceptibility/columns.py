@@ -10,6 +10,7 @@ Shapes: N tokens, H components.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -136,6 +137,8 @@ TOKEN_COLUMNS = (
         stored=False,
     ),
 )
+INFLUENCE = "influence"
+"""Beginning of the names of columns of further observables."""
 STORED_COLUMNS = tuple(column for column in TOKEN_COLUMNS if column.stored)
 
 
@@ -143,9 +146,26 @@ def influence_columns(observables: Sequence[str], *, with_full: bool) -> tuple[T
     """Columns of further observables: influence and its error, by component and of all weights."""
     found: list[TokenColumn] = []
     for q in observables:
-        found += _influence(q, "influence", by_component=True)
-        found += _influence(q, "full_influence", by_component=False) if with_full else []
+        found += _influence(q, INFLUENCE, by_component=True)
+        found += _influence(q, f"full_{INFLUENCE}", by_component=False) if with_full else []
     return tuple(found)
+
+
+def observables_in(names: Sequence[str]) -> tuple[str, ...]:
+    """Further observables whose influence is among these columns of the rows."""
+    found = (re.fullmatch(rf"{INFLUENCE}_(\w+)_error", name) for name in names)
+    return tuple(match[1] for match in found if match)
+
+
+def influence_names(names: Sequence[str], observables: Sequence[str]) -> list[str]:
+    """Those of these columns that are of the influence on some observables."""
+    wanted = {
+        f"{prefix}{INFLUENCE}_{q}{error}"
+        for prefix in ("", "full_")
+        for q in observables
+        for error in ("", "_error")
+    }
+    return [name for name in names if name in wanted]
 
 
 def _influence(q: str, prefix: str, *, by_component: bool) -> list[TokenColumn]:
