@@ -66,10 +66,7 @@ class Observables:
         logits: Callable[[Tensor], Tensor],
     ) -> None:
         self.names = tuple(chosen)
-        queries = {
-            name: _prefixed(name, chosen_tokens, own, split(own.split))
-            for name, own in chosen.items()
-        }
+        queries = require_observables(chosen, split)
         losses = {name: q for name, q in queries.items() if chosen[name].function is None}
         self._evaluated = {
             name: token_q
@@ -132,6 +129,21 @@ class Queries:
                 for name, token_q in tokens.items()
             },
         )
+
+
+def require_observables(
+    chosen: Mapping[str, ObservableConfig], split: Callable[[QuerySplit], SplitSequences]
+) -> dict[str, Indices]:
+    """Observable → its tokens as places among the S·T of its split; functions are imported.
+
+    Raises ValueError, in one line that begins with the observable.
+    """
+    for name, own in chosen.items():
+        if own.function is not None:
+            _prefixed(name, imported, own.function)
+    return {
+        name: _prefixed(name, chosen_tokens, own, split(own.split)) for name, own in chosen.items()
+    }
 
 
 def chosen_tokens(config: ObservableConfig, split: SplitSequences) -> Indices:
