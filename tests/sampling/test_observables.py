@@ -87,8 +87,8 @@ def measured(
 def traces(
     model: GPTNeoXForCausalLM, ids: dict[str, Tensor], name: str
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """Observables [C·T], losses of the probe tokens [C·T, N], weights [C·T]: of every draw, by whole
-    forward passes in float64."""
+    """Observables [C·T], losses of the probe tokens [C·T, N] and weights [C·T] of all draws, by
+    whole forward passes in float64."""
     engine = engine_of(model)
     exact = GPTNeoXForCausalLM(model.config).eval().double().requires_grad_(False)
     exact.load_state_dict(model.state_dict())
