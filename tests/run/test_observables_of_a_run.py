@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -111,6 +112,11 @@ def test_the_run_agrees_with_the_api_and_with_its_control(
 
     for part, found in (("", result(REWEIGHTED)), ("control", result(REWEIGHTED.at(0.0)))):
         stored = columns(store.child(part))
+        summary = json.loads(store.child(part).read("assembly/summary.json"))["observables"]
+        for q in OBSERVABLES:
+            for key, values in found.summary["observables"][q].items():
+                assert np.allclose(summary[q][key], values, rtol=1e-3, atol=1e-6), (part, q, key)
+        assert_means(store.child(part), summary)
         assert found.observables == tuple(OBSERVABLES)
         for name, values in stored.items():
             expected = found.columns[name].reshape(-1, *values.shape[1:])[: len(values)]
@@ -118,6 +124,16 @@ def test_the_run_agrees_with_the_api_and_with_its_control(
             assert (values != 0).any()
     with pytest.raises(ValueError, match="no observable 'loss' was measured; there are: prose"):
         found.influence("loss")
+
+
+def assert_means(store: Store, summary: dict[str, dict[str, list[float]]]) -> None:
+    """Mean and jackknife error of every observable, from what the chains of `l1h0` recorded."""
+    chains = [read_record(store, "l1", chain).components["l1h0"] for chain in (0, 1)]
+    for q, found in summary.items():
+        means = [np.average(chain.observables[q], weights=chain.weight) for chain in chains]
+        share = np.array([chain.weight.sum() for chain in chains])
+        assert found["mean"][1] == pytest.approx(means @ share / share.sum())
+        assert found["error"][1] == pytest.approx(abs(means[0] - means[1]) / 2)
 
 
 def test_without_observables_the_same_bytes(make_config: MakeConfig, finish_run: FinishRun) -> None:
