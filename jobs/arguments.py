@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from .quoting import hydra_text, is_quoted, parsed_by_hydra, split, unquoted, within_quotes
-from .settings import Leaf, leaf_of, near
+from .settings import Leaf, leaf_of, near, within_free_names
 
 if TYPE_CHECKING:
     from .command import Command
@@ -167,6 +167,9 @@ def _hydra_setting(original: type, text: str, *, in_sweep: bool) -> str:
         return parsed_by_hydra(text, NOT_UNDERSTOOD)
     key, value = found["key"], text[found.end() :]
     leaf = leaf_of(original, key)
+    named = None if found["sign"] else within_free_names(original, key)
+    if named is not None and (value or named[1]):
+        return _added_entry(*named, value, leaf)
     if leaf in (Leaf.TEXT, Leaf.TEXT_OR_NONE):
         whole = not in_sweep or re.fullmatch(NEVER_SWEPT, key) is not None
         pieces = [value] if whole else split(value)
@@ -174,6 +177,16 @@ def _hydra_setting(original: type, text: str, *, in_sweep: bool) -> str:
     elif leaf is Leaf.UNKNOWN and not found["sign"]:
         value = hydra_text(key, value)  # so that the name is what is wrong with it
     return parsed_by_hydra(f"{text[: found.end()]}{value}", NOT_UNDERSTOOD)
+
+
+def _added_entry(dictionary: str, names: Sequence[str], value: str, leaf: Leaf) -> str:
+    """Entries of a dictionary of settings, which Hydra merges with those that are there."""
+    is_text = leaf in (Leaf.TEXT, Leaf.TEXT_OR_NONE)
+    if is_text and not is_quoted(value) and (leaf is Leaf.TEXT or value != "null"):
+        value = within_quotes(value)
+    for name in reversed(names):
+        value = f"{{{name}: {value}}}"
+    return parsed_by_hydra(f"+{dictionary}={value}", NOT_UNDERSTOOD)
 
 
 def _hydra_piece(key: str, value: str, leaf: Leaf) -> str:

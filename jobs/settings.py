@@ -160,6 +160,22 @@ def leaf_of(original: type, key: str) -> Leaf:
     return texts[0] if texts else Leaf.OTHER
 
 
+def within_free_names(original: type, key: str) -> tuple[str, list[str]] | None:
+    """A setting that names entries of a dictionary of settings that begins empty, or is one.
+
+    Returns the dictionary's key and the names below it: (`observables`, [`code`, `subset`]).
+    """
+    names, annotation = key.split("."), original
+    for place, name in enumerate(names):
+        if not dataclasses.is_dataclass(annotation) or name not in get_type_hints(annotation):
+            return None
+        (field,) = (f for f in dataclasses.fields(annotation) if f.name == name)
+        annotation = get_type_hints(annotation)[name]
+        if field.default_factory is dict and dataclasses.is_dataclass(get_args(annotation)[1]):
+            return ".".join(names[: place + 1]), names[place + 1 :]
+    return None
+
+
 def near(original: type, key: str) -> str:
     """` (did you mean …?)`, or nothing."""
     known = [setting.key for setting in settings_of(original)]

@@ -142,6 +142,7 @@ def upsampled_config(job: UpsampleJob) -> PipelineConfig:
         more=job.tokens.more(),
         sampler=alone(measured.sampler),
         control=Control.NONE,
+        observables={},
     )
 
 

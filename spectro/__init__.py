@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from spectro.models.config import ScoringConfig as ScoringConfig
     from spectro.result import Result as Result
     from spectro.sampling.config import ChainConfig as ChainConfig
+    from spectro.sampling.config import ObservableConfig as ObservableConfig
     from spectro.sampling.mala import Mala as Mala
     from spectro.sampling.recorder import NonFiniteLossError as NonFiniteLossError
     from spectro.sampling.reweighted import Reweighted as Reweighted
@@ -38,6 +39,7 @@ _PUBLIC = {
     "Gaussian": "sampling.samplers",
     "Mala": "sampling.mala",
     "NonFiniteLossError": "sampling.recorder",
+    "ObservableConfig": "sampling.config",
     "Psgld": "sampling.samplers",
     "Result": "result",
     "Reweighted": "sampling.reweighted",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch import Tensor
@@ -19,11 +19,17 @@ from spectro.models.overlap import overlap_warnings
 from spectro.models.token_ids import Ids, check_ids
 from spectro.result import Result
 from spectro.sampling.component_chain import ComponentChain
-from spectro.sampling.config import ChainConfig
+from spectro.sampling.config import (
+    ChainConfig,
+    ObservableConfig,
+    QuerySplit,
+    require_observable_names,
+)
 from spectro.sampling.keys import KeyedRandomness, Randomness
+from spectro.sampling.observables import SplitSequences
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.sampling.reweighted import Reweighted, Sampler
-from spectro.susceptibility.columns import TOKEN_COLUMNS, TokenEstimates, estimate
+from spectro.susceptibility.columns import TokenEstimates, estimate
 from spectro.susceptibility.estimator import (
     EstimatorConfig,
 )
@@ -56,6 +62,7 @@ def susceptibilities(
     chains_together: int = 1,
     scoring: ScoringConfig | None = None,
     estimator: EstimatorConfig | None = None,
+    observables: Mapping[str, ObservableConfig] | None = None,
     seed: int = 0,
     randomness: Randomness | None = None,
 ) -> Result:
@@ -76,6 +83,8 @@ def susceptibilities(
             last bits of the result may change. On a CPU 1 is as fast.
         scoring: what may be approximated within a measured error.
         estimator: `two_chain` with the paired baseline if None.
+        observables: further observables by name, each with columns of its influence: losses of
+            chosen tokens or functions of logits (docs/observables.md).
         seed: keys all randomness.
         randomness: replaces the keyed randomness, for comparisons with other packages.
 
@@ -91,15 +100,22 @@ def susceptibilities(
         target_reliability=target_reliability,
     )  # fmt: skip
     settings = _Settings(
-        sampler=sampler, chain=chain, estimator=estimator or EstimatorConfig(), seed=seed
+        sampler=sampler, chain=chain, estimator=estimator or EstimatorConfig(), seed=seed,
+        observables=dict(observables or {}),
+    )  # fmt: skip
+    measured = _measured_model(
+        model, scoring or ScoringConfig(), sampling_ids, evaluation_ids, probe_ids
     )
-    measured = _measured_model(model, scoring or ScoringConfig(), sampling_ids, evaluation_ids)
     keyed = randomness or KeyedRandomness(seed=seed)
     return _Measurement(measured, settings, keyed, chains_together).result(components, probe_ids)
 
 
 def _measured_model(
-    model: PreTrainedModel, scoring: ScoringConfig, sampling: Ids, evaluation: Ids | None
+    model: PreTrainedModel,
+    scoring: ScoringConfig,
+    sampling: Ids,
+    evaluation: Ids | None,
+    probe: Ids,
 ) -> MeasuredModel:
     """The model with its sequences, checked."""
     resident = engine_of(model)
@@ -110,8 +126,19 @@ def _measured_model(
             f"evaluation_ids has contexts of {other.shape[1] - 1} tokens and sampling_ids of "
             f"{own.shape[1] - 1}: ΔL would be of another distribution than the chains sample"
         )
+
+    def split(wanted: QuerySplit) -> SplitSequences:
+        is_probe = wanted is QuerySplit.PROBE
+        return SplitSequences(
+            ids_ST1=check_ids(resident, probe, "probe_ids") if is_probe else other
+        )
+
     return MeasuredModel(
-        scoring, model=lambda: resident, sampling_ids=lambda: own, evaluation_ids=lambda: other
+        scoring,
+        model=lambda: resident,
+        sampling_ids=lambda: own,
+        evaluation_ids=lambda: other,
+        split=split,
     )
 
 
@@ -123,8 +150,10 @@ class _Settings:
     chain: ChainConfig
     estimator: EstimatorConfig
     seed: int
+    observables: Mapping[str, ObservableConfig] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        require_observable_names(self.observables)
         also = self.sampler.also_nbeta if isinstance(self.sampler, Reweighted) else ()
         if also:
             raise ValueError(
@@ -166,13 +195,14 @@ class _Measurement:
             components=found.components,
             columns={
                 name: values.astype(np.float32).reshape(*shape, *values.shape[1:])
-                for name, values in found.values(TOKEN_COLUMNS).items()
+                for name, values in found.values(found.token_columns).items()
             },
             num_chains=self._settings.chain.num_chains,
             summary=self._summary(
                 found, offset, overlap_warnings(chosen, size, model.model.blocks)
             ),
             probe_ids=ids.cpu().numpy(),
+            observables=tuple(found.influence),
         )
 
     def _measure(self, group: Group, ids: Tensor) -> dict[str, TileSums]:

@@ -16,7 +16,12 @@ from spectro.formats.run_parts import CONTROL, nbeta_folder
 from spectro.models.components import spelt
 from spectro.models.config import PACKAGED, ModelConfig, ScoringConfig
 from spectro.predict.config import UpsampleConfig
-from spectro.sampling.config import ChainConfig
+from spectro.sampling.config import (
+    ChainConfig,
+    ObservableConfig,
+    QuerySplit,
+    require_observable_names,
+)
 from spectro.sampling.control import Control, known_control
 from spectro.sampling.mala import Mala
 from spectro.sampling.reweighted import Reweighted, nbeta_name
@@ -55,6 +60,9 @@ class PipelineConfig:
     """What of the arithmetic may be approximated, within a measured error."""
     estimator: EstimatorConfig = field(default_factory=EstimatorConfig)
     """How sums become susceptibilities."""
+    observables: dict[str, ObservableConfig] = field(default_factory=dict)
+    """Further observables by name: losses of chosen tokens or functions of logits, whose covariance
+    with the loss of every token is a column, `influence_<name>`, for each component."""
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     """How clusters are found."""
     report: ReportConfig = field(default_factory=ReportConfig)
@@ -80,6 +88,7 @@ class PipelineConfig:
             self.chain.require_burnin()
         if not self.components:
             raise ValueError("components is empty: give names or patterns, such as '*'")
+        require_observable_names(self.observables)
         if not 0 <= self.seed < 2**63:
             raise ValueError(f"seed must be in [0, 2^63), found {self.seed}")
         object.__setattr__(self, "control", known_control(self.control, self.sampler))
@@ -170,6 +179,7 @@ class PipelineConfig:
             "chain": chain,
             **{name: plain[name] for name in names},
             "sampler": {k: v for k, v in plain["sampler"].items() if _is_input(k, v)},
+            **({"observables": plain["observables"]} if self.observables else {}),
             **({"upsample": self.upsample.inputs()} if self.upsample else {}),
         }
 
@@ -204,7 +214,13 @@ PROBE_FIELDS = ("num_probe_sequences", "sequences_per_shard")
 
 
 def chain_inputs(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a run's inputs those that determine its draws and what χ is, for any token."""
+    """Of a run's inputs those that determine its draws and what χ is, for any token.
+
+    All of them where observables are taken on tokens that are measured.
+    """
+    observed = inputs.get("observables", {}).values()
+    if any(own["split"] == QuerySplit.PROBE.value for own in observed):
+        return dict(inputs)
     tokens = {name: v for name, v in inputs["tokens"].items() if name not in PROBE_FIELDS}
     return {**inputs, "tokens": tokens}
 

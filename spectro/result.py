@@ -14,7 +14,7 @@ from spectro.extras import optional_imports
 from spectro.formats import product
 from spectro.formats.shard_file import to_bytes
 from spectro.storage.store import Store
-from spectro.susceptibility.columns import TOKEN_COLUMNS
+from spectro.susceptibility.columns import TOKEN_COLUMNS, TokenColumn, influence_columns
 from spectro.susceptibility.interval import half_width, interval_words
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ class Result:
     components: tuple[str, ...]
     """Names of the columns, in the order that was asked for."""
     columns: Mapping[str, npt.NDArray[np.float32]]
-    """Column of `susceptibility.columns.TOKEN_COLUMNS` → values, [N, T], or [N, T, H] where a token
-    has one per component."""
+    """Column of `token_columns` → values, [N, T], or [N, T, H] where a token has one per
+    component."""
     num_chains: int
     """C: replicates that the standard error is made from."""
     summary: Mapping[str, Any]
@@ -37,6 +37,26 @@ class Result:
     lists by column; None where a number is not known."""
     probe_ids: npt.NDArray[np.int64]
     """The sequences measured, [N, T+1]."""
+    observables: tuple[str, ...] = ()
+    """Further observables, each with columns of its influence."""
+
+    @property
+    def token_columns(self) -> tuple[TokenColumn, ...]:
+        """What is known of every token."""
+        with_full = any(f"full_influence_{q}" in self.columns for q in self.observables)
+        return (*TOKEN_COLUMNS, *influence_columns(self.observables, with_full=with_full))
+
+    def influence(self, observable: str) -> npt.NDArray[np.float32]:
+        """Bayesian influence of every token on an observable, −Cov(φ_q, ℓ_i), [N, T, H].
+
+        Its error is `columns["influence_<observable>_error"]`; that of all weights,
+        `columns["full_influence_<observable>"]`, [N, T], exists with unrestricted chains.
+        Raises ValueError for an observable that was not measured.
+        """
+        if observable not in self.observables:
+            known = ", ".join(self.observables) or "none"
+            raise ValueError(f"no observable {observable!r} was measured; there are: {known}")
+        return self.columns[f"influence_{observable}"]
 
     @property
     def chi(self) -> npt.NDArray[np.float32]:
@@ -113,6 +133,7 @@ class Result:
             subset_n=np.zeros(num_sequences, dtype=np.int16),
             subset_names=("probe",),
             values={name: _by_token(values) for name, values in self.columns.items()},
+            columns=tuple(column for column in self.token_columns if column.stored),
         )
         digest = hashlib.sha256(self.chi.tobytes()).hexdigest()
         table = product.shard_table(rows, self.components, f"in-process:{digest}", self.summary)
@@ -133,7 +154,7 @@ class Result:
                     self.columns[column.name],
                     {"units": column.unit, "long_name": column.description},
                 )
-                for column in TOKEN_COLUMNS
+                for column in self.token_columns
             }
             | {
                 "half_width": ((*token, "component"), self.half_width, interval),

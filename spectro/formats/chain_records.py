@@ -157,6 +157,8 @@ def _drop(store: Store, group: str, chain: int, own: ChainObjects, names: set[st
 
 def _plain(chain: ComponentChain) -> dict[str, Any]:
     plain = {f.name: getattr(chain, f.name) for f in fields(chain)}
+    observed = {name: phi_T.tolist() for name, phi_T in plain.pop("observables").items()}
+    plain |= {"observables": observed} if observed else {}
     return {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in plain.items()}
 
 
@@ -173,4 +175,6 @@ def _chain(plain: Mapping[str, Any]) -> ComponentChain:
     arrays = ("delta_loss", "weight", "step_loss")
     values: dict[str, Any] = with_nan(plain)
     values |= {name: np.array(values[name], dtype=np.float64) for name in arrays}
+    observed = values.get("observables", {}).items()
+    values["observables"] = {name: np.array(phi_T, np.float64) for name, phi_T in observed}
     return ComponentChain(**values)

@@ -14,9 +14,11 @@ Columns of the rows:
     full_response float32 (B_i, nats) · chi fixed_size_list<float32>[H] (nats²)
 
 `position` is that of the prediction: the context is ids[0..position], y = ids[position + 1];
-token_id = sequence_id · T + position. The schema's metadata has the component names, the
-fingerprint of the draws and a summary. The same rows give the same bytes. Tokens that are added to
-a run are further files of the same fingerprint; their subsets may be new.
+token_id = sequence_id · T + position. Of every further observable q follow influence_q and
+influence_q_error, fixed_size_list<float32>[H], and with unrestricted chains full_influence_q and
+full_influence_q_error, float32 (nats times the observable's unit). The schema's metadata has the
+component names, the fingerprint of the draws and a summary. The same rows give the same bytes.
+Tokens that are added to a run are further files of the same fingerprint; their subsets may be new.
 
 Shapes: n sequences of the shard, T context, N = n·T tokens, H components.
 """
@@ -44,7 +46,7 @@ from spectro.formats.shard_file import (
 )
 from spectro.storage.checksummed_json import read_sealed, seal, unseal
 from spectro.storage.store import DamagedObjectError, ObjectInfo, Store
-from spectro.susceptibility.columns import STORED_COLUMNS
+from spectro.susceptibility.columns import STORED_COLUMNS, TokenColumn
 
 FOLDER, HALVES, ASSEMBLY = "susceptibilities", "halves", "assembly"
 DEVIATIONS = "deviations"
@@ -76,7 +78,9 @@ class ShardRows:
     subset_names: tuple[str, ...]
     """Names of the subsets."""
     values: Mapping[str, npt.NDArray[np.floating]]
-    """Column of `susceptibility.columns.STORED_COLUMNS` → its values, [N] or [N, H]."""
+    """Column of `columns` → its values, [N] or [N, H]."""
+    columns: tuple[TokenColumn, ...] = STORED_COLUMNS
+    """What is stored of every token."""
 
 
 def part_name(shard: int) -> str:
@@ -158,7 +162,7 @@ def shard_table(
     """
     context = rows.ids_nT1.shape[1] - 1
     num_tokens = rows.ids_nT1.shape[0] * context
-    for column in STORED_COLUMNS:
+    for column in rows.columns:
         values = rows.values[column.name]
         expected = (num_tokens, len(components)) if column.by_component else (num_tokens,)
         if values.shape != expected:
@@ -182,7 +186,7 @@ def shard_table(
         "subset": subset,
         "token": pa.array(rows.ids_nT1[:, 1:].reshape(-1).astype(np.int32)),
     }
-    for column in STORED_COLUMNS:
+    for column in rows.columns:
         columns[column.name] = stored_array(rows.values[column.name])
     return pa.table(columns, metadata=metadata_of(components, fingerprint, summary))
 

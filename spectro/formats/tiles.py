@@ -1,6 +1,7 @@
 """Tiles: running sums of one group for one token shard, one safetensors object each.
 
 tiles/<shard>/<group>.safetensors    component/weighted, component/plain: float32 [C, N]
+                                     component/observed/<name>: the same of further observables
 
 Sums of further nbeta along the same draws have their part as a prefix: nbeta-3:component/weighted.
 """
@@ -12,6 +13,8 @@ from collections.abc import Mapping
 from spectro.storage.checksummed_arrays import put_arrays, read_arrays_and_header
 from spectro.storage.store import Store
 from spectro.susceptibility.tile_sums import TileSums
+
+OBSERVED = "/observed/"
 
 
 def tile_name(shard: int, group: str) -> str:
@@ -31,8 +34,11 @@ def write_tile(
     tensors = {}
     for part, sums_of_part in {"": sums, **(parts or {})}.items():
         for component, tile in sums_of_part.items():
-            tensors[f"{_prefix(part)}{component}/weighted"] = tile.weighted_CN
-            tensors[f"{_prefix(part)}{component}/plain"] = tile.plain_CN
+            key = f"{_prefix(part)}{component}"
+            tensors[f"{key}/weighted"] = tile.weighted_CN
+            tensors[f"{key}/plain"] = tile.plain_CN
+            for name, sums_CN in tile.observed.items():
+                tensors[f"{key}{OBSERVED}{name}"] = sums_CN
     put_arrays(store, tile_name(shard, group), tensors, seconds=repr(seconds))
 
 
@@ -47,7 +53,13 @@ def read_tile(
     keys = dict.fromkeys(key.split("/")[0] for key in tensors)
     sums = {
         key.removeprefix(_prefix(part)): TileSums(
-            weighted_CN=tensors[f"{key}/weighted"], plain_CN=tensors[f"{key}/plain"]
+            weighted_CN=tensors[f"{key}/weighted"],
+            plain_CN=tensors[f"{key}/plain"],
+            observed={
+                name.removeprefix(f"{key}{OBSERVED}"): sums_CN
+                for name, sums_CN in tensors.items()
+                if name.startswith(f"{key}{OBSERVED}")
+            },
         )
         for key in keys
         if key.rpartition(":")[0] == part

@@ -23,7 +23,7 @@ from spectro.models.overlap import overlap_warnings
 from spectro.sampling.component_chain import ComponentChain
 from spectro.storage.checksummed_json import with_nan
 from spectro.storage.store import MissingObjectError, Store
-from spectro.susceptibility.columns import STORED_COLUMNS, TokenEstimates, estimate
+from spectro.susceptibility.columns import TokenEstimates, estimate
 from spectro.susceptibility.estimator import ChainSums
 from spectro.susceptibility.measurement import chain_sums
 from spectro.susceptibility.reliability import ColumnEstimate, ColumnMoments, merge, reliability
@@ -56,12 +56,14 @@ def assemble_shard(
         sums, seconds = _read_sums(unit, part, resident, records)
         names = [c.name for c in resident.model.shape.select(config.components)]
         found = estimate(sums, names, config.estimator.kind, loss_N, phi_offset=offset)
+        columns = tuple(column for column in found.token_columns if column.stored)
         rows = product.ShardRows(
             ids_nT1=sequences.ids_ST1,
             sequence_id_n=sequence_id_n,
             subset_n=sequences.subset_S,
             subset_names=sequences.subset_names,
-            values=found.values(STORED_COLUMNS),
+            values=found.values(columns),
+            columns=columns,
         )
         _put_part(unit, part, resident, found, rows, records, offset=offset, seconds=seconds)
     for group in unit.groups:

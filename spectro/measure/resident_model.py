@@ -19,6 +19,8 @@ from spectro.measure.checkpoint_copy import on_this_machine
 from spectro.models.engine import engine_of
 from spectro.models.load import load_model
 from spectro.models.token_ids import check_ids
+from spectro.sampling.config import QuerySplit
+from spectro.sampling.observables import SplitSequences
 from spectro.storage.store import Store
 from spectro.susceptibility.measurement import MeasuredModel
 from spectro.tokens.sequences import Sequences
@@ -34,8 +36,9 @@ class ResidentModel(MeasuredModel):
         super().__init__(
             config.scoring,
             model=lambda: engine_of(self.hf_model, config.model.precision, loaded=True),
-            sampling_ids=lambda: self._split("sampling"),
-            evaluation_ids=lambda: self._split("evaluation"),
+            sampling_ids=lambda: self._ids("sampling"),
+            evaluation_ids=lambda: self._ids("evaluation"),
+            split=self._query_split,
         )
         self.config = config
         self.root = Store(config.run.uri)
@@ -71,6 +74,17 @@ class ResidentModel(MeasuredModel):
             self._tokens = tokens.read_info(self.root)  # additions only append
         return tokens.read_shard(self.root, "probe", shard, self._tokens)
 
-    def _split(self, split: str) -> Tensor:
+    def _ids(self, split: str) -> Tensor:
         ids = tokens.read_split(self.root, split).ids_ST1
         return check_ids(self.model, torch.from_numpy(ids), f"tokens/{split}")
+
+    def _query_split(self, split: QuerySplit) -> SplitSequences:
+        """Sequences of which observables are taken, with their subsets."""
+
+        def read() -> SplitSequences:
+            found = tokens.read_split(self.root, split.value)
+            ids = check_ids(self.model, torch.from_numpy(found.ids_ST1), f"tokens/{split.value}")
+            subsets = [found.subset_names[subset] for subset in found.subset_S]
+            return SplitSequences(ids_ST1=ids, subsets=subsets)
+
+        return self.keep(f"sequences/{split.value}", read)

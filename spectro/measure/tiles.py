@@ -113,6 +113,7 @@ def scored_chains(
                     name: np.stack([records[p][chain].components[name].weight for p in parts])
                     for name, parts in chosen.items()
                 },
+                observables={name: scored.observables[name] for name in chosen},
                 label=f"{chain} at {place}" if place else str(chain),
             )
             for name, parts in chosen.items():
@@ -144,7 +145,7 @@ def _sums_of(place: str, sums: Mapping[str, TileSums], rows: Rows) -> dict[str, 
     found = {}
     for name, tile in sums.items():
         own = [row for row, (part, _) in enumerate(rows[name]) if part == place]
-        found[name] = TileSums(weighted_CN=tile.weighted_CN[own], plain_CN=tile.plain_CN[own])
+        found[name] = tile.of_chains(own)
     return found
 
 
@@ -179,6 +180,8 @@ def _digest(
         for chain, record in own.items():
             for component in record.components.values():
                 found.update(component.delta_loss.tobytes() + component.weight.tobytes())
+                for phi_T in component.observables.values():
+                    found.update(phi_T.tobytes())
             plain = [part, chain, chain_records.plain_blocks(record.blocks)]
             found.update(json.dumps(plain, sort_keys=True).encode())
     return found.hexdigest()

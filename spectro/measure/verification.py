@@ -27,6 +27,7 @@ from spectro.formats.halves import RESPONSES
 from spectro.formats.product import SUMMARY_NAME, deviations_name, halves_name, part_name
 from spectro.formats.shard_file import COMPONENTS, FINGERPRINT
 from spectro.formats.tokens import shard_name
+from spectro.susceptibility.columns import influence_names, observables_in
 from spectro.work.stage import PartContents
 from spectro.work.verification import UNREADABLE
 
@@ -228,6 +229,10 @@ def _wrong_rows(table: pa.Table, shard: Shard, width: int) -> str | None:
         return "its tokens are not those of its shard of sequences"
     if not np.isfinite(np.asarray(table["loss"])).all():
         return "its loss has values that are not finite"
+    for name in influence_names(table.column_names, observables_in(table.column_names)):
+        is_list = not name.startswith("full_") and not name.endswith("_error")
+        if is_list and (wrong := _wrong_chi(table, name, width)) is not None:
+            return wrong
     return _wrong_chi(table, "chi", width)
 
 

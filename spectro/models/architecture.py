@@ -1,7 +1,7 @@
 """The protocol of a group of components that can be sampled and scored.
 
 Samplers, chains and scoring are written against this protocol alone; an architecture joins by
-giving each of its groups these four methods (`groups.py` finds the right one).
+giving each of its groups these methods (`groups.py` finds the right one).
 """
 
 from __future__ import annotations
@@ -95,6 +95,10 @@ class GroupModel(Protocol[CleanT]):
         Raises:
             ValueError: paired, and components differ in R, or B is no multiple of it.
         """
+        ...
+
+    def logits(self, component: str, weights: Weights, ids_BT: Tensor) -> Tensor:
+        """Logits [B, T, V] of one variant, its weights not stacked, by a whole forward pass."""
         ...
 
 

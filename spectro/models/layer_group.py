@@ -133,6 +133,10 @@ class LayerGroup:
             streams[name] = owned(clean.middle_BTD, num_owners) + term
         return self._suffix_losses(clean, streams, num_owners)
 
+    def logits(self, component: str, weights: Weights, ids_BT: Tensor) -> Tensor:
+        """Of one variant, [B, T, V]."""
+        return self._model.displaced(self._tables[component], weights).logits(ids_BT)
+
     def _displaced_layer(
         self, clean: CleanLayer, name: str, weights: Weights, num_owners: int
     ) -> Tensor:

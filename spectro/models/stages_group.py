@@ -106,6 +106,11 @@ class StagesGroup:
             states = self._run(variants if moves else None, states, first, stop)
         return losses_by_component(self._model, {name: states}, targets_RbT, clean.softmax)
 
+    def logits(self, component: str, weights: Weights, ids_BT: Tensor) -> Tensor:
+        """Of one variant, [B, T, V]."""
+        assert component in self.names
+        return self._model.displaced(self._table, weights).logits(ids_BT)
+
     def _segments(self) -> Iterator[tuple[bool, int, int]]:
         """Runs of stages, from the first that moves: whether they move, first and stop."""
         stages = range(self._first, self._last + 1)

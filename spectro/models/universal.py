@@ -90,11 +90,20 @@ class UniversalModel:
 
     def losses_with(self, params: Mapping[str, Tensor], ids_BT1: Tensor) -> Tensor:
         """Loss of every token with these parameters, nats, [B, T]."""
-        logits_BTV = self._output(params, ids_BT1[:, :-1]).logits
+        logits_BTV = self.logits_with(params, ids_BT1[:, :-1])
         loss_N = functional.cross_entropy(
             logits_BTV.flatten(0, 1), ids_BT1[:, 1:].flatten(), reduction="none"
         )
         return loss_N.view(logits_BTV.shape[:2])
+
+    def logits_with(self, params: Mapping[str, Tensor], ids_BT: Tensor) -> Tensor:
+        """Logits with these parameters, [B, T, V]."""
+        logits_BTV: Tensor = self._output(params, ids_BT).logits
+        return logits_BTV
+
+    def logits(self, ids_BT: Tensor) -> Tensor:
+        """Logits at w*, [B, T, V]."""
+        return self.logits_with(self.params, ids_BT)
 
     def hidden_states(self, ids_BT: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """The model's own hidden states at w*, L + 1 of [B, T, D], and its logits [B, T, V].
@@ -162,6 +171,11 @@ class UniversalGroup:
     ) -> dict[str, Tensor]:
         """One whole forward pass per variant."""
         return {name: self._losses(clean, name, own, paired) for name, own in weights.items()}
+
+    def logits(self, component: str, weights: Weights, ids_BT: Tensor) -> Tensor:
+        """Of one variant, [B, T, V]."""
+        params = displaced_params(self._model.params, self._tables[component], weights)
+        return self._model.logits_with(params, ids_BT)
 
     def _losses(self, clean: Tensor, name: str, blocks: Weights, paired: bool) -> Tensor:
         ids_RBT1 = per_variant(clean, {name: blocks}, paired=paired)

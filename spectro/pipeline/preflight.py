@@ -31,7 +31,8 @@ from spectro.models.cost.memory import require_fits
 from spectro.models.load import resolve_device
 from spectro.planning.config import PRODUCT_BYTES
 from spectro.planning.rates import product_type
-from spectro.sampling.config import TokenDraws
+from spectro.sampling.config import QuerySplit, TokenDraws
+from spectro.sampling.observables import SplitSequences, require_observables
 from spectro.storage.store import Store
 from spectro.susceptibility.estimator import EstimatorKind
 from spectro.tokens.build import check_source
@@ -77,6 +78,7 @@ def check_inputs(config: PipelineConfig, root: Store) -> None:
     size.select(config.components)
     size.require_context(config.tokens.context)
     config.scoring.require_top_k(size.vocab_size)
+    _require_observables(config, root)
     wanted = _wanted(config, root)
     if wanted:
         encode, eot_id = tokenizer_of(config.model, size.vocab_size)
@@ -89,6 +91,23 @@ def check_inputs(config: PipelineConfig, root: Store) -> None:
             )
         if config.upsample is not None:
             check_same_text(config, Store(config.upsample.source), list(wanted), size.vocab_size)
+
+
+def _require_observables(config: PipelineConfig, root: Store) -> None:
+    """Refuse observables of tokens that there will not be, and functions that are not there."""
+    own, info = config.tokens, known_tokens(root, config) if config.observables else None
+
+    def split(wanted: QuerySplit) -> SplitSequences:
+        is_probe = wanted is QuerySplit.PROBE
+        per_subset = own.num_probe_sequences if is_probe else own.num_evaluation_sequences
+        subsets = [name for name in own.subsets for _ in range(per_subset)]
+        count = len(subsets)
+        if is_probe and info is not None:  # with additions
+            count = info.splits["probe"].num_sequences
+        ids_ST1 = torch.empty((count, own.context + 1), device="meta")
+        return SplitSequences(ids_ST1=ids_ST1, subsets=subsets)
+
+    require_observables(config.observables, split)
 
 
 def _wanted(config: PipelineConfig, root: Store) -> dict[str, tuple[Source, range]]:

@@ -40,6 +40,7 @@ from spectro.sampling.draws import (
 )
 from spectro.sampling.keys import Randomness
 from spectro.sampling.mala import Mala, steps_to_decorrelate, tuned
+from spectro.sampling.observables import Observables
 from spectro.sampling.pilot.pilot import independent_components
 from spectro.sampling.pilot.pilot_sizes import MIN_START_STEPS
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
@@ -85,6 +86,8 @@ class GroupChains:
     """How losses on the evaluation set are computed."""
     stepping: RowBudget | None = None
     """Rows at once where gradients are; whole minibatches of all chains if None."""
+    observables: Observables | None = None
+    """What is taken of every draw beside ΔL."""
 
     @property
     def independent(self) -> frozenset[str]:
@@ -158,6 +161,7 @@ class GroupChains:
             chain=chain,
             pilot=self.pilot,
             scoring=self.scoring,
+            observables=self.observables,
         )
 
     def _stepping(self, names: Sequence[str]) -> Stepping:

@@ -6,7 +6,8 @@ Shapes: T draws, S steps.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,8 @@ class ComponentChain:
     acceptance: float = math.nan
     """Mean probability with which Metropolis steps were accepted after burn-in; NaN for draws that
     are not corrected: independent ones, and those of other update rules."""
+    observables: Mapping[str, FloatArray] = field(default_factory=dict)
+    """Further observable → φ_q(t) − φ_q(w*) of every draw, [T]; in the observable's unit."""
 
     @property
     def corrected(self) -> bool:

@@ -64,6 +64,8 @@ class ComponentRecord:
     """Steps after which draws were taken."""
     halves: HalvesOfColumn = field(default_factory=HalvesOfColumn)
     """What its column looks like on the evaluation tokens."""
+    observables: dict[str, list[float]] = field(default_factory=dict)
+    """Further observable → its value at every draw."""
 
     def snapshot(self) -> Checkpoint:
         """All of it."""
@@ -77,6 +79,7 @@ class ComponentRecord:
             "half0": self.halves.sums[0],
             "half1": self.halves.sums[1],
         }
+        arrays |= {f"observed/{name}": np.array(phi) for name, phi in self.observables.items()}
         tensors = {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
         pending = stack(self.pending) if self.pending else {}
         return Checkpoint(
@@ -107,6 +110,11 @@ class ComponentRecord:
                 sums=[_array(found["half0"]), _array(found["half1"])],
                 weight=list(values["half_weights"]),
             ),
+            observables={
+                name.removeprefix("observed/"): _array(tensor).tolist()
+                for name, tensor in found.items()
+                if name.startswith("observed/")
+            },
         )
 
 

@@ -1,7 +1,9 @@
-"""Configuration of the chains: number, draws, thinning interval, burn-in, minibatches."""
+"""Configuration of the chains: length, thinning, minibatches; observables of their draws."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from numbers import Integral
@@ -121,6 +123,68 @@ class ChainConfig:
             raise ValueError(f"chains_together must be at least 1, found {together}")
         own = self.of_shard(shard)
         return [own[first : first + together] for first in range(0, len(own), together)]
+
+
+class QuerySplit(StrEnum):
+    """Which sequences an observable is taken on."""
+
+    EVALUATION = "evaluation"
+    """Those on which ΔL is taken: their losses cost no further pass."""
+    PROBE = "probe"
+    """Those that are measured: one further pass along every draw."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObservableConfig:
+    """A number of every draw, whose covariance with the loss of each token is measured: the loss of
+    chosen tokens (the Bayesian influence function), or a function of their logits."""
+
+    tokens: tuple[int, ...] = ()
+    """Tokens of the split, as `token_id` numbers them: sequence * T + position. The mean is taken.
+    At most one of tokens, sequences and subset; none of them: all tokens of the split."""
+    sequences: tuple[int, ...] = ()
+    """Whole sequences of the split, by number."""
+    subset: str | None = None
+    """All sequences of one subset of the evaluation set."""
+    split: QuerySplit = QuerySplit.EVALUATION
+    """`evaluation` (on which ΔL is taken: their losses are free) or `probe` (the tokens measured:
+    one further pass along every draw)."""
+    function: str | None = None
+    """`package.module:function` of logits [n, T, V] and targets [n, T] that returns a tensor of
+    one value for every token [n, T], or one for the batch []; a whole forward pass along every
+    draw. Its code is no part of the run's fingerprint. Null: the loss."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "split", QuerySplit(self.split))
+        given = [n for n in ("tokens", "sequences", "subset") if getattr(self, n) not in ((), None)]
+        if len(given) > 1:
+            raise ValueError(f"give {given[0]} or {given[1]}, not both")
+        if self.split is QuerySplit.PROBE and not (self.tokens or self.sequences):
+            raise ValueError(
+                "split probe needs tokens or sequences by number: a subset of it grows when tokens "
+                "are added"
+            )
+        for name in ("tokens", "sequences"):
+            chosen = tuple(getattr(self, name))
+            object.__setattr__(self, name, chosen)
+            if any(isinstance(n, bool) or not isinstance(n, Integral) or n < 0 for n in chosen):
+                raise ValueError(f"{name} must be whole numbers from 0 on, found {list(chosen)}")
+            if len(set(chosen)) < len(chosen):
+                raise ValueError(f"{name} must name each once, found {list(chosen)}")
+        if self.function is not None and not re.fullmatch(r"[\w.]+:\w+", self.function):
+            raise ValueError(
+                f"function must be an import path, package.module:function, found {self.function!r}"
+            )
+
+
+def require_observable_names(observables: Mapping[str, ObservableConfig]) -> None:
+    """Raise ValueError for a name that cannot be part of a column's."""
+    for name in observables:
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or name.endswith("_error"):
+            raise ValueError(
+                "observables: a name must be lower-case letters, digits and _, beginning with a "
+                f"letter and not ending in _error; found {name!r}"
+            )
 
 
 _INTEGERS = ("num_chains", "num_draws", "batch_size", "draws_per_block")

@@ -27,6 +27,7 @@ from spectro.sampling.config import ChainConfig
 from spectro.sampling.draws import DrawSource, StackedDraws, rounded, stack
 from spectro.sampling.evaluate import Evaluated, evaluate
 from spectro.sampling.mala import Mala
+from spectro.sampling.observables import Observables
 from spectro.sampling.pilot.importance_weights import importance_weights
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.sampling.reweighted import Sampler
@@ -54,7 +55,9 @@ class Recorder:
         chain: int,
         pilot: Mapping[str, PosteriorMoments],
         scoring: Scoring | None,
+        observables: Observables | None = None,
     ) -> None:
+        self._observables = observables
         self._part, self._sampler, self._config = part, sampler, config
         self._evaluation_ids, self._scoring = evaluation_ids, scoring
         self._chain, self._pilot = chain, pilot
@@ -148,16 +151,19 @@ class Recorder:
             steps_between_draws=steps[1] - steps[0] if len(steps) > 1 else 0,
             step_loss=found.step_loss.fetched,
             acceptance=float(accepted.mean()) if len(accepted) else math.nan,
+            observables={q: np.array(phi) for q, phi in found.observables.items()},
         )
 
     def _evaluated(self, source: DrawSource, wanted: Mapping[str, slice]) -> None:
         """Record ΔL, weights and halves of the next draws."""
-        for name, evaluated in evaluate(
-            self._part, source, wanted, self._evaluation_ids, self._scoring
-        ).items():
+        of_draws = evaluate(self._part, source, wanted, self._evaluation_ids, self._scoring)
+        for name, evaluated in of_draws.items():
+            self._require_finite(name, evaluated.delta_loss, "the loss on the evaluation set")
+        if self._observables is not None:
+            self._observe(self._observables, source, wanted, of_draws)
+        for name, evaluated in of_draws.items():
             found = self._found[name]
             first = len(found.delta_loss)
-            self._require_finite_draws(name, first, evaluated)
             weight_R = np.ones(len(evaluated.delta_loss))
             if found.independent and self._sampler.nbeta > 0:
                 center = self._pilot[name].prior_delta_loss
@@ -167,6 +173,20 @@ class Recorder:
                 found.halves.add(half, evaluated, weight_R * (half_R == half))
             found.delta_loss += evaluated.delta_loss.tolist()
             found.weight += weight_R.tolist()
+
+    def _observe(
+        self,
+        observables: Observables,
+        source: DrawSource,
+        wanted: Mapping[str, slice],
+        evaluated: Mapping[str, Evaluated],
+    ) -> None:
+        """Record further observables of the next draws."""
+        found = observables.of_draws(self._part, source, wanted, evaluated, self._scoring)
+        for name, of_component in found.items():
+            for observable, phi_R in of_component.items():
+                self._require_finite(name, phi_R, f"the observable {observable}")
+                self._found[name].observables.setdefault(observable, []).extend(phi_R.tolist())
 
     def _num_draws(self, name: str) -> int:
         return len(self._found[name].delta_loss)
@@ -213,13 +233,14 @@ class Recorder:
                     f"{new[step]}; {_REMEDY}"
                 )
 
-    def _require_finite_draws(self, name: str, first: int, evaluated: Evaluated) -> None:
-        bad = np.flatnonzero(~np.isfinite(evaluated.delta_loss))
+    def _require_finite(self, name: str, value_R: FloatArray, what: str) -> None:
+        """Refuse numbers of the next draws that are not finite."""
+        bad = np.flatnonzero(~np.isfinite(value_R))
         if len(bad):
             remedy = _REMEDY_ALONE if self._found[name].independent else _REMEDY
             raise NonFiniteLossError(
-                f"component {name}, chain {self._chain}, draw {first + bad[0]}: the loss on the "
-                f"evaluation set is {evaluated.delta_loss[bad[0]]}; {remedy}"
+                f"component {name}, chain {self._chain}, draw {self._num_draws(name) + bad[0]}: "
+                f"{what} is {value_R[bad[0]]}; {remedy}"
             )
 
 

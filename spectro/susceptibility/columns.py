@@ -10,17 +10,20 @@ Shapes: N tokens, H components.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
+from spectro.models.components import FULL
 from spectro.susceptibility.estimator import ChainSums, EstimatorKind
 from spectro.susceptibility.reliability import (
     ColumnEstimate,
     centred_reliability,
     estimate_column,
+    estimate_influence,
     estimate_response,
     first_halves,
 )
@@ -39,6 +42,14 @@ class TokenEstimates:
     """Component → its χ, in the order of the columns."""
     response: ColumnEstimate | None = None
     """B; None without unrestricted chains."""
+    influence: Mapping[str, Mapping[str, ColumnEstimate]] = field(default_factory=dict)
+    """Further observable → component, `full` too where it was sampled → −Cov(φ_q, ℓ_i)."""
+
+    @property
+    def token_columns(self) -> tuple[TokenColumn, ...]:
+        """All columns that these estimates have."""
+        with_full = self.response is not None
+        return (*TOKEN_COLUMNS, *influence_columns(tuple(self.influence), with_full=with_full))
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -126,7 +137,69 @@ TOKEN_COLUMNS = (
         stored=False,
     ),
 )
+INFLUENCE = "influence"
+"""Beginning of the names of columns of further observables."""
 STORED_COLUMNS = tuple(column for column in TOKEN_COLUMNS if column.stored)
+
+
+def influence_columns(observables: Sequence[str], *, with_full: bool) -> tuple[TokenColumn, ...]:
+    """Columns of further observables: influence and its error, by component and of all weights."""
+    found: list[TokenColumn] = []
+    for q in observables:
+        found += _influence(q, INFLUENCE, by_component=True)
+        found += _influence(q, f"full_{INFLUENCE}", by_component=False) if with_full else []
+    return tuple(found)
+
+
+def observables_in(names: Sequence[str]) -> tuple[str, ...]:
+    """Further observables whose influence is among these columns of the rows."""
+    found = (re.fullmatch(rf"{INFLUENCE}_(\w+)_error", name) for name in names)
+    return tuple(match[1] for match in found if match)
+
+
+def influence_names(names: Sequence[str], observables: Sequence[str]) -> list[str]:
+    """Those of these columns that are of the influence on some observables."""
+    wanted = {
+        f"{prefix}{INFLUENCE}_{q}{error}"
+        for prefix in ("", "full_")
+        for q in observables
+        for error in ("", "_error")
+    }
+    return [name for name in names if name in wanted]
+
+
+def _influence(q: str, prefix: str, *, by_component: bool) -> list[TokenColumn]:
+    """Influence on one observable and its error."""
+
+    def column(values: Callable[[ColumnEstimate], Floats]) -> Callable[[TokenEstimates], Floats]:
+        def of(found: TokenEstimates) -> Floats:
+            own = found.influence[q]
+            if not by_component:
+                return values(own[FULL.name])
+            return np.stack([values(own[name]) for name in found.components], axis=-1)
+
+        return of
+
+    whose = "the component's" if by_component else "the unrestricted"
+    return [
+        TokenColumn(
+            name=f"{prefix}_{q}",
+            unit="nats x unit of the observable",
+            description=f"Bayesian influence on {q}: -Cov(phi, loss) over {whose} draws",
+            values=column(lambda own: own.chi_N),
+            by_component=by_component,
+        ),
+        TokenColumn(
+            name=f"{prefix}_{q}_error",
+            unit="nats x unit of the observable",
+            description=f"jackknife standard error of {prefix}_{q}; NaN with one chain",
+            values=column(lambda own: own.standard_error_N),
+            by_component=by_component,
+            finite=False,
+        ),
+    ]
+
+
 HALF_COLUMNS = tuple(
     sorted((c for c in STORED_COLUMNS if c.halves), key=lambda column: not column.by_component)
 )
@@ -150,11 +223,18 @@ def estimate(
         loss_N: ℓ(w*) of the tokens, nats.
         phi_offset: see `susceptibility`.
     """
-    full = sums.get("full")
+    full = sums.get(FULL.name)
     return TokenEstimates(
         loss_N=loss_N,
         columns={
             name: estimate_column(sums[name], full, kind, phi_offset=phi_offset) for name in names
         },
         response=None if full is None else estimate_response(full),
+        influence={
+            observable: {
+                name: estimate_influence(sums[name], observable)
+                for name in dict.fromkeys([*names, *([] if full is None else [FULL.name])])
+            }
+            for observable in sums[names[0]].observed
+        },
     )

@@ -20,8 +20,8 @@ arXiv 2504.18274.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
@@ -104,6 +104,10 @@ class ChainSums:
     """Per chain: ΔL(t) of every draw; chains may have different numbers of draws."""
     weight: Sequence[FloatArray]
     """Per chain: ω_t of every draw, 1 where draws are not importance-weighted."""
+    observed: Mapping[str, npt.NDArray[np.floating]] = field(default_factory=dict)
+    """Further observable → Σ_t ω_t φ_q(t) Δℓ_i(t), [C, N]."""
+    observables: Mapping[str, Sequence[FloatArray]] = field(default_factory=dict)
+    """Further observable → per chain: φ_q(t) of every draw."""
 
     @property
     def num_chains(self) -> int:
@@ -124,6 +128,22 @@ class ChainSums:
             phi=float(weight @ phi) / total,
             phi_delta_loss=float(weight @ (phi * delta_loss)) / total,
         )
+
+    def influence(self, name: str, chains: Sequence[int]) -> FloatArray:
+        """Bayesian influence −Cov(φ_q, ℓ_i) over the draws of some of the chains, [N].
+
+        −(E[φ_q Δℓ_i] − E[φ_q] E[Δℓ_i]), each draw with its weight: the derivative of E[φ_q] by the
+        weight of token i in the posterior (Kreer et al., arXiv 2509.26544, eq. 4). Nats times the
+        observable's unit.
+        """
+        chosen = list(chains)
+        weight = np.concatenate([self.weight[c] for c in chosen])
+        phi = np.concatenate([self.observables[name][c] for c in chosen])
+        total = float(weight.sum())
+        observed_N = self.observed[name][chosen].sum(0, dtype=np.float64) / total
+        plain_N = self.plain_CN[chosen].sum(0, dtype=np.float64) / total
+        found: FloatArray = float(weight @ phi) / total * plain_N - observed_N
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

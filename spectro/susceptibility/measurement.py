@@ -33,8 +33,9 @@ from spectro.models.variant_losses import fit_top_k
 from spectro.sampling.chain import GroupChains
 from spectro.sampling.checkpoint import Checkpoints
 from spectro.sampling.component_chain import ComponentChain
-from spectro.sampling.config import ChainConfig
+from spectro.sampling.config import ChainConfig, ObservableConfig, QuerySplit
 from spectro.sampling.keys import KeyedRandomness, Randomness
+from spectro.sampling.observables import Observables, SplitSequences
 from spectro.sampling.pilot.pilot import run_pilot, top_k_components
 from spectro.sampling.pilot.posterior_moments import PosteriorMoments
 from spectro.sampling.reweighted import Sampler
@@ -47,8 +48,8 @@ Pilot = Mapping[str, PosteriorMoments]
 
 
 class MeasurementSettings(Protocol):
-    """How draws are made, how many chains there are, how sums become susceptibilities, and the seed
-    of all randomness; `PipelineConfig` is one."""
+    """How draws are made, how many chains there are, how sums become susceptibilities, the seed of
+    all randomness, and what is taken of every draw beside ΔL; `PipelineConfig` is one."""
 
     @property
     def sampler(self) -> Sampler: ...
@@ -62,6 +63,9 @@ class MeasurementSettings(Protocol):
     @property
     def seed(self) -> int: ...
 
+    @property
+    def observables(self) -> Mapping[str, ObservableConfig]: ...
+
 
 class MeasuredModel:
     """A model with its sampling and evaluation sequences, and all that is computed once of them.
@@ -69,6 +73,7 @@ class MeasuredModel:
     Args:
         scoring: what may be approximated within a measured error.
         model, sampling_ids, evaluation_ids: load the attributes of these names at first use.
+        split: gives the sequences that observables are taken on; the evaluation set alone if None.
     """
 
     def __init__(
@@ -78,7 +83,10 @@ class MeasuredModel:
         model: Callable[[], Engine],
         sampling_ids: Callable[[], Tensor],
         evaluation_ids: Callable[[], Tensor],
+        split: Callable[[QuerySplit], SplitSequences] | None = None,
     ) -> None:
+        self._split = split or self._evaluation_split
+        self._observables: dict[tuple[tuple[str, ObservableConfig], ...], Observables] = {}
         self._scoring_config = scoring
         self._load_model = model
         self._load_sampling, self._load_evaluation = sampling_ids, evaluation_ids
@@ -190,7 +198,21 @@ class MeasuredModel:
             pilot=pilot,
             scoring=self.scoring(pilot),
             stepping=self.stepping_budget,
+            observables=self.observables(settings),
         )
+
+    def observables(self, settings: MeasurementSettings) -> Observables | None:
+        """What is taken of every draw beside ΔL, made once; None: nothing."""
+        chosen = tuple(settings.observables.items())
+        if chosen and chosen not in self._observables:
+            made = Observables(dict(chosen), self._split, self.model.logits)
+            self._observables[chosen] = made
+        return self._observables.get(chosen)
+
+    def _evaluation_split(self, split: QuerySplit) -> SplitSequences:
+        if split is not QuerySplit.EVALUATION:
+            raise ValueError(f"there are no {split.value} sequences here")
+        return SplitSequences(ids_ST1=self.evaluation_ids)
 
     def score(
         self,
@@ -245,6 +267,7 @@ def scored_chain(
         delta_loss={name: own.delta_loss for name, own in components.items()},
         weight={name: own.weight for name, own in components.items()},
         blocks=blocks or {},
+        observables={name: own.observables for name, own in components.items()},
     )
 
 
@@ -258,6 +281,11 @@ def chain_sums(
             plain_CN=tile[name].plain_CN,
             delta_loss=[chain.delta_loss for chain in own],
             weight=[chain.weight for chain in own],
+            observed=tile[name].observed,
+            observables={
+                observable: [chain.observables[observable] for chain in own]
+                for observable in tile[name].observed
+            },
         )
         for name, own in chains.items()
     }

@@ -104,6 +104,11 @@ def estimate_response(full: ChainSums) -> ColumnEstimate:
     return _estimate(lambda chains: full.of_chains(chains).response_N, full.num_chains)
 
 
+def estimate_influence(sums: ChainSums, observable: str) -> ColumnEstimate:
+    """Influence of the tokens of the sums on an observable, with its error bars."""
+    return _estimate(lambda chains: sums.influence(observable, chains), sums.num_chains)
+
+
 def _estimate(of_chains: Callable[[Sequence[int]], FloatArray], num_chains: int) -> ColumnEstimate:
     chi_N = of_chains(range(num_chains))
     left_out = [[c for c in range(num_chains) if c != left] for left in range(num_chains)]

@@ -2,8 +2,9 @@
 
 Per component, chain and token i the sums over draws t
     Σ_t ω_t φ_t Δℓ_i(t)        and        Σ_t ω_t Δℓ_i(t)        with φ_t = ΔL(t)
-are kept, ω_t being the importance weights (1 for the draws of a chain); draws that serve several
-nβ have as many sets of weights, and sums for each. No trace of size draws × tokens ever exists.
+are kept, the first also for every further observable φ_q (sampling/observables.py), ω_t being the
+importance weights (1 for the draws of a chain); draws that serve several nβ have as many sets of
+weights, and sums for each. No trace of size draws × tokens ever exists.
 Sums accumulate in float64 on the model's device, over slices of draws, and leave it once per batch
 of sequences.
 
@@ -61,6 +62,8 @@ class ScoredChain:
     memory or come from their keys."""
     label: str = ""
     """Its name in messages; its number if empty."""
+    observables: Mapping[str, Mapping[str, FloatArray]] = field(default_factory=dict)
+    """Component → further observable → φ_q(t) of every draw; all chains have the same."""
 
     def num_weights(self, name: str) -> int:
         """W of a component, 0 where the chain has none of its draws."""
@@ -105,7 +108,8 @@ def score_tile(
         while not tile.is_done(end):
             fit(scoring.budget, partial(tile.score_batch, wanted, end))
     return {
-        name: _tile_sums(found, name, _labels(chains, name)) for name, found in tile.sums.items()
+        name: _tile_sums(found, name, _labels(chains, name), _observed(chains, name))
+        for name, found in tile.sums.items()
     }
 
 
@@ -116,6 +120,11 @@ def _labels(chains: Mapping[int, ScoredChain], name: str) -> list[str]:
         for chain, own in chains.items()
         for _ in range(own.num_weights(name))
     ]
+
+
+def _observed(chains: Mapping[int, ScoredChain], name: str) -> list[str]:
+    """Further observables of a component."""
+    return next((list(own.observables.get(name, ())) for own in chains.values()), [])
 
 
 def rounds(
@@ -189,7 +198,9 @@ class _Tile:
         self.keep_clean = False
         num_seq, num_pos = probe_ids.shape[0], probe_ids.shape[1] - 1
         self.sums = {
-            name: torch.zeros((2, num_rows, num_seq, num_pos), dtype=torch.float64)
+            name: torch.zeros(
+                (2 + len(_observed(chains, name)), num_rows, num_seq, num_pos), dtype=torch.float64
+            )
             for name, num_rows in rows.items()
         }
         self._done_n = torch.zeros(num_seq, dtype=torch.int64)
@@ -219,9 +230,9 @@ class _Tile:
         ):
             for piece, delta_RbT in pack:
                 key = piece.chain, piece.component
-                for row, weights_2T in enumerate(self._coefficients[key], self._first[key]):
+                for row, weights_KT in enumerate(self._coefficients[key], self._first[key]):
                     sums[piece.component][:, row] += torch.tensordot(
-                        weights_2T[:, piece.draws].to(delta_RbT.dtype), delta_RbT, 1
+                        weights_KT[:, piece.draws].to(delta_RbT.dtype), delta_RbT, 1
                     )
             done += num_draws([piece for piece, _ in pack])
             self._on_draws(int(self._done_n.sum()) + len(self._ids[batch]) * (done - before))
@@ -266,18 +277,25 @@ def _moved(tensors: Mapping[K, Tensor], device: torch.device) -> dict[K, Tensor]
 
 
 def _coefficients(scored: ScoredChain, name: str) -> Tensor:
-    """ω_t φ_t and ω_t of every draw, for every set of weights, [W, 2, T]."""
+    """ω_t φ_t, ω_t and ω_t φ_q(t) of every draw, for every set of weights, [W, 2 + Q, T]."""
     weight_WT = np.atleast_2d(scored.weight[name])
-    both = np.stack([weight_WT * observable(scored.delta_loss[name]), weight_WT], axis=1)
-    return torch.from_numpy(both)
+    observed = [weight_WT * phi_T for phi_T in scored.observables.get(name, {}).values()]
+    own_WT = weight_WT * observable(scored.delta_loss[name])
+    return torch.from_numpy(np.stack([own_WT, weight_WT, *observed], axis=1))
 
 
-def _tile_sums(sums: Tensor, component: str, chains: Sequence[str]) -> TileSums:
+def _tile_sums(
+    sums: Tensor, component: str, chains: Sequence[str], observed: Sequence[str]
+) -> TileSums:
     bad = ~torch.isfinite(sums).flatten(2).all(dim=2).all(dim=0)
     if bad.any():
         raise ValueError(
             f"component {component}, chain {chains[int(bad.nonzero()[0])]}: a token's loss is not "
             "finite under this chain's draws; lower sampler.step_size or nbeta, or raise gamma"
         )
-    weighted, plain = sums.flatten(2).float().numpy()
-    return TileSums(weighted_CN=weighted, plain_CN=plain)
+    weighted, plain, *others = sums.flatten(2).float().numpy()
+    return TileSums(
+        weighted_CN=weighted,
+        plain_CN=plain,
+        observed=dict(zip(observed, others, strict=True)),
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -72,11 +73,26 @@ class ColumnChains:
     @property
     def llc_error(self) -> float:
         """Jackknife standard error of λ̂ over chains; NaN with one chain or at nβ = 0."""
+        if not self.nbeta:
+            return math.nan
+        return self._error(lambda chains: self.nbeta * mean_delta_loss(chains))
+
+    @property
+    def observables(self) -> dict[str, dict[str, float | None]]:
+        """Further observable → `mean`, E_C[φ_q] less its value at w*, and its jackknife `error`."""
+        found: dict[str, dict[str, float | None]] = {}
+        for name in self.chains[0].observables:
+            mean = partial(mean_observable, name)
+            found[name] = {"mean": finite(mean(self.chains)), "error": finite(self._error(mean))}
+        return found
+
+    def _error(self, of_chains: Callable[[Sequence[ComponentChain]], float]) -> float:
+        """Delete-one jackknife standard error over chains; NaN with one chain."""
         count = len(self.chains)
-        if count < 2 or not self.nbeta:
+        if count < 2:
             return math.nan
         kept = [[*self.chains[:c], *self.chains[c + 1 :]] for c in range(count)]
-        without_C = self.nbeta * np.array([mean_delta_loss(chains) for chains in kept])
+        without_C = np.array([of_chains(chains) for chains in kept])
         return float(np.sqrt((count - 1) * without_C.var()))
 
     @property
@@ -123,6 +139,8 @@ CHAIN_STATISTICS: dict[str, Callable[[ColumnChains], Any]] = {
     "sampler_bias": lambda own: own.sampler_bias,
 }
 """Name → statistic of a component's chains."""
+OBSERVABLES = "observables"
+"""Statistic of runs with further observables."""
 NOT_IN_EARLIER_RUNS = ("llc", "llc_error")
 """Statistics that summaries of earlier versions lack."""
 
@@ -166,7 +184,8 @@ def chain_summary(
     own = ColumnChains(
         chains=chains, exact=exact, phi_offset=phi_offset, num_sets=num_sets, nbeta=nbeta
     )
-    return {name: finite(statistic(own)) for name, statistic in CHAIN_STATISTICS.items()}
+    found = {name: finite(statistic(own)) for name, statistic in CHAIN_STATISTICS.items()}
+    return found | ({OBSERVABLES: own.observables} if own.observables else {})
 
 
 def chain_summaries(
@@ -191,6 +210,13 @@ def mean_delta_loss(chains: Sequence[ComponentChain]) -> float:
     weight = np.concatenate([chain.weight for chain in chains])
     delta_loss = np.concatenate([chain.delta_loss for chain in chains])
     return float(weight @ delta_loss) / float(weight.sum())
+
+
+def mean_observable(name: str, chains: Sequence[ComponentChain]) -> float:
+    """E[φ_q] over all draws of some chains, each with its weight, in the observable's unit."""
+    weight = np.concatenate([chain.weight for chain in chains])
+    phi = np.concatenate([chain.observables[name] for chain in chains])
+    return float(weight @ phi) / float(weight.sum())
 
 
 def sampling_kind(chain: ComponentChain) -> str:
@@ -225,6 +251,24 @@ def column_summary(
         **{key: [finite(f(own)) for own in columns] for key, f in TOKEN_STATISTICS.items()},
         **{key: [chains[name][key] for name in moments] for key in CHAIN_STATISTICS},
         **({} if full is None else {f"full_{key}": full[key] for key in ("llc", "llc_error")}),
+        **_observables(list(moments), chains),
+    }
+
+
+def _observables(
+    names: Sequence[str], chains: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Observable → mean and error by column, and of all weights; nothing without observables."""
+    known = {name: own[OBSERVABLES] for name, own in chains.items() if OBSERVABLES in own}
+    if not known:
+        return {}
+    full = known.get("full")
+    return {
+        OBSERVABLES: {
+            q: {key: [known[name][q][key] for name in names] for key in ("mean", "error")}
+            | ({} if full is None else {f"full_{key}": value for key, value in full[q].items()})
+            for q in known[names[0]]
+        }
     }
 
 

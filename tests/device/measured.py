@@ -36,7 +36,7 @@ from spectro.models.token_loss import BLOCK
 from spectro.models.top_k_softmax import LOSS_CHUNK
 from spectro.models.transformer import Transformer
 from spectro.sampling.checkpoint import Checkpoints
-from spectro.sampling.config import ChainConfig
+from spectro.sampling.config import ChainConfig, ObservableConfig
 from spectro.sampling.keys import KeyedRandomness, _key
 from spectro.sampling.reweighted import Sampler
 from spectro.sampling.samplers import SLICE
@@ -63,6 +63,7 @@ class Settings:
     )
     estimator: EstimatorConfig = dataclasses.field(default_factory=EstimatorConfig)
     seed: int = 5
+    observables: dict[str, ObservableConfig] = dataclasses.field(default_factory=dict)
 
 
 def groups() -> tuple[Group, ...]:

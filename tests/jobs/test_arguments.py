@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from jobs import across, assign, compare, diagnose, figure, query, runs, sample, text
 from jobs.arguments import hydra_arguments, plain_values, sorted_arguments
 from jobs.command import Command
+from spectro.sampling.config import ObservableConfig
 
 SQL = "select \"a\", 'b'\nfrom tokens -- no\nwhere text = '=' and chi[1] in (1, 2)"
 HOSTILE = [
@@ -198,4 +199,22 @@ def test_what_is_given_again_in_hydras_words_stays_the_same() -> None:
     """`spectro render` writes the quoted arguments into a command of `spectro` itself."""
     paths = [f"tokens.subsets.text.path=x{text}" for text in HOSTILE]
     once = made("sample", *paths)
+    assert made("sample", *once) == once
+
+
+def test_entries_of_a_dictionary_that_begins_empty() -> None:
+    """By dotted names, and as a whole; together they are one dictionary."""
+    (found,) = received(
+        "sample",
+        "observables.q.tokens=[3]",
+        "observables.q.split=probe",
+        "observables.f.function=a.b:c",
+        "observables={r: {subset: python}}",
+    )
+    assert found.observables == {
+        "q": ObservableConfig(tokens=(3,), split="probe"),
+        "f": ObservableConfig(function="a.b:c"),
+        "r": ObservableConfig(subset="python"),
+    }
+    once = made("sample", "observables.q.subset=a,b")
     assert made("sample", *once) == once

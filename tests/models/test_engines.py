@@ -67,6 +67,22 @@ def ids() -> Tensor:
     return torch.randint(0, V, (B, T + 1), generator=torch.Generator().manual_seed(5))
 
 
+def test_logits_of_a_displaced_variant_are_the_models_own(hf: PreTrainedModel, ids: Tensor) -> None:
+    fast, slow = engine_of(hf), engine_of(hf, universal=True)
+    torch.testing.assert_close(fast.logits(ids), hf(ids).logits, rtol=1e-9, atol=1e-9)
+    for group in groups_of(fast.shape):
+        own, reference = group_model(fast, group), group_model(slow, group)
+        for name in own.names:
+            mine, theirs = (
+                side.logits(
+                    name, {b: w[1] for b, w in displaced(side.weights(name), 1).items()}, ids
+                )
+                for side in (own, reference)
+            )
+            torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-9)
+            assert not torch.equal(theirs, slow.logits(ids))
+
+
 def test_losses_and_gradients_are_those_of_the_models_own_forward(
     hf: PreTrainedModel, ids: Tensor
 ) -> None:

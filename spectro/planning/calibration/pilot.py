@@ -102,7 +102,7 @@ class Pilot:
         tokens = dataclasses.replace(
             tokens, num_probe_sequences=math.ceil(settings.num_tokens / row)
         )
-        config = dataclasses.replace(config, tokens=tokens)
+        config = dataclasses.replace(config, tokens=tokens, observables={})
         local = on_this_machine(config.model, config.run.scratch, weights=True)
         hf_model = load_model(local)
         vocab_size = int(hf_model.config.vocab_size)

@@ -3,6 +3,9 @@
     tokens      token_id · sequence_id · position · subset · token · text · cluster_id · loss ·
                 full_response · chi FLOAT[H]
     chi         the same, with a column per component instead of `chi`
+    influence_<observable>  of a run with further observables: the same with their influence by
+                component, its errors (l0h1, l0h1_error) and that of all weights (full_model);
+                as lists also in `tokens`
     components  a row per column of χ: its statistics in the run's summary
     clusters, members       clusters/*.parquet; `clusters` with `top_text`
     vocabulary  token · text · string (null where the bytes are not UTF-8) · bytes
@@ -30,11 +33,12 @@ import pyarrow as pa
 
 from spectro.formats import run_dir
 from spectro.formats.clusters.clusters import CLUSTERS, MEMBERS, PROVENANCE, read_table
-from spectro.formats.product import moments_name
+from spectro.formats.product import CHI, moments_name
 from spectro.formats.run_parts import CONTROL
 from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.ranges import Meter
 from spectro.storage.store import Store
+from spectro.susceptibility.columns import INFLUENCE, influence_names
 from spectro.tokens.display.context_text import Vocabulary
 from spectro.tokens.display.terminal_text import plain_token
 from spectro.views.change_from_control import (
@@ -195,7 +199,8 @@ class Query:
             threads=self._limits.threads > 1,
         )
         self._add(f"{prefix}tokens", rows)
-        self._database.execute(_chi_view(prefix, rows.components))
+        for view_of_lists in _list_views(prefix, rows):
+            self._database.execute(view_of_lists)
         components = Made(COMPONENTS, lambda: components_table(view, rows.components))
         self._add(f"{prefix}components", components)
         if provenance:
@@ -238,13 +243,30 @@ def _control_of(view: RunView) -> Iterator[RunView]:
         yield RunView(store.uri)
 
 
-def _chi_view(prefix: str, components: Sequence[str]) -> str:
-    """SQL of the view with a column per component."""
-    columns = ", ".join(
-        f'chi[{index}] as "{name.replace(chr(34), chr(34) * 2)}"'
-        for index, name in enumerate(components, start=1)
-    )
-    return f"create view {prefix}chi as select * exclude (chi), {columns} from {prefix}tokens"
+def _list_views(prefix: str, rows: TokenRows) -> Iterator[str]:
+    """SQL of the views with a column per component: of χ, and of the influence on observables."""
+    names = influence_names(rows.schema.names, rows.observables)
+    lists = ", ".join([CHI, *names])
+
+    def by_component(column: str, ending: str = "") -> list[str]:
+        return [
+            f'{column}[{index}] as "{name.replace(chr(34), chr(34) * 2)}{ending}"'
+            for index, name in enumerate(rows.components, start=1)
+        ]
+
+    def view(name: str, columns: Sequence[str]) -> str:
+        return (
+            f"create view {prefix}{name} as select * exclude ({lists}), {', '.join(columns)} "
+            f"from {prefix}tokens"
+        )
+
+    yield view(CHI, by_component(CHI))
+    for q in rows.observables:
+        own = f"{INFLUENCE}_{q}"
+        columns = [*by_component(own), *by_component(f"{own}_error", "_error")]
+        if f"full_{own}" in names:
+            columns += [f"full_{own} as full_model", f"full_{own}_error as full_model_error"]
+        yield view(own, columns)
 
 
 def _database(limits: Limits, scratch: str) -> duckdb.DuckDBPyConnection:

@@ -26,6 +26,7 @@ from spectro.formats.product import CHI, LABELS, measured_shards, part_name
 from spectro.formats.shard_file import COMPONENTS
 from spectro.storage.ranges import Meter, RangeReader
 from spectro.storage.store import MissingObjectError, Store
+from spectro.susceptibility.columns import influence_names, observables_in
 
 TEXT, CLUSTER_ID = "text", "cluster_id"
 """Derived columns: text of y; its cluster, null outside, the smallest of several."""
@@ -118,7 +119,8 @@ class TokenRows:
         first = pq.read_schema(self._open(self.shards[0]))
         names = (first.metadata or {}).get(COMPONENTS.encode(), b"[]")
         self.components: tuple[str, ...] = tuple(json.loads(names))
-        self.schema = _schema(first)
+        self.observables = observables_in(first.names)
+        self.schema = _schema(first, self.observables)
 
     def batches(self, columns: Sequence[str], wanted: Any) -> Iterator[pa.RecordBatch]:
         """See `QueryTable`; shard by shard, in the order of token ids."""
@@ -128,7 +130,8 @@ class TokenRows:
         stored = names - made | ({"token"} if TEXT in made else set())
         stored |= {"token_id"} if CLUSTER_ID in made or not stored else set()
         ordered = [name for name in self.schema.names if name in stored]
-        numbers_only = wanted is not None and not mentioned & {TEXT, CLUSTER_ID, "subset", CHI}
+        others = {TEXT, CLUSTER_ID, "subset", *self._lists}
+        numbers_only = wanted is not None and not mentioned & others
         for shard in self.shards:
             for batch in self._scan(shard, ordered, wanted if numbers_only else None):
                 rows = self._with_derived(batch, made)
@@ -187,9 +190,16 @@ class TokenRows:
         token_id, first = np.unique(token_id[order], return_index=True)
         return token_id, cluster[order][first]
 
+    @property
+    def _lists(self) -> dict[str, int]:
+        """Column with a value per component → H."""
+        return {
+            f.name: f.type.list_size for f in self.schema if pa.types.is_fixed_size_list(f.type)
+        }
+
     @cached_property
     def _batch_rows(self) -> int:
-        row_bytes = 4 * self.schema.field(CHI).type.list_size + 64
+        row_bytes = 4 * sum(self._lists.values()) + 64
         return max(MIN_BATCH_ROWS, int(BATCH_BYTES // row_bytes))
 
     def _open(self, shard: int) -> pa.NativeFile:
@@ -197,13 +207,14 @@ class TokenRows:
         return pa.PythonFile(reader, mode="r")
 
 
-def _schema(stored: pa.Schema) -> pa.Schema:
+def _schema(stored: pa.Schema, observables: Sequence[str]) -> pa.Schema:
     """Columns of `tokens`: stored and derived."""
-    fields = {name: stored.field(name) for name in (*LABELS, CHI)}
+    influences = influence_names(stored.names, observables)
+    fields = {name: stored.field(name) for name in (*LABELS, CHI, *influences)}
     fields["subset"] = pa.field("subset", pa.string())
     fields[TEXT] = pa.field(TEXT, pa.string())
     fields[CLUSTER_ID] = pa.field(CLUSTER_ID, pa.int32())
-    names = [*LABELS[:5], TEXT, CLUSTER_ID, *LABELS[5:], CHI]
+    names = [*LABELS[:5], TEXT, CLUSTER_ID, *LABELS[5:], CHI, *influences]
     return pa.schema([fields[name].with_metadata(None) for name in names])
 
 
