@@ -37,7 +37,8 @@ from transformers import PreTrainedModel
 
 from spectro.analysis.data_weights import effective_share
 from spectro.analysis.patterns import NAMES, Traits, pattern_types
-from spectro.models.load import ModelConfig, load_model
+from spectro.models.config import ModelConfig
+from spectro.models.load import load_model
 from spectro.pretrain.evaluate import induction_score, model_token_losses
 from spectro.pretrain.optim import Muon, split_parameters
 from spectro.tokens.keys import keyed_rng
@@ -78,9 +79,9 @@ def write_weights(uri: str, folder: Path) -> None:
         "repeats": _ranked(factor_S, repeats_S),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / "sequences.npz", ids=ids_ST1.astype(np.int32), **kinds)
+    np.savez(folder / "sequences.npz", allow_pickle=False, ids=ids_ST1.astype(np.int32), **kinds)
     even_S = np.full(len(factor_S), 1 / len(factor_S))
-    record = {
+    record: dict[str, Any] = {
         name: {
             "target": own.weights.target_H.tolist(),
             "predicted": own.weights.predicted_H.tolist(),
@@ -105,7 +106,8 @@ def write_weights(uri: str, folder: Path) -> None:
 def _losses(view: RunView) -> Floats:
     """Mean loss of every sequence before training, [S]."""
     loss_N = np.asarray(view.labels(["loss"])["loss"].combine_chunks())
-    return loss_N.reshape(-1, view.context).mean(axis=1).astype(np.float64)
+    result: Floats = loss_N.reshape(-1, view.context).mean(axis=1).astype(np.float64)
+    return result
 
 
 def _ranked(values_S: Floats, by_S: Floats) -> Floats:
@@ -152,7 +154,7 @@ def train(start: str, folder: Path, kind: str, seed: int, num_tokens: int) -> No
         batch = torch.from_numpy(ids_ST1[used[places_B]])
         logits = model(batch[:, :-1], use_cache=False).logits
         loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimiser, peak in zip(optimisers, (MUON_LR, ADAM_LR), strict=True):
             for group in optimiser.param_groups:

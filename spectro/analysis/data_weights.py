@@ -112,7 +112,7 @@ def reliable_axes(responses: UnitResponses, min_reliability: float) -> Axes:
     if not kept.size:
         raise ValueError(
             f"expected a direction of responses with reliability of at least {min_reliability}, "
-            f"found at most {reliability_H.max():.2f}: more draws, or larger units of data"
+            f"found at most {reliability_H.max():.2f}: more draws or larger units of data raise it, min_reliability allows less"
         )
     return Axes(
         direction_AH=np.ascontiguousarray(vectors_HH[:, kept].T),
@@ -281,10 +281,13 @@ def data_weights(
             responses.share_U, axes.within(x_UH), size * reachable_H, ridge.ridge, max_ratio
         )
 
-    size = _largest_size(
-        lambda size: effective_share(responses.share_U, factors(responses.mean_UH, size)),
-        min_effective_share, grow=grow,
-    )  # fmt: skip
+    def share_at(size: float) -> float:
+        try:
+            return effective_share(responses.share_U, factors(responses.mean_UH, size))
+        except ArithmeticError:  # out of reach of any weights
+            return 0.0
+
+    size = _largest_size(share_at, min_effective_share, grow=grow)
     halves = (responses.first_UH, responses.second_UH)
     one_H, other_H = (
         (responses.share_U * factors(seen_UH, size)) @ unseen_UH

@@ -11,9 +11,10 @@ import torch
 import spectro
 from spectro.analysis.data_weights import Float64
 from spectro.models.components import Group
+from spectro.models.config import ModelConfig
 from spectro.models.engine import engine_of
 from spectro.models.groups import group_model
-from spectro.models.load import ModelConfig, load_model, load_tokenizer
+from spectro.models.load import load_model, load_tokenizer
 
 COMPONENT, GAMMA, NBETA = "l1h1", 300.0, 30.0
 S, T, NUM_DRAWS = 6, 24, 1024
@@ -54,16 +55,17 @@ def delta_RS(ids: torch.Tensor) -> Float64:
     return torch.cat(found).numpy()
 
 
-def posterior_mean(delta_RS: Float64, weight_S: Float64) -> float:
+def posterior_mean(delta_RS: Float64, weight_S: Float64, nbeta: float) -> float:
     """E[φ] under exp(−nβ Σ w_s Δℓ_s) N(w*, 1/γ), φ = ΔL of the plain mixture."""
-    log_R = -NBETA * delta_RS @ weight_S
+    log_R = -nbeta * delta_RS @ weight_S
     importance_R = np.exp(log_R - log_R.max())
     return float(importance_R @ delta_RS.mean(axis=1) / importance_R.sum())
 
 
-def shift(delta_RS: Float64, change_S: Float64) -> float:
+def shift(delta_RS: Float64, change_S: Float64, nbeta: float = NBETA) -> float:
     even_S = np.full(S, 1 / S)
-    return posterior_mean(delta_RS, even_S + change_S) - posterior_mean(delta_RS, even_S)
+    changed = posterior_mean(delta_RS, even_S + change_S, nbeta)
+    return changed - posterior_mean(delta_RS, even_S, nbeta)
 
 
 def test_the_measured_susceptibility_predicts_the_shift_of_small_reweightings(
@@ -82,20 +84,25 @@ def test_the_measured_susceptibility_predicts_the_shift_of_small_reweightings(
         change_S = small * ((np.arange(S) == chosen) - 1 / S)
         predicted_S[chosen] = NBETA * change_S @ chi_S
         found_S[chosen] = shift(delta_RS, change_S)
-    # both have the noise of a thousand draws: r is 0.91
+    # Both have the noise of a thousand draws. Large draws move all shifts together: between halves
+    # of `delta_RS` r is 0.97, and the sizes differ by a factor of 1.5.
     assert np.corrcoef(predicted_S, found_S)[0, 1] > 0.8
-    assert predicted_S @ found_S / (found_S @ found_S) == pytest.approx(1, abs=0.25)
+    assert 0.5 < predicted_S @ found_S / (found_S @ found_S) < 2
 
 
-def test_the_linear_regime_ends_where_weights_change_much(delta_RS: Float64) -> None:
-    """Departure from proportionality: small for 2 % of the data, plain when all is one sequence."""
-    departures = {}
-    for size in (0.02, 0.2, 1.0):
-        ratios = []
-        for chosen in range(S):
-            direction_S = (np.arange(S) == chosen) - 1 / S
-            slope = shift(delta_RS, 1e-4 * direction_S) / 1e-4
-            ratios.append(abs(shift(delta_RS, size * direction_S) / (size * slope) - 1))
-        departures[size] = float(np.median(ratios))
-    assert departures[0.02] < 0.05 < departures[1.0]
-    assert departures[0.02] < departures[0.2] < departures[1.0]
+def departure(delta_RS: Float64, size: float, nbeta: float) -> float:
+    """Median over sequences of |shift / (first-order shift) − 1| for `size` more of one."""
+    ratios = []
+    for chosen in range(S):
+        direction_S = (np.arange(S) == chosen) - 1 / S
+        slope = shift(delta_RS, 1e-4 * direction_S, nbeta) / 1e-4
+        ratios.append(abs(shift(delta_RS, size * direction_S, nbeta) / (size * slope) - 1))
+    return float(np.median(ratios))
+
+
+def test_the_linear_regime(delta_RS: Float64) -> None:
+    """Of one head: at nβ = 10 a mixture may become one sequence, at nβ = 100 it may not."""
+    assert departure(delta_RS, 1.0, nbeta=10.0) < 0.05
+    assert departure(delta_RS, 0.02, nbeta=100.0) < 0.05
+    assert departure(delta_RS, 0.2, nbeta=100.0) < departure(delta_RS, 1.0, nbeta=100.0)
+    assert departure(delta_RS, 1.0, nbeta=100.0) > 0.25
