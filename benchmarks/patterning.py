@@ -1,51 +1,58 @@
 """Patterning proved by doing: weights from χ, and training on them, for and against induction.
 
 The attention-only model (conf/pretraining/attention_only.yaml) is taken before its induction heads
-have formed. χ of its heads is measured on sequences of the embedded text, `spectro pattern` makes
-weights for more and for less of the induction heads, and the model is trained on from there on the
-same sequences with seven kinds of weights. All but `uniform` have the same values in another order,
-hence the same concentration:
+have formed. χ of its heads is measured on the embedded text; patterning gives a factor to every
+combination of pattern types of a token (a cell), for more and for less of the induction heads; and
+training goes on from there on the model's own mixture, with each token's loss times the factor of
+its cell. Tokens of the mixture were not measured; cells were. Kinds of weights:
 
     for, against        target -1 and +1 at the induction heads, 0 at the others
-    uniform             every sequence alike
-    random              the values of `for`, shuffled anew for each seed
-    high_loss, low_loss the values of `for` by the sequences' loss before training
-    repeats             the values of `for` by the share of tokens that continue a repeated pair
+    uniform             every token alike
+    random              factors of `for`, drawn anew for every token
+    high_loss, low_loss the distribution of `for`, given to the cells by their mean loss
+    repeats             the same, given first to the cells that continue a repeated pair
 
 What is watched is the induction score: the mean loss on the first half of random tokens repeated
-once, less that on the second half, in nats; held-out loss beside it. Text, order of the batches and
-optimisers are those of each seed, the same for all kinds of weights.
+once, less that on the second half, in nats; held-out loss beside it. Batches and optimisers of a
+seed are the same for all kinds of weights.
 
-    python -m benchmarks.patterning weights <run> <folder>       weights of every kind
-    python -m benchmarks.patterning train <start model> <folder> [seeds] [tokens]
+    python -m benchmarks.patterning weights <run> <folder>
+    python -m benchmarks.patterning train <start model> <text> <folder> <seeds> <tokens>
     python -m benchmarks.patterning table <folder> <result.json>
 
-Shapes: S sequences, T context, B sequences of a batch.
+<text> is the folder of token streams in the work folder of `spectro pretrain`.
+Shapes: S sequences, T context, B sequences of a batch, U cells of a run, C all cells.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+import yaml
+from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
 from spectro.analysis.data_weights import effective_share
-from spectro.analysis.patterns import NAMES, Traits, pattern_types
+from spectro.analysis.patterns import NAMES, Traits
 from spectro.models.config import ModelConfig
 from spectro.models.load import load_model
-from spectro.pretrain.evaluate import induction_score, model_token_losses
+from spectro.pretrain.data import gather, sequence_order
+from spectro.pretrain.evaluate import induction_score
 from spectro.pretrain.optim import Muon, split_parameters
+from spectro.pretrain.train import Corpus, heldout_losses
 from spectro.tokens.keys import keyed_rng
+from spectro.tokens.packing import num_samples
 from spectro.views.config import DataUnit, Target
-from spectro.views.patterning import patterning
+from spectro.views.patterning import pattern_cells, patterning
 from spectro.views.run_view import RunView
-from spectro.views.token_contexts import required_pieces, vocabulary_of
+from spectro.views.token_contexts import known_vocabulary, required_pieces, vocabulary_of
 
 Floats = npt.NDArray[np.float64]
 Point = dict[str, float]
@@ -53,108 +60,117 @@ KINDS = ("for", "against", "uniform", "random", "high_loss", "low_loss", "repeat
 INDUCTION_HEADS = ("l1h1", "l1h3")
 """As found by prefix matching in the finished model (ADR 099)."""
 BATCH, MUON_LR, ADAM_LR, WARMUP_STEPS = 16, 0.02, 0.003, 20
-NUM_HELD_OUT, NUM_EVALUATIONS, MIN_EFFECTIVE_SHARE = 64, 12, 0.35
+CONTEXT, NUM_HELD_OUT, NUM_EVALUATIONS, MIN_EFFECTIVE_SHARE = 256, 8, 12, 0.35
+PRETRAINING = Path(__file__).parent.parent / "conf/pretraining/attention_only.yaml"
 
 
 def write_weights(uri: str, folder: Path) -> None:
-    """Sequences of a run and their factors under every kind of weights but `random`."""
+    """Factors of the cells under every kind of weights but `random`, and what is expected."""
     view = RunView(uri)
     found = {
         name: patterning(
-            view, Target(components=dict.fromkeys(INDUCTION_HEADS, sign)), DataUnit.SEQUENCES,
+            view, Target(components=dict.fromkeys(INDUCTION_HEADS, sign)), DataUnit.PATTERNS,
             min_effective_share=MIN_EFFECTIVE_SHARE,
         )
         for name, sign in (("for", -1.0), ("against", 1.0))
     }  # fmt: skip
-    factor_S = found["for"].weights.factor_U
-    ids_ST1, _ = view.sequences(np.arange(len(factor_S)))
-    traits = Traits.of(required_pieces(view, vocabulary_of(view), "repeats"))
-    repeats_S = pattern_types(traits, ids_ST1)[..., NAMES.index("induction")].mean(axis=1)
-    loss_S = _losses(view)
+    weights, unit_N = found["for"].weights, found["for"].unit_N
+    ids_ST1, _ = view.sequences(np.arange(view.info.splits["probe"].num_sequences))
+    cell_N = pattern_cells(_traits(view), ids_ST1).reshape(-1)
+    cell_U = np.zeros(len(weights.factor_U), np.int64)
+    cell_U[unit_N] = cell_N
+    share_U = np.bincount(unit_N) / len(unit_N)
+    loss_N = np.asarray(view.labels(["loss"])["loss"].combine_chunks())
+    loss_U = np.bincount(unit_N, loss_N) / np.bincount(unit_N)
+    repeats_U = (cell_U >> NAMES.index("induction") & 1) - 1e-3 * loss_U
     kinds = {
         **{name: own.weights.factor_U for name, own in found.items()},
-        "uniform": np.ones_like(factor_S),
-        "high_loss": _ranked(factor_S, loss_S),
-        "low_loss": _ranked(factor_S, -loss_S),
-        "repeats": _ranked(factor_S, repeats_S),
+        "uniform": np.ones_like(share_U),
+        "high_loss": _ranked(weights.factor_U, share_U, loss_U),
+        "low_loss": _ranked(weights.factor_U, share_U, -loss_U),
+        "repeats": _ranked(weights.factor_U, share_U, repeats_U),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / "sequences.npz", allow_pickle=False, ids=ids_ST1.astype(np.int32), **kinds)
-    even_S = np.full(len(factor_S), 1 / len(factor_S))
     record: dict[str, Any] = {
-        name: {
+        "components": list(view.components),
+        "cell": [
+            [name for bit, name in enumerate(NAMES) if cell >> bit & 1] for cell in cell_U.tolist()
+        ],
+        "code": cell_U.tolist(),
+        "share": share_U.tolist(),
+        "loss": loss_U.tolist(),
+        "kinds": {
+            name: {
+                "factor": factor_U.tolist(),
+                "effective_share": effective_share(share_U, factor_U),
+            }
+            for name, factor_U in kinds.items()
+        },
+    }
+    for name, own in found.items():
+        record["kinds"][name] |= {
             "target": own.weights.target_H.tolist(),
             "predicted": own.weights.predicted_H.tolist(),
             "error": own.weights.error_H.tolist(),
             "reached": own.weights.reached,
             "reachable": own.weights.reachable,
             "axis_reliability": own.weights.axes.reliability_A.tolist(),
-            "subset_factor": dict(own.subset_factor),
         }
-        for name, own in found.items()
-    }
-    for name, own_S in kinds.items():
-        record.setdefault(name, {}).update(
-            effective_share=effective_share(even_S, own_S), largest_factor=float(own_S.max()),
-            correlation_with_repeats=_correlation(own_S, repeats_S),
-            correlation_with_loss=_correlation(own_S, loss_S),
-        )  # fmt: skip
-    record["components"] = list(view.components)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "weights.json").write_text(json.dumps(record, indent=1))
 
 
-def _losses(view: RunView) -> Floats:
-    """Mean loss of every sequence before training, [S]."""
-    loss_N = np.asarray(view.labels(["loss"])["loss"].combine_chunks())
-    result: Floats = loss_N.reshape(-1, view.context).mean(axis=1).astype(np.float64)
+def _traits(view: RunView) -> Traits:
+    return Traits.of(required_pieces(view, vocabulary_of(view), "pattern types"))
+
+
+def _ranked(factor_U: Floats, share_U: Floats, by_U: Floats) -> Floats:
+    """The distribution of some factors over tokens, given to the cells in another order.
+
+    A cell gets the mean of the quantiles that its share of the tokens covers.
+    """
+    by_factor, by_other = np.argsort(factor_U, kind="stable"), np.argsort(by_U, kind="stable")
+    mass = np.append(0, np.cumsum(share_U[by_factor]))
+    total = np.append(0, np.cumsum((share_U * factor_U)[by_factor]))
+    edges = np.append(0, np.cumsum(share_U[by_other])).clip(max=mass[-1])
+    result = np.empty_like(factor_U)
+    result[by_other] = np.diff(np.interp(edges, mass, total)) / share_U[by_other]
     return result
 
 
-def _ranked(values_S: Floats, by_S: Floats) -> Floats:
-    """The values in the order of another quantity: the largest where that is largest."""
-    result = np.empty_like(values_S)
-    result[np.argsort(by_S, kind="stable")] = np.sort(values_S)
-    return result
-
-
-def _correlation(one_S: Floats, other_S: Floats) -> float:
-    return float(np.corrcoef(one_S, other_S)[0, 1]) if one_S.std() else 0.0
-
-
-def train(start: str, folder: Path, kind: str, seed: int, num_tokens: int) -> None:
-    """Train the model on weighted sequences and write its curve; a finished one is kept."""
+def train(start: str, text: Path, folder: Path, kind: str, seed: int, num_tokens: int) -> None:
+    """Train the model on weighted losses and write its curve; a finished one is kept."""
     out = folder / f"curve-{kind}-{seed}.json"
     if out.exists():
         return
-    stored = np.load(folder / "sequences.npz")
-    ids_ST1 = stored["ids"].astype(np.int64)
-    rng = keyed_rng(seed, "held out")
-    order_S = rng.permutation(len(ids_ST1))
-    held_out, used = order_S[:NUM_HELD_OUT], np.sort(order_S[NUM_HELD_OUT:])
-    factor_S = stored["for" if kind == "random" else kind][used]
-    if kind == "random":
-        factor_S = keyed_rng(seed, "random weights").permutation(factor_S)
-    model = load_model(ModelConfig(name_or_path=start)).requires_grad_(True)
+    record = json.loads((folder / "weights.json").read_text())
+    config = ModelConfig(name_or_path=start)
+    model = load_model(config).requires_grad_(True)
+    traits = Traits.of(known_vocabulary(config, model.config.vocab_size).pieces or [])
+    factor_C = np.ones(2 ** len(NAMES))  # a cell that the run did not have is left alone
+    source = "for" if kind == "random" else kind
+    factor_U = np.array(record["kinds"][source]["factor"])
+    factor_C[record["code"]] = factor_U
+    random = keyed_rng(seed, "random weights")
     hidden, rest = split_parameters(model)
     optimisers = [
         Muon(hidden, lr=MUON_LR, momentum=0.95, weight_decay=0.01),
         torch.optim.AdamW(rest, lr=ADAM_LR, betas=(0.9, 0.95), weight_decay=0.01),
     ]
-    draws = keyed_rng(seed, "batches")  # the same quantiles for all kinds of weights
-    cumulative_S = np.cumsum(factor_S / factor_S.sum())
-    tokens_per_step = BATCH * (ids_ST1.shape[1] - 1)
-    num_steps = num_tokens // tokens_per_step
+    corpus = _corpus(text)
+    num_steps = num_tokens // (BATCH * CONTEXT)
     checks = {round(num_steps * k / NUM_EVALUATIONS) for k in range(NUM_EVALUATIONS + 1)}
     curve = []
-    for step in range(num_steps + 1):
+    for step, ids_BT1 in enumerate(_batches(corpus, seed, num_steps + 1)):
         if step in checks:
-            curve.append(_evaluated(model, ids_ST1[held_out], step * tokens_per_step))
+            curve.append(_evaluated(model, corpus, step * BATCH * CONTEXT))
             print(kind, seed, curve[-1], flush=True)
-        places_B = np.searchsorted(cumulative_S, draws.random(BATCH)).clip(max=len(used) - 1)
-        batch = torch.from_numpy(ids_ST1[used[places_B]])
-        logits = model(batch[:, :-1], use_cache=False).logits
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
-        loss.backward()  # type: ignore[no-untyped-call]
+        factor_BT = factor_C[pattern_cells(traits, ids_BT1)]
+        if kind == "random":
+            factor_BT = random.choice(factor_U, size=factor_BT.shape, p=record["share"])
+        batch, factors = torch.from_numpy(ids_BT1), torch.from_numpy(factor_BT).float()
+        logits = model.train()(batch[:, :-1], use_cache=False).logits
+        losses = cross_entropy(logits.mT, batch[:, 1:], reduction="none")
+        ((losses * factors).sum() / factors.sum()).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimiser, peak in zip(optimisers, (MUON_LR, ADAM_LR), strict=True):
             for group in optimiser.param_groups:
@@ -164,11 +180,34 @@ def train(start: str, folder: Path, kind: str, seed: int, num_tokens: int) -> No
     out.write_text(json.dumps(curve))
 
 
-def _evaluated(model: PreTrainedModel, held_out: npt.NDArray[np.int64], tokens: int) -> Point:
+def _corpus(text: Path) -> Corpus:
+    """Token streams as `spectro pretrain` keeps them in its work folder."""
+    with np.load(text / "streams.npz") as stored:
+        found = {name: stored[name] for name in stored.files}
+    train, held_out = (
+        {k.partition("/")[2]: v for k, v in found.items() if k.startswith(split)}
+        for split in ("train/", "heldout/")
+    )
+    return Corpus(train=train, heldout=held_out)
+
+
+def _batches(corpus: Corpus, seed: int, num_steps: int) -> Iterator[npt.NDArray[np.int64]]:
+    """Batches of the mixture that the model was trained on, [B, T + 1], in an order by seed."""
+    groups = yaml.safe_load(PRETRAINING.read_text())["groups"]
+    streams = list(corpus.train.values())
+    counts = {name: num_samples(len(stream), CONTEXT) for name, stream in corpus.train.items()}
+    weights = {name: float(groups[name]["weight"]) for name in counts}
+    group_S, index_S = sequence_order(1 + seed, counts, weights, num_steps * BATCH)
+    for at in range(0, len(group_S), BATCH):
+        yield gather(streams, group_S[at : at + BATCH], index_S[at : at + BATCH], CONTEXT)
+
+
+def _evaluated(model: PreTrainedModel, corpus: Corpus, tokens: int) -> Point:
+    losses = heldout_losses(model.eval(), corpus, context=CONTEXT, num_per_group=NUM_HELD_OUT)
     return {
         "tokens": tokens,
         "induction_score": induction_score(model),
-        "held_out_loss": float(model_token_losses(model, torch.from_numpy(held_out)).mean()),
+        "held_out_loss": float(np.mean(list(losses.values()))),
     }
 
 
@@ -209,17 +248,10 @@ def main(arguments: list[str]) -> None:
     match arguments:
         case ["weights", uri, folder]:
             write_weights(uri, Path(folder))
-        case ["train", start, folder, *rest]:
-            seeds = range(int(rest[0]) if rest else 3)
-            for seed in seeds:
+        case ["train", start, text, folder, num_seeds, num_tokens]:
+            for seed in range(int(num_seeds)):
                 for kind in KINDS:
-                    train(
-                        start,
-                        Path(folder),
-                        kind,
-                        seed,
-                        int(rest[1]) if len(rest) > 1 else 1_000_000,
-                    )
+                    train(start, Path(text), Path(folder), kind, seed, int(num_tokens))
         case ["table", folder, out]:
             record = json.loads((Path(folder) / "weights.json").read_text())
             found = {"weights": record, "curves": summary(Path(folder))}

@@ -1,8 +1,9 @@
 """Data weights that shift responses towards a target: patterning, by the pseudo-inverse of χ.
 
 A target is a shift of some components (below zero: express more), a principal axis, or what more
-tokens of a pattern type or a cluster would bring. Weights are on sequences, tokens, clusters or
-subsets; the file out= has the sequences with token ids and weights, for a training loop.
+tokens of a pattern type or a cluster would bring. Weights are on sequences, tokens, clusters,
+subsets or combinations of pattern types; the file out= has the sequences with token ids and
+weights, for a training loop.
 
 The prediction is to first order, from the half of the chains that the weights were not made from.
 Directions that the halves do not share are left out (min_reliability); the ridge is
@@ -42,7 +43,7 @@ class PatternJob:
     target: Target = field(default_factory=Target)
     """Wanted shift of the responses."""
     units: DataUnit = DataUnit.SEQUENCES
-    """What gets a weight: `sequences`, `tokens`, `clusters` or `subsets`."""
+    """What gets a weight: `sequences`, `tokens`, `clusters`, `subsets` or `patterns`."""
     min_reliability: float = 0.5
     """Least share of a direction's variance that is not noise of the draws, in (0, 1)."""
     min_effective_share: float = 0.25

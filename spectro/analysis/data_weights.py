@@ -112,7 +112,8 @@ def reliable_axes(responses: UnitResponses, min_reliability: float) -> Axes:
     if not kept.size:
         raise ValueError(
             f"expected a direction of responses with reliability of at least {min_reliability}, "
-            f"found at most {reliability_H.max():.2f}: more draws or larger units of data raise it, min_reliability allows less"
+            f"found at most {reliability_H.max():.2f}: more draws or larger units of data raise it, "
+            "min_reliability allows less"
         )
     return Axes(
         direction_AH=np.ascontiguousarray(vectors_HH[:, kept].T),

@@ -46,6 +46,8 @@ class DataUnit(Enum):
     """The tokens of a cluster (in several: the first), and those outside all."""
     SUBSETS = "subsets"
     """The subsets of the text."""
+    PATTERNS = "patterns"
+    """Tokens of the same pattern types: weights that any other text can be given too."""
 
 
 @dataclass(frozen=True, kw_only=True)

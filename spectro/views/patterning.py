@@ -15,7 +15,7 @@ import pyarrow as pa
 import scipy.sparse as sparse
 
 from spectro.analysis.data_weights import DataWeights, UnitResponses, data_weights
-from spectro.analysis.patterns import NAMES
+from spectro.analysis.patterns import NAMES, Ids, Traits, pattern_types
 from spectro.analysis.response_matrix import moments_of
 from spectro.analysis.response_scale import ResponseScale
 from spectro.analysis.scaling import Scaling
@@ -23,7 +23,7 @@ from spectro.formats.halves import iterate_halves
 from spectro.views.config import DataUnit, MatrixRows, Target
 from spectro.views.matrix import TokenSets, blocks_of, matrix, principal_axes, sets_of
 from spectro.views.run_view import RunView
-from spectro.views.token_contexts import vocabulary_of
+from spectro.views.token_contexts import required_pieces, vocabulary_of
 
 Float64 = npt.NDArray[np.float64]
 MOST_BYTES = 8 * 2**30
@@ -101,10 +101,17 @@ def weighted_sequences(view: RunView, found: Patterning) -> pa.Table:
         "input_ids": _lists(ids_ST1.astype(np.int32)),
         "weight": pa.array(factor_S / factor_S.sum()),
     }
-    if found.unit in (DataUnit.TOKENS, DataUnit.CLUSTERS):
+    if found.unit not in (DataUnit.SEQUENCES, DataUnit.SUBSETS):
         within_ST = factor_ST / np.where(factor_S > 0, factor_S, 1)[:, None]
         columns["token_factor"] = _lists(within_ST.astype(np.float32))
     return pa.table(columns)
+
+
+def pattern_cells(traits: Traits, ids_ST1: Ids) -> npt.NDArray[np.int64]:
+    """Pattern types of every token as one number, [S, T]: bit i is type i of `patterns.NAMES`."""
+    bits_P = 1 << np.arange(len(NAMES))
+    cells_ST: npt.NDArray[np.int64] = pattern_types(traits, ids_ST1) @ bits_P
+    return cells_ST
 
 
 def _lists(values_SK: npt.NDArray[np.generic]) -> pa.Array:
@@ -173,6 +180,15 @@ def _units(view: RunView, unit: DataUnit) -> tuple[npt.NDArray[np.int64], npt.ND
         token_id_M = np.asarray(members["token_id"].combine_chunks())
         np.minimum.at(label_N, token_id_M, np.asarray(members["cluster_id"].combine_chunks()))
         return np.unique(label_N, return_inverse=True)[1], subset_S
+    if unit is DataUnit.PATTERNS:
+        traits = Traits.of(required_pieces(view, vocabulary_of(view), "units=patterns"))
+        shards = [
+            pattern_cells(
+                traits, view.sequences(np.arange(start, min(start + 4096, num_sequences)))[0]
+            )
+            for start in range(0, num_sequences, 4096)
+        ]
+        return np.unique(np.concatenate(shards), return_inverse=True)[1].reshape(-1), subset_S
     label_S = np.arange(num_sequences) if unit is DataUnit.SEQUENCES else subset_S
     return np.repeat(np.unique(label_S, return_inverse=True)[1], view.context), subset_S
 
