@@ -34,11 +34,14 @@ Float64 = NDArray[np.float64]
 RIDGES = tuple(10.0**power for power in np.arange(-4, 3.5, 0.5))
 """Ridges that are tried, in units of the mean variance of the axes kept."""
 MOST_STEPS = 200
-"""Newton steps of the dual; some ten are usual."""
+"""Newton steps for one ridge; some ten are usual."""
 LEAST_REACHABLE = 0.01
 """Least share of a target along reliable axes."""
 MOST_GROWTH = 2.0**20
 """Largest multiple of a target that is a direction only."""
+CONTINUATION = (1e6, 1e4, 1e2, 1.0)
+"""Multiples of the ridge that are solved one after the other, each from the last one's solution."""
+DAMPING, SHORTEST_STEP = 1e-6, 1e-12
 TOLERANCE = 1e-9
 """Largest gradient of the dual, against the length of the target, where Newton's method ends."""
 
@@ -112,8 +115,8 @@ def reliable_axes(responses: UnitResponses, min_reliability: float) -> Axes:
     if not kept.size:
         raise ValueError(
             f"expected a direction of responses with reliability of at least {min_reliability}, "
-            f"found at most {reliability_H.max():.2f}: more draws or larger units of data raise it, "
-            "min_reliability allows less"
+            f"found at most {reliability_H.max():.2f}: more draws or larger units of data raise "
+            "it, min_reliability allows less"
         )
     return Axes(
         direction_AH=np.ascontiguousarray(vectors_HH[:, kept].T),
@@ -173,45 +176,62 @@ def weights_for(
     """
     if not (ridge > 0 and max_ratio > 1):
         raise ValueError(f"expected ridge > 0 and max_ratio > 1, found {ridge} and {max_ratio}")
-    design_UD = np.concatenate([x_UH, -np.ones((len(x_UH), 1))], axis=1)
-    goal_D = np.append(target_H, -1.0)
-    ridge_D = np.append(np.full(len(target_H), ridge), 0.0)
-    z_D = np.zeros(len(goal_D))
-    value, factor_U = _dual(z_D, design_UD, share_U, goal_D, ridge_D, max_ratio)
-    tolerance = TOLERANCE * max(1.0, float(np.abs(target_H).max()))
-    for _ in range(MOST_STEPS):
-        gradient_D = design_UD.T @ (share_U * factor_U) + ridge_D * z_D - goal_D
-        if np.abs(gradient_D).max() <= tolerance:
-            return factor_U
-        free_U = share_U * ((factor_U > 0) & (factor_U < max_ratio))
-        curvature_DD = design_UD.T @ (free_U[:, None] * design_UD) + np.diag(ridge_D)
-        damping = 1e-12 * max(float(np.trace(curvature_DD)), 1e-6)
-        step_D = -np.linalg.solve(curvature_DD + damping * np.eye(len(z_D)), gradient_D)
-        slope, size = float(gradient_D @ step_D), 1.0
-        while size > 1e-12:
-            tried, tried_factor_U = _dual(
-                z_D + size * step_D, design_UD, share_U, goal_D, ridge_D, max_ratio
-            )
-            if tried <= value + 1e-4 * size * slope + 1e-15 * abs(value):
-                break
-            size /= 2
-        z_D, value, factor_U = z_D + size * step_D, tried, tried_factor_U
-    raise ArithmeticError(
-        f"the weights did not converge in {MOST_STEPS} steps: the target is likely far outside of "
-        "what weights can reach; ask for a smaller change"
+    dual = _Dual(
+        design_UD=np.concatenate([x_UH, -np.ones((len(x_UH), 1))], axis=1),
+        share_U=share_U,
+        goal_D=np.append(target_H, -1.0),
+        max_ratio=max_ratio,
     )
+    z_D = np.zeros(len(target_H) + 1)
+    for multiple in CONTINUATION:
+        z_D = dual.minimised(z_D, multiple * ridge)
+    return dual.factors(z_D)
 
 
-def _dual(
-    z_D: Float64, design_UD: Float64, share_U: Float64, goal_D: Float64, ridge_D: Float64,
-    max_ratio: float,
-) -> tuple[float, Float64]:  # fmt: skip
-    """F and the factors at z = (a, b); ψ(s) = ½((1 + s)² − (1 + s − clip)²), up to a constant."""
-    plain_U = 1 + design_UD @ z_D
-    factor_U = np.clip(plain_U, 0.0, max_ratio)
-    psi_U = plain_U * factor_U - factor_U**2 / 2
-    value = share_U @ psi_U + 0.5 * float(ridge_D @ z_D**2) - float(goal_D @ z_D)
-    return float(value), factor_U
+@dataclass(frozen=True, kw_only=True)
+class _Dual:
+    """F(z), z = (a, b), of `weights_for`; ψ(s) = (1 + s) f − f²/2 with f = clip(1 + s)."""
+
+    design_UD: Float64
+    """x and −1 of every unit."""
+    share_U: Float64
+    goal_D: Float64
+    """t and −1."""
+    max_ratio: float
+
+    def factors(self, z_D: Float64) -> Float64:
+        result: Float64 = np.clip(1 + self.design_UD @ z_D, 0.0, self.max_ratio)
+        return result
+
+    def value(self, z_D: Float64, ridge_D: Float64) -> float:
+        plain_U, factor_U = 1 + self.design_UD @ z_D, self.factors(z_D)
+        psi_U = plain_U * factor_U - factor_U**2 / 2
+        return float(self.share_U @ psi_U + ridge_D @ z_D**2 / 2 - self.goal_D @ z_D)
+
+    def minimised(self, z_D: Float64, ridge: float) -> Float64:
+        """The minimum by Newton's method with a damping that falls with the gradient."""
+        ridge_D = np.append(np.full(len(z_D) - 1, ridge), 0.0)
+        tolerance = TOLERANCE * max(1.0, float(np.abs(self.goal_D).max()))
+        for _ in range(MOST_STEPS):
+            factor_U = self.factors(z_D)
+            gradient_D = self.design_UD.T @ (self.share_U * factor_U) + ridge_D * z_D - self.goal_D
+            largest = float(np.abs(gradient_D).max())
+            if largest <= tolerance:
+                return z_D
+            free_U = self.share_U * ((factor_U > 0) & (factor_U < self.max_ratio))
+            curvature_DD = self.design_UD.T @ (free_U[:, None] * self.design_UD)
+            damping_D = ridge_D + DAMPING * min(largest, 1.0)
+            step_D = -np.linalg.solve(curvature_DD + np.diag(damping_D), gradient_D)
+            slope, size, value = float(gradient_D @ step_D), 1.0, self.value(z_D, ridge_D)
+            while size > SHORTEST_STEP and self.value(
+                z_D + size * step_D, ridge_D
+            ) > value + 1e-4 * size * slope + 1e-15 * abs(value):
+                size /= 2
+            z_D = z_D + size * step_D
+        raise ArithmeticError(
+            f"the weights did not converge in {MOST_STEPS} steps: the target is likely far outside "
+            "of what weights can reach; ask for a smaller change"
+        )
 
 
 def effective_share(share_U: Float64, factor_U: Float64) -> float:

@@ -58,7 +58,7 @@ def first_cluster(run: Store) -> np.ndarray:
     return np.asarray(members["token_id"])[np.asarray(members["cluster_id"]) == 0]
 
 
-@pytest.mark.parametrize("units", ["sequences", "clusters", "subsets"])
+@pytest.mark.parametrize("units", ["sequences", "clusters", "patterns", "subsets"])
 def test_weights_of_every_unit_are_a_distribution(
     units: str, job: Job, run: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -70,7 +70,7 @@ def test_weights_of_every_unit_are_a_distribution(
     shown = found(job, run, capsys, *arguments)
     rows = pq.read_table("w.parquet")
     assert np.array(rows["weight"]).sum() == pytest.approx(1)
-    assert ("token_factor" in rows.column_names) == (units == "clusters")
+    assert ("token_factor" in rows.column_names) == (units in ("clusters", "patterns"))
     assert len(shown["predicted"]) == len(COMPONENTS)
     opposite = found(job, run, capsys, *arguments, "target.opposite=true")
     np.testing.assert_allclose(np.sign(opposite["target"]), -np.sign(shown["target"]))
