@@ -19,6 +19,7 @@ seed are the same for all kinds of weights.
     python -m benchmarks.patterning weights <run> <folder>
     python -m benchmarks.patterning train <start model> <text> <folder> <seeds> <tokens>
     python -m benchmarks.patterning table <folder> <result.json>
+    python -m benchmarks.patterning picture <result.json> <picture.png>
 
 <text> is the folder of token streams in the work folder of `spectro pretrain`.
 Shapes: S sequences, T context, B sequences of a batch, U cells of a run, C all cells.
@@ -49,7 +50,11 @@ from spectro.pretrain.optim import Muon, split_parameters
 from spectro.pretrain.train import Corpus, heldout_losses
 from spectro.tokens.keys import keyed_rng
 from spectro.tokens.packing import num_samples
-from spectro.views.config import DataUnit, Target
+from spectro.views.config import THEMES, DataUnit, Target
+from spectro.views.drawing.parts import head, new_figure
+from spectro.views.drawing.save import to_bytes
+from spectro.views.drawing.theme import SMALL, WIDE, style
+from spectro.views.drawing.theme import theme as named_theme
 from spectro.views.patterning import pattern_cells, patterning
 from spectro.views.run_view import RunView
 from spectro.views.token_contexts import known_vocabulary, required_pieces, vocabulary_of
@@ -61,6 +66,13 @@ INDUCTION_HEADS = ("l1h1", "l1h3")
 """As found by prefix matching in the finished model (ADR 099)."""
 BATCH, MUON_LR, ADAM_LR, WARMUP_STEPS = 16, 0.02, 0.003, 20
 CONTEXT, NUM_HELD_OUT, NUM_EVALUATIONS, MIN_EFFECTIVE_SHARE = 256, 8, 12, 0.35
+NUM_CELLS = 12
+"""Most frequent cells that are drawn."""
+CAPTION = (
+    "An attention-only model is trained on from before its induction heads have formed, with the "
+    "loss of each token times a factor. Factors come from the responses of its heads; bars are one "
+    "standard error over seeds of the difference from uniform weights."
+)
 PRETRAINING = Path(__file__).parent.parent / "conf/pretraining/attention_only.yaml"
 
 
@@ -242,6 +254,40 @@ def _error(values_KN: Floats) -> list[float | None]:
     return [float(value) for value in error_N]
 
 
+def draw(result: dict[str, Any], out: Path) -> None:
+    """Curves of the induction score, and the factors of cells for and against."""
+    theme = named_theme(THEMES[0])
+    with style(theme):
+        made = new_figure(WIDE, 3.8)
+        head(made, theme, "Weights from χ for and against induction heads", CAPTION)
+        left, right = made.subplots(1, 2, width_ratios=[3, 2])
+        for index, kind in enumerate(KINDS):
+            curve = result["curves"][kind]
+            score = curve["induction_score"]
+            errors = [error or 0.0 for error in score["standard_error"]]
+            tokens = np.array(curve["tokens"]) / 1e6
+            left.errorbar(
+                tokens, score["mean"], errors, label=kind.replace("_", " "),
+                color=theme.colour(index), linewidth=1.4 if index < 2 else 0.9, elinewidth=0.6,
+            )  # fmt: skip
+        left.set_title("Induction score, nats")
+        left.set_xlabel("million tokens of training")
+        left.legend(frameon=False, fontsize=SMALL)
+        weights = result["weights"]
+        shown = np.argsort(weights["share"])[-NUM_CELLS:]
+        for offset, kind in ((0.2, "for"), (-0.2, "against")):
+            factor_U = np.array(weights["kinds"][kind]["factor"])[shown]
+            right.barh(
+                np.arange(len(shown)) + offset, factor_U, 0.38, label=kind,
+                color=theme.colour(KINDS.index(kind)),
+            )  # fmt: skip
+        right.set_yticks(range(len(shown)), [" + ".join(weights["cell"][u]) for u in shown])
+        right.tick_params(axis="y", labelsize=SMALL)
+        right.axvline(1, color=theme.soft, linewidth=0.7)
+        right.set_title("Factor of the loss of such tokens")
+    out.write_bytes(to_bytes(made, out.suffix, theme))
+
+
 def main(arguments: list[str]) -> None:
     """One of the three steps of the module's text."""
     torch.set_num_threads(1)
@@ -256,6 +302,8 @@ def main(arguments: list[str]) -> None:
             record = json.loads((Path(folder) / "weights.json").read_text())
             found = {"weights": record, "curves": summary(Path(folder))}
             Path(out).write_text(json.dumps(found, indent=1) + "\n")
+        case ["picture", result, out]:
+            draw(json.loads(Path(result).read_text()), Path(out))
         case _:
             raise SystemExit(__doc__)
 
