@@ -18,6 +18,7 @@ COMMANDS = {
     "compare": "how far the clusters of two runs, or more, agree (<run> <run> ...)",
     "matrix": "mean responses of subsets, clusters or pattern types, as numbers (<run>)",
     "circuit": "the induction circuit: what heads do, beside the axes of their χ (<run>)",
+    "pattern": "data weights that shift responses towards a target (<run> target.…=…)",
     "across": "the clusters of one token in several runs (<run> <run> ... token=she)",
     "figure": "a picture for a paper: SVG, PDF or PNG (<run> kind=matrix out=matrix.svg)",
     "assign": "tokens measured later to the clusters of a run (run.uri=...)",

@@ -34,6 +34,7 @@ class AttentionOnlyConfig(PretrainedConfig):  # type: ignore[misc]
         layer_norm_eps: float = 1e-5,
         initializer_range: float = 0.02,
         tie_word_embeddings: bool = False,
+        head_dim: int | None = None,
         **others: Any,
     ) -> None:
         if hidden_size % (2 * num_attention_heads):
@@ -43,20 +44,21 @@ class AttentionOnlyConfig(PretrainedConfig):  # type: ignore[misc]
             )
         if tie_word_embeddings:
             raise ValueError("attention_only has untied embeddings: tie_word_embeddings is true")
+        if head_dim not in (None, hidden_size // num_attention_heads):
+            raise ValueError(
+                f"head_dim must be hidden_size / num_attention_heads = "
+                f"{hidden_size // num_attention_heads} in attention_only; found {head_dim}"
+            )
         self.vocab_size = vocab_size
         self.hidden_size = hidden_size
         self.num_hidden_layers = num_hidden_layers
         self.num_attention_heads = num_attention_heads
+        self.head_dim = hidden_size // num_attention_heads
         self.max_position_embeddings = max_position_embeddings
         self.rope_theta = rope_theta
         self.layer_norm_eps = layer_norm_eps
         self.initializer_range = initializer_range
         super().__init__(tie_word_embeddings=False, **others)
-
-    @property
-    def head_dim(self) -> int:
-        """K."""
-        return int(self.hidden_size // self.num_attention_heads)
 
 
 def rotary(config: AttentionOnlyConfig, num_tokens: int, like: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from enum import Enum
 
 MAX_ROWS = 24
@@ -32,6 +33,63 @@ class ColourScale(Enum):
     """The same, less the mean of all components."""
     RAW = "raw"
     """As measured."""
+
+
+class DataUnit(Enum):
+    """What gets a weight."""
+
+    SEQUENCES = "sequences"
+    """Every sequence."""
+    TOKENS = "tokens"
+    """Every token in its context."""
+    CLUSTERS = "clusters"
+    """The tokens of a cluster (in several: the first), and those outside all."""
+    SUBSETS = "subsets"
+    """The subsets of the text."""
+    PATTERNS = "patterns"
+    """Tokens of the same pattern types: weights that any other text can be given too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A wanted shift of the responses; exactly one of the first four is given.
+
+    Below zero a component expresses more, as in `spectro matrix`.
+    """
+
+    components: dict[str, float] = field(default_factory=dict)
+    """Component, or a pattern such as `l1h*` → shift in standard deviations; the others are to
+    stay."""
+    axis: int | None = None
+    """Principal axis of the responses of all tokens, from 1, in the direction of its loading."""
+    pattern: str | None = None
+    """Pattern type of tokens: the shift that more of its tokens would bring."""
+    cluster: int | None = None
+    """Cluster: the shift that more of its tokens would bring."""
+    opposite: bool = False
+    """Turn the target round: less of it."""
+    size: float | None = None
+    """Multiple of the target; null is as far as the bounds on the weights allow."""
+
+    def require_one(self) -> None:
+        """Raise ValueError, in one line, unless exactly one target is given."""
+        given = [
+            bool(self.components),
+            *(x is not None for x in (self.axis, self.pattern, self.cluster)),
+        ]
+        if sum(given) != 1:
+            raise ValueError(
+                "target: expected one of target.components, target.axis, target.pattern and "
+                f"target.cluster, found {sum(given)}"
+            )
+
+    def __post_init__(self) -> None:
+        if self.axis is not None and self.axis < 1:
+            raise ValueError(f"target.axis must be at least 1, found {self.axis}")
+        if self.size is not None and not 0 < self.size < float("inf"):
+            raise ValueError(
+                f"target.size must be positive, found {self.size}; see target.opposite"
+            )
 
 
 def suffix_of(name: str) -> str:

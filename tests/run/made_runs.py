@@ -16,6 +16,7 @@ from spectro.clustering.describe import TokenLabels, describe
 from spectro.formats import run_dir, tokens
 from spectro.formats.clusters.clusters import write_clusters
 from spectro.formats.derived_objects import TOKENS
+from spectro.formats.halves import halves_table
 from spectro.formats.more_tokens import write_more
 from spectro.formats.object_kinds import page_names
 from spectro.formats.product import ShardRows, put_part, read_product, shard_table
@@ -69,6 +70,7 @@ def make_run(
     fingerprint: str = "f",
     noise_seed: int = 0,
     model: str | None = None,
+    halves: bool = False,
 ) -> Store:
     """Sequences and rows of a run, without clusters; of the tokenizer at `model` where given."""
     store = Store(str(folder))
@@ -76,12 +78,14 @@ def make_run(
     run_dir.start(store, config, {"fingerprint": fingerprint})
     splits = TokenSplits(probe=sequences, sampling=text(2, 98), evaluation=text(2, 99))
     tokens.write_tokens(store, splits, vocab_size=50, sequences_per_shard=PER_SHARD)
-    put_rows(store, fingerprint=fingerprint, noise_seed=noise_seed)
+    put_rows(store, fingerprint=fingerprint, noise_seed=noise_seed, halves=halves)
     return store
 
 
-def put_rows(store: Store, *, fingerprint: str = "f", noise_seed: int = 0) -> None:
-    """Rows of all shards that have none."""
+def put_rows(
+    store: Store, *, fingerprint: str = "f", noise_seed: int = 0, halves: bool = False
+) -> None:
+    """Rows of all shards that have none; halves differ by noise."""
     for shard in range(tokens.read_info(store).splits["probe"].num_shards):
         sequence_id, sequences = tokens.read_shard(store, "probe", shard)
         chi = planted_chi(sequences, noise_seed=noise_seed)
@@ -96,7 +100,10 @@ def put_rows(store: Store, *, fingerprint: str = "f", noise_seed: int = 0) -> No
                 "chi": chi,
             },
         )
-        put_part(store, shard, shard_table(rows, COMPONENTS, fingerprint, {}), {})
+        part = shard_table(rows, COMPONENTS, fingerprint, {})
+        apart = 0.5 * np.random.default_rng(shard).normal(size=chi.shape).astype(np.float32)
+        pairs = {"chi": (chi + apart, chi - apart)} if halves else {}
+        put_part(store, shard, part, {}, halves_table(part, pairs) if halves else None)
 
 
 def add_tokens(store: Store, sequences: Sequences) -> None:
