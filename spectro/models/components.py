@@ -113,6 +113,11 @@ class Component:
         """Kind and part: components that agree in them have weights of the same shapes."""
         return self.kind, self.part
 
+    @property
+    def shape_key(self) -> str:
+        """`shape_kind` as one string."""
+        return "/".join(self.shape_kind)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Group:

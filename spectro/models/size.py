@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from spectro.models.components import (
+    FULL,
     Component,
     ComponentKind,
     Group,
@@ -90,7 +91,7 @@ class ModelSize:
     universal_config: str = ""
     """The whole config of a model that the universal engine computes, as JSON; empty of others."""
     weights_by_kind: tuple[tuple[str, int], ...] = ()
-    """Weights of one component of each kind, where they are counted (size_of_config.py) because
+    """Weights of one component by `shape_key`, where they are counted (size_of_config.py) because
     the family's parameters are not known here."""
 
     def __post_init__(self) -> None:
@@ -210,7 +211,7 @@ class ModelSize:
     def num_weights(self) -> int:
         """All parameters."""
         if self.weights_by_kind:
-            return dict(self.weights_by_kind)[ComponentKind.FULL]
+            return dict(self.weights_by_kind)[FULL.shape_key]
         width, tables = self.hidden_size, 1 if self.is_tied else 2
         norms = self._num_norms * self._norm_weights
         layer = self._attention_weights + norms + self._mlp_weights
@@ -220,8 +221,7 @@ class ModelSize:
 
     def weights_of(self, component: Component) -> int:
         """Weights that a component displaces, as `GroupModel.weights` gives them."""
-        counted = dict(self.weights_by_kind).get(component.kind)
-        if counted and not component.part:
+        if counted := dict(self.weights_by_kind).get(component.shape_key):
             return counted
         kind, layer = component.kind, self._attention_weights + self._mlp_weights
         counts = {

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 import spectro.models.attention_only  # noqa: F401 - registers the type
 from spectro.models.architecture import weights_in
 from spectro.models.block_names import layer_blocks
-from spectro.models.components import FULL, Component
+from spectro.models.components import Component
 from spectro.models.config_json import FAMILIES, arithmetic_settings
 from spectro.models.parameters import edge_blocks, named_parameters
 from spectro.models.size import ModelSize
@@ -64,7 +65,7 @@ def weightless_hf(universal_config: str) -> PreTrainedModel:
 
 @cache
 def _weights_of_kinds(size: ModelSize, settings: str) -> tuple[tuple[str, int], ...]:
-    """Kind → weights of one component, of the kinds whose parameters have known names."""
+    """`shape_key` → weights of one component; 0 where its parameters have unknown names."""
     hf = weightless_hf(settings)
     params, unembed_name = named_parameters(hf)
     table = hf.get_input_embeddings().weight
@@ -77,11 +78,11 @@ def _weights_of_kinds(size: ModelSize, settings: str) -> tuple[tuple[str, int], 
             blocks = layer_blocks(component, params, size)
         return sum(own.numel() for own in weights_in(params, blocks).values())
 
-    found = {}
-    for component in (*size.components, FULL):
-        if component.kind not in found:
+    found: dict[str, int] = {}
+    for component in (*size.components, *chain(*size.granularities)):
+        if component.shape_key not in found:
             try:
-                found[component.kind] = count(component)
+                found[component.shape_key] = count(component)
             except ValueError:  # its user is to define it by names of parameters
-                found[component.kind] = 0
-    return tuple((kind.value, number) for kind, number in found.items())
+                found[component.shape_key] = 0
+    return tuple(found.items())
