@@ -136,8 +136,10 @@ def assert_means(store: Store, summary: dict[str, dict[str, list[float]]]) -> No
         assert found["error"][1] == pytest.approx(abs(means[0] - means[1]) / 2)
 
 
-def test_without_observables_the_same_bytes(make_config: MakeConfig, finish_run: FinishRun) -> None:
-    """χ beside observables is that without them, but for roundings; markers name none."""
+def test_chi_and_a_run_without_observables_know_nothing_of_them(
+    make_config: MakeConfig, finish_run: FinishRun
+) -> None:
+    """χ beside observables is that without them, but for roundings; a run without names none."""
     plain, observed = (
         make_config(tmp, sampler=REWEIGHTED, observables=chosen)
         for tmp, chosen in ((None, {}), (str(make_config().run.uri) + "-more", OBSERVABLES))

@@ -143,7 +143,6 @@ def test_influence_is_the_weighted_covariance_of_whole_forward_passes(
     result = measured(model, ids, CHOSEN)
     phi, losses, weight = traces(model, ids, name)
     of_chain = np.repeat(np.arange(NUM_CHAINS), NUM_DRAWS)
-    clean = traces_at(model, ids)
     for q in CHOSEN:
         expected = minus_cov(phi[q], losses, weight)
         without = [
