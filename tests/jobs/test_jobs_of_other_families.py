@@ -49,7 +49,9 @@ def other_model(tiny_model_dir: Path, tmp_path: Path) -> Callable[[str], Path]:
     return make
 
 
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
 def test_a_run_is_measured_and_predicted(
+    family: str,
     job: Job,
     capsys: pytest.CaptureFixture[str],
     make_config: MakeConfig,
@@ -59,7 +61,7 @@ def test_a_run_is_measured_and_predicted(
 ) -> None:
     config: PipelineConfig = make_config(
         sampler=Gaussian(gamma=300.0),
-        model=ModelConfig(name_or_path=str(other_model("llama")), device="cpu"),
+        model=ModelConfig(name_or_path=str(other_model(family)), device="cpu"),
         components=["l0h1", "l1*", "embed"],
     )
     tokens = dataclasses.replace(config.tokens, sequences_per_shard=3)
