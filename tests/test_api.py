@@ -11,7 +11,7 @@ from transformers import GPT2Config, GPT2Model, GPTNeoXConfig, GPTNeoXForCausalL
 
 import spectro
 from spectro.formats.product import read_product
-from spectro.models.cost import rows
+from spectro.models.cost import memory
 from spectro.storage.store import Store
 
 SETTINGS = {
@@ -124,8 +124,8 @@ def test_tokens_do_not_depend_on_their_company(model, ids, measured) -> None:
 
 
 def test_batch_sizes_do_not_change_the_result(model, ids, measured, monkeypatch) -> None:
-    monkeypatch.setattr(rows, "CPU_ROWS", 10)  # one sequence, one draw at a time
-    monkeypatch.setattr(rows, "CPU_STEP_BYTES", 1)
+    monkeypatch.setattr(memory, "CPU_ROWS", 10)  # one sequence, one draw at a time
+    monkeypatch.setattr(memory, "CPU_STEP_BYTES", 1)
     names = ["embed", "l1h1", "l1mlp", "unembed"]
     small = spectro.susceptibilities(model, *ids, sampler=PSGLD, components=names, **SETTINGS)
     columns = [measured.components.index(name) for name in small.components]

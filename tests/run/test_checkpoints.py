@@ -134,7 +134,7 @@ def test_tiles_go_on_where_they_were_broken_off(
     make_config: MakeConfig, tmp_path, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Several batches of sequences, several passes each; stored draws in rounds (`full`)."""
-    monkeypatch.setattr("spectro.models.cost.rows.CPU_ROWS", 5 * 16)
+    monkeypatch.setattr("spectro.models.cost.memory.CPU_ROWS", 5 * 16)
     for group in (LAYER, FULL_GROUP):
         resident = ready(make_config, tmp_path, case, group.name, group)
         STAGES.execute(ChainUnit(group=group, chains=(0, 1)), resident, nothing)
@@ -161,7 +161,7 @@ def test_stored_draws_of_all_weights_are_read_once_a_tile(
     STAGES.execute(unit, resident, nothing)
     expected = read_tile(store, 0, "full")[0]["full"]
     store.delete(tile_name(0, "full"))
-    monkeypatch.setattr("spectro.models.cost.rows.CPU_ROWS", 2 * 16)
+    monkeypatch.setattr("spectro.models.cost.memory.CPU_ROWS", 2 * 16)
     read: list[str] = []
     real = Store.read_hashed
 

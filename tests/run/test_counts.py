@@ -259,7 +259,7 @@ def test_draws_are_written_and_read_as_counted(make_config: MakeConfig, monkeypa
     monkeypatch.setattr(recorder, "BLOCK_BYTES", 4 * 2 * 3000)
     monkeypatch.setattr(counts, "BLOCK_BYTES", 4 * 2 * 3000)
     rows = 2 * 16  # two sequences of a shard of eight: four batches
-    monkeypatch.setattr("spectro.models.cost.rows.CPU_ROWS", rows)
+    monkeypatch.setattr("spectro.models.cost.memory.CPU_ROWS", rows)
     config = make_config(**CASES["several_blocks"] | {"control": False})
     traffic = Traffic(monkeypatch)
     run_pipeline(config, Progress(), goal=Goal.SAMPLE)

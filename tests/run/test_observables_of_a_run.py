@@ -175,7 +175,7 @@ def nothing(done: float, total: float) -> None:
 def test_broken_off_units_go_on_with_the_same_bits(
     make_config: MakeConfig, tmp_path, sampler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spectro.models.cost.rows.CPU_ROWS", 5 * 16)
+    monkeypatch.setattr("spectro.models.cost.memory.CPU_ROWS", 5 * 16)
     group = group_components(select(["l1*"], all_components(2, 2)))[0]
     found = []
     for name, after in (("whole", 10**9), ("broken", 1)):

@@ -101,7 +101,7 @@ def test_pilots_go_on_where_they_were_handed_back(
     make_config: MakeConfig, tmp_path, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After every third pass or step, and every 16th; several batches of sequences."""
-    monkeypatch.setattr("spectro.models.cost.rows.CPU_ROWS", 12 * 16)
+    monkeypatch.setattr("spectro.models.cost.memory.CPU_ROWS", 12 * 16)
     whole, group = expected(make_config, tmp_path, case), CASES[case][1]
     for after in (2, 15):
         resident = resident_of(make_config, tmp_path, f"broken{after}", case)
@@ -121,7 +121,7 @@ def test_pilots_go_on_where_they_were_handed_back(
 def test_a_killed_pilot_goes_on_from_its_last_checkpoint(
     make_config: MakeConfig, tmp_path, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("spectro.models.cost.rows.CPU_ROWS", 12 * 16)
+    monkeypatch.setattr("spectro.models.cost.memory.CPU_ROWS", 12 * 16)
     whole, group = expected(make_config, tmp_path, case), CASES[case][1]
     resident = resident_of(make_config, tmp_path, "killed", case, checkpoint_seconds=1e-6)
     asked = 0
