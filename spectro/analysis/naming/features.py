@@ -86,12 +86,13 @@ class Lexicon:
 
     def num_values(self, feature: str) -> int:
         """Number of values that a feature may have."""
-        sizes = {
-            "kind": len(KINDS), "kind_before": len(KINDS), "kind_before2": len(KINDS),
-            "repeat": REPEATS[-1] + 1, "subset": max(1, len(self.subset_names)),
-            "position": NUM_PLACES,
-        }  # fmt: skip
-        return self.case_V.size if feature in TOKENS else sizes[feature]
+        if feature in TOKENS:
+            return int(self.case_V.size)
+        if feature.startswith("kind"):
+            return len(KINDS)
+        if feature == "subset":
+            return max(1, len(self.subset_names))
+        return NUM_PLACES if feature == "position" else REPEATS[-1] + 1
 
 
 FEATURES = (*TOKENS, "kind", "kind_before", "kind_before2", "repeat", "subset", "position")

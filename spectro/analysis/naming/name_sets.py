@@ -15,12 +15,13 @@ Shapes: M memberships, U tokens in any set, G sets, J candidates of a set, L val
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from spectro.analysis.naming.choose import MAX_CANDIDATES, BestRules, Candidates, improve
 from spectro.analysis.naming.features import (
     FEATURES,
     Columns,
@@ -30,22 +31,16 @@ from spectro.analysis.naming.features import (
     token_features,
 )
 from spectro.analysis.naming.rules import (
-    MAX_VALUES,
     TEMPLATES,
     Rule,
     codes,
     values_of_codes,
 )
-from spectro.analysis.naming.scores import NameScore, information
+from spectro.analysis.naming.scores import NameScore
 from spectro.analysis.patterns import Bools
 
-MAX_CANDIDATES = 32
-"""Combinations of values that are tried per set and template."""
 LEAST_BOTH = 2
 """Least members of the choosing half that have a combination."""
-_DIGITS = 6
-"""Of scores when rules are compared, so that rounding of sums decides nothing."""
-NOTHING = -np.inf
 Blocks = Callable[[], Iterable[SequenceBlock]]
 
 
@@ -92,26 +87,6 @@ class _Members:
     sets: MemberSets
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Candidates:
-    """Combinations of values of one template, as codes: a row per set, −1 beyond the last."""
-
-    features: tuple[str, ...]
-    code_GJ: Ints
-    both_GJ: Ints
-    """Members of the choosing half that have it."""
-
-
-@dataclass(kw_only=True)
-class _Best:
-    """The best rule of each set so far."""
-
-    gain_G: NDArray[np.float64]
-    template_G: Ints
-    code_GL: Ints
-    """−1 beyond the last."""
-
-
 def is_held_out(sequence_id_S: Ints) -> Bools:
     """Which half a sequence belongs to, from its id alone (SplitMix64): [S]."""
     with np.errstate(over="ignore"):
@@ -122,29 +97,29 @@ def is_held_out(sequence_id_S: Ints) -> Bools:
     return result
 
 
-def name_sets(blocks: Blocks, sets: MemberSets, lexicon: Lexicon) -> list[SetName]:
+def name_sets(
+    blocks: Blocks, sets: MemberSets, lexicon: Lexicon, *, among_members: bool = False
+) -> list[SetName]:
     """The name of every set; the same however the sequences are cut into blocks.
 
     Args:
         blocks: gives all sequences in order, each time it is called.
         sets: who is in them.
         lexicon: of the run's vocabulary.
+        among_members: whether names are to tell the sets from each other, not from all tokens.
 
     Raises ValueError for a member that no block has, and as `token_features`.
     """
     members = _read_members(blocks, sets, lexicon)
     candidates = [_candidates(members, features, lexicon) for features in TEMPLATES]
     known = [np.unique(each.code_GJ[each.code_GJ >= 0]) for each in candidates]
-    matches, num_tokens = _count(blocks, known, lexicon)
-    best = _Best(
-        gain_G=np.full(sets.num_sets, NOTHING),
-        template_G=np.full(sets.num_sets, -1),
-        code_GL=np.full((sets.num_sets, MAX_VALUES), -1),
-    )
+    counted = [(members.columns, members.held_U)] if among_members else _halves(blocks, lexicon)
+    matches, num_tokens = _count(counted, known, lexicon)
+    best = BestRules.nothing(sets.num_sets)
     members_G = _per_set(members, ~members.held_U)
     for template, each in enumerate(candidates):
         matches_GJ = _looked_up(each.code_GJ, known[template], matches[template][0])
-        _improve(best, template, each, matches_GJ, members_G, int(num_tokens[0]), lexicon)
+        improve(best, template, each, matches_GJ, members_G, int(num_tokens[0]), lexicon)
     return _scored(best, members, known, matches, int(num_tokens[1]), lexicon)
 
 
@@ -177,7 +152,7 @@ def _read_members(blocks: Blocks, sets: MemberSets, lexicon: Lexicon) -> _Member
     )
 
 
-def _candidates(members: _Members, features: tuple[str, ...], lexicon: Lexicon) -> _Candidates:
+def _candidates(members: _Members, features: tuple[str, ...], lexicon: Lexicon) -> Candidates:
     """The most common combinations of each set; those that few members have are left out."""
     code_U = codes(features, members.columns, lexicon)
     used_M = (~members.held_U & (code_U >= 0))[members.place_M]
@@ -197,19 +172,24 @@ def _candidates(members: _Members, features: tuple[str, ...], lexicon: Lexicon) 
     code_GJ, both_GJ = np.full(shape, -1, np.int64), np.zeros(shape, np.int64)
     code_GJ[set_c[kept], rank[kept]] = code_c[kept]
     both_GJ[set_c[kept], rank[kept]] = both[kept]
-    return _Candidates(features=features, code_GJ=code_GJ, both_GJ=both_GJ)
+    return Candidates(features=features, code_GJ=code_GJ, both_GJ=both_GJ)
+
+
+def _halves(blocks: Blocks, lexicon: Lexicon) -> Iterator[tuple[Columns, Bools]]:
+    """Features of all tokens, block by block, and which are held out."""
+    for block in blocks():
+        columns = token_features(lexicon, block)
+        held_S = is_held_out(block.sequence_id_S)
+        yield columns, np.repeat(held_S, columns["y"].size // max(1, held_S.size))
 
 
 def _count(
-    blocks: Blocks, known: list[Ints], lexicon: Lexicon
+    counted: Iterable[tuple[Columns, Bools]], known: list[Ints], lexicon: Lexicon
 ) -> tuple[list[Ints], NDArray[np.int64]]:
     """One pass: how many tokens of either half have each known code, and how many there are."""
     matches = [np.zeros((2, codes_C.size), np.int64) for codes_C in known]
     num_tokens = np.zeros(2, np.int64)
-    for block in blocks():
-        columns = token_features(lexicon, block)
-        held_S = is_held_out(block.sequence_id_S)
-        held_N = np.repeat(held_S, columns["y"].size // max(1, held_S.size))
+    for columns, held_N in counted:
         num_tokens += np.bincount(held_N, minlength=2)
         for features, codes_C, counts in zip(TEMPLATES, known, matches, strict=True):
             code_N = codes(features, columns, lexicon)
@@ -221,61 +201,8 @@ def _count(
     return matches, num_tokens
 
 
-def _improve(
-    best: _Best,
-    template: int,
-    found: _Candidates,
-    matches_GJ: Ints,
-    members_G: Ints,
-    num_tokens: int,
-    lexicon: Lexicon,
-) -> None:
-    """Take the rule of this template where it is better: values are added while that helps.
-
-    All values of a rule agree in all features but one, so that it is a short phrase. The first
-    costs the bits that its features can hold, a further one those of the feature that differs.
-    """
-    bits_F = np.log2([lexicon.num_values(feature) for feature in found.features])
-    value_GJF = np.stack(values_of_codes(found.features, found.code_GJ, lexicon), axis=-1)
-    num_sets, row_G = len(members_G), np.arange(len(members_G))
-    both_G, sum_G = np.zeros(num_sets, np.int64), np.zeros(num_sets, np.int64)
-    gain_G, length_G = np.full(num_sets, NOTHING), np.full(num_sets, np.log2(len(TEMPLATES)))
-    code_GL = np.full((num_sets, MAX_VALUES), -1, np.int64)
-    first_GF = np.full((num_sets, bits_F.size), -1)
-    varies_GF = np.zeros(first_GF.shape, bool)
-    is_free_GJ = found.code_GJ >= 0
-    for place in range(MAX_VALUES):
-        differs_GJF = value_GJF != first_GF[:, None]
-        length_GJ = length_G[:, None] + differs_GJF @ bits_F
-        both_GJ, all_GJ = both_G[:, None] + found.both_GJ, sum_G[:, None] + matches_GJ
-        gain_GJ = information(both_GJ, all_GJ, members_G[:, None], num_tokens) - length_GJ
-        is_allowed_GJ = is_free_GJ & (both_GJ * num_tokens > all_GJ * members_G[:, None])
-        if place:
-            is_allowed_GJ &= (varies_GF[:, None] | differs_GJF).sum(axis=2) == 1
-        gain_GJ = np.where(is_allowed_GJ, np.round(gain_GJ, _DIGITS), NOTHING)
-        pick_G = gain_GJ.argmax(axis=1)
-        up = np.flatnonzero(gain_GJ[row_G, pick_G] > gain_G)
-        if not up.size:
-            break
-        pick = pick_G[up]
-        gain_G[up], code_GL[up, place] = gain_GJ[up, pick], found.code_GJ[up, pick]
-        both_G[up], sum_G[up] = both_GJ[up, pick], all_GJ[up, pick]
-        length_G[up] = length_GJ[up, pick]
-        if place:
-            varies_GF[up] |= differs_GJF[up, pick]
-        else:
-            first_GF[up] = value_GJF[up, pick]
-        is_done_G = np.ones(num_sets, bool)
-        is_done_G[up] = False
-        is_free_GJ[is_done_G] = False
-        is_free_GJ[up, pick] = False
-    better = gain_G > best.gain_G
-    best.gain_G[better], best.template_G[better] = gain_G[better], template
-    best.code_GL[better] = code_GL[better]
-
-
 def _scored(
-    best: _Best,
+    best: BestRules,
     members: _Members,
     known: list[Ints],
     matches: list[Ints],

@@ -44,6 +44,7 @@ _ALL = {
     frozenset((WORDS[1], WORDS[2])): "capitalised word start",
     frozenset((PARTS[1], PARTS[2])): "capitalised word part",
     frozenset((WORDS[2], PARTS[2])): "upper-case word",
+    frozenset(("bracket", "quotation mark", "punctuation")): "delimiter",
 }
 """Kinds that have one name together."""
 
@@ -65,7 +66,10 @@ class Rule:
     def to_dict(self, lexicon: Lexicon) -> dict[str, Any]:
         """Plain JSON types: token ids and lengths as numbers, kinds and subsets by name."""
         plain = [
-            [_plain(feature, number, lexicon) for feature, number in zip(self.features, v)]
+            [
+                _plain(feature, number, lexicon)
+                for feature, number in zip(self.features, v, strict=True)
+            ]
             for v in self.values
         ]
         return {"features": list(self.features), "values": plain}
@@ -83,7 +87,7 @@ class Rule:
                 "was it written by a later version?"
             )
         found = [
-            tuple(_number(feature, value, lexicon) for feature, value in zip(features, each))
+            tuple(_number(name, value, lexicon) for name, value in zip(features, each, strict=True))
             for each in plain.get("values", ())
             if len(each) == len(features)
         ]
@@ -92,10 +96,11 @@ class Rule:
 
 def codes(features: Sequence[str], columns: Columns, lexicon: Lexicon) -> Ints:
     """One number for the combination of the features' values, [N]; −1 where one is not there."""
-    code_N, missing_N = np.zeros_like(columns[features[0]]), False
+    code_N = np.zeros_like(columns[features[0]])
+    missing_N = np.zeros(code_N.shape, bool)
     for feature in features:
         code_N = code_N * lexicon.num_values(feature) + columns[feature]
-        missing_N = missing_N | (columns[feature] < 0)
+        missing_N |= columns[feature] < 0
     return np.where(missing_N, -1, code_N)
 
 
@@ -175,7 +180,8 @@ _REPEATED = {
     4: "repeating 4–7 tokens",
     8: "repeating 8 or more tokens",
 }
-_OR_MORE = {0: "", 1: "seen before"} | {n: f"repeating {n} or more tokens" for n in (2, 3, 4)}
+_OR_MORE = {0: "", 1: "seen before", 2: "repeating a pair or more (induction)"}
+_OR_MORE |= {length: f"repeating {length} or more tokens" for length in (3, 4)}
 
 
 def _repeats_said(lengths: Sequence[int]) -> str:
