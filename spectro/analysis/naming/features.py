@@ -33,7 +33,7 @@ KINDS = (
     "line break",
 )
 """Kinds of token by `patterns.py`, made disjoint: a token is of the last that it satisfies."""
-REPEATS = (0, 1, 2, 3, 4, 8)
+REPEATS = (0, 1, 2, 4, 8)
 """Lengths of repetition that are told apart."""
 TOKENS = ("y", "before", "before2")
 """Features whose values are token ids."""
@@ -60,7 +60,7 @@ class SequenceBlock:
     @property
     def first_token_id(self) -> int:
         """Id of the first token."""
-        return self.first_sequence * (self.ids_ST1.shape[1] - 1)
+        return int(self.first_sequence * (self.ids_ST1.shape[1] - 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,12 +136,11 @@ def repetition(ids_ST1: Ids) -> Ints:
     """
     one = first_occurrence(ids_ST1)
     two = first_occurrence(_joined(one, one, 1))
-    three = first_occurrence(_joined(two, one, 1))
     four = first_occurrence(_joined(two, two, 2))
     eight = first_occurrence(_joined(four, four, 4))
     here = np.arange(ids_ST1.shape[1])
     found = np.where(one < here, 1, 0)
-    for length, first in ((2, two), (3, three), (4, four), (8, eight)):
+    for length, first in ((2, two), (4, four), (8, eight)):
         found[(here - first >= 2) & (here >= length - 1)] = length
     result: Ints = found[:, 1:]
     return result

@@ -172,22 +172,29 @@ def _phrase(
     return " ".join(parts)
 
 
-_REPEATED = {
-    0: "new in its context",
-    1: "seen before, its pair new",
-    2: "repeating a pair",
-    3: "repeating 3 tokens",
-    4: "repeating 4–7 tokens",
-    8: "repeating 8 or more tokens",
-}
-_OR_MORE = {0: "", 1: "seen before", 2: "repeating a pair or more (induction)"}
-_OR_MORE |= {length: f"repeating {length} or more tokens" for length in (3, 4)}
-
-
 def _repeats_said(lengths: Sequence[int]) -> str:
-    if len(lengths) > 1 and lengths == [each for each in REPEATS if each >= lengths[0]]:
-        return _OR_MORE[lengths[0]]
-    return " / ".join(_REPEATED[length] for length in lengths)
+    """Lengths of repetition: those that follow each other are one interval."""
+    places = [REPEATS.index(length) for length in lengths]
+    runs: list[list[int]] = []
+    for place in places:
+        if runs and runs[-1][-1] == place - 1:
+            runs[-1].append(place)
+        else:
+            runs.append([place])
+    return " / ".join(_repeat_said(run[0], run[-1]) for run in runs)
+
+
+def _repeat_said(first: int, last: int) -> str:
+    least, is_open = REPEATS[first], last == len(REPEATS) - 1
+    most = None if is_open else REPEATS[last + 1] - 1
+    if most == 0:
+        return "new in its context"
+    if is_open:
+        words = {1: "seen before", 2: "repeating a pair or more (induction)"}
+        return words.get(least, f"repeating {least} or more tokens")
+    if least == 0:
+        return f"repeating at most {most} token{'s' * (most != 1)}"
+    return f"repeating {most} token" if least == most else f"repeating {least}–{most} tokens"
 
 
 def _lengthened(columns: Sequence[Sequence[int]]) -> list[Sequence[int]]:
