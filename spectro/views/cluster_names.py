@@ -25,6 +25,7 @@ from spectro.formats.clusters.names import (
 from spectro.tokens.display.context_text import Vocabulary
 from spectro.tokens.display.terminal_text import plain
 from spectro.tokens.display.vocabulary import display_name
+from spectro.views.cluster_tables import floats
 from spectro.views.make_names import lexicon_of, made_names, name_text
 from spectro.views.run_view import RunView
 
@@ -92,6 +93,12 @@ class ClusterNames:
             **{name: self.table[name] for name in ("rule", "neighbourhood", "neighbourhood_f1")},
         }
         return pa.table([columns[field.name] for field in PLAIN], PLAIN)
+
+    def scores(self) -> dict[str, npt.NDArray[Any]]:
+        """Columns of the map's clusters: held-out scores of the names by rules, [K]."""
+        columns = {f"name_{score}": score for score in ("f1", "precision", "recall")}
+        columns |= {"neighbourhood_f1": "neighbourhood_f1"}
+        return {column: floats(self.table[score]) for column, score in columns.items()}
 
     def or_common(
         self, known: Vocabulary, top_tokens_KT: npt.NDArray[np.integer]

@@ -31,7 +31,7 @@ def map_data(view: RunView, max_points: int, seed: int, known: Vocabulary) -> Cl
     by the same functions. Raises ValueError, in one line, where there are no clusters.
     """
     names = cluster_names(view, known)
-    drawn = drawn_map(view, seed, known, names)
+    drawn = drawn_map(view, seed, known)
     cluster_n = drawn.tokens["cluster"].astype(np.int64)
     chosen = choose_points(np.flatnonzero(cluster_n >= 0), len(cluster_n), max_points, seed)
     return ClusterMapData(

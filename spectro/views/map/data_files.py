@@ -105,14 +105,6 @@ class ClusterColumns(_Columns):
     """How often [K, 10]."""
     neighbours: NDArray[np.int32]
     """Clusters of the nearest centroids [K, 5], nearest first; −1 beyond the last."""
-    name_f1: NDArray[np.float32]
-    """F1 of the name by a rule on held-out sequences; NaN: not known."""
-    name_precision: NDArray[np.float32]
-    """Its precision."""
-    name_recall: NDArray[np.float32]
-    """Its recall."""
-    neighbourhood_f1: NDArray[np.float32]
-    """F1 of the name of the cluster with its nearest clusters."""
     examples: NDArray[np.float64]
     """Token ids of random members [K, m]; −1 beyond the last."""
     central: NDArray[np.float64]
@@ -123,6 +115,14 @@ class ClusterColumns(_Columns):
     """The same."""
     subset_counts: NDArray[np.uint32]
     """Members of each subset [K, P]."""
+    name_f1: NDArray[np.float32] | None = None
+    """F1 of the name by a rule on held-out sequences; NaN: not known; None: not read."""
+    name_precision: NDArray[np.float32] | None = None
+    """Its precision."""
+    name_recall: NDArray[np.float32] | None = None
+    """Its recall."""
+    neighbourhood_f1: NDArray[np.float32] | None = None
+    """F1 of the name of the cluster with its nearest clusters."""
     assigned: NDArray[np.uint32] | None = None
     """Tokens assigned to it later, drawn or not; None where nothing was assigned."""
     control_match: NDArray[np.int32] | None = None

@@ -18,7 +18,6 @@ from spectro.clustering.cluster_sums import NUM_TOP_TOKENS
 from spectro.clustering.describe import NUM_NEIGHBOURS
 from spectro.tokens.display.context_text import Vocabulary
 from spectro.views.cluster_examples import examples
-from spectro.views.cluster_names import ClusterNames
 from spectro.views.cluster_tables import (
     array,
     floats,
@@ -66,7 +65,6 @@ def read_placed(
     view: RunView,
     config: MapConfig,
     known: Vocabulary,
-    names: ClusterNames,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Placed:
     """Tokens, clusters and regions with their positions.
@@ -75,7 +73,6 @@ def read_placed(
         view: of a run with clusters, all of its tokens measured.
         config: what is drawn, and how.
         known: the vocabulary, which regions are named by.
-        names: of the clusters.
         on_progress: called with tokens placed and tokens in all.
 
     Raises ValueError, in one line, where parts of the run are missing.
@@ -86,7 +83,6 @@ def read_placed(
     row_n = draw(labels.num_rows, config)
     places = place(row_n, _Vectors(view, len(row_n), on_progress), clustered, config)
     columns, laid = _clusters(view, clustered, places, row_n, array(labels["loss"]), config)
-    columns |= _name_scores(names)
     if assigned is not None:
         columns |= _assigned_shown(assigned, len(columns["size"]), config)
     columns["region"], regions = find_regions(laid, config)
@@ -116,13 +112,6 @@ def _named(
     sets = MemberSets(token_id_M=pairs[:, 1], set_M=pairs[:, 0], num_sets=len(regions))
     names = name_token_sets(view, known, sets)
     return [replace(region, name=name) for region, name in zip(regions, names, strict=True)]
-
-
-def _name_scores(names: ClusterNames) -> dict[str, npt.NDArray[np.float32]]:
-    """Held-out scores of the names by rules, [K]."""
-    columns = {f"name_{score}": score for score in ("f1", "precision", "recall")}
-    columns |= {"neighbourhood_f1": "neighbourhood_f1"}
-    return {column: floats(names.table[score]) for column, score in columns.items()}
 
 
 def require_whole(view: RunView) -> None:

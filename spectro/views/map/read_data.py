@@ -6,6 +6,7 @@ Shapes: K clusters, H components.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def read_map_data(
     Raises ValueError, in one line, where parts of the run are missing.
     """
     names = cluster_names(view, known)
-    placed = read_placed(view, config, known, names, on_progress)
+    placed = read_placed(view, config, known, on_progress)
     columns = read_columns(view.store, view.components, view.interval)
     stored, file = view.clusters, view.file
     return MapData(
@@ -69,7 +70,7 @@ def read_map_data(
         reliability_H=np.asarray(columns.reliability_H),
         num_tokens=placed.num_tokens,
         tokens=placed.tokens,
-        clusters=placed.clusters,
+        clusters=replace(placed.clusters, **names.scores()),
         profile_KH=matrix(stored.clusters["mean_chi"], len(view.components)),
         sequences=_sequences(view),
         vocabulary=shown,
