@@ -75,6 +75,7 @@ def read_given(lines: Sequence[str], view: RunView) -> dict[int, GivenName]:
     a cluster that there is not, or one that is named twice.
     """
     found: dict[int, GivenName] = {}
+    seen: set[int] = set()
     num_clusters, digest = view.clusters.clusters.num_rows, clusters_digest(view)
     for number, text in enumerate(lines, start=1):
         if not text.strip():
@@ -96,8 +97,9 @@ def read_given(lines: Sequence[str], view: RunView) -> dict[int, GivenName]:
                 f"{str(line['clusters'])[:40]!r}: were they found again since the examples were "
                 "written?"
             )
-        if cluster in found:
+        if cluster in seen:
             raise ValueError(f"names, line {number}: cluster {cluster} is named twice")
+        seen.add(cluster)
         if name is not None:
             by = line.get("named_by") or ""
             found[cluster] = GivenName(
