@@ -155,7 +155,7 @@ def _phrase(
     if "before2" in allowed and "before" in allowed:
         parts.append(f"after {tokens('before2', 'before')}")
     elif "before2" in allowed:
-        parts.append(f"one token after {tokens('before2')}")
+        parts.append(f"two tokens after {tokens('before2')}")
     elif "before" in allowed:
         parts.append(f"after {tokens('before')}")
     if "kind_before2" in allowed:
@@ -190,11 +190,13 @@ def _repeat_said(first: int, last: int) -> str:
     if most == 0:
         return "new in its context"
     if is_open:
-        words = {1: "seen before", 2: "repeating a pair or more (induction)"}
-        return words.get(least, f"repeating {least} or more tokens")
+        words = {1: "seen before", 2: "ending a repeated pair (induction)"}
+        return words.get(least, f"ending a repeat of {least} or more tokens")
     if least == 0:
-        return f"repeating at most {most} token{'s' * (most != 1)}"
-    return f"repeating {most} token" if least == most else f"repeating {least}–{most} tokens"
+        return f"ending a repeat of at most {most} token{'s' * (most != 1)}"
+    return f"ending a repeat of {least if least == most else f'{least}–{most}'} token" + "s" * (
+        most != 1
+    )
 
 
 def _lengthened(columns: Sequence[Sequence[int]]) -> list[Sequence[int]]:
