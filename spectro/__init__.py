@@ -14,7 +14,7 @@ from spectro.extras import optional_imports
 if TYPE_CHECKING:
     from spectro.api import susceptibilities as susceptibilities
     from spectro.models.config import ScoringConfig as ScoringConfig
-    from spectro.result import Result as Result
+    from spectro.result.result import Result as Result
     from spectro.sampling.config import ChainConfig as ChainConfig
     from spectro.sampling.mala import Mala as Mala
     from spectro.sampling.recorder import NonFiniteLossError as NonFiniteLossError
@@ -39,7 +39,7 @@ _PUBLIC = {
     "Mala": "sampling.mala",
     "NonFiniteLossError": "sampling.recorder",
     "Psgld": "sampling.samplers",
-    "Result": "result",
+    "Result": "result.result",
     "Reweighted": "sampling.reweighted",
     "RunView": "views.run_view",
     "ScoringConfig": "models.config",

@@ -16,7 +16,7 @@ from spectro.models.components import (
 from spectro.models.config import ScoringConfig
 from spectro.models.engine import engine_of
 from spectro.models.token_ids import Ids, check_ids
-from spectro.result import Result
+from spectro.result.result import Result
 from spectro.sampling.component_chain import ComponentChain
 from spectro.sampling.config import ChainConfig
 from spectro.sampling.keys import KeyedRandomness, Randomness
