@@ -1,5 +1,5 @@
-"""Writes a run as a dataset that others load, into a folder or a repository of the Hugging Face hub:
-tokens with χ, loss, cluster and place on the map, their sequences, clusters, members, regions,
+"""Writes a run as a dataset that others load, into a folder or a repository of the Hugging Face
+hub: tokens with χ, loss, cluster and place on the map, their sequences, clusters, members, regions,
 statistics of components; a card (README.md) with model, settings, reliability, cost, licences and
 citation.
 
@@ -10,7 +10,7 @@ of card and settings. What was published can be read with datasets.load_dataset(
 
   spectro publish runs/demo published/demo
   spectro publish runs/demo published/demo "licences={docs: cc-by-4.0, python: mit}"
-  spectro publish runs/demo hf://datasets/owner/name "licences={*: apache-2.0}" private=false
+  spectro publish runs/demo hf://datasets/owner/name licence=apache-2.0 private=false
 """
 
 from __future__ import annotations
@@ -75,8 +75,11 @@ def _publish(job: PublishJob) -> None:
 
 COMMAND = Command(
     name="publish", config=PublishJob, run=_publish, positional=("run.uri", "place"),
-    usage="<run> <folder or hf://datasets/owner/name> [licences={subset: licence}] [key=value ...]",
-    short={name: f"publish.{name}" for name in ("title", "licences", "text", "map", "private")},
+    usage="<run> <folder or hf://datasets/owner/name> [licence=<id>] [key=value ...]",
+    short={
+        name: f"publish.{name}"
+        for name in ("title", "licence", "licences", "text", "map", "private")
+    },
 )  # fmt: skip
 main = COMMAND.main
 
@@ -89,7 +92,7 @@ def _lines(made: Published) -> list[str]:
         names = ", ".join(plain_string(name) for name in made.ids_only)
         found.append(
             f"token ids alone, for no licence was given that allows text to be handed on: {names}; "
-            "licences={subset: licence} gives one"
+            "licence=<id> or licences={subset: id} gives one"
         )
     return found
 

@@ -1,8 +1,8 @@
 """devinterp's format SusceptibilitiesV2, as devinterp 2.0.1 writes it.
 
-    /susceptibilities   sus float [sus_flat, wr]; wr: names of weight restrictions; coordinates along
-                        sus_flat: dataset_id, batch, target_position (from 1: the loss of the token
-                        ids[target_position] after those before it)
+    /susceptibilities   sus float [sus_flat, wr]; wr: names of weight restrictions; coordinates
+                        along sus_flat: dataset_id, batch, target_position (from 1: the loss of the
+                        token ids[target_position] after those before it)
     /context            input_ids [ctx_flat]; coordinates: dataset_id, batch, position (from 0)
     attributes          dataset_id_to_name, a list
 

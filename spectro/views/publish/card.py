@@ -18,7 +18,7 @@ from spectro.formats.sessions import SESSIONS, read_heartbeats
 from spectro.tokens.display.terminal_text import plain_string
 from spectro.views.page.read_columns import read_columns
 from spectro.views.page.read_ledger import NOT_THERE, worker_hours
-from spectro.views.publish.config import REDISTRIBUTABLE, UNKNOWN, PublishConfig
+from spectro.views.publish.config import PublishConfig
 from spectro.views.publish.markdown import escaped, table
 from spectro.views.publish.settings import text_source
 from spectro.views.run_view import RunView
@@ -69,6 +69,8 @@ class Card:
     """What is published."""
     num_rows: Mapping[str, int]
     """Rows of every table, by name."""
+    with_text: frozenset[str]
+    """Subsets whose text is in the tables."""
 
     def text(self) -> str:
         """README.md."""
@@ -152,7 +154,6 @@ class Card:
     def _text(self) -> list[str]:
         view, config = self.view, self.config
         licences = config.licences_of(view.subset_names)
-        with_text = config.subsets_with_text(view.subset_names)
         counts = view.info.splits["probe"].counts
         sources = view.config.get("tokens", {}).get("subsets", {})
         sources = {**sources, **((view.config.get("more") or {}).get("subsets") or {})}
@@ -162,13 +163,15 @@ class Card:
                 f"{counts.get(name, 0) * view.context:,}",
                 text_source(_source(sources.get(name, {}))),
                 licences[name],
-                "yes" if name in with_text else "no: token ids only",
+                "yes" if name in self.with_text else "no, token ids only",
             )
             for name in view.subset_names
         ]
         found = [table(("subset", "tokens", "source", "licence", "text included"), rows)]
-        if len(with_text) < len(rows):
-            found.append(f"Why text is left out: {_why_not(licences, config)}.")
+        if len(self.with_text) < len(rows):
+            is_allowed = self.with_text < config.subsets_with_text(view.subset_names)
+            why = "the tokenizer was missing" if is_allowed else _why_not(config)
+            found.append(f"Text is left out where {why}.")
         return found
 
     def _reliability(self) -> list[str]:
@@ -201,13 +204,10 @@ class Card:
         return found if cost is None else [*found, ("Price", f"{cost:,.2f}")]
 
 
-def _why_not(licences: Mapping[str, str], config: PublishConfig) -> str:
+def _why_not(config: PublishConfig) -> str:
     if not config.text:
-        return "publish.text=false"
-    if UNKNOWN in licences.values():
-        return "its licence is not known, or does not allow excerpts to be handed on"
-    others = sorted({licence for licence in licences.values() if licence not in REDISTRIBUTABLE})
-    return f"the licence does not allow excerpts to be handed on ({escaped(', '.join(others))})"
+        return "its publication was not asked for"
+    return "its licence is not known, or does not allow excerpts to be handed on"
 
 
 def _source(source: Mapping[str, Any]) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-OTHERS = "*"
-"""Key of `licences` for all subsets that are not named."""
 UNKNOWN = "unknown"
 REDISTRIBUTABLE = frozenset({
     "afl-3.0", "agpl-3.0", "apache-2.0", "artistic-2.0", "bsd", "bsd-2-clause", "bsd-3-clause",
@@ -28,10 +26,11 @@ class PublishConfig:
 
     title: str | None = None
     """Heading of the card; None takes the run's own name."""
+    licence: str = UNKNOWN
+    """Licence of the text, as the hub names them (`mit`, `cc-by-sa-4.0`). Text is published only if
+    its licence is known and allows it; else there are token ids alone."""
     licences: dict[str, str] = field(default_factory=dict)
-    """Licence of the text by subset, as the hub names them (`mit`, `cc-by-sa-4.0`), `*` for all
-    that are not named. Text of a subset is published only if its licence is known and allows it;
-    of the others there are token ids alone."""
+    """Licence by subset, where it is another one."""
     text: bool = True
     """Whether text is published at all; false: token ids alone."""
     map: bool = True
@@ -41,23 +40,23 @@ class PublishConfig:
     """Whether a repository that is made on the hub is private; one that exists stays as it is."""
 
     def __post_init__(self) -> None:
-        wrong = [name for name, licence in self.licences.items() if not _is_identifier(licence)]
-        if wrong:
-            raise ValueError(
-                f"publish.licences.{wrong[0]} is {self.licences[wrong[0]]!r}, expected the hub's "
-                "identifier of a licence: small letters, digits, '.' and '-', such as cc-by-4.0"
-            )
+        of_subsets = {f"licences.{name}": licence for name, licence in self.licences.items()}
+        for name, licence in {"licence": self.licence, **of_subsets}.items():
+            if not _is_identifier(licence):
+                raise ValueError(
+                    f"publish.{name} is {licence!r}, expected the hub's identifier of a licence: "
+                    "small letters, digits, '.' and '-', such as cc-by-4.0"
+                )
 
     def licences_of(self, subsets: Sequence[str]) -> dict[str, str]:
         """Licence of every subset; ValueError for one in `licences` that is not there."""
-        absent = self.licences.keys() - {*subsets, OTHERS}
+        absent = self.licences.keys() - {*subsets}
         if absent:
             raise ValueError(
                 f"publish.licences names the subset {min(absent)!r}, the run has "
                 f"{', '.join(map(repr, subsets))}"
             )
-        others = self.licences.get(OTHERS, UNKNOWN)
-        return {name: self.licences.get(name, others) for name in subsets}
+        return {name: self.licences.get(name, self.licence) for name in subsets}
 
     def subsets_with_text(self, subsets: Sequence[str]) -> frozenset[str]:
         """Subsets whose text is published."""

@@ -55,6 +55,8 @@ def write_dataset(view: RunView, config: PublishConfig, folder: Path) -> Publish
     view.require_measured()
     with_text = config.subsets_with_text(view.subset_names)
     known = vocabulary_of(view) if with_text else Vocabulary(pieces=None)
+    if known.pieces is None:
+        with_text = frozenset()
     drawn = drawn_map(view, seed=0) if config.map and view.has_clusters else None
     run = PublishedRun(view=view, known=known, with_text=with_text, drawn=drawn)
     num_rows: dict[str, int] = {}
@@ -65,7 +67,9 @@ def write_dataset(view: RunView, config: PublishConfig, folder: Path) -> Publish
         for part in parts:
             files.write(part)
         num_rows[name] = files.close()
-    (folder / CARD).write_text(Card(view=view, config=config, num_rows=num_rows).text())
+    (folder / CARD).write_text(
+        Card(view=view, config=config, num_rows=num_rows, with_text=with_text).text()
+    )
     files_there = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
     content = {
         "format": FORMAT,

@@ -1,7 +1,7 @@
 """Tables as Parquet files that the hub's viewer and `load_dataset` read.
 
-Row groups are limited by their size in memory: the viewer fails above 286 MiB, and pyarrow's million
-rows of a wide χ are more. Lists of one length stay fixed_size_list.
+Row groups are limited by their size in memory: the viewer fails above 286 MiB, and the million rows
+that pyarrow takes are more, of a wide χ. Lists of one length stay fixed_size_list.
 """
 
 from __future__ import annotations
