@@ -35,7 +35,7 @@ class Hub:
         self.private[name], self.files[name] = private, {"main": {}}
         return 200, url
 
-    def commit(self, branch: dict[str, bytes], body: bytes) -> tuple[int, Any]:
+    def commit(self, name: str, branch: dict[str, bytes], body: bytes) -> tuple[int, Any]:
         for line in body.decode().splitlines():
             operation = json.loads(line)
             value = operation["value"]
@@ -44,7 +44,7 @@ class Hub:
             elif operation["key"] == "deletedFile":
                 del branch[value["path"]]
         oid = "0" * 40
-        return 200, {"commitUrl": f"{self.address}/commit/{oid}", "commitOid": oid}
+        return 200, {"commitUrl": f"{self.address}/datasets/{name}/commit/{oid}", "commitOid": oid}
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
         if path == "/api/repos/create":
@@ -62,7 +62,7 @@ class Hub:
             plain = {"uploadMode": "regular", "shouldIgnore": False}
             return 200, {"files": [{"path": f["path"], **plain} for f in json.loads(body)["files"]]}
         if call == "commit":
-            return self.commit(branches[name], body)
+            return self.commit(found[1], branches[name], body)
         if call == "tree":
             return 200, [
                 {"type": "file", "path": path, "size": len(data), "oid": "0" * 40}
