@@ -13,6 +13,7 @@ import numpy as np
 from spectro.extras import missing_extra
 from spectro.views.figures.config import FigureConfig, Kind
 from spectro.views.page.read_columns import read_columns
+from spectro.views.page.read_ledger import NOT_THERE
 from spectro.views.run_view import RunView
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ def findings(uri: str) -> Iterable[tuple[str, bytes] | dict[str, float]]:
     for kind in PICTURES:
         try:
             yield kind.value, _png(view, kind)
-        except ValueError as error:
+        except NOT_THERE as error:
             logger.info("no picture %s for the trackers: %s", kind.value, error)
         except ModuleNotFoundError as error:
             if (missing := missing_extra(error)) is None:

@@ -106,13 +106,20 @@ class TrackedRun:
 
     def _close(self, line: str) -> None:
         if line == "done":
-            for found in self._findings():
-                if isinstance(found, tuple):
-                    name, png = found
-                    self._each(lambda tracker: tracker.picture(name, png, self._step))  # noqa: B023
-                else:
-                    self._each(lambda tracker: tracker.numbers(found, self._step))  # noqa: B023
+            try:
+                for found in self._findings():
+                    self._show(found)
+            except Exception as error:  # noqa: BLE001 - as above
+                logger.warning("findings are not shown to trackers: %s", redact(str(error)))
         self._each(lambda tracker: tracker.close(redact(line)))
+
+    def _show(self, found: tuple[str, bytes] | Numbers) -> None:
+        """A picture, or numbers."""
+        if isinstance(found, tuple):
+            name, png = found
+            self._each(lambda tracker: tracker.picture(name, png, self._step))
+        else:
+            self._each(lambda tracker: tracker.numbers(found, self._step))
 
     def _each(self, call: Callable[[Tracker], None]) -> None:
         for name, tracker in list((self._open or {}).items()):

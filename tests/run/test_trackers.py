@@ -12,8 +12,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from wandb.proto.wandb_internal_pb2 import Record
 
 from spectro.formats.sessions import Heartbeat, StageCount
 from spectro.pipeline.run import run_pipeline
@@ -21,6 +24,7 @@ from spectro.storage.store import Store
 from spectro.views.run_view import RunView
 from spectro.work import tracking
 from spectro.work.config import RunConfig
+from spectro.work.environment import lines
 from spectro.work.progress import Progress
 from spectro.work.stage import Goal
 from spectro.work.trackers import TRACKERS
@@ -53,44 +57,49 @@ def test_numbers_of_a_heartbeat() -> None:
     assert found["bill/cost"] == 9.0 and found["workers/waiting_seconds"] == 12.0
 
 
-def test_a_run_in_mlflow(make_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("trackers")
+
+
+@pytest.fixture
+def tracked(make_config, places: Path, monkeypatch: pytest.MonkeyPatch) -> RunView:
+    """A run that all three have heard of, in two invocations; made once."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{places}/mlflow.db")
+    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(places / "tb"))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(places))
+    monkeypatch.chdir(places)  # MLflow's default place for files
+    config = _with(make_config(places / "run"), "mlflow", "tensorboard", "wandb")
+    if not (places / "run").exists():
+        run_pipeline(config, Progress(), goal=Goal.TOKENS)
+        run_pipeline(config, Progress(), goal=Goal.SAMPLE)
+    return RunView(config.run.uri)
+
+
+def test_a_run_in_mlflow(tracked: RunView, places: Path) -> None:
     """Two invocations are one run there, whose steps go on."""
-    mlflow = pytest.importorskip("mlflow", reason="pip install 'spectro[mlflow]'")
-    place = f"sqlite:///{tmp_path}/mlflow.db"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", place)
-    monkeypatch.chdir(tmp_path)  # its default place for files
-    config = _with(make_config(), "mlflow")
-    run_pipeline(config, Progress(), goal=Goal.SAMPLE)
-    run_pipeline(config, Progress(), goal=Goal.REPORT)
-    client = mlflow.MlflowClient(place)
+    client = mlflow.MlflowClient(f"sqlite:///{places}/mlflow.db")
     (experiment,) = client.search_experiments(filter_string="name = 'spectro'")
     (found,) = client.search_runs([experiment.experiment_id])
     assert found.info.run_name == "run" and found.info.status == "FINISHED"
     assert found.data.tags["spectro.ended"] == "done"
     assert found.data.params["chain.num_draws"] == "3"
     assert not any(name.startswith("run.") for name in found.data.params)
-    assert found.data.metrics["progress/tiles"] == found.data.metrics["progress/clusters"] == 1.0
-    view = RunView(config.run.uri)
-    expected = np.nanmedian([v for v in view.summary["reliability"] if v is not None])
-    assert found.data.metrics["result/median_reliability"] == pytest.approx(expected)
-    clusters = view.clusters.provenance["num_clusters"]
-    assert found.data.metrics["result/clusters"] == clusters
+    assert found.data.metrics["progress/tiles"] == 1.0
+    reliability = [v for v in tracked.summary["reliability"] if v is not None]
+    median = found.data.metrics["result/median_reliability"]
+    assert median == pytest.approx(np.median(reliability))
     steps = [m.step for m in client.get_metric_history(found.info.run_id, "units/done")]
     assert steps == sorted(steps) and len(steps) >= 2
     pictures = {file.path for file in client.list_artifacts(found.info.run_id, "figures")}
-    assert {"figures/clusters.png", "figures/rhat.png"} <= pictures
-    (png,) = tmp_path.rglob("rhat.png")
+    assert "figures/rhat.png" in pictures
+    (png,) = places.rglob("rhat.png")
     assert png.read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_run_in_tensorboard(make_config, tmp_path: Path, monkeypatch) -> None:
-    pytest.importorskip("tensorboard", reason="pip install 'spectro[tensorboard]'")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(tmp_path / "tb"))
-    config = _with(make_config(), "tensorboard")
-    run_pipeline(config, Progress(), goal=Goal.SAMPLE)
-    (folder,) = (tmp_path / "tb").iterdir()
+def test_a_run_in_tensorboard(tracked: RunView, places: Path) -> None:
+    (folder,) = (places / "tb").iterdir()
     assert folder.name.startswith("run-")
     found = EventAccumulator(str(folder)).Reload()
     assert found.Scalars("progress/tiles")[-1].value == 1.0
@@ -116,25 +125,21 @@ def _records(data: bytes) -> Iterator[bytes]:
             whole = b""
 
 
-def test_a_run_in_wandb(make_config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Offline: its own file, read by its own reader."""
-    pytest.importorskip("wandb", reason="pip install 'spectro[wandb]'")
-    from wandb.proto.wandb_internal_pb2 import Record
-
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
-    run_pipeline(_with(make_config(), "wandb"), Progress(), goal=Goal.SAMPLE)
-    (path,) = tmp_path.rglob("*.wandb")
+def test_a_run_in_wandb(tracked: RunView, places: Path) -> None:
+    """Offline: its own files, one for each invocation, of one id."""
     history: dict[str, Any] = {}
     config: dict[str, Any] = {}
-    for data in _records(path.read_bytes()):
-        record = Record.FromString(data)
-        for item in record.history.item:
-            history["/".join(item.nested_key) or item.key] = json.loads(item.value_json)
-        for item in record.run.config.update or record.config.update:
-            config["/".join(item.nested_key) or item.key] = json.loads(item.value_json)
-    assert history["progress/tiles"] == 1.0 and "figures/rhat" in history
-    assert config["chain.num_draws"] == 3
+    ids = set()
+    for path in sorted(places.rglob("*.wandb")):
+        for data in _records(path.read_bytes()):
+            record = Record.FromString(data)
+            ids |= {record.run.run_id} - {""}
+            for item in record.history.item:
+                history["/".join(item.nested_key) or item.key] = json.loads(item.value_json)
+            for item in record.run.config.update or record.config.update:
+                config["/".join(item.nested_key) or item.key] = json.loads(item.value_json)
+    assert history["progress/tiles"] == 1.0 and "figures/rhat/_type" in history
+    assert config["chain.num_draws"] == 3 and len(ids) == 1
 
 
 class Recorder:
@@ -216,6 +221,21 @@ def test_a_tracker_that_hangs_does_not_hold_the_run(monkeypatch, caplog) -> None
     assert "do not know that the run has ended" in caplog.text
 
 
+def test_findings_that_fail_leave_the_rest(monkeypatch, caplog) -> None:
+    kept = Recorder()
+
+    def findings() -> Iterator[Any]:
+        yield "rhat", b"png"
+        raise KeyError("num_tokens")
+
+    monkeypatch.setitem(TRACKERS, "good", (lambda *a: kept, ()))
+    tracked = TrackedRun(("good",), "runs/x", {}, findings=findings)
+    tracked.observe(BEAT, 0.0)
+    tracked.ended("done")
+    assert [what for what, _ in kept.calls] == ["settings", "numbers", "picture", "close"]
+    assert "findings are not shown to trackers: 'num_tokens'" in caplog.text
+
+
 @pytest.mark.parametrize("line", ["stopped: SIGTERM", "failed: x: y"])
 def test_no_pictures_of_what_is_not_done(monkeypatch, line: str) -> None:
     kept = Recorder()
@@ -234,6 +254,17 @@ def test_nothing_is_opened_where_nothing_is_done(monkeypatch) -> None:
     without.observe(BEAT, 0.0)
     without.ended("done")
     assert not opened and set(threading.enumerate()) == before
+
+
+def test_variables_of_trackers_are_reported(make_config, monkeypatch) -> None:
+    given = {
+        "MLFLOW_TRACKING_URI": "https://me:hunter2hunter2@host", "WANDB_PROJECT": "mine",
+        "WANDB_API_KEY": "hunter2hunter2",
+    }  # fmt: skip
+    found = lines(_with(make_config(), "mlflow"), given)
+    assert found == ["environment: MLFLOW_TRACKING_URI=https://***@host acts"]
+    assert lines(_with(make_config(), "wandb"), given) == ["environment: WANDB_PROJECT=mine acts"]
+    assert lines(make_config(), given) == []
 
 
 def test_unknown_and_missing_trackers_are_refused(job, tmp_path: Path, monkeypatch, capsys) -> None:
