@@ -18,13 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from spectro.extras import optional_imports
-from spectro.result.result import Result
+from spectro.result.result import Result, subsets_of_sequences
 
 if TYPE_CHECKING:
     import xarray
 
-NO_SUBSET = "probe"
-"""Name of the dataset where a result has no subsets."""
 Ints = npt.NDArray[np.int64]
 
 
@@ -36,12 +34,11 @@ def to_devinterp(result: Result) -> xarray.DataTree:
     with optional_imports():
         import xarray
 
-    subset_N = _subset_of_sequences(result)
-    names, dataset_N = np.unique(subset_N, return_inverse=True)
+    names, dataset_N = subsets_of_sequences(result.labels.get("subset"), len(result.probe_ids))
     order_N = np.argsort(dataset_N, kind="stable")
-    dataset_N = dataset_N[order_N]
+    dataset_N = dataset_N[order_N].astype(np.int64)
     batch_N = np.arange(len(dataset_N)) - np.searchsorted(dataset_N, dataset_N)
-    attributes = {"dataset_id_to_name": names.tolist()}
+    attributes = {"dataset_id_to_name": list(names)}
 
     def dataset(
         name: str, dim: str, values: npt.NDArray[Any], positions: Ints, position_name: str
@@ -104,19 +101,6 @@ def from_devinterp(tree: xarray.DataTree) -> Result:
     )
 
 
-def _subset_of_sequences(result: Result) -> npt.NDArray[np.str_]:
-    """[N]."""
-    if "subset" not in result.labels:
-        return np.full(len(result.probe_ids), NO_SUBSET)
-    subset_NT = result.labels["subset"]
-    if (subset_NT != subset_NT[:, :1]).any():
-        raise ValueError(
-            "a sequence has tokens of two subsets, expected one: devinterp's format names the "
-            "dataset of whole sequences"
-        )
-    return subset_NT[:, 0].astype(str)
-
-
 def _group(tree: xarray.DataTree, group: str, name: str) -> xarray.Dataset:
     if group not in tree or name not in tree[group].ds:
         raise ValueError(
@@ -141,9 +125,7 @@ def _whole_rows(
             "one length: take datasets of one context length, one call each"
         )
     length = int(lengths[0])
-    if not np.array_equal(position_M.reshape(-1, length)[:, :], np.broadcast_to(
-        np.arange(first, first + length), (len(position_M) // length, length)
-    )):  # fmt: skip
+    if (position_M.reshape(-1, length) != np.arange(first, first + length)).any():
         raise ValueError(
             f"{position} of {name} is not {first} to {first + length - 1} in every sequence: "
             "expected all of its tokens"

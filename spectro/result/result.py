@@ -112,16 +112,21 @@ class Result:
     def to_parquet(self, uri: str) -> str:
         """Write the product of design §5 under a folder or URI; returns the object's path.
 
-        `subset` is "probe" for every token; reliability and the rest are in the schema's
-        metadata. Raises FileExistsError if the folder holds a product already.
+        `subset` is that of the labels, else "probe"; reliability and the rest are in the schema's
+        metadata. Raises FileExistsError if the folder holds a product already, ValueError where χ
+        or the loss is not known of every token, or a sequence has tokens of two subsets.
         """
-        num_sequences = len(self.probe_ids)
+        names, subset_N = subsets_of_sequences(self.labels.get("subset"), len(self.probe_ids))
         rows = product.ShardRows(
             ids_nT1=self.probe_ids,
-            sequence_id_n=np.arange(num_sequences),
-            subset_n=np.zeros(num_sequences, dtype=np.int16),
-            subset_names=("probe",),
-            values={name: _by_token(values) for name, values in self.columns.items()},
+            sequence_id_n=np.arange(len(self.probe_ids)),
+            subset_n=subset_N,
+            subset_names=names,
+            values={
+                "chi": _by_token(self.chi),
+                "loss": _by_token(self.loss),
+                "full_response": _by_token(self.full_response),
+            },
         )
         digest = hashlib.sha256(self.chi.tobytes()).hexdigest()
         table = product.shard_table(rows, self.components, f"in-process:{digest}", self.summary)
@@ -173,6 +178,24 @@ class Result:
         from spectro.result.stored_run import read_result
 
         return read_result(uri)
+
+
+def subsets_of_sequences(
+    subset_NT: npt.NDArray[Any] | None, num_sequences: int
+) -> tuple[tuple[str, ...], npt.NDArray[np.int16]]:
+    """Names in order, and the subset of each sequence [N]; one, "probe", where there are no labels.
+
+    Raises ValueError for a sequence in two subsets.
+    """
+    if subset_NT is None:
+        return ("probe",), np.zeros(num_sequences, np.int16)
+    if (subset_NT != subset_NT[:, :1]).any():
+        raise ValueError(
+            "a sequence has tokens of two subsets, expected one: the subset is that of whole "
+            "sequences"
+        )
+    names, subset_N = np.unique(subset_NT[:, 0].astype(str), return_inverse=True)
+    return tuple(names.tolist()), subset_N.astype(np.int16)
 
 
 def _by_token(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

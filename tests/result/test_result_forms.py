@@ -10,7 +10,9 @@ import pytest
 import xarray
 
 import spectro
+from spectro.formats.product import read_product
 from spectro.result.result import Result
+from spectro.storage.store import Store
 from spectro.susceptibility.interval import half_width
 
 anndata = pytest.importorskip("anndata", reason="pip install 'spectro[anndata]'")
@@ -169,6 +171,16 @@ def test_a_sequence_of_two_subsets_is_refused(result: Result) -> None:
     mixed = dataclasses.replace(result, labels={"subset": subset})
     with pytest.raises(ValueError, match="a sequence has tokens of two subsets, expected one"):
         mixed.to_devinterp()
+
+
+def test_parquet_has_the_subsets(result: Result, tmp_path: Path) -> None:
+    result.to_parquet(str(tmp_path / "made"))
+    stored = read_product(Store(str(tmp_path / "made")))
+    assert stored.table["subset"].to_pylist()[::CONTEXT] == list(SUBSETS)
+    np.testing.assert_array_equal(stored.chi_NH, result.chi.reshape(-1, 3))
+    without_loss = Result.from_devinterp(result.to_devinterp())
+    with pytest.raises(ValueError, match="loss has values that are not finite"):
+        without_loss.to_parquet(str(tmp_path / "other"))
 
 
 def test_public_name() -> None:
