@@ -239,7 +239,6 @@ def test_a_folder_is_replaced_whole_or_not_at_all(run: Path, tmp_path: Path, job
         ),
         ("{here}/out", ["licences={code: CC BY 4}"], "expected the hub's identifier of a licence"),
         ("{here}/out", ["licence=*"], "expected the hub's identifier of a licence"),
-        ("", [], "place is not given: expected a folder or hf://datasets/owner/name"),
     ],
 )
 def test_refusals_are_one_line(
@@ -247,8 +246,8 @@ def test_refusals_are_one_line(
 ) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.tex").write_text("years of work")
-    named = [place.format(run=run, here=tmp_path)] if place else []
-    assert job("publish", str(run), *named, "map=false", *settings) == 2
+    place = place.format(run=run, here=tmp_path)
+    assert job("publish", str(run), place, "map=false", *settings) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
     assert (tmp_path / "mine/thesis.tex").read_text() == "years of work"
