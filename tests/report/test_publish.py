@@ -224,6 +224,16 @@ def test_a_folder_is_replaced_whole_or_not_at_all(run: Path, tmp_path: Path, job
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
 
 
+def test_a_card_that_was_edited_is_kept(run: Path, tmp_path: Path, job, capsys) -> None:
+    place = tmp_path / "out"
+    assert job("publish", str(run), str(place), "map=false") == 0
+    with (place / "README.md").open("a") as card:
+        card.write("What I think of it.")
+    assert job("publish", str(run), str(place), "map=false", "title=Again") == 2
+    assert "README.md was changed since it was published" in capsys.readouterr().err
+    assert (place / "README.md").read_text().endswith("What I think of it.")
+
+
 @pytest.mark.parametrize(
     ("place", "settings", "message"),
     [
