@@ -28,6 +28,7 @@ COMMANDS = {
     "report": "the page of a clustered run (run.uri=...)",
     "text": "a text coloured by χ: a sequence of a run, or a file (<run> [<file>])",
     "map": "the cluster map of a run as a folder for any static server (<run>)",
+    "publish": "a run as a dataset: a folder, or a repository of the hub (<run> <place>)",
     "resume": "go on with a run from its own run.yaml (run.uri=...)",
     "status": "how far a run is, while it goes on or after (run.uri=...)",
     "runs": "a table of all runs below a folder or bucket (runs.root=...)",

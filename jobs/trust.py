@@ -31,8 +31,8 @@ def is_own(store: Store) -> bool:
 def guarded(store: Store, config: PipelineConfig) -> PipelineConfig:
     """The stored configuration of a run as far as it may be acted upon.
 
-    Of a run that is neither own nor trusted the Ray cluster, the webhook and the scratch folder are
-    left out. Raises ConfigError where it names other files.
+    Of a run that is neither own nor trusted the Ray cluster, the webhook, the trackers and the
+    scratch folder are left out. Raises ConfigError where it names other files.
     """
     if is_trusted() or is_own(store):
         return config
@@ -42,7 +42,7 @@ def guarded(store: Store, config: PipelineConfig) -> PipelineConfig:
             f"{', '.join(named)}: such files are read only with --trust (trust=true), so that a "
             "run of somebody else reads nothing of yours"
         )
-    run = dataclasses.replace(config.run, ray_address=None, webhook=None, scratch=None)
+    run = dataclasses.replace(config.run, ray_address=None, webhook=None, trackers=(), scratch=None)
     return dataclasses.replace(config, run=run)
 
 

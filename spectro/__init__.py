@@ -14,7 +14,7 @@ from spectro.extras import optional_imports
 if TYPE_CHECKING:
     from spectro.api import susceptibilities as susceptibilities
     from spectro.models.config import ScoringConfig as ScoringConfig
-    from spectro.result import Result as Result
+    from spectro.result.result import Result as Result
     from spectro.sampling.config import ChainConfig as ChainConfig
     from spectro.sampling.config import ObservableConfig as ObservableConfig
     from spectro.sampling.mala import Mala as Mala
@@ -41,7 +41,7 @@ _PUBLIC = {
     "NonFiniteLossError": "sampling.recorder",
     "ObservableConfig": "sampling.config",
     "Psgld": "sampling.samplers",
-    "Result": "result",
+    "Result": "result.result",
     "Reweighted": "sampling.reweighted",
     "RunView": "views.run_view",
     "ScoringConfig": "models.config",

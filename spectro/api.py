@@ -17,7 +17,7 @@ from spectro.models.config import ScoringConfig
 from spectro.models.engine import engine_of
 from spectro.models.overlap import overlap_warnings
 from spectro.models.token_ids import Ids, check_ids
-from spectro.result import Result
+from spectro.result.result import Result
 from spectro.sampling.component_chain import ComponentChain
 from spectro.sampling.config import (
     ChainConfig,

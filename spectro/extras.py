@@ -6,19 +6,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 EXTRA_OF = {
+    "PIL": "tensorboard",
+    "alembic": "mlflow",
+    "anndata": "anndata",
     "botocore": "s3",
     "contourpy": "views",
     "datasets": "hub",
     "duckdb": "views",
     "gguf": "gguf",
+    "huggingface_hub": "hub",
     "matplotlib": "views",
+    "mlflow": "mlflow",
     "numba": "cluster",
+    "pandas": "anndata",
     "pydeck": "views",
     "ray": "ray",
     "s3fs": "s3",
     "sklearn": "cluster",
+    "sqlalchemy": "mlflow",
+    "tensorboard": "tensorboard",
     "threadpoolctl": "cluster",
     "umap": "views",
+    "wandb": "wandb",
     "xarray": "views",
 }
 """Import name of every optional library, and the extra to install for it."""
@@ -31,7 +40,7 @@ def missing_extra(error: BaseException) -> str | None:
         return None
     return (
         f"{library} is not installed, expected it for this: "
-        f"pip install 'spectro[{EXTRA_OF[library]}]' (or 'spectro[all]')"
+        f"pip install 'spectro[{EXTRA_OF[library]}]'"
     )
 
 

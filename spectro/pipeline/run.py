@@ -15,6 +15,7 @@ from spectro.formats.product import SUMMARY_NAME
 from spectro.formats.sessions import SESSIONS, read_heartbeats
 from spectro.measure.resident_model import ResidentModel
 from spectro.measure.tokenise import read_lines, token_units
+from spectro.pipeline.findings import findings
 from spectro.pipeline.goals import (
     bind_run,
     goal_units,
@@ -34,6 +35,7 @@ from spectro.work.invocation import (
     make_driver,
     open_heartbeats,
     open_pool,
+    open_trackers,
     open_webhook,
     stop_conditions,
 )
@@ -104,9 +106,10 @@ def run_pipeline(
     binding = _Binding(config=config, store=store, stages=stages)
     with (
         open_webhook(config.run, store.uri, earlier) as webhook,
+        open_trackers(config, store.uri, earlier, lambda: findings(store.uri)) as tracked,
         open_pool(setup, stop, is_measuring=known.is_needed, on_ready=binding.require) as pool,
         on_sigterm(stop.requested),  # Ray sets a handler of its own
-        open_heartbeats(config, store, pool, webhook) as heartbeats,
+        open_heartbeats(config, store, pool, (webhook, tracked)) as heartbeats,
     ):
         model = known.shape
         if model is None or (known.is_needed and not pool.has_gpu_workers):

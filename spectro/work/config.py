@@ -12,6 +12,8 @@ from spectro.storage.locations import resolve_location
 BY_FINGERPRINT = "\0by fingerprint"
 """`run.uri` of a run whose place follows from its settings; in files and commands it is null. No
 folder can have this name."""
+TRACKERS = ("mlflow", "tensorboard", "wandb")
+"""Names of experiment trackers; what each is, work/trackers.py says."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +68,9 @@ class RunConfig:
     webhook: str | None = None
     """http(s) URL that gets a JSON object by POST when the run is done, stops or fails, or has had
     no worker for an hour; None: none."""
+    trackers: tuple[str, ...] = ()
+    """Experiment trackers that hear of status, bill and figures: `mlflow`, `tensorboard`, `wandb`,
+    each at the place that its own environment variables name; empty: none."""
     idle_minutes: float | None = 60.0
     """The run stops when no unit has made progress for so long; None: never. So a unit that hangs
     does not keep machines overnight."""
@@ -115,6 +120,11 @@ class RunConfig:
             raise ValueError("run.max_cost needs run.price_per_gpu_hour: what a GPU costs an hour")
         if self.webhook is not None and not re.match(r"https?://[^/]", self.webhook):
             raise ValueError(f"run.webhook must be a URL of http or https, found {self.webhook!r}")
+        if unknown := [name for name in self.trackers if name not in TRACKERS]:
+            raise ValueError(
+                f"run.trackers has {unknown[0]!r}, expected of {', '.join(TRACKERS)}: a list such "
+                "as run.trackers=[mlflow]"
+            )
         if not re.fullmatch(r"clusters(-[a-z0-9]+)*", self.clusters):
             raise ValueError(
                 f"run.clusters must be 'clusters' or 'clusters-' and a name of small letters and "

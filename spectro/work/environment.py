@@ -47,6 +47,12 @@ OF_THE_HUB = (
     r"HF_(HOME|HUB_CACHE|HUB_OFFLINE|ENDPOINT|DATASETS_CACHE|DATASETS_OFFLINE)|"
     r"HUGGINGFACE_HUB_CACHE|TRANSFORMERS_(CACHE|OFFLINE)"
 )
+OF_TRACKERS = {
+    "mlflow": r"MLFLOW_(TRACKING_URI|EXPERIMENT_NAME)",
+    "tensorboard": "TENSORBOARD_LOGGING_DIR",
+    "wandb": r"WANDB_(BASE_URL|DIR|ENTITY|MODE|PROJECT)",
+}
+"""By name in `run.trackers`; keys and passwords are not among them."""
 PROXIES = r"(?i:(https?|all|no)_proxy)"
 OF_GPUS = r"CUDA_VISIBLE_DEVICES|CUDA_DEVICE_ORDER"
 OF_ARITHMETIC = (
@@ -126,7 +132,8 @@ def _acting(config: PipelineConfig) -> list[str]:
         found += [RAY_ADDRESS] if config.run.ray_address == "auto" else []
     found += [OF_S3] if on_s3 else []
     found += [OF_THE_HUB] if from_hub else []
-    found += [PROXIES] if on_s3 or from_hub else []
+    found += [OF_TRACKERS[name] for name in config.run.trackers]
+    found += [PROXIES] if on_s3 or from_hub or config.run.trackers else []
     return found if config.run.scratch is not None else [*found, "TMPDIR"]
 
 

@@ -14,6 +14,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
 
 from spectro.formats.sessions import (
     Failure,
@@ -29,11 +30,17 @@ from spectro.work.metrics import Metrics
 from spectro.work.outcome import Outcome, Pool, UnitResult, WorkerCounts
 from spectro.work.unit_queue import StageTally, UnitQueue
 from spectro.work.units import label
-from spectro.work.webhook import Webhook
 
 logger = logging.getLogger(__name__)
 MAX_FAILURES = 200
 """Failures of one session that are stored; further ones are only counted."""
+
+
+class Observer(Protocol):
+    """Hears how an invocation goes; never raises."""
+
+    def observe(self, heartbeat: Heartbeat, waiting_seconds: float) -> None:
+        """A heartbeat, and how long ready units have had no worker."""
 
 
 class HeartbeatWriter:
@@ -44,7 +51,7 @@ class HeartbeatWriter:
         run: how it is executed.
         device: device type of the workers.
         metrics: None: Ray's.
-        webhook: is given every heartbeat; None: there is none.
+        observers: are given every heartbeat.
     """
 
     def __init__(
@@ -54,13 +61,13 @@ class HeartbeatWriter:
         *,
         device: str,
         metrics: Metrics | None = None,
-        webhook: Webhook | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self._store, self._run = store, run
         self.device = device
         """Device type of the workers, `auto` until one is known."""
         self._metrics = metrics or Metrics(store.uri)
-        self._webhook = webhook or Webhook(None, store.uri)
+        self._observers = observers
         self._log = SessionLog(store)
         self._queues: list[UnitQueue] = []
         self._counts: Counter[str] = Counter()
@@ -130,7 +137,8 @@ class HeartbeatWriter:
         self._number += 1
         self._metrics.state(counts, heartbeat.stages)
         self._writing = self._writer.submit(self._safely, self._log.put, heartbeat)
-        self._writer.submit(self._webhook.observe, heartbeat, counts.waiting_seconds)
+        for observer in self._observers:
+            self._writer.submit(observer.observe, heartbeat, counts.waiting_seconds)
 
     def close(self, pool: Pool, ended: str) -> None:
         """Put the last heartbeat, unless there was nothing to do; waits until it is written.

@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from spectro.config import PipelineConfig
+from spectro.config import PipelineConfig, to_dict
 from spectro.formats.gpu_time import gpu_time, job_seconds
 from spectro.formats.sessions import Heartbeat
 from spectro.storage.store import Store
 from spectro.work.config import RunConfig
 from spectro.work.driver import Driver
 from spectro.work.errors import StoppedError, one_line
-from spectro.work.heartbeats import HeartbeatWriter
+from spectro.work.heartbeats import HeartbeatWriter, Observer
 from spectro.work.inline_pool import InlinePool
 from spectro.work.model_info import ModelInfo
 from spectro.work.progress import Progress
@@ -22,6 +22,8 @@ from spectro.work.ray_pool import RayPool
 from spectro.work.ray_session import WorkerSizes, ray_session, worker_sizes
 from spectro.work.retry_budgets import RetryBudgets
 from spectro.work.stop_conditions import RunLimits, StopConditions
+from spectro.work.trackers import require_installed
+from spectro.work.tracking import Findings, TrackedRun
 from spectro.work.webhook import Webhook
 from spectro.work.worker import WorkerSetup
 from spectro.work.worker_kinds import WorkerKind
@@ -132,12 +134,30 @@ def open_webhook(run: RunConfig, uri: str, earlier: Sequence[Heartbeat]) -> Iter
 
 
 @contextmanager
+def open_trackers(
+    config: PipelineConfig, uri: str, earlier: Sequence[Heartbeat], findings: Findings
+) -> Iterator[TrackedRun]:
+    """The run's experiment trackers; open them before workers are held.
+
+    Raises ModuleNotFoundError, with what to install, for a tracker whose library is missing.
+    """
+    require_installed(config.run.trackers)
+    settings = {name: value for name, value in to_dict(config).items() if name != "run"}
+    tracked = TrackedRun(config.run.trackers, uri, settings, earlier, findings)
+    with _ending(tracked.ended):
+        yield tracked
+
+
+@contextmanager
 def open_heartbeats(
-    config: PipelineConfig, store: Store, pool: InlinePool | RayPool, webhook: Webhook
+    config: PipelineConfig,
+    store: Store,
+    pool: InlinePool | RayPool,
+    observers: Sequence[Observer],
 ) -> Iterator[HeartbeatWriter]:
     """The heartbeats of this invocation; the last one records how it ends."""
     heartbeats = HeartbeatWriter(
-        store, config.run, device=config.model.device.split(":")[0], webhook=webhook
+        store, config.run, device=config.model.device.split(":")[0], observers=observers
     )
     with _ending(lambda ended: heartbeats.close(pool, ended)):
         yield heartbeats

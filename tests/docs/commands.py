@@ -20,14 +20,15 @@ ONLY_COMPOSED = {
     r"^plan .*plan.bill": "the bill of an upsampled run",
     r"every_seconds=": "repeats until it is interrupted",
     r"tokens=jsonl": "the reader's own text",
-    r"^map |kind=map": "laid out by UMAP, which compiles first (tests/run/test_map_real_run.py)",
+    r"^map |kind=map|^publish ": "laid out by UMAP, which compiles first (tests/run/"
+    "test_map_real_run.py, tests/report/test_publish.py)",
     r"model.revision=": "revisions come from the hub",
     r"kind=training": "runs of several checkpoints (tests/run/test_training_curves.py)",
     r"^pattern ": "responses of a tiny run are noise (tests/run/test_pattern_of_runs.py)",
     r"chain.draws=per_shard": "the settings of a run to upsample from",
 }
 """Commands that are composed, not run, and why; patterns of the words after `spectro`."""
-ON_SERVERS = ("docker ", "kubectl ", "sbatch ", "git ", "make ", "duckdb ")
+ON_SERVERS = ("docker ", "kubectl ", "sbatch ", "srun ", "git ", "make ", "duckdb ")
 """Other programs; what they are given is checked by tests/docker, tests/k8s, the Makefile and
 tests/run/test_slurm.py."""
 

@@ -48,7 +48,7 @@ def harmless(config: PipelineConfig) -> PipelineConfig:
     )
     run = dataclasses.replace(
         config.run, webhook="http://10.0.0.1/collect", ray_address="ray://10.0.0.1:10001",
-        scratch="/var/lib/other", chains_per_unit=2,
+        scratch="/var/lib/other", chains_per_unit=2, trackers=("mlflow",),
     )  # fmt: skip
     model = ModelConfig(name_or_path="EleutherAI/pythia-14m")
     return dataclasses.replace(config, tokens=tokens, run=run, model=model)
@@ -127,12 +127,12 @@ def test_a_folder_of_the_working_directory_is_a_file_too(
 def test_a_foreign_run_reaches_nothing_else(
     make_config: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its webhook, Ray cluster and scratch folder are left out; those that are given are used."""
+    """Its webhook, trackers, Ray cluster and scratch folder are left out; those given are used."""
     store = written(harmless(make_config()))
     foreign(monkeypatch, store)
     run = working_config(store.uri).run
     assert (run.webhook, run.ray_address, run.scratch) == (None, None, None)
-    assert run.chains_per_unit == 2
+    assert run.trackers == () and run.chains_per_unit == 2
     with given_settings(["run.uri", "run.webhook"]):
         given = RunConfig(uri=store.uri, webhook="https://mine.example/x", ray_address="auto")
         found = stored_with(given).run

@@ -25,8 +25,8 @@ from spectro.views.map.placed import read_placed, require_whole
 from spectro.views.map.write import map_folder
 from spectro.views.run_view import RunView
 
-_OF_TOKENS = ("x", "y", "cluster", "subset")
-_OF_CLUSTERS = ("x", "y", "size", "subset", "top_tokens")
+_OF_TOKENS = ("x", "y", "cluster", "subset", "token_id")
+_OF_CLUSTERS = ("x", "y", "size", "subset", "region", "top_tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +34,9 @@ class DrawnMap:
     """A map as its files have it; positions are on the grid."""
 
     tokens: Mapping[str, npt.NDArray[Any]]
-    """Columns x, y, cluster, subset; in keyed random order."""
+    """Columns x, y, cluster, subset, token_id; in keyed random order."""
     clusters: Mapping[str, npt.NDArray[Any]]
-    """Columns x, y, size, subset, top_tokens."""
+    """Columns x, y, size, subset, region, top_tokens."""
     regions: tuple[Mapping[str, Any], ...]
     """As in regions.json."""
 
@@ -47,11 +47,9 @@ def drawn_map(view: RunView, seed: int, known: Vocabulary) -> DrawnMap:
     Both are laid out by the same functions; nothing is written. Raises ValueError, in one line,
     where there are no clusters or they are those of a half; DamagedObjectError.
     """
-    require_whole(view)
-    store = view.store.child(map_folder(view))
-    marker = _marker(store, view, seed)
-    if marker is not None:
-        return _stored(store, marker)
+    found = stored_map(view, seed)
+    if found is not None:
+        return found
     placed = read_placed(view, MapConfig(seed=seed, control=False), known)
     return DrawnMap(
         tokens={name: placed.tokens.columns()[name] for name in _OF_TOKENS},
@@ -60,7 +58,16 @@ def drawn_map(view: RunView, seed: int, known: Vocabulary) -> DrawnMap:
     )
 
 
-def _marker(store: Store, view: RunView, seed: int) -> dict[str, Any] | None:
+def stored_map(view: RunView, seed: int | None = None) -> DrawnMap | None:
+    """The map beside the clusters, None unless it is of these, these tokens and this seed (None:
+    any); errors as `drawn_map`."""
+    require_whole(view)
+    store = view.store.child(map_folder(view))
+    marker = _marker(store, view, seed)
+    return None if marker is None else _stored(store, marker)
+
+
+def _marker(store: Store, view: RunView, seed: int | None) -> dict[str, Any] | None:
     """map.json, if it is of what the view shows."""
     try:
         marker = read_sealed(store, MARKER)
@@ -72,7 +79,7 @@ def _marker(store: Store, view: RunView, seed: int) -> dict[str, Any] | None:
         view.has_clusters
         and marker.get(TOKENS) == view.info.probe_sha256
         and made_of.get("clusters_sha256") == ObjectInfo.of(clusters.read(PROVENANCE)).sha256
-        and made_of.get("config", {}).get("seed") == seed
+        and seed in (None, made_of.get("config", {}).get("seed"))
     )
     return marker if same else None
 

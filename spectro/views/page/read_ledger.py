@@ -38,7 +38,7 @@ def read_ledger(view: RunView, config: PipelineConfig) -> Ledger:
     except NOT_THERE as error:
         missing.append(f"Work is not known stage by stage: {_line(error)}.")
     try:
-        facts += _hours(view.root)
+        facts += worker_hours(view.root)
     except NOT_THERE as error:
         missing.append(f"Hours of workers are not known: {_line(error)}.")
     return {"facts": facts, "stages": [] if work is None else _stages(work), "missing": missing}
@@ -78,7 +78,7 @@ def _draws(view: RunView) -> list[tuple[str, str]]:
     ]  # fmt: skip
 
 
-def _hours(root: Store) -> list[tuple[str, str]]:
+def worker_hours(root: Store) -> list[tuple[str, str]]:
     """Time of all workers, idle or not, of sessions that measured, up to their last sign of life.
 
     Raises ValueError where none left a sign.

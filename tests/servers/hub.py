@@ -1,0 +1,106 @@
+"""A server of the part of the Hugging Face hub's API by which datasets are pushed, in memory.
+
+Every file is taken as a regular one, inside the commit; the real hub stores large files apart, by
+calls of the client that no test here makes.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+
+class Hub:
+    """Repositories by name: whether private, and files by branch."""
+
+    def __init__(self) -> None:
+        self.private: dict[str, bool] = {}
+        self.files: dict[str, dict[str, dict[str, bytes]]] = {}
+        self.tokens: set[str] = set()
+        self.address = ""
+
+    def create(self, body: dict[str, Any]) -> tuple[int, Any]:
+        name = f"{body['organization']}/{body['name']}"
+        url = {"url": f"{self.address}/datasets/{name}"}
+        if name in self.files:
+            return 409, {"error": "exists", **url}
+        private = body.get("visibility", "public") == "private" or bool(body.get("private"))
+        self.private[name], self.files[name] = private, {"main": {}}
+        return 200, url
+
+    def commit(self, name: str, branch: dict[str, bytes], body: bytes) -> tuple[int, Any]:
+        for line in body.decode().splitlines():
+            operation = json.loads(line)
+            value = operation["value"]
+            if operation["key"] == "file":
+                branch[value["path"]] = base64.b64decode(value["content"])
+            elif operation["key"] == "deletedFile":
+                del branch[value["path"]]
+        oid = "0" * 40
+        return 200, {"commitUrl": f"{self.address}/datasets/{name}/commit/{oid}", "commitOid": oid}
+
+    def answer(self, method: str, path: str, body: bytes) -> tuple[int, Any]:
+        if path == "/api/repos/create":
+            return self.create(json.loads(body))
+        if path == "/api/validate-yaml":
+            return 200, {"errors": [], "warnings": []}
+        found = re.fullmatch(r"/api/datasets/(\w+/\w+)(?:/(\w+)/([^/]+))?", path)
+        if found is None or found[1] not in self.files:
+            return 404, {"error": f"no {path}"}
+        branches, call, name = self.files[found[1]], found[2], unquote(found[3] or "main")
+        if method == "POST" and call == "branch":
+            branches.setdefault(name, dict(branches["main"]))
+            return 200, {}
+        if call == "preupload":
+            plain = {"uploadMode": "regular", "shouldIgnore": False}
+            return 200, {"files": [{"path": f["path"], **plain} for f in json.loads(body)["files"]]}
+        if call == "commit":
+            return self.commit(found[1], branches[name], body)
+        if call == "tree":
+            return 200, [
+                {"type": "file", "path": path, "size": len(data), "oid": "0" * 40}
+                for path, data in branches[name].items()
+            ]
+        return 200, {"id": found[1], "sha": "0" * 40, "siblings": [], "private": True}
+
+
+@contextmanager
+def hub() -> Iterator[Hub]:
+    """A hub on loopback while the block lasts."""
+    own = Hub()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            own.tokens.add(self.headers.get("Authorization", ""))
+            length = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(length)
+            status, answer = own.answer(self.command, urlsplit(self.path).path, body)
+            data = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        do_POST = do_GET
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    own.address = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield own
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
