@@ -34,6 +34,9 @@ PATTERNS = {
     "lists": r"neighbours/[^/]+/((transform|recall)\.json|(pairs/\d+-\d+|lists-\d+)\.safetensors)",
     "clusters": rf"{CLUSTERS}/((clusters|members)\.parquet|cluster\.json)",
     "assigned": rf"{CLUSTERS}/assigned-[0-9a-f]{{16}}\.(parquet|json)",
+    "encodings": r"autoencoders/[0-9a-f]{16}/"
+    r"(encoding\.json|(cells|shard-\d+)\.safetensors)",
+    "feature_matches": rf"{CLUSTERS}/features-[0-9a-f]{{16}}(\.json|(-all)?\.parquet)",
     "page": rf"{PAGE}/(index\.html|page\.json)",
     "maps": rf"{MAP}/map\.json",
     "map_files": rf"{MAP}/(control/)?([\w.-]+\.(html|css|js|json)"

@@ -1,0 +1,307 @@
+"""Sets of tokens against the features of an autoencoder.
+
+Of a set S and the tokens A on which a feature is active,
+
+    precision = |S ∩ A| / |A|,   recall = |S ∩ A| / |S|,   F1 = 2 |S ∩ A| / (|S| + |A|)
+
+The best feature of a set is that of largest F1, of equal ones the first. The null of a set is the
+best F1 of random sets of the same size with as many tokens of every y: how well features find a set
+of this y whatever else it is. Only active features are stored and counted; nothing of N × F.
+
+Shapes: N tokens, F features, C sets, m tokens of a set, K features that are kept, R random sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from spectro.autoencoders.config import MatchConfig
+from spectro.clustering.significance import TokenGroups, benjamini_hochberg, draw_same_y
+
+NULL_KEY = 0x5AE
+"""Stream of random numbers, next to the seed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureRows:
+    """Active features of every token, row by row."""
+
+    start_N1: NDArray[np.int64]
+    """First place of every token in `index`, and their number at the end, [N + 1]."""
+    index: NDArray[np.unsignedinteger]
+    """Features."""
+    num_features: int
+    """F."""
+
+    @classmethod
+    def one_each(cls, label_N: NDArray[np.integer]) -> FeatureRows:
+        """One feature per token: its label, made dense; a partition as a dictionary."""
+        values, dense_N = np.unique(label_N, return_inverse=True)
+        return cls(
+            start_N1=np.arange(label_N.size + 1, dtype=np.int64),
+            index=dense_N.astype(np.uint32),
+            num_features=values.size,
+        )
+
+    @property
+    def num_tokens(self) -> int:
+        """N."""
+        return self.start_N1.size - 1
+
+    def num_active(self) -> NDArray[np.int64]:
+        """Tokens on which each feature is active, [F]."""
+        return np.bincount(self.index, minlength=self.num_features).astype(np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetMatches:
+    """Best features of every set, and the best set of every feature."""
+
+    size_C: NDArray[np.int64]
+    """Tokens of each set."""
+    feature_CK: NDArray[np.int64]
+    """Best first; −1 where fewer features share a token with the set."""
+    shared_CK: NDArray[np.int64]
+    """Tokens of the set on which it is active."""
+    num_active_F: NDArray[np.int64]
+    """Tokens on which each feature is active."""
+    set_F: NDArray[np.int64]
+    """The set of largest F1 of each feature, −1 where none shares a token with it."""
+    f1_F: NDArray[np.float64]
+    """That F1."""
+    null_CR: NDArray[np.float32]
+    """Best F1 of random sets of the same size and the same y; R = 0 without a null."""
+
+    @property
+    def num_active_CK(self) -> NDArray[np.int64]:
+        """Tokens on which the best features are active."""
+        return np.where(self.feature_CK >= 0, self.num_active_F[self.feature_CK], 0)
+
+    @property
+    def f1_CK(self) -> NDArray[np.float64]:
+        """F1 of the best features, 0 where there is none."""
+        return _ratio(2.0 * self.shared_CK, self.size_C[:, None] + self.num_active_CK)
+
+    @property
+    def precision_CK(self) -> NDArray[np.float64]:
+        """Precision of the best features."""
+        return _ratio(self.shared_CK, self.num_active_CK)
+
+    @property
+    def recall_CK(self) -> NDArray[np.float64]:
+        """Recall of the best features."""
+        return _ratio(self.shared_CK, self.size_C[:, None])
+
+    @property
+    def best_C(self) -> NDArray[np.float64]:
+        """F1 of the best feature of each set."""
+        found: NDArray[np.float64] = self.f1_CK[:, 0]
+        return found
+
+    @property
+    def q_C(self) -> NDArray[np.float64]:
+        """q-values that a set is matched no better than others of its y; 1 without a null."""
+        num_sets, num_null = self.null_CR.shape
+        if not num_null or not num_sets:
+            return np.ones(num_sets)
+        reached_C = (self.null_CR >= self.best_C[:, None] - 1e-6).sum(axis=1)
+        return benjamini_hochberg((1.0 + reached_C) / (1.0 + num_null))
+
+
+def match_sets(
+    members: Sequence[NDArray[np.integer]],
+    rows: FeatureRows,
+    config: MatchConfig,
+    groups: TokenGroups | None = None,
+) -> SetMatches:
+    """The best features of sets of tokens.
+
+    Args:
+        members: tokens of each set, as rows.
+        rows: active features of all tokens.
+        config: how many are kept, and the null.
+        groups: tokens by y; None: without a null.
+
+    Raises ValueError if groups and rows are of different tokens.
+    """
+    if groups is not None and groups.y_N.size != rows.num_tokens:
+        raise ValueError(
+            f"found y of {groups.y_N.size} tokens and features of {rows.num_tokens}: are they of "
+            "the same run?"
+        )
+    num_sets, num_kept = len(members), config.num_features
+    feature_CK = np.full((num_sets, num_kept), -1, np.int64)
+    shared_CK = np.zeros((num_sets, num_kept), np.int64)
+    active_F, scratch = rows.num_active(), _Scratch.of(rows)
+    f1_F, set_F = np.zeros(rows.num_features), np.full(rows.num_features, -1, np.int64)
+    null_CR = np.zeros((num_sets, config.num_null if groups is not None else 0), np.float32)
+    csr = rows.start_N1, rows.index, active_F
+    for number, own in enumerate(members):
+        rows_m = np.asarray(own, np.int64)
+        counted = scratch.count_F, scratch.touched_F
+        _best(rows_m, *csr, *counted, feature_CK[number], shared_CK[number], f1_F, set_F, number)
+        if groups is not None:
+            rng = np.random.default_rng((config.seed, NULL_KEY, number))
+            by_y = groups.y_N, groups.token_N, groups.start_V, scratch.stamp_N
+            _null(rows_m.astype(np.int32), *csr, *counted, *by_y, rng, null_CR[number])
+    return SetMatches(
+        size_C=np.array([len(own) for own in members], np.int64),
+        feature_CK=feature_CK,
+        shared_CK=shared_CK,
+        num_active_F=active_F,
+        set_F=set_F,
+        f1_F=f1_F,
+        null_CR=null_CR,
+    )
+
+
+def area_under_curve(
+    member_m: NDArray[np.integer],
+    row_a: NDArray[np.integer],
+    value_a: NDArray[np.floating],
+    num_tokens: int,
+) -> float:
+    """AUC of a feature's activation for membership of a set; inactive tokens tie at zero.
+
+    Args:
+        member_m: tokens of the set.
+        row_a: ascending tokens on which the feature is active.
+        value_a: its activations there, above zero.
+        num_tokens: N.
+
+    NaN where the set is empty or holds all tokens.
+    """
+    size, num_zero = len(member_m), num_tokens - len(row_a)
+    if not 0 < size < num_tokens:
+        return float("nan")
+    place_m = np.searchsorted(row_a, member_m)
+    padded = np.append(row_a, -1)
+    own = value_a[place_m[padded[place_m] == member_m]]
+    ordered = np.sort(value_a)
+    low, high = (np.searchsorted(ordered, own, side=side) for side in ("left", "right"))  # type: ignore[call-overload]
+    ranks = float((num_zero + (low + high + 1) / 2).sum())
+    ranks += (size - own.size) * (num_zero + 1) / 2
+    return (ranks - size * (size + 1) / 2) / (size * (num_tokens - size))
+
+
+def share_at(values: NDArray[np.floating], thresholds: Sequence[float]) -> list[float]:
+    """Share of values that reach each threshold; NaN of none."""
+    flat = np.sort(np.asarray(values, np.float64).reshape(-1)) + 1e-9
+    if not flat.size:
+        return [float("nan")] * len(thresholds)
+    below = np.searchsorted(flat, np.asarray(thresholds), side="left")
+    return (1.0 - below / flat.size).tolist()  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scratch:
+    """Arrays that are zero between sets."""
+
+    count_F: NDArray[np.int64]
+    touched_F: NDArray[np.int64]
+    stamp_N: NDArray[np.int8]
+
+    @classmethod
+    def of(cls, rows: FeatureRows) -> _Scratch:
+        return cls(
+            count_F=np.zeros(rows.num_features, np.int64),
+            touched_F=np.zeros(rows.num_features, np.int64),
+            stamp_N=np.zeros(rows.num_tokens, np.int8),
+        )
+
+
+def _ratio(over: NDArray[Any], under: NDArray[Any]) -> NDArray[np.float64]:
+    return np.asarray(over, np.float64) / np.maximum(under, 1)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _count(
+    rows_m: NDArray[Any],
+    start_N1: NDArray[np.int64],
+    index: NDArray[Any],
+    count_F: NDArray[np.int64],
+    touched_F: NDArray[np.int64],
+) -> int:
+    """Adds up active features of some tokens; how many features were touched."""
+    num = 0
+    for row in rows_m:
+        for place in range(start_N1[row], start_N1[row + 1]):
+            feature = index[place]
+            if count_F[feature] == 0:
+                touched_F[num] = feature
+                num += 1
+            count_F[feature] += 1
+    return num
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _best(
+    rows_m: NDArray[Any],
+    start_N1: NDArray[np.int64],
+    index: NDArray[Any],
+    active_F: NDArray[np.int64],
+    count_F: NDArray[np.int64],
+    touched_F: NDArray[np.int64],
+    feature_K: NDArray[np.int64],
+    shared_K: NDArray[np.int64],
+    f1_F: NDArray[np.float64],
+    set_F: NDArray[np.int64],
+    number: int,
+) -> None:
+    """Fills the K best features of one set; counts are zero again afterwards."""
+    num = _count(rows_m, start_N1, index, count_F, touched_F)
+    kept_K = np.zeros(feature_K.size)
+    touched_F[:num].sort()
+    for place in range(num):
+        feature = touched_F[place]
+        shared = count_F[feature]
+        count_F[feature] = 0
+        f1 = 2.0 * shared / (rows_m.size + active_F[feature])
+        if f1 > f1_F[feature]:
+            f1_F[feature], set_F[feature] = f1, number
+        slot = feature_K.size
+        while slot > 0 and f1 > kept_K[slot - 1]:
+            slot -= 1
+        if slot < feature_K.size:
+            for later in range(feature_K.size - 1, slot, -1):
+                kept_K[later] = kept_K[later - 1]
+                feature_K[later], shared_K[later] = feature_K[later - 1], shared_K[later - 1]
+            kept_K[slot], feature_K[slot], shared_K[slot] = f1, feature, shared
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _null(
+    rows_m: NDArray[np.int32],
+    start_N1: NDArray[np.int64],
+    index: NDArray[Any],
+    active_F: NDArray[np.int64],
+    count_F: NDArray[np.int64],
+    touched_F: NDArray[np.int64],
+    y_N: NDArray[np.int64],
+    token_N: NDArray[np.int32],
+    start_V: NDArray[np.int64],
+    stamp_N: NDArray[np.int8],
+    rng: np.random.Generator,
+    null_R: NDArray[np.float32],
+) -> None:
+    """Fills the best F1 of random sets with as many tokens of every y."""
+    y_m = y_N[rows_m]
+    order_m = np.argsort(y_m, kind="mergesort")
+    drawn_m = np.empty_like(rows_m)
+    for repeat in range(null_R.size):
+        draw_same_y(drawn_m, y_m, order_m, token_N, start_V, stamp_N, rng)
+        best = 0.0
+        num = _count(drawn_m, start_N1, index, count_F, touched_F)
+        for place in range(num):
+            feature = touched_F[place]
+            best = max(best, 2.0 * count_F[feature] / (rows_m.size + active_F[feature]))
+            count_F[feature] = 0
+        for row in drawn_m:
+            stamp_N[row] = 0
+        null_R[repeat] = best
