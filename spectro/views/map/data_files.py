@@ -121,6 +121,16 @@ class ClusterColumns(_Columns):
     """Jaccard index of the members of both."""
     assigned_examples: NDArray[np.float64] | None = None
     """Token ids of random ones of them [K, m]; −1 beyond the last."""
+    features: NDArray[np.int32] | None = None
+    """Best features of an autoencoder [K, m], −1 beyond the last; None: not matched."""
+    feature_f1: NDArray[np.float32] | None = None
+    """F1 of each for membership."""
+    feature_precision: NDArray[np.float32] | None = None
+    """The same of precision."""
+    feature_recall: NDArray[np.float32] | None = None
+    """The same of recall."""
+    feature_auc: NDArray[np.float32] | None = None
+    """AUC of its activation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +209,8 @@ class MapData:
     """Clusters that the run has, where not all are here."""
     assigned: dict[str, Any] | None = None
     """How many of the tokens that were added later were assigned, and how; None: nothing was."""
+    autoencoder: dict[str, Any] | None = None
+    """What the clusters' features are of, and how many clusters they match; None: not matched."""
 
 
 def objects(data: MapData) -> Iterator[tuple[str, bytes]]:
@@ -254,6 +266,7 @@ def manifest(data: MapData) -> dict[str, Any]:
         "control_measured": data.control_measured,
         "is_control": data.is_control,
         "assigned": data.assigned,
+        "autoencoder": data.autoencoder,
         "reliability": [value if math.isfinite(value) else None for value in reliability],
         "layout": data.layout,
     }

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from spectro.clustering.cluster_sums import NUM_TOP_TOKENS
 from spectro.clustering.describe import NUM_NEIGHBOURS
+from spectro.views.autoencoder.stored import StoredMatch
 from spectro.views.cluster_examples import examples
 from spectro.views.cluster_tables import (
     array,
@@ -31,6 +32,7 @@ from spectro.views.map.assigned import AssignedTokens, read_assigned_tokens
 from spectro.views.map.columns import first_of_each, on_grid
 from spectro.views.map.config import MapConfig
 from spectro.views.map.data_files import ClusterColumns, TokenColumns
+from spectro.views.map.features import features_shown, read_features
 from spectro.views.map.layout import Clustered, Places, draw, drawn_members, place
 from spectro.views.map.regions import Laid, Region, find_regions
 from spectro.views.page.report_data import control_matches
@@ -56,6 +58,8 @@ class Placed:
     """Tokens of the run, drawn or not."""
     assigned: AssignedTokens | None
     """Clusters of tokens that were added later, where they are known."""
+    features: StoredMatch | None
+    """Features of the clusters, where they were matched to an autoencoder."""
 
 
 def read_placed(
@@ -75,13 +79,14 @@ def read_placed(
     Raises ValueError, in one line, where parts of the run are missing.
     """
     require_whole(view)
-    labels = view.labels(["subset", "token", "loss"])
+    labels, features = view.labels(["subset", "token", "loss"]), read_features(view)
     clustered, assigned = _clustered(view), read_assigned_tokens(view)
     row_n = draw(labels.num_rows, config)
     places = place(row_n, _Vectors(view, len(row_n), on_progress), clustered, config)
     columns, laid = _clusters(view, clustered, places, row_n, array(labels["loss"]), config)
     if assigned is not None:
         columns |= _assigned_shown(assigned, len(columns["size"]), config)
+    columns |= features_shown(features)
     columns["region"], regions = find_regions(laid, vocabulary, config)
     return Placed(
         tokens=_tokens(view, labels, _cluster_of(clustered, assigned, labels.num_rows), places,
@@ -91,6 +96,7 @@ def read_placed(
         layout=places.layout,
         num_tokens=labels.num_rows,
         assigned=assigned,
+        features=features,
     )  # fmt: skip
 
 

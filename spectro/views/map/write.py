@@ -38,6 +38,7 @@ from spectro.views.map.data_files import (
     objects,
     within,
 )
+from spectro.views.map.features import read_features
 from spectro.views.map.folder import (
     FOLDER,
     Marker,
@@ -237,7 +238,9 @@ def _made_of(view: RunView, control: RunView | None, config: MapConfig) -> dict[
     settings = asdict(config)
     del settings["device"]
     other = view.store.child(f"{CONTROL}/{view.folder}")
-    assigned = [read_assigned_tokens(each) for each in (view, control) if each is not None]
+    views = [each for each in (view, control) if each is not None]
+    assigned = [read_assigned_tokens(each) for each in views]
+    matches = [read_features(each) for each in views]
     return {
         "format": FORMAT,
         "config": settings,
@@ -247,6 +250,7 @@ def _made_of(view: RunView, control: RunView | None, config: MapConfig) -> dict[
         "control_drawn": control is not None,
         "control_measured": view.store.exists(f"{CONTROL}/{SUMMARY_NAME}"),
         "assigned_sha256": [None if each is None else each.sha256 for each in assigned],
+        "features": [None if each is None else each.stem for each in matches],
     }
 
 

@@ -77,6 +77,22 @@ function controlMatch({ map, clusters }, id) {
   return [name, element("p", "match", said, ...(map.control?.map ? [" ", link] : []))];
 }
 
+// The best features of an autoencoder, where the clusters were matched to one.
+function features({ map, clusters }, id) {
+  if (!clusters.features) return [];
+  const { title, threshold } = map.autoencoder;
+  const name = element("h3", "", "Features", element("small", "", `best by F1 for membership; ${title}`));
+  const best = [...row(clusters.features, id)].filter((one) => one >= 0);
+  if (!best.length) return [name, element("p", "match", "No feature is active on its tokens.")];
+  const said = best.map((one, place) => {
+    const [f1, precision, recall, auc] = ["f1", "precision", "recall", "auc"].map((score) => fixed(row(clusters[`feature_${score}`], id)[place], 2));
+    const find = button("link", `feature ${one}`, () => change({ query: `feature:${one}`, panel: "list", open: null }));
+    find.title = "Clusters that have it among their best";
+    return element("p", row(clusters.feature_f1, id)[place] >= threshold ? "match" : "soft", find, ` F1 ${f1}, precision ${precision}, recall ${recall}, AUC ${auc}`);
+  });
+  return [name, ...said];
+}
+
 function neighbours(world, id, hover) {
   const near = [...row(world.clusters.neighbours, id)].filter((other) => other >= 0);
   if (!near.length) return [];
@@ -109,7 +125,7 @@ export function drawCard(world, hover, show) {
     element("div", "tops", ...top(world, id).map(([y, count]) => element("span", "top", token(y), element("small", "", integer(count))))),
     element("h3", "", "Subsets"), ...subsetBar(world.map.subsets, row(clusters.subset_counts, id)),
     element("h3", "", "Mean χ by component"), chi(world, id),
-    ...neighbours(world, id, hover), ...controlMatch(world, id), ...members(world, id));
+    ...features(world, id), ...neighbours(world, id, hover), ...controlMatch(world, id), ...members(world, id));
   if (region) panel.querySelector(".soft .link").append(...shown(region.name));
   panel.querySelector(".close").setAttribute("aria-label", "Close the card");
   panel.scrollTop = 0;
