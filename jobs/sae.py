@@ -22,7 +22,8 @@ resumes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -86,9 +87,9 @@ def _sae(job: SaeJob) -> None:
         hook=job.hook, accept_mismatch=job.accept_mismatch,
     )  # fmt: skip
     view.clusters  # noqa: B018 - refused before anything is encoded
-    with progress("encode") as update:
+    with _progress("encode", job.format) as update:
         encoding = encode(view, source, update)
-    with progress("match") as update:
+    with _progress("match", job.format) as update:
         found = match_clusters(view, encoding, job.match, update)
     if job.format is Format.JSON:
         print_json({**found.content, "clusters": found.by_cluster.to_pylist()})
@@ -103,6 +104,11 @@ COMMAND = Command(
     usage="<run> [<autoencoder>] [model.name_or_path=<model>] [key=value ...]",
 )  # fmt: skip
 main = COMMAND.main
+
+
+def _progress(name: str, format_: Format) -> AbstractContextManager[Callable[[float, float], None]]:
+    """A bar, but none beside an object for programs."""
+    return progress(name) if format_ is Format.TABLE else nullcontext(lambda done, total: None)
 
 
 def _best(found: FeatureMatches) -> Table:

@@ -21,8 +21,11 @@ from spectro.views.page.write import read_data
 from spectro.views.run_view import RunView
 
 CONFIG = {
+    "run": {"uri": "runs/made"},
     "model": {"name_or_path": "embedded", "revision": None},
-    "tokens": {"subsets": {name: {} for name in made_up_run.SUBSETS}},
+    "tokens": {
+        "subsets": {name: {"kind": "embedded", "name": "python"} for name in made_up_run.SUBSETS}
+    },
     "sampler": {"kind": "exponential", "gamma": 300.0, "nbeta": 30.0, "step_size": 0.001},
     "chain": {"num_chains": 4, "num_draws": 20},
     "estimator": {"kind": "two_chain"},
@@ -121,7 +124,7 @@ def planted(what, label, columns, config, mean_phi_H=None):
         seed_C=np.array([r[0] for r in rows], np.int32),
         centroid_CD=np.array(means, np.float32).reshape(-1, x.shape[1]),
         mean_chi_CH=np.array(chis, np.float32).reshape(-1, chi.shape[1]),
-        statistics={},
+        statistics={"num_tokens": len(chi)},
     )
 
 
