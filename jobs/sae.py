@@ -115,16 +115,32 @@ def _best(found: FeatureMatches) -> Table:
     """The best matched clusters."""
     rows = [row for row in found.by_cluster.to_pylist() if row["features"]]
     rows.sort(key=lambda row: -row["f1"][0])
-    names = ("cluster", "tokens", "feature", "F1", "precision", "recall", "AUC", "null", "q")
+    names = (
+        "cluster",
+        "tokens",
+        "feature",
+        "of its top",
+        "F1",
+        "precision",
+        "recall",
+        "AUC",
+        "null",
+        "q",
+    )
     shown = [
         [
             f"#{row['cluster_id']}", f"{row['size']:,}", str(row["features"][0]),
+            f"{row['level'][0]:.0%}",
             *(f"{row[key][0]:.2f}" for key in ("f1", "precision", "recall", "auc")),
             f"{row['null_f1']:.2f}", f"{row['q_value']:.3f}",
         ]
         for row in rows[:MAX_ROWS]
     ]  # fmt: skip
-    return table("Best matched clusters (null: mean F1 of random sets)", names, shown)
+    return table(
+        "Best matched clusters (top: share of the feature's strongest tokens; null: mean F1 of random sets)",
+        names,
+        shown,
+    )
 
 
 def _shares(curves: Mapping[str, Any]) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -21,6 +22,9 @@ class MatchConfig:
 
     threshold: float = 0.5
     """Least F1 of a match."""
+    levels: tuple[float, ...] = (1.0, 0.5, 0.25, 0.1)
+    """A feature counts as active where its activation is among this share of its strongest; the
+    best level is taken, of random sets too. 1: wherever it is above zero."""
     num_null: int = 99
     """Random sets of the same size and the same y per cluster; the least p is 1 / (1 + it)."""
     max_q: float = 0.05
@@ -34,6 +38,11 @@ class MatchConfig:
         for name in ("threshold", "max_q"):
             if not 0 < (value := getattr(self, name)) <= 1:
                 raise ValueError(f"match.{name} must be above 0 and at most 1, found {value}")
+        falling = all(a > b for a, b in itertools.pairwise(self.levels))
+        if not (self.levels and falling and self.levels[0] == 1 and self.levels[-1] > 0):
+            raise ValueError(
+                f"match.levels must fall from 1 and stay above 0, found {list(self.levels)}"
+            )
         for name, least in (("num_null", 1), ("num_features", 1), ("seed", 0)):
             if (number := getattr(self, name)) < least:
                 raise ValueError(f"match.{name} must be at least {least}, found {number}")

@@ -2,9 +2,11 @@
 
     <clusters>/features-<key>.parquet      a row per cluster: cluster_id int32 · size int32 (tokens
                                            that were read) · features list<int32> (best first) ·
-                                           f1, precision, recall, auc list<float32> ·
-                                           num_active list<int64> · null_f1 float32 (mean of the
-                                           null) · q_value float32 · y_f1 float32 · cell_f1 float32
+                                           level (share of a feature's strongest tokens), f1,
+                                           precision, recall, auc list<float32> ·
+                                           num_active list<int64> (at that level) · null_f1 float32
+                                           (mean of the null) · q_value float32 · y_f1 float32 ·
+                                           cell_f1 float32
     <clusters>/features-<key>-all.parquet  a row per feature: feature int32 · num_active int64 ·
                                            cluster_id int32 (of largest F1, −1: none) · f1 float32
     <clusters>/features-<key>.json         checksummed: inputs, reconstruction, shares, curves; size

@@ -58,7 +58,7 @@ def test_scores_are_those_of_scikit_learn() -> None:
     reached = f1_CF.max(axis=0) > 0
     np.testing.assert_array_equal(found.set_F[reached], f1_CF.argmax(axis=0)[reached])
     assert found.set_F[7] == -1
-    assert found.num_active_F[7] == 0
+    assert found.active_FL[7, 0] == 0
 
 
 def test_a_set_without_active_features_has_none() -> None:
@@ -68,6 +68,31 @@ def test_a_set_without_active_features_has_none() -> None:
     assert (found.feature_CK == -1).all()
     assert found.best_C.tolist() == [0.0, 0.0]
     assert (found.num_active_CK == 0).all()
+
+
+def test_levels_are_the_strongest_tokens_of_each_feature() -> None:
+    """Against a slow reference: the best F1 over levels, of every pair; one row per feature."""
+    rng = np.random.default_rng(8)
+    value_NF = np.where(rng.random((300, 12)) < 0.3, rng.random((300, 12)), 0.0)
+    levels = (1.0, 0.5, 0.2)
+    row, index = np.nonzero(value_NF)
+    plain = rows_of(value_NF > 0)
+    rows = plain.at_levels(value_NF[row, index], levels)
+    sets = [*random_sets(rng, 3, 300), np.sort(np.argsort(-value_NF[:, 5])[:18])]
+    found = match_sets(sets, rows, MatchConfig(num_features=3, levels=levels))
+    for number, own in enumerate(sets):
+        truth, best = np.isin(np.arange(300), own), np.zeros((12, 3))
+        for feature in range(12):
+            ordered = np.sort(value_NF[:, feature][value_NF[:, feature] > 0])[::-1]
+            for place, level in enumerate(levels):
+                least = ordered[int(level * len(ordered) + 1e-9) - 1]
+                best[feature, place] = f1_score(truth, value_NF[:, feature] >= least)
+        order = np.argsort(-best.max(axis=1), kind="stable")[:3]
+        np.testing.assert_allclose(found.f1_CK[number], best.max(axis=1)[order])
+        np.testing.assert_array_equal(found.feature_CK[number], order)
+        np.testing.assert_array_equal(found.level_CK[number], best.argmax(axis=1)[order])
+    assert (found.feature_CK[3, 0], found.level_CK[3, 0]) == (5, 2)
+    np.testing.assert_array_equal(found.active_FL[:, 0], (value_NF > 0).sum(axis=0))
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -172,6 +197,8 @@ def test_shares_at_thresholds() -> None:
         (lambda: MatchConfig(threshold=0), "match.threshold must be above 0"),
         (lambda: MatchConfig(max_q=1.5), "match.max_q"),
         (lambda: MatchConfig(num_null=0), "match.num_null must be at least 1"),
+        (lambda: MatchConfig(levels=(0.5, 0.1)), "match.levels must fall from 1"),
+        (lambda: MatchConfig(levels=()), "match.levels must fall from 1"),
         (lambda: EncodeConfig(num_cells=0), "encode.num_cells"),
         (lambda: EncodeConfig(num_cells=999, num_fitted=256), "more than the 256"),
         (lambda: ReadingModelConfig(revision="main"), "without model.name_or_path"),

@@ -168,8 +168,8 @@ def test_planted_clusters_are_matched_and_random_ones_are_not(
     curves = found["curves"]
     at = curves["thresholds"].index(0.5)
     assert curves["clusters"][at] == NUM_PLANTED / NUM_CLUSTERS
-    assert curves["null"][at] == 0
-    assert curves["y"][at] == 0
+    assert curves["null"][at] < 0.05
+    assert curves["y"][at] < 0.1
     assert curves["control"][at] == 0  # its clusters are others
     assert found["num_features_matched"] == NUM_PLANTED
 

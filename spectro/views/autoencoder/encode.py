@@ -28,7 +28,7 @@ from spectro.formats.encodings import CELLS, folder_of, key_of, put_encoding, sh
 from spectro.storage.checksummed_arrays import put_arrays, read_arrays
 from spectro.storage.store import Store
 from spectro.views.autoencoder.reader import RowReader
-from spectro.views.autoencoder.source import Source, require_same_weights
+from spectro.views.autoencoder.source import AutoencoderSource, require_same_weights
 from spectro.views.run_view import RunView
 from spectro.views.token_contexts import vocabulary_of
 from spectro.work.model_info import ModelInfo
@@ -53,7 +53,7 @@ class Encoding:
 
 
 def encode(
-    view: RunView, source: Source, on_progress: OnProgress = lambda done, total: None
+    view: RunView, source: AutoencoderSource, on_progress: OnProgress = lambda done, total: None
 ) -> Encoding:
     """Encode all tokens of a run, shard by shard.
 
@@ -94,7 +94,7 @@ def encode(
 
 
 def _checked_cells(
-    view: RunView, source: Source, reader: RowReader, autoencoder: Autoencoder
+    view: RunView, source: AutoencoderSource, reader: RowReader, autoencoder: Autoencoder
 ) -> NDArray[np.float32]:
     """Centres of k-means of a sample's activations, once it is reconstructed; [c, D]."""
     config = source.config

@@ -87,7 +87,7 @@ def match_clusters(
     was_there = is_matched(folder, stem)
     if not was_there:
         num_tokens = int(clusters.provenance["statistics"]["num_tokens"])
-        encoded = _encoded(view, encoding, num_tokens)
+        encoded = _encoded(view, encoding, num_tokens, config.levels)
         on_progress(1, 3)
         found = _match(view, encoded, config)
         on_progress(2, 3)
@@ -97,7 +97,8 @@ def match_clusters(
             for label_N in (encoded.y_N, encoded.cell_N)
         )
         auc_CK = _auc(view, encoding, encoded, found)
-        tables = (_by_cluster(found, auc_CK, by_y, by_cell), _by_feature(found))
+        level_CK = np.asarray(config.levels)[found.level_CK]
+        tables = (_by_cluster(found, level_CK, auc_CK, by_y, by_cell), _by_feature(found))
         content = {
             "inputs": inputs,
             **encoding.description,
@@ -132,9 +133,11 @@ def _control_of(view: RunView) -> RunView | None:
     return found if numbers[0] == numbers[1] else None
 
 
-def _encoded(view: RunView, encoding: Encoding, num_tokens: int) -> _Encoded:
-    """All shards, read one after the other; only features, not activations, are held."""
-    counts, features, cells, read, ys = [], [], [], [], []
+def _encoded(
+    view: RunView, encoding: Encoding, num_tokens: int, levels: Sequence[float]
+) -> _Encoded:
+    """All shards, read one after the other; activations are let go once levels are known."""
+    counts, features, values, cells, read, ys = [], [], [], [], [], []
     total = None
     num_features = int(encoding.description["autoencoder"]["num_features"])
     dtype = np.uint16 if num_features <= 1 << 16 else np.uint32
@@ -142,6 +145,7 @@ def _encoded(view: RunView, encoding: Encoding, num_tokens: int) -> _Encoded:
         arrays = read_arrays(encoding.folder, shard_name(shard))
         counts.append(arrays["count"])
         features.append(arrays["index"].astype(dtype))
+        values.append(arrays["value"])
         cells.append(arrays["cell"])
         read.append(arrays["is_read"])
         _, sequences = tokens.read_shard(view.root, "probe", shard, view.info)
@@ -153,12 +157,13 @@ def _encoded(view: RunView, encoding: Encoding, num_tokens: int) -> _Encoded:
     row_of_token = np.where(is_read, np.cumsum(is_read) - 1, -1)[:num_tokens]
     num_rows = int((row_of_token >= 0).sum())  # later tokens were not clustered
     start_N1 = np.concatenate([[0], np.cumsum(count_n[:num_rows], dtype=np.int64)])
+    rows = FeatureRows(
+        start_N1=start_N1,
+        index=np.concatenate(features)[: start_N1[-1]],
+        num_features=num_features,
+    )
     return _Encoded(
-        rows=FeatureRows(
-            start_N1=start_N1,
-            index=np.concatenate(features)[: start_N1[-1]],
-            num_features=num_features,
-        ),
+        rows=rows.at_levels(np.concatenate(values)[: start_N1[-1]], levels),
         row_of_token=row_of_token,
         y_N=np.concatenate(ys)[:num_rows],
         cell_N=np.concatenate(cells)[:num_rows],
@@ -207,7 +212,11 @@ def _auc(
 
 
 def _by_cluster(
-    found: SetMatches, auc_CK: NDArray[np.float64], by_y: SetMatches, by_cell: SetMatches
+    found: SetMatches,
+    level_CK: NDArray[np.float64],
+    auc_CK: NDArray[np.float64],
+    by_y: SetMatches,
+    by_cell: SetMatches,
 ) -> pa.Table:
     there_CK = found.feature_CK >= 0
     null_C = found.null_CR.mean(axis=1) if found.null_CR.shape[1] else np.full(len(auc_CK), np.nan)
@@ -221,6 +230,7 @@ def _by_cluster(
             "cluster_id": np.arange(len(auc_CK), dtype=np.int32),
             "size": found.size_C.astype(np.int32),
             "features": lists(found.feature_CK, pa.int32()),
+            "level": lists(level_CK, pa.float32()),
             "f1": lists(found.f1_CK, pa.float32()),
             "precision": lists(found.precision_CK, pa.float32()),
             "recall": lists(found.recall_CK, pa.float32()),
@@ -237,8 +247,8 @@ def _by_cluster(
 def _by_feature(found: SetMatches) -> pa.Table:
     return pa.table(
         {
-            "feature": np.arange(found.num_active_F.size, dtype=np.int32),
-            "num_active": found.num_active_F,
+            "feature": np.arange(found.set_F.size, dtype=np.int32),
+            "num_active": found.active_FL[:, 0],
             "cluster_id": found.set_F.astype(np.int32),
             "f1": found.f1_F.astype(np.float32),
         }
@@ -249,7 +259,7 @@ def _facts(
     encoded: _Encoded, found: SetMatches, config: MatchConfig, num_tokens: int
 ) -> dict[str, Any]:
     """Numbers that are shown."""
-    best_C, alive_F = found.best_C, found.num_active_F > 0
+    best_C, alive_F = found.best_C, found.active_FL[:, 0] > 0
     matched_C = best_C >= config.threshold
     beyond_C = matched_C & (found.q_C <= config.max_q)
     return {

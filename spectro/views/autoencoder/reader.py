@@ -25,7 +25,7 @@ from spectro.autoencoders.hooks import HookReader
 from spectro.measure.checkpoint_copy import on_this_machine
 from spectro.models.load import load_model, load_tokenizer
 from spectro.tokens.display.context_text import Vocabulary
-from spectro.views.autoencoder.source import Source
+from spectro.views.autoencoder.source import AutoencoderSource
 
 BATCH_TOKENS = 8192
 
@@ -44,7 +44,7 @@ class RowReader:
     """
 
     def __init__(
-        self, source: Source, pieces: Sequence[bytes | None] | None, vocab_size: int
+        self, source: AutoencoderSource, pieces: Sequence[bytes | None] | None, vocab_size: int
     ) -> None:
         local = on_this_machine(source.model, None, weights=True)
         self.model: PreTrainedModel = load_model(local)
@@ -94,7 +94,7 @@ class RowReader:
 
 
 def _aligner(
-    source: Source,
+    source: AutoencoderSource,
     pieces: Sequence[bytes | None] | None,
     vocab_size: int,
     tokenizer_of: Callable[[], PreTrainedTokenizerBase],

@@ -19,7 +19,7 @@ ALIASES = {"gpt2-small": "gpt2"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class AutoencoderSource:
     """An autoencoder, the model that it reads, and how."""
 
     place: str
@@ -70,7 +70,7 @@ def source_of(
     *,
     hook: str | None = None,
     accept_mismatch: bool = False,
-) -> Source:
+) -> AutoencoderSource:
     """Read an autoencoder and check that it is of the model that is to be read.
 
     Args:
@@ -96,7 +96,7 @@ def source_of(
             name_or_path=reading.name_or_path, revision=reading.revision, device=reading.device
         )
     is_own = reading.name_or_path in (None, run_model.name_or_path)
-    found = Source(
+    found = AutoencoderSource(
         place=place, released=released, sha256=sha256, hook=parse_hook(text), model=model,
         is_own_model=is_own, accept_mismatch=accept_mismatch, config=config,
     )  # fmt: skip
@@ -105,7 +105,7 @@ def source_of(
     return found
 
 
-def _require_same_model(found: Source) -> None:
+def _require_same_model(found: AutoencoderSource) -> None:
     stated, used = found.released.model, found.model.name_or_path
     what = "the run's model" if found.is_own_model else "model.name_or_path"
     if stated is not None and _plain(stated) != _plain(used):
@@ -127,7 +127,9 @@ def _plain(name: str) -> str:
     return ALIASES.get(last, last)
 
 
-def require_same_weights(found: Source, weights_sha256: str, run_sha256: str | None) -> None:
+def require_same_weights(
+    found: AutoencoderSource, weights_sha256: str, run_sha256: str | None
+) -> None:
     """Raise ValueError, in one line, for other weights than the run's, or than those that the
     autoencoder was trained on where its files have their digest."""
     if found.is_own_model and run_sha256 not in (None, weights_sha256):

@@ -28,7 +28,7 @@ LINES = {
     "cells": ("clusters by k-means of activations", "-."),
 }
 """Curves in their order, with their dashes."""
-COLUMNS = (0.0, 0.11, 0.47, 0.57, 0.68, 0.80, 0.90)
+COLUMNS = (0.0, 0.09, 0.43, 0.60, 0.69, 0.81, 0.91)
 ROW_INCHES = 0.155
 
 
@@ -39,7 +39,8 @@ class MatchedRow:
     cluster: int
     tops: str
     """Its most common y."""
-    feature: int
+    feature: str
+    """With its level."""
     f1: float
     precision: float
     recall: float
@@ -134,5 +135,5 @@ def _table(axes: Axes, theme: Theme, rows: Sequence[MatchedRow]) -> None:
     line(0, ("cluster", "most common y", "feature", "F1", "precision", "recall", "AUC"), theme.soft)
     for place, row in enumerate(rows, 1):
         numbers = [number(each) for each in (row.f1, row.precision, row.recall, row.auc)]
-        words = (f"#{row.cluster}", shortened(printed(row.tops), 42), str(row.feature), *numbers)
+        words = (f"#{row.cluster}", shortened(printed(row.tops), 42), row.feature, *numbers)
         line(place, words, theme.ink)

@@ -54,6 +54,11 @@ def sae_data(view: RunView, wanted: str, num_rows: int, known: Vocabulary) -> Sa
     )
 
 
+def feature_text(feature: int, level: float) -> str:
+    """A feature with the share of its strongest tokens at which it counts as active."""
+    return str(feature) if level >= 1 else f"{feature}, top {level:.0%}"
+
+
 def _rows(
     view: RunView, found: StoredMatch, best_C: np.ndarray, num_rows: int, known: Vocabulary
 ) -> tuple[MatchedRow, ...]:
@@ -64,7 +69,7 @@ def _rows(
         MatchedRow(
             cluster=row["cluster_id"],
             tops=" ".join(known.show(token) for token in own[:NUM_TOPS]),
-            feature=row["features"][0],
+            feature=feature_text(row["features"][0], row["level"][0]),
             f1=row["f1"][0],
             precision=row["precision"][0],
             recall=row["recall"][0],

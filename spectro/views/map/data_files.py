@@ -123,6 +123,8 @@ class ClusterColumns(_Columns):
     """Token ids of random ones of them [K, m]; −1 beyond the last."""
     features: NDArray[np.int32] | None = None
     """Best features of an autoencoder [K, m], −1 beyond the last; None: not matched."""
+    feature_level: NDArray[np.float32] | None = None
+    """Share of its strongest tokens at which each counts as active."""
     feature_f1: NDArray[np.float32] | None = None
     """F1 of each for membership."""
     feature_precision: NDArray[np.float32] | None = None

@@ -16,7 +16,7 @@ from spectro.views.run_view import RunView
 
 NUM_SHOWN = 5
 """Features on a card."""
-SCORES = ("f1", "precision", "recall", "auc")
+SCORES = ("level", "f1", "precision", "recall", "auc")
 
 
 def read_features(view: RunView) -> StoredMatch | None:

@@ -1,6 +1,6 @@
 // The card of a cluster: what it is made of, its tokens in their contexts, its neighbours.
 import { readContext, readProfile, row, top } from "./data.js";
-import { button, byId, element, fixed, integer } from "./dom.js";
+import { button, byId, element, fixed, integer, percent } from "./dom.js";
 import { clusterRow } from "./list.js";
 import { LOOSE, LOOSE_MEANS } from "./colours.js";
 import { FIELD, membersShown, ON_CARD } from "./fields.js";
@@ -86,9 +86,10 @@ function features({ map, clusters }, id) {
   if (!best.length) return [name, element("p", "match", "No feature is active on its tokens.")];
   const said = best.map((one, place) => {
     const [f1, precision, recall, auc] = ["f1", "precision", "recall", "auc"].map((score) => fixed(row(clusters[`feature_${score}`], id)[place], 2));
+    const level = row(clusters.feature_level, id)[place], strongest = level < 1 ? `, strongest ${percent(level)}:` : "";
     const find = button("link", `feature ${one}`, () => change({ query: `feature:${one}`, panel: "list", open: null }));
     find.title = "Clusters that have it among their best";
-    return element("p", row(clusters.feature_f1, id)[place] >= threshold ? "match" : "soft", find, ` F1 ${f1}, precision ${precision}, recall ${recall}, AUC ${auc}`);
+    return element("p", row(clusters.feature_f1, id)[place] >= threshold ? "match" : "soft", find, `${strongest} F1 ${f1}, precision ${precision}, recall ${recall}, AUC ${auc}`);
   });
   return [name, ...said];
 }
