@@ -115,18 +115,7 @@ def _best(found: FeatureMatches) -> Table:
     """The best matched clusters."""
     rows = [row for row in found.by_cluster.to_pylist() if row["features"]]
     rows.sort(key=lambda row: -row["f1"][0])
-    names = (
-        "cluster",
-        "tokens",
-        "feature",
-        "of its top",
-        "F1",
-        "precision",
-        "recall",
-        "AUC",
-        "null",
-        "q",
-    )
+    names = ("cluster", "tokens", "feature", "top", "F1", "precision", "recall", "AUC", "null", "q")
     shown = [
         [
             f"#{row['cluster_id']}", f"{row['size']:,}", str(row["features"][0]),
@@ -136,11 +125,8 @@ def _best(found: FeatureMatches) -> Table:
         ]
         for row in rows[:MAX_ROWS]
     ]  # fmt: skip
-    return table(
-        "Best matched clusters (top: share of the feature's strongest tokens; null: mean F1 of random sets)",
-        names,
-        shown,
-    )
+    title = "Best matched clusters (top: share of the strongest tokens; null: mean of random sets)"
+    return table(title, names, shown)
 
 
 def _shares(curves: Mapping[str, Any]) -> Table:

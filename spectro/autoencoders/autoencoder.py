@@ -123,7 +123,7 @@ def _top_k(own: Autoencoder, pre_nF: Tensor) -> Tensor:
 
 
 def _group_max(own: Autoencoder, pre_nF: Tensor) -> Tensor:
-    grouped = _relu(own, pre_nF).unflatten(-1, (own.k, -1))
+    grouped = _relu(own, pre_nF).reshape(len(pre_nF), own.k, -1)
     values, index = grouped.max(dim=-1, keepdim=True)
     return torch.zeros_like(grouped).scatter_(-1, index, values).flatten(-2)
 

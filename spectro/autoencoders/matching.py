@@ -7,8 +7,8 @@ Of a set S and the tokens A on which a feature is active,
 A feature has levels: active where its activation is above zero, or among the strongest half, … of
 those (MatchConfig.levels). The best feature of a set is that of largest F1 at any of its levels, of
 equal ones the first. The null of a set is the best F1 of random sets of the same size with as many
-tokens of every y, found in the same way: how well features find a set of this y whatever else it is.
-Only active features are stored and counted; nothing of N × F.
+tokens of every y, found in the same way: how well features find any set of this y. Only active
+features are stored and counted; nothing of N × F.
 
 Shapes: N tokens, F features, L levels, G = F · L columns (feature · L + level), C sets, m tokens of
 a set, K features that are kept, R random sets.

@@ -53,7 +53,7 @@ class _Training(nn.Module):
         chosen = torch.randint(len(sample_mD), (config.num_features,), generator=generator)
         noise = torch.randn(config.num_features, sample_mD.shape[1], generator=generator)
         start_FD = centred_mD[chosen] + 0.1 * noise * centred_mD.std()
-        start_FD = start_FD / start_FD.norm(dim=1, keepdim=True)
+        start_FD = nn.functional.normalize(start_FD, dim=1)
         self.w_dec_FD = nn.Parameter(start_FD.clone())
         self.w_enc_DF = nn.Parameter(start_FD.T.contiguous().clone())
         self.b_enc_F = nn.Parameter(torch.zeros(config.num_features))
@@ -77,7 +77,7 @@ class _Training(nn.Module):
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
         with torch.no_grad():
-            self.w_dec_FD /= self.w_dec_FD.norm(dim=1, keepdim=True)
+            self.w_dec_FD.copy_(nn.functional.normalize(self.w_dec_FD, dim=1))
 
     def autoencoder(self) -> Autoencoder:
         """What was trained."""

@@ -105,7 +105,7 @@ def _batches(reader: HookReader, ids_ST: Tensor, config: AutoencoderConfig) -> I
 
 
 def _vectors(reader: HookReader, ids_ST: Tensor) -> Tensor:
-    parts = [reader(part) for part in ids_ST.split(64)]
+    parts = [reader(part) for part in torch.split(ids_ST, 64)]
     return torch.cat(parts).flatten(0, 1)
 
 

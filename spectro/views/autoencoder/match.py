@@ -91,7 +91,7 @@ def match_clusters(
         on_progress(1, 3)
         found = _match(view, encoded, config)
         on_progress(2, 3)
-        other = control and _match(control, encoded, config)
+        other = None if control is None else _match(control, encoded, config)
         by_y, by_cell = (
             match_sets(_members(view, encoded), FeatureRows.one_each(label_N), config)
             for label_N in (encoded.y_N, encoded.cell_N)

@@ -60,7 +60,8 @@ class RowReader:
     @property
     def device(self) -> torch.device:
         """Where vectors are."""
-        return self.model.device
+        found: torch.device = self.model.device
+        return found
 
     def rows(self, ids_ST1: NDArray[np.integer]) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
         """Ascending rows (sequence · T + position) and their vectors [n, D]; rows that cannot be
