@@ -95,10 +95,10 @@ def source_of(
         model = ModelConfig(
             name_or_path=reading.name_or_path, revision=reading.revision, device=reading.device
         )
-    is_own = reading.name_or_path in (None, run_model.name_or_path)
+    names = [(each.name_or_path, each.revision) for each in (model, run_model)]
     found = AutoencoderSource(
         place=place, released=released, sha256=sha256, hook=parse_hook(text), model=model,
-        is_own_model=is_own, accept_mismatch=accept_mismatch, config=config,
+        is_own_model=names[0] == names[1], accept_mismatch=accept_mismatch, config=config,
     )  # fmt: skip
     if not accept_mismatch:
         _require_same_model(found)

@@ -240,7 +240,7 @@ def _made_of(view: RunView, control: RunView | None, config: MapConfig) -> dict[
     other = view.store.child(f"{CONTROL}/{view.folder}")
     views = [each for each in (view, control) if each is not None]
     assigned = [read_assigned_tokens(each) for each in views]
-    matches = [read_features(each) for each in views]
+    matches = [match and match.stem for match in map(read_features, views)]
     return {
         "format": FORMAT,
         "config": settings,
@@ -250,7 +250,7 @@ def _made_of(view: RunView, control: RunView | None, config: MapConfig) -> dict[
         "control_drawn": control is not None,
         "control_measured": view.store.exists(f"{CONTROL}/{SUMMARY_NAME}"),
         "assigned_sha256": [None if each is None else each.sha256 for each in assigned],
-        "features": [None if each is None else each.stem for each in matches],
+        **({"features": matches} if any(matches) else {}),  # maps of before are still the same
     }
 
 
