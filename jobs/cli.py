@@ -19,6 +19,7 @@ COMMANDS = {
     "matrix": "mean responses of subsets, clusters or pattern types, as numbers (<run>)",
     "circuit": "the induction circuit: what heads do, beside the axes of their χ (<run>)",
     "pattern": "data weights that shift responses towards a target (<run> target.…=…)",
+    "sae": "clusters against features of a sparse autoencoder (<run> [<autoencoder>])",
     "across": "the clusters of one token in several runs (<run> <run> ... token=she)",
     "figure": "a picture for a paper: SVG, PDF or PNG (<run> kind=matrix out=matrix.svg)",
     "assign": "tokens measured later to the clusters of a run (run.uri=...)",
@@ -36,6 +37,7 @@ COMMANDS = {
     "render": "the Kubernetes job for a run, as YAML (render.overlay=..., run.uri=s3://...)",
     "leave": "stop the drivers of this Ray head in order before it goes, and wait for them",
     "pretrain": "train the embedded or the attention-only model",
+    "autoencoder": "train a small sparse autoencoder of a model (out_dir=<folder>)",
 }
 
 

@@ -6,6 +6,7 @@ A run may be a part of one (<run>/control) or a folder of clusters (<run>/cluste
   kind=map          tokens in χ-space, clusters as rings, regions (max_points, seed)
   kind=card         one cluster: profile, tokens, subsets, random members (cluster, num_contexts)
   kind=clusters     sizes, conductances, stabilities; the control's beside them
+  kind=sae          clusters against features of an autoencoder (autoencoder, max_rows)
   kind=matrix       mean responses of sets of tokens × components (rows, scaling, max_rows)
   kind=axes         principal axes: variance, loadings, tokens at both ends (num_axes, num_tokens)
   kind=shift        every component's response to more of one subset, with intervals (rows)

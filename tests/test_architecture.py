@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 SCIENCE = ["tokens", "models", "sampling", "susceptibility", "predict", "clustering", "calibrate"]
-SCIENCE += ["analysis"]
+SCIENCE += ["analysis", "autoencoders"]
 LAYERS = ["extras", "settings", *SCIENCE, "storage", "formats", "config", "work", "measure"]
 LAYERS += ["cluster_stage", "planning", "upsampling", "views", "pipeline", "inspect"]
 LAYERS += ["result", "api"]

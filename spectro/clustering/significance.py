@@ -130,7 +130,7 @@ def _p_value(
     drawn_M = np.empty_like(rows_M)
     num_reached = 0
     for shuffle in range(1, NUM_SHUFFLES + 1):
-        _draw(drawn_M, y_M, order, token_N, start_V, stamp_N, rng)
+        draw_same_y(drawn_M, y_M, order, token_N, start_V, stamp_N, rng)
         num_reached += int(_inside(drawn_M, index_Nk, stamp_N) >= observed)
         for row in drawn_M:
             stamp_N[row] = 0
@@ -152,7 +152,7 @@ def _inside(
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _draw(
+def draw_same_y(
     drawn_M: NDArray[np.int32],
     y_M: NDArray[np.int64],
     order_M: NDArray[np.int64],

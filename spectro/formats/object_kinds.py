@@ -35,6 +35,9 @@ PATTERNS = {
     "clusters": rf"{CLUSTERS}/((clusters|members)\.parquet|cluster\.json)",
     "assigned": rf"{CLUSTERS}/assigned-[0-9a-f]{{16}}\.(parquet|json)",
     "names": rf"{CLUSTERS}/(names\.(parquet|json)|given-names\.json)",
+    "encodings": r"autoencoders/[0-9a-f]{16}/"
+    r"(encoding\.json|(cells|shard-\d+)\.safetensors)",
+    "feature_matches": rf"{CLUSTERS}/features-[0-9a-f]{{16}}(\.json|(-all)?\.parquet)",
     "page": rf"{PAGE}/(index\.html|page\.json)",
     "maps": rf"{MAP}/map\.json",
     "map_files": rf"{MAP}/(control/)?([\w.-]+\.(html|css|js|json)"

@@ -8,6 +8,7 @@ from spectro.cluster_stage.stages import CLUSTERS, NEIGHBOURS
 from spectro.measure.stages import ASSEMBLY, CHAINS, PILOT, TILES, TOKENS
 from spectro.storage.store import FENCE, Store
 from spectro.upsampling.stages import FEATURES, PREDICTION, TRAINING
+from spectro.views.autoencoder.stages import AUTOENCODERS
 from spectro.views.map.stages import MAP
 from spectro.views.page.stages import REPORT
 from spectro.work.registry import StageRegistry
@@ -50,6 +51,7 @@ STAGES = StageRegistry(
         ASSEMBLY,
         NEIGHBOURS,
         CLUSTERS,
+        AUTOENCODERS,
         REPORT,
         MAP,
     )

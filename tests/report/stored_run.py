@@ -21,8 +21,11 @@ from spectro.views.page.write import read_data
 from spectro.views.run_view import RunView
 
 CONFIG = {
+    "run": {"uri": "runs/made"},
     "model": {"name_or_path": "embedded", "revision": None},
-    "tokens": {"subsets": {name: {} for name in made_up_run.SUBSETS}},
+    "tokens": {
+        "subsets": {name: {"kind": "embedded", "name": "python"} for name in made_up_run.SUBSETS}
+    },
     "sampler": {"kind": "exponential", "gamma": 300.0, "nbeta": 30.0, "step_size": 0.001},
     "chain": {"num_chains": 4, "num_draws": 20},
     "estimator": {"kind": "two_chain"},

@@ -18,6 +18,8 @@ class Kind(Enum):
     """One cluster: profile, tokens, subsets, random members."""
     CLUSTERS = "clusters"
     """Sizes, conductances and stabilities of all clusters, the control's beside them."""
+    SAE = "sae"
+    """Clusters against features of an autoencoder: shares over thresholds, null, best matches."""
     MATRIX = "matrix"
     """The response matrix as a heat map."""
     AXES = "axes"
@@ -61,7 +63,7 @@ class FigureConfig:
     """
 
     kind: Kind = Kind.MAP
-    """`map`, `card`, `clusters`, `matrix`, `axes`, `shift`, `scatter`, `spread`, `control`,
+    """`map`, `card`, `clusters`, `sae`, `matrix`, `axes`, `shift`, `scatter`, `spread`, `control`,
     `moved`, `traces`, `rhat`, `reliability`, `text` or `across`."""
     theme: ThemeName = ThemeName.LIGHT
     """`light` or `dark`."""
@@ -73,6 +75,8 @@ class FigureConfig:
     """Text of the token (across); white space around it is ignored unless · ⏎ ⇥ stand for it."""
     others: tuple[str, ...] = ()
     """Runs beside this one (across)."""
+    autoencoder: str = ""
+    """Which match (sae), by a part of its hook or its model's name; empty: the best."""
     components: tuple[str, ...] = ()
     """Two names (scatter) or some (spread; none: those of highest reliability × deviation); names
     or patterns (traces, rhat, reliability, text; none: all)."""

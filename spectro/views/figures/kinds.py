@@ -69,6 +69,13 @@ def _clusters(view: RunView, config: FigureConfig, theme: Theme, known: Vocabula
     return sizes.figure(sizes_data(view), theme)
 
 
+def _sae(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
+    from spectro.views.drawing import sae
+    from spectro.views.figures.sae import sae_data
+
+    return sae.figure(sae_data(view, config.autoencoder, config.max_rows, known), theme)
+
+
 def _scatter(view: RunView, config: FigureConfig, theme: Theme, known: Vocabulary) -> Figure:
     from spectro.views.drawing import scatter
     from spectro.views.figures.columns import scatter_data
@@ -158,6 +165,7 @@ DRAW: dict[Kind, Callable[[RunView, FigureConfig, Theme, Vocabulary], Figure]] =
     Kind.MAP: _map,
     Kind.CARD: _card,
     Kind.CLUSTERS: _clusters,
+    Kind.SAE: _sae,
     Kind.MATRIX: _matrix,
     Kind.AXES: _axes,
     Kind.SHIFT: _shift,

@@ -131,6 +131,18 @@ class ClusterColumns(_Columns):
     """Jaccard index of the members of both."""
     assigned_examples: NDArray[np.float64] | None = None
     """Token ids of random ones of them [K, m]; −1 beyond the last."""
+    features: NDArray[np.int32] | None = None
+    """Best features of an autoencoder [K, m], −1 beyond the last; None: not matched."""
+    feature_level: NDArray[np.float32] | None = None
+    """Share of its strongest tokens at which each counts as active."""
+    feature_f1: NDArray[np.float32] | None = None
+    """F1 of each for membership."""
+    feature_precision: NDArray[np.float32] | None = None
+    """The same of precision."""
+    feature_recall: NDArray[np.float32] | None = None
+    """The same of recall."""
+    feature_auc: NDArray[np.float32] | None = None
+    """AUC of its activation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +223,8 @@ class MapData:
     """Clusters that the run has, where not all are here."""
     assigned: dict[str, Any] | None = None
     """How many of the tokens that were added later were assigned, and how; None: nothing was."""
+    autoencoder: dict[str, Any] | None = None
+    """What the clusters' features are of, and how many clusters they match; None: not matched."""
 
 
 def objects(data: MapData) -> Iterator[tuple[str, bytes]]:
@@ -267,6 +281,7 @@ def manifest(data: MapData) -> dict[str, Any]:
         "control_measured": data.control_measured,
         "is_control": data.is_control,
         "assigned": data.assigned,
+        "autoencoder": data.autoencoder,
         "reliability": [value if math.isfinite(value) else None for value in reliability],
         "layout": data.layout,
     }

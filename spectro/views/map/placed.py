@@ -17,6 +17,7 @@ from spectro.analysis.naming.name_sets import MemberSets
 from spectro.clustering.cluster_sums import NUM_TOP_TOKENS
 from spectro.clustering.describe import NUM_NEIGHBOURS
 from spectro.tokens.display.context_text import Vocabulary
+from spectro.views.autoencoder.stored import StoredMatch
 from spectro.views.cluster_examples import examples
 from spectro.views.cluster_tables import (
     array,
@@ -34,6 +35,7 @@ from spectro.views.map.assigned import AssignedTokens, read_assigned_tokens
 from spectro.views.map.columns import first_of_each, on_grid
 from spectro.views.map.config import MapConfig
 from spectro.views.map.data_files import ClusterColumns, TokenColumns
+from spectro.views.map.features import features_shown, read_features
 from spectro.views.map.layout import Clustered, Places, draw, drawn_members, place
 from spectro.views.map.regions import Laid, Region, find_regions
 from spectro.views.page.report_data import control_matches
@@ -59,6 +61,8 @@ class Placed:
     """Tokens of the run, drawn or not."""
     assigned: AssignedTokens | None
     """Clusters of tokens that were added later, where they are known."""
+    features: StoredMatch | None
+    """Features of the clusters, where they were matched to an autoencoder."""
 
 
 def read_placed(
@@ -78,13 +82,14 @@ def read_placed(
     Raises ValueError, in one line, where parts of the run are missing.
     """
     require_whole(view)
-    labels = view.labels(["subset", "token", "loss"])
+    labels, features = view.labels(["subset", "token", "loss"]), read_features(view)
     clustered, assigned = _clustered(view), read_assigned_tokens(view)
     row_n = draw(labels.num_rows, config)
     places = place(row_n, _Vectors(view, len(row_n), on_progress), clustered, config)
     columns, laid = _clusters(view, clustered, places, row_n, array(labels["loss"]), config)
     if assigned is not None:
         columns |= _assigned_shown(assigned, len(columns["size"]), config)
+    columns |= features_shown(features)
     columns["region"], regions = find_regions(laid, config)
     regions = _named(view, known, clustered, columns["region"], regions)
     return Placed(
@@ -95,6 +100,7 @@ def read_placed(
         layout=places.layout,
         num_tokens=labels.num_rows,
         assigned=assigned,
+        features=features,
     )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from spectro.views.cluster_names import cluster_names
 from spectro.views.cluster_tables import matrix, subset_dtype
 from spectro.views.map.config import MapConfig
 from spectro.views.map.data_files import MapData, SequenceSource
+from spectro.views.map.features import features_json
 from spectro.views.map.placed import OnProgress, read_placed
 from spectro.views.page.read_columns import read_columns
 from spectro.views.page.read_ledger import Ledger
@@ -81,6 +82,7 @@ def read_map_data(
         control_measured=view.store.exists(f"{CONTROL}/{SUMMARY_NAME}"),
         is_control=view.is_control,
         assigned=None if placed.assigned is None else placed.assigned.to_json(),
+        autoencoder=features_json(placed.features),
         layout=placed.layout,
         rows_per_file=config.rows_per_file,
         report=report_data(view, known, names, ledger),

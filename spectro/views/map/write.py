@@ -41,6 +41,7 @@ from spectro.views.map.data_files import (
     objects,
     within,
 )
+from spectro.views.map.features import read_features
 from spectro.views.map.folder import (
     FOLDER,
     Marker,
@@ -242,7 +243,9 @@ def _made_of(view: RunView, control: RunView | None, config: MapConfig) -> dict[
     settings = asdict(config)
     del settings["device"]
     other = view.store.child(f"{CONTROL}/{view.folder}")
-    assigned = [read_assigned_tokens(each) for each in (view, control) if each is not None]
+    views = [each for each in (view, control) if each is not None]
+    assigned = [read_assigned_tokens(each) for each in views]
+    matches = [match and match.stem for match in map(read_features, views)]
     return {
         "format": FORMAT,
         "config": settings,
@@ -253,6 +256,7 @@ def _made_of(view: RunView, control: RunView | None, config: MapConfig) -> dict[
         "control_measured": view.store.exists(f"{CONTROL}/{SUMMARY_NAME}"),
         "names_sha256": [_names_digest(each) for each in (view, control) if each is not None],
         "assigned_sha256": [None if each is None else each.sha256 for each in assigned],
+        **({"features": matches} if any(matches) else {}),  # maps of before are still the same
     }
 
 

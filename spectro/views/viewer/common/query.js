@@ -1,7 +1,7 @@
 // What is typed in a search box, and which tokens it means.
 import { label, plain } from "./text.js";
 
-// null, or { kind, … }: #12 · name:words · subset:name · region:name · size:20-500 · assigned: · else text, white space and all.
+// null, or { kind, … }: #12 · name:words · subset:name · region:name · size:20-500 · assigned: · feature:12 · else text, white space and all.
 export function parse(query) {
   if (!query) return null;
   const number = /^\s*#(\d{1,9})\s*$/.exec(query);
@@ -10,6 +10,8 @@ export function parse(query) {
   if (named) return { kind: named[1].toLowerCase(), name: named[2].toLowerCase() };
   const assigned = /^\s*assigned:\s*#?(\d{0,9})\s*$/i.exec(query);
   if (assigned) return { kind: "assigned", id: assigned[1] === "" ? null : Number(assigned[1]) };
+  const feature = /^\s*feature:\s*#?(\d{0,9})\s*$/i.exec(query);
+  if (feature) return { kind: "feature", id: feature[1] === "" ? null : Number(feature[1]) };
   const size = /^\s*size:\s*(\d*)\s*(-?)\s*(\d*)\s*$/i.exec(query);
   if (size && (size[1] || size[3])) {
     const low = Number(size[1] || 0), high = size[3] ? Number(size[3]) : size[2] ? Infinity : low;

@@ -1,6 +1,6 @@
 // The card of a cluster: what it is made of, its tokens in their contexts, its neighbours.
 import { readContext, readProfile, row, top } from "./data.js";
-import { button, byId, element, fixed, integer } from "./dom.js";
+import { button, byId, element, fixed, integer, percent } from "./dom.js";
 import { clusterRow } from "./list.js";
 import { LOOSE, LOOSE_MEANS } from "./colours.js";
 import { FIELD, membersShown, ON_CARD } from "./fields.js";
@@ -78,6 +78,23 @@ function controlMatch({ map, clusters }, id) {
   return [name, element("p", "match", said, ...(map.control?.map ? [" ", link] : []))];
 }
 
+// The best features of an autoencoder, where the clusters were matched to one.
+function features({ map, clusters }, id) {
+  if (!clusters.features) return [];
+  const { title, threshold } = map.autoencoder;
+  const name = element("h3", "", "Features", element("small", "", `best by F1 for membership; ${title}`));
+  const best = [...row(clusters.features, id)].filter((one) => one >= 0);
+  if (!best.length) return [name, element("p", "match", "No feature is active on its tokens.")];
+  const said = best.map((one, place) => {
+    const [f1, precision, recall, auc] = ["f1", "precision", "recall", "auc"].map((score) => fixed(row(clusters[`feature_${score}`], id)[place], 2));
+    const level = row(clusters.feature_level, id)[place], strongest = level < 1 ? `, strongest ${percent(level)}:` : "";
+    const find = button("link", `feature ${one}`, () => change({ query: `feature:${one}`, panel: "list", open: null }));
+    find.title = "Clusters that have it among their best";
+    return element("p", row(clusters.feature_f1, id)[place] >= threshold ? "match" : "soft", find, `${strongest} F1 ${f1}, precision ${precision}, recall ${recall}, AUC ${auc}`);
+  });
+  return [name, ...said];
+}
+
 function neighbours(world, id, hover) {
   const near = [...row(world.clusters.neighbours, id)].filter((other) => other >= 0);
   const around = world.names.neighbourhood[id];
@@ -112,7 +129,7 @@ export function drawCard(world, hover, show) {
     element("div", "tops", ...top(world, id).map(([y, count]) => element("span", "top", token(y), element("small", "", integer(count))))),
     element("h3", "", "Subsets"), ...subsetBar(world.map.subsets, row(clusters.subset_counts, id)),
     element("h3", "", "Mean χ by component"), chi(world, id),
-    ...neighbours(world, id, hover), ...controlMatch(world, id), ...members(world, id));
+    ...features(world, id), ...neighbours(world, id, hover), ...controlMatch(world, id), ...members(world, id));
   if (region) panel.querySelector(".soft .link").append(...shown(region.name));
   panel.querySelector(".close").setAttribute("aria-label", "Close the card");
   panel.scrollTop = 0;

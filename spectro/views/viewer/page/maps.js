@@ -8,7 +8,7 @@ const HELP = "The same tokens measured with nβ = 0, noise that never looked at 
 
 // Search and colour go along; ids, regions and places are others there.
 function carried() {
-  const query = /^\s*(#|region:|assigned:)/i.test(state.query) ? "" : state.query;
+  const query = /^\s*(#|region:|assigned:|feature:)/i.test(state.query) ? "" : state.query;
   const address = encode({ ...START, query, colour: state.colour, view: state.view });
   return address ? `#${address}` : "";
 }

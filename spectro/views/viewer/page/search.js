@@ -22,6 +22,9 @@ export function search(query, world) {
   if (asked.kind === "assigned" && world.clusters.assigned) {
     clusters.forEach((_, id) => { clusters[id] = Number(world.clusters.assigned.values[id] > 0 && (asked.id ?? id) === id); });
   }
+  if (asked.kind === "feature" && world.clusters.features) {
+    clusters.forEach((_, id) => { clusters[id] = Number(row(world.clusters.features, id).some((one) => one >= 0 && (asked.id ?? one) === one)); });
+  }
   if (asked.kind === "size") clusters.forEach((_, id) => { clusters[id] = Number(size.values[id] >= asked.low && size.values[id] <= asked.high); });
   if (asked.kind === "region") {
     const isMeant = (one) => (/^\d+$/.test(asked.name) ? String(one.id) === asked.name : isNamed(one.plain));

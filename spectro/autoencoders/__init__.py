@@ -1,0 +1,1 @@
+"""Sparse autoencoders: released files, activations, features of sets of tokens (ADR 102)."""

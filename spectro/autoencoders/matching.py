@@ -1,0 +1,357 @@
+"""Sets of tokens against the features of an autoencoder.
+
+Of a set S and the tokens A on which a feature is active,
+
+    precision = |S ∩ A| / |A|,   recall = |S ∩ A| / |S|,   F1 = 2 |S ∩ A| / (|S| + |A|)
+
+A feature has levels: active where its activation is above zero, or among the strongest half, … of
+those (MatchConfig.levels). The best feature of a set is that of largest F1 at any of its levels, of
+equal ones the first. The null of a set is the best F1 of random sets of the same size with as many
+tokens of every y, found in the same way: how well features find any set of this y. Only active
+features are stored and counted; nothing of N × F.
+
+Shapes: N tokens, F features, L levels, G = F · L columns (feature · L + level), C sets, m tokens of
+a set, K features that are kept, R random sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from spectro.autoencoders.config import MatchConfig
+from spectro.clustering.significance import TokenGroups, benjamini_hochberg, draw_same_y
+
+NULL_KEY = 0x5AE
+"""Stream of random numbers, next to the seed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureRows:
+    """Active features of every token, row by row."""
+
+    start_N1: NDArray[np.int64]
+    """First place of every token in `index`, and their number at the end, [N + 1]."""
+    index: NDArray[np.unsignedinteger]
+    """Columns: features, or features at levels."""
+    num_features: int
+    """F."""
+    num_levels: int = 1
+    """L."""
+
+    @property
+    def num_columns(self) -> int:
+        """G."""
+        return self.num_features * self.num_levels
+
+    def at_levels(self, value: NDArray[np.floating], levels: Sequence[float]) -> FeatureRows:
+        """The same features, active where they are among their strongest, at each level.
+
+        Args:
+            value: activations, beside `index`.
+            levels: shares of a feature's active tokens; ties go to earlier tokens.
+        """
+        row = np.repeat(np.arange(self.num_tokens), np.diff(self.start_N1))
+        index = self.index.astype(np.int64)
+        order = np.lexsort((-value, index))
+        count_F = self.num_active()
+        first_F = np.cumsum(count_F) - count_F
+        share = np.empty(index.size)
+        share[order] = np.arange(1, index.size + 1) - first_F[index[order]]
+        share /= count_F[index]
+        kept = [np.flatnonzero(share <= level) for level in levels]
+        columns = np.concatenate([index[k] * len(levels) + n for n, k in enumerate(kept)])
+        rows = np.concatenate([row[k] for k in kept])
+        order = np.argsort(rows, kind="stable")
+        ends = np.bincount(rows, minlength=self.num_tokens).cumsum()
+        num_columns = self.num_features * len(levels)
+        return FeatureRows(
+            start_N1=np.concatenate([[0], ends]).astype(np.int64),
+            index=columns[order].astype(np.uint16 if num_columns <= 1 << 16 else np.uint32),
+            num_features=self.num_features,
+            num_levels=len(levels),
+        )
+
+    @classmethod
+    def one_each(cls, label_N: NDArray[np.integer]) -> FeatureRows:
+        """One feature per token: its label, made dense; a partition as a dictionary."""
+        values, dense_N = np.unique(label_N, return_inverse=True)
+        return cls(
+            start_N1=np.arange(label_N.size + 1, dtype=np.int64),
+            index=dense_N.astype(np.uint32),
+            num_features=values.size,
+        )
+
+    @property
+    def num_tokens(self) -> int:
+        """N."""
+        return self.start_N1.size - 1
+
+    def num_active(self) -> NDArray[np.int64]:
+        """Tokens of each column, [G]."""
+        return np.bincount(self.index, minlength=self.num_columns).astype(np.int64)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetMatches:
+    """Best features of every set, and the best set of every feature."""
+
+    size_C: NDArray[np.int64]
+    """Tokens of each set."""
+    feature_CK: NDArray[np.int64]
+    """Best first; −1 where fewer features share a token with the set."""
+    level_CK: NDArray[np.int64]
+    """The level at which each is best."""
+    shared_CK: NDArray[np.int64]
+    """Tokens of the set on which it is active."""
+    active_FL: NDArray[np.int64]
+    """Tokens on which each feature is active, by level."""
+    set_F: NDArray[np.int64]
+    """The set of largest F1 of each feature at any level, −1 where none shares a token with it."""
+    f1_F: NDArray[np.float64]
+    """That F1."""
+    null_CR: NDArray[np.float32]
+    """Best F1 of random sets of the same size and the same y; R = 0 without a null."""
+
+    @property
+    def num_active_CK(self) -> NDArray[np.int64]:
+        """Tokens on which the best features are active, at their levels."""
+        found = self.active_FL[self.feature_CK, self.level_CK]
+        return np.where(self.feature_CK >= 0, found, 0)
+
+    @property
+    def f1_CK(self) -> NDArray[np.float64]:
+        """F1 of the best features, 0 where there is none."""
+        return _ratio(2.0 * self.shared_CK, self.size_C[:, None] + self.num_active_CK)
+
+    @property
+    def precision_CK(self) -> NDArray[np.float64]:
+        """Precision of the best features."""
+        return _ratio(self.shared_CK, self.num_active_CK)
+
+    @property
+    def recall_CK(self) -> NDArray[np.float64]:
+        """Recall of the best features."""
+        return _ratio(self.shared_CK, self.size_C[:, None])
+
+    @property
+    def best_C(self) -> NDArray[np.float64]:
+        """F1 of the best feature of each set."""
+        found: NDArray[np.float64] = self.f1_CK[:, 0]
+        return found
+
+    @property
+    def q_C(self) -> NDArray[np.float64]:
+        """q-values that a set is matched no better than others of its y; 1 without a null."""
+        num_sets, num_null = self.null_CR.shape
+        if not num_null or not num_sets:
+            return np.ones(num_sets)
+        reached_C = (self.null_CR >= self.best_C[:, None] - 1e-6).sum(axis=1)
+        return benjamini_hochberg((1.0 + reached_C) / (1.0 + num_null))
+
+
+def match_sets(
+    members: Sequence[NDArray[np.integer]],
+    rows: FeatureRows,
+    config: MatchConfig,
+    groups: TokenGroups | None = None,
+) -> SetMatches:
+    """The best features of sets of tokens.
+
+    Args:
+        members: tokens of each set, as rows.
+        rows: active features of all tokens.
+        config: how many are kept, and the null.
+        groups: tokens by y; None: without a null.
+
+    Raises ValueError if groups and rows are of different tokens.
+    """
+    if groups is not None and groups.y_N.size != rows.num_tokens:
+        raise ValueError(
+            f"found y of {groups.y_N.size} tokens and features of {rows.num_tokens}: are they of "
+            "the same run?"
+        )
+    num_sets, num_kept = len(members), config.num_features
+    column_CK = np.full((num_sets, num_kept), -1, np.int64)
+    shared_CK = np.zeros((num_sets, num_kept), np.int64)
+    active_G, scratch = rows.num_active(), _Scratch.of(rows)
+    f1_F, set_F = np.zeros(rows.num_features), np.full(rows.num_features, -1, np.int64)
+    null_CR = np.zeros((num_sets, config.num_null if groups is not None else 0), np.float32)
+    csr = rows.start_N1, rows.index, active_G
+    counted, num_levels = (scratch.count_G, scratch.touched_G), rows.num_levels
+    for number, own in enumerate(members):
+        rows_m = np.asarray(own, np.int64)
+        kept = column_CK[number], shared_CK[number]
+        _best(rows_m, *csr, *counted, *kept, f1_F, set_F, number, num_levels)
+        if groups is not None:
+            rng = np.random.default_rng((config.seed, NULL_KEY, number))
+            by_y = groups.y_N, groups.token_N, groups.start_V, scratch.stamp_N
+            _null(rows_m.astype(np.int32), *csr, *counted, *by_y, rng, null_CR[number])
+    return SetMatches(
+        size_C=np.array([len(own) for own in members], np.int64),
+        feature_CK=np.where(column_CK >= 0, column_CK // num_levels, -1),
+        level_CK=np.where(column_CK >= 0, column_CK % num_levels, 0),
+        shared_CK=shared_CK,
+        active_FL=active_G.reshape(-1, num_levels),
+        set_F=set_F,
+        f1_F=f1_F,
+        null_CR=null_CR,
+    )
+
+
+def area_under_curve(
+    member_m: NDArray[np.integer],
+    row_a: NDArray[np.integer],
+    value_a: NDArray[np.floating],
+    num_tokens: int,
+) -> float:
+    """AUC of a feature's activation for membership of a set; inactive tokens tie at zero.
+
+    Args:
+        member_m: tokens of the set.
+        row_a: ascending tokens on which the feature is active.
+        value_a: its activations there, above zero.
+        num_tokens: N.
+
+    NaN where the set is empty or holds all tokens.
+    """
+    size, num_zero = len(member_m), num_tokens - len(row_a)
+    if not 0 < size < num_tokens:
+        return float("nan")
+    place_m = np.searchsorted(row_a, member_m)
+    padded = np.append(row_a, -1)
+    own = value_a[place_m[padded[place_m] == member_m]]
+    ordered = np.sort(value_a)
+    low, high = np.searchsorted(ordered, own, "left"), np.searchsorted(ordered, own, "right")
+    ranks = float((num_zero + (low + high + 1) / 2).sum())
+    ranks += (size - own.size) * (num_zero + 1) / 2
+    return float((ranks - size * (size + 1) / 2) / (size * (num_tokens - size)))
+
+
+def share_at(values: NDArray[np.floating], thresholds: Sequence[float]) -> list[float]:
+    """Share of values that reach each threshold; NaN of none."""
+    flat = np.sort(np.asarray(values, np.float64).reshape(-1)) + 1e-9
+    if not flat.size:
+        return [float("nan")] * len(thresholds)
+    below = np.searchsorted(flat, np.asarray(thresholds), side="left")
+    return [float(share) for share in 1.0 - below / flat.size]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Scratch:
+    """Arrays that are zero between sets."""
+
+    count_G: NDArray[np.int64]
+    touched_G: NDArray[np.int64]
+    stamp_N: NDArray[np.int8]
+
+    @classmethod
+    def of(cls, rows: FeatureRows) -> _Scratch:
+        return cls(
+            count_G=np.zeros(rows.num_columns, np.int64),
+            touched_G=np.zeros(rows.num_columns, np.int64),
+            stamp_N=np.zeros(rows.num_tokens, np.int8),
+        )
+
+
+def _ratio(over: NDArray[Any], under: NDArray[Any]) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = np.asarray(over, np.float64) / np.maximum(under, 1)
+    return found
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _count(
+    rows_m: NDArray[Any],
+    start_N1: NDArray[np.int64],
+    index: NDArray[Any],
+    count_G: NDArray[np.int64],
+    touched_G: NDArray[np.int64],
+) -> int:
+    """Adds up active features of some tokens; how many features were touched."""
+    num = 0
+    for row in rows_m:
+        for place in range(start_N1[row], start_N1[row + 1]):
+            feature = index[place]
+            if count_G[feature] == 0:
+                touched_G[num] = feature
+                num += 1
+            count_G[feature] += 1
+    return num
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _best(
+    rows_m: NDArray[Any],
+    start_N1: NDArray[np.int64],
+    index: NDArray[Any],
+    active_G: NDArray[np.int64],
+    count_G: NDArray[np.int64],
+    touched_G: NDArray[np.int64],
+    column_K: NDArray[np.int64],
+    shared_K: NDArray[np.int64],
+    f1_F: NDArray[np.float64],
+    set_F: NDArray[np.int64],
+    number: int,
+    num_levels: int,
+) -> None:
+    """Fills the K best features of one set, each at its best level; counts are zero afterwards."""
+    num = _count(rows_m, start_N1, index, count_G, touched_G)
+    kept_K = np.zeros(column_K.size)
+    touched_G[:num].sort()
+    place = 0
+    while place < num:
+        feature, f1, column, shared = touched_G[place] // num_levels, 0.0, 0, 0
+        while place < num and touched_G[place] // num_levels == feature:
+            each = touched_G[place]
+            own = 2.0 * count_G[each] / (rows_m.size + active_G[each])
+            if own > f1:
+                f1, column, shared = own, each, count_G[each]
+            count_G[each] = 0
+            place += 1
+        if f1 > f1_F[feature]:
+            f1_F[feature], set_F[feature] = f1, number
+        slot = column_K.size
+        while slot > 0 and f1 > kept_K[slot - 1]:
+            slot -= 1
+        if slot < column_K.size:
+            for later in range(column_K.size - 1, slot, -1):
+                kept_K[later] = kept_K[later - 1]
+                column_K[later], shared_K[later] = column_K[later - 1], shared_K[later - 1]
+            kept_K[slot], column_K[slot], shared_K[slot] = f1, column, shared
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _null(
+    rows_m: NDArray[np.int32],
+    start_N1: NDArray[np.int64],
+    index: NDArray[Any],
+    active_G: NDArray[np.int64],
+    count_G: NDArray[np.int64],
+    touched_G: NDArray[np.int64],
+    y_N: NDArray[np.int64],
+    token_N: NDArray[np.int32],
+    start_V: NDArray[np.int64],
+    stamp_N: NDArray[np.int8],
+    rng: np.random.Generator,
+    null_R: NDArray[np.float32],
+) -> None:
+    """Fills the best F1 of random sets with as many tokens of every y."""
+    y_m = y_N[rows_m]
+    order_m = np.argsort(y_m, kind="mergesort")
+    drawn_m = np.empty_like(rows_m)
+    for repeat in range(null_R.size):
+        draw_same_y(drawn_m, y_m, order_m, token_N, start_V, stamp_N, rng)
+        best = 0.0
+        num = _count(drawn_m, start_N1, index, count_G, touched_G)
+        for place in range(num):
+            feature = touched_G[place]
+            best = max(best, 2.0 * count_G[feature] / (rows_m.size + active_G[feature]))
+            count_G[feature] = 0
+        for row in drawn_m:
+            stamp_N[row] = 0
+        null_R[repeat] = best

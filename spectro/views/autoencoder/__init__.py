@@ -1,0 +1,1 @@
+"""A run's tokens encoded by an autoencoder, and its clusters matched to features (ADR 102)."""
