@@ -168,7 +168,6 @@ def contents(folder: Path) -> dict[str, bytes]:
         (["model.name_or_path=/no/such/folder"], "does not exist"),
         (["model.name_or_path=."], "has no config.json"),
         (["components=[l9h9]"], "component 'l9h9' selects nothing"),
-        (["components=[full]"], "component 'full' cannot be a column"),
         (["observables.q.tokens=[16]"], "observables.q: tokens has 16, but the evaluation set has"),
         (["observables.q.subset=code"], "observables.q: subset 'code' has no sequence in the eval"),
         (["observables.q.function=no.such:f"], "observables.q: function 'no.such:f' cannot be imp"),
