@@ -23,6 +23,7 @@ COMMANDS = {
     "assign": "tokens measured later to the clusters of a run (run.uri=...)",
     "query": 'SQL over a run, nearest tokens, members of clusters (<run> "select ...")',
     "diagnose": "how the chains of every component went, and what to change (<run>)",
+    "names": "what distinguishes the tokens of each cluster, and how well it predicts them (<run>)",
     "report": "the page of a clustered run (run.uri=...)",
     "text": "a text coloured by χ: a sequence of a run, or a file (<run> [<file>])",
     "map": "the cluster map of a run as a folder for any static server (<run>)",

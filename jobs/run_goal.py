@@ -24,8 +24,9 @@ from spectro.tokens.display.terminal_text import plain_string
 from spectro.work import environment
 from spectro.work.progress import Progress, clock
 
-from .cluster_table import cluster_table, vectors_lines
+from .cluster_table import cluster_table, stored_names, vectors_lines
 from .log import run_log
+from .names import summary_lines
 from .output import say
 
 logger = logging.getLogger(__name__)
@@ -102,6 +103,7 @@ def _show_outcome(console: Console, config: PipelineConfig, finished: Finished, 
     logger.info("%s", outcome)
     if goal in (Goal.CLUSTER, Goal.REPORT):
         console.print(cluster_table(config, store))
+        say(*summary_lines(stored_names(store, config.run.clusters).summary))
         say(*vectors_lines(config, store))
     say(outcome, *(f"warning: {warning}" for warning in _warnings(store)))
     if goal is Goal.REPORT:

@@ -121,24 +121,6 @@ def find(sample: Sample, traits: Traits) -> tuple[KnownKinds, ...]:
     )
 
 
-def commonest_kind(sample: Sample, traits: Traits, num_clusters: int) -> Floats:
-    """Share of the commonest kind among the sampled members of every cluster, [K].
-
-    NaN for clusters of fewer than LEAST_MEMBERS sampled members.
-    """
-    size_K = np.bincount(sample.cluster_M, minlength=num_clusters).astype(float)
-    counts = [
-        np.bincount(
-            sample.cluster_M,
-            weights=kind(traits, sample.ids_ST1).reshape(-1)[sample.token_M],
-            minlength=num_clusters,
-        )
-        for _, kind in KINDS.values()
-    ]
-    result: Floats = np.max(counts, axis=0) / np.where(size_K >= LEAST_MEMBERS, size_K, np.nan)
-    return result
-
-
 def _found(name: str, meaning: str, is_kind_N: Bools, auc: float, sample: Sample) -> KnownKinds:
     num_tokens = int(is_kind_N.sum())
     known = min(num_tokens, is_kind_N.size - num_tokens) >= LEAST_TOKENS

@@ -104,16 +104,21 @@ def induction(traits: Traits, ids_ST1: Ids) -> Bools:
     """
     ids = ids_ST1.astype(np.int64)
     pair_ST = ids[:, :-1] * (int(ids.max(initial=0)) + 1) + ids[:, 1:]
-    order_ST = np.argsort(pair_ST, axis=1, kind="stable")
-    sorted_ST = np.take_along_axis(pair_ST, order_ST, axis=1)
-    is_first_ST = np.ones(pair_ST.shape, bool)
+    result: Bools = np.arange(pair_ST.shape[1]) - first_occurrence(pair_ST) >= 2
+    return result
+
+
+def first_occurrence(value_ST: Ids) -> NDArray[np.int64]:
+    """Place in its row at which each value occurs first, [S, T]."""
+    order_ST = np.argsort(value_ST, axis=1, kind="stable")
+    sorted_ST = np.take_along_axis(value_ST, order_ST, axis=1)
+    is_first_ST = np.ones(value_ST.shape, bool)
     is_first_ST[:, 1:] = sorted_ST[:, 1:] != sorted_ST[:, :-1]
-    start_ST = np.where(is_first_ST, np.arange(pair_ST.shape[1]), 0)
+    start_ST = np.where(is_first_ST, np.arange(value_ST.shape[1]), 0)
     np.maximum.accumulate(start_ST, axis=1, out=start_ST)
     first_ST = np.empty_like(order_ST)
     np.put_along_axis(first_ST, order_ST, np.take_along_axis(order_ST, start_ST, axis=1), axis=1)
-    result: Bools = np.arange(pair_ST.shape[1]) - first_ST >= 2
-    return result
+    return first_ST
 
 
 def spacing(traits: Traits, ids_ST1: Ids) -> Bools:

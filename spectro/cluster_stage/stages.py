@@ -56,6 +56,12 @@ CLUSTERS = Stage(
             damaged="delete it and what has its name beside it; spectro assign makes both again",
             missing="spectro assign makes it again, or delete the .json that names it",
         ),
+        ObjectKind(
+            name="names",
+            read_marker=f"{VERIFICATION}:table_of_names",
+            damaged="delete it; spectro names makes names again, or reads them from a file again",
+            missing="delete the names.json beside it; spectro names makes both again",
+        ),
     ),
     completed_by=rf"{FOLDERS}/cluster\.json",
     leftovers="spectro.cluster_stage.leftovers:leftovers_of_clusters",

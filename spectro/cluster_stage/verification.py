@@ -51,6 +51,11 @@ def table_of_assigned(contents: PartContents, name: str, content: Content) -> di
     return {path: content["table"]}
 
 
+def table_of_names(contents: PartContents, name: str, content: Content) -> dict[str, Any]:
+    """The table that a names.json names; names from a file have none."""
+    return {f"{_folder(name)}/{table}": info for table, info in content.get("objects", {}).items()}
+
+
 def check_lists(contents: PartContents, name: str, data: bytes) -> None:
     """kNN lists with the digest of their header."""
     parse_arrays(data)

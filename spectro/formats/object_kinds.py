@@ -34,6 +34,7 @@ PATTERNS = {
     "lists": r"neighbours/[^/]+/((transform|recall)\.json|(pairs/\d+-\d+|lists-\d+)\.safetensors)",
     "clusters": rf"{CLUSTERS}/((clusters|members)\.parquet|cluster\.json)",
     "assigned": rf"{CLUSTERS}/assigned-[0-9a-f]{{16}}\.(parquet|json)",
+    "names": rf"{CLUSTERS}/(names\.(parquet|json)|given-names\.json)",
     "page": rf"{PAGE}/(index\.html|page\.json)",
     "maps": rf"{MAP}/map\.json",
     "map_files": rf"{MAP}/(control/)?([\w.-]+\.(html|css|js|json)"

@@ -18,13 +18,13 @@ from spectro.analysis.response_scale import ResponseScale
 from spectro.analysis.scaling import Scaling
 from spectro.tokens.display.context_text import Vocabulary
 from spectro.tokens.display.vocabulary import display_name
+from spectro.views.cluster_names import NUM_COMMON, cluster_names
+from spectro.views.cluster_tables import ragged
 from spectro.views.config import MAX_ROWS, MatrixRows
 from spectro.views.run_view import RunView
 from spectro.views.token_contexts import lit_tokens, required_pieces, vocabulary_of
 
 Ints = npt.NDArray[np.int64]
-NUM_TOP_TOKENS = 4
-"""Tokens in the name of a cluster's row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +169,8 @@ def _clusters(view: RunView, max_rows: int, known: Vocabulary) -> TokenSets:
     row_M, token_id_M = row_M[row_M >= 0], token_id_M[row_M >= 0]
     order = np.argsort(token_id_M, kind="stable")
     row_M, token_id_M = row_M[order], token_id_M[order]
-    tops = stored.clusters["top_tokens"].take(chosen).to_pylist()
+    tops_KT = ragged(stored.clusters["top_tokens"], NUM_COMMON, np.int64, -1)
+    shown_K = cluster_names(view, known).or_common(known, tops_KT)
 
     def members(
         first: int, ids_ST1: npt.NDArray[np.int32], _: npt.NDArray[np.int16]
@@ -178,8 +179,5 @@ def _clusters(view: RunView, max_rows: int, known: Vocabulary) -> TokenSets:
         low, high = np.searchsorted(token_id_M, [first, last])
         return row_M[low:high], token_id_M[low:high] - first
 
-    names = tuple(
-        " ".join([f"#{index}", *map(known.show, top[:NUM_TOP_TOKENS])])
-        for index, top in zip(chosen.tolist(), tops, strict=True)
-    )
+    names = tuple(f"#{index} {shown_K[index]}" for index in chosen.tolist())
     return TokenSets(names=names, members=members)

@@ -38,6 +38,7 @@ def folder(
     here = tmp_path_factory.mktemp(str(request.param).partition(".")[0])
     shutil.copytree(measured / "runs", here / "runs")
     shutil.copytree(measured / "runs/demo", here / "lr=3")
+    (here / "named.jsonl").write_text('{"cluster_id": 0, "name": "ends of lines"}\n')
     (here / "notes.txt").write_text("Once upon a time there was a chapter.\n" * 3)
     lines = [f'{{"text": "A book of chapter {i}. {i * i} pages."}}' for i in range(300)]
     (here / "books.jsonl").write_text("\n".join(lines) + "\n")

@@ -99,6 +99,7 @@ def made_map(num_tokens=20_000, num_clusters=60, seed=0, *, subsets=SUBSETS, **o
         ),
         vocabulary=vocabulary(),
         regions=regions,
+        names=names_of(num_clusters),
         control={
             "clusters": num_control,
             "sizes": control_sizes,
@@ -128,7 +129,7 @@ def made_report(data, **overrides):
         ),
         "control": control,
         "found": [],
-        "recognised": None,
+        "names": None,
         "ledger": {
             "facts": [["Seeds", "run 0"], ["Versions", "python 3.11.7"]],
             "stages": [
@@ -234,10 +235,13 @@ def made_clusters(rng, label, y, subset, centre, xy, num_subsets):
         size_K=size,
         cluster_M=own,
         xy_M2=xy[member],
-        top_tokens_KT=top,
-        top_counts_KT=times,
     )
-    region, regions = find_regions(laid, vocabulary(), MapConfig())
+    region, regions = find_regions(laid, MapConfig())
+    shown = vocabulary()
+    regions = [
+        dataclasses.replace(each, name=" ".join(shown[token] for token in made_name(each.id)))
+        for each in regions
+    ]
     least = np.maximum(size, 1)
     stability = rng.uniform(0, 1, num).astype(np.float32)
     stability[::7] = np.nan
@@ -261,6 +265,10 @@ def made_clusters(rng, label, y, subset, centre, xy, num_subsets):
         top_tokens=top,
         top_counts=times,
         neighbours=neighbours,
+        name_f1=np.linspace(0, 1, num, dtype=np.float32),
+        name_precision=np.full(num, 0.75, np.float32),
+        name_recall=np.full(num, 0.5, np.float32),
+        neighbourhood_f1=np.full(num, 0.25, np.float32),
         examples=examples,
         central=central,
         examples_loss=np.where(examples < 0, np.nan, examples % 7).astype(np.float32),
@@ -268,6 +276,26 @@ def made_clusters(rng, label, y, subset, centre, xy, num_subsets):
         subset_counts=counts,
     )
     return columns, regions
+
+
+def made_name(number):
+    """Tokens of a made-up name: a hostile one, then another."""
+    return number % len(HOSTILE), len(HOSTILE) + number % 50
+
+
+def names_of(num):
+    """Of the clusters: by rules, from a file, and none."""
+    shown = [
+        f"“{' '.join(vocabulary()[token] for token in made_name(k))}” in code" for k in range(num)
+    ]
+    source = [("rule", "file", "")[k % 3 % 3] if k % 4 else "rule" for k in range(num)]
+    return {
+        "shown": [name if where else "" for name, where in zip(shown, source, strict=True)],
+        "source": source,
+        "rule": shown,
+        "named_by": ["<b>someone</b>" if where == "file" else "" for where in source],
+        "neighbourhood": shown,
+    }
 
 
 def top_of(own, y, num):

@@ -121,7 +121,7 @@ def planted(what, label, columns, config, mean_phi_H=None):
         seed_C=np.array([r[0] for r in rows], np.int32),
         centroid_CD=np.array(means, np.float32).reshape(-1, x.shape[1]),
         mean_chi_CH=np.array(chis, np.float32).reshape(-1, chi.shape[1]),
-        statistics={},
+        statistics={"num_tokens": len(chi)},
     )
 
 

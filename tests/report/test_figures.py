@@ -91,11 +91,11 @@ def map_data(num: int, num_clusters: int, subsets: int = 10) -> cluster_map.Clus
         ),
         size_K=np.arange(num_clusters) * 10,
         dominant_K=np.arange(num_clusters) % subsets,
-        names_K=((HOSTILE[0], HOSTILE[5], HOSTILE[1]),) * num_clusters,
+        names_K=(" ".join((HOSTILE[0], HOSTILE[5], HOSTILE[1])),) * num_clusters,
         num_tokens=num,
         regions=(
             cluster_map.RegionOutline(
-                name=(HOSTILE[1],), outline_P2=np.array([[0.1, 0.1], [0.9, 0.2], [0.5, 0.8]])
+                name=HOSTILE[1], outline_P2=np.array([[0.1, 0.1], [0.9, 0.2], [0.5, 0.8]])
             ),
         )
         if num_clusters > 3
@@ -105,7 +105,8 @@ def map_data(num: int, num_clusters: int, subsets: int = 10) -> cluster_map.Clus
 
 def card_data(components: tuple[str, ...], num_contexts: int, **other: Any) -> card.CardData:
     plain: dict[str, Any] = {
-        "cluster_id": 3, "size": 40, "conductance": 0.1, "stability": 0.5, "purity": 0.8,
+        "cluster_id": 3, "name": f"“{HOSTILE[0]}” after “{HOSTILE[1]}”", "source": "rule",
+        "name_f1": 0.5, "size": 40, "conductance": 0.1, "stability": 0.5, "purity": 0.8,
         "top_tokens": tuple((token, 40 - i) for i, token in enumerate(HOSTILE)),
         "subset_names": ("$a$", "b" * 60), "subset_counts_P": np.array([30, 10]),
         "components": components, "mean_chi_H": np.linspace(-1, 1, len(components)),

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from stored_run import data_of, write_found, write_run
 
-from spectro.analysis.known_kinds import KINDS, Sample, commonest_kind, find, neighbour_auc
+from spectro.analysis.known_kinds import KINDS, Sample, find, neighbour_auc
 from spectro.analysis.patterns import Traits, pattern_types
 from spectro.clustering.config import ClusterConfig
 from spectro.views.page.known_kinds_sample import found_sample
-from spectro.views.page.report_data import recognised
 from spectro.views.run_view import RunView
 
 VOCABULARY = [b"1", b"22", b" a", b"b", b"(", b'"', b"\n", b"  "]
@@ -58,8 +57,6 @@ def test_clusters_of_a_kind_hold_its_tokens(sample: Sample) -> None:
     digits = next(kind for kind in find(sample, traits) if kind.name == "digits")
     assert digits.clusters == ((0, 1.0), (1, 0.5)) and digits.num_clusters == 2
     assert digits.held == pytest.approx(40 / digits.num_tokens)
-    share = commonest_kind(sample, traits, 4)
-    assert share[0] == 1.0 and share[1] >= 0.5 and np.isnan(share[3])
 
 
 def test_clusters_of_few_sampled_members_are_not_judged(sample: Sample) -> None:
@@ -68,8 +65,6 @@ def test_clusters_of_few_sampled_members_are_not_judged(sample: Sample) -> None:
     is_digit = np.isin(sample.ids_ST1[:, 1:], DIGITS).reshape(-1)
     token_M = np.r_[sample.token_M[:50], np.flatnonzero(is_digit)[50:59]]
     few = Sample(**(vars(sample) | {"token_M": token_M, "cluster_M": sample.cluster_M[keep]}))
-    share = commonest_kind(few, traits, 3)
-    assert share[0] == 1.0 and share[1] >= 0.5 and np.isnan(share[2])
     digits = next(kind for kind in find(few, traits) if kind.name == "digits")
     assert [cluster for cluster, _ in digits.clusters] == [0, 1]
     none = Sample(**(vars(few) | {"token_M": token_M[50:], "cluster_M": np.zeros(9, int)}))
@@ -145,8 +140,3 @@ def test_the_page_says_what_was_found(tmp_path) -> None:
     what = made_up_run.made(num_sequences=16, context=16, num_clusters=4)
     report = data_of(write_run(tmp_path / "run", what), what)[0].report
     assert [kind["name"] for kind in report["found"]] == list(KINDS)
-    kind_K = np.array([0.9, np.nan, 0.5, np.nan])
-    purity_K = np.array([0.2, 0.1, 0.6, 0.1])
-    # of 0.9 and 0.6; the others are not judged
-    assert recognised(kind_K, purity_K) == {"share": 0.75, "judged": 2, "least": 10}
-    assert recognised(np.full(4, np.nan), purity_K) is None

@@ -243,7 +243,7 @@ def test_names_are_seventy_at_most(opened):
     places = [(5000 + 5200 * (n % 11), 3000 + 5000 * (n // 11)) for n in range(132)]
     regions = [
         Region(
-            id=number, name="a b", top_tokens=(1, 2), clusters=1, tokens=9,
+            id=number, name="a b", clusters=1, tokens=9,
             outline=((x - 50, y - 50), (x + 50, y - 50), (x, y + 50)), at=(x, y),
         )
         for number, (x, y) in enumerate(places)

@@ -1,11 +1,11 @@
-"""Regions on planted positions: who belongs together, their lines, their names."""
+"""Regions on planted positions: who belongs together, their lines."""
 
 import numpy as np
 import pytest
 
 from spectro.views.map.config import MapConfig
 from spectro.views.map.outline import MAX_CORNERS, outline
-from spectro.views.map.regions import Laid, distinctive, find_regions, group
+from spectro.views.map.regions import Laid, find_regions, group
 
 PLACES = np.array([[0.2, 0.2], [0.8, 0.25], [0.5, 0.8]])
 
@@ -16,14 +16,11 @@ def planted(per_place=6, seed=0):
     truth = np.repeat(np.arange(len(PLACES)), per_place)
     centre = PLACES[truth] + 0.04 * rng.normal(size=(len(truth), 2))
     cluster = np.repeat(np.arange(len(truth)), 50)
-    top = np.stack([10 + truth, 20 + truth, np.full(len(truth), 3)], axis=1)
     laid = Laid(
         centre_K2=centre,
         size_K=np.arange(100, 100 + len(truth)),
         cluster_M=cluster,
         xy_M2=centre[cluster] + 0.01 * rng.normal(size=(len(cluster), 2)),
-        top_tokens_KT=top,
-        top_counts_KT=np.tile([8, 7, 20], (len(truth), 1)),
     )
     return laid, truth
 
@@ -39,10 +36,9 @@ def inside(corners, points):
     return (crosses & (px < at)).sum(axis=1) % 2 == 1
 
 
-def test_planted_groups_are_found_outlined_and_named():
+def test_planted_groups_are_found_and_outlined():
     laid, truth = planted()
-    vocabulary = [f"w{i}" for i in range(30)]
-    region, regions = find_regions(laid, vocabulary, MapConfig(num_regions=3))
+    region, regions = find_regions(laid, MapConfig(num_regions=3))
     of_group = [set(region[truth == g].tolist()) for g in range(3)]
     assert of_group == [{2}, {1}, {0}], "largest first: sizes grow with the group"
     grid = laid.centre_K2 * 65535
@@ -54,9 +50,6 @@ def test_planted_groups_are_found_outlined_and_named():
         assert held[own].mean() >= 0.8 and not held[~own].any()
         assert inside(found.outline, [found.at]).all()
         assert 3 <= len(found.outline) <= MAX_CORNERS
-        g = int(truth[own][0])
-        assert found.top_tokens == (10 + g, 20 + g, 3), "what all have comes last"
-        assert found.name == f"w{10 + g} w{20 + g} w3"
         assert found.to_dict()["at"] == list(found.at)
 
 
@@ -77,10 +70,8 @@ def test_few_clusters_have_no_regions(num):
         size_K=laid.size_K[:num],
         cluster_M=laid.cluster_M[few],
         xy_M2=laid.xy_M2[few],
-        top_tokens_KT=laid.top_tokens_KT[:num],
-        top_counts_KT=laid.top_counts_KT[:num],
     )
-    region, regions = find_regions(less, [], MapConfig())
+    region, regions = find_regions(less, MapConfig())
     assert region.tolist() == [-1] * num and regions == []
 
 
@@ -119,34 +110,3 @@ def test_the_line_follows_a_bay():
     corners, _ = outline(ring)
     assert inside(corners, ring).mean() > 0.85
     assert not inside(corners, [[0.5, 0.5], [0.75, 0.25]]).any(), "no token is there"
-
-
-def test_names_weigh_what_others_have_too():
-    region = np.array([0, 0, 1])
-    top = np.array([[5, 6], [5, -1], [5, 7]])
-    counts = np.array([[50, 10], [50, 0], [50, 10]])
-    # By hand: tf 100/110, 10/110 and 50/60, 10/60; f of 5, 6, 7 is 150, 10, 10; A = 170 / 2.
-    weight = {
-        (0, 5): 100 / 110 * np.log(1 + 85 / 150), (0, 6): 10 / 110 * np.log(1 + 85 / 10),
-        (1, 5): 50 / 60 * np.log(1 + 85 / 150), (1, 7): 10 / 60 * np.log(1 + 85 / 10),
-    }  # fmt: skip
-    expected = [
-        tuple(t for _, t in sorted((-w, t) for (r, t), w in weight.items() if r == number))
-        for number in range(2)
-    ]
-    assert distinctive(region, top, counts) == expected
-
-
-def test_clusters_of_no_region_are_no_part_of_the_mean_region():
-    region = np.array([0, 1, -1])
-    top = np.array([[5, 6], [5, 6], [7, -1]])
-    counts = np.array([[60, 40], [90, 10], [20_000, 0]])
-    # By hand, region 0, f of 5 and 6 is 150 and 50: with A = 200 / 2 6 comes first, by
-    # 0.4 · ln(1 + 100 / 50) = 0.44 to 0.6 · ln(1 + 100 / 150) = 0.31; with 20 200 / 2 5 would.
-    assert distinctive(region, top, counts)[0] == (6, 5)
-
-
-def test_a_token_that_the_vocabulary_lacks_is_named_by_its_id():
-    laid, _ = planted()
-    _, regions = find_regions(laid, [None] * 12, MapConfig(num_regions=3))
-    assert {word for region in regions for word in region.name.split()} >= {"#10", "#20", "#3"}

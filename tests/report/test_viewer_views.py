@@ -147,12 +147,30 @@ def test_what_was_found_says_over_how_many_clusters(one_file):
             ("digits", 0.8, 1, 0.5), ("white space", None, 0, 0.0), ("brackets", None, 0, None)
         )
     ]  # fmt: skip
-    share = {"share": 0.75, "judged": 3, "least": 10}
-    report = made_map.made_report(data, found=kinds, recognised=share)
+    shares = [0.9, 0.5, 0.4, 0.3, 0.25, 0.2, 0.1, 0.0, 0.0]
+    names = {
+        "threshold": 0.5,
+        "least_held_out": 5,
+        "sets": 3,
+        "judged": 3,
+        "recognisable": 1,
+        "median_f1": 0.21,
+        "chance_auc": 0.52,
+        "random": {"judged": 3, "recognisable": 0, "median_f1": 0.0},
+        "same_y": {"judged": 0, "recognisable": 0, "median_f1": None},
+        "curve": {
+            "f1": [k / 10 for k in range(1, 10)],
+            "sets": shares,
+            "random": shares[::-1],
+            "same_y": None,
+        },
+    }
+    report = made_map.made_report(data, found=kinds, names=names)
     page = one_file(dataclasses.replace(data, report=report), "#show=found")
     assert [row[4] for row in cells(page, "#found-table tbody tr")] == ["#1", "none", "not known"]
-    said = "In half of the 3 clusters that have 10 members or more in the sample of"
-    assert said in page.text("#found-table")
+    assert "1 of 3 clusters (33 %) are recognisable" in page.text("#names")
+    rows = cells(page, "#names tbody tr")
+    assert rows[0][:3] == ["clusters", "90 %", "50 %"] and rows[2][1:] == ["–"] * 9
     page.js("document.querySelector('#found-table .near').click()")
     assert page.js(OPEN) == "Cluster #1" and page.js("spectroMap.state.view") == "found"
 

@@ -111,5 +111,5 @@ def test_tokens_of_another_run_have_no_place(store: Store, tmp_path: Path) -> No
 def test_the_figure_takes_them_for_background(store: Store) -> None:
     assign_tokens(store.uri, None, AssignConfig())
     view = RunView(store.uri)
-    assert (drawn_map(view, 0).tokens["cluster"] < -1).any()
+    assert (drawn_map(view, 0, Vocabulary(pieces=None)).tokens["cluster"] < -1).any()
     assert map_data(view, NUM_TOKENS, 0, Vocabulary(pieces=None)).cluster_n.min() == -1

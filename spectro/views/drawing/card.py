@@ -37,6 +37,12 @@ class CardData:
 
     cluster_id: int
     """Its id."""
+    name: str
+    """In the display alphabet; empty where it has none."""
+    source: str
+    """Where the name is from: `rule`, `file` or nothing."""
+    name_f1: float
+    """F1 of the name by a rule on held-out sequences."""
     size: int
     """Members."""
     conductance: float
@@ -68,7 +74,7 @@ def figure(data: CardData, theme: Theme) -> Figure:
         f"{data.size:,} tokens · conductance {number(data.conductance, '.3f')} · stability "
         f"{number(data.stability)} · {number(data.purity, '.0%')} of one subset"
     )
-    head(made, theme, f"Cluster {data.cluster_id}: {facts}", HELP)
+    head(made, theme, f"Cluster {data.cluster_id}: {facts}", f"{_named(data)}{HELP}")
     grid = made.add_gridspec(
         2, 3, width_ratios=[1, 1, 1.9], height_ratios=[1.75, LINE_INCHES * lines]
     )
@@ -79,6 +85,14 @@ def figure(data: CardData, theme: Theme) -> Figure:
     profile(axes, theme, data.components, data.mean_chi_H)
     _contexts(made.add_subplot(grid[1, :]), theme, data)
     return made
+
+
+def _named(data: CardData) -> str:
+    """The name and where it is from, as a sentence."""
+    if not data.name:
+        return ""
+    by = "from a file" if data.source == "file" else f"F1 {number(data.name_f1)} on held-out text"
+    return f"Name: {shortened(printed(data.name), 90)} ({by}). "
 
 
 def _tokens(axes: Axes, theme: Theme, data: CardData) -> None:

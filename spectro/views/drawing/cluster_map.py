@@ -12,13 +12,13 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from spectro.views.drawing.parts import head, new_figure, nothing
-from spectro.views.drawing.text import joined, shortened, width_points
+from spectro.views.drawing.text import printed, shortened, width_points
 from spectro.views.drawing.theme import MONO, SMALL, WIDE, Theme, themed
 
 HELP = (
     "Tokens whose susceptibilities are alike lie near each other; a ring is a cluster, larger with "
-    "its size, its colour the subset that most of it comes from, its name its common tokens y. "
-    "Outlines are regions of clusters, named by their most distinctive tokens."
+    "its size, its colour the subset that most of it comes from, below it its name, or its most "
+    "common tokens y. Outlines are regions of clusters with the names of their tokens."
 )
 MOST_NAMES = 60
 """Clusters that are named at most, largest first, where there is room."""
@@ -31,8 +31,8 @@ MOST_VECTORS = 20_000
 class RegionOutline:
     """An outline with a name."""
 
-    name: tuple[str, ...]
-    """Tokens in the display alphabet."""
+    name: str
+    """In the display alphabet."""
     outline_P2: NDArray[np.floating]
     """Its corners."""
 
@@ -55,8 +55,8 @@ class ClusterMapData:
     """Members of each cluster."""
     dominant_K: NDArray[np.integer]
     """Subset that most members come from."""
-    names_K: tuple[tuple[str, ...], ...]
-    """Most common tokens of each cluster, in the display alphabet."""
+    names_K: tuple[str, ...]
+    """Name of each cluster, in the display alphabet."""
     num_tokens: int
     """Tokens of the run, drawn or not."""
     regions: tuple[RegionOutline, ...] = ()
@@ -145,7 +145,7 @@ def _names(axes: Axes, theme: Theme, data: ClusterMapData, taken: list[Box]) -> 
         x, y = data.centre_K2[index].tolist()
         if not np.isfinite([x, y]).all():
             continue
-        name = shortened(" ".join(joined([token]) for token in data.names_K[index]), 26)
+        name = shortened(printed(data.names_K[index]), 26)
         half = (width_points(name, size) / 2 + 2) / per_unit
         below = y - radius_K[index] - 0.95 * size / per_unit
         x = min(max(x, axes.get_xlim()[0] + half), axes.get_xlim()[1] - half)
@@ -172,7 +172,7 @@ def _regions(axes: Axes, theme: Theme, data: ClusterMapData) -> list[Box]:
             *region.outline_P2.T, facecolor=(*to_rgb(theme.sunk), 0.6), edgecolor=theme.strong_line,
             zorder=0,
         )  # fmt: skip
-        name = shortened(" ".join(joined([token]) for token in region.name), 30)
+        name = shortened(printed(region.name), 30)
         half = (width_points(name, SMALL) / 2 + 2) / per_unit
         low_2, high_2 = region.outline_P2.min(axis=0), region.outline_P2.max(axis=0)
         low, high = axes.get_xlim()

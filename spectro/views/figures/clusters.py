@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from spectro.tokens.display.context_text import Vocabulary
 from spectro.views.cluster_examples import random_members
-from spectro.views.cluster_tables import array, subset_counts
+from spectro.views.cluster_names import cluster_names
+from spectro.views.cluster_tables import array, floats, subset_counts
 from spectro.views.drawing.card import CardData
 from spectro.views.drawing.cluster_map import ClusterMapData, RegionOutline
 from spectro.views.map.columns import GRID
@@ -22,9 +23,6 @@ from spectro.views.map.embedding import choose_points
 from spectro.views.run_view import RunView
 from spectro.views.token_contexts import lit_tokens
 
-NUM_NAMES = 3
-"""Common tokens in the name of a ring."""
-
 
 def map_data(view: RunView, max_points: int, seed: int, known: Vocabulary) -> ClusterMapData:
     """The map of `spectro map`, of which at most `max_points` tokens are drawn.
@@ -32,7 +30,8 @@ def map_data(view: RunView, max_points: int, seed: int, known: Vocabulary) -> Cl
     Positions and regions are those of the map beside the clusters where it is of these, else made
     by the same functions. Raises ValueError, in one line, where there are no clusters.
     """
-    drawn = drawn_map(view, seed)
+    names = cluster_names(view, known)
+    drawn = drawn_map(view, seed, known)
     cluster_n = drawn.tokens["cluster"].astype(np.int64)
     chosen = choose_points(np.flatnonzero(cluster_n >= 0), len(cluster_n), max_points, seed)
     return ClusterMapData(
@@ -43,14 +42,11 @@ def map_data(view: RunView, max_points: int, seed: int, known: Vocabulary) -> Cl
         centre_K2=_places(drawn.clusters),
         size_K=drawn.clusters["size"].astype(np.int64),
         dominant_K=drawn.clusters["subset"].astype(np.int64),
-        names_K=tuple(
-            tuple(known.show(token) for token in tops[:NUM_NAMES] if token >= 0)
-            for tops in drawn.clusters["top_tokens"].tolist()
-        ),
+        names_K=names.or_common(known, drawn.clusters["top_tokens"]),
         num_tokens=view.num_tokens,
         regions=tuple(
             RegionOutline(
-                name=tuple(known.show(token) for token in region["top_tokens"]),
+                name=region["name"],
                 outline_P2=np.asarray(region["outline"], np.float64) / GRID,
             )
             for region in drawn.regions
@@ -72,10 +68,14 @@ def card_data(
             "numbered from 0, largest first"
         )
     row = stored.clusters.slice(cluster, 1).to_pylist()[0]
+    names = cluster_names(view, known)
     members = array(stored.members["token_id"])[array(stored.members["cluster_id"]) == cluster]
     chosen = random_members(members, cluster, num_contexts, seed)
     return CardData(
         cluster_id=cluster,
+        name=names.shown_K[cluster],
+        source=names.source_K[cluster],
+        name_f1=float(floats(names.table["f1"])[cluster]),
         size=int(row["size"]),
         conductance=float(row["conductance"]),
         stability=float("nan") if row["stability"] is None else float(row["stability"]),

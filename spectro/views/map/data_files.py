@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from spectro.views.map.columns import GRID, data_of, dtype_name, narrow, parts
 from spectro.views.map.regions import Region
 
-FORMAT = 2
+FORMAT = 3
 MARKER = "map.json"
 VOCABULARY = "vocabulary.json"
 REPORT = "report.json"
 """The sections beside the map: what was found, columns, control, records (ADR 081)."""
+NAMES = "names.json"
+"""Names of the clusters, column by column."""
 CONTROL_FOLDER = "control"
 """Folder of the map of the nβ = 0 control in the map of its run."""
 PROFILES_BYTES = SEQUENCES_BYTES = 1 << 18
@@ -113,6 +115,14 @@ class ClusterColumns(_Columns):
     """The same."""
     subset_counts: NDArray[np.uint32]
     """Members of each subset [K, P]."""
+    name_f1: NDArray[np.float32] | None = None
+    """F1 of the name by a rule on held-out sequences; NaN: not known; None: not read."""
+    name_precision: NDArray[np.float32] | None = None
+    """Its precision."""
+    name_recall: NDArray[np.float32] | None = None
+    """Its recall."""
+    neighbourhood_f1: NDArray[np.float32] | None = None
+    """F1 of the name of the cluster with its nearest clusters."""
     assigned: NDArray[np.uint32] | None = None
     """Tokens assigned to it later, drawn or not; None where nothing was assigned."""
     control_match: NDArray[np.int32] | None = None
@@ -179,6 +189,8 @@ class MapData:
     """Each token in the display alphabet, None for an id that is no token."""
     regions: Sequence[Region]
     """Groups of clusters."""
+    names: Mapping[str, Sequence[str]]
+    """Of the clusters, in the display alphabet: shown, source, rule, named_by, neighbourhood."""
     control: dict[str, Any] | None
     """Number, tokens, sizes, conductances of the control's clusters; `map`, their folder."""
     layout: dict[str, Any]
@@ -205,6 +217,7 @@ def objects(data: MapData) -> Iterator[tuple[str, bytes]]:
     """Name and bytes of every file but `map.json`, which `manifest` gives, and the page's own."""
     yield VOCABULARY, json_bytes(list(data.vocabulary))
     yield REPORT, json_bytes(data.report)
+    yield NAMES, json_bytes(data.names)
     yield "regions.json", json_bytes([region.to_dict() for region in data.regions])
     for name, values in data.clusters.columns().items():
         yield f"clusters/{name}.bin", data_of(values)

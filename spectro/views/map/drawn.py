@@ -17,6 +17,7 @@ from spectro.formats.clusters.clusters import PROVENANCE
 from spectro.formats.derived_objects import TOKENS
 from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.store import DamagedObjectError, ObjectInfo, Store
+from spectro.tokens.display.context_text import Vocabulary
 from spectro.views.map.columns import array_of, parts
 from spectro.views.map.config import MapConfig
 from spectro.views.map.data_files import MARKER
@@ -40,7 +41,7 @@ class DrawnMap:
     """As in regions.json."""
 
 
-def drawn_map(view: RunView, seed: int) -> DrawnMap:
+def drawn_map(view: RunView, seed: int, known: Vocabulary) -> DrawnMap:
     """The map beside the clusters if it is of these, these tokens and this seed; else a new one.
 
     Both are laid out by the same functions; nothing is written. Raises ValueError, in one line,
@@ -49,7 +50,7 @@ def drawn_map(view: RunView, seed: int) -> DrawnMap:
     found = stored_map(view, seed)
     if found is not None:
         return found
-    placed = read_placed(view, MapConfig(seed=seed, control=False), ())
+    placed = read_placed(view, MapConfig(seed=seed, control=False), known)
     return DrawnMap(
         tokens={name: placed.tokens.columns()[name] for name in _OF_TOKENS},
         clusters={name: placed.clusters.columns()[name] for name in _OF_CLUSTERS},

@@ -21,7 +21,7 @@ _DATA = re.compile(
     "|".join(
         (
             re.escape(VOCABULARY),
-            r"(regions|report)\.json",
+            r"(regions|report|names)\.json",
             rf"tokens/({_one_of(TokenColumns)})-\d{{4,}}\.bin",
             rf"clusters/({_one_of(ClusterColumns)}|profiles-\d{{4,}})\.bin",
             r"sequences/(subsets|held|ids-\d{4,})\.bin",

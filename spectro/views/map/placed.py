@@ -5,16 +5,18 @@ Shapes: N tokens of the run, n drawn, K clusters, M members, D coordinates, P su
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from spectro.analysis.naming.name_sets import MemberSets
 from spectro.clustering.cluster_sums import NUM_TOP_TOKENS
 from spectro.clustering.describe import NUM_NEIGHBOURS
+from spectro.tokens.display.context_text import Vocabulary
 from spectro.views.cluster_examples import examples
 from spectro.views.cluster_tables import (
     array,
@@ -27,6 +29,7 @@ from spectro.views.cluster_tables import (
     subset_dtype,
     subsets,
 )
+from spectro.views.make_names import name_token_sets
 from spectro.views.map.assigned import AssignedTokens, read_assigned_tokens
 from spectro.views.map.columns import first_of_each, on_grid
 from spectro.views.map.config import MapConfig
@@ -61,7 +64,7 @@ class Placed:
 def read_placed(
     view: RunView,
     config: MapConfig,
-    vocabulary: Sequence[str | None],
+    known: Vocabulary,
     on_progress: OnProgress = lambda done, total: None,
 ) -> Placed:
     """Tokens, clusters and regions with their positions.
@@ -69,7 +72,7 @@ def read_placed(
     Args:
         view: of a run with clusters, all of its tokens measured.
         config: what is drawn, and how.
-        vocabulary: each token in the display alphabet; one that it lacks is named by its id.
+        known: the vocabulary, which regions are named by.
         on_progress: called with tokens placed and tokens in all.
 
     Raises ValueError, in one line, where parts of the run are missing.
@@ -82,7 +85,8 @@ def read_placed(
     columns, laid = _clusters(view, clustered, places, row_n, array(labels["loss"]), config)
     if assigned is not None:
         columns |= _assigned_shown(assigned, len(columns["size"]), config)
-    columns["region"], regions = find_regions(laid, vocabulary, config)
+    columns["region"], regions = find_regions(laid, config)
+    regions = _named(view, known, clustered, columns["region"], regions)
     return Placed(
         tokens=_tokens(view, labels, _cluster_of(clustered, assigned, labels.num_rows), places,
                        row_n),
@@ -92,6 +96,22 @@ def read_placed(
         num_tokens=labels.num_rows,
         assigned=assigned,
     )  # fmt: skip
+
+
+def _named(
+    view: RunView,
+    known: Vocabulary,
+    clustered: Clustered,
+    region_K: npt.NDArray[np.integer],
+    regions: list[Region],
+) -> list[Region]:
+    """The regions with the names of their clusters' members, each token once."""
+    region_M = region_K[clustered.cluster_M].astype(np.int64)
+    pairs = np.stack([region_M, clustered.row_M.astype(np.int64)], axis=1)[region_M >= 0]
+    pairs = np.unique(pairs, axis=0)
+    sets = MemberSets(token_id_M=pairs[:, 1], set_M=pairs[:, 0], num_sets=len(regions))
+    names = name_token_sets(view, known, sets)
+    return [replace(region, name=name) for region, name in zip(regions, names, strict=True)]
 
 
 def require_whole(view: RunView) -> None:
@@ -205,8 +225,6 @@ def _clusters(
         size_K=columns["size"],
         cluster_M=cluster_m,
         xy_M2=places.xy_n2[place_m],
-        top_tokens_KT=columns["top_tokens"],
-        top_counts_KT=columns["top_counts"],
     )
     return columns, laid
 

@@ -6,6 +6,7 @@ Shapes: K clusters, H components.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from spectro.formats.run_dir import NAME
 from spectro.formats.run_parts import CONTROL
 from spectro.storage.checksummed_json import read_sealed
 from spectro.tokens.display.context_text import Vocabulary
+from spectro.views.cluster_names import cluster_names
 from spectro.views.cluster_tables import matrix, subset_dtype
 from spectro.views.map.config import MapConfig
 from spectro.views.map.data_files import MapData, SequenceSource
@@ -48,7 +50,8 @@ def read_map_data(
 
     Raises ValueError, in one line, where parts of the run are missing.
     """
-    placed = read_placed(view, config, shown, on_progress)
+    names = cluster_names(view, known)
+    placed = read_placed(view, config, known, on_progress)
     columns = read_columns(view.store, view.components, view.interval)
     stored, file = view.clusters, view.file
     return MapData(
@@ -67,11 +70,12 @@ def read_map_data(
         reliability_H=np.asarray(columns.reliability_H),
         num_tokens=placed.num_tokens,
         tokens=placed.tokens,
-        clusters=placed.clusters,
+        clusters=replace(placed.clusters, **names.scores()),
         profile_KH=matrix(stored.clusters["mean_chi"], len(view.components)),
         sequences=_sequences(view),
         vocabulary=shown,
         regions=placed.regions,
+        names=names.to_json(),
         control=_control(view),
         num_clustered_tokens=stored.provenance["num_clustered_tokens"],
         control_measured=view.store.exists(f"{CONTROL}/{SUMMARY_NAME}"),
@@ -79,7 +83,7 @@ def read_map_data(
         assigned=None if placed.assigned is None else placed.assigned.to_json(),
         layout=placed.layout,
         rows_per_file=config.rows_per_file,
-        report=report_data(view, known, ledger),
+        report=report_data(view, known, names, ledger),
     )
 
 

@@ -2,14 +2,12 @@
 
 Ward's hierarchical clustering of the clusters' positions (scikit-learn), merging only what is
 near, cut at about as many groups as a group has clusters. The outline is a contour of the density
-of the group's clusters and of their tokens around them (contourpy); the name is the group's three
-most distinctive tokens, by term frequency in the group against frequency in all clusters
-(c-TF-IDF, Grootendorst 2022, arXiv 2203.05794, eq. 2).
-Shapes: K clusters, M drawn members of clusters, R regions, T most common tokens.
+of the group's clusters and of their tokens around them (contourpy). Their members together are
+named as those of one cluster are (analysis/naming/).
+Shapes: K clusters, M drawn members of clusters, R regions.
 """
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +20,6 @@ from spectro.views.map.outline import outline
 
 LEAST_CLUSTERS = 8
 """A map of fewer clusters has no regions."""
-NUM_NAMES = 3
 _NEAR = 10  # clusters that one may be merged with at once
 
 Ints = NDArray[np.integer]
@@ -35,10 +32,8 @@ class Region:
 
     id: int
     """Largest first."""
-    name: str
-    """Its most distinctive tokens in the display alphabet, parted by plain spaces."""
-    top_tokens: tuple[int, ...]
-    """The same by id."""
+    name: str = ""
+    """In the display alphabet; empty where it is not known."""
     clusters: int
     """How many it has."""
     tokens: int
@@ -57,7 +52,6 @@ class Region:
             "clusters": self.clusters,
             "tokens": self.tokens,
             "at": list(self.at),
-            "top_tokens": list(self.top_tokens),
         }
 
 
@@ -73,19 +67,12 @@ class Laid:
     """Cluster of each drawn member."""
     xy_M2: Floats
     """Its position."""
-    top_tokens_KT: Ints
-    """Most common y of every cluster, −1 beyond the last."""
-    top_counts_KT: Ints
-    """How often."""
 
 
-def find_regions(
-    laid: Laid, vocabulary: Sequence[str | None], config: MapConfig
-) -> tuple[NDArray[np.int32], list[Region]]:
-    """Region of every cluster (−1 in none), and the regions, largest first."""
+def find_regions(laid: Laid, config: MapConfig) -> tuple[NDArray[np.int32], list[Region]]:
+    """Region of every cluster (−1 in none), and the regions without names, largest first."""
     region_K = group(laid.centre_K2, laid.size_K, config)
     num_regions = int(region_K.max(initial=-1)) + 1
-    names = distinctive(region_K, laid.top_tokens_KT, laid.top_counts_KT)
     region_M = _at_home(region_K, laid)
     regions = []
     for number in range(num_regions):
@@ -95,8 +82,6 @@ def find_regions(
         regions.append(
             Region(
                 id=number,
-                name=" ".join(_shown(token, vocabulary) for token in names[number]),
-                top_tokens=names[number],
                 clusters=int(own_K.sum()),
                 tokens=int(laid.size_K[own_K].sum()),
                 outline=tuple((int(x), int(y)) for x, y in on_grid(corners)),
@@ -152,32 +137,3 @@ def _ward(centre_K2: Floats, num_groups: int) -> Ints:
     with warnings.catch_warnings():  # islands are joined at the end, as they should be
         warnings.filterwarnings("ignore", message=".*number of connected components.*")
         return np.asarray(ward.fit_predict(centre_K2))
-
-
-def distinctive(region_K: Ints, top_tokens_KT: Ints, top_counts_KT: Ints) -> list[tuple[int, ...]]:
-    """Of every region the ids of `NUM_NAMES` tokens of largest tf · ln(1 + A / f), ties by id.
-
-    tf is a token's share of the counts in the region, f its count in all clusters, A the mean over
-    regions of the count of all their tokens; clusters in no region (−1) are in f alone.
-    """
-    num_regions = int(region_K.max(initial=-1)) + 1
-    known_KT = (top_tokens_KT >= 0) & (top_counts_KT > 0)
-    token, index = np.unique(top_tokens_KT[known_KT], return_inverse=True)
-    count = top_counts_KT[known_KT].astype(np.float64)
-    region = np.broadcast_to(region_K[:, None], known_KT.shape)[known_KT]
-    overall = np.bincount(index, weights=count, minlength=token.size)
-    mean_of_regions = count[region >= 0].sum() / max(num_regions, 1)
-    rarity = np.log1p(mean_of_regions / np.maximum(overall, 1.0))
-    names = []
-    for number in range(num_regions):
-        own = region == number
-        tf = np.bincount(index[own], weights=count[own], minlength=token.size)
-        weight = tf / max(tf.sum(), 1.0) * rarity
-        best = np.lexsort((token, -weight))[:NUM_NAMES]
-        names.append(tuple(int(token[i]) for i in best if weight[i] > 0))
-    return names
-
-
-def _shown(token: int, vocabulary: Sequence[str | None]) -> str:
-    shown = vocabulary[token] if token < len(vocabulary) else None
-    return f"#{token}" if shown is None else shown

@@ -18,6 +18,8 @@ import torch
 
 from spectro.config import PipelineConfig
 from spectro.formats.clusters.clusters import PROVENANCE
+from spectro.formats.clusters.names import GIVEN
+from spectro.formats.clusters.names import MARKER as NAMES_MARKER
 from spectro.formats.derived_objects import TOKENS, put_derived
 from spectro.formats.product import SUMMARY_NAME, moments_name
 from spectro.formats.run_parts import CONTROL
@@ -25,6 +27,7 @@ from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.store import ObjectInfo, Store
 from spectro.tokens.display.context_text import Vocabulary
 from spectro.tokens.display.vocabulary import display
+from spectro.views.cluster_names import put_cluster_names
 from spectro.views.map.assigned import read_assigned_tokens
 from spectro.views.map.config import MapConfig
 from spectro.views.map.data_files import (
@@ -113,9 +116,11 @@ def write_map(
     """
     require_whole(view)
     store, of_run = _place(view, target), target is None
-    control = _control_view(view, config)
+    control, known = _control_view(view, config), vocabulary_of(view)
+    for each in (view, control):
+        if of_run and each is not None:
+            put_cluster_names(each, known)
     made_of, page, there = _made_of(view, control, config), dict(page_files()), read_marker(store)
-    known = vocabulary_of(view)
     shown = _shown(view, known, store, there)
     if not renew and there is not None and _is_same(view, store, there, made_of, shown):
         marker = put_page(store, there, page, of_run=of_run)
@@ -246,6 +251,7 @@ def _made_of(view: RunView, control: RunView | None, config: MapConfig) -> dict[
         "control_sha256": _digest(other) if other.exists(PROVENANCE) else None,
         "control_drawn": control is not None,
         "control_measured": view.store.exists(f"{CONTROL}/{SUMMARY_NAME}"),
+        "names_sha256": [_names_digest(each) for each in (view, control) if each is not None],
         "assigned_sha256": [None if each is None else each.sha256 for each in assigned],
     }
 
@@ -253,6 +259,15 @@ def _made_of(view: RunView, control: RunView | None, config: MapConfig) -> dict[
 def _digest_of(view: RunView) -> str | None:
     """Of the clusters of a view; None where there are none."""
     return _digest(view.store.child(view.folder)) if view.has_clusters else None
+
+
+def _names_digest(view: RunView) -> list[str | None]:
+    """Of the names that are stored beside the clusters, by rules and from a file."""
+    folder = view.store.child(view.folder)
+    return [
+        hashlib.sha256(folder.read(name)).hexdigest() if folder.exists(name) else None
+        for name in (NAMES_MARKER, GIVEN)
+    ]
 
 
 def _digest(clusters: Store) -> str:

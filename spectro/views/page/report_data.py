@@ -11,12 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spectro.analysis.known_kinds import (
-    LEAST_MEMBERS,
-    KnownKinds,
-    commonest_kind,
-    find,
-)
+from spectro.analysis.known_kinds import KnownKinds, find
 from spectro.analysis.patterns import Traits
 from spectro.clustering.matching import Clustering, best_matches
 from spectro.clustering.vectors.vector_reliability import report_lines
@@ -24,6 +19,7 @@ from spectro.formats.clusters.clusters import PROVENANCE, StoredClusters
 from spectro.formats.product import SUMMARY_NAME
 from spectro.formats.run_parts import CONTROL
 from spectro.tokens.display.context_text import Vocabulary
+from spectro.views.cluster_names import ClusterNames, cluster_names
 from spectro.views.cluster_tables import array, floats, how_it_holds, members
 from spectro.views.page.known_kinds_sample import found_sample
 from spectro.views.page.read_columns import number, read_columns
@@ -31,26 +27,31 @@ from spectro.views.page.read_ledger import Ledger
 from spectro.views.run_view import RunView
 
 
-def report_data(view: RunView, known: Vocabulary, ledger: Ledger | None = None) -> dict[str, Any]:
+def report_data(
+    view: RunView, known: Vocabulary, names: ClusterNames, ledger: Ledger | None = None
+) -> dict[str, Any]:
     """The sections of a run.
 
     Args:
         view: of a run with clusters, all of its tokens measured.
         known: how token ids are shown; without a tokenizer nothing is found of known kinds.
+        names: of the clusters.
         ledger: what the run's records say; None: nothing.
 
     Raises ValueError where parts are missing or belong to different runs.
     """
     control = control_view(view)
-    found, recognised = _found(view, known)
     return {
         "columns": _columns(view),
-        "summary": _summary(view),
+        "summary": _summary(view, names),
         "control": None
         if control is None
-        else {"columns": _columns(control), "summary": _summary(control)},
-        "found": found,
-        "recognised": recognised,
+        else {
+            "columns": _columns(control),
+            "summary": _summary(control, cluster_names(control, known)),
+        },
+        "found": _found(view, known),
+        "names": names.summary,
         "ledger": ledger or {"facts": [], "stages": [], "missing": []},
     }
 
@@ -108,8 +109,8 @@ def _columns(view: RunView) -> dict[str, Any]:
     }
 
 
-def _summary(view: RunView) -> dict[str, float | None]:
-    """Medians over all clusters; null without clusters."""
+def _summary(view: RunView, names: ClusterNames) -> dict[str, float | None]:
+    """Medians over all clusters, and how many are recognisable; null without clusters."""
     stored = view.clusters
     table, holds_K = stored.clusters, how_it_holds(stored.clusters)
     size_K = array(table["size"])
@@ -123,6 +124,7 @@ def _summary(view: RunView) -> dict[str, float | None]:
         "stability": _median(holds_K["stability"], 3),
         "repeatability": _median(holds_K["repeatability"], 3),
         "hold": int(np.count_nonzero(hold_K)) if hold_K.size else None,
+        "recognisable": None if names.summary is None else names.summary["recognisable"],
         "purity": _median(floats(table["purity"]), 3),
         "tokenPurity": _median(floats(table["token_purity"]), 3),
     }
@@ -133,28 +135,11 @@ def _num_clustered(stored: StoredClusters, view: RunView) -> int:
     return int(np.unique(members(view)[0]).size if known is None else known)
 
 
-def _found(view: RunView, known: Vocabulary) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
-    """Kinds of token that a reader knows, and how many clusters they or one y explain."""
+def _found(view: RunView, known: Vocabulary) -> list[dict[str, Any]]:
+    """Kinds of token that a reader knows, and how far the responses know them."""
     if known.pieces is None:
-        return [], None
-    sample, traits = found_sample(view), Traits.of(known.pieces)
-    kind_K = commonest_kind(sample, traits, view.clusters.clusters.num_rows)
-    found = [_kind(kind) for kind in find(sample, traits)]
-    return found, recognised(kind_K, floats(view.clusters.clusters["token_purity"]))
-
-
-def recognised(
-    kind_K: npt.NDArray[np.floating], token_purity_K: npt.NDArray[np.floating]
-) -> dict[str, Any] | None:
-    """Median over judged clusters of the share of the commonest y or kind, whichever is larger.
-
-    Judged are those with enough members in the sample (known_kinds.py); None where none is.
-    """
-    judged_K = np.isfinite(kind_K)
-    if not judged_K.any():
-        return None
-    share = float(np.median(np.fmax(kind_K, token_purity_K)[judged_K]))
-    return {"share": number(share, 3), "judged": int(judged_K.sum()), "least": LEAST_MEMBERS}
+        return []
+    return [_kind(kind) for kind in find(found_sample(view), Traits.of(known.pieces))]
 
 
 def _kind(kind: KnownKinds) -> dict[str, Any]:

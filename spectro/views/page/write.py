@@ -19,6 +19,7 @@ from spectro.formats.object_kinds import page_names
 from spectro.formats.run_parts import CONTROL
 from spectro.storage.store import ObjectInfo, Store
 from spectro.tokens.display.context_text import Vocabulary
+from spectro.views.cluster_names import put_cluster_names
 from spectro.views.map.config import MapConfig
 from spectro.views.map.data_files import (
     CONTROL_FOLDER,
@@ -66,6 +67,9 @@ def write_page(
     page, marker = page_names(config.run.clusters)
     view = RunView(root.child(config.run.clusters).uri)
     known = known_vocabulary(config.model, view.info.vocab_size)
+    for each in (view, control_view(view)):
+        if each is not None:
+            put_cluster_names(each, known)
     parts = read_data(view, config.report, known, read_ledger(view, config), on_progress)
     data = render(*parts).encode()
     logger.info("page of %d clusters: %.1f MB", len(parts[0].clusters), len(data) / 1e6)
@@ -162,6 +166,7 @@ def _without_small(data: MapData, num: int) -> MapData:
     columns = {name: values[:num] for name, values in data.clusters.columns().items()}
     near = columns["neighbours"]
     columns["neighbours"] = np.where(near < num, near, -1)
+    names = {column: list(values[:num]) for column, values in data.names.items()}
     cluster = data.tokens.cluster
     home = np.where(cluster < -1, -2 - cluster, cluster)
     tokens = replace(data.tokens, cluster=np.where(home < num, cluster, np.int32(-1)))
@@ -170,6 +175,7 @@ def _without_small(data: MapData, num: int) -> MapData:
         clusters=replace(data.clusters, **columns),
         tokens=tokens,
         profile_KH=data.profile_KH[:num],
+        names=names,
     )
 
 

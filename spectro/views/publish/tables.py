@@ -3,13 +3,15 @@
     tokens       token_id · sequence_id · position · subset · token (id of y) · text · loss ·
                  full_response · cluster_id · map_x · map_y · chi list<float32>[H]
     sequences    sequence_id · subset · input_ids list<int32>[T + 1] · text
-    clusters     as clusters.parquet has them, and top_texts · map_x · map_y · region
+    clusters     as clusters.parquet has them, and top_texts, names with their scores
+                 (views/cluster_names.py) · map_x · map_y · region
     members      token_id · cluster_id · rank
     regions      region · name · map_x · map_y · num_clusters · num_tokens
     components   component · reliability, llc, rhat and the rest of summary.json, by column
 
-Of subsets without `text` every text is null, and of clusters with a member in such a subset; names
-of regions, whose tokens may be from any subset, are null where there is such a subset.
+Of subsets without `text` every text is null, and of clusters with a member in such a subset, but for
+names that the user has given; names of regions, whose tokens may be from any subset, are null where
+there is such a subset.
 Shapes: N tokens, S sequences, K clusters, H components, T context.
 """
 
@@ -29,11 +31,15 @@ from spectro.formats.product import LABELS, read_shard
 from spectro.formats.shard_file import lists
 from spectro.tokens.display.context_text import Vocabulary
 from spectro.tokens.display.terminal_text import plain, plain_string
+from spectro.views.cluster_names import cluster_names
 from spectro.views.cluster_tables import subset_counts
 from spectro.views.map.columns import GRID
 from spectro.views.map.drawn import DrawnMap
 from spectro.views.run_view import RunView
 from spectro.views.token_places import cluster_of_tokens, map_of_tokens
+
+TEXTS_OF_NAMES = ("rule_name", "rule", "neighbourhood")
+"""Columns of names that quote the text of members."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +135,15 @@ class PublishedRun:
         if self.known.pieces is None:
             shown_K[:] = False
         table = table.append_column("top_texts", _or_null(texts, shown_K))
+        names = cluster_names(self.view, self.known).to_table()
+        given_K = np.array(names["name_source"].to_pylist()) == "file"
+        for column in names.column_names:
+            values = names[column].combine_chunks()
+            if column == "name":
+                values = _or_null(values, shown_K | given_K)
+            elif column in TEXTS_OF_NAMES:
+                values = _or_null(values, shown_K)
+            table = table.append_column(column, values)
         if self.drawn is not None:
             for axis in "xy":
                 place_K = (self.drawn.clusters[axis] / GRID).astype(np.float32)
@@ -137,10 +152,9 @@ class PublishedRun:
         return table
 
     def _regions(self, regions: Sequence[Mapping[str, Any]]) -> pa.Table:
-        """A row for each region; its name are its most distinctive tokens."""
-        tops = [self._texts.take(pa.array(r["top_tokens"], pa.int64())) for r in regions]
+        """A row for each region."""
         shown = self.with_text >= set(self.view.subset_names) and self.known.pieces is not None
-        names = [" ".join(each.to_pylist()) if shown else None for each in tops]
+        names = [plain(region["name"]) or None if shown else None for region in regions]
         at_R2 = np.array([region["at"] for region in regions], np.float32) / np.float32(GRID)
         return pa.table(
             {

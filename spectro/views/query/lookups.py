@@ -166,11 +166,21 @@ def of_cluster(query: Query, cluster_id: int, window: Window) -> Answer:
     tops = zip(fact["top_text"], fact["top_tokens"], fact["top_counts"], strict=True)
     common = "  ".join(f"{text or token} ×{count}" for text, token, count in tops)
     return Answer(
-        title=f"cluster {cluster_id}: {fact['size']} tokens",
+        title=f"cluster {cluster_id}: {fact['size']} tokens{_named(fact)}",
         rows=labelled(query, found, window),
         num_rows=found.num_rows,
         notes=(f"conductance {fact['conductance']:.3f}, {_evidence_words(fact)}; {common}",),
     )
+
+
+def _named(fact: Mapping[str, Any]) -> str:
+    """The name, and where it is from."""
+    if fact.get("name") is None:
+        return ""
+    f1 = fact.get("name_f1")
+    score = "not judged" if f1 is None else f"F1 {f1:.2f}"
+    by = "from a file" if fact["name_source"] == "file" else f"by a rule, {score}"
+    return f", {fact['name']} ({by})"
 
 
 def _evidence_words(fact: Mapping[str, Any]) -> str:

@@ -4,7 +4,8 @@
                 full_response · chi FLOAT[H]
     chi         the same, with a column per component instead of `chi`
     components  a row per column of χ: its statistics in the run's summary
-    clusters, members       clusters/*.parquet; `clusters` with `top_text`
+    clusters, members       clusters/*.parquet; `clusters` with `top_text`, and with
+                names where `spectro names` or a report has put them
     vocabulary  token · text · string (null where the bytes are not UTF-8) · bytes
     control_tokens, control_chi, control_components, control_clusters, control_members
                 the same of the control, where there is one
@@ -45,6 +46,7 @@ from spectro.views.change_from_control import (
     moved_table,
     moved_tokens_table,
 )
+from spectro.views.cluster_names import cluster_names
 from spectro.views.query.config import Limits
 from spectro.views.query.sources import Lazy, Made, TokenRows
 from spectro.views.query.tables import (
@@ -54,10 +56,12 @@ from spectro.views.query.tables import (
     clusters_schema,
     components_table,
     vocabulary_table,
-    with_top_text,
+    with_texts,
 )
 from spectro.views.run_view import RunView
 
+NO_WORDS = Vocabulary(pieces=None)
+"""Names that are stored are read, none are made."""
 OUT_ROWS = 10_000
 """Rows per batch of an answer."""
 ASKS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
@@ -203,7 +207,11 @@ class Query:
             schema = clusters_schema(folder, self.meter)
             clusters = Made(
                 schema,
-                lambda: with_top_text(read_table(folder, CLUSTERS, provenance), self._texts),
+                lambda: with_texts(
+                    read_table(folder, CLUSTERS, provenance),
+                    cluster_names(view, NO_WORDS).to_table(),
+                    self._texts,
+                ),
             )
             self._add(f"{prefix}clusters", clusters)
         return rows

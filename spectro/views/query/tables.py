@@ -19,6 +19,7 @@ from spectro.formats.product import SUMMARY_NAME
 from spectro.storage.ranges import Meter, RangeReader
 from spectro.storage.store import Store
 from spectro.tokens.display.terminal_text import plain_token
+from spectro.views.cluster_names import PLAIN
 from spectro.views.run_view import RunView
 
 VOCABULARY = pa.schema(
@@ -89,18 +90,21 @@ def components_table(view: RunView, components: Sequence[str]) -> pa.Table:
 
 
 def clusters_schema(folder: Store, meter: Meter) -> pa.Schema:
-    """Columns of a folder's clusters, from the footer of their file, and `top_text`."""
+    """Columns of a folder's clusters, from the footer of their file, their names, `top_text`."""
     size = folder.list()[CLUSTERS]
     stored = pq.read_schema(pa.PythonFile(RangeReader(folder, CLUSTERS, size, meter), mode="r"))
-    made = pa.field(TOP_TEXT, pa.list_(pa.string()))
+    made = [*PLAIN, pa.field(TOP_TEXT, pa.list_(pa.string()))]
     place = stored.get_field_index("top_tokens")
-    return stored.remove_metadata().insert(place, made)
+    fields = [*list(stored)[:place], *made, *list(stored)[place:]]
+    return pa.schema(fields)
 
 
-def with_top_text(clusters: pa.Table, text_V: pa.Array) -> pa.Table:
-    """Clusters with the display of their most common tokens."""
+def with_texts(clusters: pa.Table, names: pa.Table, text_V: pa.Array) -> pa.Table:
+    """Clusters with their names and the display of their most common tokens."""
     tops = clusters["top_tokens"].combine_chunks()
     texts = pa.ListArray.from_arrays(tops.offsets, text_V.take(tops.values))
+    for field in PLAIN:
+        clusters = clusters.append_column(field, names[field.name])
     return clusters.append_column(TOP_TEXT, texts)
 
 

@@ -1,12 +1,12 @@
 // What is typed in a search box, and which tokens it means.
 import { label, plain } from "./text.js";
 
-// null, or { kind, … }: #12 · subset:name · region:name · size:20-500 · assigned: · else text, white space and all.
+// null, or { kind, … }: #12 · name:words · subset:name · region:name · size:20-500 · assigned: · else text, white space and all.
 export function parse(query) {
   if (!query) return null;
   const number = /^\s*#(\d{1,9})\s*$/.exec(query);
   if (number) return { kind: "cluster", id: Number(number[1]) };
-  const named = /^\s*(subset|region):\s*(.+?)\s*$/i.exec(query);
+  const named = /^\s*(name|subset|region):\s*(.+?)\s*$/i.exec(query);
   if (named) return { kind: named[1].toLowerCase(), name: named[2].toLowerCase() };
   const assigned = /^\s*assigned:\s*#?(\d{0,9})\s*$/i.exec(query);
   if (assigned) return { kind: "assigned", id: assigned[1] === "" ? null : Number(assigned[1]) };

@@ -5,6 +5,7 @@ import { clusterRow } from "./list.js";
 import { LOOSE, LOOSE_MEANS } from "./colours.js";
 import { FIELD, membersShown, ON_CARD } from "./fields.js";
 import { chiPicture, stat, subsetBar, swatch } from "./marks.js";
+import { nameLines } from "./names.js";
 import { change, state } from "./state.js";
 import { shown, token, tokens } from "./text.js";
 
@@ -79,9 +80,11 @@ function controlMatch({ map, clusters }, id) {
 
 function neighbours(world, id, hover) {
   const near = [...row(world.clusters.neighbours, id)].filter((other) => other >= 0);
+  const around = world.names.neighbourhood[id];
   if (!near.length) return [];
   return [
     element("h3", "", "Neighbours", element("small", "", "nearest mean χ")),
+    ...(around ? [element("p", "soft", "together with them: ", element("span", "set-name tok", ...shown(around)), ` (F1 ${fixed(world.clusters.neighbourhood_f1.values[id], 2)})`)] : []),
     element("ol", "list", ...near.map((other) => clusterRow(world, other, hover))),
     button("action", "Select neighbourhood", () => change({ selection: { clusters: [id, ...near] }, panel: "selection", open: null })),
   ];
@@ -104,7 +107,7 @@ export function drawCard(world, hover, show) {
     element("div", "card-head", title, button("link", "show on the map", () => show(id)), button("close", "×", () => change({ open: null, panel: "list" }))),
     region ? element("p", "soft", "in region ", button("link", "", () => change({ region: region.id, panel: "list", open: null }))) : "",
     clusters.holds.values[id] === 0 ? element("p", "soft", `${LOOSE} ${LOOSE_MEANS}`) : "",
-    stats(world, id),
+    ...nameLines(world, id), stats(world, id),
     element("h3", "", "Most common y"),
     element("div", "tops", ...top(world, id).map(([y, count]) => element("span", "top", token(y), element("small", "", integer(count))))),
     element("h3", "", "Subsets"), ...subsetBar(world.map.subsets, row(clusters.subset_counts, id)),

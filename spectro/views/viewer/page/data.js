@@ -3,7 +3,7 @@
 const TYPES = { u8: Uint8Array, u16: Uint16Array, u32: Uint32Array, i32: Int32Array, f32: Float32Array, f64: Float64Array };
 const DRAWN = ["x", "y", "cluster", "subset", "token"]; // the rest of a token is read when it is looked at
 const KEPT_FILES = 24;
-const FORMAT = 2;
+const FORMAT = 3;
 
 // The nβ = 0 control is a second map in a folder beside the page: index.html?map=control.
 export const CONTROL = "control";
@@ -73,9 +73,9 @@ const readKept = keeping(readArray);
 export async function readMap() {
   const map = await readJson("map.json");
   if (map.format !== FORMAT) throw new Error(`map.json: expected format ${FORMAT}, found ${map.format}: was the map made by another version of spectro?`);
-  const [vocabulary, report, regions, clusters] = await Promise.all([
-    readJson("vocabulary.json"), readJson("report.json"), map.clusters.count ? readJson("regions.json") : [], readClusters(map.clusters)]);
-  return { map, vocabulary, report, regions, clusters, tokens: emptyTokens(map.tokens) };
+  const [vocabulary, report, regions, names, clusters] = await Promise.all([
+    readJson("vocabulary.json"), readJson("report.json"), map.clusters.count ? readJson("regions.json") : [], readJson("names.json"), readClusters(map.clusters)]);
+  return { map, vocabulary, report, regions, names, clusters, tokens: emptyTokens(map.tokens) };
 }
 // name → { values, width }; the row of a cluster is its cluster_id.
 async function readClusters({ count, columns }) {

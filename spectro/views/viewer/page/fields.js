@@ -1,8 +1,9 @@
 // What is known of a cluster, field by field: its name and meaning, how it is written and sorted.
 import { LOOSE } from "./colours.js";
 import { row, top } from "./data.js";
-import { fixed, integer, percent } from "./dom.js";
+import { element, fixed, integer, percent } from "./dom.js";
 import { swatch } from "./marks.js";
+import { nameNodes, nameOf, nameText } from "./names.js";
 import { label, token } from "./text.js";
 
 const NUM_TOKENS = 6;
@@ -18,6 +19,9 @@ const digits = (number) => (value) => fixed(value, number);
 export const FIELDS = [
   { key: "id", name: "cluster", title: "Id of the cluster: 0 is the largest", rises: true, of: (world, id) => id, show: (world, id) => [isLoose(world, id) ? `#${id} ${LOOSE}` : `#${id}`] },
   measured("size", "tokens", integer, "Members of the cluster"),
+  { key: "name", name: "name", title: "What distinguishes its tokens from others, by a rule or from a file; sorted as text", rises: true, isText: true,
+    of: (world, id) => nameText(world, id).toLowerCase(), show: (world, id) => (nameOf(world, id) ? nameNodes(world, id) : [element("span", "faint", "–")]) },
+  measured("name_f1", "F1", digits(2), "F1 of its name by a rule: how well it predicts members in held-out sequences; – not known"),
   { key: "tops", name: "most common y", title: "Its most common tokens y, commonest first; sorted as text", rises: true, isText: true,
     of: (world, id) => tops(world, id).map(label).join(" ").toLowerCase(), show: (world, id) => tops(world, id).map((y) => token(y)) },
   measured("token_purity", "one y", percent, "Token purity: share of the commonest y"),

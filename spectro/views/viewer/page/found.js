@@ -1,6 +1,7 @@
 // What was found: the run in a sentence, its clusters beside the control's, and kinds of token that
 // a reader knows, with how far the responses know them too.
 import { button, byId, element, fixed, integer, isKnown, percent, svg, table } from "./dom.js";
+import { recognisable } from "./names.js";
 import { change } from "./state.js";
 
 export function drawFound(world) {
@@ -12,6 +13,7 @@ export function drawFound(world) {
   drawCounts(world);
   byId("warnings").append(...(columns.warnings ?? []).map((warning) => element("li", "", warning)));
   byId("warnings").hidden = !columns.warnings?.length;
+  if (report.names) byId("names").append(...recognisable(report.names));
   const kinds = report.found ?? [];
   byId("known").hidden = !kinds.length;
   if (!kinds.length) return;
@@ -19,7 +21,6 @@ export function drawFound(world) {
     kinds.map((kind) => [
       element("span", "kind", element("strong", "", kind.name), element("small", "", kind.meaning)),
       integer(kind.tokens), aucBar(kind), componentsOf(kind), clustersOf(kind), percent(kind.held)])));
-  if (report.recognised) byId("found-table").append(element("p", "said", recognisedSentence(report.recognised)));
 }
 
 function drawCounts({ map }) {
@@ -30,9 +31,6 @@ function drawCounts({ map }) {
       element("strong", "", integer(count)), element("span", "", count === 1 ? "cluster" : "clusters"), element("small", "", where))));
   if (!map.control && !map.is_control && !map.control_measured) byId("counts").append(element("p", "note", "No control was run (nβ = 0)."));
 }
-
-const recognisedSentence = ({ share, judged, least }) =>
-  `In half of the ${integer(judged)} clusters that have ${least} members or more in the sample of tokens, at least ${percent(share)} of the members share one y or one of these kinds.`;
 
 // From 0.5, guessing, to 1; the tick is what the loss alone knows.
 function aucBar({ auc, aucOfLoss }) {

@@ -3,6 +3,7 @@ import { element, fixed, hideTooltip, integer, percent, sum, tooltipAt } from ".
 import { readContext, readToken, row, top } from "./data.js";
 import { homeOf } from "./filters.js";
 import { swatch } from "./marks.js";
+import { nameNodes, nameOf } from "./names.js";
 import { change } from "./state.js";
 import { token, tokens } from "./text.js";
 
@@ -12,6 +13,7 @@ function clusterTip(world, id) {
   const { clusters, map } = world, subset = clusters.subset.values[id], counts = row(clusters.subset_counts, id);
   return [
     element("div", "tip-head", element("strong", "", `#${id}`), ` ${integer(clusters.size.values[id])} tokens`),
+    ...(nameOf(world, id) ? [element("div", "", ...nameNodes(world, id))] : []),
     element("div", "", ...top(world, id, 5).map(([y]) => token(y))),
     element("div", "tip-foot", swatch(subset), `${map.subsets[subset]} ${percent(counts[subset] / Math.max(1, sum(counts)))}`),
   ];

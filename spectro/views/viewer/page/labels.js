@@ -4,6 +4,7 @@ import { byId, element } from "./dom.js";
 import { SIDE } from "./scene.js";
 import { model } from "./model.js";
 import { state } from "./state.js";
+import { nameText } from "./names.js";
 import { label, shorten, shown } from "./text.js";
 
 const MOST = 70, MOST_TRIED = 6000;
@@ -11,9 +12,9 @@ const CHARACTER = { region: 9, cluster: 7.3 }, HEIGHT = 17; // pixels, of the st
 const REGIONS_UNTIL = 2; // steps of zoom beyond the view of all
 let pool = [];
 
-function clusterName({ clusters }, id) {
-  const first = clusters.top_tokens.values[id * clusters.top_tokens.width];
-  return first >= 0 ? shorten(label(first), 14) : `#${id}`;
+function clusterName(world, id) {
+  const { top_tokens: top } = world.clusters, first = top.values[id * top.width];
+  return shorten(nameText(world, id), 26) || (first >= 0 ? shorten(label(first), 14) : `#${id}`);
 }
 
 function place(view, kind, [x, y], text, offset, taken) {

@@ -1,12 +1,12 @@
 // The clusters as a list: what the map shows, for reading and for the keyboard.
-import { top } from "./data.js";
 import { byId, button, element, integer } from "./dom.js";
 import { model, onModel } from "./model.js";
 import { change, isFiltered, NO_FILTER, onChange, START, state } from "./state.js";
 import { LOOSE, LOOSE_MEANS } from "./colours.js";
 import { FIELD } from "./fields.js";
 import { swatch } from "./marks.js";
-import { token, visible } from "./text.js";
+import { nameNodes } from "./names.js";
+import { visible } from "./text.js";
 
 const BATCH = 150;
 const PAUSE_MS = 120; // after which what is typed is searched for
@@ -17,7 +17,7 @@ export function clusterRow(world, id, hover, figure = integer(world.clusters.siz
   node.setAttribute("aria-label", `Cluster ${id}, ${clusters.size.values[id]} tokens, mostly ${map.subsets[subset]}`);
   const isLoose = clusters.holds.values[id] === 0;
   if (isLoose) { node.classList.add("loose"); node.title = `${LOOSE} ${LOOSE_MEANS}`; }
-  node.append(isLoose ? element("span", "", LOOSE) : swatch(subset), element("span", "row-tokens", ...top(world, id, 4).map(([y]) => token(y))), element("span", "row-size", figure));
+  node.append(isLoose ? element("span", "", LOOSE) : swatch(subset), element("span", "row-tokens", ...nameNodes(world, id, 4)), element("span", "row-size", figure));
   for (const [enter, leave] of [["pointerenter", "pointerleave"], ["focus", "blur"]]) {
     node.addEventListener(enter, () => hover(id));
     node.addEventListener(leave, () => hover(null));
@@ -26,7 +26,7 @@ export function clusterRow(world, id, hover, figure = integer(world.clusters.siz
 }
 
 // The number at the end of a row is the one that the list is sorted by.
-const figure = (world, id) => (["subset", "tops"].includes(state.sort) ? FIELD.size : FIELD[state.sort]).show(world, id, model.tally)[0];
+const figure = (world, id) => (["subset", "tops", "name"].includes(state.sort) ? FIELD.size : FIELD[state.sort]).show(world, id, model.tally)[0];
 
 const several = (count, one, many = `${one}s`) => `${integer(count)} ${count === 1 ? one : many}`;
 

@@ -33,7 +33,7 @@ function problem(text) {
 function prepare(world) {
   const sizes = new Map();
   for (const region of world.clusters.count ? world.clusters.region.values : []) sizes.set(region, (sizes.get(region) ?? 0) + 1);
-  for (const region of world.regions) Object.assign(region, { plain: glyphs(region.name), size: sizes.get(region.id) ?? 0 });
+  for (const region of world.regions) Object.assign(region, { plain: glyphs(region.name ||= `region ${region.id}`), size: sizes.get(region.id) ?? 0 });
   return { numClusters: world.clusters.count, numSubsets: world.map.subsets.length, regionIds: new Set(world.regions.map((region) => region.id)) };
 }
 

@@ -1,5 +1,6 @@
 // Which tokens and clusters a query means.
 import { row } from "./data.js";
+import { nameText } from "./names.js";
 import { parse, spelled } from "./query.js";
 import { vocabularySize } from "./text.js";
 
@@ -16,6 +17,7 @@ export function search(query, world) {
     clusters.forEach((_, id) => { clusters[id] = subsets[subset.values[id]]; });
     return { kind: asked.kind, subsets, clusters };
   }
+  if (asked.kind === "name") clusters.forEach((_, id) => { clusters[id] = Number(isNamed(nameText(world, id))); });
   if (asked.kind === "cluster" && asked.id < clusters.length) clusters[asked.id] = 1;
   if (asked.kind === "assigned" && world.clusters.assigned) {
     clusters.forEach((_, id) => { clusters[id] = Number(world.clusters.assigned.values[id] > 0 && (asked.id ?? id) === id); });

@@ -43,9 +43,9 @@ function rankSize({ map, clusters }) {
 function comparison({ map, report }) {
   const share = (count) => `${integer(count)} (${percent(count / Math.max(1, map.tokens.total))})`;
   const sides = [[map.is_control ? "control, nβ = 0" : "run", report.summary], ["control, nβ = 0", report.control?.summary]].filter(([, summary]) => summary);
-  return table(["", "clusters", "tokens in clusters", "largest", "median size", "median conductance", "hold", "median stability", "median ceiling", "median one subset", "median one y"],
+  return table(["", "clusters", "tokens in clusters", "largest", "median size", "median conductance", "hold", "median stability", "median ceiling", "recognisable", "median one subset", "median one y"],
     sides.map(([name, of]) => [name, integer(of.clusters), share(of.clustered), integer(of.largest), fixed(of.size, 0), fixed(of.conductance, 3),
-      integer(of.hold), fixed(of.stability, 2), fixed(of.repeatability, 2), percent(of.purity), percent(of.tokenPurity)]));
+      integer(of.hold), fixed(of.stability, 2), fixed(of.repeatability, 2), integer(of.recognisable), percent(of.purity), percent(of.tokenPurity)]));
 }
 
 function missing({ is_control: isControl, control_measured: isMeasured }) {
