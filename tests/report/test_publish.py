@@ -126,7 +126,8 @@ def test_text_is_left_out_where_its_licence_asks(run: Path, what, tmp_path: Path
         subsets = set(subset_N[what.label_N == row["cluster_id"]])
         hidden = bool(subsets & {"docs", "math"})
         assert (row["top_texts"] is None) == hidden
-        assert not hidden or row["name"] is row["rule"] is row["neighbourhood"] is None
+        assert not hidden or row["name"] is row["rule"] is None
+        assert row["neighbourhood"] is None
     card = (folder / "README.md").read_text()
     assert re.search(r"^\| docs \| .* cc-by-nd-4\.0 \| no, token ids only \|$", card, re.M)
     assert re.search(r"^\| code \| .* mit \| yes \|$", card, re.M)

@@ -9,9 +9,9 @@
     regions      region · name · map_x · map_y · num_clusters · num_tokens
     components   component · reliability, llc, rhat and the rest of summary.json, by column
 
-Of subsets without `text` every text is null, and of clusters with a member in such a subset, but for
-names that the user has given; names of regions, whose tokens may be from any subset, are null where
-there is such a subset.
+Of subsets without `text` every text is null, and of clusters with a member in such a subset, but
+for names that the user has given; names of regions and neighbourhoods, whose tokens may be from any
+subset, are null where there is such a subset.
 Shapes: N tokens, S sequences, K clusters, H components, T context.
 """
 
@@ -38,8 +38,8 @@ from spectro.views.map.drawn import DrawnMap
 from spectro.views.run_view import RunView
 from spectro.views.token_places import cluster_of_tokens, map_of_tokens
 
-TEXTS_OF_NAMES = ("rule_name", "rule", "neighbourhood")
-"""Columns of names that quote the text of members."""
+OF_MEMBERS = ("rule_name", "rule")
+"""Columns of names that quote the text of members; `neighbourhood` quotes other clusters' too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +72,11 @@ class PublishedRun:
         if self.known.pieces is None:
             return pa.nulls(size, pa.string())
         return pa.array([plain(self.known.show(token)) for token in range(size)], pa.string())
+
+    @property
+    def _shows_all(self) -> bool:
+        """Whether the text of every subset is published."""
+        return self.known.pieces is not None and self.with_text >= set(self.view.subset_names)
 
     def _tokens(self) -> Iterator[pa.Table]:
         view = self.view
@@ -141,8 +146,10 @@ class PublishedRun:
             values = names[column].combine_chunks()
             if column == "name":
                 values = _or_null(values, shown_K | given_K)
-            elif column in TEXTS_OF_NAMES:
+            elif column in OF_MEMBERS:
                 values = _or_null(values, shown_K)
+            elif column == "neighbourhood":
+                values = _or_null(values, shown_K & self._shows_all)
             table = table.append_column(column, values)
         if self.drawn is not None:
             for axis in "xy":
@@ -153,8 +160,7 @@ class PublishedRun:
 
     def _regions(self, regions: Sequence[Mapping[str, Any]]) -> pa.Table:
         """A row for each region."""
-        shown = self.with_text >= set(self.view.subset_names) and self.known.pieces is not None
-        names = [plain(region["name"]) or None if shown else None for region in regions]
+        names = [plain(region["name"]) or None if self._shows_all else None for region in regions]
         at_R2 = np.array([region["at"] for region in regions], np.float32) / np.float32(GRID)
         return pa.table(
             {
