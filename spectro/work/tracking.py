@@ -170,9 +170,5 @@ def _flat(values: Any, name: str = "") -> Iterable[tuple[str, Any]]:
 
 
 def _log(name: str, error: Exception) -> None:
-    logger.warning(
-        "tracker %s failed and is not called again: %s: %s",
-        name,
-        type(error).__name__,
-        redact(str(error)),
-    )
+    why = f"{type(error).__name__}: {redact(str(error))}"
+    logger.warning("tracker %s failed and is not called again: %s", name, why)
