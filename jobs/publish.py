@@ -40,16 +40,12 @@ class PublishJob:
 
     run: StoredRun = field(default_factory=StoredRun)
     """Run, a part of one, or a folder of clusters."""
-    place: str | None = None
+    place: str = "published"
     """Folder, or hf://datasets/owner/name[@branch]."""
     publish: PublishConfig = field(default_factory=PublishConfig)
     """What is published, and under which licences."""
 
     def __post_init__(self) -> None:
-        if self.place is None:
-            raise ValueError(
-                "place is not given: expected a folder or hf://datasets/owner/name after the run"
-            )
         if not self.place.startswith(HUB):
             local_path(self.place, "place")
 
@@ -59,7 +55,6 @@ def _publish(job: PublishJob) -> None:
     from spectro.views.publish.hub import Repository, push
     from spectro.views.run_view import RunView
 
-    assert job.place is not None
     if not job.place.startswith(HUB):
         place = Path(local_path(job.place, "place"))
         with replaced_folder(place) as folder:

@@ -228,6 +228,16 @@ def test_a_folder_is_replaced_whole_or_not_at_all(run: Path, tmp_path: Path, job
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
 
 
+def test_a_card_that_was_edited_is_kept(run: Path, tmp_path: Path, job, capsys) -> None:
+    place = tmp_path / "out"
+    assert job("publish", str(run), str(place), "map=false") == 0
+    with (place / "README.md").open("a") as card:
+        card.write("What I think of it.")
+    assert job("publish", str(run), str(place), "map=false", "title=Again") == 2
+    assert "README.md was changed since it was published" in capsys.readouterr().err
+    assert (place / "README.md").read_text().endswith("What I think of it.")
+
+
 @pytest.mark.parametrize(
     ("place", "settings", "message"),
     [
@@ -243,7 +253,6 @@ def test_a_folder_is_replaced_whole_or_not_at_all(run: Path, tmp_path: Path, job
         ),
         ("{here}/out", ["licences={code: CC BY 4}"], "expected the hub's identifier of a licence"),
         ("{here}/out", ["licence=*"], "expected the hub's identifier of a licence"),
-        ("", [], "place is not given: expected a folder or hf://datasets/owner/name"),
     ],
 )
 def test_refusals_are_one_line(
@@ -251,8 +260,8 @@ def test_refusals_are_one_line(
 ) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.tex").write_text("years of work")
-    named = [place.format(run=run, here=tmp_path)] if place else []
-    assert job("publish", str(run), *named, "map=false", *settings) == 2
+    place = place.format(run=run, here=tmp_path)
+    assert job("publish", str(run), place, "map=false", *settings) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
     assert (tmp_path / "mine/thesis.tex").read_text() == "years of work"

@@ -115,12 +115,16 @@ def require_own(place: Path) -> None:
         raise ValueError(f"{place} is a file, expected a folder: give another name")
     if not place.exists() or not any(place.iterdir()):
         return
-    known = {SETTINGS, *published_files(place)}
-    others = [p for p in _files(place) if p.relative_to(place).as_posix() not in known]
+    known = published_files(place)
+    others = [p for p in _files(place) if p.relative_to(place).as_posix() not in {SETTINGS, *known}]
     if others:
         raise ValueError(
             f"{place} holds files that are of no published run ({others[0].name} …): give a folder "
             "that is empty or holds one"
+        )
+    if (place / CARD).exists() and _sha256(place / CARD) != known[CARD]:
+        raise ValueError(
+            f"{place}/{CARD} was changed since it was published: move it away to have a new one"
         )
 
 
@@ -128,6 +132,8 @@ def published_files(folder: Path) -> dict[str, str]:
     """Name → SHA-256 of the files of a publication; empty where there is none."""
     try:
         content: Any = yaml.safe_load((folder / SETTINGS).read_text())
+        if content["format"] != FORMAT or CARD not in content["files"]:
+            return {}
         return {str(name): str(digest) for name, digest in content["files"].items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):
         return {}
