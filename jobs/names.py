@@ -98,14 +98,18 @@ COMMAND = Command(
 main = COMMAND.main
 
 
-def summary_lines(summary: dict[str, Any] | None) -> tuple[str, ...]:
-    """How many clusters are recognisable by their names, and how many random sets are."""
+def summary_lines(
+    summary: dict[str, Any] | None, control: dict[str, Any] | None = None
+) -> tuple[str, ...]:
+    """How many clusters are recognisable by their names, of random sets, and of the control."""
     if summary is None or not summary["judged"]:
         return ()
     chance = ", ".join(
         f"{_share(summary[key])} of random sets of {what}"
         for key, what in (("random", "the same sizes"), ("same_y", "the same y"))
     )
+    if control is not None and control["judged"]:
+        chance += f"; of the control's clusters {_share(control)}"
     return (
         f"Recognisable by their names: {summary['recognisable']} of {summary['judged']} clusters "
         f"({_share(summary)}; F1 at least {summary['threshold']:g} on held-out sequences, median "

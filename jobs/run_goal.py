@@ -11,8 +11,10 @@ from pathlib import Path
 from rich.console import Console
 
 from spectro.config import PipelineConfig
+from spectro.formats.clusters.clusters import PROVENANCE
 from spectro.formats.object_kinds import page_names
 from spectro.formats.product import SUMMARY_NAME
+from spectro.formats.run_parts import CONTROL
 from spectro.formats.sessions import SESSIONS, read_heartbeats
 from spectro.inspect.status import SILENT_SECONDS
 from spectro.pipeline.run import Finished, Goal, run_pipeline
@@ -27,7 +29,7 @@ from spectro.work.progress import Progress, clock
 from .cluster_table import cluster_table, stored_names, vectors_lines
 from .log import run_log
 from .names import summary_lines
-from .output import say
+from .output import say, show
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ def run_goal(config: PipelineConfig, goal: Goal, *, renew_page: bool = False) ->
         say(f"run {plain_string(config.run.uri)}", *acting, *others_at_work(store))
         with Progress(console) as progress, _page_renewed(store, config if renew_page else None):
             finished = run_pipeline(config, progress, goal=goal)
-        _show_outcome(console, config, finished, goal)
+        _show_outcome(config, finished, goal)
     return finished
 
 
@@ -95,21 +97,29 @@ def _page_renewed(store: Store, config: PipelineConfig | None) -> Iterator[None]
         raise
 
 
-def _show_outcome(console: Console, config: PipelineConfig, finished: Finished, goal: Goal) -> None:
+def _show_outcome(config: PipelineConfig, finished: Finished, goal: Goal) -> None:
     store = Store(config.run.uri)
     stages = ", ".join(f"{name} {clock(s)}" for name, s in finished.stage_seconds.items() if s)
     done = f"{finished.num_units} units" if finished.num_units else "nothing left to do"
     outcome = f"{done} in {clock(finished.seconds)}" + (f" ({stages})" if stages else "")
     logger.info("%s", outcome)
     if goal in (Goal.CLUSTER, Goal.REPORT):
-        console.print(cluster_table(config, store))
-        say(*summary_lines(stored_names(store, config.run.clusters).summary))
+        show(cluster_table(config, store))
+        say(*_recognisable(store, config.run.clusters))
         say(*vectors_lines(config, store))
     say(outcome, *(f"warning: {warning}" for warning in _warnings(store)))
     if goal is Goal.REPORT:
         name, _ = page_names(config.run.clusters)
         page = Path(store.path(name)).resolve() if store.is_local else f"{store.uri}/{name}"
         say(f"page: {plain_string(str(page))}")
+
+
+def _recognisable(store: Store, clusters: str) -> tuple[str, ...]:
+    """How many clusters are recognisable by the names that are stored, here and in the control."""
+    control = store.child(CONTROL)
+    has_control = control.exists(f"{clusters}/{PROVENANCE}")
+    of_control = stored_names(control, clusters).summary if has_control else None
+    return summary_lines(stored_names(store, clusters).summary, of_control)
 
 
 def _warnings(store: Store) -> list[str]:

@@ -36,7 +36,8 @@ RULES = {
     "seen before": (("repeat",), [(1,), (2,), (4,), (8,)]),
     "new in its context": (("repeat",), [(0,)]),
     "“.” ending a repeat of 1–3 tokens": (("y", "repeat"), [(12, 1), (12, 2)]),
-    "ending a repeat of at most 1 token": (("repeat",), [(0,), (1,)]),
+    "ending no repeated pair": (("repeat",), [(0,), (1,)]),
+    "ending no repeat of 4 tokens": (("repeat",), [(0,), (1,), (2,)]),
     "in code / web": (("subset",), [(0,), (2,)]),
     "“.” at position 0, 3–6": (("y", "position"), [(12, 2), (12, 0)]),
     "bracket after word start, word part": (

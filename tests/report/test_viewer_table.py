@@ -76,7 +76,7 @@ def test_every_column_sorts_both_ways(page, map_made, key):
 def test_sorting_by_tokens_is_by_their_text(page):
     sort(page, "tops")
     texts = page.js(
-        "[...document.querySelectorAll('#body tr[data-id] td:nth-child(3)')]"
+        "[...document.querySelectorAll('#body tr[data-id] td:nth-child(5)')]"
         ".map(cell => [...cell.querySelectorAll('.token')].map(n => n.textContent).join(' '))"
     )
     firsts = [text[0].lower() for text in texts]

@@ -170,7 +170,7 @@ def test_what_was_found_says_over_how_many_clusters(one_file):
     assert [row[4] for row in cells(page, "#found-table tbody tr")] == ["#1", "none", "not known"]
     assert "1 of 3 clusters (33 %) are recognisable" in page.text("#names")
     rows = cells(page, "#names tbody tr")
-    assert rows[0][:3] == ["clusters", "90 %", "50 %"] and rows[2][1:] == ["–"] * 9
+    assert rows[0][:3] == ["clusters (3)", "90 %", "50 %"] and rows[-1][1:] == ["–"] * 9
     page.js("document.querySelector('#found-table .near').click()")
     assert page.js(OPEN) == "Cluster #1" and page.js("spectroMap.state.view") == "found"
 

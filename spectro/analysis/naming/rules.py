@@ -193,7 +193,8 @@ def _repeat_said(first: int, last: int) -> str:
         words = {1: "seen before", 2: "ending a repeated pair (induction)"}
         return words.get(least, f"ending a repeat of {least} or more tokens")
     if least == 0:
-        return f"ending a repeat of at most {most} token{'s' * (most != 1)}"
+        longer = REPEATS[last + 1]
+        return f"ending no repeat{'ed pair' if longer == 2 else f' of {longer} tokens'}"
     return f"ending a repeat of {least if least == most else f'{least}–{most}'} token" + "s" * (
         most != 1
     )

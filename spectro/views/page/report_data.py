@@ -44,15 +44,18 @@ def report_data(
     return {
         "columns": _columns(view),
         "summary": _summary(view, names),
-        "control": None
-        if control is None
-        else {
-            "columns": _columns(control),
-            "summary": _summary(control, cluster_names(control, known)),
-        },
+        "control": None if control is None else _of_control(control, cluster_names(control, known)),
         "found": _found(view, known),
         "names": names.summary,
         "ledger": ledger or {"facts": [], "stages": [], "missing": []},
+    }
+
+
+def _of_control(control: RunView, names: ClusterNames) -> dict[str, Any]:
+    return {
+        "columns": _columns(control),
+        "summary": _summary(control, names),
+        "names": names.summary,
     }
 
 

@@ -13,7 +13,7 @@ export function drawFound(world) {
   drawCounts(world);
   byId("warnings").append(...(columns.warnings ?? []).map((warning) => element("li", "", warning)));
   byId("warnings").hidden = !columns.warnings?.length;
-  if (report.names) byId("names").append(...recognisable(report.names));
+  if (report.names) byId("names").append(...recognisable(report.names, report.control?.names));
   const kinds = report.found ?? [];
   byId("known").hidden = !kinds.length;
   if (!kinds.length) return;

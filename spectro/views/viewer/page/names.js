@@ -26,9 +26,10 @@ export function nameLines(world, id) {
 }
 
 // How many clusters a reader would recognise by their names: a sentence, and shares by F1.
-export function recognisable({ threshold, judged, recognisable: number, random, same_y: sameY, least_held_out: least, median_f1: median, curve }) {
+export function recognisable({ threshold, judged, recognisable: number, random, same_y: sameY, least_held_out: least, median_f1: median, curve }, control) {
   if (!judged) return [element("p", "said", "No cluster has enough members in held-out sequences to judge its name.")];
-  const rows = [["clusters", curve.sets], [`random sets of their sizes (${integer(random.judged)})`, curve.random], [`random sets of the same y (${integer(sameY.judged)})`, curve.same_y]];
+  const ofControl = control?.judged ? [[`clusters of the control, nβ = 0 (${integer(control.judged)})`, control.curve.sets]] : [];
+  const rows = [[`clusters (${integer(judged)})`, curve.sets], ...ofControl, [`random sets of their sizes (${integer(random.judged)})`, curve.random], [`random sets of the same y (${integer(sameY.judged)})`, curve.same_y]];
   return [
     element("p", "said", `${integer(number)} of ${integer(judged)} clusters (${percent(number / judged)}) are recognisable: their name, a rule over tokens chosen on half of the sequences, ` +
       `predicts their members in the other half with F1 of at least ${fixed(threshold, 1)}; the median is ${fixed(median, 2)}. Judged are clusters with ${least} held-out members or more.`),
