@@ -69,7 +69,7 @@ class RunConfig:
     """http(s) URL that gets a JSON object by POST when the run is done, stops or fails, or has had
     no worker for an hour; None: none."""
     trackers: tuple[str, ...] = ()
-    """Experiment trackers that hear of status, bill and figures: `mlflow`, `tensorboard`, `wandb`,
+    """Experiment trackers that receive status, bill and figures: `mlflow`, `tensorboard`, `wandb`,
     each at the place that its own environment variables name; empty: none."""
     idle_minutes: float | None = 60.0
     """The run stops when no unit has made progress for so long; None: never. So a unit that hangs

@@ -37,7 +37,7 @@ MAX_FAILURES = 200
 
 
 class Observer(Protocol):
-    """Hears how an invocation goes; never raises."""
+    """Receives the heartbeats of an invocation; never raises."""
 
     def observe(self, heartbeat: Heartbeat, waiting_seconds: float) -> None:
         """A heartbeat, and how long ready units have had no worker."""

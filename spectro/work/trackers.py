@@ -31,7 +31,7 @@ _NOT_IN_NAMES = re.compile(r"[^\w./ -]")
 
 
 class Tracker(Protocol):
-    """What a tracker is told; steps are seconds of all invocations."""
+    """What a tracker receives; steps are seconds of all invocations."""
 
     def settings(self, values: Mapping[str, Any]) -> None:
         """Settings by dotted name; called once for each invocation."""

@@ -1,8 +1,8 @@
-"""Tells experiment trackers how a run goes: status, bill, figures (`run.trackers`).
+"""Sends status, bill and figures of a run to experiment trackers (`run.trackers`).
 
-Trackers hear of every heartbeat, from a thread of their own: a server that hangs or refuses must
+Trackers receive every heartbeat, from a separate thread: a server that hangs or refuses must
 neither end a run nor hold its GPUs. What cannot be delivered is logged; a tracker that fails is
-left alone from then on. Nothing is opened before the first heartbeat.
+not called again. Nothing is opened before the first heartbeat.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class TrackedRun:
             self._calls.put(lambda: self._close(line), timeout=CLOSE_SECONDS)
             self._calls.put(None, timeout=CLOSE_SECONDS)
         except queue.Full:
-            logger.warning("trackers do not answer: they do not know that the run has ended")
+            logger.warning("trackers do not answer: the end of the run was not reported to them")
             return
         self._thread.join(CLOSE_SECONDS)
         if self._thread.is_alive():
@@ -170,6 +170,5 @@ def _flat(values: Any, name: str = "") -> Iterable[tuple[str, Any]]:
 
 
 def _log(name: str, error: Exception) -> None:
-    logger.warning(
-        "tracker %s is left alone: %s: %s", name, type(error).__name__, redact(str(error))
-    )
+    why = f"{type(error).__name__}: {redact(str(error))}"
+    logger.warning("tracker %s failed and is not called again: %s", name, why)

@@ -124,7 +124,10 @@ def test_text_is_left_out_where_its_licence_asks(run: Path, what, tmp_path: Path
     subset_N = np.array(what.probe.subset_names)[np.repeat(what.probe.subset_S, CONTEXT)]
     for row in clusters:
         subsets = set(subset_N[what.label_N == row["cluster_id"]])
-        assert (row["top_texts"] is None) == bool(subsets & {"docs", "math"})
+        hidden = bool(subsets & {"docs", "math"})
+        assert (row["top_texts"] is None) == hidden
+        assert not hidden or row["name"] is row["rule"] is None
+        assert row["neighbourhood"] is None
     card = (folder / "README.md").read_text()
     assert re.search(r"^\| docs \| .* cc-by-nd-4\.0 \| no, token ids only \|$", card, re.M)
     assert re.search(r"^\| code \| .* mit \| yes \|$", card, re.M)
@@ -137,7 +140,8 @@ def test_without_a_licence_there_is_no_text_at_all(run: Path, tmp_path: Path, se
     folder = published(run, tmp_path / "out", **settings)
     for path in folder.glob("*/*.parquet"):
         rows = pq.read_table(path)
-        for name in {"text", "top_texts", "name"} & set(rows.column_names):
+        quoted = {"text", "top_texts", "name", "rule_name", "rule", "neighbourhood"}
+        for name in quoted & set(rows.column_names):
             assert rows[name].null_count == rows.num_rows, (path, name)
 
 
@@ -275,6 +279,7 @@ def test_a_run_that_is_not_measured_to_its_end_is_refused(run: Path, tmp_path: P
 
 def test_places_are_those_of_the_map(tmp_path: Path) -> None:
     """So few tokens are placed without UMAP, which compiles for half a minute."""
+    from spectro.tokens.display.context_text import Vocabulary
     from spectro.views.map.columns import GRID
     from spectro.views.map.config import MapConfig
     from spectro.views.map.placed import read_placed
@@ -282,7 +287,9 @@ def test_places_are_those_of_the_map(tmp_path: Path) -> None:
     run = tmp_path / "few"
     write_run(run, made_up_run.made(num_sequences=3, context=CONTEXT, num_clusters=1))
     folder = published(run, tmp_path / "out", map=True, licence="mit")
-    placed = read_placed(RunView(str(run)), MapConfig(seed=0, control=False), ())
+    placed = read_placed(
+        RunView(str(run)), MapConfig(seed=0, control=False), Vocabulary(pieces=None)
+    )
     rows = load(folder, "tokens", tmp_path).with_format("numpy")
     order = placed.tokens.token_id.astype(int)
     np.testing.assert_allclose(rows["map_x"][:][order], placed.tokens.x / GRID, atol=1e-6)

@@ -64,7 +64,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def tracked(make_config, places: Path, monkeypatch: pytest.MonkeyPatch) -> RunView:
-    """A run that all three have heard of, in two invocations; made once."""
+    """A run in all three, by two invocations; made once."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{places}/mlflow.db")
     monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", str(places / "tb"))
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -143,7 +143,7 @@ def test_a_run_in_wandb(tracked: RunView, places: Path) -> None:
 
 
 class Recorder:
-    """A tracker that keeps what it is told."""
+    """A tracker that keeps what it receives."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, Any]] = []
@@ -171,7 +171,7 @@ def _tracked(monkeypatch: pytest.MonkeyPatch, **makers: Callable[..., Any]) -> T
     )  # fmt: skip
 
 
-def test_a_tracker_that_fails_is_left_alone(monkeypatch, caplog) -> None:
+def test_a_tracker_that_fails_is_not_called_again(monkeypatch, caplog) -> None:
     kept, opened = Recorder(), []
 
     class Failing(Recorder):
@@ -200,7 +200,7 @@ def test_a_tracker_that_fails_is_left_alone(monkeypatch, caplog) -> None:
         "seed": 1,
     }
     assert [step for what, step in kept.calls if what == "numbers"] == [60, 100, 100]
-    assert caplog.text.count("is left alone") == 2 and "hunter2" not in caplog.text
+    assert caplog.text.count("is not called again") == 2 and "hunter2" not in caplog.text
 
 
 def test_a_tracker_that_hangs_does_not_hold_the_run(monkeypatch, caplog) -> None:
@@ -218,7 +218,7 @@ def test_a_tracker_that_hangs_does_not_hold_the_run(monkeypatch, caplog) -> None
         tracked.ended("done")  # returns
     over.set()
     assert "a heartbeat was not handed on" in caplog.text
-    assert "do not know that the run has ended" in caplog.text
+    assert "the end of the run was not reported" in caplog.text
 
 
 def test_findings_that_fail_leave_the_rest(monkeypatch, caplog) -> None:

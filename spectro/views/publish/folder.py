@@ -57,7 +57,7 @@ def write_dataset(view: RunView, config: PublishConfig, folder: Path) -> Publish
     known = vocabulary_of(view) if with_text else Vocabulary(pieces=None)
     if known.pieces is None:
         with_text = frozenset()
-    drawn = drawn_map(view, seed=0, known=known) if config.map and view.has_clusters else None
+    drawn = drawn_map(view, 0, known) if config.map and view.has_clusters else None
     run = PublishedRun(view=view, known=known, with_text=with_text, drawn=drawn)
     num_rows: dict[str, int] = {}
     for name, parts in run.tables().items():

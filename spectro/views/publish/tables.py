@@ -3,14 +3,15 @@
     tokens       token_id · sequence_id · position · subset · token (id of y) · text · loss ·
                  full_response · cluster_id · map_x · map_y · chi list<float32>[H]
     sequences    sequence_id · subset · input_ids list<int32>[T + 1] · text
-    clusters     as clusters.parquet has them, and top_texts · name · name_source · name_f1 ·
-                 map_x · map_y · region
+    clusters     as clusters.parquet has them, and top_texts, names with their scores
+                 (views/cluster_names.py) · map_x · map_y · region
     members      token_id · cluster_id · rank
     regions      region · name · map_x · map_y · num_clusters · num_tokens
     components   component · reliability, llc, rhat and the rest of summary.json, by column
 
-Of subsets without `text` every text is null, and of clusters with a member in such a subset; names
-of regions, whose tokens may be from any subset, are null where there is such a subset.
+Of subsets without `text` every text is null, and of clusters with a member in such a subset, but
+for names that the user has given; names of regions and neighbourhoods, whose tokens may be from any
+subset, are null where there is such a subset.
 Shapes: N tokens, S sequences, K clusters, H components, T context.
 """
 
@@ -37,8 +38,8 @@ from spectro.views.map.drawn import DrawnMap
 from spectro.views.run_view import RunView
 from spectro.views.token_places import cluster_of_tokens, map_of_tokens
 
-PUBLISHED_NAMES = ("name", "name_source", "name_f1")
-"""Columns of `ClusterNames.to_table` that clusters have."""
+OF_MEMBERS = ("rule_name", "rule")
+"""Columns of names that quote the text of members; `neighbourhood` quotes other clusters' too."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,11 @@ class PublishedRun:
         if self.known.pieces is None:
             return pa.nulls(size, pa.string())
         return pa.array([plain(self.known.show(token)) for token in range(size)], pa.string())
+
+    @property
+    def _shows_all(self) -> bool:
+        """Whether the text of every subset is published."""
+        return self.known.pieces is not None and self.with_text >= set(self.view.subset_names)
 
     def _tokens(self) -> Iterator[pa.Table]:
         view = self.view
@@ -135,8 +141,16 @@ class PublishedRun:
             shown_K[:] = False
         table = table.append_column("top_texts", _or_null(texts, shown_K))
         names = cluster_names(self.view, self.known).to_table()
-        for column in PUBLISHED_NAMES:
-            table = table.append_column(column, _or_null(names[column].combine_chunks(), shown_K))
+        given_K = np.array(names["name_source"].to_pylist()) == "file"
+        for column in names.column_names:
+            values = names[column].combine_chunks()
+            if column == "name":
+                values = _or_null(values, shown_K | given_K)
+            elif column in OF_MEMBERS:
+                values = _or_null(values, shown_K)
+            elif column == "neighbourhood":
+                values = _or_null(values, shown_K & self._shows_all)
+            table = table.append_column(column, values)
         if self.drawn is not None:
             for axis in "xy":
                 place_K = (self.drawn.clusters[axis] / GRID).astype(np.float32)
@@ -146,8 +160,7 @@ class PublishedRun:
 
     def _regions(self, regions: Sequence[Mapping[str, Any]]) -> pa.Table:
         """A row for each region."""
-        shown = self.with_text >= set(self.view.subset_names) and self.known.pieces is not None
-        names = [(plain(region["name"]) or None) if shown else None for region in regions]
+        names = [plain(region["name"]) or None if self._shows_all else None for region in regions]
         at_R2 = np.array([region["at"] for region in regions], np.float32) / np.float32(GRID)
         return pa.table(
             {
