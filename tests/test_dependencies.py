@@ -32,7 +32,7 @@ MAY_IMPORT = {
     "datasets": {"tokens"},
     "duckdb": {"views"},
     "matplotlib": {"views"},
-    "numba": {"clustering", "cluster_stage", "work"},
+    "numba": {"autoencoders", "clustering", "cluster_stage", "work"},
     "ray": {"work", "cluster_stage", "jobs"},
     "s3fs": {"storage"},
     "sklearn": {"clustering", "analysis", "views"},
