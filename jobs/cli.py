@@ -46,7 +46,7 @@ def main() -> int:
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: spectro <command> [key=value ...]\n")
-        print("\n".join(f"  {name:<10} {what}" for name, what in COMMANDS.items()))
+        print("\n".join(f"  {name:<11} {what}" for name, what in COMMANDS.items()))
         print("\nspectro <command> --help describes it and lists its settings.")
         return 0 if arguments else 2
     name = arguments[0]

@@ -38,9 +38,13 @@ MAY_IMPORT = {
     "duckdb": {"views"},
     "huggingface_hub": {"views"},
     "matplotlib": {"views"},
+<<<<<<< HEAD
     "mlflow": {"work"},
     "numba": {"clustering", "cluster_stage", "work"},
     "pandas": {"result"},
+=======
+    "numba": {"autoencoders", "clustering", "cluster_stage", "work"},
+>>>>>>> w17-sae
     "ray": {"work", "cluster_stage", "jobs"},
     "s3fs": {"storage"},
     "sklearn": {"clustering", "analysis", "views"},
