@@ -38,13 +38,9 @@ MAY_IMPORT = {
     "duckdb": {"views"},
     "huggingface_hub": {"views"},
     "matplotlib": {"views"},
-<<<<<<< HEAD
     "mlflow": {"work"},
-    "numba": {"clustering", "cluster_stage", "work"},
-    "pandas": {"result"},
-=======
     "numba": {"autoencoders", "clustering", "cluster_stage", "work"},
->>>>>>> w17-sae
+    "pandas": {"result"},
     "ray": {"work", "cluster_stage", "jobs"},
     "s3fs": {"storage"},
     "sklearn": {"clustering", "analysis", "views"},
