@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score, precision_score, recall_score, roc_auc_score
 
 from spectro.autoencoders.config import EncodeConfig, MatchConfig, ReadingModelConfig, TopKConfig
+from spectro.autoencoders.feature_rows import FeatureRows
 from spectro.autoencoders.matching import (
-    FeatureRows,
     SetMatches,
     area_under_curve,
     match_sets,

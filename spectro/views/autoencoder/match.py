@@ -14,8 +14,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from spectro.autoencoders.config import MatchConfig
+from spectro.autoencoders.feature_rows import FeatureRows
 from spectro.autoencoders.matching import (
-    FeatureRows,
     SetMatches,
     area_under_curve,
     match_sets,
