@@ -37,8 +37,9 @@ MOST_STEPS = 200
 """Newton steps for one ridge; some ten are usual."""
 LEAST_REACHABLE = 0.01
 """Least share of a target along reliable axes."""
-MOST_GROWTH = 2.0**20
-"""Largest multiple of a target that is a direction only."""
+LEAST_GAIN = 1.01
+"""Least factor by which the response grows where the target is doubled. Below it all weights are at
+their bounds: those of few units keep their effective number, however large the target is."""
 CONTINUATION = (1e6, 1e4, 1e2, 1.0)
 """Multiples of the ridge that are solved one after the other, each from the last one's solution."""
 DAMPING, SHORTEST_STEP = 1e-6, 1e-12
@@ -58,6 +59,10 @@ class UnitResponses:
     """The same from the second half."""
 
     def __post_init__(self) -> None:
+        if len(self.share_U) < 2:
+            raise ValueError(
+                f"expected at least two units of data, found {len(self.share_U)}: take smaller ones"
+            )
         shape = (len(self.share_U), self.first_UH.shape[-1])
         if self.first_UH.shape != shape or self.second_UH.shape != shape:
             raise ValueError(
@@ -290,7 +295,7 @@ def data_weights(
     length = float(np.linalg.norm(target_H))
     reachable_H = axes.within(target_H)
     reachable = float(reachable_H @ reachable_H) / length**2 if length else 0.0
-    if reachable < LEAST_REACHABLE:
+    if not reachable >= LEAST_REACHABLE:  # NaN too
         raise ValueError(
             f"expected a target along responses that data can change, found {reachable:.1%} of it "
             f"there ({len(axes.reliability_A)} reliable axes): is it zero, or constant over units?"
@@ -302,13 +307,16 @@ def data_weights(
             responses.share_U, axes.within(x_UH), size * reachable_H, ridge.ridge, max_ratio
         )
 
-    def share_at(size: float) -> float:
+    def reached_at(size: float) -> tuple[float, float]:
+        """Effective share, and response along the target."""
         try:
-            return effective_share(responses.share_U, factors(responses.mean_UH, size))
+            factor_U = factors(responses.mean_UH, size)
         except ArithmeticError:  # out of reach of any weights
-            return 0.0
+            return 0.0, 0.0
+        response_H = (responses.share_U * factor_U) @ responses.mean_UH
+        return effective_share(responses.share_U, factor_U), float(response_H @ reachable_H)
 
-    size = _largest_size(share_at, min_effective_share, grow=grow)
+    size = _largest_size(reached_at, min_effective_share, grow=grow)
     halves = (responses.first_UH, responses.second_UH)
     one_H, other_H = (
         (responses.share_U * factors(seen_UH, size)) @ unseen_UH
@@ -329,14 +337,20 @@ def data_weights(
     )
 
 
-def _largest_size(share_at: Callable[[float], float], least: float, *, grow: bool) -> float:
+def _largest_size(
+    reached_at: Callable[[float], tuple[float, float]], least: float, *, grow: bool
+) -> float:
     """The largest multiple of a target whose weights keep an effective share, to 1 %."""
     low, high = 0.0, 1.0
-    while grow and share_at(high) >= least and high < MOST_GROWTH:
-        low, high = high, 2 * high
-    if share_at(high) >= least:
+    share, response = reached_at(high)
+    while grow and share >= least:
+        share, larger = reached_at(2 * high)
+        if share >= least and larger < LEAST_GAIN * response:
+            return high
+        low, high, response = high, 2 * high, larger
+    if share >= least:
         return high
     while high - low > 0.01 * high:
         middle = (low + high) / 2
-        low, high = (middle, high) if share_at(middle) >= least else (low, middle)
+        low, high = (middle, high) if reached_at(middle)[0] >= least else (low, middle)
     return low or high

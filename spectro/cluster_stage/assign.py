@@ -17,10 +17,10 @@ from spectro.config import to_dict
 from spectro.formats import tokens
 from spectro.formats.clusters.assigned import is_assigned, names, put_assigned, read_assigned
 from spectro.formats.clusters.clusterings import StoredClustering, find_clustering, read_clustering
-from spectro.formats.clusters.clusters import PROVENANCE
+from spectro.formats.clusters.clusters import clusters_sha256
 from spectro.formats.product import read_head
 from spectro.formats.run_dir import require
-from spectro.storage.store import ObjectInfo, Store
+from spectro.storage.store import Store
 
 OnProgress = Callable[[float, float], None]
 
@@ -120,7 +120,7 @@ def _inputs(
             "columns are not comparable; measure the tokens with tokens=more in the same run"
         )
     return {
-        "clusters": ObjectInfo.of(stored.place.clusters.read(PROVENANCE)).sha256,
+        "clusters": clusters_sha256(stored.place.clusters),
         "fingerprint": theirs,
         "tokens": tokens.read_info(sequences).probe_sha256,
         "first_token_id": first,

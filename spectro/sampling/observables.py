@@ -236,6 +236,11 @@ class _Functions:
             logits_nTV = logits(ids_nT1[:, :-1])
             for name, function in self._of.items():
                 value = _prefixed(name, called, function, logits_nTV, ids_nT1[:, 1:])
+                if (value.dim() == 0) != (name in self._of_batch):
+                    raise ValueError(
+                        f"observables.{name}: the function returned one value for some batches and "
+                        "a value for every token for others, expected always the same"
+                    )
                 parts[name].append(value)
         return {
             name: float(of_parts[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -43,7 +44,7 @@ class DataUnit(Enum):
     TOKENS = "tokens"
     """Every token in its context."""
     CLUSTERS = "clusters"
-    """The tokens of a cluster (in several: the first), and those outside all."""
+    """The tokens of a cluster (in several: the smallest), and those outside all."""
     SUBSETS = "subsets"
     """The subsets of the text."""
     PATTERNS = "patterns"
@@ -84,6 +85,9 @@ class Target:
             )
 
     def __post_init__(self) -> None:
+        for name, shift in self.components.items():
+            if not math.isfinite(shift):
+                raise ValueError(f"target.components.{name} must be a finite number, found {shift}")
         if self.axis is not None and self.axis < 1:
             raise ValueError(f"target.axis must be at least 1, found {self.axis}")
         if self.size is not None and not 0 < self.size < float("inf"):

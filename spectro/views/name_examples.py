@@ -14,9 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from spectro.analysis.naming.name_sets import is_held_out
-from spectro.formats.clusters.clusters import PROVENANCE
+from spectro.formats.clusters.clusters import clusters_sha256
 from spectro.formats.clusters.names import GivenName
-from spectro.storage.store import ObjectInfo
 from spectro.tokens.display.context_text import Vocabulary
 from spectro.tokens.display.terminal_text import plain, plain_string
 from spectro.views.cluster_examples import random_members
@@ -110,8 +109,7 @@ def read_given(lines: Sequence[str], view: RunView) -> dict[int, GivenName]:
 
 def clusters_digest(view: RunView) -> str:
     """Short digest of the clusters of a place."""
-    folder = view.store.child(view.folder)
-    return ObjectInfo.of(folder.read(PROVENANCE)).sha256[:DIGEST_LENGTH]
+    return clusters_sha256(view.store.child(view.folder))[:DIGEST_LENGTH]
 
 
 def _parsed(text: str, number: int) -> dict[str, Any]:

@@ -20,10 +20,12 @@ from spectro.analysis.response_matrix import moments_of
 from spectro.analysis.response_scale import ResponseScale
 from spectro.analysis.scaling import Scaling
 from spectro.formats.halves import iterate_halves
+from spectro.views.cluster_tables import members
 from spectro.views.config import DataUnit, MatrixRows, Target
 from spectro.views.matrix import TokenSets, blocks_of, matrix, principal_axes, sets_of
 from spectro.views.run_view import RunView
 from spectro.views.token_contexts import required_pieces, vocabulary_of
+from spectro.views.token_places import cluster_of_tokens
 
 Float64 = npt.NDArray[np.float64]
 MOST_BYTES = 8 * 2**30
@@ -144,15 +146,14 @@ def _shift(view: RunView, target: Target, scale: ResponseScale) -> Float64:
         if not np.isfinite(shift_H).all():
             raise ValueError(f"target.pattern: no token of the run is of type {target.pattern!r}")
         return np.asarray(shift_H)
-    members = view.clusters.members
-    is_member = np.asarray(members["cluster_id"].combine_chunks()) == target.cluster
-    token_id_M = np.asarray(members["token_id"].combine_chunks())[is_member]
-    if not token_id_M.size:
+    token_id_M, cluster_M = members(view)
+    own_m = token_id_M[cluster_M == target.cluster]
+    if not own_m.size:
         num_clusters = view.clusters.clusters.num_rows
         raise ValueError(
             f"target.cluster: expected 0 to {num_clusters - 1}, found {target.cluster}"
         )
-    return np.asarray(scale.apply(view.chi(token_id_M)).mean(axis=0))
+    return np.asarray(scale.apply(view.chi(own_m)).mean(axis=0))
 
 
 def _of_components(names: tuple[str, ...], wanted: Mapping[str, float]) -> Float64:
@@ -175,11 +176,7 @@ def _units(view: RunView, unit: DataUnit) -> tuple[npt.NDArray[np.int64], npt.ND
     if unit is DataUnit.TOKENS:
         return np.arange(num_sequences * view.context), subset_S
     if unit is DataUnit.CLUSTERS:
-        label_N = np.full(num_sequences * view.context, view.clusters.clusters.num_rows)
-        members = view.clusters.members
-        token_id_M = np.asarray(members["token_id"].combine_chunks())
-        np.minimum.at(label_N, token_id_M, np.asarray(members["cluster_id"].combine_chunks()))
-        return np.unique(label_N, return_inverse=True)[1], subset_S
+        return np.unique(cluster_of_tokens(view), return_inverse=True)[1], subset_S
     if unit is DataUnit.PATTERNS:
         traits = Traits.of(required_pieces(view, vocabulary_of(view), "units=patterns"))
         shards = [

@@ -7,6 +7,7 @@ import pytest
 from scipy.optimize import LinearConstraint, minimize
 
 from spectro.analysis.data_weights import (
+    LEAST_GAIN,
     Float64,
     UnitResponses,
     data_weights,
@@ -134,3 +135,19 @@ def test_a_target_off_all_reliable_axes_is_refused() -> None:
     any_H = np.random.default_rng(9).normal(size=H)
     with pytest.raises(ValueError, match=r"found 0\.0% of it"):
         data_weights(responses, any_H - axes.within(any_H), grow=True)
+
+
+@pytest.mark.parametrize("num_components", [1, 4])
+def test_growth_ends_where_few_units_have_reached_their_bounds(num_components: int) -> None:
+    """Two units have an effective share of a half at least, however large the target is."""
+    x_UH = np.array([[1.0], [-1.0]]) * np.arange(1, num_components + 1)
+    responses = UnitResponses(share_U=np.full(2, 0.5), first_UH=x_UH, second_UH=x_UH)
+    found = data_weights(responses, x_UH[0], grow=True)
+    np.testing.assert_allclose(found.factor_U, [2, 0], atol=2 * (LEAST_GAIN - 1))
+    np.testing.assert_allclose(found.predicted_H, x_UH[0], rtol=2 * (LEAST_GAIN - 1))
+    assert 0.25 < found.reached <= 1 + 1e-9
+
+
+def test_one_unit_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected at least two units of data, found 1"):
+        UnitResponses(share_U=np.ones(1), first_UH=np.zeros((1, 3)), second_UH=np.zeros((1, 3)))

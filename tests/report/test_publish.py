@@ -228,6 +228,25 @@ def test_a_folder_is_replaced_whole_or_not_at_all(run: Path, tmp_path: Path, job
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
 
 
+def test_settings_of_another_program_are_kept(run: Path, tmp_path: Path, job, capsys) -> None:
+    place = tmp_path / "out"
+    place.mkdir()
+    (place / "settings.yaml").write_text("my: own")
+    assert job("publish", str(run), str(place), "map=false") == 2
+    assert "of no published run (settings.yaml" in capsys.readouterr().err
+    assert (place / "settings.yaml").read_text() == "my: own"
+
+
+def test_through_a_link_the_folder_behind_it_is_written(run: Path, tmp_path: Path, job) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk")
+    for title in ("Once", "Again"):
+        assert job("publish", str(run), str(tmp_path / "out"), "map=false", f"title={title}") == 0
+    assert (tmp_path / "out").is_symlink()
+    assert "# Again" in (tmp_path / "disk/README.md").read_text()
+    assert {path.name for path in tmp_path.iterdir()} == {"disk", "out"}
+
+
 def test_a_card_that_was_edited_is_kept(run: Path, tmp_path: Path, job, capsys) -> None:
     place = tmp_path / "out"
     assert job("publish", str(run), str(place), "map=false") == 0
@@ -324,9 +343,10 @@ def test_pushed_to_a_repository(run: Path, tmp_path: Path) -> None:
         for name in expected - {"settings.yaml"}:
             assert there[name] == (local / name).read_bytes(), name
         there["tokens/part-00001.parquet"] = b"of an earlier, longer run"
+        there["LICENSE"] = b"added by hand"
         again = publish("hf://datasets/somebody/small", "licence=mit", "title=Again")
         assert again.returncode == 0, again.stderr
-        assert set(server.files["somebody/small"]["main"]) == expected
+        assert set(server.files["somebody/small"]["main"]) == {*expected, "LICENSE"}
         assert b"# Again" in server.files["somebody/small"]["main"]["README.md"]
         server.files["somebody/small"]["main"] = {"train.csv": b"1,2"}
         refused = publish("hf://datasets/somebody/small")

@@ -65,7 +65,7 @@ def test_weights_of_every_unit_are_a_distribution(
     arguments = ["target.axis=1", f"units={units}", "min_reliability=0.05", "out=w.parquet"]
     if units == "subsets":  # one subset: nothing to weigh
         assert job("pattern", run.uri, *arguments) == 2
-        assert "direction of responses" in capsys.readouterr().err
+        assert "expected at least two units" in capsys.readouterr().err
         return
     shown = found(job, run, capsys, *arguments)
     rows = pq.read_table("w.parquet")
@@ -90,6 +90,7 @@ def test_the_table_says_what_is_reached(
     [
         ("target.size=1", "expected one of target.components"),
         ("target.components={l9*: 1}", "no component of the run matches 'l9*'"),
+        ("target.components={l0h2: .nan}", "l0h2 must be a finite number"),
         ("target.axis=7", "expected at most 6"),
         ("target.pattern=nonsense", "must be one of"),
         ("target.cluster=999", "target.cluster: expected 0 to"),

@@ -32,7 +32,7 @@ def judged_f1(names: Sequence[SetName]) -> NDArray[np.float64]:
 
 def chance_auc(random: Sequence[SetName]) -> float:
     """The AUC that 95 % of the random sets' names do not exceed."""
-    found = [n.score.auc for n in random if n.score.num_members]
+    found = [n.score.auc for n in random if 0 < n.score.num_members < n.score.num_tokens]
     return float(np.quantile(found, CHANCE_QUANTILE)) if found else NO_CHANCE
 
 

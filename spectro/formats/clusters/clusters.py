@@ -107,6 +107,11 @@ def read_clusters(uri: str) -> StoredClusters:
     )
 
 
+def clusters_sha256(folder: Store) -> str:
+    """Digest of a folder of clusters: of its marker, which has the checksums of the tables."""
+    return ObjectInfo.of(folder.read(PROVENANCE)).sha256
+
+
 def read_table(
     store: Store, name: str, provenance: dict[str, Any], columns: Sequence[str] | None = None
 ) -> pa.Table:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from spectro.formats.clusters.clusters import PROVENANCE
+from spectro.formats.clusters.clusters import clusters_sha256
 from spectro.formats.table_objects import put_table, read_checked_table
 from spectro.storage.checksummed_json import read_sealed, seal
 from spectro.storage.store import ObjectInfo, Store
@@ -72,7 +72,7 @@ def put_names(folder: Store, names: StoredNames) -> None:
     info = put_table(folder, TABLE, names.table)
     content = {
         "format": FORMAT_VERSION,
-        CLUSTERS_SHA256: _digest(folder),
+        CLUSTERS_SHA256: clusters_sha256(folder),
         "summary": names.summary,
         "objects": {TABLE: asdict(info)},
     }
@@ -88,7 +88,7 @@ def read_names(folder: Store) -> StoredNames | None:
         marker = read_sealed(folder, MARKER)
     except FileNotFoundError:
         return None
-    expected = {"format": FORMAT_VERSION, CLUSTERS_SHA256: _digest(folder)}
+    expected = {"format": FORMAT_VERSION, CLUSTERS_SHA256: clusters_sha256(folder)}
     if any(marker.get(key) != value for key, value in expected.items()):
         return None
     table = read_checked_table(folder, TABLE, ObjectInfo(**marker["objects"][TABLE]))
@@ -100,7 +100,7 @@ def put_given_names(folder: Store, names: Mapping[int, GivenName]) -> None:
     folder.delete(GIVEN)
     if names:
         plain = {str(cluster): asdict(name) for cluster, name in sorted(names.items())}
-        folder.put(GIVEN, seal({CLUSTERS_SHA256: _digest(folder), "names": plain}))
+        folder.put(GIVEN, seal({CLUSTERS_SHA256: clusters_sha256(folder), "names": plain}))
 
 
 def read_given_names(folder: Store) -> dict[int, GivenName]:
@@ -112,10 +112,6 @@ def read_given_names(folder: Store) -> dict[int, GivenName]:
         content = read_sealed(folder, GIVEN)
     except FileNotFoundError:
         return {}
-    if content.get(CLUSTERS_SHA256) != _digest(folder):
+    if content.get(CLUSTERS_SHA256) != clusters_sha256(folder):
         return {}
     return {int(cluster): GivenName(**name) for cluster, name in content["names"].items()}
-
-
-def _digest(folder: Store) -> str:
-    return ObjectInfo.of(folder.read(PROVENANCE)).sha256

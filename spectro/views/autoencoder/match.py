@@ -25,12 +25,11 @@ from spectro.autoencoders.reconstruction import Reconstruction
 from spectro.clustering.significance import TokenGroups
 from spectro.config import to_dict
 from spectro.formats import tokens
-from spectro.formats.clusters.clusters import PROVENANCE, members_of
+from spectro.formats.clusters.clusters import PROVENANCE, clusters_sha256, members_of
 from spectro.formats.encodings import shard_name
 from spectro.formats.feature_matches import is_matched, put_matches, read_matches, stem_of
 from spectro.formats.run_parts import CONTROL
 from spectro.storage.checksummed_arrays import read_arrays
-from spectro.storage.store import ObjectInfo
 from spectro.views.autoencoder.encode import Encoding
 from spectro.views.run_view import RunView
 
@@ -120,7 +119,7 @@ def match_clusters(
 
 def _digest(view: RunView) -> str:
     """Of the clusters at a place."""
-    return ObjectInfo.of(view.store.child(view.folder).read(PROVENANCE)).sha256
+    return clusters_sha256(view.store.child(view.folder))
 
 
 def _control_of(view: RunView) -> RunView | None:

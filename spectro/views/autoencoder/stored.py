@@ -7,10 +7,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from spectro.formats.clusters.clusters import PROVENANCE
+from spectro.formats.clusters.clusters import clusters_sha256
 from spectro.formats.feature_matches import is_matched, matches_there, read_matches
 from spectro.storage.checksummed_json import read_sealed
-from spectro.storage.store import ObjectInfo
 from spectro.views.run_view import RunView
 
 
@@ -54,7 +53,7 @@ def stored_match(view: RunView, wanted: str = "") -> StoredMatch | None:
     stems = [stem for stem in matches_there(folder) if is_matched(folder, stem)]
     if not (stems and view.has_clusters):
         return None
-    clusters = ObjectInfo.of(folder.read(PROVENANCE)).sha256
+    clusters = clusters_sha256(folder)
     contents = {stem: read_sealed(folder, f"{stem}.json") for stem in stems}
     own = {s: c for s, c in contents.items() if c["inputs"]["clusters"] == clusters}
     found = {s: c for s, c in own.items() if wanted in f"{s} {c['hook']} {c['autoencoder']}"}

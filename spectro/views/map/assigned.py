@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from spectro.clustering.config import AssignConfig
 from spectro.config import to_dict
 from spectro.formats.clusters.assigned import PREFIX
-from spectro.formats.clusters.clusters import PROVENANCE
+from spectro.formats.clusters.clusters import PROVENANCE, clusters_sha256
 from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.store import ObjectInfo
 from spectro.views.cluster_tables import array
@@ -56,7 +56,7 @@ def read_assigned_tokens(view: RunView) -> AssignedTokens | None:
     names = [name for name in folder.list() if _MARKER.fullmatch(name)]
     if not (names and view.has_clusters):
         return None
-    clusters = ObjectInfo.of(folder.read(PROVENANCE)).sha256
+    clusters = clusters_sha256(folder)
     num_clustered = int(read_sealed(folder, PROVENANCE)["statistics"]["num_tokens"])
     wanted = {
         "clusters": clusters,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from spectro.formats.clusters.clusters import PROVENANCE
+from spectro.formats.clusters.clusters import clusters_sha256
 from spectro.formats.derived_objects import TOKENS
 from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.store import DamagedObjectError, ObjectInfo, Store
@@ -78,7 +78,7 @@ def _marker(store: Store, view: RunView, seed: int | None) -> dict[str, Any] | N
     same = (
         view.has_clusters
         and marker.get(TOKENS) == view.info.probe_sha256
-        and made_of.get("clusters_sha256") == ObjectInfo.of(clusters.read(PROVENANCE)).sha256
+        and made_of.get("clusters_sha256") == clusters_sha256(clusters)
         and seed in (None, made_of.get("config", {}).get("seed"))
     )
     return marker if same else None

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from spectro.config import PipelineConfig
-from spectro.formats.clusters.clusters import PROVENANCE
+from spectro.formats.clusters.clusters import PROVENANCE, clusters_sha256
 from spectro.formats.clusters.names import GIVEN
 from spectro.formats.clusters.names import MARKER as NAMES_MARKER
 from spectro.formats.derived_objects import TOKENS, put_derived
@@ -251,7 +251,7 @@ def _made_of(view: RunView, control: RunView | None, config: MapConfig) -> dict[
         "config": settings,
         "clusters": view.folder,
         "clusters_sha256": _digest_of(view),
-        "control_sha256": _digest(other) if other.exists(PROVENANCE) else None,
+        "control_sha256": clusters_sha256(other) if other.exists(PROVENANCE) else None,
         "control_drawn": control is not None,
         "control_measured": view.store.exists(f"{CONTROL}/{SUMMARY_NAME}"),
         "names_sha256": [_names_digest(each) for each in (view, control) if each is not None],
@@ -262,7 +262,7 @@ def _made_of(view: RunView, control: RunView | None, config: MapConfig) -> dict[
 
 def _digest_of(view: RunView) -> str | None:
     """Of the clusters of a view; None where there are none."""
-    return _digest(view.store.child(view.folder)) if view.has_clusters else None
+    return clusters_sha256(view.store.child(view.folder)) if view.has_clusters else None
 
 
 def _names_digest(view: RunView) -> list[str | None]:
@@ -272,10 +272,6 @@ def _names_digest(view: RunView) -> list[str | None]:
         hashlib.sha256(folder.read(name)).hexdigest() if folder.exists(name) else None
         for name in (NAMES_MARKER, GIVEN)
     ]
-
-
-def _digest(clusters: Store) -> str:
-    return hashlib.sha256(clusters.read(PROVENANCE)).hexdigest()
 
 
 def _is_same(

@@ -196,8 +196,8 @@ class Card:
         try:
             found = worker_hours(root)
             cost = gpu_time(read_heartbeats(root, root.list(SESSIONS))).cost
-        except NOT_THERE as error:
-            return [("Hours of workers", f"not known: {error}")]
+        except NOT_THERE:  # whose text names places on this machine
+            return [("Worker hours", "not known: records of sessions are missing or damaged")]
         device = self.view.file.facts.get("device")
         if device:
             found.append(("Device", str(device)))

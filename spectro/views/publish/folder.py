@@ -68,7 +68,8 @@ def write_dataset(view: RunView, config: PublishConfig, folder: Path) -> Publish
             files.write(part)
         num_rows[name] = files.close()
     (folder / CARD).write_text(
-        Card(view=view, config=config, num_rows=num_rows, with_text=with_text).text()
+        Card(view=view, config=config, num_rows=num_rows, with_text=with_text).text(),
+        encoding="utf-8",
     )
     files_there = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
     content = {
@@ -91,6 +92,7 @@ def replaced_folder(place: Path) -> Iterator[Path]:
 
     Raises ValueError, in one line, for a place within a run, and for one with other files.
     """
+    place = place.resolve()  # of a link, what it leads to is replaced
     require_own(place)
     place.parent.mkdir(parents=True, exist_ok=True)
     temporary = place.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
@@ -116,7 +118,8 @@ def require_own(place: Path) -> None:
     if not place.exists() or not any(place.iterdir()):
         return
     known = published_files(place)
-    others = [p for p in _files(place) if p.relative_to(place).as_posix() not in {SETTINGS, *known}]
+    own = {SETTINGS, *known} if known else set()  # settings.yaml is a common name
+    others = [p for p in _files(place) if p.relative_to(place).as_posix() not in own]
     if others:
         raise ValueError(
             f"{place} holds files that are of no published run ({others[0].name} …): give a folder "

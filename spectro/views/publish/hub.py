@@ -8,6 +8,7 @@ from pathlib import Path
 
 from spectro.extras import optional_imports
 from spectro.views.publish.folder import CARD
+from spectro.views.publish.parquet_files import PARTS
 from spectro.views.publish.settings import SETTINGS
 
 SCHEME = "hf://"
@@ -38,7 +39,9 @@ class Repository:
 
 
 def push(folder: Path, repository: Repository, *, private: bool) -> str:
-    """Make the repository if there is none, and replace its content; gives the commit's URL.
+    """Make the repository if there is none, and replace tables, card and settings there.
+
+    Gives the commit's URL.
 
     Credentials are those of `hf auth login` or HF_TOKEN. Raises ValueError, in one line, for a
     repository with files of no published run; OSError where the hub refuses or cannot be reached.
@@ -65,6 +68,6 @@ def push(folder: Path, repository: Repository, *, private: bool) -> str:
         repo_type="dataset",
         revision=repository.revision,
         commit_message="Susceptibilities and clusters, by spectro publish",
-        delete_patterns="*",
+        delete_patterns=f"*/{PARTS}",
     )
     return str(made.commit_url)

@@ -11,6 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+PARTS = "part-*.parquet"
+"""Glob of the files of a table."""
 ROW_GROUP_BYTES = 100 << 20
 FILE_BYTES = 1 << 30
 """In memory; a file is closed once it has so much."""
