@@ -289,7 +289,7 @@ def data_weights(
         min_effective_share: least effective number of units, as a share: the bound on the change.
         max_ratio: largest factor of a unit.
 
-    Raises ValueError where nothing of the target lies along reliable axes.
+    Raises ValueError where nothing of the target is along reliable axes.
     """
     axes = reliable_axes(responses, min_reliability)
     length = float(np.linalg.norm(target_H))

@@ -53,7 +53,7 @@ def made_names(view: RunView, known: Vocabulary) -> StoredNames:
 
 
 def name_token_sets(view: RunView, known: Vocabulary, sets: MemberSets) -> list[str]:
-    """Names that tell sets of clustered tokens from each other, in the display alphabet.
+    """Names that distinguish sets of clustered tokens from each other, in the display alphabet.
 
     Empty without a tokenizer.
     """
