@@ -22,6 +22,8 @@ from .output import say
 def _train(config: AutoencoderConfig) -> None:
     from spectro.pretrain.autoencoder import train_autoencoder  # torch: not for --help
 
+    if not config.out_dir:
+        raise ValueError("out_dir is empty: name the folder that receives the autoencoder")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     out_dir = local_path(config.out_dir, "out_dir")
     found = train_autoencoder(dataclasses.replace(config, out_dir=out_dir))

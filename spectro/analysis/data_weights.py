@@ -11,7 +11,8 @@ weights w on the units shifts E[φ_C] by nβ Σ_u w_u x_uC to first order (Baker
 
 Without the bounds that is w_u = p_u (1 + x_u · (C + ridge)⁻¹ t), C = Σ_u p_u x_u x_uᵀ: the ridge
 pseudo-inverse of χ, applied to t. With them it is w_u = p_u clip(1 + x_u · a − b, 0, max_ratio),
-where (a, b) minimises the convex dual in H + 1 unknowns, whatever the number of units.
+where (a, b) minimises the convex dual in H + 1 unknowns, whatever the number of units
+(`bounded_weights.py`).
 
 Two kinds of noise are kept out. Directions of χ in which the halves of the chains do not agree are
 cut off (`reliable_axes`), and the ridge is the one whose weights, made from one half, bring the
@@ -25,26 +26,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
+
+from spectro.analysis.bounded_weights import weights_for
 
 Float64 = NDArray[np.float64]
 
 RIDGES = tuple(10.0**power for power in np.arange(-4, 3.5, 0.5))
 """Ridges that are tried, in units of the mean variance of the axes kept."""
-MOST_STEPS = 200
-"""Newton steps for one ridge; some ten are usual."""
 LEAST_REACHABLE = 0.01
 """Least share of a target along reliable axes."""
 LEAST_GAIN = 1.01
 """Least factor by which the response grows where the target is doubled. Below it all weights are at
 their bounds: those of few units keep their effective number, however large the target is."""
-CONTINUATION = (1e6, 1e4, 1e2, 1.0)
-"""Multiples of the ridge that are solved one after the other, each from the last one's solution."""
-DAMPING, SHORTEST_STEP = 1e-6, 1e-12
-TOLERANCE = 1e-9
-"""Largest gradient of the dual, against the length of the target, where Newton's method ends."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,83 +159,6 @@ def chosen_ridge(responses: UnitResponses, axes: Axes, target_H: Float64) -> Rid
     return RidgeChoice(ridge=float(ridge_G[error_G.argmin()]), ridge_G=ridge_G, error_G=error_G)
 
 
-def weights_for(
-    share_U: Float64, x_UH: Float64, target_H: Float64, ridge: float, max_ratio: float
-) -> Float64:
-    """w_u / p_u, the factor of every unit, [U]: between 0 and `max_ratio`, with Σ p (w/p) = 1.
-
-    Newton's method on the dual F(a, b) = Σ p ψ(x · a − b) + b + ridge/2 |a|² − a · t, where ψ' =
-    clip(1 + ·, 0, max_ratio).
-
-    Args:
-        share_U: p.
-        x_UH: mean responses of the units.
-        target_H: t, in the units of x.
-        ridge: weight of small changes against the target; > 0.
-        max_ratio: largest factor; > 1.
-
-    Raises ValueError for a ridge or bound out of range, ArithmeticError without convergence.
-    """
-    if not (ridge > 0 and max_ratio > 1):
-        raise ValueError(f"expected ridge > 0 and max_ratio > 1, found {ridge} and {max_ratio}")
-    dual = _Dual(
-        design_UD=np.concatenate([x_UH, -np.ones((len(x_UH), 1))], axis=1),
-        share_U=share_U,
-        goal_D=np.append(target_H, -1.0),
-        max_ratio=max_ratio,
-    )
-    z_D = np.zeros(len(target_H) + 1)
-    for multiple in CONTINUATION:
-        z_D = dual.minimised(z_D, multiple * ridge)
-    return dual.factors(z_D)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Dual:
-    """F(z), z = (a, b), of `weights_for`; ψ(s) = (1 + s) f − f²/2 with f = clip(1 + s)."""
-
-    design_UD: Float64
-    """x and −1 of every unit."""
-    share_U: Float64
-    goal_D: Float64
-    """t and −1."""
-    max_ratio: float
-
-    def factors(self, z_D: Float64) -> Float64:
-        result: Float64 = np.clip(1 + self.design_UD @ z_D, 0.0, self.max_ratio)
-        return result
-
-    def value(self, z_D: Float64, ridge_D: Float64) -> float:
-        plain_U, factor_U = 1 + self.design_UD @ z_D, self.factors(z_D)
-        psi_U = plain_U * factor_U - factor_U**2 / 2
-        return float(self.share_U @ psi_U + ridge_D @ z_D**2 / 2 - self.goal_D @ z_D)
-
-    def minimised(self, z_D: Float64, ridge: float) -> Float64:
-        """The minimum by Newton's method with a damping that falls with the gradient."""
-        ridge_D = np.append(np.full(len(z_D) - 1, ridge), 0.0)
-        tolerance = TOLERANCE * max(1.0, float(np.abs(self.goal_D).max()))
-        for _ in range(MOST_STEPS):
-            factor_U = self.factors(z_D)
-            gradient_D = self.design_UD.T @ (self.share_U * factor_U) + ridge_D * z_D - self.goal_D
-            largest = float(np.abs(gradient_D).max())
-            if largest <= tolerance:
-                return z_D
-            free_U = self.share_U * ((factor_U > 0) & (factor_U < self.max_ratio))
-            curvature_DD = self.design_UD.T @ (free_U[:, None] * self.design_UD)
-            damping_D = ridge_D + DAMPING * min(largest, 1.0)
-            step_D = -np.linalg.solve(curvature_DD + np.diag(damping_D), gradient_D)
-            slope, size, value = float(gradient_D @ step_D), 1.0, self.value(z_D, ridge_D)
-            while size > SHORTEST_STEP and self.value(
-                z_D + size * step_D, ridge_D
-            ) > value + 1e-4 * size * slope + 1e-15 * abs(value):
-                size /= 2
-            z_D = z_D + size * step_D
-        raise ArithmeticError(
-            f"the weights did not converge in {MOST_STEPS} steps: the target is likely far outside "
-            "of what weights can reach; ask for a smaller change"
-        )
-
-
 def effective_share(share_U: Float64, factor_U: Float64) -> float:
     """Effective number of units over their number, for units of one size: (Σw)² / Σ w²/p."""
     return float((share_U @ factor_U) ** 2 / (share_U @ factor_U**2))
@@ -289,17 +209,12 @@ def data_weights(
         min_effective_share: least effective number of units, as a share: the bound on the change.
         max_ratio: largest factor of a unit.
 
-    Raises ValueError where nothing of the target lies along reliable axes.
+    Raises ValueError where nothing of the target is along reliable axes.
     """
     axes = reliable_axes(responses, min_reliability)
     length = float(np.linalg.norm(target_H))
     reachable_H = axes.within(target_H)
-    reachable = float(reachable_H @ reachable_H) / length**2 if length else 0.0
-    if not reachable >= LEAST_REACHABLE:  # NaN too
-        raise ValueError(
-            f"expected a target along responses that data can change, found {reachable:.1%} of it "
-            f"there ({len(axes.reliability_A)} reliable axes): is it zero, or constant over units?"
-        )
+    reachable = _reachable_share(reachable_H, target_H, len(axes.reliability_A))
     ridge = chosen_ridge(responses, axes, target_H)
 
     def factors(x_UH: Float64, size: float) -> Float64:
@@ -313,14 +228,13 @@ def data_weights(
             factor_U = factors(responses.mean_UH, size)
         except ArithmeticError:  # out of reach of any weights
             return 0.0, 0.0
-        response_H = (responses.share_U * factor_U) @ responses.mean_UH
-        return effective_share(responses.share_U, factor_U), float(response_H @ reachable_H)
+        response = (responses.share_U * factor_U) @ responses.mean_UH @ reachable_H
+        return effective_share(responses.share_U, factor_U), float(response)
 
     size = _largest_size(reached_at, min_effective_share, grow=grow)
-    halves = (responses.first_UH, responses.second_UH)
     one_H, other_H = (
         (responses.share_U * factors(seen_UH, size)) @ unseen_UH
-        for seen_UH, unseen_UH in (halves, halves[::-1])
+        for seen_UH, unseen_UH in permutations((responses.first_UH, responses.second_UH))
     )
     factor_U = factors(responses.mean_UH, size)
     predicted_H = (one_H + other_H) / 2
@@ -335,6 +249,18 @@ def data_weights(
         axes=axes,
         ridge=ridge,
     )
+
+
+def _reachable_share(reachable_H: Float64, target_H: Float64, num_axes: int) -> float:
+    """Share of |t|² along reliable axes; ValueError where it is next to nothing, or NaN."""
+    square = float(np.linalg.norm(target_H)) ** 2
+    share = float(reachable_H @ reachable_H) / square if square else 0.0
+    if not share >= LEAST_REACHABLE:
+        raise ValueError(
+            f"expected a target along responses that data can change, found {share:.1%} of it "
+            f"there ({num_axes} reliable axes): is it zero, or constant over units?"
+        )
+    return share
 
 
 def _largest_size(

@@ -96,7 +96,7 @@ def check_reconstruction(found: Reconstruction, what: str) -> None:
             f"{what}: the error of reconstruction is {found.fvu:.2f} of the variance (L0 "
             f"{found.l0:.0f}), expected below {MAX_FVU:g}, which a constant has: is the hook, the "
             "model or the normalisation of activations another one than in training? "
-            "accept_mismatch=true goes on all the same"
+            "accept_mismatch=true accepts it"
         )
 
 

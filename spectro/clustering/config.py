@@ -7,6 +7,8 @@ from spectro.settings import refuse_without_effect
 
 MATCH_THRESHOLD = 0.5
 """Least Jaccard index of a matched pair; above 1/2 a disjoint cluster has but one such partner."""
+NUM_NEIGHBOURS = 5
+"""Nearest other clusters that are stored of each cluster."""
 
 
 class Preprocess(Enum):

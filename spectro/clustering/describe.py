@@ -10,13 +10,12 @@ from numpy.typing import NDArray
 
 from spectro.clustering.cluster_sums import ClusterSummary, top_tokens
 from spectro.clustering.clusters import Clusters
+from spectro.clustering.config import NUM_NEIGHBOURS
 
 NUM_SPARE = 8
 """Extra candidates, so that rounding cannot cost a neighbour."""
 BLOCK_DISTANCES = 1 << 24
 """Distances between centroids in memory at once."""
-NUM_NEIGHBOURS = 5
-"""Nearest other clusters per cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,7 +50,7 @@ def put_encoding(folder: Store, content: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(
             f"{folder.uri} was read by a model with the weights {there['model_sha256'][:16]}, this "
             f"one has {content['model_sha256'][:16]}: was the checkpoint replaced? Delete the "
-            "folder to encode the tokens anew"
+            "folder to encode the tokens again"
         )
     return there
 

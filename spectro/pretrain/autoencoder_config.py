@@ -35,8 +35,6 @@ class AutoencoderConfig:
     """Threads of torch."""
 
     def __post_init__(self) -> None:
-        if not self.out_dir:
-            raise ValueError("out_dir is empty: name the folder that receives the autoencoder")
         for name in ("num_tokens", "batch_tokens", "buffer_sequences", "num_threads"):
             if (value := getattr(self, name)) < 1:
                 raise ValueError(f"{name} must be at least 1, found {value}")

@@ -31,7 +31,7 @@ from spectro.views.run_view import RunView
 
 logger = logging.getLogger(__name__)
 NUM_COMMON = 3
-"""Tokens that stand in for a name."""
+"""Tokens that are shown where there is no name."""
 PLAIN = pa.schema(
     {
         "name": pa.string(),

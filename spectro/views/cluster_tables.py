@@ -32,6 +32,15 @@ def members(view: RunView) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]
     return token_id_M, array(table["cluster_id"]).astype(np.int32)
 
 
+def smallest_cluster(
+    token_id_M: npt.NDArray[np.integer], cluster_M: npt.NDArray[np.integer], num_tokens: int
+) -> npt.NDArray[np.int32]:
+    """The smallest cluster that has each token [N], −1 in none."""
+    cluster_N = np.full(num_tokens, -1, np.int32)
+    np.maximum.at(cluster_N, token_id_M, cluster_M)  # clusters are numbered largest first
+    return cluster_N
+
+
 def subset_counts(table: pa.Table, names: Sequence[str]) -> npt.NDArray[np.uint32]:
     """Members of each subset [K, P]; subsets of tokens that were added later have none."""
     counts = np.zeros((table.num_rows, len(names)), np.uint32)

@@ -17,7 +17,7 @@ from spectro.analysis.naming.name_sets import MemberSets, SetName, name_sets
 from spectro.analysis.naming.null_sets import random_sets, same_y_sets
 from spectro.analysis.naming.recognisable import summary_of_names
 from spectro.analysis.naming.rules import Rule, rule_text
-from spectro.clustering.describe import NUM_NEIGHBOURS
+from spectro.clustering.config import NUM_NEIGHBOURS
 from spectro.formats import tokens
 from spectro.formats.clusters.names import SCHEMA, StoredNames
 from spectro.tokens.display.context_text import Vocabulary
@@ -53,7 +53,7 @@ def made_names(view: RunView, known: Vocabulary) -> StoredNames:
 
 
 def name_token_sets(view: RunView, known: Vocabulary, sets: MemberSets) -> list[str]:
-    """Names that tell sets of clustered tokens from each other, in the display alphabet.
+    """Names that distinguish sets of clustered tokens from each other, in the display alphabet.
 
     Empty without a tokenizer.
     """

@@ -41,7 +41,7 @@ def example_lines(
 ) -> Iterator[str]:
     """A line of JSON for every cluster: `prompt`, and what it is made of.
 
-    cluster_id · clusters (digest, which names that are read back are held against) · size · rule,
+    cluster_id · clusters (digest, checked when names are read back) · size · rule,
     f1 (the name by a rule) · members, others (before, y, after, subset) · prompt.
     """
     digest, rows = clusters_digest(view), names.table.to_pylist()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from spectro.views.cluster_tables import members
+from spectro.views.cluster_tables import members, smallest_cluster
 from spectro.views.map.columns import GRID
 from spectro.views.map.drawn import DrawnMap
 from spectro.views.run_view import RunView
@@ -19,10 +19,7 @@ def cluster_of_tokens(view: RunView) -> npt.NDArray[np.int32]:
 
     Raises ValueError, in one line, where there are no clusters.
     """
-    token_id_M, cluster_M = members(view)
-    cluster_N = np.full(view.num_tokens, -1, np.int32)
-    np.maximum.at(cluster_N, token_id_M, cluster_M)  # clusters are numbered largest first
-    return cluster_N
+    return smallest_cluster(*members(view), view.num_tokens)
 
 
 def map_of_tokens(drawn: DrawnMap, num_tokens: int) -> npt.NDArray[np.float32]:

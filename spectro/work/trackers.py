@@ -72,7 +72,8 @@ class MlflowTracker:
         from mlflow.entities import Param
 
         if self._is_new:
-            params = [Param(_plain(k), str(v)[:MAX_VALUE]) for k, v in values.items()]
+            named = {_plain(name): str(value)[:MAX_VALUE] for name, value in values.items()}
+            params = [Param(name, value) for name, value in named.items()]  # each name once
             for start in range(0, len(params), 100):
                 self._client.log_batch(self._run, params=params[start : start + 100])
 

@@ -56,7 +56,7 @@ class TrackedRun:
         self._thread = threading.Thread(target=self._deliver, name="trackers", daemon=True)
 
     def observe(self, heartbeat: Heartbeat, waiting_seconds: float) -> None:
-        """Hand on a heartbeat of this session."""
+        """Queue a heartbeat of this session."""
         if not self._names:
             return
         if self._thread.ident is None:
@@ -64,7 +64,7 @@ class TrackedRun:
         try:
             self._calls.put_nowait(lambda: self._beat(heartbeat, waiting_seconds))
         except queue.Full:
-            logger.warning("trackers are slow: a heartbeat was not handed on")
+            logger.warning("trackers are slow: a heartbeat was not sent")
 
     def ended(self, line: str) -> None:
         """The invocation has ended: `done`, `stopped: …`, `failed: …`; waits for the deliveries."""
@@ -94,7 +94,7 @@ class TrackedRun:
     def _connect(self, heartbeat: Heartbeat) -> None:
         """Open the trackers under the name of the run's first session."""
         key = (self._earlier[0] if self._earlier else heartbeat).session
-        name = self._uri.rstrip("/").rpartition("/")[2]
+        name = redact(self._uri).rstrip("/").rpartition("/")[2]
         known = dict(_flat(redacted(self._settings)))
         self._open = {}
         for each in self._names:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import LinearConstraint, minimize
 
+from spectro.analysis.bounded_weights import weights_for
 from spectro.analysis.data_weights import (
     LEAST_GAIN,
     Float64,
@@ -13,7 +14,6 @@ from spectro.analysis.data_weights import (
     data_weights,
     effective_share,
     reliable_axes,
-    weights_for,
 )
 
 U, H, NUM_PLANTED = 400, 9, 3

@@ -90,7 +90,7 @@ def test_a_whole_run_is_whole(run_copy: MakeCopy) -> None:
     assert sum(count.size_bytes for count in found.kinds.values()) == sum(store.list().values())
     assert set(found.kinds) == {
         "run", "binding", "tokens", "pilots", "chains", "draws", "rows", "halves", "moments",
-        "summary", "lists", "clusters", "page", "sessions",
+        "summary", "lists", "clusters", "names", "page", "sessions",
     }  # fmt: skip
     assert seen[-1] == 1.0
 

@@ -186,6 +186,10 @@ def not_finite(logits_nTV: Tensor, targets_nT: Tensor) -> Tensor:
     return loss(logits_nTV, targets_nT).log1p() / 0
 
 
+def one_shape_or_another(logits_nTV: Tensor, targets_nT: Tensor) -> Tensor:
+    return loss(logits_nTV, targets_nT) if len(targets_nT) == 1 else logits_nTV.mean()
+
+
 def complex_numbers(logits_nTV: Tensor, targets_nT: Tensor) -> Tensor:
     return loss(logits_nTV, targets_nT) * 1j
 
@@ -209,6 +213,7 @@ REFUSED: list[tuple[dict[str, object], str]] = [
     ({"function": f"{HERE}:spoils"}, "q: the function changed its arguments in place"),
     ({"function": f"{HERE}:raises"}, "q: the function raised RuntimeError: two lines"),
     ({"function": f"{HERE}:not_finite"}, "q: the function is inf at the model's own weights"),
+    ({"function": f"{HERE}:one_shape_or_another"}, "q: the function returned one value for some"),
     ({"function": f"{HERE}:complex_numbers"}, "q: the function must return real numbers, found"),
     ({"function": f"{HERE}:worst_loss", "tokens": (1,)}, "q: tokens were chosen, but the function"),
     (

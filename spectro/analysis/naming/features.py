@@ -34,7 +34,7 @@ KINDS = (
 )
 """Kinds of token by `patterns.py`, made disjoint: a token is of the last that it satisfies."""
 REPEATS = (0, 1, 2, 4, 8)
-"""Lengths of repetition that are told apart."""
+"""Lengths of repetition that are distinguished."""
 TOKENS = ("y", "before", "before2")
 """Features whose values are token ids."""
 NUM_PLACES = 32

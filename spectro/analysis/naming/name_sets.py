@@ -7,8 +7,7 @@ rule must earn its length. Combinations of one template exclude each other, so t
 union are sums, and one pass over the tokens serves all rules. The other half gives the score.
 
 Tokens are read three times at most, a block at a time. Memory grows with the members and the
-candidates, not with the tokens: 8 bytes for each feature of a token that is in any set, 12 per
-membership, 32 per candidate (at most MAX_CANDIDATES per set and template).
+candidates (at most MAX_CANDIDATES per set and template), not with the tokens.
 
 Shapes: M memberships, U tokens in any set, G sets, J candidates of a set, L values of a rule.
 """
@@ -106,7 +105,7 @@ def name_sets(
         blocks: gives all sequences in order, each time it is called.
         sets: who is in them.
         lexicon: of the run's vocabulary.
-        among_members: whether names are to tell the sets from each other, not from all tokens.
+        among_members: whether names distinguish the sets from each other, not from all tokens.
 
     Raises ValueError for a member that no block has, and as `token_features`.
     """

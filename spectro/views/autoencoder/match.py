@@ -135,7 +135,7 @@ def _control_of(view: RunView) -> RunView | None:
 def _encoded(
     view: RunView, encoding: Encoding, num_tokens: int, levels: Sequence[float]
 ) -> _Encoded:
-    """All shards, read one after the other; activations are let go once levels are known."""
+    """All shards, read one after the other; activations are freed once levels are known."""
     counts, features, values, cells, read, ys = [], [], [], [], [], []
     total = None
     num_features = int(encoding.description["autoencoder"]["num_features"])

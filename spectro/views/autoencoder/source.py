@@ -141,5 +141,6 @@ def require_same_weights(
     if stated not in (None, weights_sha256) and not found.accept_mismatch:
         raise ValueError(
             f"autoencoder {found.place!r} was trained on weights {str(stated)[:16]}, the model "
-            f"{found.model.name_or_path!r} has {weights_sha256[:16]}: accept_mismatch=true goes on"
+            f"{found.model.name_or_path!r} has {weights_sha256[:16]}: accept_mismatch=true "
+            "accepts it"
         )

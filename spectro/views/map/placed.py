@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from spectro.analysis.naming.name_sets import MemberSets
 from spectro.clustering.cluster_sums import NUM_TOP_TOKENS
-from spectro.clustering.describe import NUM_NEIGHBOURS
+from spectro.clustering.config import NUM_NEIGHBOURS
 from spectro.tokens.display.context_text import Vocabulary
 from spectro.views.autoencoder.stored import StoredMatch
 from spectro.views.cluster_examples import examples
@@ -26,6 +26,7 @@ from spectro.views.cluster_tables import (
     matrix,
     members,
     ragged,
+    smallest_cluster,
     subset_counts,
     subset_dtype,
     subsets,
@@ -168,8 +169,7 @@ def _cluster_of(
     clustered: Clustered, assigned: AssignedTokens | None, num_tokens: int
 ) -> npt.NDArray[np.int32]:
     """Cluster of every token [N], −1 in none; −2 − c where it was assigned to c later."""
-    cluster_N = np.full(num_tokens, -1, np.int32)
-    np.maximum.at(cluster_N, clustered.row_M, clustered.cluster_M)  # the last is the smallest
+    cluster_N = smallest_cluster(clustered.row_M, clustered.cluster_M, num_tokens)
     if assigned is not None:
         inside_M = assigned.cluster_M >= 0
         cluster_N[assigned.token_id_M[inside_M]] = -2 - assigned.cluster_M[inside_M]

@@ -11,7 +11,6 @@ from spectro.views.publish.folder import CARD
 from spectro.views.publish.parquet_files import PARTS
 from spectro.views.publish.settings import SETTINGS
 
-SCHEME = "hf://"
 _PLACE = re.compile(r"hf://datasets/(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?/?")
 _MADE_BY_THE_HUB = (".gitattributes", CARD)
 """What a repository that was just made may have."""
