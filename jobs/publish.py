@@ -86,7 +86,7 @@ def _lines(made: Published) -> list[str]:
     if made.ids_only:
         names = ", ".join(plain_string(name) for name in made.ids_only)
         found.append(
-            f"token ids alone, for no licence was given that allows text to be handed on: {names}; "
+            f"token ids alone, for no licence was given that allows redistribution: {names}; "
             "licence=<id> or licences={subset: id} gives one"
         )
     return found

@@ -38,7 +38,7 @@ from .reading import Format, StoredRun
 from .stored import working_config
 
 if TYPE_CHECKING:  # loads torch
-    from spectro.views.autoencoder.match import FeatureMatches
+    from spectro.views.autoencoder.stored import StoredMatch
 
 SHOWN_THRESHOLDS = (0.3, 0.5, 0.7, 0.9)
 MAX_ROWS = 20
@@ -111,7 +111,7 @@ def _progress(name: str, format_: Format) -> AbstractContextManager[Callable[[fl
     return progress(name) if format_ is Format.TABLE else nullcontext(lambda done, total: None)
 
 
-def _best(found: FeatureMatches) -> Table:
+def _best(found: StoredMatch) -> Table:
     """The best matched clusters."""
     rows = [row for row in found.by_cluster.to_pylist() if row["features"]]
     rows.sort(key=lambda row: -row["f1"][0])
@@ -145,7 +145,7 @@ def _percent(share: float | None) -> str:
     return NOT_KNOWN if share is None else f"{share:.1%}"
 
 
-def _lines(found: FeatureMatches) -> list[str]:
+def _lines(found: StoredMatch) -> list[str]:
     """Autoencoder, reconstruction, and the numbers of the match in words."""
     own, c = found.content["autoencoder"], found.content
     stated = own["model"] or "a model that its files do not name"

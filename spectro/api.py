@@ -83,8 +83,7 @@ def susceptibilities(
             last bits of the result may change. On a CPU 1 is as fast.
         scoring: what may be approximated within a measured error.
         estimator: `two_chain` with the paired baseline if None.
-        observables: further observables by name, each with columns of its influence: losses of
-            chosen tokens or functions of logits (docs/observables.md).
+        observables: further observables by name (docs/observables.md).
         seed: keys all randomness.
         randomness: replaces the keyed randomness, for comparisons with other packages.
 
@@ -103,16 +102,14 @@ def susceptibilities(
         sampler=sampler, chain=chain, estimator=estimator or EstimatorConfig(), seed=seed,
         observables=dict(observables or {}),
     )  # fmt: skip
-    measured = _measured_model(
-        model, scoring or ScoringConfig(), sampling_ids, evaluation_ids, probe_ids
-    )
+    measured = _measured_model(model, scoring, sampling_ids, evaluation_ids, probe_ids)
     keyed = randomness or KeyedRandomness(seed=seed)
     return _Measurement(measured, settings, keyed, chains_together).result(components, probe_ids)
 
 
 def _measured_model(
     model: PreTrainedModel,
-    scoring: ScoringConfig,
+    scoring: ScoringConfig | None,
     sampling: Ids,
     evaluation: Ids | None,
     probe: Ids,
@@ -134,7 +131,7 @@ def _measured_model(
         )
 
     return MeasuredModel(
-        scoring,
+        scoring or ScoringConfig(),
         model=lambda: resident,
         sampling_ids=lambda: own,
         evaluation_ids=lambda: other,

@@ -41,15 +41,16 @@ def weights_for(
     """
     if not (ridge > 0 and max_ratio > 1):
         raise ValueError(f"expected ridge > 0 and max_ratio > 1, found {ridge} and {max_ratio}")
+    unit = float(np.sqrt(share_U @ np.square(x_UH).sum(axis=1))) or 1.0  # the result has no unit
     dual = _Dual(
-        design_UD=np.concatenate([x_UH, -np.ones((len(x_UH), 1))], axis=1),
+        design_UD=np.concatenate([x_UH / unit, -np.ones((len(x_UH), 1))], axis=1),
         share_U=share_U,
-        goal_D=np.append(target_H, -1.0),
+        goal_D=np.append(target_H / unit, -1.0),
         max_ratio=max_ratio,
     )
     z_D = np.zeros(len(target_H) + 1)
     for multiple in CONTINUATION:
-        z_D = dual.minimised(z_D, multiple * ridge)
+        z_D = dual.minimised(z_D, multiple * ridge / unit**2)
     return dual.factors(z_D)
 
 

@@ -209,7 +209,8 @@ def data_weights(
         min_effective_share: least effective number of units, as a share: the bound on the change.
         max_ratio: largest factor of a unit.
 
-    Raises ValueError where nothing of the target is along reliable axes.
+    Raises ValueError where nothing of the target is along reliable axes, or it is too far out of
+    reach.
     """
     axes = reliable_axes(responses, min_reliability)
     length = float(np.linalg.norm(target_H))
@@ -232,11 +233,14 @@ def data_weights(
         return effective_share(responses.share_U, factor_U), float(response)
 
     size = _largest_size(reached_at, min_effective_share, grow=grow)
-    one_H, other_H = (
-        (responses.share_U * factors(seen_UH, size)) @ unseen_UH
-        for seen_UH, unseen_UH in permutations((responses.first_UH, responses.second_UH))
-    )
-    factor_U = factors(responses.mean_UH, size)
+    try:
+        one_H, other_H = (
+            (responses.share_U * factors(seen_UH, size)) @ unseen_UH
+            for seen_UH, unseen_UH in permutations((responses.first_UH, responses.second_UH))
+        )
+        factor_U = factors(responses.mean_UH, size)
+    except ArithmeticError as error:
+        raise ValueError(str(error)) from error
     predicted_H = (one_H + other_H) / 2
     return DataWeights(
         factor_U=factor_U,

@@ -101,7 +101,8 @@ def _aligned(
         texts = [pieces[token] or b"" for token in row[start:stop]]
         own, position = _of_document(texts, tokenize, at)
         offset = len(ids)
-        position_T1[start:stop] = np.where(position >= 0, position + offset, offset - 1)
+        before = offset - 1 if at is ReadAt.CONTEXT else UNREAD  # what was read before the document
+        position_T1[start:stop] = np.where(position >= 0, position + offset, before)
         ids.extend(own)
         if stop < len(row):  # the end of a document
             if at is ReadAt.CONTEXT:

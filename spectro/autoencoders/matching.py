@@ -21,12 +21,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from spectro.autoencoders.config import MatchConfig
+from spectro.autoencoders.count_features import best_features, null_of_set
 from spectro.autoencoders.feature_rows import FeatureRows
-from spectro.clustering.significance import TokenGroups, benjamini_hochberg, draw_same_y
+from spectro.clustering.significance import TokenGroups, benjamini_hochberg
 
 NULL_KEY = 0x5AE
 """Stream of random numbers, next to the seed."""
@@ -122,11 +122,11 @@ def match_sets(
     for number, own in enumerate(members):
         rows_m = np.asarray(own, np.int64)
         kept = column_CK[number], shared_CK[number]
-        _best(rows_m, *csr, *counted, *kept, f1_F, set_F, number, num_levels)
+        best_features(rows_m, *csr, *counted, *kept, f1_F, set_F, number, num_levels)
         if groups is not None:
             rng = np.random.default_rng((config.seed, NULL_KEY, number))
             by_y = groups.y_N, groups.token_N, groups.start_V, scratch.stamp_N
-            _null(rows_m.astype(np.int32), *csr, *counted, *by_y, rng, null_CR[number])
+            null_of_set(rows_m.astype(np.int32), *csr, *counted, *by_y, rng, null_CR[number])
     return SetMatches(
         size_C=np.array([len(own) for own in members], np.int64),
         feature_CK=np.where(column_CK >= 0, column_CK // num_levels, -1),
@@ -197,96 +197,3 @@ class _Scratch:
 def _ratio(over: NDArray[Any], under: NDArray[Any]) -> NDArray[np.float64]:
     found: NDArray[np.float64] = np.asarray(over, np.float64) / np.maximum(under, 1)
     return found
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _count(
-    rows_m: NDArray[Any],
-    start_N1: NDArray[np.int64],
-    index: NDArray[Any],
-    count_G: NDArray[np.int64],
-    touched_G: NDArray[np.int64],
-) -> int:
-    """Adds up active features of some tokens; how many features were touched."""
-    num = 0
-    for row in rows_m:
-        for place in range(start_N1[row], start_N1[row + 1]):
-            feature = index[place]
-            if count_G[feature] == 0:
-                touched_G[num] = feature
-                num += 1
-            count_G[feature] += 1
-    return num
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _best(
-    rows_m: NDArray[Any],
-    start_N1: NDArray[np.int64],
-    index: NDArray[Any],
-    active_G: NDArray[np.int64],
-    count_G: NDArray[np.int64],
-    touched_G: NDArray[np.int64],
-    column_K: NDArray[np.int64],
-    shared_K: NDArray[np.int64],
-    f1_F: NDArray[np.float64],
-    set_F: NDArray[np.int64],
-    number: int,
-    num_levels: int,
-) -> None:
-    """Fills the K best features of one set, each at its best level; counts are zero afterwards."""
-    num = _count(rows_m, start_N1, index, count_G, touched_G)
-    kept_K = np.zeros(column_K.size)
-    touched_G[:num].sort()
-    place = 0
-    while place < num:
-        feature, f1, column, shared = touched_G[place] // num_levels, 0.0, 0, 0
-        while place < num and touched_G[place] // num_levels == feature:
-            each = touched_G[place]
-            own = 2.0 * count_G[each] / (rows_m.size + active_G[each])
-            if own > f1:
-                f1, column, shared = own, each, count_G[each]
-            count_G[each] = 0
-            place += 1
-        if f1 > f1_F[feature]:
-            f1_F[feature], set_F[feature] = f1, number
-        slot = column_K.size
-        while slot > 0 and f1 > kept_K[slot - 1]:
-            slot -= 1
-        if slot < column_K.size:
-            for later in range(column_K.size - 1, slot, -1):
-                kept_K[later] = kept_K[later - 1]
-                column_K[later], shared_K[later] = column_K[later - 1], shared_K[later - 1]
-            kept_K[slot], column_K[slot], shared_K[slot] = f1, column, shared
-
-
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _null(
-    rows_m: NDArray[np.int32],
-    start_N1: NDArray[np.int64],
-    index: NDArray[Any],
-    active_G: NDArray[np.int64],
-    count_G: NDArray[np.int64],
-    touched_G: NDArray[np.int64],
-    y_N: NDArray[np.int64],
-    token_N: NDArray[np.int32],
-    start_V: NDArray[np.int64],
-    stamp_N: NDArray[np.int8],
-    rng: np.random.Generator,
-    null_R: NDArray[np.float32],
-) -> None:
-    """Fills the best F1 of random sets with as many tokens of every y."""
-    y_m = y_N[rows_m]
-    order_m = np.argsort(y_m, kind="mergesort")
-    drawn_m = np.empty_like(rows_m)
-    for repeat in range(null_R.size):
-        draw_same_y(drawn_m, y_m, order_m, token_N, start_V, stamp_N, rng)
-        best = 0.0
-        num = _count(drawn_m, start_N1, index, count_G, touched_G)
-        for place in range(num):
-            feature = touched_G[place]
-            best = max(best, 2.0 * count_G[feature] / (rows_m.size + active_G[feature]))
-            count_G[feature] = 0
-        for row in drawn_m:
-            stamp_N[row] = 0
-        null_R[repeat] = best

@@ -53,9 +53,3 @@ def put_encoding(folder: Store, content: Mapping[str, Any]) -> dict[str, Any]:
             "folder to encode the tokens again"
         )
     return there
-
-
-def read_encodings(root: Store) -> dict[str, dict[str, Any]]:
-    """Key → description of every encoding in a run."""
-    names = sorted(name for name in root.list(FOLDER) if name.endswith(f"/{ENCODING}"))
-    return {name.split("/")[1]: read_sealed(root, name) for name in names}

@@ -1,4 +1,4 @@
-"""Susceptibilities as arrays by token and component, and the forms that they are handed on in."""
+"""Susceptibilities as arrays by token and component, and their forms in other libraries."""
 
 from __future__ import annotations
 

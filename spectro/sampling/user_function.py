@@ -45,6 +45,8 @@ def called(function: LogitsFunction, logits_nTV: Tensor, targets_nT: Tensor) -> 
     before = (logits_nTV._version, targets_nT._version)
     try:
         values = function(logits_nTV, targets_nT)
+    except torch.OutOfMemoryError:  # fewer rows are tried
+        raise
     except Exception as error:
         raise ValueError(f"the function raised {_in_one_line(error)}") from error
     if (logits_nTV._version, targets_nT._version) != before:

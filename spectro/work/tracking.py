@@ -12,6 +12,7 @@ import math
 import queue
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from spectro.formats.gpu_time import SECONDS_PER_HOUR, gpu_time
@@ -129,6 +130,8 @@ class TrackedRun:
                 _log(name, error)
                 assert self._open is not None
                 del self._open[name]
+                with suppress(Exception):
+                    tracker.close("not followed to its end")
 
 
 def numbers_of(

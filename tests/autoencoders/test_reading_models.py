@@ -154,6 +154,14 @@ def test_a_row_before_any_text_is_not_read() -> None:
     assert found.position_ST.tolist() == [[UNREAD, UNREAD]]  # "aa" is one token there
 
 
+def test_a_document_without_text_has_no_target() -> None:
+    """Its tokens are not read at the last position of the document before."""
+    pieces = [b"ab", b"", None]
+    ids_ST1 = np.array([[0, 2, 1, 1]])
+    found = by_characters(ids_ST1, pieces, chunks(2), 99, ReadAt.TARGET)  # type: ignore[arg-type]
+    assert found.position_ST.tolist() == [[1, UNREAD, UNREAD]]
+
+
 def test_reconstruction_sums_add_up() -> None:
     rng = torch.Generator().manual_seed(2)
     x = torch.randn(90, 5, generator=rng) + 3

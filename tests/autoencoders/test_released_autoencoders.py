@@ -14,23 +14,23 @@ from safetensors.torch import load_file, save_file
 
 from spectro.autoencoders.hooks import Site, parse_hook
 from spectro.autoencoders.read import read_autoencoder
-from tests.autoencoders.released_files import (
-    VARIANTS,
-    D,
-    F,
-    K,
+from tests.autoencoders.made_weights import D, F, K
+from tests.autoencoders.other_files import (
     dictionary_batch_top_k,
     dictionary_standard,
     gemma_scope,
-    old_saelens_cfg,
     put_ae,
+    sparsify_cfg,
+    sparsify_topk,
+)
+from tests.autoencoders.released_files import VARIANTS
+from tests.autoencoders.saelens_files import (
+    old_saelens_cfg,
     saelens_cfg,
     saelens_old_topk,
     saelens_oldest,
     saelens_standard,
     saelens_topk,
-    sparsify_cfg,
-    sparsify_topk,
 )
 
 

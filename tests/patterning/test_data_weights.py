@@ -151,3 +151,13 @@ def test_growth_ends_where_few_units_have_reached_their_bounds(num_components: i
 def test_one_unit_is_refused() -> None:
     with pytest.raises(ValueError, match="expected at least two units of data, found 1"):
         UnitResponses(share_U=np.ones(1), first_UH=np.zeros((1, 3)), second_UH=np.zeros((1, 3)))
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1e8])
+def test_factors_do_not_depend_on_the_unit_of_responses(unit: float) -> None:
+    responses, _ = planted(10, 0.3)
+    x_UH = responses.mean_UH
+    target_H = np.random.default_rng(11).normal(size=H)
+    expected_U = weights_for(responses.share_U, x_UH, target_H, 0.01, max_ratio=5.0)
+    found_U = weights_for(responses.share_U, unit * x_UH, unit * target_H, 0.01 * unit**2, 5.0)
+    np.testing.assert_allclose(found_U, expected_U, atol=1e-6)

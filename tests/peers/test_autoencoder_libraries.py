@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from spectro.autoencoders.read import read_autoencoder
-from tests.autoencoders.released_files import VARIANTS, D, F, K
+from tests.autoencoders.made_weights import D, F, K
+from tests.autoencoders.released_files import VARIANTS
 
 Encode = Callable[[Tensor], tuple[Tensor, Tensor]]
 

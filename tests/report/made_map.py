@@ -226,10 +226,6 @@ def made_clusters(rng, label, y, subset, centre, xy, num_subsets):
     top, times = top_of(own, y[member], num)
     shuffled = rng.permutation(len(member))
     shuffled = shuffled[np.argsort(own[shuffled], kind="stable")]
-    neighbours = np.full((num, 5), -1, np.int32)
-    for cluster in range(min(num, 2000)):  # of more it would take long
-        near = np.argsort(((centre - centre[cluster]) ** 2).sum(1))[1:6]
-        neighbours[cluster, : len(near)] = near
     laid = Laid(
         centre_K2=centre,
         size_K=size,
@@ -264,7 +260,7 @@ def made_clusters(rng, label, y, subset, centre, xy, num_subsets):
         region=region,
         top_tokens=top,
         top_counts=times,
-        neighbours=neighbours,
+        neighbours=made_neighbours(centre),
         name_f1=np.linspace(0, 1, num, dtype=np.float32),
         name_precision=np.full(num, 0.75, np.float32),
         name_recall=np.full(num, 0.5, np.float32),
@@ -276,6 +272,15 @@ def made_clusters(rng, label, y, subset, centre, xy, num_subsets):
         subset_counts=counts,
     )
     return columns, regions
+
+
+def made_neighbours(centre):
+    """The nearest clusters on the map."""
+    neighbours = np.full((len(centre), 5), -1, np.int32)
+    for cluster in range(min(len(centre), 2000)):  # of more it would take long
+        near = np.argsort(((centre - centre[cluster]) ** 2).sum(1))[1:6]
+        neighbours[cluster, : len(near)] = near
+    return neighbours
 
 
 def made_name(number):

@@ -72,7 +72,7 @@ def test_names_are_those_of_the_sets_read_whole(view: RunView, what) -> None:
 
 
 def test_members_that_predict_a_few_y_are_named_by_them(view: RunView) -> None:
-    """Nine tenths of a cluster's members have one of four y of its own."""
+    """Nine tenths of a cluster's members have one of the cluster's four y."""
     names = cluster_names(view, KNOWN)
     tops = view.clusters.clusters["top_tokens"].to_pylist()
     for rule, top in zip(names.table["rule"].to_pylist(), tops, strict=True):

@@ -48,8 +48,6 @@ class Encoding:
     folder: Store
     description: dict[str, Any]
     """encoding.json, or what it will be."""
-    was_there: bool
-    """Whether nothing had to be encoded."""
 
 
 def encode(
@@ -69,7 +67,7 @@ def encode(
     key = key_of(description)
     folder = folder_of(view.root, key)
     to_do = [n for n in range(view.num_shards) if not folder.exists(shard_name(n))]
-    found = Encoding(key=key, folder=folder, description=description, was_there=not to_do)
+    found = Encoding(key=key, folder=folder, description=description)
     if not to_do:
         return found
     reader = RowReader(source, vocabulary_of(view).pieces, view.info.vocab_size)

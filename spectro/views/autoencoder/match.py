@@ -27,28 +27,16 @@ from spectro.config import to_dict
 from spectro.formats import tokens
 from spectro.formats.clusters.clusters import PROVENANCE, clusters_sha256, members_of
 from spectro.formats.encodings import shard_name
-from spectro.formats.feature_matches import is_matched, put_matches, read_matches, stem_of
+from spectro.formats.feature_matches import is_matched, put_matches, stem_of
 from spectro.formats.run_parts import CONTROL
 from spectro.storage.checksummed_arrays import read_arrays
 from spectro.views.autoencoder.encode import Encoding
+from spectro.views.autoencoder.stored import StoredMatch
 from spectro.views.run_view import RunView
 
 THRESHOLDS = tuple(round(0.01 * step, 2) for step in range(101))
 """Of F1, where shares are taken."""
 OnProgress = Callable[[float, float], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FeatureMatches:
-    """What is stored of a match."""
-
-    stem: str
-    """Name of its objects."""
-    by_cluster: pa.Table
-    by_feature: pa.Table
-    content: dict[str, Any]
-    """The marker."""
-    was_there: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +56,7 @@ def match_clusters(
     encoding: Encoding,
     config: MatchConfig,
     on_progress: OnProgress = lambda done, total: None,
-) -> FeatureMatches:
+) -> StoredMatch:
     """Match the clusters at a place, unless that is there.
 
     Raises ValueError, in one line, where there are no clusters or they are those of a half.
@@ -83,8 +71,7 @@ def match_clusters(
         "config": to_dict(config),
     }
     stem = stem_of(inputs)
-    was_there = is_matched(folder, stem)
-    if not was_there:
+    if not is_matched(folder, stem):
         num_tokens = int(clusters.provenance["statistics"]["num_tokens"])
         encoded = _encoded(view, encoding, num_tokens, config.levels)
         on_progress(1, 3)
@@ -107,14 +94,7 @@ def match_clusters(
         }
         put_matches(folder, stem, tables, content)
         on_progress(3, 3)
-    by_cluster, by_feature, content = read_matches(folder, stem)
-    return FeatureMatches(
-        stem=stem,
-        by_cluster=by_cluster,
-        by_feature=by_feature,
-        content=content,
-        was_there=was_there,
-    )
+    return StoredMatch.read(folder, stem)
 
 
 def _digest(view: RunView) -> str:

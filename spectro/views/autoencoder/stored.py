@@ -10,6 +10,7 @@ import pyarrow as pa
 from spectro.formats.clusters.clusters import clusters_sha256
 from spectro.formats.feature_matches import is_matched, matches_there, read_matches
 from spectro.storage.checksummed_json import read_sealed
+from spectro.storage.store import Store
 from spectro.views.run_view import RunView
 
 
@@ -23,6 +24,12 @@ class StoredMatch:
     by_feature: pa.Table
     content: dict[str, Any]
     """The marker."""
+
+    @classmethod
+    def read(cls, folder: Store, stem: str) -> StoredMatch:
+        """Of a folder of clusters; raises FileNotFoundError, DamagedObjectError."""
+        by_cluster, by_feature, content = read_matches(folder, stem)
+        return cls(stem=stem, by_cluster=by_cluster, by_feature=by_feature, content=content)
 
     @property
     def threshold(self) -> float:
@@ -65,5 +72,4 @@ def stored_match(view: RunView, wanted: str = "") -> StoredMatch | None:
     if not found:
         return None
     stem = min(found, key=lambda s: (-found[s]["num_beyond_y"], s))
-    by_cluster, by_feature, content = read_matches(folder, stem)
-    return StoredMatch(stem=stem, by_cluster=by_cluster, by_feature=by_feature, content=content)
+    return StoredMatch.read(folder, stem)

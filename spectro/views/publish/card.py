@@ -207,7 +207,7 @@ class Card:
 def _why_not(config: PublishConfig) -> str:
     if not config.text:
         return "its publication was not asked for"
-    return "its licence is not known, or does not allow excerpts to be handed on"
+    return "its licence is not known, or does not allow excerpts to be redistributed"
 
 
 def _source(source: Mapping[str, Any]) -> str:

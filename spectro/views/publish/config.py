@@ -16,8 +16,8 @@ REDISTRIBUTABLE = frozenset({
     "mpl-2.0", "ms-pl", "ncsa", "odbl", "odc-by", "ofl-1.1", "osl-3.0", "pddl", "postgresql",
     "unlicense", "wtfpl", "zlib",
 })  # fmt: skip
-"""Licences, by the hub's identifiers, that allow excerpts to be handed on. No-derivatives licences
-do not: a sequence of tokens is an excerpt that was changed."""
+"""Licences, by the hub's identifiers, that allow excerpts to be redistributed. No-derivatives
+licences do not: a sequence of tokens is an excerpt that was changed."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,7 +36,7 @@ def text_source(place: str) -> str:
 
     A hub's name has one slash, and no file of that name is meant where it is not absolute.
     """
-    if is_uri(place) or place.startswith(("/", "~", ".")):
+    if is_uri(place) or place.startswith(("/", "~", ".")) or place.count("/") > 1:
         return place.rstrip("/").rpartition("/")[2]
     return place
 

@@ -1,4 +1,4 @@
-// Names of clusters: from a file or by a rule; where there is none the most common tokens stand in.
+// Names of clusters: from a file or by a rule; where there is none the most common tokens are shown.
 import { top } from "./data.js";
 import { element, fixed, integer, isKnown, percent, table } from "./dom.js";
 import { glyphs, shown, token } from "./text.js";
