@@ -26,7 +26,7 @@ from spectro.formats.clusters.clusters import PROVENANCE
 from spectro.storage.store import Store
 from spectro.views.cluster_names import NUM_COMMON, cluster_names
 from spectro.views.cluster_tables import ragged
-from spectro.views.run_view import RunView
+from spectro.views.run_view import DEFAULT_CLUSTERS, RunView
 from spectro.views.token_contexts import vocabulary_of
 from spectro.views.training import checkpoints_of
 
@@ -46,10 +46,7 @@ def clusters_over_training(uris: Sequence[str], *, seed: int = 0) -> ClustersOve
     neighbours without a sequence in common; DamagedObjectError.
     """
     checkpoints = checkpoints_of(uris)
-    stored = [
-        read_clustering(find_clustering(view.store.child(view.folder).uri))
-        for _, view in checkpoints
-    ]
+    stored = [read_clustering(find_clustering(_place(view))) for _, view in checkpoints]
     flows = [
         _flow(before, after, view, seed)
         for (before, after), (_, view) in zip(pairwise(stored), checkpoints[1:], strict=True)
@@ -63,6 +60,10 @@ def clusters_over_training(uris: Sequence[str], *, seed: int = 0) -> ClustersOve
         flows=tuple(flows),
         lineages=tuple(found),
     )
+
+
+def _place(view: RunView) -> str:
+    return view.uri if view.folder == DEFAULT_CLUSTERS else view.store.child(view.folder).uri
 
 
 def _flow(

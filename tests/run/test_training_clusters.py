@@ -61,17 +61,21 @@ def pile_of(store: Store) -> list[set[int]]:
     return [sets[cluster] for cluster in sorted(sets)]
 
 
+def planted(sets: list[set[int]], wanted: set[int]) -> int:
+    """The cluster of a pile: all of its y, and at most one stray token's."""
+    (found,) = [c for c, own in enumerate(sets) if wanted <= own and len(own - wanted) <= 1]
+    return found
+
+
 def test_planted_births_mergers_and_splits_are_found(runs: list[Store]) -> None:
     found = clusters_over_training([store.uri for store in runs])
     assert [own.step for own in found.checkpoints] == [1000, 2000, 4000]
-    assert [own.name for own in found.checkpoints] == [store.uri + "/clusters" for store in runs][
-        ::-1
-    ]
+    assert [own.name for own in found.checkpoints] == [store.uri for store in reversed(runs)]
     first, second = (own.flow for own in found.flows)
     earlier, middle, later = map(pile_of, reversed(runs))
     low, high = set(range(5)), set(range(5, 10))
     of = {
-        name: sets.index(wanted)
+        name: planted(sets, wanted)
         for name, sets, wanted in (
             ("a", earlier, low), ("b", earlier, high), ("c", earlier, set(range(10, 15))),
             ("ab", middle, low | high), ("c2", middle, set(range(10, 15))),
@@ -90,14 +94,15 @@ def test_planted_births_mergers_and_splits_are_found(runs: list[Store]) -> None:
 
 
 def test_by_chance_and_by_the_same_y(runs: list[Store]) -> None:
-    """Random sets are all gone; clusters that are whole y's are kept when tokens of a y swap."""
+    """Random sets are gone, but for few small ones within large ones; whole y's are kept where
+    tokens of a y swap."""
     found = clusters_over_training([store.uri for store in runs], seed=3)
     for own in found.flows:
-        assert own.chance.fates[Fate.KEPT] == own.chance.fates[Fate.SPLIT] == 0.0
-        assert own.chance.fates[Fate.GONE] == own.chance.origins[Origin.BORN] == 1.0
-        measured = own.flow.num_by_fate[Fate.KEPT] / len(own.flow.fate_A)
-        assert own.chance_same_y.fates[Fate.KEPT] == pytest.approx(measured, abs=0.35)
-        assert own.other_draws is None
+        assert own.chance.fates[Fate.KEPT] == own.chance.fates[Fate.MERGED] == 0.0
+        assert own.chance.fates[Fate.GONE] > 0.95 and own.chance.origins[Origin.BORN] > 0.95
+        kept = own.flow.num_by_fate[Fate.KEPT] / len(own.flow.fate_A)
+        assert own.chance_same_y.fates[Fate.KEPT] == pytest.approx(kept)
+        assert own.chance_same_y.fates[Fate.GONE] < 1.0 and own.other_draws is None
 
 
 def test_other_draws_of_the_later_checkpoint(runs: list[Store], tmp_path: Path) -> None:
