@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ from .output import NOT_KNOWN, number, plain, table
 if TYPE_CHECKING:  # loads scipy and numba
     from spectro.analysis.cluster_lineages import CheckpointFlow, ClustersOverTraining, Lineage
     from spectro.analysis.training_curves import SetsOverTraining, TrainingCurves
+
+Shares = Mapping[str, float]
 
 
 def curves_tables(found: TrainingCurves) -> tuple[Table, Table]:
@@ -71,48 +73,39 @@ def _mean(value: float, width: float) -> str:
 
 def flow_tables(found: ClustersOverTraining, max_rows: int) -> tuple[Table, Table]:
     """What becomes of clusters between neighbours, and the largest clusters' lineages."""
+    from spectro.analysis.cluster_flow import Fate, Origin  # loads scipy
+
     rows = []
     for (before, after), own in zip(pairwise(found.checkpoints), found.flows, strict=True):
-        steps = f"{before.step:,} → {after.step:,}"
-        for what, counts, compared in (
-            (f"{len(before.size_C):,} become", own.flow.num_by_fate, _fates(own)),
-            (f"{len(after.size_C):,} are from", own.flow.num_by_origin, _origins(own)),
-        ):
-            for kind, count in counts.items():
-                rows.append((steps, what, kind.value, f"{count:,}", *compared[kind]))
-    columns = ("steps", "clusters", "", "number", "by chance", "same y", "other draws")
-    left = ("steps", "clusters", "")
+        steps, compared = f"{before.step:,} → {after.step:,}", _compared(own)
+        fates = [_number(own.flow.num_by_fate[kind], kind, compared[0]) for kind in Fate]
+        origins = [_number(own.flow.num_by_origin[kind], kind, compared[1]) for kind in Origin]
+        rows.append((steps, f"{len(before.size_C):,} become", *fates, ""))
+        rows.append((steps, f"{len(after.size_C):,} are from", *origins[:-1], "", origins[-1]))
+    columns = ("steps", "clusters", *Fate, Origin.BORN)
     caption = (
-        "By chance: the later clusters with their tokens shuffled; same y: among tokens of the "
-        "same y; other draws: from one half of the chains to the other at the later checkpoint."
+        "In brackets the share of the clusters, and that by chance: the later clusters with their "
+        "tokens shuffled / shuffled\namong tokens of the same y / from one half of the chains to "
+        "the other at the later checkpoint."
     )
     return (
-        table("Clusters over training", columns, rows, left=left, caption=caption),
+        table("Clusters over training", columns, rows, left=("steps", "clusters"), caption=caption),
         _lineage_table(found, max_rows),
     )
 
 
-def _fates(own: CheckpointFlow) -> dict[str, list[str]]:
-    draws = None if own.other_draws is None else own.other_draws.fates
-    return _percent(own.chance.fates, own.chance_same_y.fates, draws)
+def _compared(own: CheckpointFlow) -> tuple[list[Shares], list[Shares]]:
+    """Shares by fate and by origin: measured, by chance, of the same y, of other draws."""
+    counts = (own.measured, own.chance, own.chance_same_y, own.other_draws)
+    return (
+        [{} if each is None else {k.value: x for k, x in each.fates.items()} for each in counts],
+        [{} if each is None else {k.value: x for k, x in each.origins.items()} for each in counts],
+    )
 
 
-def _origins(own: CheckpointFlow) -> dict[str, list[str]]:
-    draws = None if own.other_draws is None else own.other_draws.origins
-    return _percent(own.chance.origins, own.chance_same_y.origins, draws)
-
-
-def _percent(
-    first: Mapping[str, float], *others: Mapping[str, float] | None
-) -> dict[str, list[str]]:
-    """Shares by kind, one cell for each comparison."""
-    return {
-        kind: [
-            NOT_KNOWN if shares is None else number(shares[kind], ".0%")
-            for shares in (first, *others)
-        ]
-        for kind in first
-    }
+def _number(count: int, kind: str, compared: Sequence[Shares]) -> str:
+    measured, *others = (number(shares.get(kind), ".0%") for shares in compared)
+    return f"{count:,} ({measured}; {' / '.join(others)})"
 
 
 def _lineage_table(found: ClustersOverTraining, max_rows: int) -> Table:

@@ -44,6 +44,11 @@ class CheckpointFlow:
     """From one half of the chains to the other at the later checkpoint: what changes without any
     training; None where the halves have no clusters."""
 
+    @property
+    def measured(self) -> FlowCounts:
+        """Shares of the clusters by fate and origin."""
+        return FlowCounts.mean_of([self.flow])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Lineage:

@@ -97,7 +97,11 @@ def _place_in(view: RunView, first: RunView, token_id: int) -> int:
 def _of_run(view: RunView, uri: str, token_id: int, scaling: Scaling) -> TokenOfRun:
     chi_1H = view.chi(np.array([token_id]))
     columns = run_columns(view).columns
-    scale = ResponseScale(kind=scaling, mean_H=columns.mean_C, deviation_H=columns.deviation_C)
+    scale = ResponseScale(
+        kind=scaling,
+        mean_H=columns.mean_C.astype(np.float64),
+        deviation_H=columns.deviation_C.astype(np.float64),
+    )
     varies_H = columns.deviation_C > 0
     half_width_H = view.interval.half_width(columns.error_C) / scale.unit_H
     cluster = _cluster(view, token_id) if view.has_clusters else None

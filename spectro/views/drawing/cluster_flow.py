@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from spectro.analysis.cluster_flow import ClusterFlow, Fate, FlowLink, Origin
+from spectro.analysis.cluster_flow import ClusterFlow, Fate, FlowCounts, FlowLink, Origin
 from spectro.analysis.cluster_lineages import CheckpointFlow, ClustersOverTraining
 from spectro.views.drawing.parts import head, new_figure, require_room
 from spectro.views.drawing.text import printed, shortened
@@ -31,9 +32,12 @@ MOST_CHECKPOINTS, MOST_BOXES = 12, 30
 BOX_WIDTH = 0.12
 GAP = 0.35
 """Room between boxes, all gaps of the fullest column together, in its members."""
-LEAST_LABELLED = 0.012
-"""Share of a column's height that a box must have to be named."""
+LABEL_ROOM = 0.022
+"""Room for a name, as a share of the highest column."""
+BAR_PLACES, BAR_NAMES = (0.25, 0.5, 0.75), ("run", "same y", "draws")
+"""Bars between two columns."""
 Span = tuple[float, float]
+Kind = TypeVar("Kind", Fate, Origin)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +62,11 @@ def figure(data: ClustersOverTraining, theme: Theme) -> Figure:
     flow = made.add_subplot(grid[0])
     _draw_flow(flow, theme, data)
     fates, origins = (made.add_subplot(grid[row], sharex=flow) for row in (1, 2))
-    _shares(fates, theme, [_fates(own) for own in data.flows], list(Fate), "earlier clusters")
-    _shares(origins, theme, [_origins(own) for own in data.flows], list(Origin), "later clusters")
+    compared = [_compared(own) for own in data.flows]
+    of_fates = [[None if each is None else each.fates for each in own] for own in compared]
+    of_origins = [[None if each is None else each.origins for each in own] for own in compared]
+    _shares(fates, theme, of_fates, list(Fate), "earlier clusters")
+    _shares(origins, theme, of_origins, list(Origin), "later clusters")
     handles = [Patch(facecolor=_colour(theme, kind), label=kind) for kind in (*Fate, Origin.BORN)]
     made.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return made
@@ -169,56 +176,42 @@ def _bands(
 def _labels(
     axes: Axes, theme: Theme, data: ClustersOverTraining, columns: Sequence[_Column]
 ) -> None:
-    """Names beside the boxes of the last checkpoint that are high enough."""
-    spans = columns[-1].spans
-    total = sum(high - low for low, high in spans.values())
-    for cluster, (low, high) in spans.items():
-        if high - low >= LEAST_LABELLED * total:
+    """Names beside the boxes of the last checkpoint, from above, where there is room."""
+    lowest = min((low for own in columns for low, _ in own.spans.values()), default=-1.0)
+    above = LABEL_ROOM
+    for cluster, (low, high) in columns[-1].spans.items():
+        middle = (low + high) / 2
+        if above - middle / -lowest >= LABEL_ROOM:
+            above = middle / -lowest
             axes.text(
-                len(columns) - 1 + BOX_WIDTH, (low + high) / 2,
+                len(columns) - 1 + BOX_WIDTH, middle,
                 shortened(printed(data.checkpoints[-1].shown_C[cluster]), 34), size=SMALL - 1.5,
                 va="center", color=theme.soft, clip_on=False,
             )  # fmt: skip
 
 
-def _fates(own: CheckpointFlow) -> list[Mapping[str, float] | None]:
-    num = max(1, len(own.flow.fate_A))
-    measured = {fate.value: count / num for fate, count in own.flow.num_by_fate.items()}
-    draws = None if own.other_draws is None else _plain(own.other_draws.fates)
-    return [measured, _plain(own.chance_same_y.fates), draws]
-
-
-def _origins(own: CheckpointFlow) -> list[Mapping[str, float] | None]:
-    num = max(1, len(own.flow.origin_B))
-    measured = {origin.value: count / num for origin, count in own.flow.num_by_origin.items()}
-    draws = None if own.other_draws is None else _plain(own.other_draws.origins)
-    return [measured, _plain(own.chance_same_y.origins), draws]
-
-
-def _plain(shares: Mapping[Fate, float] | Mapping[Origin, float]) -> dict[str, float]:
-    return {kind.value: share for kind, share in shares.items()}
+def _compared(own: CheckpointFlow) -> list[FlowCounts | None]:
+    """What the bars of two neighbours show, from the left."""
+    return [own.measured, own.chance_same_y, own.other_draws]
 
 
 def _shares(
     axes: Axes,
     theme: Theme,
-    shares: Sequence[Sequence[Mapping[str, float] | None]],
-    kinds: Sequence[Fate] | Sequence[Origin],
+    shares: Sequence[Sequence[Mapping[Kind, float] | None]],
+    kinds: Sequence[Kind],
     what: str,
 ) -> None:
-    """Between two columns three stacked bars: measured, same y by chance, other draws."""
+    """Between two columns stacked bars: measured, same y by chance, other draws."""
     for index, bars in enumerate(shares):
-        for place, name, own in zip((0.25, 0.5, 0.75), ("run", "same y", "draws"), bars,
-                                    strict=True):  # fmt: skip
+        for place, name, own in zip(BAR_PLACES, BAR_NAMES, bars, strict=True):
             if own is None:
                 continue
             base = 0.0
             for kind in kinds:
-                share = float(np.nan_to_num(own[kind.value]))
-                axes.bar(
-                    index + place, share, 0.19, bottom=base, color=_colour(theme, kind),
-                    linewidth=0,
-                )  # fmt: skip
+                share = float(np.nan_to_num(own[kind]))
+                colour = _colour(theme, kind)
+                axes.bar(index + place, share, 0.19, bottom=base, color=colour, linewidth=0)
                 base += share
             axes.text(
                 index + place, -0.04, name, ha="center", va="top", size=SMALL - 1.5,
