@@ -24,6 +24,7 @@ from spectro.views.cluster_tables import floats, ragged
 from spectro.views.columns import run_columns
 from spectro.views.run_view import RunView
 from spectro.views.token_contexts import lit_tokens, vocabulary_of
+from spectro.views.token_places import cluster_of_tokens
 from spectro.views.training import step_of_run
 
 
@@ -129,13 +130,9 @@ def _step(view: RunView) -> int | None:
 
 
 def _cluster(view: RunView, token_id: int) -> ClusterOfToken | None:
-    members = view.clusters.members
-    having = np.asarray(members["cluster_id"].combine_chunks())[
-        np.asarray(members["token_id"].combine_chunks()) == token_id
-    ]
-    if not having.size:
+    cluster = int(cluster_of_tokens(view)[token_id])
+    if cluster < 0:
         return None
-    cluster = int(having.max())  # clusters are numbered largest first
     table = view.clusters.clusters
     tops_KT = ragged(table["top_tokens"], NUM_COMMON, np.int64, -1)
     known = vocabulary_of(view)
