@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,6 +119,23 @@ def test_other_draws_of_the_later_checkpoint(runs: list[Store], tmp_path: Path) 
         put_clusters(stores[1], f"clusters/half-{half}")
     (own,) = clusters_over_training([store.uri for store in stores]).flows
     assert own.other_draws is not None and own.other_draws.fates[Fate.KEPT] == 1.0
+
+
+def test_controls_and_other_clusters_are_followed_too(runs: list[Store], tmp_path: Path) -> None:
+    """Parts of runs, whose tokens are above them, and other folders of clusters."""
+    copies = []
+    for store in runs:
+        copy = Path(shutil.copytree(store.root, tmp_path / Path(store.root).name))
+        shutil.copytree(store.root, copy / "control", ignore=shutil.ignore_patterns("tokens"))
+        (copy / "control/clusters").rename(copy / "control/clusters-k8")
+        copies.append(str(copy))
+    whole = clusters_over_training(copies)
+    parts = clusters_over_training([f"{copy}/control/clusters-k8" for copy in copies])
+    assert parts.flows == whole.flows and parts.lineages == whole.lineages
+    means = sets_over_training(
+        [f"{copy}/control" for copy in copies], MatrixRows.SUBSETS, max_rows=1
+    )
+    assert means.names == tuple(reversed(controls))
 
 
 @pytest.mark.parametrize("scaling", Scaling)
