@@ -132,9 +132,8 @@ def test_controls_and_other_clusters_are_followed_too(runs: list[Store], tmp_pat
     whole = clusters_over_training(copies)
     parts = clusters_over_training([f"{copy}/control/clusters-k8" for copy in copies])
     assert parts.flows == whole.flows and parts.lineages == whole.lineages
-    means = sets_over_training(
-        [f"{copy}/control" for copy in copies], MatrixRows.SUBSETS, max_rows=1
-    )
+    controls = [f"{copy}/control" for copy in copies]
+    means = sets_over_training(controls, MatrixRows.SUBSETS, max_rows=1)
     assert means.names == tuple(reversed(controls))
 
 
