@@ -4,46 +4,54 @@ of two runs are the same tokens (Jaccard, where the runs share sequences).
 
 White space around the token is ignored; write · ⏎ ⇥ for a space, a line break, a tab that is meant.
 
-With kind=training the runs are checkpoints of one training run (model.revision=step1000, or folders
-checkpoint-500), alike in all else: the local learning coefficient of each component and the size of
-chi, by training step.
+With token_id (of the first run; or sequence and position) that one token in its context is
+followed: its chi by component, its cluster and how alike they are from run to run.
+
+The next two need runs that are checkpoints of one training run (model.revision=step1000, or folders
+checkpoint-500), alike in all else. With kind=training: the local learning coefficient of each
+component and the size of chi, by training step; with rows= besides, the mean chi of sets of tokens
+(clusters: those of the last checkpoint). With kind=flow: which clusters are kept, merge, split, go
+and are born between checkpoints, beside chance and beside other draws.
 
   spectro across runs/demo runs/demo/control token=she
   spectro across runs/14m runs/410m runs/1.4b token=she out=she.svg theme=dark
   spectro across runs/demo runs/demo/clusters-k30 'token=⏎' format=json
+  spectro across runs/demo runs/demo/control token_id=17 scaling=centred out=token.svg
   spectro across runs/step1000 runs/step4000 runs/step16000 kind=training out=training.svg
+  spectro across runs/step1000 runs/step4000 kind=training rows=patterns components=[l1h*]
+  spectro across runs/step1000 runs/step4000 runs/step16000 kind=flow out=flow.svg
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from rich.table import Table
-from rich.text import Text
-
+from spectro.analysis.scaling import Scaling
 from spectro.settings import refuse_without_effect
 from spectro.storage.credentials import refuse_credentials
-from spectro.tokens.display.context_text import TokenInContext
-from spectro.tokens.display.terminal_text import plain as on_one_line
-from spectro.views.config import suffix_of
+from spectro.views.config import MatrixRows, suffix_of
 from spectro.views.figures.config import ThemeName
 
+from .across_tokens import (
+    across_as_dict,
+    followed_as_dict,
+    followed_tables,
+    links_table,
+    run_table,
+)
+from .across_training import clusters_as_dict, curves_tables, flow_tables, sets_table
 from .command import Command
-from .output import number, plain, print_json, say, show, table
+from .output import print_json, say, show
 from .reading import Format
 
-if TYPE_CHECKING:  # loads scipy and numba
-    from spectro.analysis.token_clusters import Across, TokenCluster, TokenInRun
-    from spectro.analysis.training_curves import TrainingCurves
-
-OF_TOKENS = ("token", "max_clusters", "num_contexts", "seed")
-"""Settings of `kind=token` alone."""
-MAX_LINKS = 20
-"""Links that a table shows; JSON has all."""
+OF_ONE_KIND = (
+    "token", "max_clusters", "num_contexts", "seed", "token_id", "sequence", "position", "rows",
+    "components", "scaling", "max_rows",
+)  # fmt: skip
+"""Settings that do not act in every kind."""
 
 
 class AcrossKind(StrEnum):
@@ -51,6 +59,7 @@ class AcrossKind(StrEnum):
 
     TOKEN = "token"
     TRAINING = "training"
+    FLOW = "flow"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,15 +69,32 @@ class AcrossJob:
     runs: tuple[str, ...] = ("runs/demo", "runs/demo/control")
     """Runs, parts of runs (`<run>/control`) or folders of clusters; one or more."""
     kind: AcrossKind = AcrossKind.TOKEN
-    """`token`: the clusters of one token in each run; `training`: curves over training steps."""
+    """`token`: one token in each run; `training`: curves over training steps; `flow`: clusters over
+    training steps."""
     token: str = "she"
     """Text of the token; white space around y is ignored unless · ⏎ ⇥ stand for it."""
     max_clusters: int = 6
     """Clusters of each run, most occurrences first."""
     num_contexts: int = 4
     """Random members of each cluster with that y."""
+    token_id: int | None = None
+    """Follow this one token of the first run: sequence · context + position."""
+    sequence: int | None = None
+    """Follow the token of this sequence of the first run, at `position`."""
+    position: int | None = None
+    """Its place in the sequence, from 0."""
+    rows: MatrixRows | None = None
+    """Sets of tokens whose mean chi is followed (kind=training): `subsets`, `clusters`,
+    `patterns`."""
+    components: tuple[str, ...] = ()
+    """Names or patterns (rows); none: those whose means change most."""
+    scaling: Scaling = Scaling.STANDARDISED
+    """Units (rows, token_id): `raw` (nats²), `standardised`, or `centred` (less the mean of each
+    row)."""
+    max_rows: int = 12
+    """Clusters that are rows, largest first; of one token, components with the largest chi."""
     seed: int = 0
-    """Key of the random members."""
+    """Key of the random members, and of the shuffles (kind=flow)."""
     format: Format = Format.TABLE
     """Output format."""
     out: str | None = None
@@ -76,25 +102,73 @@ class AcrossJob:
     theme: ThemeName = ThemeName.LIGHT
     """Theme of the picture."""
 
+    @property
+    def follows(self) -> bool:
+        """Whether one token in its context is followed."""
+        return any(x is not None for x in (self.token_id, self.sequence, self.position))
+
     def __post_init__(self) -> None:
         for place in (*self.runs, self.out or ""):
             refuse_credentials(place, "across")
         if not self.runs or not self.token:
             raise ValueError("across needs runs and a token: spectro across <run> <run> token=she")
-        for name, least in (("max_clusters", 1), ("num_contexts", 0), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be at least {least}, found {getattr(self, name)}")
+        least = {"max_clusters": 1, "num_contexts": 0, "seed": 0, "max_rows": 1}
+        least |= dict.fromkeys(("token_id", "sequence", "position"), 0)
+        for name, low in least.items():
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise ValueError(f"{name} must be at least {low}, found {value}")
         if self.out is not None:
             suffix_of(self.out)
+        reason, acting = self._acting()
+        inert = {name: reason for name in OF_ONE_KIND if name not in acting}
+        refuse_without_effect(self, "", inert)
+        given = (self.token_id is not None, self.sequence is not None, self.position is not None)
+        if self.follows and given not in ((True, False, False), (False, True, True)):
+            raise ValueError(
+                "expected token_id, or sequence and position, to follow one token; found "
+                f"token_id={self.token_id} sequence={self.sequence} position={self.position}"
+            )
+
+    def _acting(self) -> tuple[str, tuple[str, ...]]:
+        """Why the other settings do not act, and which of `OF_ONE_KIND` do."""
+        if self.kind is AcrossKind.FLOW:
+            return "with kind=flow", ("seed", "max_rows")
+        if self.kind is AcrossKind.TRAINING and self.rows is None:
+            return "with kind=training without rows", ()
         if self.kind is AcrossKind.TRAINING:
-            reason = "with kind=training: curves are of components, not of tokens"
-            refuse_without_effect(self, "", dict.fromkeys(OF_TOKENS, reason))
+            return "with kind=training", ("rows", "components", "scaling", "max_rows")
+        if self.follows:
+            acting = ("token_id", "sequence", "position", "scaling", "max_rows")
+            return "where one token in context is followed", acting
+        return "with kind=token", ("token", "max_clusters", "num_contexts", "seed")
 
 
 def _across(job: AcrossJob) -> None:
-    if job.kind is AcrossKind.TRAINING:
-        _training(job)
-        return
+    if job.kind is AcrossKind.FLOW:
+        _flow(job)
+    elif job.kind is AcrossKind.TRAINING and job.rows is not None:
+        _sets(job, job.rows)
+    elif job.kind is AcrossKind.TRAINING:
+        _curves(job)
+    elif job.follows:
+        _followed(job)
+    else:
+        _token(job)
+    if job.out is not None and job.format is not Format.JSON:
+        say(f"figure: {job.out}")
+
+
+COMMAND = Command(
+    name="across", config=AcrossJob, run=_across, positional=("runs",), any_number=True,
+    as_typed=("token",),
+    usage="<run> [<run> ...] [token=<text>|token_id=<id>|kind=training|kind=flow] "
+    "[out=<file>.svg|.pdf|.png] [key=value ...]",
+)  # fmt: skip
+main = COMMAND.main
+
+
+def _token(job: AcrossJob) -> None:
     from spectro.views.across import across  # not for --help
 
     found = across(
@@ -106,23 +180,31 @@ def _across(job: AcrossJob) -> None:
 
         _draw(picture.figure, found, job.out, job.theme)
     if job.format is Format.JSON:
-        print_json(_as_dict(found))
+        print_json(across_as_dict(found))
         return
-    links = [_links_table(found)] if len(found.runs) > 1 else []
-    show(*map(_run_table, found.runs), *links)
-    say(*found.notes, *([f"figure: {job.out}"] if job.out is not None else []))
+    links = [links_table(found)] if len(found.runs) > 1 else []
+    show(*map(run_table, found.runs), *links)
+    say(*found.notes)
 
 
-COMMAND = Command(
-    name="across", config=AcrossJob, run=_across, positional=("runs",), any_number=True,
-    as_typed=("token",),
-    usage="<run> [<run> ...] [token=<text>|kind=training] [out=<file>.svg|.pdf|.png] "
-    "[key=value ...]",
-)  # fmt: skip
-main = COMMAND.main
+def _followed(job: AcrossJob) -> None:
+    from spectro.views.followed_token import follow_token, token_id_of
+
+    token_id = job.token_id
+    if token_id is None:
+        token_id = token_id_of(job.runs[0], job.sequence or 0, job.position or 0)
+    found = follow_token(job.runs, token_id, scaling=job.scaling)
+    if job.out is not None:
+        from spectro.views.drawing import followed_token as picture  # matplotlib
+
+        _draw(picture.figure, found, job.out, job.theme)
+    if job.format is Format.JSON:
+        print_json(followed_as_dict(found))
+        return
+    show(*followed_tables(found, job.max_rows))
 
 
-def _training(job: AcrossJob) -> None:
+def _curves(job: AcrossJob) -> None:
     from spectro.views.training import curves_over_training
 
     found = curves_over_training(job.runs)
@@ -133,8 +215,37 @@ def _training(job: AcrossJob) -> None:
     if job.format is Format.JSON:
         print_json(found)
         return
-    show(*_training_tables(found))
-    say(*([f"figure: {job.out}"] if job.out is not None else []))
+    show(*curves_tables(found))
+
+
+def _sets(job: AcrossJob, rows: MatrixRows) -> None:
+    from spectro.views.training import sets_over_training
+
+    found = sets_over_training(
+        job.runs, rows, components=job.components, scaling=job.scaling, max_rows=job.max_rows
+    )
+    if job.out is not None:
+        from spectro.views.drawing import training_sets as picture  # matplotlib
+
+        _draw(picture.figure, found, job.out, job.theme)
+    if job.format is Format.JSON:
+        print_json(found)
+        return
+    show(sets_table(found))
+
+
+def _flow(job: AcrossJob) -> None:
+    from spectro.views.training_clusters import clusters_over_training
+
+    found = clusters_over_training(job.runs, seed=job.seed)
+    if job.out is not None:
+        from spectro.views.drawing import cluster_flow as picture  # matplotlib
+
+        _draw(picture.figure, found, job.out, job.theme)
+    if job.format is Format.JSON:
+        print_json(clusters_as_dict(found))
+        return
+    show(*flow_tables(found, job.max_rows))
 
 
 def _draw(picture: Callable[..., Any], found: object, out: str, name: ThemeName) -> None:
@@ -143,96 +254,6 @@ def _draw(picture: Callable[..., Any], found: object, out: str, name: ThemeName)
 
     chosen = theme(name.value)
     put_figure(picture(found, chosen), out, chosen)
-
-
-def _training_tables(found: TrainingCurves) -> tuple[Table, Table]:
-    """A row for each component, a column for each training step."""
-    columns = ("component", *(f"{step:,}" for step in found.steps))
-    coefficients = [
-        (name, *(_with_error(*pair) for pair in zip(values, errors, strict=True)))
-        for name, values, errors in zip(
-            found.components, found.lambda_hat_SH.T, found.lambda_error_SH.T, strict=True
-        )
-    ]
-    sizes = [
-        (name, *(number(value, ".3g") for value in values))
-        for name, values in zip(found.components, found.chi_size_SH.T, strict=True)
-    ]
-    return (
-        table("Local learning coefficient by training step, ± one standard error of two halves of "
-              "the chains", columns, coefficients, left=("component",)),
-        table("Standard deviation of chi over tokens, nats², by training step", columns, sizes,
-              left=("component",)),
-    )  # fmt: skip
-
-
-def _with_error(value: float, error: float) -> str:
-    return number(value, ".3g") + ("" if math.isnan(error) else f" ± {error:.2g}")
-
-
-def _run_table(run: TokenInRun) -> Table:
-    """The clusters of one run, with random members."""
-    share = f"{run.num_clustered / run.num_occurrences:.0%}" if run.num_occurrences else "–"
-    title = (
-        f"{run.name}: {run.num_occurrences:,} of {run.num_tokens:,} tokens, {share} of them in "
-        f"clusters, {run.num_clusters} clusters with it among their most common tokens"
-    )
-    columns = ("cluster", "of it", "size", "share of it", "stability")
-    texts = ("most common y", "random members")
-    made = table(title, (*columns, *texts), map(_cells, run.clusters), left=texts)
-    made.columns[-2].max_width, made.columns[-1].no_wrap = 28, True
-    return made
-
-
-def _cells(cluster: TokenCluster) -> list[str | Text]:
-    return [
-        f"#{cluster.cluster_id}",
-        f"{cluster.count:,}",
-        f"{cluster.size:,}",
-        f"{cluster.share:.0%}",
-        number(cluster.stability),
-        "  ".join(on_one_line(token) for token in cluster.top_tokens),
-        Text("\n").join(_in_context(each, 26, 16) for each in cluster.contexts),
-    ]
-
-
-def _in_context(token: TokenInContext, before: int, after: int) -> Text:
-    """A token in its context, y in reverse; so many characters on either side."""
-    left = on_one_line("".join(token.before))[-before:]
-    right = on_one_line("".join(token.after))[:after]
-    return Text.assemble(
-        (left.rjust(before), "dim"), (on_one_line(token.y), "reverse"), (right, "dim")
-    )
-
-
-def _links_table(found: Across) -> Table:
-    """Clusters of two runs that share tokens, largest Jaccard index first."""
-    rows = []
-    for link in sorted(found.links, key=lambda link: -link.jaccard)[:MAX_LINKS]:
-        (i, j), (a, b) = link.runs, link.clusters
-        matched = "yes" if link.matched else ""
-        jaccard = f"{link.jaccard:.2f}"
-        rows.append((found.runs[i].name, f"#{a}", found.runs[j].name, f"#{b}", jaccard, matched))
-    left_out = max(0, len(found.links) - MAX_LINKS)
-    caption = (
-        "Of the tokens that both runs measured; matched: each the other's best of all clusters, "
-        f"J ≥ 0.5.{f' {left_out} more in format=json.' if left_out else ''}"
-    )
-    columns = ("run", "cluster", "run", "cluster", "Jaccard", "matched")
-    return table("The same tokens", columns, rows, left=("run", "matched"), caption=caption)
-
-
-def _as_dict(found: Across) -> dict[str, Any]:
-    """Everything; tokens as on a terminal, None for what is not known."""
-    result: dict[str, Any] = plain(found)
-    for run in result["runs"]:
-        for cluster in run["clusters"]:
-            cluster["top_tokens"] = [on_one_line(token) for token in cluster["top_tokens"]]
-            for context in cluster["contexts"]:
-                for side in ("before", "after"):
-                    context[side] = on_one_line("".join(context[side]))
-                context["y"] = on_one_line(context["y"])
-    return result
 
 
 if __name__ == "__main__":

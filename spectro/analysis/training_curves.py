@@ -60,26 +60,64 @@ def step_of(name: str) -> int | None:
     return int(found[-1]) if found else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class SetsOverTraining:
+    """Mean response of the same sets of tokens at every checkpoint."""
+
+    names: tuple[str, ...]
+    """Of the measured runs, [S]."""
+    steps: tuple[int, ...]
+    """[S], increasing."""
+    sets: tuple[str, ...]
+    """[R], in the display alphabet."""
+    num_tokens_R: tuple[int, ...]
+    """Tokens of each set."""
+    components: tuple[str, ...]
+    """[H], chosen."""
+    unit: str
+    """Of the means."""
+    mean_SRH: Floats
+    """Mean over the set less that over all tokens, each checkpoint in its own units."""
+    half_width_SRH: Floats
+    """Half width of the 95 % interval (Student t, over the sequences that have the set)."""
+
+
+def in_order_of_steps(names: Sequence[str], steps: Sequence[int]) -> list[int]:
+    """Indices of checkpoints by training step.
+
+    Raises ValueError, in one line, for fewer than two checkpoints, and for two of one step.
+    """
+    order = sorted(range(len(steps)), key=lambda index: steps[index])
+    if len(order) < 2:
+        raise ValueError("curves over training need at least two runs, one for each checkpoint")
+    for before, after in pairwise(order):
+        if steps[before] == steps[after]:
+            raise ValueError(
+                f"{names[before]} and {names[after]} are both of training step {steps[before]}: "
+                "give one run for each checkpoint"
+            )
+    return order
+
+
+def shared_components(components_S: Sequence[Sequence[str]]) -> list[str]:
+    """Components that all checkpoints have, in the first one's order.
+
+    Raises ValueError, in one line, where there is none.
+    """
+    shared = [name for name in components_S[0] if all(name in own for own in components_S)]
+    if not shared:
+        raise ValueError("the runs have no component in common: were they given other patterns?")
+    return shared
+
+
 def training_curves(checkpoints: Sequence[MeasuredCheckpoint]) -> TrainingCurves:
     """Checkpoints in order of their steps, with the components that all of them have.
 
-    Raises ValueError, in one line, for fewer than two, for two of one step, and for checkpoints
-    without a component in common.
+    Raises ValueError as `in_order_of_steps` and `shared_components`.
     """
-    ordered = sorted(checkpoints, key=lambda own: own.step)
-    if len(ordered) < 2:
-        raise ValueError("curves over training need at least two runs, one for each checkpoint")
-    for before, after in pairwise(ordered):
-        if before.step == after.step:
-            raise ValueError(
-                f"{before.name} and {after.name} are both of training step {before.step}: give one "
-                "run for each checkpoint"
-            )
-    shared = [
-        name for name in ordered[0].components if all(name in own.components for own in ordered)
-    ]
-    if not shared:
-        raise ValueError("the runs have no component in common: were they given other patterns?")
+    order = in_order_of_steps([own.name for own in checkpoints], [own.step for own in checkpoints])
+    ordered = [checkpoints[index] for index in order]
+    shared = shared_components([own.components for own in ordered])
     columns = [[own.components.index(name) for name in shared] for own in ordered]
 
     def stacked(values: Sequence[Floats]) -> Floats:

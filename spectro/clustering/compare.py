@@ -136,7 +136,9 @@ def _side(
 ) -> ComparedClustering:
     threshold, seed, within_N = null
     shuffled = [
-        best_matches(own, other.shuffled(_shuffle(own.num_tokens, (seed, NULL_KEY, i), within_N)))
+        best_matches(
+            own, other.shuffled(shuffled_order(own.num_tokens, (seed, NULL_KEY, i), within_N))
+        )
         for i in range(NUM_SHUFFLES)
     ]
     null_SC = np.stack([each.jaccard_C for each in shuffled])
@@ -161,7 +163,7 @@ def _histogram(jaccard_C: NDArray[np.float32]) -> NDArray[np.int64]:
     return np.bincount(np.minimum(bins, num_bins - 1).astype(np.int64), minlength=num_bins)
 
 
-def _shuffle(
+def shuffled_order(
     num_tokens: int, key: tuple[int, ...], within_N: NDArray[np.integer] | None
 ) -> NDArray[np.int64]:
     """Keyed permutation of the rows, within classes if given."""

@@ -25,7 +25,8 @@ ONLY_COMPOSED = {
     r"^map |kind=map|^publish ": "laid out by UMAP, which compiles first (tests/run/"
     "test_map_real_run.py, tests/report/test_publish.py)",
     r"model.revision=": "revisions come from the hub",
-    r"kind=training": "runs of several checkpoints (tests/run/test_training_curves.py)",
+    r"kind=(training|flow)": "runs of several checkpoints (tests/run/test_training_curves.py, "
+    "test_training_clusters.py)",
     r"^pattern ": "responses of a tiny run are noise (tests/run/test_pattern_of_runs.py)",
     r"chain.draws=per_shard": "the settings of a run to upsample from",
 }

@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,17 +49,23 @@ def joined(*parts: Sequences) -> Sequences:
     )
 
 
-def planted_chi(sequences: Sequences, *, noise_seed: int = 0) -> np.ndarray:
-    """χ by y: y below 20 lies in the pile y // 5, any other in the body; a function of the text."""
+PILES = tuple(y // 5 if y < 20 else -1 for y in range(50))
+"""Pile of each y; -1 for the body."""
+
+
+def planted_chi(
+    sequences: Sequences, *, noise_seed: int = 0, piles: Sequence[int] = PILES
+) -> np.ndarray:
+    """χ by y: piles of some y, any other in the body; a function of the text."""
     target = sequences.ids_ST1[:, 1:].reshape(-1)
-    centres = np.random.default_rng(1).normal(size=(4, len(COMPONENTS))) * 6
+    centres = np.random.default_rng(1).normal(size=(max(piles) + 1, len(COMPONENTS))) * 6
     noise = np.concatenate(
         [
             np.random.default_rng([noise_seed, *ids]).normal(size=(CONTEXT, len(COMPONENTS)))
             for ids in sequences.ids_ST1.tolist()
         ]
     )
-    pile = np.where(target < 20, target // 5, -1)
+    pile = np.asarray(piles)[target]
     chi = np.where(pile[:, None] >= 0, centres[pile] + 0.2 * noise, 3 * noise)
     return chi.astype(np.float32)
 
@@ -71,6 +78,7 @@ def make_run(
     noise_seed: int = 0,
     model: str | None = None,
     halves: bool = False,
+    piles: Sequence[int] = PILES,
 ) -> Store:
     """Sequences and rows of a run, without clusters; of the tokenizer at `model` where given."""
     store = Store(str(folder))
@@ -78,17 +86,22 @@ def make_run(
     run_dir.start(store, config, {"fingerprint": fingerprint})
     splits = TokenSplits(probe=sequences, sampling=text(2, 98), evaluation=text(2, 99))
     tokens.write_tokens(store, splits, vocab_size=50, sequences_per_shard=PER_SHARD)
-    put_rows(store, fingerprint=fingerprint, noise_seed=noise_seed, halves=halves)
+    put_rows(store, fingerprint=fingerprint, noise_seed=noise_seed, halves=halves, piles=piles)
     return store
 
 
 def put_rows(
-    store: Store, *, fingerprint: str = "f", noise_seed: int = 0, halves: bool = False
+    store: Store,
+    *,
+    fingerprint: str = "f",
+    noise_seed: int = 0,
+    halves: bool = False,
+    piles: Sequence[int] = PILES,
 ) -> None:
     """Rows of all shards that have none; halves differ by noise."""
     for shard in range(tokens.read_info(store).splits["probe"].num_shards):
         sequence_id, sequences = tokens.read_shard(store, "probe", shard)
-        chi = planted_chi(sequences, noise_seed=noise_seed)
+        chi = planted_chi(sequences, noise_seed=noise_seed, piles=piles)
         rows = ShardRows(
             ids_nT1=sequences.ids_ST1,
             sequence_id_n=sequence_id,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter
 from numpy.typing import NDArray
 
 from spectro.analysis.component_grid import is_mlp
 from spectro.analysis.training_curves import TrainingCurves
 from spectro.views.drawing.parts import head, new_figure
 from spectro.views.drawing.theme import MONO, SMALL, WIDE, Theme, themed
+from spectro.views.drawing.training_axis import training_axis
 
 HELP = (
     "Each line is a component, dashed for MLPs; bars are one standard error from two halves of the "
@@ -54,9 +54,5 @@ def _lines(
             textcoords="offset points", size=SMALL - 1, family=MONO, color=theme.colour(index),
             annotation_clip=False,
         )  # fmt: skip
-    axes.set_xscale("symlog", linthresh=min(step for step in data.steps if step))
-    axes.set_xticks(data.steps)
-    axes.minorticks_off()
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.set_xlabel("training step")
+    training_axis(axes, data.steps)
     axes.margins(x=0.12)

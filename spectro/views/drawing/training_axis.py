@@ -1,0 +1,17 @@
+"""The axis of training steps, which several pictures share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.ticker import EngFormatter
+
+
+def training_axis(axes: Axes, steps: Sequence[int]) -> None:
+    """Steps on a logarithmic axis that has 0, a tick for each checkpoint."""
+    axes.set_xscale("symlog", linthresh=min(step for step in steps if step))
+    axes.set_xticks(steps)
+    axes.minorticks_off()
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.set_xlabel("training step")
