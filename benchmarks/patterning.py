@@ -17,7 +17,7 @@ once, less that on the second half, in nats; held-out loss beside it. Batches an
 seed are the same for all kinds of weights.
 
     python -m benchmarks.patterning weights <run> <folder>
-    python -m benchmarks.patterning train <start model> <text> <folder> <seeds> <tokens>
+    python -m benchmarks.patterning train <start model> <text> <folder> <seeds> <tokens> [<kind> ...]
     python -m benchmarks.patterning table <folder> <result.json>
     python -m benchmarks.patterning picture <result.json> <picture.png>
 
@@ -294,9 +294,9 @@ def main(arguments: list[str]) -> None:
     match arguments:
         case ["weights", uri, folder]:
             write_weights(uri, Path(folder))
-        case ["train", start, text, folder, num_seeds, num_tokens]:
+        case ["train", start, text, folder, num_seeds, num_tokens, *kinds]:
             for seed in range(int(num_seeds)):
-                for kind in KINDS:
+                for kind in kinds or KINDS:
                     train(start, Path(text), Path(folder), kind, seed, int(num_tokens))
         case ["table", folder, out]:
             record = json.loads((Path(folder) / "weights.json").read_text())
