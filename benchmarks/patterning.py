@@ -17,7 +17,7 @@ once, less that on the second half, in nats; held-out loss beside it. Batches an
 seed are the same for all kinds of weights.
 
     python -m benchmarks.patterning weights <run> <folder>
-    python -m benchmarks.patterning train <start model> <text> <folder> <seeds> <tokens> [<kind> ...]
+    python -m benchmarks.patterning train <start model> <text> <folder> <seeds> <tokens> [<kind>]
     python -m benchmarks.patterning table <folder> <result.json>
     python -m benchmarks.patterning picture <result.json> <picture.png>
 
