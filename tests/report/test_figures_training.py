@@ -168,3 +168,15 @@ def test_heights_of_boxes_and_bands_are_members() -> None:
         last = vertices[np.isclose(vertices[:, 0], vertices[:, 0].max())]
         ends.append((round(last[:, 1].min()), round(last[:, 1].max())))
     assert sorted(ends)[-2:] == [(-70, -40), (-40, 0)]
+
+
+@pytest.mark.parametrize("name", ["flow", "flow of many clusters"])
+def test_names_beside_boxes_do_not_overlap(name: str) -> None:
+    draw, data = CASES[name]
+    made = draw(data, theme("light"))
+    made.draw_without_rendering()
+    boxes = sorted(
+        (text.get_window_extent() for text in made.axes[0].texts if text.get_text()),
+        key=lambda box: -box.y1,
+    )
+    assert len(boxes) > 1 and all(a.y0 >= b.y1 for a, b in pairwise(boxes))

@@ -32,7 +32,7 @@ MOST_CHECKPOINTS, MOST_BOXES = 12, 30
 BOX_WIDTH = 0.12
 GAP = 0.35
 """Room between boxes, all gaps of the fullest column together, in its members."""
-LABEL_ROOM = 0.022
+LABEL_ROOM = 0.03
 """Room for a name, as a share of the highest column."""
 BAR_PLACES, BAR_NAMES = (0.25, 0.5, 0.75), ("run", "same y", "draws")
 """Bars between two columns."""

@@ -9,9 +9,9 @@ from matplotlib.ticker import EngFormatter
 
 
 def training_axis(axes: Axes, steps: Sequence[int]) -> None:
-    """Steps on a logarithmic axis that has 0, a tick for each checkpoint."""
+    """Steps, or tokens where checkpoints are named by these: a logarithmic axis that has 0."""
     axes.set_xscale("symlog", linthresh=min(step for step in steps if step))
     axes.set_xticks(steps)
     axes.minorticks_off()
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.set_xlabel("training step")
+    axes.set_xlabel("training steps or tokens")
