@@ -170,10 +170,11 @@ def test_heights_of_boxes_and_bands_are_members() -> None:
     assert sorted(ends)[-2:] == [(-70, -40), (-40, 0)]
 
 
-@pytest.mark.parametrize("name", ["flow", "flow of many clusters"])
-def test_names_beside_boxes_do_not_overlap(name: str) -> None:
-    draw, data = CASES[name]
-    made = draw(data, theme("light"))
+def test_names_beside_boxes_do_not_overlap() -> None:
+    sizes = [20, *range(14, 1, -1), *[2] * 12]
+    ends = np.cumsum([0, *sizes]).tolist()
+    data = over_training(2, [range(a, b) for a, b in pairwise(ends)])
+    made = flow_picture.figure(data, theme("light"))
     made.draw_without_rendering()
     boxes = sorted(
         (text.get_window_extent() for text in made.axes[0].texts if text.get_text()),
