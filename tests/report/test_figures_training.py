@@ -176,8 +176,10 @@ def test_names_beside_boxes_do_not_overlap() -> None:
     data = over_training(2, [range(a, b) for a, b in pairwise(ends)])
     made = flow_picture.figure(data, theme("light"))
     made.draw_without_rendering()
-    boxes = sorted(
-        (text.get_window_extent() for text in made.axes[0].texts if text.get_text()),
-        key=lambda box: -box.y1,
-    )
-    assert len(boxes) > 1 and all(a.y0 >= b.y1 for a, b in pairwise(boxes))
+    found = [text for text in made.axes[0].texts if text.get_text()]
+    for side in ("left", "right"):
+        boxes = sorted(
+            (text.get_window_extent() for text in found if text.get_ha() == side),
+            key=lambda box: -box.y1,
+        )
+        assert len(boxes) > 1 and all(a.y0 >= b.y1 for a, b in pairwise(boxes))

@@ -96,7 +96,8 @@ def _draw_flow(axes: Axes, theme: Theme, data: ClustersOverTraining) -> None:
                 edge = (index + BOX_WIDTH / 2, low)
                 axes.add_patch(Rectangle(edge, 0.02, high - low, facecolor=theme.ink, linewidth=0))
     _labels(axes, theme, data, columns)
-    axes.set_xlim(-0.5, len(columns) - 0.15)
+    margin = 0.35 * (len(columns) - 1)
+    axes.set_xlim(-margin, len(columns) - 1 + margin)
     axes.set_xticks(
         range(len(columns)),
         [f"{own.step:,}\n{len(own.size_C):,} clusters" for own in data.checkpoints],
@@ -176,18 +177,19 @@ def _bands(
 def _labels(
     axes: Axes, theme: Theme, data: ClustersOverTraining, columns: Sequence[_Column]
 ) -> None:
-    """Names beside the boxes of the last checkpoint, from above, where there is room."""
+    """Names beside the boxes of the first and last checkpoint, from above, where there is room."""
     lowest = min((low for own in columns for low, _ in own.spans.values()), default=-1.0)
-    above = LABEL_ROOM
-    for cluster, (low, high) in columns[-1].spans.items():
-        middle = (low + high) / 2
-        if above - middle / -lowest >= LABEL_ROOM:
-            above = middle / -lowest
-            axes.text(
-                len(columns) - 1 + BOX_WIDTH, middle,
-                shortened(printed(data.checkpoints[-1].shown_C[cluster]), 34), size=SMALL - 1.5,
-                va="center", color=theme.soft, clip_on=False,
-            )  # fmt: skip
+    for index, side, align in ((0, -1, "right"), (len(columns) - 1, 1, "left")):
+        above = LABEL_ROOM
+        for cluster, (low, high) in columns[index].spans.items():
+            middle = (low + high) / 2
+            if above - middle / -lowest >= LABEL_ROOM:
+                above = middle / -lowest
+                axes.text(
+                    index + side * BOX_WIDTH, middle,
+                    shortened(printed(data.checkpoints[index].shown_C[cluster]), 34),
+                    size=SMALL - 1.5, ha=align, va="center", color=theme.soft, clip_on=False,
+                )  # fmt: skip
 
 
 def _compared(own: CheckpointFlow) -> list[FlowCounts | None]:
