@@ -19,7 +19,7 @@ seed are the same for all kinds of weights.
     python -m benchmarks.patterning weights <run> <folder>
     python -m benchmarks.patterning train <start model> <text> <folder> <seeds> <tokens> [<kind>]
     python -m benchmarks.patterning table <folder> <result.json>
-    python -m benchmarks.patterning picture <result.json> <picture.png>
+    python -m benchmarks.patterning picture <result.json> [<longer.json>] <picture.png>
 
 <text> is the folder of token streams in the work folder of `spectro pretrain`.
 Shapes: S sequences, T context, B sequences of a batch, U cells of a run, C all cells.
@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import yaml
+from matplotlib.axes import Axes
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 
@@ -53,7 +54,7 @@ from spectro.tokens.packing import num_samples
 from spectro.views.config import THEMES, DataUnit, Target
 from spectro.views.drawing.parts import head, new_figure
 from spectro.views.drawing.save import to_bytes
-from spectro.views.drawing.theme import SMALL, WIDE, style
+from spectro.views.drawing.theme import SMALL, WIDE, Theme, style
 from spectro.views.drawing.theme import theme as named_theme
 from spectro.views.patterning import pattern_cells, patterning
 from spectro.views.run_view import RunView
@@ -231,6 +232,7 @@ def summary(folder: Path) -> dict[str, Any]:
             for path in sorted(folder.glob(f"curve-{kind}-*.json"))
         }
         for kind in KINDS
+        if list(folder.glob(f"curve-{kind}-*.json"))
     }
     result: dict[str, Any] = {}
     for kind, by_seed in curves.items():
@@ -254,38 +256,45 @@ def _error(values_KN: Floats) -> list[float | None]:
     return [float(value) for value in error_N]
 
 
-def draw(result: dict[str, Any], out: Path) -> None:
-    """Curves of the induction score, and the factors of cells for and against."""
+def draw(results: Sequence[dict[str, Any]], out: Path) -> None:
+    """A panel of induction scores for each result, and the factors of cells for and against."""
     theme = named_theme(THEMES[0])
     with style(theme):
         made = new_figure(WIDE, 3.8)
         head(made, theme, "Weights from χ for and against induction heads", CAPTION)
-        left, right = made.subplots(1, 2, width_ratios=[3, 2])
-        for index, kind in enumerate(KINDS):
-            curve = result["curves"][kind]
-            score = curve["induction_score"]
-            errors = [error or 0.0 for error in score["standard_error"]]
-            tokens = np.array(curve["tokens"]) / 1e6
-            left.errorbar(
-                tokens, score["mean"], errors, label=kind.replace("_", " "),
-                color=theme.colour(index), linewidth=1.4 if index < 2 else 0.9, elinewidth=0.6,
-            )  # fmt: skip
-        left.set_title("Induction score, nats")
-        left.set_xlabel("million tokens of training")
-        left.legend(frameon=False, fontsize=SMALL)
-        weights = result["weights"]
-        shown = np.argsort(weights["share"])[-NUM_CELLS:]
-        for offset, kind in ((0.2, "for"), (-0.2, "against")):
-            factor_U = np.array(weights["kinds"][kind]["factor"])[shown]
-            right.barh(
-                np.arange(len(shown)) + offset, factor_U, 0.38, label=kind,
-                color=theme.colour(KINDS.index(kind)),
-            )  # fmt: skip
-        right.set_yticks(range(len(shown)), [" + ".join(weights["cell"][u]) for u in shown])
-        right.tick_params(axis="y", labelsize=SMALL)
-        right.axvline(1, color=theme.soft, linewidth=0.7)
-        right.set_title("Factor of the loss of such tokens")
+        *curves, factors = made.subplots(1, len(results) + 1)
+        for axes, result in zip(curves, results, strict=True):
+            _draw_curves(axes, theme, result["curves"])
+        curves[0].legend(frameon=False, fontsize=SMALL)
+        _draw_factors(factors, theme, results[0]["weights"])
     out.write_bytes(to_bytes(made, out.suffix, theme))
+
+
+def _draw_curves(axes: Axes, theme: Theme, curves: dict[str, Any]) -> None:
+    for kind, curve in curves.items():
+        index = KINDS.index(kind)
+        score = curve["induction_score"]
+        errors = [error or 0.0 for error in score["standard_error"]]
+        axes.errorbar(
+            np.array(curve["tokens"]) / 1e6, score["mean"], errors, label=kind.replace("_", " "),
+            color=theme.colour(index), linewidth=1.4 if index < 2 else 0.9, elinewidth=0.6,
+        )  # fmt: skip
+    axes.set_title("Induction score, nats")
+    axes.set_xlabel("million tokens of training")
+
+
+def _draw_factors(axes: Axes, theme: Theme, weights: dict[str, Any]) -> None:
+    shown = np.argsort(weights["share"])[-NUM_CELLS:]
+    for offset, kind in ((0.2, "for"), (-0.2, "against")):
+        factor_U = np.array(weights["kinds"][kind]["factor"])[shown]
+        axes.barh(
+            np.arange(len(shown)) + offset, factor_U, 0.38, label=kind,
+            color=theme.colour(KINDS.index(kind)),
+        )  # fmt: skip
+    axes.set_yticks(range(len(shown)), [" + ".join(weights["cell"][u]) for u in shown])
+    axes.tick_params(axis="y", labelsize=SMALL)
+    axes.axvline(1, color=theme.soft, linewidth=0.7)
+    axes.set_title("Factors of the loss")
 
 
 def main(arguments: list[str]) -> None:
@@ -302,8 +311,8 @@ def main(arguments: list[str]) -> None:
             record = json.loads((Path(folder) / "weights.json").read_text())
             found = {"weights": record, "curves": summary(Path(folder))}
             Path(out).write_text(json.dumps(found, indent=1) + "\n")
-        case ["picture", result, out]:
-            draw(json.loads(Path(result).read_text()), Path(out))
+        case ["picture", *results, out]:
+            draw([json.loads(Path(result).read_text()) for result in results], Path(out))
         case _:
             raise SystemExit(__doc__)
 
