@@ -20,14 +20,15 @@ from spectro.analysis.cluster_lineages import (
     lineages,
 )
 from spectro.analysis.followed_token import ClusterOfToken, FollowedToken, TokenOfRun
-from spectro.analysis.training_curves import SetsOverTraining
+from spectro.analysis.training_curves import SetsOverTraining, TrainingCurves
 from spectro.clustering.matching import Clustering
 from spectro.tokens.display.context_text import TokenInContext
 from spectro.tokens.display.vocabulary import display
 from spectro.views.drawing import cluster_flow as flow_picture
-from spectro.views.drawing import followed_token, training_sets
+from spectro.views.drawing import followed_token, training, training_sets
 from spectro.views.drawing.save import to_bytes
 from spectro.views.drawing.theme import theme
+from spectro.views.drawing.training_axis import short
 
 FEW = ("embed", "l0h0", "l0h1", "l0mlp", "unembed")
 MANY = tuple(f"l{k}h{h}" for k in range(24) for h in range(16))
@@ -81,6 +82,15 @@ def sets_data(num_sets: int, components: tuple[str, ...], value: float | None) -
     )  # fmt: skip
 
 
+def curves(components: tuple[str, ...], low: float) -> TrainingCurves:
+    """Values that fall together over three checkpoints, the last ones close to each other."""
+    value_SH = np.linspace(3.0, 1.0, 3)[:, None] + low + 0.001 * np.arange(len(components))
+    return TrainingCurves(
+        names=("a", "b", "c"), steps=(0, 503_808, 4_001_792), components=components,
+        lambda_hat_SH=value_SH, lambda_error_SH=np.full_like(value_SH, 0.1), chi_size_SH=value_SH,
+    )  # fmt: skip
+
+
 def followed(num: int, components: tuple[str, ...]) -> FollowedToken:
     x_H = np.random.default_rng(0).normal(size=len(components))
     x_H[-1] = NAN
@@ -109,6 +119,9 @@ CASES: dict[str, tuple[Callable[[Any, Any], Figure], Any]] = {
     ),
     "flow without clusters": (flow_picture.figure, over_training(3, [], [])),
     "flow from no cluster": (flow_picture.figure, over_training(2, [], [range(20)])),
+    "curves": (training.figure, curves(MANY[:16], 0.0)),
+    "curves below zero": (training.figure, curves(MANY, -2.0)),
+    "curves without values": (training.figure, curves(FEW, NAN)),
     "sets": (training_sets.figure, sets_data(16, FEW, None)),
     "sets of one component": (training_sets.figure, sets_data(1, ("embed",), None)),
     "sets without tokens": (training_sets.figure, sets_data(2, FEW, NAN)),
@@ -134,7 +147,7 @@ def test_drawn(name: str) -> None:
     assert to_bytes(made, ".png", theme("dark")).startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("module", [flow_picture, training_sets, followed_token])
+@pytest.mark.parametrize("module", [flow_picture, training, training_sets, followed_token])
 def test_a_sentence_of_help_is_in_it(module: Any) -> None:
     draw, data = next(case for case in CASES.values() if case[0] is module.figure)
     words = " ".join(text.get_text() for text in draw(data, theme("light")).findobj(Text)).split()
@@ -168,6 +181,43 @@ def test_heights_of_boxes_and_bands_are_members() -> None:
         last = vertices[np.isclose(vertices[:, 0], vertices[:, 0].max())]
         ends.append((round(last[:, 1].min()), round(last[:, 1].max())))
     assert sorted(ends)[-2:] == [(-70, -40), (-40, 0)]
+
+
+def test_overlapping_clusters_keep_their_bands_within_their_boxes() -> None:
+    """Three clusters of ten in one of ten: bands of 30 members leave a box of 10."""
+    data = over_training(2, [range(10)], [range(10), range(11), range(12)])
+    axes = flow_picture.figure(data, theme("light")).axes[0]
+    lefts = []
+    for band in axes.collections:
+        vertices = band.get_paths()[0].vertices
+        first = vertices[np.isclose(vertices[:, 0], vertices[:, 0].min())]
+        lefts.append((first[:, 1].min(), first[:, 1].max()))
+    assert len(lefts) == 3 and min(low for low, _ in lefts) == pytest.approx(-10)
+    assert [high - low for low, high in lefts] == pytest.approx([10 / 3] * 3)
+
+
+def test_clusters_with_bands_are_drawn_before_larger_ones() -> None:
+    sizes = [3, *[5] * 50]
+    ends = np.cumsum([0, *sizes]).tolist()
+    data = over_training(2, [range(a, b) for a, b in pairwise(ends)], [range(3)])
+    axes = flow_picture.figure(data, theme("light")).axes[0]
+    assert len(axes.collections) == 1
+    assert sum(box.get_width() > 0.1 for box in axes.patches) == flow_picture.MOST_BOXES + 1
+
+
+def test_names_of_curves_do_not_overlap() -> None:
+    made = training.figure(curves(MANY[:16], 0.0), theme("light"))
+    made.draw_without_rendering()
+    for axes in made.axes:
+        boxes = [Text.get_window_extent(text) for text in axes.texts]  # without its line
+        boxes.sort(key=lambda box: -box.y1)
+        assert len(boxes) == 16 and all(a.y0 >= b.y1 for a, b in pairwise(boxes))
+
+
+def test_steps_are_short() -> None:
+    assert [short(x) for x in (0, 512, 143_000, 503_808, 1_503_232)] == [
+        "0", "512", "143k", "504k", "1.5M",
+    ]  # fmt: skip
 
 
 def test_names_beside_boxes_do_not_overlap() -> None:

@@ -21,14 +21,15 @@ from spectro.views.drawing.text import printed, shortened
 from spectro.views.drawing.theme import SMALL, WIDE, Theme, themed
 
 HELP = (
-    "Boxes: the largest clusters of each checkpoint, their height the number of members, coloured "
-    "by where they are from; bands: members of both, where one cluster has more than half of its "
-    "members in the other; a dark right edge: gone at the next checkpoint. Below: shares of all "
-    "clusters, measured, with tokens shuffled among those of the same y, and between two halves "
-    "of the chains of the later checkpoint where these were clustered."
+    "Boxes: clusters, those with a band first, then the largest; their height the number of "
+    "members, coloured by where they are from. Bands: members of both, where one cluster has more "
+    "than half of its members in the other; a dark right edge: gone at the next checkpoint. Below: "
+    "shares of all clusters, measured, with tokens shuffled among those of the same y, and between "
+    "two halves of the chains of the later checkpoint where these were clustered."
 )
-MOST_CHECKPOINTS, MOST_BOXES = 12, 30
-"""Columns that a page has room for, and boxes that can be seen in one."""
+MOST_CHECKPOINTS, MOST_BOXES, MOST_LINKED = 12, 30, 20
+"""Columns that a page has room for, boxes that can be seen in one, and of these those that are
+there for their bands."""
 BOX_WIDTH = 0.12
 GAP = 0.35
 """Room between boxes, all gaps of the fullest column together, in its members."""
@@ -112,7 +113,7 @@ def _draw_flow(axes: Axes, theme: Theme, data: ClustersOverTraining) -> None:
 
 def _columns(data: ClustersOverTraining) -> list[_Column]:
     """Boxes of every checkpoint, in an order that keeps bands from crossing."""
-    shown = [_largest(own.size_C) for own in data.checkpoints]
+    shown = _shown(data)
     totals = [
         sum(own.size_C[cluster] for cluster in ids)
         for own, ids in zip(data.checkpoints, shown, strict=True)
@@ -131,8 +132,23 @@ def _columns(data: ClustersOverTraining) -> list[_Column]:
     return columns
 
 
-def _largest(sizes: Sequence[int]) -> list[int]:
-    return sorted(range(len(sizes)), key=lambda cluster: (-sizes[cluster], cluster))[:MOST_BOXES]
+def _shown(data: ClustersOverTraining) -> list[list[int]]:
+    """Clusters of every checkpoint: ends of the widest bands, then the largest others."""
+    chosen: list[dict[int, None]] = [{} for _ in data.checkpoints]
+    links = [(index, link) for index, own in enumerate(data.flows) for link in own.flow.links]
+    for index, link in sorted(links, key=lambda pair: -pair[1].shared):
+        ends = ((chosen[index], link.earlier), (chosen[index + 1], link.later))
+        if all(cluster in own or len(own) < MOST_LINKED for own, cluster in ends):
+            for own, cluster in ends:
+                own[cluster] = None
+    for own, checkpoint in zip(chosen, data.checkpoints, strict=True):
+        size_C = checkpoint.size_C
+        largest = sorted(range(len(size_C)), key=lambda c: (-size_C[c], c))
+        own.update(dict.fromkeys([c for c in largest if c not in own][: MOST_BOXES - len(own)]))
+    return [
+        sorted(own, key=lambda c: (-checkpoint.size_C[c], c))
+        for own, checkpoint in zip(chosen, data.checkpoints, strict=True)
+    ]
 
 
 def _by_parents(order: list[int], links: Sequence[FlowLink], before: _Column) -> list[int]:
@@ -151,27 +167,40 @@ def _by_parents(order: list[int], links: Sequence[FlowLink], before: _Column) ->
 def _bands(
     axes: Axes, theme: Theme, index: int, flow: ClusterFlow, columns: Sequence[_Column]
 ) -> None:
-    """Bands from a column to the next, stacked within each box from above."""
+    """Bands from a column to the next."""
     left, right = columns[index].spans, columns[index + 1].spans
     drawn = [link for link in flow.links if link.earlier in left and link.later in right]
-    leaves = {cluster: high for cluster, (_, high) in left.items()}
-    arrives = {cluster: high for cluster, (_, high) in right.items()}
-    starts: dict[tuple[int, int], float] = {}
-    for link in sorted(drawn, key=lambda link: -right[link.later][1]):
-        starts[link.earlier, link.later] = leaves[link.earlier]
-        leaves[link.earlier] -= link.shared
+    by_later = sorted(drawn, key=lambda link: -right[link.later][1])
+    by_earlier = sorted(drawn, key=lambda link: -left[link.earlier][1])
+    starts = _stacked(left, [(link.earlier, link) for link in by_later])
+    ends = _stacked(right, [(link.later, link) for link in by_earlier])
     x = np.linspace(0.0, 1.0, 40)
     bend = x * x * (3 - 2 * x)
     places = index + BOX_WIDTH / 2 + (1 - BOX_WIDTH) * x
-    for link in sorted(drawn, key=lambda link: -left[link.earlier][1]):
-        start, end = starts[link.earlier, link.later], arrives[link.later]
-        arrives[link.later] -= link.shared
-        upper = start + (end - start) * bend
+    for link in drawn:
+        (low_a, high_a), (low_b, high_b) = starts[link], ends[link]
         kind = Fate.KEPT if link.kept else Fate.MERGED if link.goes_to else Fate.SPLIT
         axes.fill_between(
-            places, upper - link.shared, upper, color=_colour(theme, kind),
-            alpha=0.5 if kind is Fate.KEPT else 0.7, linewidth=0,
+            places, low_a + (low_b - low_a) * bend, high_a + (high_b - high_a) * bend,
+            color=_colour(theme, kind), alpha=0.5 if kind is Fate.KEPT else 0.7, linewidth=0,
         )  # fmt: skip
+
+
+def _stacked(
+    spans: Mapping[int, Span], links: Sequence[tuple[int, FlowLink]]
+) -> dict[FlowLink, Span]:
+    """Ends of bands within their boxes, from above; narrower where overlaps leave no room."""
+    total: dict[int, int] = {}
+    for cluster, link in links:
+        total[cluster] = total.get(cluster, 0) + link.shared
+    at = {cluster: high for cluster, (_, high) in spans.items()}
+    found = {}
+    for cluster, link in links:
+        low, high = spans[cluster]
+        below = at[cluster] - link.shared * min(1.0, (high - low) / total[cluster])
+        found[link] = (below, at[cluster])
+        at[cluster] = below
+    return found
 
 
 def _labels(
