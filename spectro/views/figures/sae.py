@@ -33,7 +33,7 @@ def sae_data(view: RunView, wanted: str, num_rows: int, known: Vocabulary) -> Sa
         )
     table, content = found.by_cluster, found.content
     best_C = np.array([row[0] if row else 0.0 for row in table["f1"].to_pylist()])
-    max_q = float(content["match"]["max_q"])
+    max_q = np.float32(content["match"]["max_q"])
     curves = dict(content["curves"])
     thresholds = curves.pop("thresholds")
     return SaeData(
