@@ -11,15 +11,17 @@ be read. Without a question: the tables that there are.
   spectro query runs/demo show=17            one token: context, cluster, χ by component
   spectro query runs/demo cluster=3          the members of a cluster, most central first
   spectro query runs/demo find=" the"        tokens whose y is, or contains, a text
+  spectro query runs/demo "select cluster_id, feature, f1, auc from features order by f1 desc"
 
 A .csv file has ' before text that begins with = + - @ or a tab, which spreadsheets would run as a
 formula; .json and .parquet files are exact.
 
 tokens: token_id, sequence_id, position, subset, token, text, cluster_id, loss, full_response, chi;
-chi: the same, a column per component; components, clusters, members, vocabulary; of the control:
-control_tokens, control_chi, control_components, control_clusters, control_members; of the run less
-its control: moved (by component), moved_tokens (the largest differences). text is y as it is shown
-(␣ a space, ⏎ a line end); chi[1] is the first component.
+chi: the same, a column per component; components, clusters, members, vocabulary; after spectro sae:
+features (best features of every cluster) and all_features (the best cluster of every feature); of
+the control: control_tokens, control_chi, control_components, control_clusters, control_members; of
+the run less its control: moved (by component), moved_tokens (the largest differences). text is y as
+it is shown (␣ a space, ⏎ a line end); chi[1] is the first component.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def null_of_set(
     start_V: NDArray[np.int64],
     stamp_N: NDArray[np.int8],
     rng: np.random.Generator,
-    null_R: NDArray[np.float32],
+    null_R: NDArray[np.float64],
 ) -> None:
     """Fills the best F1 of random sets with as many tokens of every y."""
     y_m = y_N[rows_m]

@@ -10,6 +10,9 @@ equal ones the first. The null of a set is the best F1 of random sets of the sam
 tokens of every y, found in the same way: how well features find any set of this y. Only active
 features are stored and counted; nothing of N × F.
 
+F1 here is the float64 nearest to a ratio of whole numbers, as a threshold is the one nearest to its
+decimals, so that `>=` is exact. What is stored as float32 is compared with thresholds rounded so.
+
 Shapes: N tokens, F features, L levels, G = F · L columns (feature · L + level), C sets, m tokens of
 a set, K features that are kept, R random sets.
 """
@@ -50,7 +53,7 @@ class SetMatches:
     """The set of largest F1 of each feature at any level, −1 where none shares a token with it."""
     f1_F: NDArray[np.float64]
     """That F1."""
-    null_CR: NDArray[np.float32]
+    null_CR: NDArray[np.float64]
     """Best F1 of random sets of the same size and the same y; R = 0 without a null."""
 
     @property
@@ -86,7 +89,7 @@ class SetMatches:
         num_sets, num_null = self.null_CR.shape
         if not num_null or not num_sets:
             return np.ones(num_sets)
-        reached_C = (self.null_CR >= self.best_C[:, None] - 1e-6).sum(axis=1)
+        reached_C = (self.null_CR >= self.best_C[:, None]).sum(axis=1)
         return benjamini_hochberg((1.0 + reached_C) / (1.0 + num_null))
 
 
@@ -104,8 +107,13 @@ def match_sets(
         config: how many are kept, and the null.
         groups: tokens by y; None: without a null.
 
-    Raises ValueError if groups and rows are of different tokens.
+    Raises ValueError if groups and rows are of different tokens, or there are no features.
     """
+    if not rows.num_features:
+        raise ValueError(
+            f"found no features of {rows.num_tokens} tokens to match {len(members)} sets to: could "
+            "none of these tokens be read?"
+        )
     if groups is not None and groups.y_N.size != rows.num_tokens:
         raise ValueError(
             f"found y of {groups.y_N.size} tokens and features of {rows.num_tokens}: are they of "
@@ -116,7 +124,7 @@ def match_sets(
     shared_CK = np.zeros((num_sets, num_kept), np.int64)
     active_G, scratch = rows.num_active(), _Scratch.of(rows)
     f1_F, set_F = np.zeros(rows.num_features), np.full(rows.num_features, -1, np.int64)
-    null_CR = np.zeros((num_sets, config.num_null if groups is not None else 0), np.float32)
+    null_CR = np.zeros((num_sets, config.num_null if groups is not None else 0))
     csr = rows.start_N1, rows.index, active_G
     counted, num_levels = (scratch.count_G, scratch.touched_G), rows.num_levels
     for number, own in enumerate(members):
@@ -170,7 +178,7 @@ def area_under_curve(
 
 def share_at(values: NDArray[np.floating], thresholds: Sequence[float]) -> list[float]:
     """Share of values that reach each threshold; NaN of none."""
-    flat = np.sort(np.asarray(values, np.float64).reshape(-1)) + 1e-9
+    flat = np.sort(np.asarray(values, np.float64).reshape(-1))
     if not flat.size:
         return [float("nan")] * len(thresholds)
     below = np.searchsorted(flat, np.asarray(thresholds), side="left")

@@ -68,6 +68,11 @@ def require_tensors(found: Tensors, wanted: Mapping[str, str], what: str) -> dic
                 f"tensor {name} has shape {list(shape)}, expected {expected} beside the others of "
                 f"this {what}"
             )
+        if 0 in shape:
+            raise ValueError(
+                f"tensor {name} has shape {list(shape)}, expected at least one feature and one "
+                "input: is the file damaged?"
+            )
         if not bool(torch.isfinite(found[name].float()).all()):
             raise ValueError(f"tensor {name} has values that are not finite: is the file damaged?")
     return sizes

@@ -164,7 +164,8 @@ def draw_same_y(
     """Fill `drawn_M` with distinct random tokens of each position's y, and stamp them.
 
     Floyd's algorithm draws the distinct tokens of one y; swaps put them in random order, because
-    only the first positions are counted.
+    only the first positions are counted. `same_y_sets` (analysis/naming/null_sets.py) draws from
+    the same distribution.
     """
     first = 0
     while first < order_M.size:

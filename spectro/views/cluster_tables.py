@@ -17,12 +17,15 @@ from spectro.views.map.columns import first_of_each, narrow
 from spectro.views.run_view import RunView
 
 
-def members(view: RunView) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+def members(
+    view: RunView, table: pa.Table | None = None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
     """Token id and cluster of every member, as they are stored.
 
-    Raises ValueError where a member is no token of the run.
+    `table` is members.parquet, where it is read without the clusters. Raises ValueError where a
+    member is no token of the run.
     """
-    table = view.clusters.members
+    table = view.clusters.members if table is None else table
     token_id_M = array(table["token_id"]).astype(np.int64)
     if token_id_M.size and not 0 <= token_id_M.min() <= token_id_M.max() < view.num_tokens:
         raise ValueError(

@@ -115,7 +115,7 @@ def test_the_null_has_the_size_and_the_y_of_its_set() -> None:
     rows = FeatureRows.one_each(y_N)
     sets = [np.flatnonzero(y_N == 2)[:30], np.sort(rng.choice(600, 50, replace=False))]
     found = match_sets(sets, rows, MatchConfig(num_null=20), TokenGroups.of(y_N))
-    np.testing.assert_allclose(found.null_CR, np.repeat(found.best_C[:, None], 20, axis=1))
+    np.testing.assert_array_equal(found.null_CR, np.repeat(found.best_C[:, None], 20, axis=1))
     assert (found.q_C == 1).all()
 
 
@@ -156,7 +156,7 @@ def test_p_values_of_sets_that_are_random_given_y_are_uniform() -> None:
     sets = [np.sort(rng.choice(3000, 60, replace=False)) for _ in range(120)]
     config = MatchConfig(num_null=99)
     found = match_sets(sets, rows_of(active_NF), config, TokenGroups.of(y_N))
-    reached_C = (found.null_CR >= found.best_C[:, None] - 1e-6).sum(axis=1)
+    reached_C = (found.null_CR >= found.best_C[:, None]).sum(axis=1)
     p_C = (1 + reached_C) / 100
     assert abs(p_C.mean() - 0.505) < 4 * np.sqrt(1 / 12 / 120)
     assert (p_C <= 0.1).mean() < 0.1 + 4 * np.sqrt(0.1 * 0.9 / 120)
@@ -191,12 +191,35 @@ def test_shares_at_thresholds() -> None:
     assert np.isnan(share_at(np.array([]), [0.5])).all()
 
 
+def test_an_f1_at_a_threshold_reaches_it() -> None:
+    """F1 = 2 · percent / (100 + 100) at the thresholds of the curves, of random sets too."""
+    active_NF = np.zeros((400, 2), np.bool_)
+    active_NF[:100, 0] = True
+    rows, groups = rows_of(active_NF), TokenGroups.of(np.repeat(np.arange(4), 100))
+    percents = np.arange(1, 101)
+    sets = [np.arange(100 - own, 200 - own) for own in percents.tolist()]
+    found = match_sets(sets, rows, MatchConfig(num_null=3), groups)
+    thresholds = [round(0.01 * percent, 2) for percent in percents.tolist()]
+    np.testing.assert_array_equal(found.best_C >= thresholds, True)
+    np.testing.assert_array_equal(found.best_C[:-1] >= thresholds[1:], False)
+    assert share_at(found.best_C, thresholds) == pytest.approx(1.01 - percents / 100)
+    assert share_at(found.null_CR, thresholds) == share_at(found.best_C, thresholds)
+    assert (found.q_C == 1).all()
+
+
+def test_without_features_there_is_nothing_to_match() -> None:
+    rows = FeatureRows.one_each(np.arange(0))
+    with pytest.raises(ValueError, match="found no features of 0 tokens to match 1 sets to"):
+        match_sets([np.arange(0)], rows, MatchConfig())
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: MatchConfig(threshold=0), "match.threshold must be above 0"),
         (lambda: MatchConfig(max_q=1.5), "match.max_q"),
         (lambda: MatchConfig(num_null=0), "match.num_null must be at least 1"),
+        (lambda: MatchConfig(num_features=0), "match.num_features must be at least 1, found 0"),
         (lambda: MatchConfig(levels=(0.5, 0.1)), "match.levels must fall from 1"),
         (lambda: MatchConfig(levels=()), "match.levels must fall from 1"),
         (lambda: EncodeConfig(num_cells=0), "encode.num_cells"),

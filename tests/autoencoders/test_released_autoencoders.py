@@ -140,6 +140,11 @@ BAD = {
     "another shape": (lambda p: (saelens_standard(p),
                                  _change_tensor(p, SAE, b_dec=torch.zeros(D + 1))),
                       f"b_dec has shape \\[{D + 1}\\], expected \\[{D}\\]"),
+    "no features": (
+        lambda p: (saelens_standard(p), _change_cfg(p, d_sae=0),
+                   _change_tensor(p, SAE, W_enc=torch.zeros(D, 0), W_dec=torch.zeros(0, D),
+                                  b_enc=torch.zeros(0))),
+        r"has shape \[.*0.*\], expected at least one feature"),
     "settings of another": (lambda p: (saelens_standard(p), _change_cfg(p, d_sae=F + 1)),
                             "of different autoencoders"),
     "an unknown architecture": (lambda p: (saelens_standard(p),

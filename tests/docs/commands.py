@@ -18,7 +18,8 @@ ONLY_COMPOSED = {
     r"^upsample ": "trains networks (tests/jobs/test_upsample_job.py runs it)",
     r"^pipeline (?!--help)": "a whole run with the settings of a long one (tests/run runs it)",
     r"^plan .*plan.bill": "the bill of an upsampled run",
-    r"^sae |kind=sae": "of the embedded model (tests/report/test_autoencoder_run.py runs it)",
+    r"^sae |kind=sae|from (all_)?features": "of the embedded model (tests/report/"
+    "test_autoencoder_run.py, test_autoencoder_views.py)",
     r"^autoencoder ": "trains for minutes (tests/pretrain/test_train_autoencoder.py runs it)",
     r"every_seconds=": "repeats until it is interrupted",
     r"tokens=jsonl": "the reader's own text",

@@ -7,6 +7,7 @@ import tracemalloc
 import made_text
 import numpy as np
 import pytest
+from scipy.stats import chisquare
 
 from spectro.analysis.naming.features import KINDS, Lexicon, SequenceBlock, token_features
 from spectro.analysis.naming.name_sets import MemberSets, is_held_out, name_sets
@@ -14,6 +15,7 @@ from spectro.analysis.naming.null_sets import random_sets, same_y_sets
 from spectro.analysis.naming.recognisable import summary_of_names
 from spectro.analysis.naming.rules import Rule
 from spectro.analysis.naming.scores import NameScore, information
+from spectro.clustering.significance import TokenGroups, draw_same_y
 
 LEXICON = made_text.lexicon()
 IDS, SUBSET = made_text.made(400, 32)
@@ -112,6 +114,31 @@ def test_random_sets_have_scores_at_the_null() -> None:
     assert summary["recognisable"] == len(PLANTED) == summary["judged"]
     assert summary["random"]["recognisable"] == 0
     assert summary["curve"]["sets"] == [1.0] * 9 and 0.5 <= summary["chance_auc"] < 0.65
+
+
+def test_both_draws_of_the_same_y_are_uniform_over_the_same_sets() -> None:
+    """2 of 4 tokens of one y and 3 of 5 of another, 60 sets: drawn 40 times each on average."""
+    y_n, own, num = np.repeat([7, 3], [4, 5]), np.array([7, 3, 3, 7, 3]), 2400
+    alike = MemberSets(
+        token_id_M=np.zeros(num * own.size, np.int64),
+        set_M=np.repeat(np.arange(num), own.size),
+        num_sets=num,
+    )
+    found = same_y_sets(np.tile(own, num), alike, y_n, np.arange(y_n.size), seed=0)
+    drawn = [np.sort(row) for row in found.token_id_M.reshape(num, own.size)]
+    groups, rng = TokenGroups.of(y_n), np.random.default_rng(0)
+    y_M, stamp_N, compiled = groups.y_N[[0, 4, 5, 1, 6]], np.zeros(y_n.size, np.int8), []
+    for _ in range(num):
+        row = np.empty(own.size, np.int32)
+        order = np.argsort(y_M, kind="stable")
+        draw_same_y(row, y_M, order, groups.token_N, groups.start_V, stamp_N, rng)
+        np.testing.assert_array_equal(y_n[row], own)
+        stamp_N[row] = 0
+        compiled.append(np.sort(row))
+    for rows in (drawn, compiled):
+        sets, count = np.unique(np.stack(rows), axis=0, return_counts=True)
+        assert len(sets) == 60
+        assert chisquare(count).pvalue > 1e-4
 
 
 def test_random_sets_of_the_same_y_are_no_more_than_their_y() -> None:

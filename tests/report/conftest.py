@@ -1,4 +1,8 @@
-"""One small map in a folder, the same in one file, and a browser that opens them."""
+"""One small map in a folder, the same in one file, and a browser that opens them; a run with an
+autoencoder."""
+
+import dataclasses
+import shutil
 
 import browser
 import made_map
@@ -101,3 +105,18 @@ def one_file(plain_window, tmp_path):
         assert window.complaints() == []
         assert window.outside() == []
         window.resize(1400, 1000)
+
+
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory):
+    """A run and an autoencoder that has half of its clusters as features; not to be changed."""
+    from planted_autoencoder import put_planted  # loads torch
+
+    return put_planted(tmp_path_factory.mktemp("planted"))
+
+
+@pytest.fixture
+def copied(planted, tmp_path):
+    """The same, the run in a folder of the test's own."""
+    shutil.copytree(planted.run, tmp_path / "run")
+    return dataclasses.replace(planted, run=tmp_path / "run")

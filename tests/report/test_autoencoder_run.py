@@ -1,8 +1,4 @@
-"""An autoencoder against the clusters of a run: planted features, resumption, refusals (ADR 102).
-
-The run is made up; its ids are read by the embedded model. Half of its clusters are the tokens on
-which features of the autoencoder are active, the other half are random.
-"""
+"""An autoencoder against the clusters of a run: planted ones, resumption, refusals (ADR 102)."""
 
 from __future__ import annotations
 
@@ -10,144 +6,42 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-import made_up_run
 import numpy as np
 import pytest
-import stored_run
 import torch
-from numpy.typing import NDArray
-from safetensors.torch import save_file
+from planted_autoencoder import (
+    CONTEXT,
+    NUM_CLUSTERS,
+    NUM_FEATURES,
+    NUM_PLANTED,
+    NUM_SEQUENCES,
+    NUM_TOKENS,
+    Planted,
+    encoded,
+    put_autoencoder,
+    vectors,
+)
 
-from spectro.autoencoders.autoencoder import ActivationKind, Autoencoder
 from spectro.autoencoders.config import EncodeConfig, MatchConfig, ReadingModelConfig
 from spectro.autoencoders.read import read_autoencoder
 from spectro.formats.encodings import FOLDER, shard_name
 from spectro.formats.object_kinds import kind_of
 from spectro.models.config import ModelConfig
-from spectro.models.load import load_model, load_tokenizer
-from spectro.pretrain.autoencoder import write_saelens
-from spectro.pretrain.autoencoder_config import AutoencoderConfig
+from spectro.models.load import load_tokenizer
 from spectro.storage.checksummed_arrays import read_arrays
 from spectro.storage.store import Store
 from spectro.views.autoencoder import encode as encoding_module
 from spectro.views.autoencoder.encode import encode
 from spectro.views.autoencoder.match import match_clusters
 from spectro.views.autoencoder.source import source_of
-from spectro.views.autoencoder.stored import stored_match
 from spectro.views.autoencoder.verification import check_encoding
-from spectro.views.map.features import features_json, features_shown
 from spectro.views.run_view import RunView
 from spectro.views.token_contexts import vocabulary
 from spectro.work.stage import PartContents
 
-NUM_SEQUENCES, CONTEXT, NUM_FEATURES, NUM_PLANTED, NUM_CLUSTERS = 60, 32, 48, 12, 24
-NUM_TOKENS, PER_FEATURE = NUM_SEQUENCES * CONTEXT, 40
 Job = Callable[..., int]
-
-
-@dataclass(frozen=True)
-class Planted:
-    """A run and its autoencoder."""
-
-    run: Path
-    sae: Path
-    x_ND: NDArray[np.float32]
-    """Vectors at the targets."""
-    f_NF: NDArray[np.float32]
-    """Features there."""
-
-
-def vectors(name: str, ids_ST1: NDArray[np.integer], layer: int) -> torch.Tensor:
-    """What the first norm of a layer is given: the residual stream, [S, T + 1, D]."""
-    model = load_model(ModelConfig(name_or_path=name, device="cpu"))
-    layers = next(m for m in model.modules() if isinstance(m, torch.nn.ModuleList))
-    found: list[torch.Tensor] = []
-    layers[layer].input_layernorm.register_forward_hook(lambda _, args, __: found.append(args[0]))
-    with torch.no_grad():
-        model(torch.from_numpy(ids_ST1.astype(np.int64)))
-    return found[0]
-
-
-def put_autoencoder(folder: Path, x_ND: torch.Tensor, name: str, hook: str) -> Autoencoder:
-    """Random directions of whitened vectors, active on the strongest tokens of each; the decoder is
-    fitted. In the layout of SAELens, as JumpReLU."""
-    rng = torch.Generator().manual_seed(0)
-    centred = x_ND - x_ND.mean(dim=0)
-    _, scale, axes = torch.linalg.svd(centred, full_matrices=False)
-    kept = min(40, x_ND.shape[1])
-    white_DK = axes[:kept].T / scale[:kept] * len(x_ND) ** 0.5
-    random_KF = torch.randn(kept, NUM_FEATURES, generator=rng)
-    w_enc_DF = white_DK @ torch.nn.functional.normalize(random_KF, dim=0)
-    pre_NF = centred @ w_enc_DF
-    threshold_F = pre_NF.sort(dim=0, descending=True).values[PER_FEATURE]
-    f_NF = pre_NF * (pre_NF > threshold_F)
-    found = Autoencoder(
-        w_enc_DF=w_enc_DF.contiguous(),
-        b_enc_F=-(x_ND.mean(dim=0) @ w_enc_DF),
-        w_dec_FD=torch.linalg.lstsq(f_NF, centred).solution.contiguous(),
-        b_dec_D=x_ND.mean(dim=0),
-        shift_D=torch.zeros(x_ND.shape[1]),
-        kind=ActivationKind.JUMP_RELU,
-        threshold_F=threshold_F,
-    )
-    config = AutoencoderConfig(out_dir="x", model=ModelConfig(name_or_path=name), hook=hook)
-    write_saelens(folder, found, load_model(ModelConfig(name_or_path=name)), config)
-    tensors = {
-        "W_enc": found.w_enc_DF, "W_dec": found.w_dec_FD, "b_enc": found.b_enc_F,
-        "b_dec": found.b_dec_D, "threshold": threshold_F.contiguous(),
-    }  # fmt: skip
-    save_file(tensors, folder / "sae_weights.safetensors")
-    cfg = json.loads((folder / "cfg.json").read_text())
-    cfg |= {"architecture": "jumprelu", "apply_b_dec_to_input": False}
-    del cfg["k"], cfg["rescale_acts_by_decoder_norm"]
-    (folder / "cfg.json").write_text(json.dumps(cfg))
-    return found
-
-
-@pytest.fixture(scope="module")
-def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
-    folder = tmp_path_factory.mktemp("planted")
-    pieces = vocabulary(ModelConfig(), 2048).pieces
-    what = made_up_run.made(
-        num_sequences=NUM_SEQUENCES, context=CONTEXT, num_clusters=NUM_CLUSTERS, vocabulary=pieces
-    )
-    ascii_ids = np.array([n for n, piece in enumerate(pieces) if piece and max(piece) < 128])
-    ids = ascii_ids[what.probe.ids_ST1 % len(ascii_ids)].astype(np.int32)
-    what = dataclasses.replace(what, probe=dataclasses.replace(what.probe, ids_ST1=ids))
-    x_ND = vectors("embedded", what.probe.ids_ST1, 3)[:, 1:].flatten(0, 1)
-    made = put_autoencoder(folder / "sae", x_ND, "embedded", "blocks.2.hook_resid_post")
-    f_NF = made.features(x_ND).numpy()
-    rng = np.random.default_rng(0)
-    label = np.full(NUM_TOKENS, -1)
-    for cluster in range(NUM_PLANTED):
-        own = np.flatnonzero((f_NF[:, cluster] > 0) & (label < 0))
-        label[rng.permutation(own)[: len(own) * 9 // 10]] = cluster
-    free = rng.permutation(np.flatnonzero(label < 0))
-    for cluster in range(NUM_PLANTED, NUM_CLUSTERS):
-        label[free[cluster * 30 : cluster * 30 + 30]] = cluster
-    what = dataclasses.replace(what, label_N=label)
-    stored_run.write_run(folder / "run", what)
-    return Planted(folder / "run", folder / "sae", x_ND.numpy(), f_NF)
-
-
-@pytest.fixture
-def copied(planted: Planted, tmp_path: Path) -> Planted:
-    """The same in a folder of the test's own."""
-    shutil.copytree(planted.run, tmp_path / "run")
-    return dataclasses.replace(planted, run=tmp_path / "run")
-
-
-def encoded(made: Planted, sae: str | Path | None = None, **reading: object):
-    """The run encoded; by default by its planted autoencoder."""
-    config = reading.pop("config", EncodeConfig(num_cells=8, num_fitted=512))
-    source = source_of(
-        str(sae or made.sae), ModelConfig(device="cpu"), ReadingModelConfig(device="cpu"),
-        config, **reading,
-    )  # fmt: skip
-    return encode(RunView(str(made.run)), source)
 
 
 def test_planted_clusters_are_matched_and_random_ones_are_not(
@@ -282,28 +176,6 @@ def test_a_model_of_another_tokenizer_reads_the_same_text(
     x_UD = vectors(name, np.array([ids]), 1)[0]
     f_UF = made.features(x_UD).numpy()[ends[is_read] - 1]
     np.testing.assert_array_equal(arrays["count"][: is_read.sum()], (f_UF > 0).sum(axis=1))
-
-
-def test_the_picture_and_what_cards_show(
-    copied: Planted, job: Job, capsys: pytest.CaptureFixture[str]
-) -> None:
-    view = RunView(str(copied.run))
-    assert features_shown(stored_match(view)) == {}
-    assert features_json(stored_match(view)) is None
-    assert job("figure", str(copied.run), "kind=sae", "out=sae.svg") == 2
-    assert "has not been matched to an autoencoder" in capsys.readouterr().err
-    match_clusters(view, encoded(copied), MatchConfig(num_features=3))
-    assert job("figure", str(copied.run), "kind=sae", "out=sae.svg") == 0
-    svg = Path("sae.svg").read_text()
-    assert "12 of 24 clusters have a feature" in svg.replace("\n", " ")
-    columns = features_shown(stored_match(view))
-    assert columns["features"].shape == (NUM_CLUSTERS, 5)
-    assert columns["features"][:NUM_PLANTED, 0].tolist() == list(range(NUM_PLANTED))
-    assert (columns["features"][:, 3:] == -1).all()
-    assert (columns["feature_recall"][:NUM_PLANTED, 0] > 0.9).all()
-    assert stored_match(view, "resid_post") is not None
-    with pytest.raises(ValueError, match="no match with 'mlp', expected one of: features-"):
-        stored_match(view, "mlp")
 
 
 def test_damaged_features_are_found(copied: Planted) -> None:

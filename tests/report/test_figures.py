@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -115,6 +116,12 @@ def card_data(components: tuple[str, ...], num_contexts: int, **other: Any) -> c
     return card.CardData(**{**plain, **other})
 
 
+FEATURED = card_data(
+    FEW, 20, features=(("123456", 1.0, 0.99), ("7, top 10%", 0.5, NAN), ("8", 0.0, 0.5)),
+    features_of=f"SAELens topk of {HOSTILE[0]} {'long/' * 20}, blocks.2.hook_resid_post",
+)  # fmt: skip
+
+
 def across_data(num_runs: int, num_clusters: int, notes: tuple[str, ...] = ()) -> Across:
     clusters = tuple(
         TokenCluster(
@@ -162,6 +169,8 @@ CASES: dict[str, tuple[Callable[[Any, Any], Figure], Any]] = {
     ),
     "card": (card.figure, card_data(FEW, 5)),
     "card of 410 components": (card.figure, card_data(MANY, 1)),
+    "card with features": (card.figure, FEATURED),
+    "card of a cluster without features": (card.figure, card_data(FEW, 2, features_of="$x$")),
     "card with nothing known": (
         card.figure,
         card_data(
@@ -191,6 +200,22 @@ def test_drawn(name: str) -> None:
     written = [text for text in made.findobj(Text) if text.get_text()]
     assert written and not any(t.get_parse_math() or t.get_usetex() for t in written)
     assert to_bytes(made, ".png", theme("light")).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("data", [FEATURED, card_data(MANY, 3, features=FEATURED.features,
+                                                      features_of="x")])  # fmt: skip
+def test_features_on_a_card_overlap_nothing(data: card.CardData) -> None:
+    """Parts of the figure with all that is written in them, and the sentence above them."""
+    made = card.figure(data, theme("light"))
+    made.draw_without_rendering()
+    parts = [part.get_tightbbox() for part in made.axes]
+    head = [text.get_window_extent() for text in made.texts]
+    for one, other in (*itertools.combinations(parts, 2), *itertools.product(head, parts)):
+        assert not one.overlaps(other), (one, other)
+    said = " ".join(text.get_text() for text in made.axes[2].texts)
+    assert said == "F1 1.00, AUC 0.99 F1 0.50, AUC – F1 0.00, AUC 0.50"
+    widths = [bar.get_width() for bar in made.axes[2].patches]
+    assert widths == [f1 for _, f1, _ in data.features]
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import made_map
 import map_site
 import pytest
 
+from spectro.views.map.data_files import FORMAT
 from spectro.views.map.serve import served
 
 pytestmark = [
@@ -51,7 +52,7 @@ def test_from_a_disk_it_says_how_to_serve_it(tmp_path):
     [
         ("vocabulary.json", "vocabulary.json: expected a file of the map, found HTTP 404"),
         ("tokens/x-0000.bin", "tokens/x-0000.bin: expected 100 numbers, found 50"),
-        ("map.json", "map.json: expected format 2, found 3"),
+        ("map.json", f"map.json: expected format {FORMAT}, found {FORMAT + 1}"),
     ],
 )
 def test_a_broken_folder_is_told_in_a_line(tmp_path, broken, said):
@@ -63,7 +64,7 @@ def test_a_broken_folder_is_told_in_a_line(tmp_path, broken, said):
     elif broken.startswith("tokens"):
         path.write_bytes(path.read_bytes()[:100])
     else:
-        map_site.edit(folder, '"format":2', '"format":3')
+        map_site.edit(folder, f'"format":{FORMAT}', f'"format":{FORMAT + 1}')
     page = map_site.MapPage(tmp_path / "profile", graphics=browser.WEBGL)
     with served(folder) as address:
         page("Page.navigate", url=address)

@@ -11,6 +11,8 @@ pytestmark = [
         reason=f"no browser: none of {', '.join(browser.NAMES)} is installed",
     ),
 ]
+GLYPHS = {0xE000: None, 0xE001: None, 0xE002: "·", 0xE003: "⏎", 0xE004: "⇥"}
+"""How the page shows the display alphabet."""
 PROFILE = "document.querySelectorAll('#selection .profile g').length === 22"
 
 
@@ -115,9 +117,102 @@ def test_where_no_cluster_is(map_page, map_made):
     assert not ((data.clusters.x < 91) & (data.clusters.y < 91)).any()
     map_page.change(selection={"shape": corner}, panel="selection")
     assert "no mean χ" in map_page.text("#selection figure")
+    assert "No cluster or region with a name has tokens in it." in map_page.text("#selection")
     result = stats(map_page)
     assert result["members"] == "0" and result["conductance"] == "–"
     assert map_page.count("#selection .action") == 0
+
+
+def best_fit(data, inside):
+    """Names, F1, precision and recall of the clusters or the region that fit best, by trying all.
+
+    The clusters are chosen one after the other, as is said on the page.
+    """
+    cluster, names = data.tokens.cluster, data.names["shown"]
+
+    def score(ids):
+        named = np.isin(cluster, ids)
+        both = int((named & inside).sum())
+        return 2 * both / (named.sum() + inside.sum()), both / max(1, named.sum())
+
+    chosen = []
+    for _ in range(3):
+        more = [[*chosen, k] for k in range(len(names)) if names[k] and k not in chosen]
+        best = max(more, key=lambda ids: score(ids)[0])
+        if score(best)[0] <= score(chosen)[0]:
+            break
+        chosen = best
+    found = {" + ".join(dict.fromkeys(names[k] for k in chosen)): chosen}
+    for region in data.regions:
+        found[f"region {region.name}"] = np.flatnonzero(data.clusters.region == region.id)
+    name = max(found, key=lambda name: score(found[name])[0])
+    f1, precision = score(found[name])
+    recall = (np.isin(cluster, found[name]) & inside).sum() / inside.sum()
+    return name, f1, precision, recall
+
+
+def percent(share):
+    return "< 1 %" if 0 < share < 0.005 else f"{int(np.floor(100 * share + 0.5))} %"
+
+
+@pytest.mark.parametrize("which", ["half", "small", "region", "clusters"])
+def test_its_name_is_that_of_what_fits_it_best(map_page, map_made, which, tmp_path):
+    data, _ = map_made
+    x, y = data.tokens.x.astype(float), data.tokens.y.astype(float)
+    if which == "clusters":
+        select(map_page, clusters=[2, 5, 7])
+        inside = np.isin(data.tokens.cluster, [2, 5, 7])
+    else:
+        at = {"half": (0, 0), "small": (data.clusters.x[4], data.clusters.y[4]),
+              "region": data.regions[0].at}[which]  # fmt: skip
+        reach = {"half": float(np.median(x)), "small": 2500, "region": 9000}[which]
+        (left, low), (right, top) = np.array(at) - reach - 0.5, np.array(at) + reach + 0.5
+        top = 65535.5 if which == "half" else top
+        select(map_page, shape=[[left, low], [right, low], [right, top], [left, top]])
+        inside = (x > left) & (x < right) & (y > low) & (y < top)
+    name, f1, precision, recall = best_fit(data, inside)
+    assert map_page.text("#selection p.set-name") == name.translate(GLYPHS)
+    them, their = ("this region", "its") if name.startswith("region ") else (
+        "these clusters", "their")  # fmt: skip
+    assert map_page.text("#selection p.set-name + p") == (
+        f"F1 {f1:.2f} over the tokens drawn: {percent(recall)} of those selected are in {them}, "
+        f"{percent(precision)} of {their} tokens are selected"
+    )
+    map_page.shot(f"named-{which}", tmp_path)
+
+
+def test_every_cluster_has_its_shares(map_page, map_made):
+    data, _ = map_made
+    shape, inside, flags = halfway(data)
+    select(map_page, shape=shape)
+    cluster, num = data.tokens.cluster, len(data.clusters)
+    own = np.bincount(cluster[inside & (cluster >= 0)], minlength=num)
+    drawn = np.bincount(cluster[cluster >= 0], minlength=num)
+    order = [k for k in np.lexsort((np.arange(num), -data.clusters.size.astype(int), -own))
+             if own[k] or flags[k]]  # fmt: skip
+    rows = map_page.js(
+        "[...document.querySelectorAll('#selection .row')]"
+        ".map(n => [n.getAttribute('aria-label'), n.querySelector('.row-size').textContent])"
+    )
+    assert [label.split(",")[0] for label, _ in rows] == [f"Cluster {k}" for k in order]
+    assert [shares for _, shares in rows] == [
+        f"{percent(own[k] / inside.sum())} · {percent(own[k] / drawn[k])}" for k in order
+    ]
+
+
+def test_a_cluster_with_its_neighbours_has_the_name_by_a_rule(map_page, map_made):
+    data, _ = map_made
+    map_page.change(open=6, panel="card")
+    map_page.js(
+        "[...document.querySelectorAll('#card .action')]"
+        ".find(n => n.textContent === 'Select neighbourhood').click()"
+    )
+    map_page.wait(PROFILE)
+    said = map_page.text("#selection").split("by a rule: ")
+    assert len(said) == 2 and "; F1 0.25 on held-out sequences" in said[1]
+    near = [6, *data.clusters.neighbours[6].tolist()]
+    select(map_page, clusters=near[:-1])
+    assert "by a rule" not in map_page.text("#selection")
 
 
 def test_its_clusters_open_and_lead_back(map_page):

@@ -16,6 +16,7 @@ from spectro.formats.product import part_name, read_product
 from spectro.storage.ranges import Meter, RangeReader
 from spectro.storage.store import Store
 from spectro.tokens.display.context_text import Vocabulary
+from spectro.views.cluster_tables import smallest_cluster
 from spectro.views.query.config import Limits
 from spectro.views.query.query import Query
 from spectro.views.query.sources import TokenRows
@@ -80,8 +81,8 @@ def test_clusters_of_tokens(query: Query, made: Store) -> None:
 
 
 def test_the_smallest_of_several_clusters(made: Store) -> None:
-    members = pa.table({"token_id": [7, 3, 7, 9], "cluster_id": pa.array([0, 0, 2, 1], pa.int32())})
-    rows = TokenRows(made, meter=Meter(), texts=None, members=lambda: members)
+    cluster_N = smallest_cluster(np.array([7, 3, 7, 9]), np.array([0, 0, 2, 1]), NUM_TOKENS)
+    rows = TokenRows(made, meter=Meter(), texts=None, clusters=lambda: cluster_N)
     batches = rows.batches(["token_id", "cluster_id", "text"], None)
     found = pa.Table.from_batches(list(batches)).to_pylist()
     clusters = {r["token_id"]: r["cluster_id"] for r in found if r["cluster_id"] is not None}

@@ -26,6 +26,10 @@ def random_sets(size_G: Ints, num_tokens: int, seed: int) -> MemberSets:
 def same_y_sets(y_M: Ints, sets: MemberSets, y_n: Ints, token_id_n: Ints, seed: int) -> MemberSets:
     """For every set a random one with as many tokens of every y, from sampled tokens.
 
+    The null hypothesis of `draw_same_y` (clustering/significance.py), which is compiled, for many
+    sets per cluster drawn from all tokens. Names need one set per cluster, and what reads names
+    does without numba.
+
     Args:
         y_M: y of the members of `sets`.
         sets: those that are imitated.

@@ -26,6 +26,10 @@ HELP = (
     "One cluster: the mean standardised χ of its tokens at every component (below zero: "
     "expression), its most common tokens and subsets, and random members, y lit."
 )
+HELP_FEATURES = (
+    "its best features: F1 for membership where they are active (top: among their strongest "
+    "tokens), AUC of the activation."
+)
 MOST_TOKENS = 8
 MOST_SUBSETS = 8
 LINE_INCHES = 0.185
@@ -63,27 +67,35 @@ class CardData:
     """Mean standardised χ of the members."""
     contexts: tuple[TokenInContext, ...]
     """Random members."""
+    features: tuple[tuple[str, float, float], ...] = ()
+    """Best features of an autoencoder, best first: number and level, F1, AUC."""
+    features_of: str = ""
+    """Autoencoder and hook; empty where clusters are not matched to features."""
 
 
 @themed
 def figure(data: CardData, theme: Theme) -> Figure:
-    """Numbers, tokens and subsets beside the profile; contexts below."""
+    """Numbers, tokens, subsets and features beside the profile; contexts below."""
     lines = max(1, len(data.contexts))
-    made = new_figure(WIDE, 0.75 + 1.75 + LINE_INCHES * (lines + 0.5))
+    of_features = LINE_INCHES * (max(1, len(data.features)) + 1.5) if data.features_of else 0.0
+    made = new_figure(WIDE, 0.75 + 1.75 + of_features + LINE_INCHES * (lines + 0.5))
     facts = (
         f"{data.size:,} tokens · conductance {number(data.conductance, '.3f')} · stability "
         f"{number(data.stability)} · {number(data.purity, '.0%')} of one subset"
     )
-    head(made, theme, f"Cluster {data.cluster_id}: {facts}", f"{_named(data)}{HELP}")
-    grid = made.add_gridspec(
-        2, 3, width_ratios=[1, 1, 1.9], height_ratios=[1.75, LINE_INCHES * lines]
-    )
+    named = shortened(printed(data.features_of), 100)
+    more = f" {named}: {HELP_FEATURES}" if named else ""
+    head(made, theme, f"Cluster {data.cluster_id}: {facts}", f"{_named(data)}{HELP}{more}")
+    rows = [1.75, *([of_features] if data.features_of else []), LINE_INCHES * lines]
+    grid = made.add_gridspec(len(rows), 3, width_ratios=[1, 1, 1.9], height_ratios=rows)
     _tokens(made.add_subplot(grid[0, 0]), theme, data)
     _subsets(made.add_subplot(grid[0, 1]), theme, data)
-    axes = made.add_subplot(grid[0, 2])
+    if data.features_of:
+        _features(made.add_subplot(grid[1, :2]), theme, data)
+    axes = made.add_subplot(grid[:-1, 2])
     axes.set_title("Mean standardised χ")
     profile(axes, theme, data.components, data.mean_chi_H)
-    _contexts(made.add_subplot(grid[1, :]), theme, data)
+    _contexts(made.add_subplot(grid[-1, :]), theme, data)
     return made
 
 
@@ -109,6 +121,28 @@ def _subsets(axes: Axes, theme: Theme, data: CardData) -> None:
     names = [shortened(data.subset_names[index], 18) for index in order]
     counts = [int(data.subset_counts_P[index]) for index in order]
     _counts(axes, theme, names, counts, [theme.colour(int(index)) for index in order], None)
+
+
+def _features(axes: Axes, theme: Theme, data: CardData) -> None:
+    """F1 as bars from 0 to 1, the best on top."""
+    axes.set_title("Best features")
+    if not data.features:
+        nothing(axes, theme, "none is active on its tokens")
+        return
+    place = range(len(data.features))
+    axes.barh(place, [f1 for _, f1, _ in data.features], 0.72, color=theme.real, linewidth=0)
+    for at, (_, f1, auc) in zip(place, data.features, strict=True):
+        axes.annotate(
+            f"F1 {number(f1)}, AUC {number(auc)}", (f1, at), (2, 0), textcoords="offset points",
+            va="center", size=SMALL - 1, color=theme.mute,
+        )  # fmt: skip
+    names = [text for text, _, _ in data.features]
+    axes.set_yticks(place, names, size=SMALL, color=theme.ink)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.set_xlim(0, 1.3)
+    axes.set_xticks([])
+    axes.tick_params(length=0)
+    axes.spines[["left", "bottom"]].set_visible(False)
 
 
 def _counts(

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spectro.tokens.display.context_text import Vocabulary
+from spectro.views.autoencoder.stored import stored_match
 from spectro.views.cluster_examples import random_members
 from spectro.views.cluster_names import cluster_names
 from spectro.views.cluster_tables import array, floats, subset_counts
@@ -22,6 +23,9 @@ from spectro.views.map.drawn import drawn_map
 from spectro.views.map.embedding import choose_points
 from spectro.views.run_view import RunView
 from spectro.views.token_contexts import lit_tokens
+
+NUM_FEATURES = 3
+"""Features of an autoencoder on a card."""
 
 
 def map_data(view: RunView, max_points: int, seed: int, known: Vocabulary) -> ClusterMapData:
@@ -71,6 +75,8 @@ def card_data(
     names = cluster_names(view, known)
     members = array(stored.members["token_id"])[array(stored.members["cluster_id"]) == cluster]
     chosen = random_members(members, cluster, num_contexts, seed)
+    match = stored_match(view)
+    features = match.features_of(cluster, NUM_FEATURES) if match else ()
     return CardData(
         cluster_id=cluster,
         name=names.shown_K[cluster],
@@ -89,6 +95,8 @@ def card_data(
         components=view.components,
         mean_chi_H=np.asarray(row["mean_chi"], np.float64),
         contexts=tuple(lit_tokens(view, chosen, known, before=40, after=24)),
+        features=tuple((each.text, each.f1, each.auc) for each in features),
+        features_of=match.title if match else "",
     )
 
 

@@ -33,7 +33,7 @@ def sae_data(view: RunView, wanted: str, num_rows: int, known: Vocabulary) -> Sa
         )
     table, content = found.by_cluster, found.content
     best_C = np.array([row[0] if row else 0.0 for row in table["f1"].to_pylist()])
-    max_q = float(content["match"]["max_q"])
+    max_q = np.float32(content["match"]["max_q"])
     curves = dict(content["curves"])
     thresholds = curves.pop("thresholds")
     return SaeData(
@@ -54,26 +54,21 @@ def sae_data(view: RunView, wanted: str, num_rows: int, known: Vocabulary) -> Sa
     )
 
 
-def feature_text(feature: int, level: float) -> str:
-    """A feature with the share of its strongest tokens at which it counts as active."""
-    return str(feature) if level >= 1 else f"{feature}, top {level:.0%}"
-
-
 def _rows(
     view: RunView, found: StoredMatch, best_C: np.ndarray, num_rows: int, known: Vocabulary
 ) -> tuple[MatchedRow, ...]:
     order = [int(c) for c in np.argsort(-best_C, kind="stable")[:num_rows] if best_C[c] > 0]
-    rows = found.by_cluster.take(order).to_pylist()
     tops = view.clusters.clusters["top_tokens"].take(order).to_pylist()
+    best = [found.features_of(cluster, 1)[0] for cluster in order]
     return tuple(
         MatchedRow(
-            cluster=row["cluster_id"],
+            cluster=cluster,
             tops=" ".join(known.show(token) for token in own[:NUM_TOPS]),
-            feature=feature_text(row["features"][0], row["level"][0]),
-            f1=row["f1"][0],
-            precision=row["precision"][0],
-            recall=row["recall"][0],
-            auc=row["auc"][0],
+            feature=one.text,
+            f1=one.f1,
+            precision=one.precision,
+            recall=one.recall,
+            auc=one.auc,
         )
-        for row, own in zip(rows, tops, strict=True)
+        for cluster, one, own in zip(order, best, tops, strict=True)
     )

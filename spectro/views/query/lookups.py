@@ -28,11 +28,14 @@ from spectro.formats.product import CHI, RESPONSE, SUMMARY_NAME
 from spectro.formats.shard_file import matrix
 from spectro.storage.checksummed_json import read_sealed, with_nan
 from spectro.tokens.display.terminal_text import plain_token
+from spectro.views.autoencoder.stored import stored_match
 from spectro.views.query.config import Window
 from spectro.views.query.contexts import AFTER, BEFORE, Y, contexts, labelled
 from spectro.views.query.query import Query
 
 Float32 = npt.NDArray[np.float32]
+NUM_FEATURES = 3
+"""Features of an autoencoder that are said of a cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +90,8 @@ def nearest(query: Query, token_id: int, k: int, window: Window) -> Answer:
 
 
 def of_token(query: Query, token_id: int, window: Window) -> Answer:
-    """One token: a row per component, strongest first; its context and cluster are notes.
+    """One token: a row per component, strongest first; its context, its cluster and the features
+    of this are notes.
 
     `half_width_95` is the column's (root mean square over tokens), half the width of the 95 %
     interval of χ by Student's t over the chains; in its place predicted χ has `deviation`, the
@@ -119,6 +123,7 @@ def of_token(query: Query, token_id: int, window: Window) -> Answer:
     notes = (
         f"subset {row['subset']}, sequence {row['sequence_id']}, position {row['position']}; loss "
         f"{row['loss']:.3f} nats; {cluster}",
+        *_features(query, row["cluster_id"]),
         "χ below the column's mean: the component supports y; above: it suppresses y. "
         + error_words,
     )
@@ -169,7 +174,23 @@ def of_cluster(query: Query, cluster_id: int, window: Window) -> Answer:
         title=f"cluster {cluster_id}: {fact['size']} tokens{_named(fact)}",
         rows=labelled(query, found, window),
         num_rows=found.num_rows,
-        notes=(f"conductance {fact['conductance']:.3f}, {_evidence_words(fact)}; {common}",),
+        notes=(
+            f"conductance {fact['conductance']:.3f}, {_evidence_words(fact)}; {common}",
+            *_features(query, cluster_id),
+        ),
+    )
+
+
+def _features(query: Query, cluster_id: int | None) -> tuple[str, ...]:
+    """Sentence on a cluster's best features; none where clusters are not matched to any."""
+    found = None if cluster_id is None else stored_match(query.view)
+    if found is None or cluster_id is None:
+        return ()
+    own = found.features_of(cluster_id, NUM_FEATURES)
+    said = "; ".join(f"{each.text} (F1 {each.f1:.2f}, AUC {each.auc:.2f})" for each in own)
+    return (
+        f"best features of cluster {cluster_id} ({found.title}): "
+        f"{said or 'none is active on its tokens'}",
     )
 
 

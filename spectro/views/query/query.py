@@ -9,8 +9,10 @@
     components  a row per column of χ: its statistics in the run's summary
     clusters, members       clusters/*.parquet; `clusters` with `top_text`, and with
                 names where `spectro names` or a report has put them
+    features    a row per cluster and each of its best features of an autoencoder, after `spectro
+                sae`; all_features: a row per feature with its best cluster (feature_tables.py)
     vocabulary  token · text · string (null where the bytes are not UTF-8) · bytes
-    control_tokens, control_chi, control_components, control_clusters, control_members
+    control_tokens, control_chi, control_components, control_clusters, control_members, …
                 the same of the control, where there is one
     moved, moved_tokens     what the run has beyond its control, by component and for the tokens of
                 the largest differences (views/change_from_control.py)
@@ -30,6 +32,8 @@ from types import TracebackType
 from typing import Any
 
 import duckdb
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from spectro.formats import run_dir
@@ -51,7 +55,9 @@ from spectro.views.change_from_control import (
     moved_tokens_table,
 )
 from spectro.views.cluster_names import cluster_names
+from spectro.views.cluster_tables import members, smallest_cluster
 from spectro.views.query.config import Limits
+from spectro.views.query.feature_tables import feature_tables
 from spectro.views.query.sources import Lazy, Made, TokenRows
 from spectro.views.query.tables import (
     COMPONENTS,
@@ -194,12 +200,16 @@ class Query:
         """Register the tables of a part of the run."""
         folder = view.store.child(view.folder)
         provenance = read_sealed(folder, PROVENANCE) if view.has_clusters else {}
-        members = Made(MEMBER_COLUMNS, lambda: read_table(folder, MEMBERS, provenance))
+        stored = Made(MEMBER_COLUMNS, lambda: read_table(folder, MEMBERS, provenance))
+
+        def cluster_of_tokens() -> npt.NDArray[np.int32]:
+            return smallest_cluster(*members(view, stored.table), view.num_tokens)
+
         rows = TokenRows(
             view.store,
             meter=self.meter,
             texts=lambda: self._texts,
-            members=(lambda: members.table) if provenance else None,
+            clusters=cluster_of_tokens if provenance else None,
             threads=self._limits.threads > 1,
         )
         self._add(f"{prefix}tokens", rows)
@@ -208,7 +218,7 @@ class Query:
         components = Made(COMPONENTS, lambda: components_table(view, rows.components))
         self._add(f"{prefix}components", components)
         if provenance:
-            self._add(f"{prefix}members", members)
+            self._add(f"{prefix}members", stored)
             schema = clusters_schema(folder, self.meter)
             clusters = Made(
                 schema,
@@ -219,6 +229,8 @@ class Query:
                 ),
             )
             self._add(f"{prefix}clusters", clusters)
+        for name, table in feature_tables(view).items():
+            self._add(f"{prefix}{name}", table)
         return rows
 
     def text_of(self, token: int) -> str:

@@ -5,7 +5,7 @@ is one whose batches come from a *source*: only the needed Parquet columns are r
 (`storage/ranges.py`), row groups that cannot match are skipped, and derived columns (`text`,
 `cluster_id`) are made only on demand.
 
-Shapes: N tokens of a batch, H components, M members of all clusters, V vocabulary.
+Shapes: N tokens of the run, n of a batch, H components, V vocabulary.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class TokenRows:
         *,
         meter: Meter,
         texts: Callable[[], pa.Array] | None,
-        members: Callable[[], pa.Table] | None,
+        clusters: Callable[[], npt.NDArray[np.int32]] | None,
         threads: bool = False,
     ) -> None:
         """Reads two listings and one footer.
@@ -96,13 +96,13 @@ class TokenRows:
             store: of the part of the run.
             meter: counts the reads.
             texts: display of every token of the vocabulary, [V]; None if unknown.
-            members: token_id and cluster_id of all members, [M]; None without clusters.
+            clusters: cluster of every token of the run, −1 in none; None without clusters.
             threads: whether several threads decode columns.
 
         Raises ValueError if no shard has been measured, MissingObjectError if rows are lost.
         """
         self._store, self._meter, self._threads = store, meter, threads
-        self._texts, self._members = texts, members
+        self._texts, self._clusters = texts, clusters
         self._sizes = measured_shards(store)
         self.shards = list(self._sizes)
         lost = [part_name(shard) for shard, size in self._sizes.items() if not size]
@@ -163,32 +163,21 @@ class TokenRows:
         fields = [self.schema.field(name) for name in columns]
         return pa.RecordBatch.from_arrays(list(columns.values()), schema=pa.schema(fields))
 
-    def _text_of(self, token_N: pa.Array) -> pa.Array:
+    def _text_of(self, token_n: pa.Array) -> pa.Array:
         if self._texts is None:
-            return pa.nulls(len(token_N), pa.string())
-        return self._texts().take(token_N)
+            return pa.nulls(len(token_n), pa.string())
+        return self._texts().take(token_n)
 
-    def _cluster_of(self, token_id_N: npt.NDArray[np.int64]) -> pa.Array:
-        if self._members is None:
-            return pa.nulls(len(token_id_N), pa.int32())
-        token_id_M, cluster_M = self._smallest_cluster
-        place_N = np.searchsorted(token_id_M, token_id_N)
-        inside_N = place_N < token_id_M.size
-        inside_N[inside_N] = token_id_M[place_N[inside_N]] == token_id_N[inside_N]
-        cluster_N = np.full(token_id_N.size, -1, np.int32)
-        cluster_N[inside_N] = cluster_M[place_N[inside_N]]
-        return pa.array(cluster_N, mask=~inside_N)
+    def _cluster_of(self, token_id_n: npt.NDArray[np.int64]) -> pa.Array:
+        if self._clusters is None:
+            return pa.nulls(len(token_id_n), pa.int32())
+        cluster_n = self._cluster_N[token_id_n]
+        return pa.array(cluster_n, mask=cluster_n < 0)
 
     @cached_property
-    def _smallest_cluster(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-        """Clustered tokens, ascending, and the smallest cluster of each."""
-        assert self._members is not None
-        table = self._members()
-        token_id = np.asarray(table["token_id"].combine_chunks())
-        cluster = np.asarray(table[CLUSTER_ID].combine_chunks())
-        order = np.lexsort((-cluster, token_id))  # clusters are numbered by size, largest first
-        token_id, first = np.unique(token_id[order], return_index=True)
-        return token_id, cluster[order][first]
+    def _cluster_N(self) -> npt.NDArray[np.int32]:
+        assert self._clusters is not None
+        return self._clusters()
 
     @property
     def _lists(self) -> dict[str, int]:

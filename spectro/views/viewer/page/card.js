@@ -90,7 +90,7 @@ function features({ map, clusters }, id) {
     const level = row(clusters.feature_level, id)[place], strongest = level < 1 ? `, strongest ${percent(level)}:` : "";
     const find = button("link", `feature ${one}`, () => change({ query: `feature:${one}`, panel: "list", open: null }));
     find.title = "Clusters that have it among their best";
-    return element("p", row(clusters.feature_f1, id)[place] >= threshold ? "match" : "soft", find, `${strongest} F1 ${f1}, precision ${precision}, recall ${recall}, AUC ${auc}`);
+    return element("p", row(clusters.feature_f1, id)[place] >= Math.fround(threshold) ? "match" : "soft", find, `${strongest} F1 ${f1}, precision ${precision}, recall ${recall}, AUC ${auc}`);
   });
   return [name, ...said];
 }

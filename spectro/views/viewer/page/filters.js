@@ -81,6 +81,7 @@ export function tally(world, state, pass, found) {
     drawn: 0, matched: 0, selected: 0, selectedLoose: 0, selectedAssigned: 0, selectedElsewhere: 0, selectedFlags,
     bySubset: new Uint32Array(map.subsets.length), matchesOf: new Uint32Array(clusters.count),
     selectedSubset: new Uint32Array(map.subsets.length), selectedToken: new Uint32Array(state.selection ? vocabularySize() : 0),
+    selectedOf: new Uint32Array(clusters.count), drawnOf: new Uint32Array(clusters.count), // members by cluster
   };
   const lit = new Uint32Array(loaded);
   let numLit = 0;
@@ -91,6 +92,7 @@ export function tally(world, state, pass, found) {
     count.drawn++;
     const isMatch = matches(token[i], kind, own), isSelected = selects(own, x[i], y[i]);
     if (isMatch) { count.matched++; if (home >= 0) count.matchesOf[home]++; }
+    if (own >= 0) { count.drawnOf[own]++; if (isSelected) count.selectedOf[own]++; }
     if (isSelected) {
       count.selected++; count.selectedSubset[kind]++; count.selectedToken[token[i]]++;
       if (own === -1) count.selectedLoose++;

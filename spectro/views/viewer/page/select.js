@@ -1,10 +1,11 @@
 // A neighbourhood by hand: a box with shift and drag, or a loop with the lasso; and what it holds.
 import { extent } from "./colours.js";
 import { readMeanProfile } from "./data.js";
-import { byId, button, element, fixed, integer, sum, svg } from "./dom.js";
+import { byId, button, element, fixed, integer, percent, sum, svg } from "./dom.js";
 import { clusterRow } from "./list.js";
 import { chiPicture, stat, subsetBar } from "./marks.js";
 import { model } from "./model.js";
+import { selectionName } from "./names.js";
 import { change, onChange, state } from "./state.js";
 import { token } from "./text.js";
 
@@ -110,6 +111,20 @@ function narrower(ids) {
   return button("action", "Select these clusters alone", () => change({ selection: { clusters: [...ids].sort((a, b) => a - b) } }));
 }
 
+// Clusters of the selection and all that have tokens in it: share of the selected tokens in each,
+// and share of its tokens that are selected.
+function madeOf(world, { selected, selectedFlags, selectedOf, drawnOf }, hover) {
+  const size = (id) => world.clusters.size.values[id];
+  const ids = [...selectedOf.keys()].filter((id) => selectedOf[id] || selectedFlags[id])
+    .sort((a, b) => selectedOf[b] - selectedOf[a] || size(b) - size(a) || a - b);
+  const figure = (id) => `${percent(selectedOf[id] / Math.max(1, selected))} · ${percent(drawnOf[id] ? selectedOf[id] / drawnOf[id] : NaN)}`;
+  const more = ids.length > MOST_CLUSTERS ? `the ${MOST_CLUSTERS} largest parts of ${integer(ids.length)}; ` : "";
+  return [
+    element("h3", "", "Clusters", element("small", "", `${more}share of the selected tokens in it · share of its tokens that are selected`)),
+    element("ol", "list", ...ids.slice(0, MOST_CLUSTERS).map((id) => clusterRow(world, id, hover, figure(id)))),
+  ];
+}
+
 export function drawSelection(world, hover) {
   const panel = byId("selection"), { tally } = model;
   if (!state.selection) return panel.replaceChildren();
@@ -122,12 +137,11 @@ export function drawSelection(world, hover) {
   panel.replaceChildren(
     element("div", "card-head", element("h2", "", "Neighbourhood"), button("close", "×", () => change({ selection: null, panel: "list" }))),
     element("p", "help", `A neighbourhood is a few nearby clusters, looked at as one: ${clusters.length} clusters, ${integer(tally.selected)} of the tokens drawn.`),
-    numbers(world, clusters, tally),
+    ...selectionName(world, tally, state.selection), numbers(world, clusters, tally),
     element("h3", "", "Mean χ by component", element("small", "", "of these clusters, weighted by their sizes")), meanChi(world, clusters),
     element("h3", "", name, element("small", "", tokens.length > MOST_TOKENS ? `the ${MOST_TOKENS} most common of ${integer(tokens.length)}` : "")),
     element("div", "tops", ...tokens.slice(0, MOST_TOKENS).map(([id, count]) => element("span", "top", token(id), element("small", "", integer(count))))),
     element("h3", "", "Subsets"), ...subsetBar(world.map.subsets, [...tally.selectedSubset]),
-    element("h3", "", "Clusters", element("small", "", clusters.length > MOST_CLUSTERS ? `the ${MOST_CLUSTERS} largest of ${integer(clusters.length)}` : "")),
-    element("ol", "list", ...clusters.slice(0, MOST_CLUSTERS).map((id) => clusterRow(world, id, hover))), narrower(clusters));
+    ...madeOf(world, tally, hover), narrower(clusters));
   panel.querySelector(".close").setAttribute("aria-label", "Drop the selection");
 }
