@@ -29,7 +29,7 @@ def figure(data: CircuitData, theme: Theme) -> Figure:
     found, num_axes = data.circuit, len(data.circuit.principal.loading_AH)
     num_rows = len(data.matrix.names)
     response.require_rows(num_rows)
-    bottom = 0.75 + response.ROW_INCHES * max(3, num_rows)
+    bottom = 0.75 + response.ROW_INCHES * max(response.LEAST_ROWS, num_rows)
     halves = -(-num_axes // 2)
     heights = [0.62, *[ROW_INCHES] * (1 + halves), bottom]
     made = new_figure(WIDE, 0.95 + sum(heights))
