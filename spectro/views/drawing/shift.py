@@ -24,10 +24,10 @@ from spectro.views.drawing.text import printed, shortened
 from spectro.views.drawing.theme import SMALL, WIDE, Theme, themed
 
 HELP = (
-    "Susceptibility of every component (MLPs fainter) to more of one set of tokens in the "
-    "data: mean χ over the set less that over all tokens, with its 95 % interval (Student t, over "
-    "the sequences that have tokens of the set; n: its tokens; below zero, blue: expression; on tiles a dot where "
-    "the interval excludes 0)."
+    "Susceptibility of every component (MLPs fainter) to more of one set of tokens in the data: "
+    "mean χ over the set less that over all tokens, with its 95 % interval (Student t, over the "
+    "sequences that have tokens of the set; n: number of tokens; below zero, blue: expression; on "
+    "tiles a dot where the interval excludes 0)."
 )
 MOST_ROWS = 24
 """Panels that a figure of one page has room for."""
@@ -66,7 +66,7 @@ def figure(data: ResponseMatrix, theme: Theme) -> Figure:
             nothing(axes, theme, "no set of tokens")
     if num_rows:
         unit = UNITS[data.scale.kind].replace(", ", ",\n")
-        made.supylabel(f"χ, {unit}", size=SMALL, color=theme.soft, ha="center")
+        made.supylabel(f"χ, {unit}", size=SMALL, color=theme.soft)
     return made
 
 
