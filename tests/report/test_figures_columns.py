@@ -220,15 +220,6 @@ def test_chains_that_disagree_are_named() -> None:
     named = {text.get_text() for text in upper.texts}
     stepped = [each for each in found if not each.traces.independent]
     assert named == {each.traces.name for each in stepped if each.rhat > 1.1} != set()
-
-
-def test_independent_draws_have_no_rhat() -> None:
-    """Only their effective sample size is drawn, and the figure says why."""
-    found = [each for each in chains(FEW) if each.traces.independent]
-    made = convergence.figure(found, theme("light"))
-    assert len(made.axes) == 1
-    words = " ".join(" ".join(text.get_text() for text in made.findobj(Text)).split())
-    assert convergence.NO_RHAT in words
     dots = [line for line in lower.lines if line.get_marker() == "o"]
     shares = np.concatenate([np.asarray(line.get_ydata()) for line in dots])
     assert shares.tolist() == [1.0] * len(found)
@@ -238,3 +229,12 @@ def test_independent_draws_have_no_rhat() -> None:
         if line.get_markerfacecolor() == theme("light").raised
     )
     assert hollow == sum(each.traces.independent for each in found)
+
+
+def test_independent_draws_have_no_rhat() -> None:
+    """Only their effective sample size is drawn, and the figure says why."""
+    found = [each for each in chains(FEW) if each.traces.independent]
+    made = convergence.figure(found, theme("light"))
+    assert len(made.axes) == 1
+    words = " ".join(" ".join(text.get_text() for text in made.findobj(Text)).split())
+    assert convergence.NO_RHAT in words

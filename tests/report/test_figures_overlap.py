@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import test_circuit
 import test_figures
 import test_figures_columns
 from matplotlib.figure import Figure
 from written_text import covered, outside
 
+from spectro.analysis.head_scores import HeadScores
+from spectro.views.circuit import CircuitData
+from spectro.views.drawing import circuit
 from spectro.views.drawing.labels import name_marks
 from spectro.views.drawing.theme import style, theme
 
@@ -60,3 +64,21 @@ def test_the_most_important_names_come_first() -> None:
         axes.figure.draw_without_rendering()
         name_marks(axes, theme("light"), ["a" * 30, "b" * 30], xy_n2, [1, 0])
         assert axes.texts[0].get_text() == "b" * 30
+
+
+def test_the_circuit_of_sixteen_heads() -> None:
+    """Its claims and titles are sentences with numbers: they have to fit too."""
+    is_repeat_N = np.arange(4000) % 3 == 0
+    chi_N16 = np.hstack([test_circuit.planted(is_repeat_N, seed) for seed in (0, 1)])
+    scores = HeadScores(
+        components=tuple(f"l{n // 8}h{n % 8}" for n in range(16)),
+        prefix_matching_C=np.array([0.0] * 9 + [0.45] + [0.0] * 5 + [0.4]),
+        previous_token_C=np.array([0.0] * 6 + [0.9] + [0.0] * 9),
+        rise_repeated_C=np.linspace(0, 2, 16),
+        rise_first_C=np.zeros(16),
+    )
+    found = test_circuit.found_in(scores, chi_N16, is_repeat_N)
+    matrix = test_figures.matrix(7, scores.components)
+    made = circuit.figure(CircuitData(circuit=found, matrix=matrix), theme("light"))
+    assert covered(made) == []
+    assert outside(made) == []
