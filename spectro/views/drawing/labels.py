@@ -58,7 +58,7 @@ def name_marks(
         at_n2 if line_m2 is None else np.vstack([at_n2, axes.transData.transform(line_m2) * scale])
     )
     solid_m2 = solid_m2[np.isfinite(solid_m2).all(axis=1)]
-    x0, y0, x1, y1 = (axes.bbox.extents * scale).tolist()
+    x0, y0, x1, y1 = (edge * scale for edge in axes.bbox.extents)
     taken: list[Box] = []
     for index in wanted:
         for dx, dy, align in _sides():

@@ -202,7 +202,7 @@ def plain_logarithms(axes: Axes, form: str = "{x:,.0f}") -> None:
     too, so that it is never without two numbers.
     """
     for axis in (axes.xaxis, axes.yaxis):
-        low, high = axis.get_view_interval().tolist()
+        low, high = axis.get_view_interval()
         if getattr(axis.get_transform(), "base", None) == 10 and high < MOST_SUBDIVIDED * low:
             axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
         axis.set_major_formatter(StrMethodFormatter(form))
