@@ -101,7 +101,7 @@ def _table(found: ResponseMatrix, place: str) -> Table:
     caption = (
         f"Mean over the set less that over all tokens, {UNITS[found.scale.kind]} ± 95 % interval "
         "(Student t, over the sequences that have the set).\nBelow zero: the component expresses "
-        "what the set has more of; above: it works against it."
+        "the set; above: it suppresses it."
     )
     title = f"Responses of {plain_string(place)}"
     return table(title, ["component", *names], rows, left=("component",), caption=caption)

@@ -140,27 +140,29 @@ def _rows(names: ClusterNames) -> list[dict[str, Any]]:
 
 
 def _table(names: ClusterNames, job: NamesJob, size_K: list[int]) -> Table:
-    """The largest clusters with names and held-out scores."""
+    """Names and held-out scores of the largest clusters; their sources where not all are rules."""
+    shown = _rows(names)[: job.limit]
+    has_source = any(row["name_source"] not in (None, "rule") for row in shown)
     rows = []
-    for cluster, row in enumerate(_rows(names)[: job.limit]):
+    for cluster, row in enumerate(shown):
         source = row["name_source"] or "–"
+        by = f"{source}: {row['named_by']}" if row["named_by"] else source
         cells = (
-            str(cluster), f"{size_K[cluster]:,}", row["name"] or "–",
-            f"{source}: {row['named_by']}" if row["named_by"] else source,
+            str(cluster), f"{size_K[cluster]:,}", row["name"] or "–", *([by] * has_source),
             *(number(row[f"name_{score}"]) for score in ("f1", "precision", "recall")),
-            number(row["base_rate"], ".4f"),
+            number(row["base_rate"], ".3f"),
             row["neighbourhood"] or "–",
         )  # fmt: skip
         rows.append(cells)
-    columns = ("cluster", "tokens", "name", "from", "F1", "precision", "recall", "base rate")
+    columns = ("cluster", "tokens", "name", *(["from"] * has_source), "F1", "P", "R", "chance")
     caption = (
-        "F1, precision and recall of the name by a rule, on sequences that it was not chosen on. "
-        "–: no name predicts better than chance."
+        "F1, precision (P) and recall (R) of the name by a rule, on sequences that it was not "
+        "chosen on; chance: the precision of any token. –: no name predicts better than chance."
     )
     title = f"Names of the clusters of {plain_string(job.run.uri)}"
     return table(
-        title, (*columns, "with its neighbours"), rows,
-        left=("name", "from", "with its neighbours"), caption=caption,
+        title, (*columns, "neighbourhood"), rows,
+        left=("name", "from", "neighbourhood"), caption=caption,
     )  # fmt: skip
 
 

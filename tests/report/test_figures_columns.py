@@ -45,7 +45,8 @@ def tokens(num: int, **other: Any) -> ScatterData:
     rng = np.random.default_rng(0)
     plain: dict[str, Any] = {
         "components": ("l0h0", "$y_1$"), "scaling": Scaling.STANDARDISED,
-        "x_n2": rng.normal(size=(num, 2)), "subset_n": rng.integers(0, 10, num),
+        "reliability_2": np.array([0.5, NAN]), "x_n2": rng.normal(size=(num, 2)),
+        "subset_n": rng.integers(0, 10, num),
         "subset_names": tuple(f"${name}$" for name in range(10)), "correlation": -0.25,
         "num_tokens": 2 * num,
     }  # fmt: skip
@@ -66,6 +67,7 @@ def spreads(names: tuple[str, ...], num_rows: int, value: float | None = None) -
         names=tuple(["$a_1$", "\ue002\u05d0", "b" * 60][row % 3] for row in range(num_rows)),
         components=names,
         scaling=Scaling.CENTRED,
+        reliability_C=np.linspace(0.1, 0.9, len(names)),
         num_tokens_R=np.arange(num_rows) * 1000,
         quantile_RC5=made if value is None else np.full_like(made, value),
     )
@@ -195,7 +197,11 @@ def test_the_marks_of_a_scatter_are_the_tokens() -> None:
 def test_the_lines_of_a_spread_are_its_quantiles() -> None:
     data = CASES["spread"][1]
     panels = spread.figure(data, theme("light")).axes
-    assert [axes.get_title(loc="left") for axes in panels] == list(data.components)
+    titles = [axes.get_title(loc="left") for axes in panels]
+    assert titles == [
+        f"{name} (reliability {reliability:.2f})"
+        for name, reliability in zip(data.components, (0.1, 0.5, 0.9), strict=True)
+    ]
     thin, thick, dot = panels[1].lines[1 + 3 * 2 :][:3]  # after the line at zero and two sets
     least, low, middle, high, most = data.quantile_RC5[2, 1].tolist()
     assert list(thin.get_xdata()) == [least, most] and list(thin.get_ydata()) == [2, 2]
@@ -212,7 +218,8 @@ def test_chains_that_disagree_are_named() -> None:
     found = chains(FEW)
     upper, lower = convergence.figure(found, theme("light")).axes
     named = {text.get_text() for text in upper.texts}
-    assert named == {each.traces.name for each in found if each.rhat > 1.1} != set()
+    stepped = [each for each in found if not each.traces.independent]
+    assert named == {each.traces.name for each in stepped if each.rhat > 1.1} != set()
     dots = [line for line in lower.lines if line.get_marker() == "o"]
     shares = np.concatenate([np.asarray(line.get_ydata()) for line in dots])
     assert shares.tolist() == [1.0] * len(found)
@@ -222,3 +229,12 @@ def test_chains_that_disagree_are_named() -> None:
         if line.get_markerfacecolor() == theme("light").raised
     )
     assert hollow == sum(each.traces.independent for each in found)
+
+
+def test_independent_draws_have_no_rhat() -> None:
+    """Only their effective sample size is drawn, and the figure says why."""
+    found = [each for each in chains(FEW) if each.traces.independent]
+    made = convergence.figure(found, theme("light"))
+    assert len(made.axes) == 1
+    words = " ".join(" ".join(text.get_text() for text in made.findobj(Text)).split())
+    assert convergence.NO_RHAT in words

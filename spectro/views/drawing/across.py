@@ -18,6 +18,8 @@ HELP = (
 )
 LINE_INCHES = 0.165
 COLUMN_INCHES, BETWEEN_INCHES, MARGIN_INCHES = 3.3, 0.65, 0.15
+NUMBER_AT = 0.24
+"""Where a line's number is on it, as a share of its length from the right."""
 GAP = 0.9
 """Room between cards, in lines."""
 MOST_RUNS = 4
@@ -41,7 +43,7 @@ def figure(data: Across, theme: Theme) -> Figure:
     height = 1.0 + LINE_INCHES * num_lines
     made = Figure(figsize=(width, height))
     number_of = "1 run" if len(data.runs) == 1 else f"{len(data.runs)} runs"
-    title = f"{shortened(printed(data.token), 30)} across {number_of}"
+    title = f"Clusters of the token “{shortened(printed(data.token.strip()), 30)}” in {number_of}"
     head(made, theme, title, " ".join([HELP, *data.notes]))
     panels = []
     for index in range(columns):
@@ -105,8 +107,7 @@ def _card(axes: Axes, theme: Theme, cluster: TokenCluster, edge: tuple[float, fl
 def _links(
     made: Figure, theme: Theme, data: Across, panels: list[Axes], heads: list[Edges]
 ) -> None:
-    """Between the first lines of cards of neighbouring columns; numbers below each other."""
-    before: dict[tuple[int, int], int] = {}
+    """Between the first lines of cards of neighbouring columns, each with its number on it."""
     for link in data.links:
         left, right = link.runs
         if right != left + 1:
@@ -121,11 +122,9 @@ def _links(
             alpha=0.9 if link.matched else 0.5,
         )  # fmt: skip
         made.add_artist(line)
-        place = (right, link.clusters[1])
-        before[place] = before.get(place, -1) + 1
+        at = (-NUMBER_AT * BETWEEN_INCHES / COLUMN_INCHES, end + NUMBER_AT * (start - end))
         panels[right].annotate(
-            number(link.jaccard), (0, end), (-3, -8 - 7.5 * before[place]),
-            textcoords="offset points", ha="right", va="center", size=SMALL - 1, color=colour,
+            number(link.jaccard), at, ha="center", va="center", size=SMALL - 1, color=colour,
             annotation_clip=False,
             bbox={"facecolor": theme.raised, "edgecolor": "none", "alpha": 0.8, "pad": 0.3},
         )  # fmt: skip

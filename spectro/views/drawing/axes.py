@@ -23,9 +23,9 @@ from spectro.views.drawing.parts import (
 from spectro.views.drawing.theme import MONO, SMALL, WIDE, Theme, themed
 
 HELP = (
-    "The directions in which tokens differ most: their shares of the variance, what each component "
-    "adds to them, and the tokens with the largest and the least scores, y lit, with their "
-    "pattern types."
+    "Principal components of χ over all tokens: their shares of the variance; the loading of each "
+    "component of the model (MLPs fainter); the tokens with the largest and the smallest "
+    "scores, y lit, with their pattern types."
 )
 MOST_SHARES = 12
 """Shares of the variance that are drawn."""
@@ -55,20 +55,19 @@ def _shares(axes: Axes, theme: Theme, found: Principal) -> None:
     axes.bar(range(1, len(share) + 1), share, 0.7, color=theme.real, linewidth=0)
     running = np.cumsum(share)
     axes.plot(range(1, len(share) + 1), running, color=theme.mute, marker=".", markersize=3)
-    for place, value in enumerate(share.tolist(), 1):
-        axes.annotate(
-            number(value, ".1%" if value >= 0.001 else ".2%"), (place, value), (0, 1.5),
-            textcoords="offset points", ha="center", va="bottom", size=SMALL - 1, color=theme.soft,
-        )  # fmt: skip
-    axes.set_ylim(0, 1.12)
+    axes.set_ylim(0, 1.05)
     axes.set_yticks([0, 0.5, 1], ["0", "50%", "100%"])
-    axes.set_xticks(range(1, len(share) + 1))
+    shown = [number(value, ".1%" if value >= 0.001 else ".2%") for value in share.tolist()]
+    axes.set_xticks(
+        range(1, len(share) + 1), [f"{axis}\n{value}" for axis, value in enumerate(shown, 1)]
+    )
     axes.set_xlim(0.4, max(6, len(share)) + 0.6)
-    axes.set_title(f"Explained variance (x in {UNITS[found.scale.kind]}); line: together")
+    axes.set_title(f"Explained variance of χ ({UNITS[found.scale.kind]}); line: cumulative")
 
 
 def _loadings(axes: Axes, theme: Theme, found: Principal, index: int) -> None:
     values_H: NDArray[np.float64] = found.loading_AH[index]
+    axes.set_ylabel("loading")
     if len(found.components) <= MOST_BARS:
         bars(axes, theme, found.components, values_H)
     else:
@@ -88,7 +87,7 @@ def _ends(axes: Axes, theme: Theme, high: tuple[End, ...], low: tuple[End, ...])
             0.075, height, score, ha="right", va="center", size=SMALL, family=MONO,
             color=theme.sign(end.score),
         )  # fmt: skip
-        context_line(axes, theme, end.lit, (0.47, height), (25, 14, 10), SMALL - 0.5)
+        context_line(axes, theme, end.lit, (0.43, height), (25, 12, 8), SMALL - 0.5)
         axes.text(
             1.0, height, ", ".join(end.types) or "–", ha="right", va="center", size=SMALL - 1,
             color=theme.soft,

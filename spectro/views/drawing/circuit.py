@@ -16,11 +16,13 @@ from spectro.views.drawing.parts import bare, block_axis, head, new_figure, numb
 from spectro.views.drawing.theme import SMALL, WIDE, Theme, themed
 
 HELP = (
-    "Kinds of heads by their attention on random tokens repeated once, without χ (colours), beside "
-    "the principal axes of χ of the heads: published are a uniform axis 1, and an axis 2 with "
-    "induction heads at one side and multigram heads at the other (Baker et al. 2025)."
+    "Colours: kinds of heads by their attention on random tokens repeated once, without χ; "
+    "ablation is the rise of the loss on the repetition, less that on the first time. Axes: "
+    "principal axes of χ of the heads, their loadings, and AUCs: of loadings for induction against "
+    "multigram heads, of scores for tokens that complete a repeated pair. Published are a uniform "
+    "axis 1 and an axis 2 that separates these heads (Baker et al. 2025)."
 )
-ROW_INCHES = 1.25
+ROW_INCHES, CLAIMS_INCHES = 1.25, 0.7
 
 
 @themed
@@ -29,26 +31,27 @@ def figure(data: CircuitData, theme: Theme) -> Figure:
     found, num_axes = data.circuit, len(data.circuit.principal.loading_AH)
     num_rows = len(data.matrix.names)
     response.require_rows(num_rows)
-    bottom = 0.75 + response.ROW_INCHES * max(3, num_rows)
+    bottom = 0.75 + response.ROW_INCHES * max(response.LEAST_ROWS, num_rows)
     halves = -(-num_axes // 2)
-    heights = [0.62, *[ROW_INCHES] * (1 + halves), bottom]
-    made = new_figure(WIDE, 0.95 + sum(heights))
+    panels = ROW_INCHES * (1 + halves)
+    made = new_figure(WIDE, 1.25 + CLAIMS_INCHES + panels + bottom)
     head(made, theme, "The induction circuit", HELP)
-    grid = made.add_gridspec(len(heights), 2, height_ratios=heights)
-    _claims(made.add_subplot(grid[0, :]), theme, found)
+    rows = made.add_gridspec(3, 1, height_ratios=[CLAIMS_INCHES, panels, bottom])
+    grid = rows[1].subgridspec(1 + halves, 2)  # nested: names of rows take no room from panels
+    _claims(made.add_subplot(rows[0]), theme, found)
     scores = found.scores
-    _bars(made.add_subplot(grid[1, 0]), theme, found, scores.prefix_matching_C,
+    _bars(made.add_subplot(grid[0, 0]), theme, found, scores.prefix_matching_C,
           "Prefix-matching score")  # fmt: skip
-    _bars(made.add_subplot(grid[1, 1]), theme, found, scores.rise_repeated_C - scores.rise_first_C,
-          "Ablation: rise of loss on repeated tokens, nats")  # fmt: skip
+    _bars(made.add_subplot(grid[0, 1]), theme, found, scores.rise_repeated_C - scores.rise_first_C,
+          "Ablation: rise of the loss, nats")  # fmt: skip
     for axis in range(num_axes):
-        place = grid[2 + axis // 2, axis % 2]
+        place = grid[1 + axis // 2, axis % 2]
         title = (
-            f"Axis {axis + 1}: {number(found.principal.share_H[axis], '.0%')} of variance, "
-            f"AUC {number(found.head_auc_A[axis])} heads, {number(found.token_auc_A[axis])} tokens"
+            f"Axis {axis + 1} ({number(found.principal.share_H[axis], '.0%')}): AUC of heads "
+            f"{number(found.head_auc_A[axis])}, tokens {number(found.token_auc_A[axis])}"
         )
         _bars(made.add_subplot(place), theme, found, found.principal.loading_AH[axis], title)
-    response.heat(made, made.add_subplot(grid[-1, :]), theme, data.matrix)
+    response.heat(made, made.add_subplot(rows[2].subgridspec(1, 1)[0]), theme, data.matrix)
     return made
 
 
@@ -62,15 +65,14 @@ def _claims(axes: Axes, theme: Theme, found: Circuit) -> None:
     for row, claim in enumerate(claims(found)):
         verdict = "holds" if claim.holds else "does not hold"
         axes.text(
-            0.0, 0.85 - 0.35 * row, f"{claim.text}: {claim.found} ({verdict})", va="center",
+            0.0, 0.6 - 0.25 * row, f"{claim.text}: {claim.found} ({verdict})", va="center",
             size=SMALL, color=theme.ink if claim.holds else theme.positive,
         )  # fmt: skip
     kinds = [kind for kind in HeadKind if kind in found.scores.kinds]
     for row, kind in enumerate(kinds):
         axes.text(
-            1.0, 0.85 - 0.35 * row, f"■ {kind.value}", ha="right", va="center", size=SMALL,
-            color=_colour(theme, kind),
-        )  # fmt: skip
+            0.2 * row, 0.9, f"■ {kind.value}", va="center", size=SMALL, color=_colour(theme, kind)
+        )
 
 
 def _bars(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,20 +10,24 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb, to_rgba_array
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.path import Path
 from numpy.typing import NDArray
 
+from spectro.views.drawing.labels import Box, overlap
 from spectro.views.drawing.parts import head, new_figure, nothing
 from spectro.views.drawing.text import printed, shortened, width_points
 from spectro.views.drawing.theme import MONO, SMALL, WIDE, Theme, themed
 
 HELP = (
-    "Tokens whose susceptibilities are alike lie near each other; a ring is a cluster, larger with "
-    "its size, its colour the subset that most of it comes from, below it its name, or its most "
-    "common tokens y. Outlines are regions of clusters with the names of their tokens."
+    "UMAP of χ: near tokens have similar χ, large distances mean little. A ring is a cluster, "
+    "larger with its number of tokens, in the colour of the subset that most of them come from; "
+    "below it its name, or its most common tokens y, once in a region. Outlines are regions of "
+    "clusters with their names."
 )
 MOST_NAMES = 60
 """Clusters that are named at most, largest first, where there is room."""
-Box = tuple[float, float, float, float]
+NAME_LETTERS, REGION_LETTERS = 24, 30
+"""Letters of a line of a name; it has two at most."""
 MOST_VECTORS = 20_000
 """More tokens than this are pixels also in SVG and PDF."""
 
@@ -138,53 +143,75 @@ def _rings(axes: Axes, theme: Theme, data: ClusterMapData) -> None:
 
 
 def _names(axes: Axes, theme: Theme, data: ClusterMapData, taken: list[Box]) -> None:
-    """Names below the largest rings, where no other name is in the way."""
-    per_unit = _points_per_unit(axes)
-    size, radius_K = SMALL - 0.5, _radius(data)
+    """Names below the largest rings, where no other name is in the way; one once in a region."""
+    size, radius_K, region_K = SMALL - 0.5, _radius(data), _region_of_clusters(data)
+    written: set[tuple[int, str]] = set()
     for index in np.argsort(-data.size_K, kind="stable")[:MOST_NAMES].tolist():
         x, y = data.centre_K2[index].tolist()
-        if not np.isfinite([x, y]).all():
+        key = (int(region_K[index]), data.names_K[index])
+        if not np.isfinite([x, y]).all() or key in written:
             continue
-        name = shortened(printed(data.names_K[index]), 26)
-        half = (width_points(name, size) / 2 + 2) / per_unit
-        below = y - radius_K[index] - 0.95 * size / per_unit
-        x = min(max(x, axes.get_xlim()[0] + half), axes.get_xlim()[1] - half)
-        box = (x - half, below - 0.7 * size / per_unit, x + half, below + 0.7 * size / per_unit)
-        if any(_overlap(box, other) for other in taken):
+        lines = _lines(data.names_K[index], NAME_LETTERS)
+        box = _room(axes, (x, y - radius_K[index]), lines, size, -1)
+        if any(overlap(box, other) for other in taken):
             continue
         taken.append(box)
+        written.add(key)
         axes.text(
-            x, below, name, ha="center", va="center", family=MONO, size=size, color=theme.ink,
+            (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, "\n".join(lines), ha="center",
+            va="center", family=MONO, size=size, color=theme.ink, linespacing=1.1,
             bbox={"facecolor": theme.raised, "edgecolor": "none", "alpha": 0.72, "pad": 0.4},
         )  # fmt: skip
 
 
-def _overlap(a: Box, b: Box) -> bool:
-    return a[0] < b[2] and a[2] > b[0] and a[1] < b[3] and a[3] > b[1]
+def _region_of_clusters(data: ClusterMapData) -> NDArray[np.int64]:
+    """The last region whose outline has a cluster's centre, −1 outside all, [K]."""
+    region_K = np.full(len(data.size_K), -1, np.int64)
+    centre_K2 = np.nan_to_num(data.centre_K2, nan=-1.0)
+    for index, region in enumerate(data.regions):
+        region_K[Path(region.outline_P2).contains_points(centre_K2)] = index
+    return region_K
+
+
+def _lines(name: str, letters: int) -> list[str]:
+    """A name in at most two lines of so many letters."""
+    lines = textwrap.wrap(printed(name), letters)
+    if len(lines) > 2:
+        lines = [lines[0], shortened(" ".join(lines[1:]), letters)]
+    return lines
+
+
+def _room(
+    axes: Axes, at: tuple[float, float], lines: list[str], size: float, direction: int
+) -> Box:
+    """What lines of text take above (1) or below (−1) a point, inside the map, in its units."""
+    per_unit = _points_per_unit(axes)
+    low, high = axes.get_xlim()
+    half = (max((width_points(line, size) for line in lines), default=0.0) / 2 + 2) / per_unit
+    x = min(max(at[0], low + half), high - half)
+    near = at[1] + direction * 0.25 * size / per_unit
+    far = near + direction * 1.4 * size * len(lines) / per_unit
+    return x - half, min(near, far), x + half, max(near, far)
 
 
 def _regions(axes: Axes, theme: Theme, data: ClusterMapData) -> list[Box]:
     """Outlines, their names above them where no other's is; the room that names take."""
-    per_unit = _points_per_unit(axes)
     taken: list[Box] = []
     for region in data.regions:
         axes.fill(
             *region.outline_P2.T, facecolor=(*to_rgb(theme.sunk), 0.6), edgecolor=theme.strong_line,
             zorder=0,
         )  # fmt: skip
-        name = shortened(printed(region.name), 30)
-        half = (width_points(name, SMALL) / 2 + 2) / per_unit
+        lines = _lines(region.name, REGION_LETTERS)
         low_2, high_2 = region.outline_P2.min(axis=0), region.outline_P2.max(axis=0)
-        low, high = axes.get_xlim()
-        x = min(max(float(low_2[0] + high_2[0]) / 2, low + half), high - half)
-        y, height = float(high_2[1]), 1.4 * SMALL / per_unit
-        box = (x - half, y, x + half, y + height)
-        if not name or any(_overlap(box, other) for other in taken):
+        middle = float(low_2[0] + high_2[0]) / 2
+        box = _room(axes, (middle, float(high_2[1])), lines, SMALL, 1)
+        if not lines or any(overlap(box, other) for other in taken):
             continue
         taken.append(box)
         axes.text(
-            x, y + height / 2, name, ha="center", va="center", family=MONO, size=SMALL,
-            color=theme.soft, zorder=4,
+            (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, "\n".join(lines), ha="center",
+            va="center", family=MONO, size=SMALL, color=theme.soft, zorder=4, linespacing=1.1,
             bbox={"facecolor": theme.sunk, "edgecolor": "none", "alpha": 0.8, "pad": 0.5},
         )  # fmt: skip
     return taken
@@ -196,7 +223,9 @@ def _legend(made: Figure, theme: Theme, data: ClusterMapData) -> None:
                color=theme.colour(index))
         for index, name in enumerate(data.subset_names)
     ]  # fmt: skip
-    grey = Line2D([], [], linestyle="", marker="o", markersize=3, color=theme.dot, label="none")
+    grey = Line2D(
+        [], [], linestyle="", marker="o", markersize=3, color=theme.dot, label="in no cluster"
+    )
     made.legend(
         handles=[*handles, grey], loc="outside lower center", ncols=min(7, len(handles) + 1),
         handletextpad=0.2, columnspacing=1.2,

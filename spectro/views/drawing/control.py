@@ -10,17 +10,17 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from spectro.analysis.component_grid import head_of, is_mlp
-from spectro.views.drawing.parts import head, new_figure, nothing, plain_logarithms
-from spectro.views.drawing.theme import MONO, SMALL, WIDE, Theme, themed
+from spectro.views.drawing.labels import name_marks
+from spectro.views.drawing.parts import Floats, head, new_figure, nothing, plain_logarithms
+from spectro.views.drawing.theme import WIDE, Theme, themed
 
 HELP = (
-    "A mark is a component: a disc a head, a square an MLP, a diamond the rest; across as noise "
-    "alone gives it (nβ = 0), upwards as the run has it; on the line the two are alike."
+    "A mark is a component: a disc a head, a square an MLP, a diamond any other; horizontal: its "
+    "value at nβ = 0, Gaussian noise alone; vertical: in the run; on the line both are equal. The "
+    "components farthest from the line are named."
 )
-MOST_NAMED = 6
-"""Components that are named, those farthest from the line."""
-LABEL_ROOM = np.array([0.13, 0.04])
-"""Of the panel: names nearer to another are left out."""
+MOST_NAMED = 8
+"""Components that are named, those farthest from the line, where there is room."""
 _MARKS = {"head": "o", "mlp": "s", "other": "D"}
 
 
@@ -47,6 +47,9 @@ def figure(data: ControlData, theme: Theme) -> Figure:
     _panel(left, theme, data.components, data.reliability_2H, logarithmic=False)
     positive = np.where(data.deviation_2H > 0, data.deviation_2H, np.nan)
     _panel(right, theme, data.components, positive, logarithmic=True)
+    made.draw_without_rendering()
+    _names(left, theme, data.components, data.reliability_2H)
+    _names(right, theme, data.components, positive)
     return made
 
 
@@ -65,7 +68,6 @@ def _panel(
     if logarithmic:
         axes.set_xscale("log")
         axes.set_yscale("log")
-        plain_logarithms(axes, "{x:g}")
     kind_H = np.array([_kind(name) for name in components])
     for kind, mark in _MARKS.items():
         own = known_H & (kind_H == kind)
@@ -73,34 +75,23 @@ def _panel(
                   markeredgewidth=0)  # fmt: skip
     low, high = float(value_2H[:, known_H].min()), float(value_2H[:, known_H].max())
     axes.plot([low, high], [low, high], color=theme.control, linewidth=0.8, zorder=0.5)
-    _names(axes, theme, components, value_2H, logarithmic=logarithmic)
-    axes.set_xlabel("nβ = 0")
-    axes.set_ylabel("run")
+    axes.set_xlabel("at nβ = 0")
+    axes.set_ylabel("in the run")
+    if logarithmic:
+        plain_logarithms(axes, "{x:g}")
 
 
-def _names(
-    axes: Axes,
-    theme: Theme,
-    components: tuple[str, ...],
-    value_2H: NDArray[np.floating],
-    *,
-    logarithmic: bool,
-) -> None:
-    scaled_2H = np.log(value_2H) if logarithmic else value_2H
-    extent_2 = np.nanmax(scaled_2H, axis=1) - np.nanmin(scaled_2H, axis=1)
-    unit_2 = np.where(extent_2 > 0, extent_2, 1.0)
-    named: list[NDArray[np.floating]] = []
-    far_H = np.nan_to_num(np.abs(scaled_2H[1] - scaled_2H[0]), nan=-1.0)
-    for column in np.argsort(-far_H, kind="stable")[:MOST_NAMED].tolist():
-        at_2 = scaled_2H[:, column] / unit_2
-        is_free = all((np.abs(at_2 - other) > LABEL_ROOM).any() for other in named)
-        if far_H[column] > 0 and is_free:
-            named.append(at_2)
-            x, y = value_2H[:, column].tolist()
-            axes.annotate(
-                components[column], (x, y), (3, 2), textcoords="offset points",
-                size=SMALL - 1, family=MONO, color=theme.soft,
-            )  # fmt: skip
+def _names(axes: Axes, theme: Theme, components: tuple[str, ...], value_2H: Floats) -> None:
+    """Of the components farthest from the line."""
+    is_log = axes.get_xscale() == "log"
+    scaled_2H = np.log(value_2H) if is_log else value_2H
+    far_H = np.nan_to_num(np.abs(scaled_2H[1] - scaled_2H[0]))
+    wanted = [c for c in np.argsort(-far_H, kind="stable")[:MOST_NAMED].tolist() if far_H[c] > 0]
+    if not wanted:
+        return
+    ends = float(np.nanmin(value_2H)), float(np.nanmax(value_2H))
+    along = np.geomspace(*ends, 200) if is_log else np.linspace(*ends, 200)
+    name_marks(axes, theme, components, value_2H.T, wanted, np.stack([along, along], axis=1))
 
 
 def _kind(component: str) -> str:

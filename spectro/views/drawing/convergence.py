@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,37 +11,45 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from spectro.analysis.chain_diagnosis import MIN_EFFECTIVE_SHARE, RHAT, Diagnosis
+from spectro.views.drawing.labels import name_marks
 from spectro.views.drawing.parts import block_axis, head, new_figure, nothing
-from spectro.views.drawing.theme import MONO, SMALL, WIDE, Theme, themed
+from spectro.views.drawing.theme import WIDE, Theme, themed
 
 HELP = (
-    "R̂ of ΔL over the chains of each component (below the line they agree), and what share of its "
-    "draws independent ones would be worth; filled: stepped chains, hollow: independent draws, "
-    "which have nothing to converge; orange: the verdict asks for a change."
+    "R̂ (Gelman and Rubin) of ΔL over the chains of each component, which agree where it is below "
+    "the line; effective sample size as a share of the draws (filled: chains of steps, hollow: "
+    "independent draws, which have no R̂). Orange: the verdict of spectro diagnose asks for a "
+    "change."
 )
+NO_RHAT = "No component of this run has two chains of steps, so there is no R̂."
 MOST_NAMED = 8
 """Components above the line that are named, highest first."""
 
 
 @themed
 def figure(diagnoses: Sequence[Diagnosis], theme: Theme) -> Figure:
-    """Two rows of dots, components by layer."""
-    made = new_figure(WIDE, 4.4)
-    head(made, theme, "Agreement of the chains", HELP)
-    upper, lower = made.subplots(2, 1)
-    rhat_H = np.array([each.rhat for each in diagnoses], np.float64)
+    """R̂ where any component has one, above effective sample size, components by layer."""
+    rhat_H = np.array(
+        [math.nan if each.traces.independent else each.rhat for each in diagnoses], np.float64
+    )
     share_H = np.array(
         [each.traces.effective_sample_size / max(1, each.traces.num_draws) for each in diagnoses],
         np.float64,
     )
-    _panel(upper, theme, diagnoses, rhat_H, RHAT)
-    upper.set_title("R̂ of ΔL")
-    _panel(lower, theme, diagnoses, share_H, MIN_EFFECTIVE_SHARE)
-    lower.set_title("Effective draws, share of all")
+    has_rhat = bool(np.isfinite(rhat_H).any())
+    made = new_figure(WIDE, 4.4 if has_rhat else 2.8)
+    sentence = HELP if has_rhat else f"{HELP} {NO_RHAT}"
+    head(made, theme, "Convergence of the chains: R̂ and effective sample size", sentence)
+    panels = made.subplots(1 + has_rhat, 1, squeeze=False)[:, 0].tolist()
+    _panel(panels[-1], theme, diagnoses, share_H, MIN_EFFECTIVE_SHARE)
+    panels[-1].set_title("Effective sample size, share of the draws")
     if np.isfinite(share_H).any():
-        lower.set_ylim(0, max(1.05, 1.05 * float(np.nanmax(share_H))))
-    if np.isfinite(rhat_H).any():
-        _names(upper, theme, diagnoses, rhat_H)
+        panels[-1].set_ylim(0, max(1.05, 1.05 * float(np.nanmax(share_H))))
+    if has_rhat:
+        _panel(panels[0], theme, diagnoses, rhat_H, RHAT)
+        panels[0].set_title("R̂ of ΔL")
+        made.draw_without_rendering()
+        _names(panels[0], theme, diagnoses, rhat_H)
     return made
 
 
@@ -71,9 +80,6 @@ def _names(
 ) -> None:
     place_H = block_axis(axes, [each.traces.name for each in diagnoses])
     order = np.argsort(-np.nan_to_num(rhat_H, nan=-np.inf), kind="stable")[:MOST_NAMED]
-    for index in order.tolist():
-        if rhat_H[index] > RHAT:
-            axes.annotate(
-                diagnoses[index].traces.name, (place_H[index], rhat_H[index]), (3, 2),
-                textcoords="offset points", size=SMALL - 1, family=MONO, color=theme.soft,
-            )  # fmt: skip
+    names = [each.traces.name for each in diagnoses]
+    above = [index for index in order.tolist() if rhat_H[index] > RHAT]
+    name_marks(axes, theme, names, np.stack([place_H, rhat_H], axis=1), above)

@@ -22,10 +22,10 @@ from spectro.views.drawing.text import printed, shortened, shortened_before
 from spectro.views.drawing.theme import SMALL, WIDE, Theme, themed
 
 HELP = (
-    "χ of this one token at every component, run by run, with its 95 % interval; below zero the "
-    "component supports it, above it works against it; in each title its loss, the smallest "
-    "cluster that has it, the Jaccard index of that with the cluster in the run before, and the "
-    "correlation of χ with the run before."
+    "χ of this one token at every component (MLPs fainter), run by run, with its 95 % "
+    "interval; below zero the component expresses it, above zero it suppresses it; in each title "
+    "its loss, the smallest cluster that has it, the Jaccard index of that with the cluster in the "
+    "run before, and the correlation of χ with the run before."
 )
 MOST_RUNS = 12
 """Panels that a page has room for."""
@@ -44,8 +44,11 @@ def figure(data: FollowedToken, theme: Theme) -> Figure:
     line = made.add_subplot(grid[0])
     bare(line)
     context_line(line, theme, data.token, (0.5, 0.5), (60, 20, 40))
+    first: Axes | None = None
     for index, run in enumerate(data.runs):
-        axes = made.add_subplot(grid[1 + index])
+        axes = made.add_subplot(grid[1 + index], sharey=first)
+        if len(run.components) <= MOST_BARS:
+            first = first or axes
         axes.set_title(_title(run, index), size=SMALL + 0.5)
         _profile(axes, theme, run)
     made.supylabel(f"χ, {data.unit}", size=SMALL, color=theme.soft)

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm, to_rgba
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from numpy.typing import NDArray
 
 from spectro.analysis.component_grid import blocks, grid, is_mlp
@@ -38,6 +38,8 @@ MOST_BLOCK_NAMES = 16
 """Layers that are named below bars or dots."""
 SHORT_NAMES = {"embed": "emb", "unembed": "un", "final_norm": "norm"}
 """Components outside all layers, as axes name them."""
+MOST_SUBDIVIDED = 500
+"""Largest over smallest number of a logarithmic axis that has numbers between powers of ten."""
 BLOCK_GAP = 0.8
 """Room between layers, in bars."""
 _LETTERS_PER_INCH = 21
@@ -194,10 +196,32 @@ def context_line(
 
 
 def plain_logarithms(axes: Axes, form: str = "{x:,.0f}") -> None:
-    """Numbers at logarithmic axes as plain text: powers would be formulas, which are off."""
+    """Numbers at logarithmic axes as plain text: powers would be formulas, which are off.
+
+    Called once the data are drawn: an axis to the base 10 with few powers has 2 and 5 times them
+    too, so that it is never without two numbers.
+    """
     for axis in (axes.xaxis, axes.yaxis):
+        low, high = axis.get_view_interval()
+        if getattr(axis.get_transform(), "base", None) == 10 and high < MOST_SUBDIVIDED * low:
+            axis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5)))
         axis.set_major_formatter(StrMethodFormatter(form))
         axis.set_minor_formatter(NullFormatter())
+
+
+def counted_names(names: Sequence[str], count_R: Ints, most: int) -> list[str]:
+    """Names of sets, each with its number of tokens, the numbers below each other."""
+    counts = [f"{count:,}" for count in count_R.tolist()]
+    wide = max(map(len, counts), default=0)
+    return [
+        f"{shortened(printed(name), most)}  {count:>{wide}}"
+        for name, count in zip(names, counts, strict=True)
+    ]
+
+
+def reliability_words(reliability: float) -> str:
+    """The reliability of a column, as it follows the column's name; nothing where not known."""
+    return f" (reliability {number(reliability)})" if np.isfinite(reliability) else ""
 
 
 def bare(axes: Axes) -> None:

@@ -12,6 +12,7 @@ from spectro.analysis.response_matrix import ResponseMatrix
 from spectro.analysis.scaling import UNITS
 from spectro.views.drawing.parts import (
     SHORT_NAMES,
+    counted_names,
     dots,
     head,
     limits,
@@ -19,17 +20,19 @@ from spectro.views.drawing.parts import (
     nothing,
     require_room,
 )
-from spectro.views.drawing.text import printed, shortened
 from spectro.views.drawing.theme import MONO, SMALL, WIDE, Theme, themed
 
 HELP = (
-    "Mean response of each set of tokens (rows) at each component (columns), less that of all "
-    "tokens: blue, the component expresses what the set has more of; orange, it works against it; "
-    "a dot where its 95 % interval excludes 0 (Student t, over the sequences that have the set)."
+    "Mean χ of each set of tokens (rows, with their number of tokens) at each component (columns), "
+    "less the mean of all tokens: below zero, blue, the component expresses the set; above zero, "
+    "orange, it suppresses it; a dot where the cell's own 95 % interval excludes 0 (Student t, "
+    "over the sequences that have the set)."
 )
 MOST_ROWS = 60
 """Rows that a figure of one page has room for."""
 ROW_INCHES = 0.17
+LEAST_ROWS = 5
+"""Rows for which there is room at least: the colour bar's label needs it."""
 LONGEST_FLAT = 4
 """Letters of the longest name above a column that is not turned."""
 LEAST_NAMED = 0.03
@@ -51,8 +54,9 @@ def figure(data: ResponseMatrix, theme: Theme) -> Figure:
     """
     num_rows = len(data.names)
     require_rows(num_rows)
-    made = new_figure(WIDE, 1.35 + ROW_INCHES * max(3, num_rows))
-    head(made, theme, "Response matrix", HELP)
+    made = new_figure(WIDE, 1.35 + ROW_INCHES * max(LEAST_ROWS, num_rows))
+    title = f"Response matrix: {num_rows} sets of tokens × {len(data.components)} components"
+    head(made, theme, title, HELP)
     axes = made.add_subplot()
     if not num_rows:
         nothing(axes, theme, "no set of tokens")
@@ -74,7 +78,7 @@ def heat(made: Figure, axes: Axes, theme: Theme, data: ResponseMatrix) -> None:
     _layers(axes, theme, data.components)
     bar = made.colorbar(image, ax=axes, pad=0.01, fraction=0.025, aspect=18)
     bar.outline.set_visible(False)
-    bar.set_label(UNITS[data.scale.kind].replace(", ", ",\n"), size=SMALL)
+    bar.set_label(f"χ, {UNITS[data.scale.kind]}".replace("s, ", "s,\n"), size=SMALL)
 
 
 def _dots(
@@ -88,10 +92,7 @@ def _dots(
 
 
 def _names(axes: Axes, data: ResponseMatrix) -> None:
-    names = [
-        f"{shortened(printed(name), 28)}  {count:,}"
-        for name, count in zip(data.names, data.num_tokens_R.tolist(), strict=True)
-    ]
+    names = counted_names(data.names, data.num_tokens_R, 36)
     axes.set_yticks(range(len(names)), names, family=MONO, size=SMALL - 0.5)
     axes.tick_params(length=0)
     for side in ("left", "bottom"):

@@ -16,8 +16,8 @@ from spectro.views.drawing.theme import MONO, SMALL, WIDE, Theme, themed
 
 HELP = (
     "Left: share of clusters with a feature of at least so much F1; dashed: random sets of the "
-    "same size and the same next tokens (null). Right: a dot is a cluster, best F1 against that of "
-    "its random sets; filled where it is more than its y."
+    "same size and with the same y (null). Right: a circle is a cluster, larger with its tokens: "
+    "its best F1 against that of its random sets; filled where it is matched better than they are."
 )
 LINES = {
     "clusters": ("clusters", "-"),
@@ -98,7 +98,10 @@ def _curves(axes: Axes, theme: Theme, data: SaeData) -> None:
     axes.set_ylim(0, 1.02)
     axes.set_xlabel("F1 of the best feature")
     axes.set_ylabel("share of clusters")
-    axes.legend(loc="upper right", fontsize=SMALL - 0.5, handlelength=2.2)
+    axes.legend(
+        loc="upper right", fontsize=SMALL - 0.5, handlelength=2.2, frameon=True, framealpha=1,
+        facecolor=theme.raised, edgecolor="none",
+    )  # fmt: skip
 
 
 def _clusters(axes: Axes, theme: Theme, data: SaeData) -> None:

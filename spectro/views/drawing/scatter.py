@@ -11,13 +11,15 @@ from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from spectro.analysis.scaling import UNITS, Scaling
-from spectro.views.drawing.parts import head, new_figure, nothing, number
+from spectro.views.drawing.parts import head, new_figure, nothing, number, reliability_words
 from spectro.views.drawing.theme import WIDE, Theme, themed
 
 HELP = (
     "A dot is a token: its χ at one component against its χ at another (below zero: expression), "
-    "its colour the subset; r is their correlation over all tokens."
+    "its colour the subset; r is their correlation over all tokens, noise included."
 )
+_ORDER_KEY = 0x6F726465
+"""Tokens are drawn in a random order, so that no subset hides the others."""
 MOST_VECTORS = 20_000
 """More tokens than this are pixels also in SVG and PDF."""
 
@@ -36,6 +38,8 @@ class ScatterData:
     """Its subset."""
     subset_names: tuple[str, ...]
     """Names of the subsets."""
+    reliability_2: NDArray[np.floating]
+    """Of both columns, NaN where it is not known."""
     correlation: float
     """Over all tokens; NaN where one does not vary."""
     num_tokens: int
@@ -55,8 +59,12 @@ def figure(data: ScatterData, theme: Theme) -> Figure:
         return made
     _tokens(axes, theme, data)
     unit = UNITS[data.scaling].partition(",")[0]
-    axes.set_xlabel(f"χ at {data.components[0]}, {unit}")
-    axes.set_ylabel(f"χ at {data.components[1]}, {unit}")
+    labels = [
+        f"χ at {name}, {unit}{reliability_words(reliability)}"
+        for name, reliability in zip(data.components, data.reliability_2.tolist(), strict=True)
+    ]
+    axes.set_xlabel(labels[0])
+    axes.set_ylabel(labels[1])
     _legend(made, theme, data)
     return made
 
@@ -64,15 +72,15 @@ def figure(data: ScatterData, theme: Theme) -> Figure:
 def _tokens(axes: Axes, theme: Theme, data: ScatterData) -> None:
     for line in (axes.axhline, axes.axvline):
         line(0.0, color=theme.strong_line, linewidth=0.6, zorder=0.5)
-    size = float(np.clip(9000 / len(data.x_n2), 0.8, 10.0))
-    counts = np.bincount(  # the rarest subset is on top
-        data.subset_n, minlength=len(data.subset_names)
-    )
-    for subset in np.argsort(-counts, kind="stable").tolist():
-        x, y = data.x_n2[data.subset_n == subset].T
+    size = float(np.clip(15000 / len(data.x_n2), 1.2, 10.0))
+    mixed = np.random.default_rng(_ORDER_KEY).permutation(len(data.x_n2))
+    marker_n = np.array([theme.marker(subset) for subset in data.subset_n[mixed].tolist()])
+    for marker in np.unique(marker_n).tolist():
+        own = mixed[marker_n == marker]
+        x, y = data.x_n2[own].T
         axes.scatter(
-            x, y, s=size, color=theme.colour(subset), marker=theme.marker(subset), alpha=0.6,
-            linewidth=0, rasterized=len(data.x_n2) > MOST_VECTORS,
+            x, y, s=size, color=[theme.colour(subset) for subset in data.subset_n[own].tolist()],
+            marker=marker, alpha=0.6, linewidth=0, rasterized=len(data.x_n2) > MOST_VECTORS,
         )  # fmt: skip
 
 

@@ -24,10 +24,10 @@ from spectro.views.drawing.text import printed, shortened
 from spectro.views.drawing.theme import SMALL, WIDE, Theme, themed
 
 HELP = (
-    "How each component would answer if the data had more of one set of tokens: the mean of χ over "
-    "the set less that over all tokens, with its 95 % interval (Student t, over the sequences that "
-    "have tokens of the set; below zero, blue: expression; on tiles a dot where the interval "
-    "excludes 0)."
+    "Susceptibility of every component (MLPs fainter) to more of one set of tokens in the data: "
+    "mean χ over the set less that over all tokens, with its 95 % interval (Student t, over the "
+    "sequences that have tokens of the set; n: number of tokens; below zero, blue: expression; on "
+    "tiles a dot where the interval excludes 0)."
 )
 MOST_ROWS = 24
 """Panels that a figure of one page has room for."""
@@ -55,7 +55,7 @@ def figure(data: ResponseMatrix, theme: Theme) -> Figure:
     across = min(PANELS_ACROSS, max(1, num_rows))
     down = max(1, math.ceil(num_rows / across))
     made = new_figure(WIDE, 0.75 + 1.05 * down)
-    head(made, theme, "Data shift", HELP)
+    head(made, theme, "Data shift: susceptibility to more of one set of tokens", HELP)
     panels = made.subplots(down, across, squeeze=False, sharey=len(data.components) <= MOST_BARS)
     for index, axes in enumerate(panels.flat):
         if index < num_rows:
@@ -65,13 +65,14 @@ def figure(data: ResponseMatrix, theme: Theme) -> Figure:
         else:
             nothing(axes, theme, "no set of tokens")
     if num_rows:
-        made.supylabel(f"shift, {UNITS[data.scale.kind]}", size=SMALL, color=theme.soft)
+        unit = UNITS[data.scale.kind].replace(", ", ",\n")
+        made.supylabel(f"χ, {unit}", size=SMALL, color=theme.soft)
     return made
 
 
 def _panel(axes: Axes, theme: Theme, data: ResponseMatrix, row: int) -> None:
-    name = shortened(printed(data.names[row]), 36)
-    counts = f"{data.num_tokens_R[row]:,} tokens, {data.num_sequences_R[row]:,} sequences"
+    name = shortened(printed(data.names[row]), 24)
+    counts = f"n = {data.num_tokens_R[row]:,} in {data.num_sequences_R[row]:,} sequences"
     axes.set_title(f"{name}  ({counts})", size=SMALL + 0.5)
     if not np.isfinite(data.mean_RH[row]).any():
         nothing(axes, theme, "no token of this set")

@@ -13,9 +13,9 @@ from spectro.views.drawing.parts import head, new_figure, nothing, number, plain
 from spectro.views.drawing.theme import WIDE, Theme, themed
 
 HELP = (
-    "Clusters by falling size, and the shares of them with at most so much conductance (the part "
-    "of their edges that leads out) and stability (how far two halves of the chains find the same "
-    "tokens)."
+    "Number of tokens of each cluster, largest first; cumulative distributions over clusters of "
+    "conductance (share of edges that leave the cluster) and of stability (the lesser of its best "
+    "Jaccard indices with clusters of two halves of the chains)."
 )
 NO_CONTROL = "No nβ = 0 control is there to show beside them."
 MOST_MARKS = 40
@@ -52,7 +52,12 @@ class SizesData:
 def figure(data: SizesData, theme: Theme) -> Figure:
     """Sizes by rank, then the distributions of conductance and stability."""
     made = new_figure(WIDE, 3.3)
-    head(made, theme, "Clusters", HELP if data.control is not None else f"{HELP} {NO_CONTROL}")
+    head(
+        made,
+        theme,
+        "Size, conductance and stability of the clusters",
+        HELP if data.control is not None else f"{HELP} {NO_CONTROL}",
+    )
     panels = made.subplots(1, 3, width_ratios=[1.35, 1, 1])
     lines = [("run", data.real, theme.real, "-")]
     if data.control is not None:
@@ -74,7 +79,7 @@ def _sizes(axes: Axes, theme: Theme, lines: list[tuple[str, Spread, str, str]]) 
     for name, spread, colour, dash in lines:
         size_K = np.sort(spread.size_K)[::-1]
         share = number(spread.num_clustered / max(1, spread.num_tokens), ".0%")
-        label = f"{name}: {size_K.size:,} with {share} of {spread.num_tokens:,} tokens"
+        label = f"{name}: {size_K.size:,} clusters with {share} of {spread.num_tokens:,} tokens"
         mark = "." if size_K.size <= MOST_MARKS else None
         rank_K = np.arange(1, size_K.size + 1)
         axes.plot(rank_K, size_K, dash, color=colour, marker=mark, markersize=3, label=label)

@@ -10,13 +10,20 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from spectro.analysis.scaling import UNITS, Scaling
-from spectro.views.drawing.parts import head, new_figure, nothing, require_room
-from spectro.views.drawing.text import printed, shortened
+from spectro.views.drawing.parts import (
+    counted_names,
+    head,
+    new_figure,
+    nothing,
+    reliability_words,
+    require_room,
+)
 from spectro.views.drawing.theme import MONO, SMALL, WIDE, Theme, themed
 
 HELP = (
-    "χ of the tokens of each set at each component, less the mean of all tokens: a dot is the "
-    "median, the thick line half of the tokens, the thin one nine in ten (below zero: expression)."
+    "χ of the tokens of each set (with their number) at each component, less the mean of all "
+    "tokens: a dot is the median, the thick line the middle half of the tokens, the thin one from "
+    "5 to 95 % of them (below zero: expression)."
 )
 MOST_ROWS, MOST_COMPONENTS = 40, 6
 """Sets and components that a figure of one page has room for."""
@@ -35,6 +42,8 @@ class SpreadData:
     """Of the columns."""
     scaling: Scaling
     """Units."""
+    reliability_C: NDArray[np.floating]
+    """Of the columns, NaN where it is not known."""
     num_tokens_R: NDArray[np.integer]
     """Tokens of each set."""
     quantile_RC5: NDArray[np.floating]
@@ -56,19 +65,18 @@ def figure(data: SpreadData, theme: Theme) -> Figure:
     require_rows(num_rows)
     require_room(num_panels, MOST_COMPONENTS, "components", "ask for fewer (components=)")
     made = new_figure(WIDE, 1.35 + ROW_INCHES * max(4, num_rows))
-    head(made, theme, "Spread of χ", HELP)
-    panels = made.subplots(1, num_panels, squeeze=False, sharey=True)[0]
+    head(made, theme, "Distribution of χ over the tokens of each set", HELP)
+    comparable = data.scaling is not Scaling.RAW
+    panels = made.subplots(1, num_panels, squeeze=False, sharey=True, sharex=comparable)[0]
     if not (num_rows and data.components):
         nothing(panels[0], theme, "no set of tokens")
         return made
     for column, axes in enumerate(panels):
-        axes.set_title(data.components[column])
+        words = reliability_words(float(data.reliability_C[column]))
+        axes.set_title(data.components[column] + words)
         _lines(axes, theme, data.quantile_RC5[:, column])
         axes.set_ylim(num_rows - 0.4, -0.6)
-    names = [
-        f"{shortened(printed(name), 26)}  {count:,}"
-        for name, count in zip(data.names, data.num_tokens_R.tolist(), strict=True)
-    ]
+    names = counted_names(data.names, data.num_tokens_R, 26)
     panels[0].set_yticks(range(num_rows), names, family=MONO, size=SMALL - 0.5)
     made.supxlabel(f"χ, {UNITS[data.scaling]}", size=SMALL, color=theme.soft)
     return made
@@ -79,10 +87,9 @@ def _lines(axes: Axes, theme: Theme, quantile_R5: NDArray[np.floating]) -> None:
     for row, (least, low, middle, high, most) in enumerate(quantile_R5.tolist()):
         if not np.isfinite(middle):
             continue
-        colour = theme.sign(middle)
-        axes.plot([least, most], [row, row], color=colour, linewidth=0.6)
-        axes.plot([low, high], [row, row], color=colour, linewidth=2.4, alpha=0.55,
+        axes.plot([least, most], [row, row], color=theme.soft, linewidth=0.6)
+        axes.plot([low, high], [row, row], color=theme.soft, linewidth=2.4, alpha=0.55,
                   solid_capstyle="butt")  # fmt: skip
-        axes.plot([middle], [row], "o", color=colour, markersize=3)
+        axes.plot([middle], [row], "o", color=theme.ink, markersize=3)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

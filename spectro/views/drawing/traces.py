@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from spectro.analysis.chain_diagnosis import Diagnosis
 from spectro.views.drawing.parts import head
@@ -19,12 +20,13 @@ COLUMNS = 4
 ROW_INCHES = 1.25
 TITLE_INCHES = 0.75
 TRACES_HELP = (
-    "ΔL of every draw in nats, a colour for each chain, its verdict above each picture: chains "
-    "should rise, level off soon and agree."
+    "ΔL of every draw, nats, a colour for each chain; above each picture the verdict. Chains "
+    "(lines) should rise, level off soon and agree; independent draws (dots) have no order."
 )
 CURVES_HELP = (
-    "How alike two estimates of a column from so many draws each would be: dots are measured on "
-    "halves of the chains, lines predicted from them (Spearman and Brown)."
+    "Correlation over tokens of two estimates of a component's χ from so many draws each: dots are "
+    "measured on halves of the chains, lines predicted from them (Spearman and Brown). The least "
+    "reliable components are named."
 )
 FACTORS = np.geomspace(0.25, 8, 41)
 """Multiples of the run's draws for which reliability is predicted."""
@@ -43,7 +45,7 @@ def loss_traces(
     rows = max(1, math.ceil(len(diagnoses) / COLUMNS))
     height = TITLE_INCHES + ROW_INCHES * rows
     figure = Figure(figsize=(WIDE, height), layout="constrained")
-    head(figure, chosen, "ΔL along the draws", TRACES_HELP)
+    head(figure, chosen, "Loss traces: ΔL of every draw", TRACES_HELP)
     grid = figure.subplots(rows, COLUMNS, squeeze=False).reshape(-1)
     for axes, diagnosis in zip(grid, diagnoses, strict=False):
         _small(axes, diagnosis, chosen)
@@ -65,25 +67,22 @@ def reliability_curves(diagnoses: Sequence[Diagnosis], chosen: Theme) -> Figure:
     Of columns as clusters see them (row-centred) where that is known, filled dots; else raw, hollow
     ones. Columns whose halves do not agree at all are counted, not drawn.
     """
-    figure = Figure(figsize=(WIDE, 3.2), layout="constrained")
-    head(figure, chosen, "Reliability of a column against the draws of its chains", CURVES_HELP)
+    known = [d for d in diagnoses if d.traces.known_reliability > 0]
+    known.sort(key=lambda diagnosis: diagnosis.traces.known_reliability)
+    figure = Figure(figsize=(WIDE, 3.4), layout="constrained")
+    sentence = f"{CURVES_HELP} {_kinds(known)}" if known else CURVES_HELP
+    head(figure, chosen, "Reliability of χ against the number of draws", sentence)
     axes = figure.subplots()
     axes.set_xlabel("draws")
     axes.set_ylabel("reliability")
     axes.set_ylim(0, 1.02)
     axes.grid(visible=True)
-    known = [d for d in diagnoses if d.traces.known_reliability > 0]
-    known.sort(key=lambda diagnosis: diagnosis.traces.known_reliability)
     for rank, diagnosis in reversed(list(enumerate(known))):
         _curve(axes, diagnosis, rank, chosen)
     if known:
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        handles, names = axes.get_legend_handles_labels()
-        title = f"dots: measured on halves, {_kinds(known)}; lines: predicted"
-        axes.legend(
-            handles[::-1], names[::-1], loc="lower right", title=title, title_fontsize=SMALL
-        )
+        _legend(figure, axes, len(known), chosen)
     else:
         axes.text(0.5, 0.5, "no reliability is known", transform=axes.transAxes, ha="center")
     below = sum(d.traces.known_reliability <= 0 for d in diagnoses)
@@ -107,15 +106,25 @@ def _small(axes: Axes, diagnosis: Diagnosis, chosen: Theme) -> None:
     colour = chosen.mute if verdict.is_good else chosen.positive
     axes.text(0, 1.03, caption, transform=axes.transAxes, fontsize=SMALL, color=colour)
     axes.margins(y=0.12)
-    axes.locator_params(nbins=3)
+    axes.locator_params(axis="y", nbins=3)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
 
 
 def _kinds(known: Sequence[Diagnosis]) -> str:
     """Which reliability the dots are of."""
     centred = [diagnosis.traces.is_centred for diagnosis in known]
     if all(centred):
-        return "of row-centred χ"
-    return "filled: of row-centred χ, hollow: of raw χ" if any(centred) else "of raw χ"
+        return "All of row-centred χ."
+    return "Filled: row-centred χ, hollow: raw χ." if any(centred) else "All of raw χ."
+
+
+def _legend(figure: Figure, axes: Axes, num_known: int, chosen: Theme) -> None:
+    """Beside the panel, the least reliable component last, as its curve is lowest."""
+    handles, names = axes.get_legend_handles_labels()
+    if num_known > LABELLED:
+        grey = Line2D([], [], color=chosen.strong_line, linestyle="--", linewidth=0.8)
+        handles, names = [grey, *handles], [f"{num_known - LABELLED} others", *names]
+    figure.legend(handles, names, loc="outside right center")
 
 
 def _curve(axes: Axes, diagnosis: Diagnosis, rank: int, chosen: Theme) -> None:

@@ -80,6 +80,7 @@ def scatter_data(
         x_n2=scale.apply(view.chi(ids))[:, pair],
         subset_n=view.sequences(sequence_id)[1][row_n].astype(np.int64),
         subset_names=view.subset_names,
+        reliability_2=_reliability(view)[pair],
         correlation=float(covariance_22[0, 1]) / spread if spread > 0 else math.nan,
         num_tokens=view.num_tokens,
     )
@@ -114,6 +115,7 @@ def spread_data(
         names=sets.names,
         components=tuple(view.components[column] for column in columns),
         scaling=scaling,
+        reliability_C=_reliability(view)[columns],
         num_tokens_R=np.array([len(v) for v in values_R], np.int64),
         quantile_RC5=np.array(quantiles).reshape(len(parts), len(columns), len(LEVELS)),
     )
@@ -168,6 +170,13 @@ def _columns(view: RunView, names: Sequence[str], number: int) -> list[int]:
     weight_C = np.nan_to_num(columns.reliability_C) if has else 1.0
     score_C = weight_C * np.nan_to_num(columns.deviation_C)
     return [int(column) for column in np.argsort(-score_C, kind="stable")[:number]]
+
+
+def _reliability(view: RunView) -> npt.NDArray[np.floating]:
+    """Split-half reliability of every column, NaN where it is not known."""
+    if not view.store.exists(SUMMARY_NAME):
+        return np.full(len(view.components), math.nan)
+    return run_columns(view).columns.reliability_C
 
 
 def _both(summaries: Sequence[Mapping[str, Any]], name: str) -> npt.NDArray[np.float64]:

@@ -5,6 +5,7 @@ Shapes as in document.py; B bands.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -18,7 +19,7 @@ from matplotlib.figure import Figure
 
 from spectro.views.config import ColourScale
 from spectro.views.drawing.theme import MONO, NARROW, SMALL, WIDE, Theme, style
-from spectro.views.text.colours import PAIRS, Colours
+from spectro.views.text.colours import PAIRS, WORDS, Colours
 from spectro.views.text.document import Document
 from spectro.views.text.lines import TextPiece, lay_out
 from spectro.views.text.scales import limits, values
@@ -26,10 +27,12 @@ from spectro.views.text.scales import limits, values
 POINTS_PER_INCH = 72.0
 CELL = 0.602
 """Width of a character of the font, as a share of its size."""
+PROPORTIONAL = 0.54
+"""About the width of a letter of running text, as a share of its size."""
 BAND, GAP, TEXT, BETWEEN = 3.2, 0.8, 8.0, 4.5
 """Heights in points: a band, what is between two, a line of text, what is below a line."""
 MARGIN, HEAD, KEY = 10.0, 15.0, 11.0
-"""Points: around all, of the title, of a line of the key."""
+"""Points: around all, of the title, of a line of the key or of help."""
 MAX_LINES = 150
 """Lines of text that a figure holds; what is left out is said."""
 NUM_SHADES = 33
@@ -71,13 +74,14 @@ def _drawn(
     num_lines = 1 + max(piece.line for piece in pieces)
     pieces = [piece for piece in pieces if piece.line < MAX_LINES]
     num_bands = len(document.shown)
-    top = MARGIN + HEAD + KEY * num_bands
+    help_lines = _help(colours, int((width - 2 * MARGIN) / (PROPORTIONAL * SMALL)))
+    top = MARGIN + HEAD + KEY * (len(help_lines) + num_bands) + BETWEEN
     height = top + (1 + max(piece.line for piece in pieces)) * _pitch(num_bands) + MARGIN
     made = Figure(figsize=(width / POINTS_PER_INCH, height / POINTS_PER_INCH))
     axes = made.add_axes((0.0, 0.0, 1.0, 1.0), xlim=(0.0, width), ylim=(height, 0.0))
     axes.set_axis_off()
     shades = _shades(theme, colours)
-    _head(axes, document, theme, scale, shades, left_out=num_lines - MAX_LINES)
+    _head(axes, document, theme, scale, colours, help_lines, left_out=num_lines - MAX_LINES)
     _text(axes, document, theme, pieces, top)
     share_NC = values(document, scale) / limits(document, scale)
     for band, column in enumerate(document.shown):
@@ -96,6 +100,16 @@ def _pitch(num_bands: int) -> float:
     return TEXT + num_bands * (BAND + GAP) + BETWEEN
 
 
+def _help(colours: Colours, letters: int) -> list[str]:
+    """What bands and colours are, in lines of so many letters."""
+    above, below = WORDS[colours]
+    return textwrap.wrap(
+        "Bands under each token, in the order of the key: its χ at a component. Below zero "
+        f"({below}) the component expresses the token, above zero ({above}) it suppresses it.",
+        max(20, letters),
+    )
+
+
 def _shades(theme: Theme, colours: Colours) -> Colormap:
     """From below zero (0) to above (1); what is not known is not painted."""
     pair = PAIRS[colours][theme.name]
@@ -109,15 +123,19 @@ def _head(
     document: Document,
     theme: Theme,
     scale: ColourScale,
-    shades: Colormap,
+    colours: Colours,
+    help_lines: Sequence[str],
     *,
     left_out: int,
 ) -> None:
-    """Title, and for each band its component, what its colours mean and its reliability."""
+    """Title, a line of help, and for each band its component, colours and reliability."""
     note = f" (the first {MAX_LINES} lines; {left_out} more are left out)" if left_out > 0 else ""
     axes.text(MARGIN, MARGIN, document.title + note, va="top", weight="bold", parse_math=False)
+    shades = _shades(theme, colours)
+    for row, line in enumerate(help_lines):
+        _words(axes, MARGIN, MARGIN + HEAD + KEY * row, line, theme.soft)
     for band, column in enumerate(document.shown):
-        y = MARGIN + HEAD + KEY * band
+        y = MARGIN + HEAD + KEY * (len(help_lines) + band)
         bound = f"{limits(document, scale)[column]:.3g}"
         reliability = document.columns.reliability_C[column]
         known = f", reliability {reliability:.2f}" if np.isfinite(reliability) else ""
