@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,6 +21,10 @@ MARK = 2.0
 """Half the width of a mark that no name may cover, in points."""
 CLEAR = 3.5
 """From a mark to its name, in points."""
+LINE = 1.27 * SIZE
+"""From one name at the end of a line to the next, in points."""
+AWAY = 10.0
+"""From the end of a line to its name, in points."""
 _POINTS_PER_INCH = 72.0
 
 
@@ -71,6 +75,45 @@ def name_marks(
                     va="center_baseline", size=SIZE, family=MONO, color=theme.soft, in_layout=False,
                 )  # fmt: skip
                 break
+
+
+def name_ends(axes: Axes, ends: Mapping[str, float], x: float, colours: Sequence[str]) -> None:
+    """Names right of the ends of lines, each joined to its end, pushed apart.
+
+    The figure has to be laid out, as for `name_marks`.
+
+    Args:
+        axes: with all lines, its limits final.
+        ends: name → last value, from the highest down.
+        x: where the lines end.
+        colours: of the names.
+    """
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    scale = _POINTS_PER_INCH / figure.dpi
+    heights = [axes.transData.transform((x, value))[1] * scale for value in ends.values()]
+    places = _pushed_apart(heights, axes.bbox.y0 * scale, axes.bbox.y1 * scale)
+    for (name, value), colour, height, place in zip(
+        ends.items(), colours, heights, places, strict=True
+    ):
+        axes.annotate(
+            name, (x, value), (AWAY, place - height), textcoords="offset points", size=SIZE,
+            family=MONO, color=colour, va="center_baseline", annotation_clip=False, in_layout=False,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.4, "shrinkA": 0,
+                        "shrinkB": MARK},
+        )  # fmt: skip
+
+
+def _pushed_apart(heights: Sequence[float], low: float, high: float) -> list[float]:
+    """Falling heights at least a line apart; from `low` to `high` where there is room."""
+    places: list[float] = []
+    for height in heights:
+        places.append(min(height, places[-1] - LINE if places else high))
+    least = low
+    for index in reversed(range(len(places))):
+        places[index] = max(places[index], least)
+        least = places[index] + LINE
+    return places
 
 
 def _sides() -> tuple[tuple[float, float, str], ...]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,8 +9,9 @@ from numpy.typing import NDArray
 
 from spectro.analysis.component_grid import is_mlp
 from spectro.analysis.training_curves import TrainingCurves
+from spectro.views.drawing.labels import name_ends
 from spectro.views.drawing.parts import head, new_figure, plain_logarithms
-from spectro.views.drawing.theme import MONO, SMALL, WIDE, Theme, themed
+from spectro.views.drawing.theme import WIDE, Theme, themed
 from spectro.views.drawing.training_axis import training_axis
 
 HELP = (
@@ -22,8 +21,6 @@ HELP = (
 )
 MOST_NAMED = 20
 """Components that are named."""
-NAME_POINTS, POINTS_PER_INCH = 7.0, 72.0
-"""From one name to the next, in points."""
 
 
 @themed
@@ -63,31 +60,7 @@ def _lines(
 
 
 def _names(axes: Axes, theme: Theme, data: TrainingCurves, value_H: NDArray[np.floating]) -> None:
-    """Names right of the last values, pushed apart; the figure has to be laid out."""
     order = np.argsort(-np.nan_to_num(value_H, nan=-np.inf), kind="stable")[:MOST_NAMED]
     named = [index for index in order.tolist() if np.isfinite(value_H[index])]
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    points = POINTS_PER_INCH / figure.dpi
-    heights = [axes.transData.transform((data.steps[-1], value_H[i]))[1] * points for i in named]
-    places = pushed_apart(heights, axes.bbox.y0 * points, axes.bbox.y1 * points)
-    for index, height, place in zip(named, heights, places, strict=True):
-        axes.annotate(
-            data.components[index], (data.steps[-1], value_H[index]), (10, place - height),
-            textcoords="offset points", size=SMALL - 1, family=MONO, color=theme.colour(index),
-            va="center_baseline", annotation_clip=False, in_layout=False,
-            arrowprops={"arrowstyle": "-", "color": theme.colour(index), "linewidth": 0.4,
-                        "shrinkA": 0, "shrinkB": 2},
-        )  # fmt: skip
-
-
-def pushed_apart(heights: Sequence[float], low: float, high: float) -> list[float]:
-    """Falling heights at least `NAME_POINTS` apart; from `low` to `high` where there is room."""
-    places: list[float] = []
-    for height in heights:
-        places.append(min(height, places[-1] - NAME_POINTS if places else high))
-    least = low
-    for index in reversed(range(len(places))):
-        places[index] = max(places[index], least)
-        least = places[index] + NAME_POINTS
-    return places
+    ends = {data.components[index]: float(value_H[index]) for index in named}
+    name_ends(axes, ends, data.steps[-1], [theme.colour(index) for index in named])
