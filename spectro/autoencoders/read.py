@@ -94,7 +94,7 @@ def _settings(folder: Path, name: str) -> dict[str, Any]:
         raise ValueError(
             f"{name} has no {beside} beside it: was the folder copied whole?"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{beside} is no JSON ({str(error).splitlines()[0]})") from error
     if not isinstance(found, dict):
         raise ValueError(f"{beside} is no object of settings")
