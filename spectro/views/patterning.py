@@ -206,7 +206,7 @@ def _units(view: RunView, unit: DataUnit) -> tuple[npt.NDArray[np.int64], npt.ND
         subsets.append(block.subset_S)
         if traits is not None:
             cells.append(pattern_cells(traits, block.ids_ST1).reshape(-1))
-    subset_S = np.concatenate(subsets)
+    subset_S = np.concatenate(subsets).astype(np.int16)
     if unit is DataUnit.TOKENS:
         return np.arange(len(subset_S) * view.context), subset_S
     if unit is DataUnit.CLUSTERS:
