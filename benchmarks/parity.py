@@ -91,7 +91,8 @@ def _require(error: float, sides: str) -> None:
         )
 
 
-def _toy_work() -> Work:
+def toy_model() -> GPTNeoXForCausalLM:
+    """A random model of two layers; weights large enough that components differ."""
     torch.manual_seed(1)
     config = GPTNeoXConfig(
         vocab_size=VOCAB,
@@ -103,12 +104,22 @@ def _toy_work() -> Work:
         initializer_range=0.3,
         tie_word_embeddings=False,
     )
+    return GPTNeoXForCausalLM(config).eval()
+
+
+def toy_ids(**num_sequences: int) -> dict[str, torch.Tensor]:
+    """Random sequences of each split, [S, T + 1]."""
     stream = torch.Generator().manual_seed(7)
-    counts = {"sampling": 24, "evaluation": 8, "probe": 12}
-    ids = {n: torch.randint(VOCAB, (c, CONTEXT + 1), generator=stream) for n, c in counts.items()}
+    return {
+        name: torch.randint(VOCAB, (number, CONTEXT + 1), generator=stream)
+        for name, number in num_sequences.items()
+    }
+
+
+def _toy_work() -> Work:
     return Work(
-        model=GPTNeoXForCausalLM(config).eval(),
-        splits=Splits(**ids),
+        model=toy_model(),
+        splits=Splits(**toy_ids(sampling=24, evaluation=8, probe=12)),
         components=COMPONENTS,
         sampler=spectro.Psgld(gamma=30.0, nbeta=10.0, step_size=1e-4, damping=0.01, alpha=0.9),
         num_chains=2,

@@ -98,7 +98,7 @@ class Replayed:
     ) -> Replayed:
         """For a model's components by name, and devinterp with this seed and batch size."""
         engine = engine_of(model)
-        chosen = engine.shape.select(components)
+        chosen = engine.shape.select(components) if components else ()
         tables = {own.name: engine.blocks(own) for own in (*chosen, FULL)}
         order: DataLoader[Tensor] = DataLoader(
             range(num_sequences),  # type: ignore[arg-type]

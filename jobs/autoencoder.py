@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import sys
+from pathlib import Path
 
 from spectro.pretrain.autoencoder_config import AutoencoderConfig
 from spectro.storage.locations import local_path
@@ -24,8 +25,10 @@ def _train(config: AutoencoderConfig) -> None:
 
     if not config.out_dir:
         raise ValueError("out_dir is empty: name the folder that receives the autoencoder")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     out_dir = local_path(config.out_dir, "out_dir")
+    if Path(out_dir).exists() and not Path(out_dir).is_dir():
+        raise ValueError(f"out_dir={out_dir} is a file, expected a folder: give another name")
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     found = train_autoencoder(dataclasses.replace(config, out_dir=out_dir))
     say(
         f"held-out text: error {found['heldout_fvu']:.3f} of the variance, L0 "

@@ -35,6 +35,8 @@ from .reading import Format, StoredRun
 if TYPE_CHECKING:  # loads torch
     from spectro.views.cluster_names import ClusterNames
 
+MAX_EXAMPLES = 1000
+
 
 @dataclass(frozen=True, kw_only=True)
 class NamesJob:
@@ -57,9 +59,13 @@ class NamesJob:
         refuse_credentials(self.out or "", "out")
         if self.names is not None:
             local_path(self.names, "names", recorded=False)
-        for name in ("num_examples", "limit"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, found {getattr(self, name)}")
+        if not 1 <= self.num_examples <= MAX_EXAMPLES:
+            raise ValueError(
+                f"num_examples must be 1 to {MAX_EXAMPLES:,}, found {self.num_examples}: a prompt "
+                "holds them all"
+            )
+        if self.limit < 1:
+            raise ValueError(f"limit must be at least 1, found {self.limit}")
 
 
 def _names(job: NamesJob) -> None:
@@ -85,8 +91,9 @@ def _names(job: NamesJob) -> None:
     if job.format is Format.JSON:
         print_json({"summary": names.summary, "clusters": _rows(names)})
         return
-    show(_table(names, job, view.clusters.clusters["size"].to_pylist()))
-    say(*summary_lines(names.summary))
+    sizes = view.clusters.clusters["size"].to_pylist()
+    show(_table(names, job, sizes))
+    say(*summary_lines(names.summary) if sizes else ("There are no clusters to name.",))
     if job.out is not None:
         say(f"examples: {job.out}")
 
@@ -102,8 +109,14 @@ def summary_lines(
     summary: dict[str, Any] | None, control: dict[str, Any] | None = None
 ) -> tuple[str, ...]:
     """How many clusters are recognisable by their names, of random sets, and of the control."""
-    if summary is None or not summary["judged"]:
+    if summary is None:
         return ()
+    if not summary["judged"]:
+        return (
+            f"None of {summary['sets']} clusters could be judged by its name: names are chosen on "
+            f"one half of the sequences and judged by at least {summary['least_held_out']} members "
+            "in the other.",
+        )
     chance = ", ".join(
         f"{_share(summary[key])} of random sets of {what}"
         for key, what in (("random", "the same sizes"), ("same_y", "the same y"))

@@ -4,9 +4,10 @@ statistics of components; a card (README.md) with model, settings, reliability, 
 citation.
 
 Text is published only of subsets whose licence is given and allows it; of the others there are
-token ids alone. A folder is replaced if it holds nothing but an earlier publication. A repository
-is made if there is none, private unless publish.private=false. Paths of this machine are left out
-of card and settings. What was published can be read with datasets.load_dataset(<folder>, "tokens").
+token ids alone. Only an earlier publication is replaced, which its settings.yaml names; a card that
+was edited stays, unless edited_card=replace. A repository is made if there is none, private unless
+private=false; its other files stay. Paths of this machine are left out of card and settings.
+What was published can be read with datasets.load_dataset(<folder>, "tokens").
 
   spectro publish runs/demo published/demo
   spectro publish runs/demo published/demo "licences={docs: cc-by-4.0, python: mit}"
@@ -52,19 +53,20 @@ class PublishJob:
 
 def _publish(job: PublishJob) -> None:
     from spectro.views.publish.folder import replaced_folder, write_dataset  # not for --help
-    from spectro.views.publish.hub import Repository, push
+    from spectro.views.publish.hub import Repository, found_on_hub, push
     from spectro.views.run_view import RunView
 
     if not job.place.startswith(HUB):
         place = Path(local_path(job.place, "place"))
-        with replaced_folder(place) as folder:
+        with replaced_folder(place, job.publish.edited_card) as folder:
             made = write_dataset(RunView(job.run.uri), job.publish, folder)
         say(*_lines(made), f"published: {plain_string(str(place))}")
         return
     repository = Repository.of(job.place)
+    found = found_on_hub(repository, job.publish.edited_card)
     with tempfile.TemporaryDirectory(prefix="spectro-publish-") as scratch:
         made = write_dataset(RunView(job.run.uri), job.publish, Path(scratch))
-        url = push(Path(scratch), repository, private=job.publish.private)
+        url = push(Path(scratch), repository, found, private=job.publish.private)
     say(*_lines(made), f"published: {plain_string(url)}")
 
 
@@ -73,7 +75,7 @@ COMMAND = Command(
     usage="<run> <folder or hf://datasets/owner/name> [licence=<id>] [key=value ...]",
     short={
         name: f"publish.{name}"
-        for name in ("title", "licence", "licences", "text", "map", "private")
+        for name in ("title", "licence", "licences", "text", "map", "edited_card", "private")
     },
 )  # fmt: skip
 main = COMMAND.main

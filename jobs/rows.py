@@ -40,7 +40,7 @@ def write_rows(rows: pa.RecordBatchReader | pa.Table, kind: str, out: str | None
         return writer(reader, sink)
 
 
-def write_table(rows: pa.Table, out: str) -> int:
+def write_table(rows: pa.RecordBatchReader | pa.Table, out: str) -> int:
     """Rows to a file, as Parquet or CSV by its ending."""
     return write_rows(rows, out.rpartition(".")[2], out)
 

@@ -119,7 +119,7 @@ def match_sets(
             f"found y of {groups.y_N.size} tokens and features of {rows.num_tokens}: are they of "
             "the same run?"
         )
-    num_sets, num_kept = len(members), config.num_features
+    num_sets, num_kept = len(members), min(config.num_features, rows.num_features)
     column_CK = np.full((num_sets, num_kept), -1, np.int64)
     shared_CK = np.zeros((num_sets, num_kept), np.int64)
     active_G, scratch = rows.num_active(), _Scratch.of(rows)

@@ -8,9 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import warnings
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -69,6 +71,11 @@ def read_autoencoder(place: str) -> tuple[Released, str]:
         return _read(folder, there[0]), _digest(folder, there[0])
     except ValueError as error:
         raise ValueError(f"autoencoder {place!r}: {error}") from error
+    except (TypeError, AttributeError, KeyError) as error:  # text where an object is expected
+        raise ValueError(
+            f"autoencoder {place!r}: its settings are not of the form that its library writes "
+            f"({_first_line(error)}): were they edited?"
+        ) from error
 
 
 def _read(folder: Path, name: str) -> Released:
@@ -94,8 +101,8 @@ def _settings(folder: Path, name: str) -> dict[str, Any]:
         raise ValueError(
             f"{name} has no {beside} beside it: was the folder copied whole?"
         ) from error
-    except ValueError as error:
-        raise ValueError(f"{beside} is no JSON ({str(error).splitlines()[0]})") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{beside} is no JSON ({_first_line(error)})") from error
     if not isinstance(found, dict):
         raise ValueError(f"{beside} is no object of settings")
     return found
@@ -108,17 +115,24 @@ def _tensors(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
                 return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of torch, about protocols of pickle
+            warnings.simplefilter("ignore")
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(
             f"{path.name} holds Python objects, which are not loaded: expected tensors alone (a "
             "state_dict)"
         ) from error
-    except (SafetensorError, RuntimeError, ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path.name} is damaged ({str(error).splitlines()[0]})") from error
+    except (SafetensorError, BadZipFile, RuntimeError, ValueError, TypeError, EOFError,
+            OSError) as error:  # fmt: skip
+        raise ValueError(f"{path.name} is damaged ({_first_line(error)})") from error
     if not isinstance(found, dict) or not all(isinstance(each, Tensor) for each in found.values()):
         raise ValueError(f"{path.name} is no dictionary of tensors")
     return dict(found)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _digest(folder: Path, name: str) -> str:

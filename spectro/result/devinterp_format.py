@@ -72,8 +72,9 @@ def from_devinterp(tree: xarray.DataTree) -> Result:
     Raises ValueError, in one line, for a tree of another kind, datasets of several context
     lengths, and sequences that lack a token.
     """
-    found, context = _group(tree, "susceptibilities", "sus"), _group(tree, "context", "input_ids")
-    names = [str(name) for name in found.attrs.get("dataset_id_to_name", ())]
+    found = _group(tree, "susceptibilities", "sus", ("sus_flat", "wr"), "target_position")
+    context = _group(tree, "context", "input_ids", ("ctx_flat",), "position")
+    names = _names(found.attrs.get("dataset_id_to_name"))
     chi, dataset_N = _whole_rows(found, "sus", "target_position", first=1)
     ids, dataset_of_ids_N = _whole_rows(context, "input_ids", "position", first=0)
     if ids.shape != (chi.shape[0], chi.shape[1] + 1) or not np.array_equal(
@@ -101,14 +102,46 @@ def from_devinterp(tree: xarray.DataTree) -> Result:
     )
 
 
-def _group(tree: xarray.DataTree, group: str, name: str) -> xarray.Dataset:
-    if group not in tree or name not in tree[group].ds:
+def _group(
+    tree: xarray.DataTree, group: str, name: str, dims: tuple[str, ...], position: str
+) -> xarray.Dataset:
+    """A group with its table `name` along `dims`; ValueError, in one line, for another one."""
+    children = getattr(tree, "children", None)
+    if children is None:
+        raise ValueError(f"expected an xarray DataTree, found {type(tree).__name__}")
+    if group not in children or name not in tree[group].ds:
         raise ValueError(
-            f"the tree has the groups {sorted(tree.children)}, expected /{group} with {name}: is "
+            f"the tree has the groups {sorted(children)}, expected /{group} with {name}: is "
             "it devinterp's SusceptibilitiesV2?"
         )
     found: xarray.Dataset = tree[group].to_dataset()
-    return found
+    if {*found[name].dims} != {*dims}:
+        raise ValueError(
+            f"/{group}: {name} is along {', '.join(map(str, found[name].dims)) or 'nothing'}, "
+            f"expected {', '.join(dims)}: was a part of it selected?"
+        )
+    for key in ("dataset_id", "batch", position):
+        if (
+            key not in found.coords
+            or found[key].dims != dims[:1]
+            or found[key].dtype.kind not in "iu"
+        ):
+            raise ValueError(f"/{group}: expected whole numbers {key} along {dims[0]}")
+    expected, kinds = ("numbers", "f") if name == "sus" else ("token ids", "iu")
+    if found[name].dtype.kind not in kinds or (kinds == "iu" and (found[name] < 0).any()):
+        raise ValueError(f"/{group}: {name} holds {found[name].dtype}, expected {expected}")
+    if not found[name].size:
+        raise ValueError(f"/{group}: {name} is empty")
+    if "wr" in dims and ("wr" not in found.coords or not found.indexes["wr"].is_unique):
+        raise ValueError(f"/{group}: expected a name wr for each weight restriction, each once")
+    return found.transpose(*dims, ...)
+
+
+def _names(found: Any) -> list[str]:
+    """Names of the datasets, by their ids."""
+    if not isinstance(found, list | tuple | np.ndarray):
+        raise ValueError(f"dataset_id_to_name is {found!r:.40}, expected a list of names")
+    return [str(name) for name in found]
 
 
 def _whole_rows(

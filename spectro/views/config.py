@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -51,6 +50,10 @@ class DataUnit(Enum):
     """Tokens of the same pattern types: weights that any other text can be given too."""
 
 
+MAX_SHIFT = 1e6
+"""Limit on a wanted shift; weights reach shifts of the order of one."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Target:
     """A wanted shift of the responses; exactly one of the first four is given.
@@ -86,13 +89,17 @@ class Target:
 
     def __post_init__(self) -> None:
         for name, shift in self.components.items():
-            if not math.isfinite(shift):
-                raise ValueError(f"target.components.{name} must be a finite number, found {shift}")
+            if not abs(shift) <= MAX_SHIFT:  # NaN too
+                raise ValueError(
+                    f"target.components.{name} must be a finite number of standard deviations, at "
+                    f"most {MAX_SHIFT:g}, found {shift}"
+                )
         if self.axis is not None and self.axis < 1:
             raise ValueError(f"target.axis must be at least 1, found {self.axis}")
-        if self.size is not None and not 0 < self.size < float("inf"):
+        if self.size is not None and not 0 < self.size <= MAX_SHIFT:
             raise ValueError(
-                f"target.size must be positive, found {self.size}; see target.opposite"
+                f"target.size must be positive and at most {MAX_SHIFT:g}, found {self.size}; see "
+                "target.opposite"
             )
 
 

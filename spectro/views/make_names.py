@@ -18,16 +18,14 @@ from spectro.analysis.naming.null_sets import random_sets, same_y_sets
 from spectro.analysis.naming.recognisable import summary_of_names
 from spectro.analysis.naming.rules import Rule, rule_text
 from spectro.clustering.config import NUM_NEIGHBOURS
-from spectro.formats import tokens
 from spectro.formats.clusters.names import SCHEMA, StoredNames
 from spectro.tokens.display.context_text import Vocabulary
 from spectro.tokens.display.terminal_text import plain
 from spectro.tokens.display.vocabulary import display_name
 from spectro.views.cluster_tables import members, ragged
 from spectro.views.run_view import RunView
+from spectro.views.sequence_blocks import sequence_blocks
 
-BLOCK_TOKENS = 1 << 16
-"""Tokens in memory at once."""
 MAX_NULL_SETS = 256
 """Clusters at most, a keyed sample, that random sets imitate."""
 MAX_NULL_TOKENS = 1 << 20
@@ -66,21 +64,7 @@ def name_token_sets(view: RunView, known: Vocabulary, sets: MemberSets) -> list[
 def blocks_of(view: RunView) -> Iterator[SequenceBlock]:
     """The sequences of the tokens that the clusters were found among, in order."""
     num_tokens = int(view.clusters.provenance["statistics"]["num_tokens"])
-    num_sequences, step = num_tokens // view.context, max(1, BLOCK_TOKENS // view.context)
-    first = 0
-    for shard in range(view.num_shards):
-        if first >= num_sequences:
-            return
-        _, found = tokens.read_shard(view.root, "probe", shard, view.info)
-        num = min(len(found), num_sequences - first)
-        for start in range(0, num, step):
-            part = slice(start, min(start + step, num))
-            yield SequenceBlock(
-                first_sequence=first + start,
-                ids_ST1=found.ids_ST1[part],
-                subset_S=found.subset_S[part],
-            )
-        first += num
+    return sequence_blocks(view, num_tokens // view.context)
 
 
 def lexicon_of(view: RunView, known: Vocabulary) -> Lexicon:

@@ -5,7 +5,7 @@ Shapes: N tokens, S sequences, T context, H components, U units.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -24,6 +24,7 @@ from spectro.views.cluster_tables import members
 from spectro.views.config import DataUnit, MatrixRows, Target
 from spectro.views.matrix import TokenSets, blocks_of, matrix, principal_axes, sets_of
 from spectro.views.run_view import RunView
+from spectro.views.sequence_blocks import BLOCK_TOKENS, sequence_blocks
 from spectro.views.token_contexts import required_pieces, vocabulary_of
 from spectro.views.token_places import cluster_of_tokens
 
@@ -74,7 +75,7 @@ def patterning(
         responses, target_H, grow=target.size is None, min_reliability=min_reliability,
         min_effective_share=min_effective_share, max_ratio=max_ratio,
     )  # fmt: skip
-    factor_S = weights.factor_U[unit_N].reshape(len(subset_S), -1).mean(axis=1)
+    factor_S = sequence_factors(weights.factor_U, unit_N, view.context)
     subset_factor = {
         name: float(factor_S[subset_S == index].mean())
         for index, name in enumerate(view.subset_names)
@@ -86,27 +87,53 @@ def patterning(
     )  # fmt: skip
 
 
-def weighted_sequences(view: RunView, found: Patterning) -> pa.Table:
-    """What a training loop reads: the sequences with their token ids and weights.
+def weighted_sequences(view: RunView, found: Patterning) -> pa.RecordBatchReader:
+    """What a training loop reads: the sequences with their token ids and weights, in blocks.
 
     sequence_id · subset · input_ids fixed_size_list<int32>[T + 1] · weight, the share of the
     training data (sums to one) · token_factor fixed_size_list<float32>[T], factor of the loss of
     each target within the sequence, mean 1 (only where tokens of one sequence differ).
     """
-    context = view.context
-    factor_ST = found.weights.factor_U[found.unit_N].reshape(-1, context)
-    factor_S = factor_ST.mean(axis=1)
-    ids_ST1, subset_S = view.sequences(np.arange(len(factor_S)))
-    columns = {
-        "sequence_id": pa.array(np.arange(len(factor_S), dtype=np.int64)),
-        "subset": pa.array([view.subset_names[index] for index in subset_S], pa.string()),
-        "input_ids": _lists(ids_ST1.astype(np.int32)),
-        "weight": pa.array(factor_S / factor_S.sum()),
+    factor_S = sequence_factors(found.weights.factor_U, found.unit_N, view.context)
+    weight_S = factor_S / factor_S.sum()
+    kinds = {
+        "sequence_id": pa.int64(),
+        "subset": pa.string(),
+        "input_ids": pa.list_(pa.int32(), view.context + 1),
+        "weight": pa.float64(),
     }
-    if found.unit not in (DataUnit.SEQUENCES, DataUnit.SUBSETS):
-        within_ST = factor_ST / np.where(factor_S > 0, factor_S, 1)[:, None]
-        columns["token_factor"] = _lists(within_ST.astype(np.float32))
-    return pa.table(columns)
+    if differs := found.unit not in (DataUnit.SEQUENCES, DataUnit.SUBSETS):
+        kinds["token_factor"] = pa.list_(pa.float32(), view.context)
+    schema = pa.schema(kinds)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for block in sequence_blocks(view):
+            id_S = block.sequence_id_S
+            columns = [
+                pa.array(id_S),
+                pa.array([view.subset_names[index] for index in block.subset_S], pa.string()),
+                _lists(block.ids_ST1.astype(np.int32)),
+                pa.array(weight_S[id_S]),
+            ]
+            if differs:
+                unit_ST = found.unit_N.reshape(-1, view.context)[id_S]
+                mean_S = np.where(factor_S[id_S] > 0, factor_S[id_S], 1)
+                within_ST = found.weights.factor_U[unit_ST] / mean_S[:, None]
+                columns.append(_lists(within_ST.astype(np.float32)))
+            yield pa.record_batch(columns, schema=schema)
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def sequence_factors(factor_U: Float64, unit_N: npt.NDArray[np.int64], context: int) -> Float64:
+    """Mean factor of the tokens of each sequence [S], some sequences at a time."""
+    step = context * max(1, BLOCK_TOKENS // context)
+    return np.concatenate(
+        [
+            factor_U[unit_N[start : start + step]].reshape(-1, context).mean(axis=1)
+            for start in range(0, len(unit_N), step)
+        ]
+    )
 
 
 def pattern_cells(traits: Traits, ids_ST1: Ids) -> npt.NDArray[np.int64]:
@@ -171,22 +198,22 @@ def _of_components(names: tuple[str, ...], wanted: Mapping[str, float]) -> Float
 
 def _units(view: RunView, unit: DataUnit) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int16]]:
     """Unit of every token [N], without gaps, and the subset of every sequence [S]."""
-    num_sequences = view.info.splits["probe"].num_sequences
-    subset_S = view.sequences(np.arange(num_sequences))[1]
+    traits = None
+    if unit is DataUnit.PATTERNS:
+        traits = Traits.of(required_pieces(view, vocabulary_of(view), "units=patterns"))
+    subsets, cells = [], []
+    for block in sequence_blocks(view):
+        subsets.append(block.subset_S)
+        if traits is not None:
+            cells.append(pattern_cells(traits, block.ids_ST1).reshape(-1))
+    subset_S = np.concatenate(subsets).astype(np.int16)
     if unit is DataUnit.TOKENS:
-        return np.arange(num_sequences * view.context), subset_S
+        return np.arange(len(subset_S) * view.context), subset_S
     if unit is DataUnit.CLUSTERS:
         return np.unique(cluster_of_tokens(view), return_inverse=True)[1], subset_S
     if unit is DataUnit.PATTERNS:
-        traits = Traits.of(required_pieces(view, vocabulary_of(view), "units=patterns"))
-        shards = [
-            pattern_cells(
-                traits, view.sequences(np.arange(start, min(start + 4096, num_sequences)))[0]
-            )
-            for start in range(0, num_sequences, 4096)
-        ]
-        return np.unique(np.concatenate(shards), return_inverse=True)[1].reshape(-1), subset_S
-    label_S = np.arange(num_sequences) if unit is DataUnit.SEQUENCES else subset_S
+        return np.unique(np.concatenate(cells), return_inverse=True)[1], subset_S
+    label_S = np.arange(len(subset_S)) if unit is DataUnit.SEQUENCES else subset_S
     return np.repeat(np.unique(label_S, return_inverse=True)[1], view.context), subset_S
 
 

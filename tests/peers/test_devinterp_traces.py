@@ -13,8 +13,8 @@ import pytest
 import torch
 import xarray
 from torch import Tensor
-from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
+from benchmarks.parity import BATCH, CONTEXT, VOCAB, toy_ids, toy_model
 from benchmarks.replayed import Replayed
 from spectro.models.components import FULL_GROUP
 from spectro.models.config import ScoringConfig
@@ -40,8 +40,8 @@ from devinterp.slt.llc import compute_llc  # noqa: E402
 from devinterp.slt.sampling import sample  # noqa: E402
 from devinterp.slt.weight_restrictions import create_param_masks  # noqa: E402
 
-BATCH, NUM_DRAWS, NUM_INIT = 4, 8, 5
-SEED, VOCAB, CONTEXT = 100, 53, 12
+NUM_DRAWS, NUM_INIT = 8, 5
+SEED = 100
 GAMMA, NBETA, STEP_SIZE = 30.0, 10.0, 1e-4
 COMPONENTS = {"l0h1": "l0h1", "l1mlp": "l1 mlp", "full": None}
 QUERIES = {
@@ -51,26 +51,8 @@ QUERIES = {
 }
 
 
-def random_model() -> GPTNeoXForCausalLM:
-    torch.manual_seed(1)
-    config = GPTNeoXConfig(
-        vocab_size=VOCAB,
-        hidden_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=32,
-        initializer_range=0.3,
-    )
-    return GPTNeoXForCausalLM(config).eval()
-
-
 def random_ids() -> dict[str, Tensor]:
-    stream = torch.Generator().manual_seed(7)
-    sizes = {"sampling": 22, "evaluation": 8, "probe": 12}
-    return {
-        n: torch.randint(0, VOCAB, (s, CONTEXT + 1), generator=stream) for n, s in sizes.items()
-    }
+    return toy_ids(sampling=22, evaluation=8, probe=12)
 
 
 def dataset(rows: Tensor) -> Any:
@@ -82,7 +64,7 @@ def both(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[xarray.DataTree, ChainSums, list[ComponentChain]]:
     """devinterp's traces; our sums and chains along the same draws."""
-    name, model, ids = request.param, random_model(), random_ids()
+    name, model, ids = request.param, toy_model(), random_ids()
     masks = COMPONENTS[name] and create_param_masks(model, COMPONENTS[name])
     step_size = 20 * STEP_SIZE
     tree = sample(
@@ -205,6 +187,6 @@ def test_learning_coefficient_of_its_traces(both: Any) -> None:
 
 
 def random_model_loss(ids: Tensor) -> float:
-    model = random_model().double()
+    model = toy_model().double()
     with torch.no_grad():
         return float(model(ids, labels=ids).loss)

@@ -53,7 +53,8 @@ def test_what_is_wrong_is_said_in_one_line(run, tmp_path, monkeypatch, capsys) -
         ([f"names={tmp_path / 'bytes'}"], "expected UTF-8 text, found another byte at 0"),
         ([f"names={tmp_path / 'line'}"], "names, line 1: there is no cluster 99: expected 0 to 2"),
         ([f"out={run}/clusters/names.json"], "is a name of the run"),
-        (["num_examples=0"], "num_examples must be at least 1, found 0"),
+        (["num_examples=0"], "num_examples must be 1 to 1,000, found 0"),
+        (["num_examples=100000000"], "num_examples must be 1 to 1,000, found 100000000"),
         (["limit=0"], "limit must be at least 1, found 0"),
     ):
         assert names(monkeypatch, run, *arguments) != 0
@@ -61,3 +62,24 @@ def test_what_is_wrong_is_said_in_one_line(run, tmp_path, monkeypatch, capsys) -
         assert message in said and said.count("\n") == 1, said
     assert names(monkeypatch, tmp_path / "nowhere") != 0
     assert "is not the folder of a run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("num_sequences", "context", "num_clusters", "message"),
+    [
+        (1, 16, 1, "None of 1 clusters could be judged"),
+        (3, 2, 1, "None of 1 clusters could be judged"),
+        (20, 1, 1, "Recognisable by their names: 0 of 1 clusters"),
+        (20, 16, 0, "There are no clusters to name."),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_a_run_with_next_to_nothing_has_names_too(
+    num_sequences, context, num_clusters, message, tmp_path, monkeypatch, capsys
+) -> None:
+    """Without sequences to choose on, or members to judge by, nothing is judged."""
+    what = made_up_run.made(num_sequences=num_sequences, context=context, num_clusters=num_clusters)
+    write_run(tmp_path / "run", what)
+    assert names(monkeypatch, tmp_path / "run", f"out={tmp_path}/out.jsonl") == 0
+    assert message in capsys.readouterr().out
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == num_clusters

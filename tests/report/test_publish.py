@@ -228,6 +228,21 @@ def test_a_folder_is_replaced_whole_or_not_at_all(run: Path, tmp_path: Path, job
     assert {path.name for path in tmp_path.iterdir()} == {"out"}
 
 
+def test_a_failure_between_two_names_brings_the_old_folder_back(tmp_path, monkeypatch) -> None:
+    place, rename = tmp_path / "out", os.rename
+    place.mkdir()
+
+    def fails(source: Path, target: Path) -> None:
+        if Path(target) == place and (Path(source) / "new").exists():
+            raise OSError("full")
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", fails)
+    with pytest.raises(OSError, match="full"), replaced_folder(place) as new:
+        (new / "new").touch()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"] and not any(place.iterdir())
+
+
 def test_settings_of_another_program_are_kept(run: Path, tmp_path: Path, job, capsys) -> None:
     place = tmp_path / "out"
     place.mkdir()
@@ -253,8 +268,15 @@ def test_a_card_that_was_edited_is_kept(run: Path, tmp_path: Path, job, capsys) 
     with (place / "README.md").open("a") as card:
         card.write("What I think of it.")
     assert job("publish", str(run), str(place), "map=false", "title=Again") == 2
-    assert "README.md was changed since it was published" in capsys.readouterr().err
+    assert "README.md is not as published: edited_card=keep" in capsys.readouterr().err
     assert (place / "README.md").read_text().endswith("What I think of it.")
+    kept = ("map=false", "licence=mit", "edited_card=keep")
+    assert job("publish", str(run), str(place), *kept) == 0
+    assert (place / "README.md").read_text().endswith("What I think of it.")
+    assert pq.read_table(place / "tokens")["text"].null_count == 0
+    assert job("publish", str(run), str(place), "map=false") == 2
+    assert job("publish", str(run), str(place), "map=false", "edited_card=replace") == 0
+    assert "What I think" not in (place / "README.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -316,43 +338,128 @@ def test_places_are_those_of_the_map(tmp_path: Path) -> None:
     np.testing.assert_allclose(clusters["map_y"][:], placed.clusters.y / GRID, atol=1e-6)
 
 
-def test_pushed_to_a_repository(run: Path, tmp_path: Path) -> None:
-    """By the real command and the real client; the server speaks the hub's API on loopback."""
-    with hub() as server:
-        environment = {
-            **os.environ, "HF_ENDPOINT": server.address, "HF_TOKEN": "hf_test_token_of_nobody",
-            "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1",
-            "PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1",
-        }  # fmt: skip
+@pytest.fixture
+def server():
+    """A hub that speaks its API on loopback."""
+    with hub() as own:
+        yield own
 
-        def publish(*arguments: str) -> subprocess.CompletedProcess[str]:
-            command = [sys.executable, "-m", "jobs.cli", "publish", str(run), *arguments]
-            return subprocess.run(
-                [*command, "map=false"], env=environment, cwd=tmp_path, capture_output=True,
-                text=True,
-            )  # fmt: skip
 
-        done = publish("hf://datasets/somebody/small", "licence=mit")
-        assert done.returncode == 0, done.stderr
-        assert server.private == {"somebody/small": True}
-        assert "Bearer hf_test_token_of_nobody" in server.tokens
-        local = published(run, tmp_path / "out", licence="mit")
-        there = server.files["somebody/small"]["main"]
-        expected = {p.relative_to(local).as_posix() for p in local.rglob("*") if p.is_file()}
-        assert set(there) == expected
-        for name in expected - {"settings.yaml"}:
-            assert there[name] == (local / name).read_bytes(), name
-        there["tokens/part-00001.parquet"] = b"of an earlier, longer run"
-        there["LICENSE"] = b"added by hand"
-        again = publish("hf://datasets/somebody/small", "licence=mit", "title=Again")
-        assert again.returncode == 0, again.stderr
-        assert set(server.files["somebody/small"]["main"]) == {*expected, "LICENSE"}
-        assert b"# Again" in server.files["somebody/small"]["main"]["README.md"]
-        server.files["somebody/small"]["main"] = {"train.csv": b"1,2"}
-        refused = publish("hf://datasets/somebody/small")
-        assert refused.returncode == 2 and refused.stderr.count("\n") == 1, refused.stderr
-        assert "holds files that are of no published run (train.csv …)" in refused.stderr
-        assert server.files["somebody/small"]["main"] == {"train.csv": b"1,2"}
+@pytest.fixture
+def push_job(server, run: Path, tmp_path: Path, job, monkeypatch):
+    """The command in this process, by the real client, to that hub."""
+    known = {
+        "ENDPOINT": server.address,
+        "HUGGINGFACE_CO_URL_TEMPLATE": server.address + "/{repo_id}/resolve/{revision}/{filename}",
+        "HF_HUB_OFFLINE": False,
+        "HF_HUB_DISABLE_XET": True,
+    }
+    for name, value in known.items():
+        monkeypatch.setattr(f"huggingface_hub.constants.{name}", value)
+    monkeypatch.setenv("HF_TOKEN", "hf_test_token_of_nobody")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    return lambda *arguments: job("publish", str(run), *arguments, "map=false")
+
+
+PLACE, NAME = "hf://datasets/somebody/small", "somebody/small"
+
+
+def test_pushed_to_a_repository(run: Path, tmp_path: Path, server) -> None:
+    """By the command in a process of its own, whose environment names the hub."""
+    environment = {
+        **os.environ, "HF_ENDPOINT": server.address, "HF_TOKEN": "hf_test_token_of_nobody",
+        "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1",
+        "PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1",
+    }  # fmt: skip
+    command = [sys.executable, "-m", "jobs.cli", "publish", str(run), PLACE, "licence=mit"]
+    done = subprocess.run(
+        [*command, "map=false"], env=environment, cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert server.private == {NAME: True}
+    assert "Bearer hf_test_token_of_nobody" in server.tokens
+    local = published(run, tmp_path / "out", licence="mit")
+    there = server.files[NAME]["main"]
+    expected = {p.relative_to(local).as_posix() for p in local.rglob("*") if p.is_file()}
+    assert set(there) == expected
+    for name in expected - {"settings.yaml"}:
+        assert there[name] == (local / name).read_bytes(), name
+
+
+def test_an_earlier_publication_is_replaced_and_other_files_stay(push_job, server) -> None:
+    assert push_job(PLACE, "licence=mit") == 0
+    there = server.files[NAME]["main"]
+    first = set(there)
+    settings = yaml.safe_load(there["settings.yaml"])
+    settings["files"]["tokens/part-00001.parquet"] = "0" * 64
+    there["settings.yaml"] = yaml.safe_dump(settings).encode()
+    there["tokens/part-00001.parquet"] = b"of an earlier, longer run"
+    by_hand = {"LICENSE", "mine/part-00000.parquet"}
+    there |= dict.fromkeys(by_hand, b"added by hand")
+    assert push_job(f"{PLACE}@next", "title=Next") == 0
+    assert b"# Next" in server.files[NAME]["next"]["README.md"]
+    assert b"# Next" not in there["README.md"]
+    assert push_job(PLACE, "licence=mit", "title=Again") == 0
+    assert set(there) == {*first, *by_hand}
+    assert b"# Again" in there["README.md"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"train.csv": b"1,2"}, "holds files that are of no published run (train.csv …)"),
+        ({"settings.yaml": b"format: 1\nfiles: {README.md: x}"}, "no published run (settings.yaml"),
+        ({"settings.yaml": b"[" * 1500}, "of no published run (settings.yaml …)"),
+        (
+            {"settings.yaml": b"format: spectro publication\nversion: 2\nfiles: {}"},
+            "has version 2 of a publication, expected 1",
+        ),
+        ({"README.md": b"# By hand", ".gitattributes": b""}, "README.md is not as published"),
+    ],
+)
+def test_a_refusal_changes_nothing_on_the_hub(push_job, server, capsys, content, message) -> None:
+    """No repository, branch or commit is made."""
+    server.files[NAME] = {"main": dict(content)}
+    for place in (PLACE, f"{PLACE}@next"):
+        assert push_job(place) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+    assert push_job("hf://datasets/somebody/new", "licences={nowhere: mit}") == 2
+    assert server.files == {NAME: {"main": content}}
+
+
+def test_a_card_of_a_person_on_the_hub_stays_until_it_is_given_up(push_job, server) -> None:
+    server.files[NAME] = {"main": {"README.md": b"# By hand"}}
+    there = server.files[NAME]["main"]
+    assert push_job(PLACE, "edited_card=keep") == 0
+    assert there["README.md"] == b"# By hand" and "tokens/part-00000.parquet" in there
+    assert push_job(PLACE) == 2
+    assert push_job(PLACE, "edited_card=replace") == 0
+    assert there["README.md"].startswith(b"---\n")
+    assert push_job(PLACE, "title=Again") == 0
+
+
+def test_a_branch_that_moved_since_it_was_checked_is_not_overwritten(
+    push_job, server, monkeypatch, capsys
+) -> None:
+    assert push_job(PLACE) == 0
+    there = server.files[NAME]["main"]
+
+    def meanwhile(*arguments):
+        there["README.md"] = b"# By somebody, now"
+        return write_dataset(*arguments)
+
+    monkeypatch.setattr("spectro.views.publish.folder.write_dataset", meanwhile)
+    assert push_job(PLACE, "title=Again") == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert there["README.md"] == b"# By somebody, now"
+
+
+def test_a_hub_that_does_not_answer_is_one_line(push_job, monkeypatch, capsys) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    assert push_job(PLACE) == 2
+    error = capsys.readouterr().err
+    assert "the Hugging Face hub did not answer (ConnectError" in error and error.count("\n") == 1
 
 
 def test_places_on_the_hub() -> None:

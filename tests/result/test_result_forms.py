@@ -141,6 +141,10 @@ def _cut(tree: xarray.DataTree, group: str, rows: dict[str, slice]) -> None:
     tree[group].dataset = tree[group].to_dataset().isel(rows)
 
 
+def _without(tree: xarray.DataTree, group: str, coordinate: str) -> None:
+    tree[group].dataset = tree[group].to_dataset().drop_vars(coordinate)
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -155,6 +159,16 @@ def _cut(tree: xarray.DataTree, group: str, rows: dict[str, slice]) -> None:
             r"is not 1 to 4 in every sequence",
         ),
         (lambda t: t["susceptibilities"].attrs.update(dataset_id_to_name=["a"]), "has 1 names"),
+        (
+            lambda t: t["susceptibilities"].attrs.update(dataset_id_to_name="ab"),
+            "is 'ab', expected a list of names",
+        ),
+        (lambda t: _cut(t, "susceptibilities", {"wr": 0}), "sus is along sus_flat, expected"),
+        (lambda t: _cut(t, "susceptibilities", {"wr": [0, 0]}), "each once"),
+        (lambda t: _cut(t, "susceptibilities", {"sus_flat": []}), "sus is empty"),
+        (lambda t: _without(t, "susceptibilities", "batch"), "expected whole numbers batch"),
+        (lambda t: _without(t, "susceptibilities", "wr"), "expected a name wr"),
+        (lambda t: t["context"].ds.input_ids.values.__imul__(-1), "expected token ids"),
     ],
 )
 def test_another_tree_is_refused_in_one_line(result: Result, damage, message: str) -> None:
@@ -163,6 +177,12 @@ def test_another_tree_is_refused_in_one_line(result: Result, damage, message: st
     with pytest.raises(ValueError, match=message) as caught:
         Result.from_devinterp(tree)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("other", [None, "sus.zarr", {"susceptibilities": 1}, xarray.Dataset()])
+def test_what_is_no_tree_is_refused(other) -> None:
+    with pytest.raises(ValueError, match="expected an xarray DataTree, found"):
+        Result.from_devinterp(other)
 
 
 def test_a_sequence_of_two_subsets_is_refused(result: Result) -> None:

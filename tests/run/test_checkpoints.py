@@ -30,6 +30,7 @@ from spectro.sampling.samplers import Exponential, Gaussian, Psgld, Sgld
 from spectro.storage.store import ObjectInfo, Store
 from spectro.work.errors import HandedBack
 from spectro.work.progress import Progress
+from tests.run.broken_units import Leaves, in_pieces, nothing
 
 MakeConfig = Callable[..., PipelineConfig]
 CHAIN = ChainConfig(
@@ -62,17 +63,6 @@ CASES = {
 LAYER = group_components(select_components(["l1*"], all_components(2, 2)))[0]
 
 
-class Leaves:
-    """Tells a worker to leave at the n-th time it asks, and from then on."""
-
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def __call__(self) -> bool:
-        self.left -= 1
-        return self.left < 0
-
-
 def ready(make_config: MakeConfig, tmp_path, case: str, name: str, group: Group) -> ResidentModel:
     sampler, chain = CASES[case]
     config = make_config(tmp_path / name, sampler=sampler, chain=chain)
@@ -80,23 +70,6 @@ def ready(make_config: MakeConfig, tmp_path, case: str, name: str, group: Group)
     resident = ResidentModel(config)
     STAGES.execute(PilotUnit(group=group), resident, nothing)
     return resident
-
-
-def nothing(done: float, total: float) -> None:
-    """Progress that nobody sees."""
-
-
-def in_pieces(unit, resident: ResidentModel, after: int) -> int:
-    """Do a unit, told to leave again and again; returns how often it was handed back."""
-    for count in range(200):
-        another = ResidentModel(resident.config)
-        another.hf_model = resident.hf_model  # nothing else is kept
-        try:
-            STAGES.execute(unit, another, nothing, Leaves(after))
-        except HandedBack:
-            continue
-        return count
-    raise AssertionError("the unit makes no headway")
 
 
 def plain(store: Store, name: str) -> object:

@@ -32,9 +32,10 @@ from spectro.storage.store import Store
 from spectro.tokens.config import MoreConfig
 from spectro.views.query.query import Query
 from spectro.views.run_view import RunView
-from spectro.work.errors import HandedBack, UnitError
+from spectro.work.errors import UnitError
 from spectro.work.progress import Progress
 from tests.conftest import FinishRun
+from tests.run.broken_units import in_pieces, nothing
 
 MakeConfig = Callable[..., PipelineConfig]
 HERE = "tests.run.test_observables_of_a_run"
@@ -154,21 +155,6 @@ def test_chi_and_a_run_without_observables_know_nothing_of_them(
     assert b"influence" not in store.read(part_name(0))
 
 
-class Leaves:
-    """Tells a worker to leave at the n-th time it asks, and from then on."""
-
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def __call__(self) -> bool:
-        self.left -= 1
-        return self.left < 0
-
-
-def nothing(done: float, total: float) -> None:
-    """Progress that nobody sees."""
-
-
 @pytest.mark.parametrize(
     "sampler", [REWEIGHTED, Exponential(gamma=300.0, nbeta=10.0, step_size=1e-3)]
 )
@@ -183,17 +169,8 @@ def test_broken_off_units_go_on_with_the_same_bits(
         run(config, Goal.TOKENS)
         resident = ResidentModel(config)
         STAGES.execute(PilotUnit(group=group), resident, nothing)
-        breaks = 0
-        for unit in (ChainUnit(group=group, chains=(0, 1)), TileUnit(group=group, shard=0)):
-            while True:
-                another = ResidentModel(config)
-                another.hf_model = resident.hf_model
-                try:
-                    STAGES.execute(unit, another, nothing, Leaves(after))
-                except HandedBack:
-                    breaks += 1
-                    continue
-                break
+        units = (ChainUnit(group=group, chains=(0, 1)), TileUnit(group=group, shard=0))
+        breaks = sum(in_pieces(unit, resident, after) for unit in units)
         assert (breaks > 4) == (name == "broken")
         sums, _ = read_tile(resident.root, 0, "l1")
         record = read_record(resident.root, "l1", 1).components

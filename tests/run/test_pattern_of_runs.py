@@ -7,11 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from spectro.formats.product import read_product
 from spectro.storage.store import Store
+from spectro.views.config import DataUnit, Target
+from spectro.views.patterning import Patterning, patterning, weighted_sequences
+from spectro.views.run_view import RunView
 from tests.run.made_runs import COMPONENTS, CONTEXT, make_run, put_clusters, text
 
 Job = Callable[..., int]
@@ -51,6 +55,26 @@ def test_more_of_a_cluster_is_weight_on_its_tokens(
     assert shown["reached"] > 0.5
     ids = np.array(rows["input_ids"].to_pylist())
     np.testing.assert_array_equal(ids, text(NUM_SEQUENCES, 1).ids_ST1)
+
+
+@pytest.mark.parametrize("units", ["sequences", "patterns"])
+def test_blocks_of_sequences_change_nothing(
+    units: str, run: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = RunView(run.uri)
+
+    def weighted() -> tuple[Patterning, pa.Table]:
+        made = patterning(view, Target(axis=1), DataUnit(units), min_reliability=0.05)
+        return made, weighted_sequences(view, made).read_all()
+
+    whole, rows = weighted()
+    monkeypatch.setattr("spectro.views.sequence_blocks.BLOCK_TOKENS", 3 * CONTEXT + 1)
+    monkeypatch.setattr("spectro.views.patterning.BLOCK_TOKENS", 3 * CONTEXT + 1)
+    cut, rows_of_cut = weighted()
+    assert rows_of_cut["weight"].num_chunks > NUM_SEQUENCES // 4
+    np.testing.assert_array_equal(cut.unit_N, whole.unit_N)
+    assert cut.subset_factor == whole.subset_factor
+    assert rows_of_cut.combine_chunks().equals(rows.combine_chunks())
 
 
 def first_cluster(run: Store) -> np.ndarray:
@@ -95,6 +119,9 @@ def test_the_table_says_what_is_reached(
         ("target.pattern=nonsense", "must be one of"),
         ("target.cluster=999", "target.cluster: expected 0 to"),
         ("target={axis: 1, size: -1}", "target.size must be positive"),
+        ("target={axis: 1, size: 1e200}", "target.size must be positive and at most 1e+06"),
+        ("target.components={l0h2: 1e300}", "l0h2 must be a finite number of standard deviations"),
+        ("target.components={l0h2: 0}", "found 0.0% of it there"),
     ],
 )
 def test_refusals_are_one_clear_line(

@@ -29,6 +29,7 @@ from spectro.sampling.samplers import Exponential
 from spectro.storage.store import Store
 from spectro.work.errors import HandedBack
 from spectro.work.progress import Progress
+from tests.run.broken_units import Leaves
 
 MakeConfig = Callable[..., PipelineConfig]
 LONG = ChainConfig(
@@ -41,17 +42,6 @@ CASES = {
     "mala": (Mala(gamma=100.0, nbeta=100.0, rho=0.01), LAYER),
     "exponential": (Exponential(gamma=300.0, nbeta=10.0, step_size=1e-3), FULL_GROUP),
 }
-
-
-class Leaves:
-    """Tells a worker to leave at the n-th time that it asks, and from then on."""
-
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def __call__(self) -> bool:
-        self.left -= 1
-        return self.left < 0
 
 
 class Killed(Exception):

@@ -149,8 +149,7 @@ def repetition(ids_ST1: Ids) -> Ints:
 def _joined(earlier: Ints, last: Ints, distance: int) -> Ints:
     """A number for each pair (`earlier` some places before, `last`); unique before the first."""
     size = last.shape[1] + 1
-    before = np.full_like(earlier, -1)
-    before[:, distance:] = earlier[:, : earlier.shape[1] - distance]
+    before = _earlier(earlier, distance)
     result: Ints = np.where(before < 0, -1 - np.arange(last.shape[1]), before * size + last)
     return result
 

@@ -114,6 +114,9 @@ def name_sets(
     known = [np.unique(each.code_GJ[each.code_GJ >= 0]) for each in candidates]
     counted = [(members.columns, members.held_U)] if among_members else _halves(blocks, lexicon)
     matches, num_tokens = _count(counted, known, lexicon)
+    if not num_tokens[0]:  # nothing to choose on: no name, and none is judged
+        unknown = NameScore(num_tokens=0, num_members=0, num_matches=0, num_both=0)
+        return [SetName(rule=None, score=unknown)] * sets.num_sets
     best = BestRules.nothing(sets.num_sets)
     members_G = _per_set(members, ~members.held_U)
     for template, each in enumerate(candidates):

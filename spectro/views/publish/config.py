@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 UNKNOWN = "unknown"
 REDISTRIBUTABLE = frozenset({
@@ -18,6 +19,14 @@ REDISTRIBUTABLE = frozenset({
 })  # fmt: skip
 """Licences, by the hub's identifiers, that allow excerpts to be redistributed. No-derivatives
 licences do not: a sequence of tokens is an excerpt that was changed."""
+
+
+class EditedCard(StrEnum):
+    """What is done with a README.md that is not the one published before."""
+
+    REFUSE = "refuse"
+    KEEP = "keep"
+    REPLACE = "replace"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +45,9 @@ class PublishConfig:
     map: bool = True
     """Whether tokens and clusters have their places on the map, which is laid out where there is
     none."""
+    edited_card: EditedCard = EditedCard.REFUSE
+    """A README.md there that was edited, or written by somebody else: `refuse` to publish, `keep`
+    it beside the new tables, or `replace` it."""
     private: bool = True
     """Whether a repository that is made on the hub is private; one that exists stays as it is."""
 

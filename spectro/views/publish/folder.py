@@ -1,7 +1,6 @@
 """A published run as a folder: written beside its place, then put there whole.
 
-A folder is replaced only if all of its files are of an earlier publication: its settings.yaml names
-them with their checksums.
+A folder is replaced only if all of its files are of an earlier publication (earlier.py).
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -23,15 +21,20 @@ from spectro.storage.local import TEMPORARY
 from spectro.tokens.display.context_text import Vocabulary
 from spectro.views.map.drawn import drawn_map
 from spectro.views.publish.card import Card
-from spectro.views.publish.config import PublishConfig
+from spectro.views.publish.config import EditedCard, PublishConfig
+from spectro.views.publish.earlier import (
+    CARD,
+    FORMAT,
+    SETTINGS,
+    VERSION,
+    Earlier,
+    earlier_publication,
+)
 from spectro.views.publish.parquet_files import ParquetFiles
-from spectro.views.publish.settings import SETTINGS, settings_of
+from spectro.views.publish.settings import settings_of
 from spectro.views.publish.tables import PublishedRun
 from spectro.views.run_view import RunView
 from spectro.views.token_contexts import vocabulary_of
-
-CARD = "README.md"
-FORMAT = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,79 +74,67 @@ def write_dataset(view: RunView, config: PublishConfig, folder: Path) -> Publish
         Card(view=view, config=config, num_rows=num_rows, with_text=with_text).text(),
         encoding="utf-8",
     )
-    files_there = {path.relative_to(folder).as_posix(): path for path in _files(folder)}
     content = {
         "format": FORMAT,
+        "version": VERSION,
         **settings_of(view),
         "licences": config.licences_of(view.subset_names),
-        "files": {name: _sha256(path) for name, path in sorted(files_there.items())},
+        "files": {name: _sha256(path) for name, path in files_in(folder).items()},
     }
     (folder / SETTINGS).write_text(yaml.safe_dump(content, sort_keys=False))
     return Published(
         num_rows=num_rows,
         ids_only=tuple(name for name in view.subset_names if name not in with_text),
-        size_bytes=sum(path.stat().st_size for path in _files(folder)),
+        size_bytes=sum(path.stat().st_size for path in files_in(folder).values()),
     )
 
 
 @contextmanager
-def replaced_folder(place: Path) -> Iterator[Path]:
+def replaced_folder(place: Path, edited_card: EditedCard = EditedCard.REFUSE) -> Iterator[Path]:
     """An empty folder that takes the place at the end of the block, unless the block fails.
 
-    Raises ValueError, in one line, for a place within a run, and for one with other files.
+    Raises ValueError, in one line, for a place within a run, for one with other files than those of
+    a publication, and for a card that was edited, unless it is to be kept or replaced.
     """
     place = place.resolve()  # of a link, what it leads to is replaced
-    require_own(place)
+    _earlier(place, edited_card)
     place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = place.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
+    temporary, old = (place.parent / f"{TEMPORARY}{secrets.token_hex(8)}" for _ in range(2))
     temporary.mkdir()
     try:
         yield temporary
-        require_own(place)
-        old = place.parent / f"{TEMPORARY}{secrets.token_hex(8)}"
+        card = _earlier(place, edited_card).kept_card
+        if card is not None:
+            (temporary / CARD).write_bytes(card)
         if place.exists():
             os.rename(place, old)
-        os.rename(temporary, place)
+        try:
+            os.rename(temporary, place)
+        except BaseException:
+            if old.exists():
+                os.rename(old, place)
+            raise
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def require_own(place: Path) -> None:
-    """Raise ValueError, in one line, unless the place is free or holds a publication alone."""
-    if any((above / run_dir.NAME).exists() for above in (place, *place.absolute().parents)):
+def _earlier(place: Path, edited_card: EditedCard) -> Earlier:
+    """What the folder holds; ValueError, in one line, unless it may be replaced."""
+    if any((above / run_dir.NAME).exists() for above in (place, *place.parents)):
         raise ValueError(f"{place} is within a run, whose objects are its own: give another folder")
     if place.exists() and not place.is_dir():
         raise ValueError(f"{place} is a file, expected a folder: give another name")
-    if not place.exists() or not any(place.iterdir()):
-        return
-    known = published_files(place)
-    own = {SETTINGS, *known} if known else set()  # settings.yaml is a common name
-    others = [p for p in _files(place) if p.relative_to(place).as_posix() not in own]
-    if others:
-        raise ValueError(
-            f"{place} holds files that are of no published run ({others[0].name} …): give a folder "
-            "that is empty or holds one"
-        )
-    if (place / CARD).exists() and _sha256(place / CARD) != known[CARD]:
-        raise ValueError(
-            f"{place}/{CARD} was changed since it was published: move it away to have a new one"
-        )
+    return earlier_publication(
+        str(place), files_in(place), lambda name: (place / name).read_bytes(), edited_card,
+        keeps_others=False,
+    )  # fmt: skip
 
 
-def published_files(folder: Path) -> dict[str, str]:
-    """Name → SHA-256 of the files of a publication; empty where there is none."""
-    try:
-        content: Any = yaml.safe_load((folder / SETTINGS).read_text())
-        if content["format"] != FORMAT or CARD not in content["files"]:
-            return {}
-        return {str(name): str(digest) for name, digest in content["files"].items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError):
-        return {}
-
-
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if not path.is_dir())
+def files_in(folder: Path) -> dict[str, Path]:
+    """Files and links of a folder by their names within it, sorted; none where it is not there."""
+    found = sorted(p for p in folder.rglob("*") if p.is_symlink() or not p.is_dir())
+    return {path.relative_to(folder).as_posix(): path for path in found}
 
 
 def _sha256(path: Path) -> str:

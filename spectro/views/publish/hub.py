@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from spectro.extras import optional_imports
-from spectro.views.publish.folder import CARD
-from spectro.views.publish.parquet_files import PARTS
-from spectro.views.publish.settings import SETTINGS
+from spectro.views.publish.config import EditedCard
+from spectro.views.publish.earlier import CARD, Earlier, earlier_publication
+from spectro.views.publish.folder import files_in
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 _PLACE = re.compile(r"hf://datasets/(?P<repository>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?/?")
-_MADE_BY_THE_HUB = (".gitattributes", CARD)
-"""What a repository that was just made may have."""
+_CLIENTS = ("httpx", "httpx2")
+"""Libraries by which `huggingface_hub` calls; their errors are no OSError."""
+_DATASET = "dataset"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,36 +45,103 @@ class Repository:
         return cls(name=found["repository"], revision=found["revision"])
 
 
-def push(folder: Path, repository: Repository, *, private: bool) -> str:
-    """Make the repository if there is none, and replace tables, card and settings there.
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A branch as it was when it was checked."""
 
-    Gives the commit's URL.
+    commit: str | None
+    """Its last commit; None: there is no repository."""
+    has_branch: bool
+    """Whether the branch is there; a new one begins as the main one is."""
+    names: frozenset[str]
+    """Its files."""
+    earlier: Earlier
+    """What of them is a publication."""
+
+
+def found_on_hub(repository: Repository, edited_card: EditedCard) -> Found:
+    """What is to be replaced; nothing is made or changed.
 
     Credentials are those of `hf auth login` or HF_TOKEN. Raises ValueError, in one line, for a
-    repository with files of no published run; OSError where the hub refuses or cannot be reached.
+    repository with files of no published run, or a card that was edited; OSError where the hub
+    refuses or cannot be reached.
     """
+    with _hub() as api:
+        from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+        def commit_of(revision: str | None) -> str:
+            info = api.repo_info(repository.name, repo_type=_DATASET, revision=revision)
+            return str(info.sha)
+
+        try:
+            commit, has_branch = commit_of(repository.revision), True
+        except RepositoryNotFoundError:
+            nothing = Earlier(files={}, kept_card=None)
+            return Found(commit=None, has_branch=False, names=frozenset(), earlier=nothing)
+        except RevisionNotFoundError:
+            commit, has_branch = commit_of(None), False
+        names = api.list_repo_files(repository.name, repo_type=_DATASET, revision=commit)
+
+        def read(name: str) -> bytes:
+            with tempfile.TemporaryDirectory() as scratch:
+                path = api.hf_hub_download(
+                    repository.name, name, repo_type=_DATASET, revision=commit, cache_dir=scratch
+                )
+                return Path(path).read_bytes()
+
+        where = f"hf://datasets/{repository.name}"
+        earlier = earlier_publication(where, names, read, edited_card, keeps_others=True)
+    return Found(commit=commit, has_branch=has_branch, names=frozenset(names), earlier=earlier)
+
+
+def push(folder: Path, repository: Repository, found: Found, *, private: bool) -> str:
+    """Make the repository or branch if there is none, and replace the earlier publication there.
+
+    Gives the commit's URL. Other files stay. Raises OSError as `found_on_hub`, and where the branch
+    has changed since it was checked.
+    """
+    new = files_in(folder)
+    gone = found.names & {*found.earlier.files} - {*new}
+    if found.earlier.kept_card is not None:
+        del new[CARD]
+    with _hub() as api:
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+        if found.commit is None:
+            api.create_repo(repository.name, repo_type=_DATASET, private=private)
+        if repository.revision is not None and not found.has_branch:
+            api.create_branch(
+                repository.name, branch=repository.revision, revision=found.commit,
+                repo_type=_DATASET,
+            )  # fmt: skip
+        made = api.create_commit(
+            repository.name,
+            [
+                *(CommitOperationAdd(name, path) for name, path in new.items()),
+                *(CommitOperationDelete(name) for name in sorted(gone)),
+            ],
+            commit_message="Susceptibilities and clusters, by spectro publish",
+            repo_type=_DATASET,
+            revision=repository.revision,
+            parent_commit=found.commit,
+        )
+    return str(made.commit_url)
+
+
+@contextmanager
+def _hub() -> Iterator[HfApi]:
+    """The hub's client; what its HTTP library raises becomes an OSError of one line."""
     with optional_imports():
         from huggingface_hub import HfApi
 
-    api = HfApi(library_name="spectro")
-    api.create_repo(repository.name, repo_type="dataset", private=private, exist_ok=True)
-    if repository.revision is not None:
-        api.create_branch(
-            repository.name, branch=repository.revision, repo_type="dataset", exist_ok=True
-        )
-    there = api.list_repo_files(repository.name, repo_type="dataset", revision=repository.revision)
-    others = sorted({*there} - {*_MADE_BY_THE_HUB})
-    if others and SETTINGS not in others:
-        raise ValueError(
-            f"hf://datasets/{repository.name} holds files that are of no published run "
-            f"({others[0]} …): give another repository"
-        )
-    made = api.upload_folder(
-        folder_path=folder,
-        repo_id=repository.name,
-        repo_type="dataset",
-        revision=repository.revision,
-        commit_message="Susceptibilities and clusters, by spectro publish",
-        delete_patterns=f"*/{PARTS}",
-    )
-    return str(made.commit_url)
+    try:
+        yield HfApi(library_name="spectro")
+    except OSError:
+        raise
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in _CLIENTS:
+            raise
+        raise OSError(
+            f"the Hugging Face hub did not answer ({type(error).__name__}: {error}): is this "
+            "machine connected?"
+        ) from error

@@ -10,7 +10,6 @@ from spectro.storage.credentials import redacted
 from spectro.storage.locations import is_uri
 from spectro.views.run_view import RunView
 
-SETTINGS = "settings.yaml"
 _PLACES = ("path", "name_or_path", "source")
 """Settings that may name a file."""
 
