@@ -13,8 +13,8 @@ component and the size of chi, by training step; with rows= besides, the mean ch
 (clusters: those of the last checkpoint). With kind=flow: which clusters are kept, merge, split, go
 and are born between checkpoints, beside chance and beside other draws.
 
-  spectro across runs/demo runs/demo/control token=she
-  spectro across runs/14m runs/410m runs/1.4b token=she out=she.svg theme=dark
+  spectro across runs/demo runs/demo/control token=the
+  spectro across runs/14m runs/410m runs/1.4b token=the out=the.svg theme=dark
   spectro across runs/demo runs/demo/clusters-k30 'token=⏎' format=json
   spectro across runs/demo runs/demo/control token_id=17 scaling=centred out=token.svg
   spectro across runs/step1000 runs/step4000 runs/step16000 kind=training out=training.svg
@@ -71,7 +71,7 @@ class AcrossJob:
     kind: AcrossKind = AcrossKind.TOKEN
     """`token`: one token in each run; `training`: curves over training steps; `flow`: clusters over
     training steps."""
-    token: str = "she"
+    token: str = "the"
     """Text of the token; white space around y is ignored unless · ⏎ ⇥ stand for it."""
     max_clusters: int = 6
     """Clusters of each run, most occurrences first."""
@@ -111,7 +111,7 @@ class AcrossJob:
         for place in (*self.runs, self.out or ""):
             refuse_credentials(place, "across")
         if not self.runs or not self.token:
-            raise ValueError("across needs runs and a token: spectro across <run> <run> token=she")
+            raise ValueError("across needs runs and a token: spectro across <run> <run> token=the")
         least = {"max_clusters": 1, "num_contexts": 0, "seed": 0, "max_rows": 1}
         least |= dict.fromkeys(("token_id", "sequence", "position"), 0)
         for name, low in least.items():
@@ -182,9 +182,9 @@ def _token(job: AcrossJob) -> None:
     if job.format is Format.JSON:
         print_json(across_as_dict(found))
         return
-    links = [links_table(found)] if len(found.runs) > 1 else []
-    show(*map(run_table, found.runs), *links)
-    say(*found.notes)
+    show(*map(run_table, found.runs), *([links_table(found)] if found.links else []))
+    none = "No two of these clusters have a token in common."
+    say(*([none] if len(found.runs) > 1 and not found.links else []), *found.notes)
 
 
 def _followed(job: AcrossJob) -> None:

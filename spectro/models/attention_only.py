@@ -131,6 +131,9 @@ class AttentionOnlyPreTrainedModel(PreTrainedModel):  # type: ignore[misc]
     _supports_sdpa = True
     _no_split_modules = ("AttentionOnlyLayer",)
 
+    def set_attn_implementation(self, *arguments: object, **settings: object) -> None:
+        """There is one implementation, which gives patterns where they are asked for."""
+
 
 class AttentionOnlyModel(AttentionOnlyPreTrainedModel):
     """Embedding, layers, final norm."""

@@ -47,7 +47,7 @@ def folder(
 
 def on_tiny_run(words: tuple[str, ...], here: Path, tiny: list[str]) -> list[str]:
     """The command with the page's runs, numbers and texts replaced by those that are here."""
-    words = tuple("token=e" if word in ("token=she", "token=the") else word for word in words)
+    words = tuple("token=e" if word == "token=the" else word for word in words)
     for run in {m for word in words for m in re.findall(r"runs/[\w\-]+", word)} - NEW:
         if not (here / run).exists() and "render" not in words:
             shutil.copytree(here / "runs/demo", here / run)

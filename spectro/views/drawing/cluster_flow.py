@@ -35,8 +35,10 @@ GAP = 0.35
 """Room between boxes, all gaps of the fullest column together, in its members."""
 LABEL_ROOM = 0.03
 """Room for a name, as a share of the highest column."""
-BAR_PLACES, BAR_NAMES = (0.25, 0.5, 0.75), ("run", "same y", "draws")
+BAR_PLACES, BAR_NAMES = (0.25, 0.5, 0.75), ("run", "y", "draws")
 """Bars between two columns."""
+MOST_NAMED_BARS = 6
+"""Groups of bars that have room for the names."""
 Span = tuple[float, float]
 Kind = TypeVar("Kind", Fate, Origin)
 
@@ -244,6 +246,8 @@ def _shares(
                 colour = _colour(theme, kind)
                 axes.bar(index + place, share, 0.19, bottom=base, color=colour, linewidth=0)
                 base += share
+            if len(shares) > MOST_NAMED_BARS:
+                continue
             axes.text(
                 index + place, -0.04, name, ha="center", va="top", size=SMALL - 1.5,
                 color=theme.mute,
