@@ -1,5 +1,5 @@
-// Names over the map: regions while one sees much, the largest clusters that find room. Text nodes,
-// so that scripts are shaped and ordered by the browser.
+// Names over the map: regions while one sees much, the largest clusters that find room, one name
+// once in a region. Text nodes, so that scripts are shaped and ordered by the browser.
 import { byId, element } from "./dom.js";
 import { SIDE } from "./scene.js";
 import { model } from "./model.js";
@@ -18,8 +18,10 @@ function clusterName(world, id) {
 }
 
 function place(view, kind, [x, y], text, offset, taken) {
-  const [left, top] = view.toScreen(x, y), half = ([...text].length * (CHARACTER[kind] ?? CHARACTER.cluster)) / 2 + 3, down = top + offset;
-  if (left < -half || left > view.node.clientWidth + half || down < -HEIGHT || down > view.node.clientHeight + HEIGHT) return null;
+  const [at, top] = view.toScreen(x, y), half = ([...text].length * (CHARACTER[kind] ?? CHARACTER.cluster)) / 2 + 3, down = top + offset;
+  const width = view.node.clientWidth;
+  if (at < 0 || at > width || down < -HEIGHT || down > view.node.clientHeight + HEIGHT) return null;
+  const left = Math.max(half, Math.min(at, width - half));
   const box = [left - half, down - HEIGHT / 2, left + half, down + HEIGHT / 2];
   if (taken.some((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1])) return null;
   taken.push(box);
@@ -44,8 +46,13 @@ function wanted(view) {
   if (view.at.zoom < all + REGIONS_UNTIL) {
     for (const region of [...regions].sort((a, b) => b.size - a.size)) add("region", region.at, shorten(region.plain, 26), () => shown(region.name), 0);
   }
-  const order = scene.bySize, most = Math.min(order.length, MOST_TRIED);
-  for (let n = 0; n < most && found.length < MOST; n++) if (model.pass.clusters[order[n]] && isLit(order[n])) addCluster(order[n], "cluster");
+  const order = scene.bySize, most = Math.min(order.length, MOST_TRIED), written = new Set();
+  for (let n = 0; n < most && found.length < MOST; n++) {
+    const id = order[n], key = `${clusters.region.values[id]} ${clusterName(world, id)}`, before = found.length;
+    if (!model.pass.clusters[id] || !isLit(id) || written.has(key)) continue;
+    addCluster(id, "cluster");
+    if (found.length > before) written.add(key);
+  }
   return found;
 }
 

@@ -36,7 +36,7 @@ function rankSize({ map, clusters }) {
     .map(([name, sizes]) => ({ name, x: x(sizes.length) + 7, y: y(sizes.at(-1)) + 4 })).sort((a, b) => a.y - b.y);
   if (names.length === 2 && Math.abs(names[0].x - names[1].x) < NAME.width) names[0].y = Math.min(names[0].y, names[1].y - NAME.height);
   picture.append(...names.map((at) => words(at.x, at.y, at.name, "start", `name-${at.name}`)));
-  return element("figure", "", element("figcaption", "", "Size of each cluster, in tokens, by rank"), picture);
+  return element("figure", "", element("figcaption", "", "Size of each cluster, in tokens, by rank; both axes logarithmic"), picture);
 }
 
 // Medians of both, in two lines.
