@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from spectro.analysis.chain_diagnosis import Diagnosis, diagnose
 from spectro.analysis.chain_verdict import Verdict
@@ -68,13 +69,13 @@ def test_the_page() -> None:
 
 
 def drawn(diagnoses: list[Diagnosis]) -> tuple[dict[str, list[float]], str, list[str]]:
-    """Of the picture of reliability: dots by component, the legend's title, other words."""
-    (axes,) = reliability_curves(diagnoses, theme("light")).axes
+    """Of the picture of reliability: dots by component, its head, words in the panel."""
+    figure = reliability_curves(diagnoses, theme("light"))
+    (axes,) = figure.axes
     dots = [line.get_ydata().tolist() for line in axes.lines if line.get_marker() == "o"]
     names = [line.get_label() for line in axes.lines if line.get_linestyle() == "--"]
-    legend = axes.get_legend()
-    title = "" if legend is None else legend.get_title().get_text()
-    return dict(zip(names, dots, strict=True)), title, [text.get_text() for text in axes.texts]
+    head = " ".join(" ".join(text.get_text() for text in figure.findobj(Text)).split())
+    return dict(zip(names, dots, strict=True)), head, [text.get_text() for text in axes.texts]
 
 
 def test_what_is_judged_is_what_is_drawn() -> None:
@@ -84,12 +85,12 @@ def test_what_is_judged_is_what_is_drawn() -> None:
     centred = diagnose(traces(x, name="a", centred_reliability=0.3, **raw), SETTINGS)
     other = diagnose(traces(x, name="b", **raw), SETTINGS)
     none = diagnose(traces(x, name="c", centred_reliability=-0.2, **raw), SETTINGS)
-    dots, title, words = drawn([centred])
-    assert dots == {"a": [0.3]} and "of row-centred χ;" in title and not words
-    dots, title, words = drawn([other])
-    assert dots == {"b": [0.88, 0.9, 0.92]} and "of raw χ;" in title
-    dots, title, words = drawn([centred, other, none])
-    assert set(dots) == {"a", "b"} and "filled: of row-centred χ, hollow: of raw χ" in title
+    dots, head, words = drawn([centred])
+    assert dots == {"a": [0.3]} and "All of row-centred χ." in head and not words
+    dots, head, words = drawn([other])
+    assert dots == {"b": [0.88, 0.9, 0.92]} and "All of raw χ." in head
+    dots, head, words = drawn([centred, other, none])
+    assert set(dots) == {"a", "b"} and "Filled: row-centred χ, hollow: raw χ." in head
     assert words == ["not drawn: 1 whose halves do not agree (r ≤ 0)"]
     (axes,) = reliability_curves([centred], theme("light")).axes
     (place,) = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"]
