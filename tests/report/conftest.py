@@ -3,6 +3,8 @@ autoencoder."""
 
 import dataclasses
 import shutil
+import warnings
+from collections.abc import Iterator
 
 import browser
 import made_map
@@ -120,3 +122,11 @@ def copied(planted, tmp_path):
     """The same, the run in a folder of the test's own."""
     shutil.copytree(planted.run, tmp_path / "run")
     return dataclasses.replace(planted, run=tmp_path / "run")
+
+
+@pytest.fixture
+def every_warning_is_an_error() -> Iterator[None]:
+    """Glyphs that are missing, layouts that collapse, logarithms of zero."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        yield

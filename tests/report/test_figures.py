@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from spectro.views.config import SUFFIXES, THEMES
 from spectro.views.drawing import across, axes, card, cluster_map, response, shift
 from spectro.views.drawing.save import to_bytes
 from spectro.views.drawing.theme import theme
+from tests.report.written_text import require_drawn
 
 MANY = ("embed", *(f"l{k}{p}" for k in range(24) for p in (*(f"h{h}" for h in range(16)), "mlp")))
 FEW = ("embed", "l0h0", "l0h1", "l0mlp", "unembed")
@@ -184,22 +184,13 @@ CASES: dict[str, tuple[Callable[[Any, Any], Figure], Any]] = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def every_warning_is_an_error() -> Iterator[None]:
-    """Glyphs that are missing, layouts that collapse, logarithms of zero."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
+pytestmark = pytest.mark.usefixtures("every_warning_is_an_error")
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_drawn(name: str) -> None:
-    """By Agg, which has no mercy with glyphs; letters are never formulas."""
     draw, data = CASES[name]
-    made = draw(data, theme("light"))
-    written = [text for text in made.findobj(Text) if text.get_text()]
-    assert written and not any(t.get_parse_math() or t.get_usetex() for t in written)
-    assert to_bytes(made, ".png", theme("light")).startswith(b"\x89PNG")
+    require_drawn(draw(data, theme("light")), theme("light"))
 
 
 @pytest.mark.parametrize("data", [FEATURED, card_data(MANY, 3, features=FEATURED.features,

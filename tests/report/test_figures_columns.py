@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from spectro.views.drawing.scatter import ScatterData
 from spectro.views.drawing.sizes import SizesData, Spread
 from spectro.views.drawing.spread import SpreadData
 from spectro.views.drawing.theme import theme
+from tests.report.written_text import require_drawn
 
 NAN = float("nan")
 MANY = ("embed", *(f"l{k}{p}" for k in range(24) for p in (*(f"h{h}" for h in range(16)), "mlp")))
@@ -127,22 +127,13 @@ CASES: dict[str, tuple[Callable[[Any, Any], Figure], Any]] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def every_warning_is_an_error() -> Iterator[None]:
-    """Glyphs that are missing, layouts that collapse, logarithms of zero."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
+pytestmark = pytest.mark.usefixtures("every_warning_is_an_error")
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_drawn(name: str) -> None:
-    """By Agg, which has no mercy with glyphs; letters are never formulas."""
     draw, data = CASES[name]
-    made = draw(data, theme("light"))
-    written = [text for text in made.findobj(Text) if text.get_text()]
-    assert written and not any(t.get_parse_math() or t.get_usetex() for t in written)
-    assert to_bytes(made, ".png", theme("light")).startswith(b"\x89PNG")
+    require_drawn(draw(data, theme("light")), theme("light"))
 
 
 @pytest.mark.slow

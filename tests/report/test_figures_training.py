@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -26,9 +25,9 @@ from spectro.tokens.display.context_text import TokenInContext
 from spectro.tokens.display.vocabulary import display
 from spectro.views.drawing import cluster_flow as flow_picture
 from spectro.views.drawing import followed_token, training, training_sets
-from spectro.views.drawing.save import to_bytes
 from spectro.views.drawing.theme import theme
 from spectro.views.drawing.training_axis import short
+from tests.report.written_text import require_drawn
 
 FEW = ("embed", "l0h0", "l0h1", "l0mlp", "unembed")
 MANY = tuple(f"l{k}h{h}" for k in range(24) for h in range(16))
@@ -131,20 +130,13 @@ CASES: dict[str, tuple[Callable[[Any, Any], Figure], Any]] = {
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def every_warning_is_an_error() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        yield
+pytestmark = pytest.mark.usefixtures("every_warning_is_an_error")
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_drawn(name: str) -> None:
     draw, data = CASES[name]
-    made = draw(data, theme("dark"))
-    written = [text for text in made.findobj(Text) if text.get_text()]
-    assert written and not any(t.get_parse_math() or t.get_usetex() for t in written)
-    assert to_bytes(made, ".png", theme("dark")).startswith(b"\x89PNG")
+    require_drawn(draw(data, theme("dark")), theme("dark"))
 
 
 @pytest.mark.parametrize("module", [flow_picture, training, training_sets, followed_token])

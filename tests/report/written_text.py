@@ -1,4 +1,4 @@
-"""Where the texts of a figure are: which of them cover another, and which leave the figure."""
+"""The texts of a figure: whether they are drawn, cover each other, or leave the figure."""
 
 from __future__ import annotations
 
@@ -11,10 +11,20 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from spectro.views.drawing.save import to_bytes
+from spectro.views.drawing.theme import Theme
+
 SAVED_DPI = 200
 """As files have it: at fewer dots letters are rounded to be wider."""
 TOLERANCE = 2.0
 """Pixels: boxes of letters have a margin for accents and descenders that most text does not use."""
+
+
+def require_drawn(made: Figure, theme: Theme) -> None:
+    """By Agg, which has no mercy with glyphs; letters are never formulas."""
+    written = [text for text in made.findobj(Text) if text.get_text()]
+    assert written and not any(t.get_parse_math() or t.get_usetex() for t in written)
+    assert to_bytes(made, ".png", theme).startswith(b"\x89PNG")
 
 
 def boxes(made: Figure) -> list[tuple[str, Bbox]]:
