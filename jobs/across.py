@@ -24,10 +24,13 @@ and are born between checkpoints, beside chance and beside other draws.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from importlib import import_module
 from typing import Any
+
+from rich.table import Table
 
 from spectro.analysis.scaling import Scaling
 from spectro.settings import refuse_without_effect
@@ -44,10 +47,10 @@ from .across_tokens import (
 )
 from .across_training import clusters_as_dict, curves_tables, flow_tables, sets_table
 from .command import Command
-from .output import print_json, say, show
+from .output import plain, print_json, say, show
 from .reading import Format
 
-OF_ONE_KIND = (
+KIND_SPECIFIC = (
     "token", "max_clusters", "num_contexts", "seed", "token_id", "sequence", "position", "rows",
     "components", "scaling", "max_rows",
 )  # fmt: skip
@@ -121,7 +124,7 @@ class AcrossJob:
         if self.out is not None:
             suffix_of(self.out)
         reason, acting = self._acting()
-        inert = {name: reason for name in OF_ONE_KIND if name not in acting}
+        inert = {name: reason for name in KIND_SPECIFIC if name not in acting}
         refuse_without_effect(self, "", inert)
         given = (self.token_id is not None, self.sequence is not None, self.position is not None)
         if self.follows and given not in ((True, False, False), (False, True, True)):
@@ -131,17 +134,24 @@ class AcrossJob:
             )
 
     def _acting(self) -> tuple[str, tuple[str, ...]]:
-        """Why the other settings do not act, and which of `OF_ONE_KIND` do."""
+        """Why the other settings do not act, and which of `KIND_SPECIFIC` do."""
         if self.kind is AcrossKind.FLOW:
             return "with kind=flow", ("seed", "max_rows")
         if self.kind is AcrossKind.TRAINING and self.rows is None:
-            return "with kind=training without rows", ()
+            return "with kind=training (components, scaling and max_rows act with rows=)", ()
         if self.kind is AcrossKind.TRAINING:
-            return "with kind=training", ("rows", "components", "scaling", "max_rows")
+            of_clusters = ("max_rows",) if self.rows is MatrixRows.CLUSTERS else ()
+            acting = ("rows", "components", "scaling", *of_clusters)
+            return f"with kind=training and rows={self.rows.value}", acting
         if self.follows:
             acting = ("token_id", "sequence", "position", "scaling", "max_rows")
             return "where one token in context is followed", acting
-        return "with kind=token", ("token", "max_clusters", "num_contexts", "seed")
+        return "with kind=token (rows= needs kind=training)", (
+            "token",
+            "max_clusters",
+            "num_contexts",
+            "seed",
+        )
 
 
 def _across(job: AcrossJob) -> None:
@@ -175,16 +185,11 @@ def _token(job: AcrossJob) -> None:
         job.runs, job.token, max_clusters=job.max_clusters, num_contexts=job.num_contexts,
         seed=job.seed,
     )  # fmt: skip
-    if job.out is not None:
-        from spectro.views.drawing import across as picture  # matplotlib
-
-        _draw(picture.figure, found, job.out, job.theme)
-    if job.format is Format.JSON:
-        print_json(across_as_dict(found))
-        return
-    show(*map(run_table, found.runs), *([links_table(found)] if found.links else []))
     none = "No two of these clusters have a token in common."
-    say(*([none] if len(found.runs) > 1 and not found.links else []), *found.notes)
+    notes = [none] if len(found.runs) > 1 and not found.links else []
+    links = [links_table(found)] if found.links else []
+    tables = (*map(run_table, found.runs), *links)
+    _give(job, "across", found, across_as_dict, tables, *notes, *found.notes)
 
 
 def _followed(job: AcrossJob) -> None:
@@ -194,28 +199,14 @@ def _followed(job: AcrossJob) -> None:
     if token_id is None:
         token_id = token_id_of(job.runs[0], job.sequence or 0, job.position or 0)
     found = follow_token(job.runs, token_id, scaling=job.scaling)
-    if job.out is not None:
-        from spectro.views.drawing import followed_token as picture  # matplotlib
-
-        _draw(picture.figure, found, job.out, job.theme)
-    if job.format is Format.JSON:
-        print_json(followed_as_dict(found))
-        return
-    show(*followed_tables(found, job.max_rows))
+    _give(job, "followed_token", found, followed_as_dict, followed_tables(found, job.max_rows))
 
 
 def _curves(job: AcrossJob) -> None:
     from spectro.views.training import curves_over_training
 
     found = curves_over_training(job.runs)
-    if job.out is not None:
-        from spectro.views.drawing import training as picture  # matplotlib
-
-        _draw(picture.figure, found, job.out, job.theme)
-    if job.format is Format.JSON:
-        print_json(found)
-        return
-    show(*curves_tables(found))
+    _give(job, "training", found, plain, curves_tables(found))
 
 
 def _sets(job: AcrossJob, rows: MatrixRows) -> None:
@@ -224,36 +215,37 @@ def _sets(job: AcrossJob, rows: MatrixRows) -> None:
     found = sets_over_training(
         job.runs, rows, components=job.components, scaling=job.scaling, max_rows=job.max_rows
     )
-    if job.out is not None:
-        from spectro.views.drawing import training_sets as picture  # matplotlib
-
-        _draw(picture.figure, found, job.out, job.theme)
-    if job.format is Format.JSON:
-        print_json(found)
-        return
-    show(sets_table(found))
+    _give(job, "training_sets", found, plain, (sets_table(found),))
 
 
 def _flow(job: AcrossJob) -> None:
     from spectro.views.training_clusters import clusters_over_training
 
     found = clusters_over_training(job.runs, seed=job.seed)
+    _give(job, "cluster_flow", found, clusters_as_dict, flow_tables(found, job.max_rows))
+
+
+def _give(
+    job: AcrossJob,
+    picture: str,
+    found: Any,
+    as_dict: Callable[[Any], dict[str, Any]],
+    tables: Iterable[Table],
+    *notes: str,
+) -> None:
+    """The picture where one is asked for; JSON, or tables and notes."""
     if job.out is not None:
-        from spectro.views.drawing import cluster_flow as picture  # matplotlib
+        from spectro.views.drawing.theme import theme  # matplotlib
+        from spectro.views.figures.figures import put_figure
 
-        _draw(picture.figure, found, job.out, job.theme)
+        draw = import_module(f"spectro.views.drawing.{picture}").figure
+        chosen = theme(job.theme.value)
+        put_figure(draw(found, chosen), job.out, chosen)
     if job.format is Format.JSON:
-        print_json(clusters_as_dict(found))
+        print_json(as_dict(found))
         return
-    show(*flow_tables(found, job.max_rows))
-
-
-def _draw(picture: Callable[..., Any], found: object, out: str, name: ThemeName) -> None:
-    from spectro.views.drawing.theme import theme
-    from spectro.views.figures.figures import put_figure
-
-    chosen = theme(name.value)
-    put_figure(picture(found, chosen), out, chosen)
+    show(*tables)
+    say(*notes)
 
 
 if __name__ == "__main__":

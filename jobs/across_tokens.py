@@ -88,12 +88,12 @@ def across_as_dict(found: Across) -> dict[str, Any]:
 
 def followed_tables(found: FollowedToken, max_rows: int) -> tuple[Table, Table]:
     """A row for each run; and χ of the components where it is largest, a column for each run."""
-    heads = ("run", "step", "loss", "cluster", "size", "stability", "J before", "r before")
+    heads = ("run", "step", "loss", "cluster", "size", "stability", "Jaccard", "correlation")
     runs = table(
         Text.assemble("Token in context: ", _in_context(found.token, 60, 30)),
         heads, [_followed_cells(own) for own in found.runs], left=("run", "cluster"),
-        caption="Cluster: the smallest that has the token. J: Jaccard index of its members with "
-        "that in the run before; r: correlation of chi with the run before.",
+        caption="Cluster: the smallest that has the token. Jaccard: of its members with that in "
+        "the run before; correlation: of chi with the run before.",
     )  # fmt: skip
     largest = _largest(found)
     profiles = [
@@ -104,7 +104,10 @@ def followed_tables(found: FollowedToken, max_rows: int) -> tuple[Table, Table]:
         f"Largest of any run first; ± {found.interval}."
         f"{f' {left_out} more in format=json.' if left_out else ''}"
     )
-    names = ("component", *(own.name for own in found.runs))
+    names = (
+        "component",
+        *(own.name if own.step is None else f"{own.step:,}" for own in found.runs),
+    )
     return runs, table(
         f"Chi of the token, {found.unit}", names, profiles, left=("component",), caption=caption
     )

@@ -34,8 +34,8 @@ def curves_tables(found: TrainingCurves) -> tuple[Table, Table]:
         for name, values in zip(found.components, found.chi_size_SH.T, strict=True)
     ]
     return (
-        table("Local learning coefficient by training step, ± one standard error of two halves of "
-              "the chains", columns, coefficients, left=("component",)),
+        table("Local learning coefficient by training step, ± one standard error (jackknife over "
+              "chains)", columns, coefficients, left=("component",)),
         table("Standard deviation of chi over tokens, nats², by training step", columns, sizes,
               left=("component",)),
     )  # fmt: skip
@@ -60,8 +60,8 @@ def sets_table(found: SetsOverTraining) -> Table:
     return table(
         f"Mean chi by training step, {found.unit}", columns, rows, left=("set", "component"),
         caption="Mean over the set less that over all tokens ± 95 % interval (Student t, over the "
-        "sequences that have the set);\nbelow zero the component expresses what the set has more "
-        "of.",
+        "sequences that have the set);\nbelow zero the component expresses the set, above it "
+        "suppresses it.",
     )  # fmt: skip
 
 
@@ -72,7 +72,7 @@ def _mean(value: float, width: float) -> str:
 
 
 def flow_tables(found: ClustersOverTraining, max_rows: int) -> tuple[Table, Table]:
-    """What becomes of clusters between neighbours, and the largest clusters' lineages."""
+    """Fates and origins of clusters between neighbours, and the largest clusters' lineages."""
     from spectro.analysis.cluster_flow import Fate, Origin  # loads scipy
 
     rows = []
@@ -80,13 +80,13 @@ def flow_tables(found: ClustersOverTraining, max_rows: int) -> tuple[Table, Tabl
         steps, compared = f"{before.step:,} → {after.step:,}", _compared(own)
         fates = [_number(own.flow.num_by_fate[kind], kind, compared[0]) for kind in Fate]
         origins = [_number(own.flow.num_by_origin[kind], kind, compared[1]) for kind in Origin]
-        rows.append((steps, f"{len(before.size_C):,} become", *fates, ""))
-        rows.append((steps, f"{len(after.size_C):,} are from", *origins[:-1], "", origins[-1]))
+        rows.append((steps, f"{len(before.size_C):,} earlier", *fates, ""))
+        rows.append((steps, f"{len(after.size_C):,} later", *origins[:-1], "", origins[-1]))
     columns = ("steps", "clusters", *Fate, Origin.BORN)
     caption = (
-        "In brackets the share of the clusters, and that by chance: the later clusters with their "
-        "tokens shuffled / shuffled\namong tokens of the same y / from one half of the chains to "
-        "the other at the later checkpoint."
+        "In brackets the share of the clusters; the same with the later clusters' tokens shuffled "
+        "/ shuffled among tokens\nof the same y / between two halves of the chains of one "
+        "checkpoint, that of the two with the larger changes."
     )
     return (
         table("Clusters over training", columns, rows, left=("steps", "clusters"), caption=caption),
@@ -95,7 +95,7 @@ def flow_tables(found: ClustersOverTraining, max_rows: int) -> tuple[Table, Tabl
 
 
 def _compared(own: CheckpointFlow) -> tuple[list[Shares], list[Shares]]:
-    """Shares by fate and by origin: measured, by chance, of the same y, of other draws."""
+    """Shares by fate and by origin: measured, shuffled, shuffled within y, other draws."""
     counts = (own.measured, own.chance, own.chance_same_y, own.other_draws)
     return (
         [{} if each is None else {k.value: x for k, x in each.fates.items()} for each in counts],
@@ -138,6 +138,7 @@ def clusters_as_dict(found: ClustersOverTraining) -> dict[str, Any]:
     for checkpoint in result["checkpoints"]:
         checkpoint["shown_C"] = [on_one_line(name) for name in checkpoint["shown_C"]]
     for own, shown in zip(found.flows, result["flows"], strict=True):
+        shown["measured"] = plain(own.measured)
         shown["num_by_fate"] = plain(own.flow.num_by_fate)
         shown["num_by_origin"] = plain(own.flow.num_by_origin)
     return result

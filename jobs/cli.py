@@ -20,7 +20,7 @@ COMMANDS = {
     "circuit": "the induction circuit: what heads do, beside the axes of their χ (<run>)",
     "pattern": "data weights that shift responses towards a target (<run> target.…=…)",
     "sae": "clusters against features of a sparse autoencoder (<run> [<autoencoder>])",
-    "across": "the clusters of one token in several runs (<run> <run> ... token=the)",
+    "across": "tokens, components, clusters over runs or checkpoints (<run> <run> ... token=the)",
     "figure": "a picture for a paper: SVG, PDF or PNG (<run> kind=matrix out=matrix.svg)",
     "assign": "tokens measured later to the clusters of a run (run.uri=...)",
     "query": 'SQL over a run, nearest tokens, members of clusters (<run> "select ...")',

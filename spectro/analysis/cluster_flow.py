@@ -3,12 +3,13 @@
 Of clusters A of the earlier and B of the later checkpoint, on the same tokens: A *goes to* B if B
 holds more than half of A's members; B *comes from* A if more than half of B's members are in A.
 
-| A is   | if                                                                            | B is   |
-| kept   | it goes to B and B comes from it (of overlapping ones largest Jaccard first)  | kept   |
-| merged | else it goes to some B; of B: else more than half of B are of A that go to it | merged |
-| split  | else more than half of A are of B that come from it; of B: else it comes from | split  |
-|        | some A                                                                        |        |
-| gone   | else                                                                          | born   |
+Both are kept if A goes to B and B comes from A (of overlapping ones largest Jaccard first).
+
+| A is   | else if                                 | B is  | else if                               |
+| merged | it goes to some B                       | split | it comes from some A                  |
+| split  | more than half of it is in B that come  | merged| more than half of it is in A that go  |
+|        | from it                                 |       | to it                                 |
+| gone   | else                                    | born  | else                                  |
 
 Read backwards a merger is a split. A Jaccard index above 1/2 implies `kept`: the indices are those
 of `clustering/matching.py`. Shapes: N tokens, A and B clusters, P pairs of clusters.
@@ -73,7 +74,7 @@ class FlowLink:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterFlow:
-    """What becomes of clusters between two checkpoints."""
+    """Fates and origins of clusters between two checkpoints."""
 
     fate_A: tuple[Fate, ...]
     """Of the earlier clusters."""
@@ -84,7 +85,7 @@ class ClusterFlow:
 
     @property
     def num_by_fate(self) -> dict[Fate, int]:
-        """Earlier clusters by fate; every fate is a key."""
+        """EarlierPublication clusters by fate; every fate is a key."""
         found = Counter(self.fate_A)
         return {fate: found[fate] for fate in Fate}
 
@@ -96,7 +97,7 @@ class ClusterFlow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlowCounts:
+class FlowShares:
     """Shares of clusters by fate and origin, from several comparisons; NaN without clusters."""
 
     fates: dict[Fate, float]
@@ -105,7 +106,7 @@ class FlowCounts:
     """Of the later clusters."""
 
     @classmethod
-    def mean_of(cls, flows: Sequence[ClusterFlow]) -> FlowCounts:
+    def mean_of(cls, flows: Sequence[ClusterFlow]) -> FlowShares:
         """Over flows, which count alike."""
         return cls(
             fates={fate: _share([own.fate_A for own in flows], fate) for fate in Fate},
@@ -166,7 +167,7 @@ def cluster_flow(a: Clustering, b: Clustering) -> ClusterFlow:
 
 def by_chance(
     a: Clustering, b: Clustering, *, seed: int = 0, within_N: NDArray[np.integer] | None = None
-) -> FlowCounts:
+) -> FlowShares:
     """Shares after shuffling the tokens of `b`, which keeps the sizes of its clusters.
 
     Args:
@@ -178,7 +179,7 @@ def by_chance(
         shuffled_order(b.num_tokens, (seed, NULL_KEY, index), within_N)
         for index in range(NUM_SHUFFLES)
     ]
-    return FlowCounts.mean_of([cluster_flow(a, b.shuffled(order_N)) for order_N in orders])
+    return FlowShares.mean_of([cluster_flow(a, b.shuffled(order_N)) for order_N in orders])
 
 
 def _one_to_one(

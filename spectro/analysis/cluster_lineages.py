@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from spectro.analysis.cluster_flow import ClusterFlow, Fate, FlowCounts, Origin
+from spectro.analysis.cluster_flow import ClusterFlow, Fate, FlowShares, Origin
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,18 +36,18 @@ class CheckpointFlow:
     """From one checkpoint to the next, and what it is to be compared with."""
 
     flow: ClusterFlow
-    chance: FlowCounts
+    chance: FlowShares
     """With the later clusters' tokens shuffled: random sets of the same sizes."""
-    chance_same_y: FlowCounts
+    chance_same_y: FlowShares
     """The same, shuffled among tokens of the same y: what a cluster's tokens y alone give."""
-    other_draws: FlowCounts | None
-    """From one half of the chains to the other at the later checkpoint: what changes without any
-    training; None where the halves have no clusters."""
+    other_draws: FlowShares | None
+    """From one half of the chains to the other, at that of the two checkpoints whose halves share
+    fewer clusters: what changes without any training; None where the halves have no clusters."""
 
     @property
-    def measured(self) -> FlowCounts:
+    def measured(self) -> FlowShares:
         """Shares of the clusters by fate and origin."""
-        return FlowCounts.mean_of([self.flow])
+        return FlowShares.mean_of([self.flow])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ class Lineage:
 
 @dataclass(frozen=True, kw_only=True)
 class ClustersOverTraining:
-    """Clusters of all checkpoints, and what becomes of them."""
+    """Clusters of all checkpoints, with fates, origins and lineages."""
 
     checkpoints: tuple[ClusteredCheckpoint, ...]
     """[S], by step."""

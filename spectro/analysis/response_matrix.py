@@ -4,7 +4,7 @@ A row is a set of tokens (a subset, a cluster, a pattern type; sets may overlap)
 mean of x over the set, where x is the deviation of χ from the mean of all tokens (`scaling.py`).
 For a subset q' of the sampling distribution q that is the data-shift susceptibility of the mixture
 (1 − h) q + h q' at h = 0: χ^C = −Cov(φ_C, L_q' − L_q), the mean of χ over q' less that over q
-(Baker et al. 2025, arXiv 2504.18274). Below zero: the component expresses what the set has more of.
+(Baker et al. 2025, arXiv 2504.18274). Below zero: the component expresses the set.
 
 The standard error is over text, not over draws. Sequences are what was drawn, within each subset by
 themselves (strata), and an entry is a difference of two means that share tokens: with f_s and g_s

@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_STEP = re.compile(r"(?:step|checkpoint|tokens)[-_]?(\d+)", re.IGNORECASE)
+_COUNTERS = tuple(
+    re.compile(rf"{word}[-_]?(\d+)(?![0-9a-z.])", re.IGNORECASE)
+    for word in ("step", "checkpoint", "tokens")
+)
+"""Numbers as they are written out: `tokens4B` is rounded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +59,10 @@ class TrainingCurves:
 
 
 def step_of(name: str) -> int | None:
-    """Training step in the name of a revision or folder: `step1000`, `checkpoint-500`."""
-    found = _STEP.findall(name)
-    return int(found[-1]) if found else None
+    """Training step in the name of a revision or folder: `step1000`, `checkpoint-500`; else its
+    tokens, `tokens-4001792`."""
+    found = (counter.findall(name) for counter in _COUNTERS)
+    return next((int(numbers[-1]) for numbers in found if numbers), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +94,9 @@ def in_order_of_steps(names: Sequence[str], steps: Sequence[int]) -> list[int]:
     """
     order = sorted(range(len(steps)), key=lambda index: steps[index])
     if len(order) < 2:
-        raise ValueError("curves over training need at least two runs, one for each checkpoint")
+        raise ValueError(
+            "a comparison over training needs at least two runs, one for each checkpoint"
+        )
     for before, after in pairwise(order):
         if steps[before] == steps[after]:
             raise ValueError(

@@ -4,7 +4,7 @@ run.yaml       config (resolved, replayable), inputs (what determines the number
                fingerprint, facts (the model's shape), versions, git commit, checksum
 binding.json   inputs that are known only when a worker has loaded the model: digest of its weights,
                device type; put when the first is to measure, so that tokens can be made anywhere.
-               Earlier versions wrote them into run.yaml
+               EarlierPublication versions wrote them into run.yaml
 """
 
 from __future__ import annotations

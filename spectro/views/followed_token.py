@@ -51,6 +51,10 @@ def follow_token(
             f"show={token_id}"
         )
     views = [RunView(uri) for uri in uris]
+    if token_id >= views[0].num_tokens:
+        raise ValueError(
+            f"{uris[0]} has no token {token_id}: its ids are 0 to {views[0].num_tokens - 1}"
+        )
     places = [token_id, *(_place_in(view, views[0], token_id) for view in views[1:])]
     found = [
         _of_run(view, uri, place, scaling)

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from spectro.analysis.cluster_flow import FlowCounts, by_chance, cluster_flow
+from spectro.analysis.cluster_flow import FlowShares, by_chance, cluster_flow
 from spectro.analysis.cluster_lineages import (
     CheckpointFlow,
     ClusteredCheckpoint,
@@ -26,7 +26,7 @@ from spectro.tokens.display.vocabulary import display
 from spectro.views.drawing import cluster_flow as flow_picture
 from spectro.views.drawing import followed_token, training, training_sets
 from spectro.views.drawing.theme import theme
-from spectro.views.drawing.training_axis import short
+from spectro.views.drawing.training_axis import short_count
 from tests.report.written_text import require_drawn
 
 FEW = ("embed", "l0h0", "l0h1", "l0mlp", "unembed")
@@ -62,7 +62,7 @@ def over_training(num: int, *members: list[range], draws: bool = False) -> Clust
         flows=tuple(
             CheckpointFlow(
                 flow=flow, chance=by_chance(a, b), chance_same_y=by_chance(a, b),
-                other_draws=FlowCounts.mean_of([flow]) if draws else None,
+                other_draws=FlowShares.mean_of([flow]) if draws else None,
             )
             for flow, (a, b) in zip(flows, pairwise(sets), strict=True)
         ),
@@ -207,7 +207,7 @@ def test_names_of_curves_do_not_overlap() -> None:
 
 
 def test_steps_are_short() -> None:
-    assert [short(x) for x in (0, 512, 143_000, 503_808, 1_503_232)] == [
+    assert [short_count(x) for x in (0, 512, 143_000, 503_808, 1_503_232)] == [
         "0", "512", "143k", "504k", "1.5M",
     ]  # fmt: skip
 

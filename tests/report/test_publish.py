@@ -248,7 +248,7 @@ def test_settings_of_another_program_are_kept(run: Path, tmp_path: Path, job, ca
     place.mkdir()
     (place / "settings.yaml").write_text("my: own")
     assert job("publish", str(run), str(place), "map=false") == 2
-    assert "of no published run (settings.yaml" in capsys.readouterr().err
+    assert "did not publish (settings.yaml" in capsys.readouterr().err
     assert (place / "settings.yaml").read_text() == "my: own"
 
 
@@ -283,7 +283,7 @@ def test_a_card_that_was_edited_is_kept(run: Path, tmp_path: Path, job, capsys) 
     ("place", "settings", "message"),
     [
         ("{run}/inside", [], "is within a run, whose objects are its own"),
-        ("{here}/mine", [], r"holds files that are of no published run (thesis.tex …)"),
+        ("{here}/mine", [], r"holds files that spectro did not publish (thesis.tex …)"),
         ("{here}/mine/thesis.tex", [], "is a file, expected a folder"),
         ("s3://bucket/x", [], "expected a path of this machine, found a s3:// URI"),
         ("hf://owner/name", [], "expected hf://datasets/owner/name"),
@@ -407,9 +407,9 @@ def test_an_earlier_publication_is_replaced_and_other_files_stay(push_job, serve
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"train.csv": b"1,2"}, "holds files that are of no published run (train.csv …)"),
+        ({"train.csv": b"1,2"}, "holds files that spectro did not publish (train.csv …)"),
         ({"settings.yaml": b"format: 1\nfiles: {README.md: x}"}, "no published run (settings.yaml"),
-        ({"settings.yaml": b"[" * 1500}, "of no published run (settings.yaml …)"),
+        ({"settings.yaml": b"[" * 1500}, "did not publish (settings.yaml …)"),
         (
             {"settings.yaml": b"format: spectro publication\nversion: 2\nfiles: {}"},
             "has version 2 of a publication, expected 1",

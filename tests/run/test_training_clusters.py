@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from spectro.views.matrix import matrix
 from spectro.views.run_view import RunView
 from spectro.views.training import sets_over_training
 from spectro.views.training_clusters import clusters_over_training
-from tests.run.made_runs import COMPONENTS, make_run, put_clusters, text
+from tests.run.made_runs import COMPONENTS, CONFIG, make_run, put_clusters, text
 
 Job = Callable[..., int]
 NUM_SEQUENCES = 40
@@ -106,8 +107,8 @@ def test_by_chance_and_by_the_same_y(runs: list[Store]) -> None:
         assert own.chance_same_y.fates[Fate.GONE] < 1.0 and own.other_draws is None
 
 
-def test_other_draws_of_the_later_checkpoint(runs: list[Store], tmp_path: Path) -> None:
-    """Halves of the chains with the same clusters: nothing changes between them."""
+def test_other_draws_of_the_checkpoint_whose_halves_are_less_alike(tmp_path: Path) -> None:
+    """Equal halves at the first, a half without clusters of the other at the second."""
     stores = []
     for name in ("step1", "step2"):
         store = make_run(
@@ -115,10 +116,26 @@ def test_other_draws_of_the_later_checkpoint(runs: list[Store], tmp_path: Path) 
         )
         put_clusters(store)
         stores.append(store)
-    for half in (0, 1):
-        put_clusters(stores[1], f"clusters/half-{half}")
-    (own,) = clusters_over_training([store.uri for store in stores]).flows
-    assert own.other_draws is not None and own.other_draws.fates[Fate.KEPT] == 1.0
+    uris = [store.uri for store in stores]
+    halves = [f"clusters/half-{half}" for half in (0, 1)]
+    for half in halves:
+        put_clusters(stores[0], half)
+    assert clusters_over_training(uris).flows[0].other_draws is None
+    put_clusters(stores[1], halves[0])
+    put_clusters(stores[1], halves[1], config=dataclasses.replace(CONFIG, min_size=200))
+    for own in (uris, list(reversed(uris))):
+        (flow,) = clusters_over_training(own).flows
+        assert flow.other_draws is not None
+        assert flow.other_draws.fates[Fate.GONE] > 0.4 and flow.measured.fates[Fate.KEPT] == 1.0
+
+
+def test_clusters_made_otherwise_are_refused(runs: list[Store]) -> None:
+    put_clusters(runs[1], "clusters-k9", config=dataclasses.replace(CONFIG, num_neighbours=9))
+    put_clusters(runs[1], "clusters/half-0")
+    for folder, what in (("clusters-k9", "num_neighbours"), ("clusters/half-0", "half")):
+        with pytest.raises(ValueError, match=what) as error:
+            clusters_over_training([runs[0].uri, runs[1].child(folder).uri])
+        assert "\n" not in str(error.value)
 
 
 def test_controls_and_other_clusters_are_followed_too(runs: list[Store], tmp_path: Path) -> None:

@@ -121,7 +121,8 @@ def test_what_cannot_be_compared_is_refused(
     ("name", "step"),
     [
         ("step1000", 1000), ("checkpoint-500", 500), ("tokens-0", 0), ("run2-step_30", 30),
-        ("step1-tokens2", 2), ("main", None), ("143000", None), ("model-410m", None),
+        ("step1-tokens2", 1), ("stage1-step140000-tokens294B", 140_000), ("tokens4B", None),
+        ("step1.5M", None), ("main", None), ("143000", None), ("model-410m", None),
     ],
 )  # fmt: skip
 def test_steps_in_names(name: str, step: int | None) -> None:

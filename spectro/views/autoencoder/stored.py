@@ -13,6 +13,9 @@ from spectro.storage.checksummed_json import read_sealed
 from spectro.storage.store import Store
 from spectro.views.run_view import RunView
 
+NUM_FEATURES = 3
+"""Best features of a cluster where few are shown."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class MatchedFeature:

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from spectro.analysis.cluster_flow import ClusterFlow, Fate, FlowCounts, FlowLink, Origin
+from spectro.analysis.cluster_flow import ClusterFlow, Fate, FlowLink, FlowShares, Origin
 from spectro.analysis.cluster_lineages import CheckpointFlow, ClustersOverTraining
 from spectro.views.drawing.parts import head, new_figure, require_room
 from spectro.views.drawing.text import printed, shortened
@@ -25,7 +25,7 @@ HELP = (
     "members, coloured by where they are from. Bands: members of both, where one cluster has more "
     "than half of its members in the other; a dark right edge: gone at the next checkpoint. Below: "
     "shares of all clusters, measured, with tokens shuffled among those of the same y, and between "
-    "two halves of the chains of the later checkpoint where these were clustered."
+    "two halves of the chains of one of the two checkpoints, that with the larger changes."
 )
 MOST_CHECKPOINTS, MOST_BOXES, MOST_LINKED = 12, 30, 20
 """Columns that a page has room for, boxes that can be seen in one, and of these those that are
@@ -223,7 +223,7 @@ def _labels(
                 )  # fmt: skip
 
 
-def _compared(own: CheckpointFlow) -> list[FlowCounts | None]:
+def _compared(own: CheckpointFlow) -> list[FlowShares | None]:
     """What the bars of two neighbours show, from the left."""
     return [own.measured, own.chance_same_y, own.other_draws]
 

@@ -99,8 +99,8 @@ def name_ends(axes: Axes, ends: Mapping[str, float], x: float, colours: Sequence
         axes.annotate(
             name, (x, value), (AWAY, place - height), textcoords="offset points", size=SIZE,
             family=MONO, color=colour, va="center_baseline", annotation_clip=False, in_layout=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.4, "shrinkA": 0,
-                        "shrinkB": MARK},
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.4, "shrinkA": 1.5,
+                        "shrinkB": MARK, "relpos": (0, 0.5)},
         )  # fmt: skip
 
 

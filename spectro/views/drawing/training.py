@@ -15,8 +15,8 @@ from spectro.views.drawing.theme import WIDE, Theme, themed
 from spectro.views.drawing.training_axis import training_axis
 
 HELP = (
-    "Each line is a component, dashed for MLPs; bars are one standard error from two halves of the "
-    "chains; named: the components with the largest values at the last checkpoint. Logarithmic "
+    "Each line is a component, dashed for MLPs; bars are one standard error (jackknife over "
+    "chains); named: the components with the largest values at the last checkpoint. Logarithmic "
     "where all values are above 0."
 )
 MOST_NAMED = 20

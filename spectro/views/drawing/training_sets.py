@@ -15,8 +15,8 @@ from spectro.views.drawing.training_axis import training_axis
 
 HELP = (
     "Mean χ of each set of tokens less that of all tokens, with 95 % intervals (Student t, over "
-    "the sequences that have the set); below zero the component expresses what the set has more "
-    "of. Each checkpoint in its own units."
+    "the sequences that have the set); below zero the component expresses the set, above it "
+    "suppresses it. Each checkpoint in its own units."
 )
 MOST_SETS, MOST_PANELS = 16, 12
 """Lines that can be told apart, and panels that a page has room for."""

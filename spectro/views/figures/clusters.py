@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spectro.tokens.display.context_text import Vocabulary
-from spectro.views.autoencoder.stored import stored_match
+from spectro.views.autoencoder.stored import NUM_FEATURES, stored_match
 from spectro.views.cluster_examples import random_members
 from spectro.views.cluster_names import cluster_names
 from spectro.views.cluster_tables import array, floats, subset_counts
@@ -23,9 +23,6 @@ from spectro.views.map.drawn import drawn_map
 from spectro.views.map.embedding import choose_points
 from spectro.views.run_view import RunView
 from spectro.views.token_contexts import lit_tokens
-
-NUM_FEATURES = 3
-"""Features of an autoencoder on a card."""
 
 
 def map_data(view: RunView, max_points: int, seed: int, known: Vocabulary) -> ClusterMapData:

@@ -4,7 +4,7 @@ The same rules hold for a folder and for a repository of the hub:
 
 - a publication is recognised by its settings.yaml, which names format, version and its files;
 - a place with files and without one is refused;
-- a README.md that is not the one published is a person's, and `EditedCard` says what is done.
+- a README.md whose checksum differs was edited: `EditedCard` refuses, keeps or replaces it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HUB_OWN = ".gitattributes"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Earlier:
+class EarlierPublication:
     """What a place holds."""
 
     files: Mapping[str, str]
@@ -42,7 +42,7 @@ def earlier_publication(
     edited_card: EditedCard,
     *,
     keeps_others: bool,
-) -> Earlier:
+) -> EarlierPublication:
     """What is at a place that may be replaced.
 
     Args:
@@ -60,11 +60,11 @@ def earlier_publication(
     others = sorted({*names} - own - {CARD, _HUB_OWN})
     if others and not (files and keeps_others):
         raise ValueError(
-            f"{where} holds files that are of no published run ({others[0]} …): give a place that "
+            f"{where} holds files that spectro did not publish ({others[0]} …): give a place that "
             "is empty or holds a publication alone"
         )
     if CARD not in names:
-        return Earlier(files=files, kept_card=None)
+        return EarlierPublication(files=files, kept_card=None)
     card = read(CARD)
     is_edited = sha256(card).hexdigest() != files.get(CARD)
     if is_edited and edited_card is EditedCard.REFUSE:
@@ -73,7 +73,7 @@ def earlier_publication(
             "it says of the earlier tables; edited_card=replace writes a new one"
         )
     kept = is_edited and edited_card is EditedCard.KEEP
-    return Earlier(files=files, kept_card=card if kept else None)
+    return EarlierPublication(files=files, kept_card=card if kept else None)
 
 
 def published_files(settings: bytes, where: str) -> dict[str, str]:

@@ -27,7 +27,7 @@ from spectro.views.publish.earlier import (
     FORMAT,
     SETTINGS,
     VERSION,
-    Earlier,
+    EarlierPublication,
     earlier_publication,
 )
 from spectro.views.publish.parquet_files import ParquetFiles
@@ -119,7 +119,7 @@ def replaced_folder(place: Path, edited_card: EditedCard = EditedCard.REFUSE) ->
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _earlier(place: Path, edited_card: EditedCard) -> Earlier:
+def _earlier(place: Path, edited_card: EditedCard) -> EarlierPublication:
     """What the folder holds; ValueError, in one line, unless it may be replaced."""
     if any((above / run_dir.NAME).exists() for above in (place, *place.parents)):
         raise ValueError(f"{place} is within a run, whose objects are its own: give another folder")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from spectro.extras import optional_imports
 from spectro.views.publish.config import EditedCard
-from spectro.views.publish.earlier import CARD, Earlier, earlier_publication
+from spectro.views.publish.earlier import CARD, EarlierPublication, earlier_publication
 from spectro.views.publish.folder import files_in
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Repository:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class BranchState:
     """A branch as it was when it was checked."""
 
     commit: str | None
@@ -55,11 +55,11 @@ class Found:
     """Whether the branch is there; a new one begins as the main one is."""
     names: frozenset[str]
     """Its files."""
-    earlier: Earlier
+    earlier: EarlierPublication
     """What of them is a publication."""
 
 
-def found_on_hub(repository: Repository, edited_card: EditedCard) -> Found:
+def found_on_hub(repository: Repository, edited_card: EditedCard) -> BranchState:
     """What is to be replaced; nothing is made or changed.
 
     Credentials are those of `hf auth login` or HF_TOKEN. Raises ValueError, in one line, for a
@@ -76,8 +76,8 @@ def found_on_hub(repository: Repository, edited_card: EditedCard) -> Found:
         try:
             commit, has_branch = commit_of(repository.revision), True
         except RepositoryNotFoundError:
-            nothing = Earlier(files={}, kept_card=None)
-            return Found(commit=None, has_branch=False, names=frozenset(), earlier=nothing)
+            nothing = EarlierPublication(files={}, kept_card=None)
+            return BranchState(commit=None, has_branch=False, names=frozenset(), earlier=nothing)
         except RevisionNotFoundError:
             commit, has_branch = commit_of(None), False
         names = api.list_repo_files(repository.name, repo_type=_DATASET, revision=commit)
@@ -91,10 +91,12 @@ def found_on_hub(repository: Repository, edited_card: EditedCard) -> Found:
 
         where = f"hf://datasets/{repository.name}"
         earlier = earlier_publication(where, names, read, edited_card, keeps_others=True)
-    return Found(commit=commit, has_branch=has_branch, names=frozenset(names), earlier=earlier)
+    return BranchState(
+        commit=commit, has_branch=has_branch, names=frozenset(names), earlier=earlier
+    )
 
 
-def push(folder: Path, repository: Repository, found: Found, *, private: bool) -> str:
+def push(folder: Path, repository: Repository, found: BranchState, *, private: bool) -> str:
     """Make the repository or branch if there is none, and replace the earlier publication there.
 
     Gives the commit's URL. Other files stay. Raises OSError as `found_on_hub`, and where the branch

@@ -28,14 +28,12 @@ from spectro.formats.product import CHI, RESPONSE, SUMMARY_NAME
 from spectro.formats.shard_file import matrix
 from spectro.storage.checksummed_json import read_sealed, with_nan
 from spectro.tokens.display.terminal_text import plain_token
-from spectro.views.autoencoder.stored import stored_match
+from spectro.views.autoencoder.stored import NUM_FEATURES, stored_match
 from spectro.views.query.config import Window
 from spectro.views.query.contexts import AFTER, BEFORE, Y, contexts, labelled
 from spectro.views.query.query import Query
 
 Float32 = npt.NDArray[np.float32]
-NUM_FEATURES = 3
-"""Features of an autoencoder that are said of a cluster."""
 
 
 @dataclass(frozen=True, kw_only=True)
