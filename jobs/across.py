@@ -137,12 +137,12 @@ class AcrossJob:
         """Why the other settings do not act, and which of `KIND_SPECIFIC` do."""
         if self.kind is AcrossKind.FLOW:
             return "with kind=flow", ("seed", "max_rows")
-        if self.kind is AcrossKind.TRAINING and self.rows is None:
-            return "with kind=training (components, scaling and max_rows act with rows=)", ()
-        if self.kind is AcrossKind.TRAINING:
+        if self.kind is AcrossKind.TRAINING and self.rows is not None:
             of_clusters = ("max_rows",) if self.rows is MatrixRows.CLUSTERS else ()
             acting = ("rows", "components", "scaling", *of_clusters)
             return f"with kind=training and rows={self.rows.value}", acting
+        if self.kind is AcrossKind.TRAINING:
+            return "with kind=training (components, scaling and max_rows act with rows=)", ()
         if self.follows:
             acting = ("token_id", "sequence", "position", "scaling", "max_rows")
             return "where one token in context is followed", acting

@@ -408,7 +408,7 @@ def test_an_earlier_publication_is_replaced_and_other_files_stay(push_job, serve
     ("content", "message"),
     [
         ({"train.csv": b"1,2"}, "holds files that spectro did not publish (train.csv …)"),
-        ({"settings.yaml": b"format: 1\nfiles: {README.md: x}"}, "no published run (settings.yaml"),
+        ({"settings.yaml": b"format: 1\nfiles: {README.md: x}"}, "did not publish (settings.yaml"),
         ({"settings.yaml": b"[" * 1500}, "did not publish (settings.yaml …)"),
         (
             {"settings.yaml": b"format: spectro publication\nversion: 2\nfiles: {}"},

@@ -140,7 +140,10 @@ def test_what_cannot_be_followed_is_refused(runs: tuple[Store, Store], tmp_path:
         ({"token_id": -1}, "token_id must be at least 0"),
         ({"token_id": 1, "seed": 3}, "seed is 3, but it has no effect where one token in context"),
         ({"kind": AcrossKind.FLOW, "token_id": 1}, "token_id is 1, but it has no effect with kind"),
-        ({"kind": AcrossKind.TRAINING, "max_rows": 3}, "no effect with kind=training .components, scaling"),
+        (
+            {"kind": AcrossKind.TRAINING, "max_rows": 3},
+            "no effect with kind=training .components, scaling",
+        ),
         ({"scaling": Scaling.RAW}, "scaling is 'raw', but it has no effect with kind=token"),
     ):
         with pytest.raises(ValueError, match=words):
