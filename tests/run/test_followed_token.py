@@ -142,7 +142,7 @@ def test_what_cannot_be_followed_is_refused(runs: tuple[Store, Store], tmp_path:
         ({"kind": AcrossKind.FLOW, "token_id": 1}, "token_id is 1, but it has no effect with kind"),
         (
             {"kind": AcrossKind.TRAINING, "max_rows": 3},
-            "no effect with kind=training .components, scaling",
+            "no effect with kind=training .components",
         ),
         ({"scaling": Scaling.RAW}, "scaling is 'raw', but it has no effect with kind=token"),
     ):
