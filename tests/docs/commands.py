@@ -21,6 +21,7 @@ ONLY_COMPOSED = {
     r"^sae |kind=sae|from (all_)?features": "of the embedded model (tests/report/"
     "test_autoencoder_run.py, test_autoencoder_views.py)",
     r"^autoencoder ": "trains for minutes (tests/pretrain/test_train_autoencoder.py runs it)",
+    r"^pretrain ": "trains for an hour (tests/pretrain/test_pretraining.py runs it)",
     r"every_seconds=": "repeats until it is interrupted",
     r"tokens=jsonl": "the reader's own text",
     r"^map |kind=map|^publish ": "laid out by UMAP, which compiles first (tests/run/"
