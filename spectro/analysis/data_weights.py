@@ -234,11 +234,8 @@ def data_weights(
 
     size = _largest_size(reached_at, min_effective_share, grow=grow)
     try:
-        one_H, other_H = (
-            (responses.share_U * factors(seen_UH, size)) @ unseen_UH
-            for seen_UH, unseen_UH in permutations((responses.first_UH, responses.second_UH))
-        )
         factor_U = factors(responses.mean_UH, size)
+        one_H, other_H = _cross_predicted(responses, lambda seen_UH: factors(seen_UH, size))
     except ArithmeticError as error:
         raise ValueError(str(error)) from error
     predicted_H = (one_H + other_H) / 2
@@ -253,6 +250,16 @@ def data_weights(
         axes=axes,
         ridge=ridge,
     )
+
+
+def _cross_predicted(
+    responses: UnitResponses, factors: Callable[[Float64], Float64]
+) -> list[Float64]:
+    """Shift [H] in each half of the chains under the weights made from the other half."""
+    return [
+        (responses.share_U * factors(seen_UH)) @ unseen_UH
+        for seen_UH, unseen_UH in permutations((responses.first_UH, responses.second_UH))
+    ]
 
 
 def _reachable_share(reachable_H: Float64, target_H: Float64, num_axes: int) -> float:

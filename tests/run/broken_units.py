@@ -24,7 +24,7 @@ def nothing(done: float, total: float) -> None:
 
 
 def in_pieces(unit: Unit, resident: ResidentModel, after: int) -> int:
-    """Do a unit, told to leave again and again; returns how often it was handed back."""
+    """Do a unit that is interrupted again and again; returns how often it was handed back."""
     for count in range(200):
         another = ResidentModel(resident.config)
         another.hf_model = resident.hf_model  # nothing else is kept

@@ -19,7 +19,7 @@ HELP = (
     "suppresses it. Each checkpoint in its own units."
 )
 MOST_SETS, MOST_PANELS = 16, 12
-"""Lines that can be told apart, and panels that a page has room for."""
+"""Lines that a reader can distinguish, and panels that a page has room for."""
 PANELS_ACROSS = 3
 
 
